@@ -1,0 +1,92 @@
+//! The environment of a replica: where the others are, and who it is.
+//!
+//! Values are literal and appended last, so a user's variable of the same name never wins over them.
+
+use crate::job::Job;
+use crate::names;
+use crate::role::Role;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// `MX_CONFIG` in the field order of its readers.
+#[derive(Serialize)]
+struct Config<'a> {
+    cluster: BTreeMap<&'static str, Vec<Address>>,
+    labels: BTreeMap<&'static str, &'a str>,
+    task: Task,
+}
+
+#[derive(Serialize)]
+struct Address {
+    url: String,
+    port: u16,
+}
+
+#[derive(Serialize)]
+struct Task {
+    r#type: &'static str,
+    index: u32,
+}
+
+/// `MX_CONFIG`: compact JSON with the address of every replica, the tuner keys, and which replica this one is.
+///
+/// Byte for byte what the Go operators wrote: a role with 0 replicas has an empty list, keys are sorted, and `<`, `>`, `&` are escaped.
+pub fn mx_config(job: &Job, role: Role, index: u32) -> String {
+    let cluster = job
+        .replicas
+        .iter()
+        .map(|replica| {
+            let addresses = (0..replica.count).map(|index| Address {
+                url: names::service_name(&job.name, replica.role, index),
+                port: replica.port,
+            });
+            (replica.role.lower(), addresses.collect())
+        })
+        .collect();
+    let labels = job
+        .replicas
+        .iter()
+        .map(|replica| (replica.role.lower(), replica.label.as_deref().unwrap_or("")))
+        .collect();
+    let config = Config { cluster, labels, task: Task { r#type: role.lower(), index } };
+    // Strings, numbers and string-keyed maps always serialize.
+    go_escaped(&serde_json::to_string(&config).unwrap_or_default())
+}
+
+/// All variables of one replica, in order.
+pub fn for_replica(job: &Job, role: Role, index: u32) -> Vec<(String, String)> {
+    let scheduler = job.replica(Role::Scheduler).filter(|replica| replica.count > 0);
+    let root_port = scheduler.map_or(0, |replica| replica.port);
+    let root_uri =
+        scheduler.map(|_| names::service_name(&job.name, Role::Scheduler, 0)).unwrap_or_default();
+    let mut variables = vec![
+        ("MX_CONFIG".to_owned(), mx_config(job, role, index)),
+        ("DMLC_PS_ROOT_PORT".to_owned(), root_port.to_string()),
+        ("DMLC_PS_ROOT_URI".to_owned(), root_uri),
+        ("DMLC_NUM_SERVER".to_owned(), job.count(Role::Server).to_string()),
+        ("DMLC_NUM_WORKER".to_owned(), job.count(Role::Worker).to_string()),
+        ("DMLC_ROLE".to_owned(), role.lower().to_owned()),
+        ("DMLC_USE_KUBERNETES".to_owned(), "1".to_owned()),
+    ];
+    if role == Role::Worker {
+        // BytePS cannot do without it.
+        variables.push(("DMLC_WORKER_ID".to_owned(), index.to_string()));
+    }
+    variables
+}
+
+/// JSON text with the characters escaped that Go's encoder escapes: outside strings none of them occurs.
+fn go_escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '<' => escaped.push_str("\\u003c"),
+            '>' => escaped.push_str("\\u003e"),
+            '&' => escaped.push_str("\\u0026"),
+            '\u{2028}' => escaped.push_str("\\u2028"),
+            '\u{2029}' => escaped.push_str("\\u2029"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,126 @@
+//! The status of a job: its conditions, the counts by role and its times.
+//!
+//! Only the controller writes it. [`JobStatus::set_condition`] is the one place where the order of conditions is decided.
+
+mod conditions;
+
+use crate::role::Role;
+use crate::time;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+pub use conditions::{Condition, ConditionStatus, ConditionType};
+
+/// `status` of an MXJob.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobStatus {
+    /// What has become true of the job; the newest transition is last.
+    pub conditions: Vec<Condition>,
+    /// Counts by role.
+    pub replicas: BTreeMap<Role, ReplicaStatus>,
+    /// When the job became active; starts anew on resume.
+    pub start_time: Option<Timestamp>,
+    /// When it finished.
+    pub completion_time: Option<Timestamp>,
+    /// When the controller last looked, where that matters to a reader.
+    pub last_reconcile_time: Option<Timestamp>,
+}
+
+/// The pods of one role, counted. Zero counts are left out on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ReplicaStatus {
+    /// Running.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(with = "i32", range(min = 0))]
+    pub active: u32,
+    /// Ended well.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(with = "i32", range(min = 0))]
+    pub succeeded: u32,
+    /// Ended in failure.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(with = "i32", range(min = 0))]
+    pub failed: u32,
+    /// Replacements and in-place restarts so far; counts against `backoffLimit`.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(with = "i32", range(min = 0))]
+    pub restarts: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature serde asks for
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+/// The wire form. The counts stand under two names: the documented API's and that of every later client.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Wire {
+    /// What has become true of the job; the newest transition is last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conditions: Option<Vec<Condition>>,
+    /// Counts by role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mx_replica_statuses: Option<BTreeMap<String, ReplicaStatus>>,
+    /// The same counts, under the name that later clients read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replica_statuses: Option<BTreeMap<String, ReplicaStatus>>,
+    /// When the job became active; starts anew on resume.
+    #[serde(skip_serializing_if = "Option::is_none", with = "time")]
+    #[schemars(with = "Option<crate::schema::Time>")]
+    start_time: Option<Timestamp>,
+    /// When it finished.
+    #[serde(skip_serializing_if = "Option::is_none", with = "time")]
+    #[schemars(with = "Option<crate::schema::Time>")]
+    completion_time: Option<Timestamp>,
+    /// When the controller last looked, where that matters to a reader.
+    #[serde(skip_serializing_if = "Option::is_none", with = "time")]
+    #[schemars(with = "Option<crate::schema::Time>")]
+    last_reconcile_time: Option<Timestamp>,
+}
+
+impl JobStatus {
+    /// The JSON to store: both spellings of the counts with equal content, and nothing that is empty.
+    pub fn to_value(&self) -> Value {
+        let counts = || {
+            let counts: BTreeMap<_, _> = self
+                .replicas
+                .iter()
+                .map(|(role, status)| (role.as_str().to_owned(), *status))
+                .collect();
+            (!counts.is_empty()).then_some(counts)
+        };
+        let wire = Wire {
+            conditions: (!self.conditions.is_empty()).then(|| self.conditions.clone()),
+            mx_replica_statuses: counts(),
+            replica_statuses: counts(),
+            start_time: self.start_time,
+            completion_time: self.completion_time,
+            last_reconcile_time: self.last_reconcile_time,
+        };
+        // Strings, numbers and string-keyed maps always serialize.
+        serde_json::to_value(wire).unwrap_or_else(|_| Map::new().into())
+    }
+}
+
+impl<'de> Deserialize<'de> for JobStatus {
+    /// Reads either spelling of the counts. Roles that do not exist are not ours to count and are passed over.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        let counts = wire.mx_replica_statuses.or(wire.replica_statuses).unwrap_or_default();
+        Ok(Self {
+            conditions: wire.conditions.unwrap_or_default(),
+            replicas: counts
+                .into_iter()
+                .filter_map(|(role, status)| Some((Role::parse(&role)?, status)))
+                .collect(),
+            start_time: wire.start_time,
+            completion_time: wire.completion_time,
+            last_reconcile_time: wire.last_reconcile_time,
+        })
+    }
+}

@@ -1,0 +1,250 @@
+//! Conditions and the rules of their order.
+//!
+//! `kubectl get` prints the type of the last condition as the job's state, so the order is part of the contract:
+//! the newest transition is last, and a condition that is not True never is. Three rules keep that:
+//!
+//! * a condition that becomes True goes to the end; any other change stays in place;
+//! * where the last condition is not True, the newest True one goes behind it (after a resume that is `Created`, so the state
+//!   never reads `Suspended`);
+//! * `Created` otherwise stays first.
+
+use super::JobStatus;
+use crate::time;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a condition speaks of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum ConditionType {
+    /// The job was accepted.
+    Created,
+    /// The replicas that decide are running.
+    Running,
+    /// Replicas are being replaced.
+    Restarting,
+    /// The job is held back.
+    Suspended,
+    /// The job is done.
+    Succeeded,
+    /// The job is given up.
+    Failed,
+    /// A condition of somebody else, kept as it is.
+    Other(String),
+}
+
+impl ConditionType {
+    /// The spelling on the wire.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Created => "Created",
+            Self::Running => "Running",
+            Self::Restarting => "Restarting",
+            Self::Suspended => "Suspended",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Other(name) => name,
+        }
+    }
+
+    /// The usual reason of that condition when True: `MXJob{Type}`.
+    pub fn reason(&self) -> String {
+        format!("MXJob{}", self.as_str())
+    }
+
+    /// Whether the job is over once this is True.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+}
+
+impl From<String> for ConditionType {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "Created" => Self::Created,
+            "Running" => Self::Running,
+            "Restarting" => Self::Restarting,
+            "Suspended" => Self::Suspended,
+            "Succeeded" => Self::Succeeded,
+            "Failed" => Self::Failed,
+            _ => Self::Other(text),
+        }
+    }
+}
+
+impl From<ConditionType> for String {
+    fn from(kind: ConditionType) -> Self {
+        kind.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for ConditionType {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not hold, or no longer.
+    False,
+    /// Not known.
+    Unknown,
+}
+
+impl From<bool> for ConditionStatus {
+    fn from(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
+}
+
+/// One condition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// What it speaks of.
+    #[serde(rename = "type")]
+    #[schemars(with = "String")]
+    pub kind: ConditionType,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// A word for programs.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(with = "Option<String>")]
+    pub reason: String,
+    /// A sentence for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(with = "Option<String>")]
+    pub message: String,
+    /// When any part of it last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time")]
+    #[schemars(with = "Option<crate::schema::Time>")]
+    pub last_update_time: Option<Timestamp>,
+    /// When `status` last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time")]
+    #[schemars(with = "Option<crate::schema::Time>")]
+    pub last_transition_time: Option<Timestamp>,
+}
+
+impl JobStatus {
+    /// The condition of a type, whether it holds or not.
+    pub fn condition(&self, kind: &ConditionType) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.kind == *kind)
+    }
+
+    /// Whether the condition of a type is there and True.
+    pub fn is_true(&self, kind: &ConditionType) -> bool {
+        self.condition(kind).is_some_and(|condition| condition.status == ConditionStatus::True)
+    }
+
+    /// Whether the job is over: nothing but counts changes any more.
+    pub fn is_finished(&self) -> bool {
+        self.is_true(&ConditionType::Succeeded) || self.is_true(&ConditionType::Failed)
+    }
+
+    /// Notes a condition and what follows from it for the others; says whether anything changed.
+    ///
+    /// After a terminal condition nothing changes. `Running` and `Restarting` take each other's place. The end of the job turns both
+    /// False where they stand, and so does suspending, with its own reason and message.
+    pub fn set_condition(
+        &mut self,
+        kind: ConditionType,
+        status: ConditionStatus,
+        reason: &str,
+        message: &str,
+        now: Timestamp,
+    ) -> bool {
+        if self.is_finished() {
+            return false;
+        }
+        let now = time::whole_seconds(now);
+        if let Some(old) = self.conditions.iter_mut().find(|condition| condition.kind == kind)
+            && (old.status == status || status != ConditionStatus::True)
+        {
+            if !old.update(status, reason, message, now) {
+                return false;
+            }
+        } else {
+            self.conditions.retain(|condition| condition.kind != kind);
+            self.conditions.push(Condition {
+                kind: kind.clone(),
+                status,
+                reason: reason.to_owned(),
+                message: message.to_owned(),
+                last_update_time: Some(now),
+                last_transition_time: Some(now),
+            });
+        }
+        if status == ConditionStatus::True {
+            self.follow(&kind, reason, message, now);
+        }
+        self.order();
+        true
+    }
+
+    /// What a condition that has become True means for the others.
+    fn follow(&mut self, kind: &ConditionType, reason: &str, message: &str, now: Timestamp) {
+        use ConditionType::{Failed, Restarting, Running, Succeeded, Suspended};
+        match kind {
+            Running => self.conditions.retain(|condition| condition.kind != Restarting),
+            Restarting => self.conditions.retain(|condition| condition.kind != Running),
+            Suspended => {
+                for condition in self.active_conditions() {
+                    condition.update(ConditionStatus::False, reason, message, now);
+                }
+            }
+            Succeeded | Failed => {
+                for condition in self.active_conditions() {
+                    let (reason, message) = (condition.reason.clone(), condition.message.clone());
+                    condition.update(ConditionStatus::False, &reason, &message, now);
+                }
+            }
+            ConditionType::Created | ConditionType::Other(_) => {}
+        }
+    }
+
+    fn active_conditions(&mut self) -> impl Iterator<Item = &mut Condition> {
+        self.conditions.iter_mut().filter(|condition| {
+            matches!(condition.kind, ConditionType::Running | ConditionType::Restarting)
+                && condition.status == ConditionStatus::True
+        })
+    }
+
+    fn order(&mut self) {
+        self.conditions.sort_by_key(|condition| condition.kind != ConditionType::Created);
+        let newest =
+            self.conditions.iter().rposition(|condition| condition.status == ConditionStatus::True);
+        if let Some(newest) = newest {
+            let condition = self.conditions.remove(newest);
+            self.conditions.push(condition);
+        }
+    }
+}
+
+impl Condition {
+    /// Changes it in place; says whether anything changed.
+    fn update(
+        &mut self,
+        status: ConditionStatus,
+        reason: &str,
+        message: &str,
+        now: Timestamp,
+    ) -> bool {
+        if self.status == status && self.reason == reason && self.message == message {
+            return false;
+        }
+        if self.status != status {
+            self.last_transition_time = Some(now);
+        }
+        self.status = status;
+        reason.clone_into(&mut self.reason);
+        message.clone_into(&mut self.message);
+        self.last_update_time = Some(now);
+        true
+    }
+}
