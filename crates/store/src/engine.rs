@@ -1,0 +1,181 @@
+//! The log on disk. The only module that knows the storage engine.
+//!
+//! Layout of the engine's folder `DIR/log`: keyspace `log` holds the records by position (see
+//! `record`), keyspace `meta` the format version and the floor of the history. The newest revision
+//! needs no place of its own: a record is removed only when the floor has reached it, and both
+//! happen in one batch.
+
+use std::{
+    error::Error as StdError,
+    fs::{self, File},
+    io,
+    path::Path,
+};
+
+use bytes::Bytes;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use crate::{
+    OpenError, Revision,
+    memory::{Memory, Trim},
+    record::{Position, Record},
+};
+
+/// The format version this release writes.
+const FORMAT: u32 = 1;
+
+const FOLDER: &str = "log";
+/// A folder that is not complete yet. The engine cannot open one whose making was interrupted, so
+/// a new one gets its name only when it is complete.
+const NEW_FOLDER: &str = "log.new";
+
+const FORMAT_KEY: &str = "format";
+const FLOOR_KEY: &str = "floor";
+
+/// Nothing is read again after the start, so the engine's caches need little.
+const CACHE_BYTES: u64 = 4 << 20;
+/// How much the engine collects in memory before it writes a table. It is also memory used twice.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+/// The least the engine allows for its journals.
+const JOURNAL_BYTES: u64 = 64 << 20;
+/// One to write tables, and one to merge them meanwhile.
+const WORKERS: usize = 2;
+
+/// What changes on disk in one go.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) records: Vec<(Position, Bytes)>,
+    pub(crate) trim: Trim,
+}
+
+/// A log that takes batches. There is one on disk, and one for tests that fails on demand.
+pub(crate) trait Engine: Send {
+    /// Returns when the batch is durable. After an error the engine is not to be used again.
+    fn write(&mut self, batch: &Batch) -> Result<(), Box<dyn StdError + Send + Sync>>;
+}
+
+/// The log on disk.
+pub(crate) struct Disk {
+    // Before `database`, which is to go last.
+    log: Keyspace,
+    meta: Keyspace,
+    database: Database,
+}
+
+// === impl Batch ===
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.trim.floor.is_none()
+    }
+}
+
+// === impl Disk ===
+
+impl Engine for Disk {
+    fn write(&mut self, batch: &Batch) -> Result<(), Box<dyn StdError + Send + Sync>> {
+        let mut out = self.database.batch().durability(Some(PersistMode::SyncData));
+        for (position, record) in &batch.records {
+            out.insert(&self.log, position.encode(), &**record);
+        }
+        for position in &batch.trim.records {
+            out.remove(&self.log, position.encode());
+        }
+        if let Some(floor) = batch.trim.floor {
+            out.insert(&self.meta, FLOOR_KEY, floor.get().to_be_bytes());
+        }
+        out.commit().map_err(Into::into)
+    }
+}
+
+impl Disk {
+    /// Opens the log in a data directory, making it if there is none, and reads it.
+    pub(crate) fn open(dir: &Path) -> Result<(Self, Memory), OpenError> {
+        if !dir.join(FOLDER).exists() {
+            Self::create(dir)?;
+        }
+        let disk = Self::open_folder(&dir.join(FOLDER)).map_err(|err| refused(dir, err))?;
+        let memory = disk.read(dir)?;
+        Ok((disk, memory))
+    }
+
+    fn create(dir: &Path) -> Result<(), OpenError> {
+        let refused_io = |err| OpenError::io(dir, "make the log", err);
+        let new = dir.join(NEW_FOLDER);
+        match fs::remove_dir_all(&new) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(refused_io(err)),
+            _ => {}
+        }
+        let disk = Self::open_folder(&new).map_err(|err| refused(dir, err))?;
+        disk.meta
+            .insert(FORMAT_KEY, FORMAT.to_be_bytes())
+            .and_then(|()| disk.database.persist(PersistMode::SyncAll))
+            .map_err(|err| refused(dir, err))?;
+        drop(disk);
+        fs::rename(&new, dir.join(FOLDER)).map_err(refused_io)?;
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(refused_io)
+    }
+
+    fn open_folder(folder: &Path) -> fjall::Result<Self> {
+        let database = Database::builder(folder)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES)
+            .worker_threads(WORKERS)
+            .open()?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let log = database.keyspace("log", options)?;
+        let meta = database.keyspace("meta", options)?;
+        Ok(Self { log, meta, database })
+    }
+
+    fn read(&self, dir: &Path) -> Result<Memory, OpenError> {
+        let damaged = |detail: String| OpenError::Damaged { dir: dir.to_owned(), detail };
+        let number = |key: &str| self.meta.get(key).map_err(|err| refused(dir, err));
+
+        let found = number(FORMAT_KEY)?
+            .and_then(|bytes| Some(u32::from_be_bytes(bytes.as_ref().try_into().ok()?)));
+        match found {
+            Some(FORMAT) => {}
+            Some(found) if found > FORMAT => {
+                return Err(OpenError::NewerFormat {
+                    dir: dir.to_owned(),
+                    found,
+                    supported: FORMAT,
+                });
+            }
+            _ => return Err(damaged("it names no known format version".to_owned())),
+        }
+        let floor = match number(FLOOR_KEY)? {
+            None => Revision::ZERO,
+            Some(bytes) => match bytes.as_ref().try_into() {
+                Ok(bytes) => Revision::new(u64::from_be_bytes(bytes)),
+                Err(_) => {
+                    return Err(damaged("the floor of its history is not a number".to_owned()));
+                }
+            },
+        };
+
+        let mut memory = Memory::empty(floor);
+        for item in self.log.iter() {
+            let (key, value) = item.into_inner().map_err(|err| refused(dir, err))?;
+            let position = Position::decode(&key)
+                .ok_or_else(|| damaged("a record has no position".to_owned()))?;
+            let record = Record::decode(&value).ok_or_else(|| {
+                damaged(format!("the record of revision {} cannot be read", position.revision))
+            })?;
+            memory.load(position, record);
+        }
+        Ok(memory)
+    }
+}
+
+/// What an engine error at the start means for the user.
+fn refused(dir: &Path, error: fjall::Error) -> OpenError {
+    match error {
+        fjall::Error::Io(err) | fjall::Error::Storage(fjall::LsmError::Io(err)) => {
+            OpenError::io(dir, "open the log", err)
+        }
+        fjall::Error::Locked => OpenError::Locked { dir: dir.to_owned(), holder: None },
+        other => OpenError::Damaged { dir: dir.to_owned(), detail: other.to_string() },
+    }
+}

@@ -1,0 +1,48 @@
+//! One process per data directory.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{Seek, Write},
+    path::Path,
+    process,
+};
+
+use crate::OpenError;
+
+/// The file that is locked. It stays when the lock goes; its content only names the holder.
+const FILE: &str = "LOCK";
+
+/// The right to use a data directory, given back when dropped or when the process ends in any way.
+#[derive(Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "held open, never read")] File);
+
+impl Lock {
+    /// Makes the directory if it is not there, and takes it.
+    pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
+        fs::create_dir_all(dir).map_err(|err| OpenError::io(dir, "make a folder", err))?;
+        let path = dir.join(FILE);
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|err| OpenError::io(dir, "open the file LOCK", err))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let holder = fs::read_to_string(&path).ok();
+                let holder = holder.and_then(|pid| pid.trim().parse().ok());
+                return Err(OpenError::Locked { dir: dir.to_owned(), holder });
+            }
+            Err(TryLockError::Error(err)) => {
+                return Err(OpenError::io(dir, "lock the file LOCK", err));
+            }
+        }
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", process::id()))
+            .map_err(|err| OpenError::io(dir, "write the file LOCK", err))?;
+        Ok(Self(file))
+    }
+}

@@ -1,0 +1,318 @@
+//! The state that reads are answered from: all live objects and the recent history.
+//!
+//! Owns no lock and does no I/O. Only the committer changes it, with what is already on disk.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Bound,
+    sync::Arc,
+};
+
+use crate::{
+    Entry, Event, EventKind, ListOptions, Page, ReadError, Revision,
+    record::{Position, Record, Stored},
+};
+
+/// What one change costs beside its bytes: the parts of [`Change`] and its two allocations.
+const CHANGE_OVERHEAD: usize = 160;
+
+/// One change in the history.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) position: Position,
+    pub(crate) key: Arc<str>,
+    /// What is there now; `None` after a delete.
+    pub(crate) stored: Option<Stored>,
+    /// What was there before.
+    pub(crate) previous: Option<Stored>,
+}
+
+/// All live objects and the recent history.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    live: BTreeMap<Arc<str>, Stored>,
+    /// Changes behind `floor`, oldest first.
+    history: VecDeque<Change>,
+    history_bytes: usize,
+    /// The number of the first change in `history`, counted since the store was opened.
+    first: u64,
+    revision: Revision,
+    floor: Revision,
+}
+
+/// What is to leave the history, and what may leave the disk with it.
+#[derive(Debug, Default)]
+pub(crate) struct Trim {
+    /// The new floor, if it rises.
+    pub(crate) floor: Option<Revision>,
+    pub(crate) records: Vec<Position>,
+}
+
+/// A change in the history, by number.
+pub(crate) enum Lookup {
+    Found {
+        number: u64,
+        event: Event,
+    },
+    /// Nothing up to this number.
+    Nothing {
+        next: u64,
+    },
+    TooOld,
+}
+
+// === impl Change ===
+
+impl Change {
+    fn cost(&self) -> usize {
+        // A replaced value is counted again although it is shared with an older change: that one
+        // leaves first, and then it is held by this one alone.
+        let value = |stored: &Option<Stored>| stored.as_ref().map_or(0, |it| it.entry.value.len());
+        CHANGE_OVERHEAD + self.key.len() + value(&self.stored) + value(&self.previous)
+    }
+
+    fn event(&self) -> Event {
+        let previous = self.previous.as_ref().map(|previous| previous.entry.value.clone());
+        let (kind, value) = match &self.stored {
+            Some(stored) => (EventKind::Put, stored.entry.value.clone()),
+            None => (EventKind::Delete, previous.clone().unwrap_or_default()),
+        };
+        Event {
+            revision: self.position.revision,
+            key: self.key.clone(),
+            kind,
+            value,
+            created: kind == EventKind::Put && previous.is_none(),
+            previous,
+        }
+    }
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// Nothing yet, with the history above `floor` to come by [`Memory::load`].
+    pub(crate) fn empty(floor: Revision) -> Self {
+        Self { floor, revision: floor, ..Self::default() }
+    }
+
+    /// Takes the next record of the log on disk.
+    pub(crate) fn load(&mut self, position: Position, record: Record) {
+        let Record { kind, created, key, value } = record;
+        let key = self.live.get_key_value(&key).map_or(key, |(known, _)| known.clone());
+        let stored = (kind == EventKind::Put).then(|| Stored {
+            entry: Entry { key: key.clone(), revision: position.revision, created, value },
+            index: position.index,
+        });
+        let previous = self.live.get(&key).cloned();
+        let change = Change { position, key, stored, previous };
+        if position.revision > self.floor {
+            self.apply(change);
+        } else {
+            self.set(&change);
+        }
+    }
+
+    /// Takes a change, the next after the newest.
+    pub(crate) fn apply(&mut self, change: Change) {
+        self.set(&change);
+        self.revision = self.revision.max(change.position.revision);
+        self.history_bytes += change.cost();
+        self.history.push_back(change);
+    }
+
+    fn set(&mut self, change: &Change) {
+        match &change.stored {
+            Some(stored) => self.live.insert(change.key.clone(), stored.clone()),
+            None => self.live.remove(&change.key),
+        };
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    pub(crate) fn floor(&self) -> Revision {
+        self.floor
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Stored> {
+        self.live.get(key)
+    }
+
+    /// What leaves the history so that it holds at most so many changes and bytes, and nothing at
+    /// or below `below`. Revisions leave whole.
+    ///
+    /// A record leaves the disk when the change that replaced it leaves the history: until then it
+    /// is the state that a list at an older revision shows. A delete leaves with its own change.
+    pub(crate) fn plan_trim(&self, events: usize, bytes: usize, below: Revision) -> Trim {
+        let mut trim = Trim::default();
+        let below = below.min(self.revision);
+        // In steps, so that not every batch has to write a floor.
+        let full = self.history.len() > events + (events / 64).min(256)
+            || self.history_bytes > bytes + bytes / 64;
+        if !full && below <= self.floor {
+            return trim;
+        }
+        if below > self.floor {
+            trim.floor = Some(below);
+        }
+        let (mut count, mut held) = (self.history.len(), self.history_bytes);
+        for change in &self.history {
+            let revision = change.position.revision;
+            let in_floor = trim.floor.is_some_and(|floor| revision <= floor);
+            if !in_floor && count <= events && held <= bytes {
+                break;
+            }
+            trim.floor = trim.floor.max(Some(revision));
+            trim.records.extend(change.previous.as_ref().map(Stored::position));
+            if change.stored.is_none() {
+                trim.records.push(change.position);
+            }
+            count -= 1;
+            held = held.saturating_sub(change.cost());
+        }
+        trim
+    }
+
+    /// Lets go of the history up to `floor`.
+    pub(crate) fn trim(&mut self, floor: Revision) {
+        self.floor = self.floor.max(floor);
+        while self.history.front().is_some_and(|change| change.position.revision <= floor) {
+            if let Some(change) = self.history.pop_front() {
+                self.history_bytes = self.history_bytes.saturating_sub(change.cost());
+                self.first += 1;
+            }
+        }
+    }
+
+    /// Whether reads and watches can start at a revision.
+    pub(crate) fn check(&self, revision: Revision) -> Result<(), ReadError> {
+        if revision < self.floor {
+            return Err(ReadError::TooOld { floor: self.floor });
+        }
+        if revision > self.revision {
+            return Err(ReadError::Future { current: self.revision });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn list(&self, prefix: &str, options: &ListOptions<'_>) -> Result<Page, ReadError> {
+        let revision = options.at.unwrap_or(self.revision);
+        self.check(revision)?;
+        let from = match options.after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let live = self
+            .live
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix));
+        let undone = self.undone(prefix, revision);
+        let undone = undone.range::<str, _>((from, Bound::Unbounded));
+
+        let limit = if options.limit == 0 { usize::MAX } else { options.limit };
+        let (mut entries, mut remaining) = (Vec::new(), 0);
+        for entry in Merged::new(live, undone) {
+            if entries.len() < limit {
+                entries.push(entry.clone());
+            } else {
+                remaining += 1;
+            }
+        }
+        Ok(Page { entries, revision, more: remaining > 0, remaining })
+    }
+
+    /// What each key that changed after `revision` held then.
+    fn undone(&self, prefix: &str, revision: Revision) -> BTreeMap<&str, Option<&Entry>> {
+        let later = self.history.iter().rev();
+        later
+            .take_while(|change| change.position.revision > revision)
+            .filter(|change| change.key.starts_with(prefix))
+            // Newest first, so that the oldest of them has the last word.
+            .map(|change| (&*change.key, change.previous.as_ref().map(|it| &it.entry)))
+            .collect()
+    }
+
+    /// The number of the first change after `revision`.
+    pub(crate) fn number_after(&self, revision: Revision) -> u64 {
+        let older = self.history.partition_point(|change| change.position.revision <= revision);
+        self.first + older as u64
+    }
+
+    /// The number the next change will get.
+    pub(crate) fn end(&self) -> u64 {
+        self.first + self.history.len() as u64
+    }
+
+    /// The first change under `prefix` numbered `from` or higher, looking at `most` changes.
+    pub(crate) fn find(&self, prefix: &str, from: u64, most: usize) -> Lookup {
+        let Some(skip) = from.checked_sub(self.first) else { return Lookup::TooOld };
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(self.history.len());
+        let mut number = from;
+        for change in self.history.range(skip..).take(most) {
+            if change.key.starts_with(prefix) {
+                return Lookup::Found { number, event: change.event() };
+            }
+            number += 1;
+        }
+        Lookup::Nothing { next: number }
+    }
+
+    /// The newest revision of which a reader of the changes below `number` has seen all.
+    pub(crate) fn seen(&self, number: u64) -> Revision {
+        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        let Some(index) = index else { return Revision::ZERO };
+        self.history.get(index).map_or(self.revision, |change| change.position.revision.before())
+    }
+}
+
+// === Merged ===
+
+/// Live objects in key order, with those that changed since replaced by what they were.
+struct Merged<'a, L: Iterator, U: Iterator> {
+    live: std::iter::Peekable<L>,
+    undone: std::iter::Peekable<U>,
+    _entries: std::marker::PhantomData<&'a Entry>,
+}
+
+impl<'a, L, U> Merged<'a, L, U>
+where
+    L: Iterator<Item = (&'a Arc<str>, &'a Stored)>,
+    U: Iterator,
+{
+    fn new(live: L, undone: U) -> Self {
+        Self {
+            live: live.peekable(),
+            undone: undone.peekable(),
+            _entries: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<'a, 'u, L, U> Iterator for Merged<'a, L, U>
+where
+    'a: 'u,
+    L: Iterator<Item = (&'a Arc<str>, &'a Stored)>,
+    U: Iterator<Item = (&'u &'a str, &'u Option<&'a Entry>)>,
+{
+    type Item = &'a Entry;
+
+    fn next(&mut self) -> Option<&'a Entry> {
+        loop {
+            let undo = match (self.live.peek(), self.undone.peek()) {
+                (_, None) => false,
+                (None, Some(_)) => true,
+                (Some((live, _)), Some((undone, _))) => ***undone <= ***live,
+            };
+            if !undo {
+                return self.live.next().map(|(_, stored)| &stored.entry);
+            }
+            let (key, before) = self.undone.next()?;
+            self.live.next_if(|(live, _)| ***live == **key);
+            if let Some(entry) = before {
+                return Some(*entry);
+            }
+        }
+    }
+}

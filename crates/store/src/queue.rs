@@ -1,0 +1,107 @@
+//! The bounded queue between writers and the committer.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::Transaction;
+use crate::commit::Reply;
+
+/// How many bytes one batch holds at most (a single larger transaction is a batch of its own), so
+/// that a burst of large objects does not become one long pause.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// A transaction and where its answer goes.
+pub(crate) struct Request {
+    pub(crate) transaction: Transaction,
+    pub(crate) reply: Reply,
+}
+
+/// Why a request was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Full,
+    Closed,
+}
+
+pub(crate) struct Queue {
+    /// Protects what waits, for the moment of a push or of taking a batch.
+    state: Mutex<State>,
+    filled: Condvar,
+    max: usize,
+}
+
+struct State {
+    requests: VecDeque<Request>,
+    /// Set when the committer is to look up although nothing waits.
+    poked: bool,
+    closed: bool,
+}
+
+// === impl Queue ===
+
+impl Queue {
+    pub(crate) fn new(max: usize) -> Self {
+        let state = State { requests: VecDeque::new(), poked: false, closed: false };
+        Self { state: Mutex::new(state), filled: Condvar::new(), max: max.max(1) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn push(&self, request: Request) -> Result<(), (Refused, Request)> {
+        let mut state = self.state();
+        if state.closed {
+            return Err((Refused::Closed, request));
+        }
+        if state.requests.len() >= self.max {
+            return Err((Refused::Full, request));
+        }
+        state.requests.push_back(request);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Makes the committer look up.
+    pub(crate) fn poke(&self) {
+        self.state().poked = true;
+        self.filled.notify_one();
+    }
+
+    /// Waits for requests or a poke; `None` when closed and all is taken.
+    pub(crate) fn take(&self, most: usize) -> Option<Vec<Request>> {
+        let idle = |state: &mut State| state.requests.is_empty() && !state.poked && !state.closed;
+        let mut state =
+            self.filled.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
+        if state.requests.is_empty() && !state.poked {
+            return None;
+        }
+        state.poked = false;
+        let mut bytes = 0;
+        let mut batch = Vec::new();
+        while batch.len() < most.max(1) {
+            let Some(next) = state.requests.front() else { break };
+            bytes += next.transaction.weight();
+            if !batch.is_empty() && bytes > BATCH_BYTES {
+                break;
+            }
+            batch.extend(state.requests.pop_front());
+        }
+        Some(batch)
+    }
+
+    /// Takes nothing more in; what waits is still handed out.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.filled.notify_all();
+    }
+
+    /// Takes nothing more in and hands out all that waits.
+    pub(crate) fn close_and_drain(&self) -> VecDeque<Request> {
+        let mut state = self.state();
+        state.closed = true;
+        std::mem::take(&mut state.requests)
+    }
+}

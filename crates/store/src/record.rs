@@ -1,0 +1,122 @@
+//! How a change is written in the log.
+//!
+//! The key of a record is its [`Position`]: the revision and the number of the change within it,
+//! big-endian, so that the order of keys is the order of changes. The record itself:
+//!
+//! ```text
+//! kind (1: put, 2: delete) │ created revision, u64 BE │ length of key, u32 BE │ key │ value
+//! ```
+//!
+//! It has no checksum of its own, since the engine checks what it reads.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes};
+
+use crate::{Entry, EventKind, Revision, Value};
+
+const PUT: u8 = 1;
+const DELETE: u8 = 2;
+const HEADER: usize = 1 + 8 + 4;
+
+/// Where a record stands in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    pub(crate) revision: Revision,
+    pub(crate) index: u16,
+}
+
+/// An object and where its record is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) entry: Entry,
+    pub(crate) index: u16,
+}
+
+/// A record as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) kind: EventKind,
+    pub(crate) created: Revision,
+    pub(crate) key: Arc<str>,
+    pub(crate) value: Bytes,
+}
+
+// === impl Position ===
+
+impl Position {
+    pub(crate) fn encode(self) -> [u8; 10] {
+        let mut key = [0; 10];
+        let (revision, index) = key.split_at_mut(8);
+        revision.copy_from_slice(&self.revision.get().to_be_bytes());
+        index.copy_from_slice(&self.index.to_be_bytes());
+        key
+    }
+
+    pub(crate) fn decode(mut key: &[u8]) -> Option<Self> {
+        if key.len() != 10 {
+            return None;
+        }
+        Some(Self { revision: Revision::new(key.get_u64()), index: key.get_u16() })
+    }
+}
+
+// === impl Stored ===
+
+impl Stored {
+    pub(crate) fn position(&self) -> Position {
+        Position { revision: self.entry.revision, index: self.index }
+    }
+}
+
+// === impl Record ===
+
+/// The bytes of a put and, as a part of them, the value as stored.
+pub(crate) fn encode_put(
+    key: &str,
+    created: Revision,
+    value: &Value,
+    revision: Revision,
+) -> (Bytes, Bytes) {
+    let mut out = header(PUT, key, created, value.max_len());
+    let start = out.len();
+    value.write(revision, &mut out);
+    let record = Bytes::from(out);
+    let value = record.slice(start..);
+    (record, value)
+}
+
+/// The bytes of a delete. The value it removes is in the record before it, which stays until this
+/// one leaves the history.
+pub(crate) fn encode_delete(key: &str, created: Revision) -> Bytes {
+    header(DELETE, key, created, 0).into()
+}
+
+fn header(kind: u8, key: &str, created: Revision, room: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER + key.len() + room);
+    out.put_u8(kind);
+    out.put_u64(created.get());
+    // A key longer than this was refused when the transaction came in.
+    out.put_u32(u32::try_from(key.len()).unwrap_or(u32::MAX));
+    out.put_slice(key.as_bytes());
+    out
+}
+
+impl Record {
+    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
+        if bytes.len() < HEADER {
+            return None;
+        }
+        let kind = match bytes.get_u8() {
+            PUT => EventKind::Put,
+            DELETE => EventKind::Delete,
+            _ => return None,
+        };
+        let created = Revision::new(bytes.get_u64());
+        let key_len = usize::try_from(bytes.get_u32()).ok()?;
+        let (key, value) = bytes.split_at_checked(key_len)?;
+        let key = std::str::from_utf8(key).ok()?.into();
+        // A copy, since a part of what the engine read would keep a whole block alive.
+        Some(Self { kind, created, key, value: Bytes::copy_from_slice(value) })
+    }
+}
