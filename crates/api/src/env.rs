@@ -53,6 +53,49 @@ pub fn mx_config(job: &Job, role: Role, index: u32) -> String {
     go_escaped(&serde_json::to_string(&config).unwrap_or_default())
 }
 
+/// The longest `MX_CONFIG` a process can be started with: Linux takes one variable, name and terminator included, of up to 128 KiB.
+pub const CONFIG_LIMIT: u64 = 128 * 1024 - "MX_CONFIG=".len() as u64 - 1;
+
+/// What the size of `MX_CONFIG` depends on, of one role.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConfigRole<'a> {
+    pub(crate) role: Role,
+    pub(crate) count: u32,
+    pub(crate) port: u16,
+    pub(crate) label: &'a str,
+}
+
+/// The size of the longest `MX_CONFIG` of a job, without building it: a spec may ask for two thousand million replicas.
+pub(crate) fn config_size(job: &str, roles: &[ConfigRole<'_>]) -> u64 {
+    let cluster = roles.iter().map(|entry| (entry.role.lower(), Vec::new())).collect();
+    let labels = roles.iter().map(|entry| (entry.role.lower(), entry.label)).collect();
+    let longest_task = roles
+        .iter()
+        .filter(|entry| entry.count > 0)
+        .map(|entry| Task { r#type: entry.role.lower(), index: entry.count - 1 })
+        .max_by_key(|task| task.r#type.len() + task.index.to_string().len());
+    let Some(task) = longest_task else { return 0 };
+    let frame =
+        go_escaped(&serde_json::to_string(&Config { cluster, labels, task }).unwrap_or_default());
+    let addresses = roles.iter().filter(|entry| entry.count > 0).map(|entry| {
+        let address = Address { url: names::service_name(job, entry.role, 0), port: entry.port };
+        let without_index = serde_json::to_string(&address).unwrap_or_default().len() as u64 - 1;
+        let count = u64::from(entry.count);
+        count * without_index + digits_below(count) + (count - 1) // commas between them
+    });
+    frame.len() as u64 + addresses.sum::<u64>()
+}
+
+/// How many digits the numbers below `count` have together.
+fn digits_below(count: u64) -> u64 {
+    let (mut digits, mut from) = (count, 10);
+    while from < count {
+        digits += count - from;
+        from *= 10;
+    }
+    digits
+}
+
 /// All variables of one replica, in order.
 pub fn for_replica(job: &Job, role: Role, index: u32) -> Vec<(String, String)> {
     let scheduler = job.replica(Role::Scheduler).filter(|replica| replica.count > 0);

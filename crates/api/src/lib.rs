@@ -28,18 +28,24 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod crd;
 pub mod env;
 pub mod job;
 pub mod labels;
+mod layout;
 pub mod mxjob;
 pub mod names;
 pub mod pods;
 pub mod policy;
+pub mod replace;
 pub mod role;
 pub mod schema;
 pub mod spec;
 pub mod status;
 mod time;
+pub mod unknown;
+pub mod validate;
+mod value;
 
 pub use job::{Job, ReplicaSpec, Scheduling};
 pub use policy::{CleanPodPolicy, RestartPolicy, RestartScope, SuccessPolicy};

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// `spec` of an MXJob.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct MXJobSpec {
     /// Which family of roles the job has. Default `MXTrain`.
     pub job_mode: Option<JobMode>,
@@ -21,17 +21,17 @@ pub struct MXJobSpec {
     #[schemars(required, with = "BTreeMap<String, ReplicaSpec>")]
     pub mx_replica_specs: Option<BTreeMap<String, Option<ReplicaSpec>>>,
     /// The job fails when it has been active for this many seconds. Replaceable.
-    #[serde(deserialize_with = "int64")]
+    #[serde(default, deserialize_with = "int64")]
     #[schemars(range(min = 1))]
     pub active_deadline_seconds: Option<i64>,
     /// The job fails when it would need more restarts than this. Default: no limit.
-    #[serde(deserialize_with = "int32")]
+    #[serde(default, deserialize_with = "int32")]
     #[schemars(range(min = 0))]
     pub backoff_limit: Option<i32>,
     /// Which pods go when the job has finished. Default `Running`. Replaceable.
     pub clean_pod_policy: Option<CleanPodPolicy>,
     /// The job is deleted this many seconds after it has finished. Default: kept. Replaceable.
-    #[serde(deserialize_with = "int32")]
+    #[serde(default, deserialize_with = "int32")]
     #[schemars(range(min = 0))]
     pub ttl_seconds_after_finished: Option<i32>,
     /// Whether the job is held back or stopped for now. Default `false`. Replaceable.
@@ -48,20 +48,20 @@ pub struct MXJobSpec {
 
 /// `spec.runPolicy`: the nested layout.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct RunPolicy {
     /// As `spec.activeDeadlineSeconds`.
-    #[serde(deserialize_with = "int64")]
+    #[serde(default, deserialize_with = "int64")]
     #[schemars(range(min = 1))]
     pub active_deadline_seconds: Option<i64>,
     /// As `spec.backoffLimit`.
-    #[serde(deserialize_with = "int32")]
+    #[serde(default, deserialize_with = "int32")]
     #[schemars(range(min = 0))]
     pub backoff_limit: Option<i32>,
     /// As `spec.cleanPodPolicy`.
     pub clean_pod_policy: Option<CleanPodPolicy>,
     /// As `spec.ttlSecondsAfterFinished`.
-    #[serde(deserialize_with = "int32")]
+    #[serde(default, deserialize_with = "int32")]
     #[schemars(range(min = 0))]
     pub ttl_seconds_after_finished: Option<i32>,
     /// As `spec.suspend`.
@@ -72,10 +72,10 @@ pub struct RunPolicy {
 
 /// `spec.schedulingPolicy`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct SchedulingPolicy {
     /// How many replicas must fit at once for the job to start. Default: all.
-    #[serde(deserialize_with = "int32")]
+    #[serde(default, deserialize_with = "int32")]
     #[schemars(range(min = 0))]
     pub min_available: Option<i32>,
     /// The queue the job waits in.
@@ -86,17 +86,17 @@ pub struct SchedulingPolicy {
     /// The priority class of the job as a whole.
     pub priority_class: Option<String>,
     /// How long the scheduler tries before it gives up.
-    #[serde(deserialize_with = "int32")]
+    #[serde(default, deserialize_with = "int32")]
     #[schemars(range(min = 0))]
     pub schedule_timeout_seconds: Option<i32>,
 }
 
 /// One role of the job.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct ReplicaSpec {
     /// How many pods. Default 1.
-    #[serde(deserialize_with = "int32")]
+    #[serde(default, deserialize_with = "int32")]
     #[schemars(range(min = 0))]
     pub replicas: Option<i32>,
     /// What happens when a replica ends. Default `Never`; overrides the template's.

@@ -5,9 +5,11 @@
 mod conditions;
 
 use crate::role::Role;
+use crate::spec;
 use crate::time;
 use jiff::Timestamp;
 use schemars::JsonSchema;
+use serde::de::{Error as _, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -31,23 +33,22 @@ pub struct JobStatus {
 
 /// The pods of one role, counted. Zero counts are left out on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
 pub struct ReplicaStatus {
     /// Running.
-    #[serde(skip_serializing_if = "is_zero")]
-    #[schemars(with = "i32", range(min = 0))]
+    #[serde(default, deserialize_with = "count", skip_serializing_if = "is_zero")]
+    #[schemars(with = "Option<i32>", range(min = 0))]
     pub active: u32,
     /// Ended well.
-    #[serde(skip_serializing_if = "is_zero")]
-    #[schemars(with = "i32", range(min = 0))]
+    #[serde(default, deserialize_with = "count", skip_serializing_if = "is_zero")]
+    #[schemars(with = "Option<i32>", range(min = 0))]
     pub succeeded: u32,
     /// Ended in failure.
-    #[serde(skip_serializing_if = "is_zero")]
-    #[schemars(with = "i32", range(min = 0))]
+    #[serde(default, deserialize_with = "count", skip_serializing_if = "is_zero")]
+    #[schemars(with = "Option<i32>", range(min = 0))]
     pub failed: u32,
     /// Replacements and in-place restarts so far; counts against `backoffLimit`.
-    #[serde(skip_serializing_if = "is_zero")]
-    #[schemars(with = "i32", range(min = 0))]
+    #[serde(default, deserialize_with = "count", skip_serializing_if = "is_zero")]
+    #[schemars(with = "Option<i32>", range(min = 0))]
     pub restarts: u32,
 }
 
@@ -56,9 +57,17 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
+/// A count as a JSON number; `1.0` is 1, and null is none.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?.unwrap_or_else(|| 0.into());
+    spec::integer(&value)
+        .and_then(|count| u32::try_from(count).ok())
+        .ok_or_else(|| D::Error::invalid_value(Unexpected::Other(&value.to_string()), &"a count"))
+}
+
 /// The wire form. The counts stand under two names: the documented API's and that of every later client.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Wire {
     /// What has become true of the job; the newest transition is last.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,15 +79,15 @@ pub(crate) struct Wire {
     #[serde(skip_serializing_if = "Option::is_none")]
     replica_statuses: Option<BTreeMap<String, ReplicaStatus>>,
     /// When the job became active; starts anew on resume.
-    #[serde(skip_serializing_if = "Option::is_none", with = "time")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time")]
     #[schemars(with = "Option<crate::schema::Time>")]
     start_time: Option<Timestamp>,
     /// When it finished.
-    #[serde(skip_serializing_if = "Option::is_none", with = "time")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time")]
     #[schemars(with = "Option<crate::schema::Time>")]
     completion_time: Option<Timestamp>,
     /// When the controller last looked, where that matters to a reader.
-    #[serde(skip_serializing_if = "Option::is_none", with = "time")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time")]
     #[schemars(with = "Option<crate::schema::Time>")]
     last_reconcile_time: Option<Timestamp>,
 }

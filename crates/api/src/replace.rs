@@ -1,0 +1,170 @@
+//! The replace rule: what a `PUT` or a `PATCH` may change of a job that exists.
+//!
+//! Five fields of the documented API and, ours, `suspend`; everything else in the spec is fixed at creation. A field counts as the same in either
+//! layout, so moving one between the spec and `runPolicy` is no change. Whatever can be said of `metadata` beyond that is said by Kubernetes' own rules, not here.
+
+use crate::layout::{FIELDS, Field, NESTED, Place, SCHEDULING};
+use crate::mxjob;
+use crate::value::{equal, member};
+use mxjob_machinery::field::{Error, Errors, Path};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// What may be replaced, as messages list it.
+pub const REPLACEABLE: [&str; 6] = [
+    "metadata.labels",
+    "metadata.annotations",
+    "spec.activeDeadlineSeconds",
+    "spec.ttlSecondsAfterFinished",
+    "spec.cleanPodPolicy",
+    "spec.suspend",
+];
+
+/// The faults of a replace of `old` by `new`: one `Forbidden` for each changed field that is not replaceable.
+///
+/// A change is reported as deep as it goes (`spec.mxReplicaSpecs.Worker.template.spec.containers[0].image`); something added or removed is
+/// reported as a whole, by its own path. A spec that is gone altogether counts as empty.
+pub fn check(old: &Value, new: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let (old, new) = (old.get("spec"), new.get("spec"));
+    let spec = Path::new("spec");
+    if !check_members(&spec, old, new, |key| key == NESTED || is_known(&[key]), &mut errors) {
+        return errors;
+    }
+    let (old, new) = (old.unwrap_or(&Value::Null), new.unwrap_or(&Value::Null));
+    for field in FIELDS.iter().filter(|field| !field.is_replaceable) {
+        check_both_places(*field, old, new, &mut errors);
+    }
+    check_members(
+        &Place::Nested.path(),
+        old.get(NESTED),
+        new.get(NESTED),
+        |key| is_known(&[key]),
+        &mut errors,
+    );
+    for place in Place::ALL {
+        let scheduling = |spec| place.of(spec).and_then(|place| place.get(SCHEDULING));
+        let path = place.path().child(SCHEDULING);
+        check_members(
+            &path,
+            scheduling(old),
+            scheduling(new),
+            |key| is_known(&[SCHEDULING, key]),
+            &mut errors,
+        );
+    }
+    errors
+}
+
+/// The message of the answer to such a replace.
+///
+/// ```
+/// use mxjob_api::replace;
+/// use serde_json::json;
+///
+/// let (old, new) = (json!({ "spec": { "backoffLimit": 1 } }), json!({ "spec": { "backoffLimit": 2 } }));
+/// let message = replace::message("digits", &replace::check(&old, &new));
+/// assert!(message.starts_with("MXJob.kubeflow.org \"digits\" is invalid: spec.backoffLimit: Forbidden: "));
+/// assert!(message.contains("spec.ttlSecondsAfterFinished"));
+/// ```
+pub fn message(name: &str, errors: &Errors) -> String {
+    let subject = format!("{}.{} {name:?} is invalid: ", mxjob::KIND, mxjob::GROUP);
+    match &**errors {
+        [] | [_] => format!("{subject}{errors}"),
+        several => {
+            // The list of what may change is said once, not once a field.
+            let fields: Vec<_> =
+                several.iter().map(|error| format!("{}: Forbidden", error.path)).collect();
+            format!("{subject}[{}]: {}", fields.join(", "), detail())
+        }
+    }
+}
+
+/// What each cause says.
+fn detail() -> String {
+    let (last, first) = REPLACEABLE.split_last().unwrap_or((&"", &[]));
+    format!("only {} and {last} may be changed", first.join(", "))
+}
+
+fn forbid(path: &Path, errors: &mut Errors) {
+    errors.push(Error::forbidden(path, detail()));
+}
+
+/// Whether these names lead to a field that has two places, or to the object that holds such fields.
+fn is_known(names: &[&str]) -> bool {
+    FIELDS.iter().any(|field| field.names().starts_with(names))
+}
+
+/// Compares the members of two objects, save those that are looked at elsewhere; false if one of the two is no object at all.
+fn check_members(
+    path: &Path,
+    old: Option<&Value>,
+    new: Option<&Value>,
+    elsewhere: impl Fn(&str) -> bool,
+    errors: &mut Errors,
+) -> bool {
+    let empty = Map::new();
+    let members = |value| match value {
+        None | Some(&Value::Null) => Some(&empty),
+        Some(value) => value.as_object(),
+    };
+    let (Some(old), Some(new)) = (members(old), members(new)) else {
+        diff(path, old, new, errors);
+        return false;
+    };
+    for key in keys(old, new).into_iter().filter(|key| !elsewhere(key)) {
+        diff(&member(path, key), old.get(key), new.get(key), errors);
+    }
+    true
+}
+
+/// Compares one field wherever it stands: moved is not changed.
+fn check_both_places(field: Field, old: &Value, new: &Value, errors: &mut Errors) {
+    let in_force = field.value(old);
+    let mut is_given = false;
+    for place in Place::ALL {
+        if let Some(value) = field.get(new, place) {
+            is_given = true;
+            let before = errors.len();
+            diff(&field.path(place), in_force, Some(value), errors);
+            if errors.len() > before {
+                return; // said once, even where both places have the new value
+            }
+        }
+    }
+    if let (false, Some(place)) =
+        (is_given, Place::ALL.into_iter().find(|place| field.get(old, *place).is_some()))
+    {
+        forbid(&field.path(place), errors);
+    }
+}
+
+/// Notes what differs, as deep as it goes.
+fn diff(path: &Path, old: Option<&Value>, new: Option<&Value>, errors: &mut Errors) {
+    let given = |value: Option<&'_ Value>| value.is_some_and(|value| !value.is_null());
+    match (old, new) {
+        (Some(Value::Object(old)), Some(Value::Object(new))) => {
+            for key in keys(old, new) {
+                diff(&member(path, key), old.get(key), new.get(key), errors);
+            }
+        }
+        (Some(Value::Array(old)), Some(Value::Array(new))) => {
+            for index in 0..old.len().max(new.len()) {
+                match (old.get(index), new.get(index)) {
+                    (Some(old), Some(new)) => {
+                        diff(&path.index(index), Some(old), Some(new), errors)
+                    }
+                    // A null item is an item.
+                    _ => forbid(&path.index(index), errors),
+                }
+            }
+        }
+        (Some(old), Some(new)) if equal(old, new) => {}
+        (old, new) if !given(old) && !given(new) => {}
+        _ => forbid(path, errors),
+    }
+}
+
+fn keys<'a>(old: &'a Map<String, Value>, new: &'a Map<String, Value>) -> BTreeSet<&'a str> {
+    old.keys().chain(new.keys()).map(String::as_str).collect()
+}

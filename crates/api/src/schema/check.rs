@@ -1,0 +1,149 @@
+//! Types, enums, bounds and required fields of a value, in the words of the validator of custom resources (kube-openapi).
+
+use super::{Kind, Node};
+use crate::spec::integer;
+use crate::value::member;
+use mxjob_machinery::field::{Error, Errors, Path};
+use serde_json::{Map, Value};
+
+/// Notes what is wrong with a value. Null members of an object count as absent; unknown members are no fault here.
+pub(crate) fn check(value: &Value, node: &Node, path: &Path, errors: &mut Errors) {
+    match (&node.0, value) {
+        (Kind::Object { fields, entries, required, .. }, Value::Object(members)) => {
+            check_required(members, required, path, errors);
+            for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+                if let Some(node) = fields.get(name).or(entries.as_deref()) {
+                    check(value, node, &member(path, name), errors);
+                }
+            }
+        }
+        (Kind::Array(item), Value::Array(items)) => {
+            for (index, value) in items.iter().enumerate() {
+                check(value, item, &path.index(index), errors);
+            }
+        }
+        (Kind::String(allowed), Value::String(text)) => {
+            if !allowed.is_empty() && !allowed.contains(text) {
+                let allowed: Vec<_> = allowed.iter().map(String::as_str).collect();
+                errors.push(Error::not_supported(path, text, &allowed));
+            }
+        }
+        (Kind::Time, Value::String(text)) => {
+            if text.parse::<jiff::Timestamp>().is_err() {
+                errors.push(Error::invalid(
+                    path,
+                    text,
+                    format!("{path} in body must be of type datetime: {text:?}"),
+                ));
+            }
+        }
+        (Kind::Integer { is_int32, minimum }, Value::Number(_)) => match integer(value) {
+            Some(integer) => check_integer(integer, *is_int32, *minimum, path, errors),
+            None => wrong_type(value, "integer", path, errors),
+        },
+        (Kind::Quantity, Value::String(_) | Value::Number(_)) => {
+            check_quantity(value, path, errors)
+        }
+        (Kind::IntOrString, Value::Number(_)) if integer(value).is_none() => {
+            wrong_type(value, "integer,string", path, errors);
+        }
+        (Kind::Any, _)
+        | (Kind::IntOrString, Value::String(_) | Value::Number(_))
+        | (Kind::Number, Value::Number(_))
+        | (Kind::Boolean, Value::Bool(_)) => {}
+        (kind, value) => wrong_type(value, kind.name(), path, errors),
+    }
+}
+
+impl Kind {
+    /// The type's name in messages.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Object { .. } => "object",
+            Self::Array(_) => "array",
+            Self::String(_) | Self::Time => "string",
+            Self::Integer { .. } => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::IntOrString | Self::Quantity => "integer,string",
+            Self::Any => "any",
+        }
+    }
+}
+
+fn check_required(
+    members: &Map<String, Value>,
+    required: &[String],
+    path: &Path,
+    errors: &mut Errors,
+) {
+    for name in required {
+        if members.get(name).is_none_or(Value::is_null) {
+            errors.push(Error::required(&path.child(name), ""));
+        }
+    }
+}
+
+fn check_integer(
+    integer: i64,
+    is_int32: bool,
+    minimum: Option<i64>,
+    path: &Path,
+    errors: &mut Errors,
+) {
+    if is_int32 && i32::try_from(integer).is_err() {
+        let detail = format!("Checked value must be of type integer with format int32 in {path}");
+        errors.push(Error::invalid(path, integer, detail));
+    } else if let Some(minimum) = minimum.filter(|minimum| integer < *minimum) {
+        let detail = format!("{path} in body should be greater than or equal to {minimum}");
+        errors.push(Error::invalid(path, integer, detail));
+    }
+}
+
+fn check_quantity(value: &Value, path: &Path, errors: &mut Errors) {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    if !is_quantity(&text) {
+        let detail = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+        errors.push(Error::invalid(path, value, detail));
+    } else if text.starts_with('-') && text.bytes().any(|byte| (b'1'..=b'9').contains(&byte)) {
+        errors.push(Error::invalid(path, value, "must be greater than or equal to 0"));
+    }
+}
+
+/// Whether a text has the shape of a quantity ([`super::QUANTITY_PATTERN`]).
+fn is_quantity(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let end =
+        unsigned.find(|byte: char| !byte.is_ascii_digit() && byte != '.').unwrap_or(unsigned.len());
+    let (number, suffix) = unsigned.split_at(end);
+    is_number(number)
+        && match suffix.as_bytes() {
+            [] | [b'n' | b'u' | b'm' | b'k' | b'M' | b'G' | b'T' | b'P' | b'E'] => true,
+            [b'K' | b'M' | b'G' | b'T' | b'P' | b'E', b'i'] => true,
+            [b'e' | b'E', ..] => {
+                let exponent = suffix.get(1..).unwrap_or_default();
+                is_number(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))
+            }
+            _ => false,
+        }
+}
+
+fn is_number(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    !(whole.is_empty() && fraction.is_empty()) && is_digits(whole) && is_digits(fraction)
+}
+
+fn wrong_type(value: &Value, wanted: &str, path: &Path, errors: &mut Errors) {
+    let found = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let detail = format!("{path} in body must be of type {wanted}: {found:?}");
+    errors.push(Error::type_invalid(path, found, detail));
+}

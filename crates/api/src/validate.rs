@@ -1,0 +1,79 @@
+//! Admission: which jobs are accepted, with one cause for each fault.
+//!
+//! First the shape (types, enums, bounds, required fields: the schema), then what the schema cannot say. The second part reads leniently and
+//! passes over whatever the first has found wrong, so nothing is reported twice and all faults are reported at once.
+//! `metadata` is validated by the machinery; only the names derived from it are looked at here.
+
+mod names;
+mod replicas;
+mod template;
+
+use crate::layout::{FIELDS, Field, Place};
+use crate::schema;
+use crate::spec::integer;
+use crate::value::equal;
+use mxjob_machinery::field::{Error, Errors, Path};
+use serde_json::Value;
+
+/// The faults of a job: empty if it is accepted. Takes any JSON.
+pub fn validate(job: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let path = Path::new("spec");
+    match job.get("spec") {
+        None | Some(Value::Null) => errors.push(Error::required(&path, "")),
+        Some(spec) => {
+            if let Some(node) = schema::root().member("spec") {
+                schema::check(spec, node, &path, &mut errors);
+            }
+            check_places(spec, &mut errors);
+            let replicas = replicas::read(spec);
+            replicas::check(spec, &replicas, &mut errors);
+            check_gang(spec, &replicas, &mut errors);
+            names::check(job, &replicas, &mut errors);
+        }
+    }
+    errors
+}
+
+/// The faults of the `status` of an object sent to the status subresource: its shape alone, its words are the controller's own.
+pub fn validate_status(job: &Value) -> Errors {
+    let mut errors = Errors::new();
+    if let (Some(status), Some(node)) = (job.get("status"), schema::root().member("status"))
+        && !status.is_null()
+    {
+        schema::check(status, node, &Path::new("status"), &mut errors);
+    }
+    errors
+}
+
+/// A field given flat and nested must be the same in both.
+fn check_places(spec: &Value, errors: &mut Errors) {
+    for field in FIELDS {
+        let (Some(flat), Some(nested)) =
+            (field.get(spec, Place::Flat), field.get(spec, Place::Nested))
+        else {
+            continue;
+        };
+        if !equal(flat, nested) {
+            let (flat_path, path) = (field.path(Place::Flat), field.path(Place::Nested));
+            let detail = format!(
+                "{flat_path} and {path} are the same field and may not differ; {flat_path} is {flat}"
+            );
+            errors.push(Error::invalid(&path, nested, detail));
+        }
+    }
+}
+
+/// A gang larger than the job would wait for ever.
+fn check_gang(spec: &Value, replicas: &[replicas::Replicas<'_>], errors: &mut Errors) {
+    let total: i64 = replicas.iter().map(|replicas| replicas.count).sum();
+    let field = Field::min_available();
+    for place in Place::ALL {
+        let Some(value) = field.get(spec, place) else { continue };
+        if let Some(min_available) = integer(value).filter(|min_available| *min_available > total) {
+            let detail = format!("must be at most the number of replicas of the job, {total}");
+            errors.push(Error::invalid(&field.path(place), min_available, detail));
+            return; // said once, even where both places say it
+        }
+    }
+}
