@@ -1,0 +1,62 @@
+//! The commands that call cargo's own checks: `test`, `lint`, `codegen`, and `ci`, which runs everything.
+
+use crate::{conformance, environment, run, tidy};
+use anyhow::{Context as _, Result};
+
+/// Installs what the tests need, then runs unit, integration, end-to-end and documentation tests.
+pub(crate) fn test(arguments: &[String]) -> Result<()> {
+    environment::prepare()?;
+    environment::kubectl()?;
+    if !run::exists("cargo-nextest") {
+        eprintln!("cargo-nextest is not installed: using `cargo test` (slower, less clear output)");
+        return run::check(run::cargo().args(["test", "--workspace", "--locked"]).args(arguments));
+    }
+    run::check(run::cargo().args(["nextest", "run", "--workspace", "--locked"]).args(arguments))?;
+    if arguments.is_empty() {
+        // nextest runs no documentation tests.
+        run::check(run::cargo().args(["test", "--workspace", "--doc", "--locked", "--quiet"]))?;
+    }
+    Ok(())
+}
+
+/// Formatting, clippy with warnings denied, and the dependency rules of `deny.toml`.
+pub(crate) fn lint(_: &[String]) -> Result<()> {
+    run::check(run::cargo().args(["fmt", "--all", "--check"]))
+        .context("the code is not formatted; run `cargo fmt --all`")?;
+    run::check(run::cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    if run::exists("cargo-deny") {
+        run::check(run::cargo().args(["deny", "check", "bans", "licenses", "sources"]))?;
+    } else {
+        eprintln!("cargo-deny is not installed: the rules of deny.toml were not checked");
+    }
+    Ok(())
+}
+
+/// Writes the generated files again.
+pub(crate) fn codegen(_: &[String]) -> Result<()> {
+    // The test that compares the files with the types writes them when it is asked to.
+    run::check(run::cargo().env("UPDATE_MANIFESTS", "1").args([
+        "test",
+        "--package",
+        "mxjob-api",
+        "--quiet",
+        "--locked",
+        "manifest",
+    ]))
+}
+
+/// What must pass before a merge, cheapest first.
+pub(crate) fn ci(_: &[String]) -> Result<()> {
+    tidy::run(&[])?;
+    lint(&[])?;
+    test(&[])?;
+    conformance::run(&[])
+}

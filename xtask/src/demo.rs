@@ -1,0 +1,117 @@
+//! `demo`: a real MXNet training on this machine, from an empty folder to `Succeeded`.
+//!
+//! It uses what a user uses: `mxjob up`, `kubectl`, `mxjob down`. It owns the processes that it started and leaves
+//! none of them, whether it ends well, fails, or is interrupted.
+
+mod follow;
+mod kubectl;
+mod screen;
+
+use crate::interrupt::Flag;
+use crate::server::{self, Server};
+use crate::{environment, run};
+use anyhow::{Context as _, Result, bail};
+use follow::Outcome;
+use kubectl::Kubectl;
+use screen::Screen;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What is submitted.
+const MANIFEST: &str = "examples/digits-dist.yaml";
+/// The name of the job in [`MANIFEST`].
+const JOB: &str = "digits";
+
+/// Runs the demonstration.
+pub(crate) fn run(_: &[String]) -> Result<()> {
+    let interrupted = Flag::install()?;
+    let began = Instant::now();
+    environment::prepare()?;
+    environment::kubectl()?;
+    interrupted.check()?;
+    eprintln!("Building mxjob …");
+    // The development profile, because the tests build the same files: a first optimised build would double the wait,
+    // and nearly all of the demonstration's time is Python's own.
+    run::check(run::cargo().args(["build", "--quiet", "--locked", "--package", "mxjob"]))?;
+    let binary = run::target()?.join("debug/mxjob");
+    interrupted.check()?;
+
+    let folder = run::local().join(format!("run-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    let outcome = train(&binary, &folder, &interrupted);
+    match outcome {
+        Ok(accuracy) => {
+            std::fs::remove_dir_all(&folder)
+                .with_context(|| format!("cannot remove {}", folder.display()))?;
+            println!(
+                "\nSucceeded: accuracy {accuracy} after {:.1} s in all; nothing is left running.",
+                began.elapsed().as_secs_f64()
+            );
+            Ok(())
+        }
+        Err(error) => {
+            eprintln!("The server's data and log are kept in {}", folder.display());
+            Err(error)
+        }
+    }
+}
+
+/// Starts a server, runs the job on it, stops everything; the accuracy that the job reached.
+fn train(binary: &Path, folder: &Path, interrupted: &Flag) -> Result<String> {
+    let data = folder.join("data");
+    let log = folder.join("server.log");
+    let mut server = Server::start(binary, &["up"], &data, &log)?;
+    eprintln!("$ mxjob up --data-dir {} --listen 127.0.0.1:0", shown(&data));
+    println!("  ready at {} after {} ms", server.url, server.start_took.as_millis());
+    let result = submit_and_follow(&server, interrupted);
+    if result.is_err() {
+        eprintln!("The last lines of the server's log:\n{}", server::last_lines(&log, 10));
+    }
+    // Pods outlive their server by design, so the clean-up is `down`, also after a failure.
+    let down = run::check(run::command(binary).arg("down").arg("--data-dir").arg(&data));
+    let stopped = down.and_then(|()| server.ended()).and_then(|()| nothing_left(folder));
+    let accuracy = result?;
+    stopped.context("the training succeeded, but stopping did not")?;
+    Ok(accuracy)
+}
+
+fn submit_and_follow(server: &Server, interrupted: &Flag) -> Result<String> {
+    let kubectl = Kubectl::new(&server.kubeconfig);
+    eprintln!("$ export KUBECONFIG={}", shown(&server.kubeconfig));
+    run::check(kubectl.command().args(["create", "-f", MANIFEST]))?;
+    let mut screen = Screen::new();
+    let outcome = follow::follow(&kubectl, JOB, &mut screen, interrupted);
+    screen.finish();
+    match outcome? {
+        Outcome::Succeeded { accuracy } => {
+            run::check(kubectl.command().args(["get", "mxjobs,pods"]))?;
+            Ok(accuracy)
+        }
+        Outcome::Failed { message } => bail!("the job failed: {message}"),
+    }
+}
+
+/// Fails when a process still mentions the run's own folder in its command line.
+fn nothing_left(folder: &Path) -> Result<()> {
+    let needle = folder.to_string_lossy().into_owned();
+    let mut left = Vec::new();
+    for entry in std::fs::read_dir("/proc").context("cannot list the processes")?.flatten() {
+        // A process may end while we look; then there is nothing to read, and nothing left of it.
+        let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(&needle) {
+            left.push(format!("{} ({})", entry.file_name().to_string_lossy(), line.trim()));
+        }
+    }
+    if !left.is_empty() {
+        bail!("still running: {}", left.join(", "));
+    }
+    Ok(())
+}
+
+/// A path as a user in the root folder would type it.
+fn shown(path: &Path) -> String {
+    let relative: PathBuf = path.strip_prefix(run::root()).unwrap_or(path).to_owned();
+    relative.display().to_string()
+}

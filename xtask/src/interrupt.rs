@@ -1,0 +1,44 @@
+//! ^C and SIGTERM as a flag that long commands look at, so that they can clean up after themselves.
+
+use anyhow::{Context as _, Result};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The error of a command that was asked to stop.
+#[derive(Debug)]
+pub(crate) struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("stopped by a signal")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Knows whether the command was asked to stop.
+#[derive(Clone, Debug)]
+pub(crate) struct Flag(Arc<AtomicBool>);
+
+impl Flag {
+    /// From now on the signals set the flag instead of ending the process; a second one ends it at once.
+    pub(crate) fn install() -> Result<Self> {
+        let raised = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // The order matters: the first signal finds the flag down, so only a second one exits.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&raised))
+                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&raised)))
+                .with_context(|| format!("cannot handle signal {signal}"))?;
+        }
+        Ok(Self(raised))
+    }
+
+    /// Fails with [`Interrupted`] after a signal.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::SeqCst) {
+            return Err(Interrupted.into());
+        }
+        Ok(())
+    }
+}
