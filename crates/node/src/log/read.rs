@@ -1,0 +1,308 @@
+//! Reading logs the way `kubectl logs` asks for them.
+//!
+//! Works from the state directory alone, so logs can be read whether or not the container (or the agent that
+//! started it) lives. A line of the program comes out as one line, however many records it was cut into.
+
+mod tail;
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    mem::MaybeUninit,
+    path::Path,
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::stream;
+use jiff::{SignedDuration, Timestamp};
+use rustix::fs::inotify;
+
+use super::format::Record;
+use crate::{
+    state::{AttemptDir, PodDir},
+    sys::readable::Readable,
+};
+
+/// How much is read at a time.
+const BLOCK: usize = 64 * 1024;
+
+/// Which log to read, and how much of it.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// Uid of the pod; without it the pod is found by its name.
+    pub uid: Option<String>,
+    /// Name of the container; may be left out if the pod has one.
+    pub container: Option<String>,
+    /// Go on until the container ends.
+    pub follow: bool,
+    /// The attempt before the newest one.
+    pub previous: bool,
+    /// Only that many lines from the end.
+    pub tail_lines: Option<u64>,
+    /// Begin each line with its time.
+    pub timestamps: bool,
+    /// Only lines of the last so many seconds.
+    pub since_seconds: Option<i64>,
+    /// Only lines of this time or later.
+    pub since_time: Option<Timestamp>,
+    /// Stop after that many bytes.
+    pub limit_bytes: Option<u64>,
+}
+
+/// Why there is no log to read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// This node has no such pod.
+    #[error("pod {namespace}/{pod} does not run on this node")]
+    NoPod {
+        /// Namespace asked for.
+        namespace: String,
+        /// Name asked for.
+        pod: String,
+    },
+    /// The container was not started so far (or does not exist).
+    #[error("container {container:?} in pod {pod:?} is waiting to start: ContainerCreating")]
+    NotStarted {
+        /// Name of the pod.
+        pod: String,
+        /// Name of the container.
+        container: String,
+    },
+    /// The container ran at most once.
+    #[error("previous terminated container {container:?} in pod {pod:?} not found")]
+    NoPrevious {
+        /// Name of the pod.
+        pod: String,
+        /// Name of the container.
+        container: String,
+    },
+    /// There are several containers to choose from.
+    #[error("a container name must be specified for pod {pod}, choose one of: [{}]", choices.join(" "))]
+    Ambiguous {
+        /// Name of the pod.
+        pod: String,
+        /// Their names.
+        choices: Vec<String>,
+    },
+    /// The files could not be read.
+    #[error("cannot read the log of container {container:?}")]
+    Read {
+        /// Name of the container.
+        container: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Opens a log. `now` is what `since_seconds` counts from. Needs a tokio runtime to be read.
+///
+/// # Errors
+/// When there is no such pod, container or attempt, or its files cannot be read.
+pub fn open(
+    state_dir: &Path,
+    request: &Request,
+    now: Timestamp,
+) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Error> {
+    let pod = find_pod(state_dir, request)?;
+    let container = find_container(&pod, request)?;
+    let dir = find_attempt(&pod, &container, request)?;
+    let reader = Reader::open(dir, request, now)
+        .map_err(|source| Error::Read { container: container.clone(), source })?;
+    Ok(stream::try_unfold(reader, Reader::next))
+}
+
+fn find_pod(state_dir: &Path, request: &Request) -> Result<PodDir, Error> {
+    let missing =
+        || Error::NoPod { namespace: request.namespace.clone(), pod: request.pod.clone() };
+    if let Some(uid) = &request.uid {
+        let dir = PodDir::new(state_dir, uid);
+        return dir.record().map(|_| dir).ok_or_else(missing);
+    }
+    let pods = PodDir::all(state_dir).unwrap_or_default();
+    pods.into_iter()
+        .find(|dir| {
+            dir.record().is_some_and(|record| {
+                record.namespace == request.namespace && record.name == request.pod
+            })
+        })
+        .ok_or_else(missing)
+}
+
+fn find_container(pod: &PodDir, request: &Request) -> Result<String, Error> {
+    if let Some(container) = &request.container {
+        return Ok(container.clone());
+    }
+    let mut choices = pod.containers();
+    match choices.len() {
+        0 => Err(Error::NotStarted { pod: request.pod.clone(), container: String::new() }),
+        1 => Ok(choices.swap_remove(0)),
+        _ => Err(Error::Ambiguous { pod: request.pod.clone(), choices }),
+    }
+}
+
+fn find_attempt(pod: &PodDir, container: &str, request: &Request) -> Result<AttemptDir, Error> {
+    let mut attempts = pod.attempts(container);
+    attempts.retain(|(_, dir)| dir.run().is_some() || dir.exit().is_some());
+    let newest = attempts.pop().ok_or_else(|| Error::NotStarted {
+        pod: request.pod.clone(),
+        container: container.to_owned(),
+    })?;
+    if !request.previous {
+        return Ok(newest.1);
+    }
+    attempts.pop().map(|(_, dir)| dir).ok_or_else(|| Error::NoPrevious {
+        pod: request.pod.clone(),
+        container: container.to_owned(),
+    })
+}
+
+/// The state of one reading.
+struct Reader {
+    dir: AttemptDir,
+    file: Option<File>,
+    /// Wakes up when something happens in the folder; only when following.
+    changes: Option<Readable>,
+    timestamps: bool,
+    since: Option<Timestamp>,
+    /// Bytes that may still be given out.
+    left: Option<u64>,
+    /// Bytes of the file that are not a whole record yet.
+    raw: Vec<u8>,
+    /// Whether the last record was a part, so that the next one goes on with its line.
+    within_line: bool,
+    /// Whether the present line is too old to be shown.
+    skip_line: bool,
+}
+
+/// What one look at the file gave.
+enum Step {
+    Text(Bytes),
+    Wait,
+    End,
+}
+
+impl Reader {
+    fn open(dir: AttemptDir, request: &Request, now: Timestamp) -> io::Result<Self> {
+        // Before the file is opened, so that no change falls between.
+        let changes = request.follow.then(|| watch(dir.path())).transpose()?;
+        let mut file = match File::open(dir.log()) {
+            Ok(file) => Some(file),
+            // An attempt that never ran printed nothing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if let (Some(file), Some(lines)) = (&mut file, request.tail_lines) {
+            tail::seek(file, lines)?;
+        }
+        let since = request
+            .since_time
+            .or_else(|| now.checked_sub(SignedDuration::from_secs(request.since_seconds?)).ok());
+        Ok(Self {
+            dir,
+            file,
+            changes,
+            timestamps: request.timestamps,
+            since,
+            left: request.limit_bytes,
+            raw: Vec::new(),
+            within_line: false,
+            skip_line: false,
+        })
+    }
+
+    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        loop {
+            // Disk reads may block, and this runs among everything else.
+            let (reader, step) = tokio::task::spawn_blocking(move || {
+                let step = self.step();
+                (self, step)
+            })
+            .await
+            .map_err(io::Error::other)?;
+            self = reader;
+            match step? {
+                Step::Text(text) => return Ok(Some((text, self))),
+                Step::End => return Ok(None),
+                Step::Wait => match &self.changes {
+                    Some(changes) => wait_for_change(changes).await?,
+                    None => return Ok(None),
+                },
+            }
+        }
+    }
+
+    fn step(&mut self) -> io::Result<Step> {
+        if self.left == Some(0) {
+            return Ok(Step::End);
+        }
+        // Asked before reading: what was written before the end is then in the file.
+        let ended = self.dir.exit().is_some() || !self.dir.path().exists();
+        let Some(file) = &mut self.file else { return Ok(Step::End) };
+        let read = file.take(BLOCK as u64).read_to_end(&mut self.raw)?;
+        let text = self.take_lines();
+        if !text.is_empty() {
+            return Ok(Step::Text(text.into()));
+        }
+        Ok(match (read, ended) {
+            (0, true) => Step::End,
+            (0, false) => Step::Wait,
+            _ => Step::Text(Bytes::new()),
+        })
+    }
+
+    /// Turns the whole records read so far into text.
+    fn take_lines(&mut self) -> Vec<u8> {
+        let Some(end) = self.raw.iter().rposition(|&byte| byte == b'\n') else { return Vec::new() };
+        let rest = self.raw.split_off(end + 1);
+        let whole = std::mem::replace(&mut self.raw, rest);
+        let mut out = Vec::with_capacity(whole.len());
+        for record in whole.split_inclusive(|&byte| byte == b'\n').filter_map(Record::parse) {
+            if !self.within_line {
+                self.skip_line = self
+                    .since
+                    .is_some_and(|since| record.timestamp().is_some_and(|time| time < since));
+                if self.timestamps && !self.skip_line {
+                    out.extend_from_slice(record.time);
+                    out.push(b' ');
+                }
+            }
+            if !self.skip_line {
+                out.extend_from_slice(record.text);
+                if record.full {
+                    out.push(b'\n');
+                }
+            }
+            self.within_line = !record.full;
+        }
+        if let Some(left) = &mut self.left {
+            out.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= out.len() as u64;
+        }
+        out
+    }
+}
+
+fn watch(folder: &Path) -> io::Result<Readable> {
+    let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+    let wanted = inotify::WatchFlags::MODIFY
+        | inotify::WatchFlags::MOVED_TO
+        | inotify::WatchFlags::DELETE_SELF;
+    inotify::add_watch(&fd, folder, wanted)?;
+    Readable::new(fd)
+}
+
+async fn wait_for_change(changes: &Readable) -> io::Result<()> {
+    changes
+        .consume(|fd| {
+            // What happened does not matter; the events are only taken away.
+            let mut buffer = [MaybeUninit::uninit(); 4096];
+            while rustix::io::read(fd, &mut buffer).is_ok() {}
+        })
+        .await
+}

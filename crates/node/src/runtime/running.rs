@@ -1,0 +1,112 @@
+//! An attempt whose shim lives.
+
+use std::{io, process::Child, sync::Mutex, time::Duration};
+
+use jiff::Timestamp;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::{Error, sandbox::end_lost};
+use crate::{
+    proc,
+    state::{AttemptDir, ExitRecord},
+    sys::readable::Readable,
+};
+
+/// How long a shim that holds the lock may take to say who it is.
+const CLAIM_TRIES: u32 = 100;
+
+/// A container that runs.
+#[derive(Debug)]
+pub struct Running {
+    container: String,
+    dir: AttemptDir,
+    /// The shim: readable when it has ended, and the only safe way to signal it.
+    pidfd: Readable,
+    started_at: Option<Timestamp>,
+    /// The shim as our child, to be reaped; `None` for one found again. Locked only to take it out.
+    child: Mutex<Option<Child>>,
+}
+
+impl Running {
+    /// Finds the shim of an attempt; `None` if none lives.
+    pub(super) fn attach(
+        container: &str,
+        dir: AttemptDir,
+        child: Option<Child>,
+    ) -> io::Result<Option<Self>> {
+        let mut tries = CLAIM_TRIES;
+        while dir.is_locked() {
+            if let Some(run) = dir.run()
+                && (run.pid.is_some() || child.is_some() || tries == 0)
+                && let Some(pid) = Pid::from_raw(run.shim)
+            {
+                let Ok(pidfd) = pidfd_open(pid, PidfdFlags::NONBLOCK) else { return Ok(None) };
+                // The descriptor holds the number; if the process is still the recorded one now, it stays so.
+                if proc::start_time(pid) != Some(run.shim_start) {
+                    return Ok(None);
+                }
+                return Ok(Some(Self {
+                    container: container.to_owned(),
+                    dir,
+                    pidfd: Readable::new(pidfd)?,
+                    started_at: run.started_at,
+                    child: Mutex::new(child),
+                }));
+            }
+            // The agent that started it died within these milliseconds. Rare enough for a short wait.
+            if tries == 0 {
+                return Ok(None);
+            }
+            tries -= 1;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if let Some(mut child) = child {
+            let _ = child.wait();
+        }
+        Ok(None)
+    }
+
+    /// When the program was started.
+    #[must_use]
+    pub const fn started_at(&self) -> Option<Timestamp> {
+        self.started_at
+    }
+
+    /// The folder of the attempt.
+    #[must_use]
+    pub const fn dir(&self) -> &AttemptDir {
+        &self.dir
+    }
+
+    /// Asks the shim to end the container: SIGTERM to all its processes, SIGKILL `grace_seconds` later.
+    /// Asked again, the shorter time counts.
+    ///
+    /// # Errors
+    /// When the request cannot be written down.
+    pub fn terminate(&self, grace_seconds: u64) -> io::Result<()> {
+        self.dir.write_stop(grace_seconds)?;
+        // Fails only if the shim has just ended, which is what was wanted.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
+        Ok(())
+    }
+
+    /// Waits for the end. Cancelling the wait loses nothing.
+    ///
+    /// # Errors
+    /// When the end of a lost container cannot be written down.
+    pub async fn wait(&self) -> Result<ExitRecord, Error> {
+        let failed = |source| Error::Record { container: self.container.clone(), source };
+        self.pidfd.readable().await.map_err(failed)?;
+        if let Some(mut child) = self.child.lock().ok().and_then(|mut child| child.take()) {
+            // It has ended, so this only collects it.
+            let _ = child.wait();
+        }
+        if let Some(exit) = self.dir.exit() {
+            return Ok(exit);
+        }
+        let spec = self.dir.spec().ok_or_else(|| {
+            failed(io::Error::new(io::ErrorKind::NotFound, "the attempt's folder is gone"))
+        })?;
+        end_lost(&self.container, &self.dir, &spec)
+    }
+}

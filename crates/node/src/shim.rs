@@ -1,0 +1,178 @@
+//! The shim: a small process between the agent and one container.
+//!
+//! It starts the program, writes its log, reaps what it leaves behind and writes down how it ended. It outlives the
+//! agent, so that neither a crash nor an upgrade of the agent touches a running job. It is a re-exec of
+//! the product's own binary, entered before anything else runs; it has one thread, no async runtime and
+//! a few hundred kilobytes.
+//!
+//! It never decides: it runs one attempt once. SIGTERM to the shim ends the whole container: SIGTERM to all its
+//! processes, and after the grace period (file `stop`, or the spec's) SIGKILL.
+
+mod child;
+mod output;
+mod supervise;
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    os::fd::{AsFd as _, OwnedFd},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use rustix::{
+    pipe::{PipeFlags, pipe_with},
+    process::{getpid, set_child_subreaper, setsid},
+};
+
+use self::{child::Failure, output::Output, supervise::Supervisor};
+use crate::{
+    proc,
+    state::{AttemptDir, ExitReason, ExitRecord, RunRecord, Spec},
+    sys::process::{Fork, SignalFd, exit_now, fork_single_threaded},
+};
+
+/// What the shim tells the agent on its standard output once the program runs (or could not be started).
+pub(crate) const READY: &[u8] = b"ready\n";
+
+/// How often the lock is tried: somebody who only looks whether it is held may hold it for an instant.
+const LOCK_TRIES: u32 = 20;
+
+/// Runs a shim. `args` are the words after `shim`: `--state DIR`, the folder of the attempt.
+///
+/// Call this first thing in `main`, before any thread exists. The exit code says only whether the shim
+/// itself worked; how the program ended is in the folder.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let Some(dir) = parse(args) else {
+        complain("usage: shim --state DIR");
+        return ExitCode::from(2);
+    };
+    match run(&AttemptDir::new(dir)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> Option<PathBuf> {
+    let mut args = args.into_iter();
+    (args.next()? == "--state").then_some(())?;
+    let dir = args.next()?;
+    args.next().is_none().then(|| dir.into())
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "mxjob shim: {text}");
+}
+
+fn run(dir: &AttemptDir) -> io::Result<()> {
+    let spec = dir.spec().ok_or_else(|| io::Error::other("spec.json cannot be read"))?;
+    let _lock = lock(dir)?;
+    if dir.exit().is_some() || dir.run().is_some() {
+        // Somebody ran this attempt already; nothing is ever run twice.
+        return Ok(());
+    }
+    let pid = getpid();
+    // Fails only for a process that leads a group already, which is as good.
+    let _ = setsid();
+    set_child_subreaper(Some(pid))?;
+    let signals = SignalFd::open(
+        &[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT],
+        &[libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGPIPE],
+    )?;
+    let mut run = RunRecord {
+        shim: pid.as_raw_nonzero().get(),
+        shim_start: proc::start_time(pid).unwrap_or_default(),
+        pid: None,
+        started_at: None,
+    };
+    dir.write_run(&run)?;
+
+    let mut output = Output::open(&dir.log())?;
+    let (stdout, stderr) = (output_pipe()?, output_pipe()?);
+    let (failure, failure_writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    let started_at = Timestamp::now();
+    let program = match fork_single_threaded()? {
+        Fork::Child => {
+            let failed = child::exec(&spec, pid, stdout.1.as_fd(), stderr.1.as_fd());
+            let text = serde_json::to_vec(&failed).unwrap_or_default();
+            let _ = rustix::io::write(&failure_writer, &text);
+            exit_now(i32::from(failed.code));
+        }
+        Fork::Parent(program) => program,
+    };
+    drop((stdout.1, stderr.1, failure_writer));
+    output.attach(stdout.0, stderr.0)?;
+    let failure = read_failure(failure)?;
+
+    if failure.is_none() {
+        run.pid = Some(program.as_raw_nonzero().get());
+        run.started_at = Some(started_at);
+        dir.write_run(&run)?;
+        announce();
+    }
+    let mut supervisor = Supervisor::new(dir, &spec, program, signals, output);
+    let mut exit = supervisor.run(started_at)?;
+    if let Some(failure) = &failure {
+        exit = ExitRecord::not_started(
+            i32::from(failure.code),
+            ExitReason::StartError,
+            failure.message.clone(),
+            exit.finished_at,
+        );
+    }
+    dir.write_exit(&exit)?;
+    remove_cgroup(&spec);
+    if failure.is_some() {
+        announce();
+    }
+    Ok(())
+}
+
+fn lock(dir: &AttemptDir) -> io::Result<File> {
+    let mut result = dir.lock();
+    for _ in 0..LOCK_TRIES {
+        if result.is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+        result = dir.lock();
+    }
+    result
+}
+
+fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(pipe_with(PipeFlags::CLOEXEC)?)
+}
+
+/// Exec closes the pipe, so an empty answer means that the program runs.
+fn read_failure(pipe: OwnedFd) -> io::Result<Option<Failure>> {
+    let mut text = Vec::new();
+    File::from(pipe).read_to_end(&mut text)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::from_slice(&text).unwrap_or(Failure {
+        code: child::SETUP_FAILED,
+        message: "the container could not be set up".to_owned(),
+    })))
+}
+
+/// Tells the agent, which may be gone.
+fn announce() {
+    let mut stdout = io::stdout();
+    let _ = stdout.write_all(READY);
+    let _ = stdout.flush();
+}
+
+fn remove_cgroup(spec: &Spec) {
+    if let Some(cgroup) = &spec.cgroup {
+        // The agent does it again when it removes the pod.
+        let _ = fs::remove_dir(cgroup);
+    }
+}

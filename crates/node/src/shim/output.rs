@@ -1,0 +1,113 @@
+//! The two output pipes of the program, on their way into the log file.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
+
+use jiff::Timestamp;
+use rustix::{
+    event::{PollFd, PollFlags},
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    io::Errno,
+};
+
+use crate::log::{
+    file::LogFile,
+    format::{LastLine, Splitter, Stream},
+};
+
+/// One read; a pipe holds 64 KiB by default, and the shim should stay small.
+const BUFFER: usize = 16 * 1024;
+
+/// Reads both pipes and writes the log.
+#[derive(Debug)]
+pub(super) struct Output {
+    log: LogFile,
+    pipes: Vec<Pipe>,
+    buffer: Box<[u8]>,
+    records: Vec<u8>,
+    last: LastLine,
+}
+
+#[derive(Debug)]
+struct Pipe {
+    fd: OwnedFd,
+    splitter: Splitter,
+}
+
+impl Output {
+    pub(super) fn open(log: &Path) -> io::Result<Self> {
+        Ok(Self {
+            log: LogFile::open(log)?,
+            pipes: Vec::new(),
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            records: Vec::new(),
+            last: LastLine::default(),
+        })
+    }
+
+    /// Takes over the reading ends.
+    pub(super) fn attach(&mut self, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<()> {
+        for (fd, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
+            fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
+            self.pipes.push(Pipe { fd, splitter: Splitter::new(stream) });
+        }
+        Ok(())
+    }
+
+    /// Whether nobody can write any more.
+    pub(super) const fn ended(&self) -> bool {
+        self.pipes.is_empty()
+    }
+
+    pub(super) fn poll_fds<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
+        fds.extend(
+            self.pipes.iter().map(|pipe| PollFd::from_borrowed_fd(pipe.fd.as_fd(), PollFlags::IN)),
+        );
+    }
+
+    /// Reads once from each pipe what is there. Returns whether anything was.
+    pub(super) fn read_once(&mut self) -> bool {
+        let now = Timestamp::now();
+        let mut any = false;
+        let Self { log, pipes, buffer, records, last } = self;
+        pipes.retain_mut(|pipe| {
+            records.clear();
+            let (count, open) = match rustix::io::read(&pipe.fd, &mut **buffer) {
+                Ok(0) => (pipe.splitter.finish(now, records, last), false),
+                Ok(length) => {
+                    any = true;
+                    let bytes = buffer.get(..length).unwrap_or_default();
+                    (pipe.splitter.push(bytes, now, records, last), true)
+                }
+                Err(Errno::AGAIN | Errno::INTR) => (0, true),
+                Err(_) => (pipe.splitter.finish(now, records, last), false),
+            };
+            log.append(records, count, now);
+            open
+        });
+        any
+    }
+
+    /// Everything that can be read without waiting, then the end, whoever may still hold the pipes.
+    pub(super) fn finish(&mut self) {
+        while self.read_once() {}
+        let now = Timestamp::now();
+        for pipe in &mut self.pipes {
+            self.records.clear();
+            let count = pipe.splitter.finish(now, &mut self.records, &mut self.last);
+            self.log.append(&self.records, count, now);
+        }
+        self.pipes.clear();
+    }
+
+    pub(super) fn last_line(&self) -> Option<String> {
+        self.last.text()
+    }
+
+    pub(super) const fn dropped(&self) -> u64 {
+        self.log.dropped()
+    }
+}

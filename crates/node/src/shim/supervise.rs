@@ -1,0 +1,182 @@
+//! The life of a started program: output, signals, the end, and what is left of it.
+
+use std::{
+    io,
+    os::fd::AsFd as _,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, wait},
+};
+
+use super::output::Output;
+use crate::{
+    cgroup, proc,
+    state::{AttemptDir, ExitReason, ExitRecord, Spec},
+    sys::process::SignalFd,
+};
+
+/// How long after the program's end its output is waited for when somebody else holds the pipes open.
+const DRAIN: Duration = Duration::from_millis(100);
+
+/// How long killed processes may take to go before the end is reported without them.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+pub(super) struct Supervisor<'a> {
+    dir: &'a AttemptDir,
+    spec: &'a Spec,
+    program: Pid,
+    signals: SignalFd,
+    output: Output,
+    status: Option<WaitStatus>,
+    /// When a termination turns into a kill.
+    kill_at: Option<Instant>,
+    oom_kills: u64,
+}
+
+impl<'a> Supervisor<'a> {
+    pub(super) fn new(
+        dir: &'a AttemptDir,
+        spec: &'a Spec,
+        program: Pid,
+        signals: SignalFd,
+        output: Output,
+    ) -> Self {
+        let oom_kills = spec.cgroup.as_deref().map_or(0, cgroup::oom_kills);
+        Self { dir, spec, program, signals, output, status: None, kill_at: None, oom_kills }
+    }
+
+    /// Watches the program to its end and cleans up after it.
+    pub(super) fn run(&mut self, started_at: Timestamp) -> io::Result<ExitRecord> {
+        while self.status.is_none() {
+            let timeout = self.kill_at.map(|at| at.saturating_duration_since(Instant::now()));
+            self.turn(timeout)?;
+            if self.kill_at.is_some_and(|at| at <= Instant::now()) {
+                self.kill_at = None;
+                self.kill();
+            }
+        }
+        let finished_at = Timestamp::now();
+        let drained = Instant::now() + DRAIN;
+        while !self.output.ended() {
+            let left = drained.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            self.turn(Some(left))?;
+        }
+        let unkillable = self.kill_rest()?;
+        self.output.finish();
+        Ok(self.record(started_at, finished_at, unkillable))
+    }
+
+    /// Waits for something to happen and handles it.
+    fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.and_then(|limit| Timespec::try_from(limit).ok());
+        let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
+        self.output.poll_fds(&mut fds);
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        drop(fds);
+        while let Some(signal) = self.signals.next() {
+            if signal != libc::SIGCHLD {
+                self.terminate();
+            }
+        }
+        self.output.read_once();
+        self.reap();
+        Ok(())
+    }
+
+    /// Collects ended children, the program and whatever was re-parented to this process.
+    fn reap(&mut self) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if pid == self.program {
+                self.status = Some(status);
+            }
+        }
+    }
+
+    fn terminate(&mut self) {
+        let grace = self.dir.stop_request().unwrap_or(self.spec.grace_seconds);
+        let kill_at = Instant::now() + Duration::from_secs(grace.min(u64::from(u32::MAX)));
+        // Asked again, only a shorter grace period counts.
+        let first = self.kill_at.is_none();
+        self.kill_at = Some(self.kill_at.map_or(kill_at, |at| at.min(kill_at)));
+        if first && grace > 0 {
+            match &self.spec.cgroup {
+                Some(folder) => cgroup::signal(folder, Signal::TERM),
+                None => signal_descendants(Signal::TERM),
+            }
+        }
+    }
+
+    fn kill(&self) {
+        match &self.spec.cgroup {
+            Some(folder) => cgroup::kill(folder),
+            None => signal_descendants(Signal::KILL),
+        }
+    }
+
+    /// Kills what the program left behind, and returns what would not die.
+    fn kill_rest(&mut self) -> io::Result<Vec<i32>> {
+        let deadline = Instant::now() + KILL_LIMIT;
+        loop {
+            self.reap();
+            let rest = self.rest();
+            if rest.is_empty() || Instant::now() >= deadline {
+                return Ok(rest.into_iter().map(|pid| pid.as_raw_nonzero().get()).collect());
+            }
+            self.kill();
+            // A killed child wakes this by SIGCHLD; one that is not a child (yet) by the short time-out.
+            self.turn(Some(Duration::from_millis(10)))?;
+        }
+    }
+
+    fn rest(&self) -> Vec<Pid> {
+        match &self.spec.cgroup {
+            Some(folder) if cgroup::is_empty(folder) => Vec::new(),
+            Some(folder) => cgroup::processes(folder),
+            None => proc::descendants(getpid(), 0),
+        }
+    }
+
+    fn record(
+        &self,
+        started_at: Timestamp,
+        finished_at: Timestamp,
+        unkillable: Vec<i32>,
+    ) -> ExitRecord {
+        let code = self.status.and_then(WaitStatus::exit_status);
+        let signal = self.status.and_then(WaitStatus::terminating_signal);
+        let out_of_memory =
+            self.spec.cgroup.as_deref().map_or(0, cgroup::oom_kills) > self.oom_kills;
+        let reason = match code {
+            _ if out_of_memory => ExitReason::OOMKilled,
+            Some(0) => ExitReason::Completed,
+            _ => ExitReason::Error,
+        };
+        ExitRecord {
+            code,
+            signal,
+            reason,
+            message: self.output.last_line().filter(|_| reason != ExitReason::Completed),
+            started_at: Some(started_at),
+            finished_at,
+            dropped_log_lines: self.output.dropped(),
+            unkillable,
+        }
+    }
+}
+
+fn signal_descendants(signal: Signal) {
+    for pid in proc::descendants(getpid(), 0) {
+        let _ = kill_process(pid, signal);
+    }
+}

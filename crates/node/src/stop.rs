@@ -1,0 +1,117 @@
+//! Stopping every pod of a state directory without an agent or an API server: `mxjob down`.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
+
+use crate::{
+    cgroup, proc,
+    runtime::remove_unused,
+    state::{AttemptDir, PodDir, PodRecord},
+};
+
+/// What a shim needs after its container's last process is killed.
+const SHIM_TIME: Duration = Duration::from_secs(15);
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StopReport {
+    /// Pods (`namespace/name`) that had something running, and have nothing running now.
+    pub stopped: Vec<String>,
+    /// Pods of which something is still alive.
+    pub alive: Vec<String>,
+}
+
+/// One pod with something to stop.
+struct Target {
+    record: PodRecord,
+    shims: Vec<std::os::fd::OwnedFd>,
+}
+
+/// Ends all pods: SIGTERM to every process, SIGKILL after `grace`. Returns when nothing is left, or only what even
+/// SIGKILL does not end. How the containers ended is on record afterwards, and an agent that comes later
+/// reports it. Blocks; no agent should run meanwhile, or it would start containers again whose policy says so.
+///
+/// # Errors
+/// When the state directory cannot be read. One that does not exist has no pods.
+pub fn stop_all(state_dir: &Path, grace: Duration) -> io::Result<StopReport> {
+    let mut targets = Vec::new();
+    for dir in PodDir::all(state_dir)? {
+        let Some(record) = dir.record() else { continue };
+        let attempts = dir.every_attempt();
+        let shims: Vec<_> = attempts.iter().filter_map(|attempt| stop(attempt, grace)).collect();
+        let populated = record.cgroup.as_deref().is_some_and(|folder| !cgroup::is_empty(folder));
+        if populated || !shims.is_empty() {
+            targets.push(Target { record, shims });
+        } else {
+            remove_group(&record);
+        }
+    }
+    let deadline = Instant::now() + grace + SHIM_TIME;
+    let mut report = StopReport::default();
+    for target in targets {
+        let gone = target.shims.iter().all(|shim| wait(shim, deadline));
+        // Also what a lost shim left behind.
+        let empty = target
+            .record
+            .cgroup
+            .as_deref()
+            .is_none_or(|folder| cgroup::kill_and_wait(folder, SHIM_TIME));
+        let name = format!("{}/{}", target.record.namespace, target.record.name);
+        if gone && empty {
+            remove_group(&target.record);
+            report.stopped.push(name);
+        } else {
+            report.alive.push(name);
+        }
+    }
+    report.stopped.sort();
+    report.alive.sort();
+    Ok(report)
+}
+
+/// Asks a living shim to end its container.
+fn stop(attempt: &AttemptDir, grace: Duration) -> Option<std::os::fd::OwnedFd> {
+    if attempt.exit().is_some() || !attempt.is_locked() {
+        return None;
+    }
+    let run = attempt.run()?;
+    let pid = Pid::from_raw(run.shim)?;
+    let shim = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    if proc::start_time(pid) != Some(run.shim_start) {
+        return None;
+    }
+    // Without the file the shim uses its own grace period, which is no reason to leave it running.
+    let _ = attempt.write_stop(grace.as_secs());
+    pidfd_send_signal(&shim, Signal::TERM).ok()?;
+    Some(shim)
+}
+
+fn wait(shim: &std::os::fd::OwnedFd, deadline: Instant) -> bool {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).ok();
+        match poll(&mut [PollFd::new(shim, PollFlags::IN)], timeout.as_ref()) {
+            Ok(0) => return false,
+            Ok(_) => return true,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+fn remove_group(record: &PodRecord) {
+    if let Some(folder) = &record.cgroup {
+        let _ = cgroup::remove(folder);
+        if let Some(parent) = folder.parent().map(PathBuf::from) {
+            remove_unused(&parent);
+        }
+    }
+}

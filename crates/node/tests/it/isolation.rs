@@ -1,0 +1,210 @@
+//! What keeps pods apart.
+
+use std::{
+    io::Read as _,
+    net::{Ipv4Addr, TcpStream},
+};
+
+use mxjob_node::{
+    runtime::{IsolationMode, Sandbox},
+    state::Bind,
+};
+
+use crate::node::{Node, address, argv, block_on, eventually, lines, run, shell, start};
+
+crate::tests!("isolation":
+    a_program_inherits_nothing,
+    two_pods_listen_on_the_same_wildcard_port,
+    an_ipv6_wildcard_stays_on_the_pods_address,
+    callers_come_from_their_own_address,
+    names_resolve_inside_and_follow_changes,
+    the_host_name_is_the_pods,
+    mounts_are_seen_inside_only,
+);
+
+fn a_program_inherits_nothing() {
+    for mode in [IsolationMode::Auto, IsolationMode::Plain] {
+        let node = Node::new(mode);
+        let pod = node.pod("p");
+        let mut command = argv(&["/usr/bin/env"]);
+        command.env = vec![("ONLY".to_owned(), "this".to_owned())];
+        run(&pod, command);
+        assert_eq!(lines(&pod), ["ONLY=this"]);
+        // Descriptors: the standard three, and the one that `ls` reads the folder with.
+        let pod = node.pod("q");
+        run(&pod, argv(&["/bin/ls", "/proc/self/fd"]));
+        assert_eq!(lines(&pod), ["0", "1", "2", "3"]);
+        let pod = node.pod("r");
+        run(&pod, shell("grep -E '^Sig(Blk|Ign)' /proc/self/status; umask"));
+        let [blocked, ignored, umask] = lines(&pod).try_into().unwrap();
+        assert_eq!((blocked.as_str(), umask.as_str()), ("SigBlk:\t0000000000000000", "0022"));
+        // 32 and 33 belong to the C library, which lets nobody touch them.
+        let ignored = u64::from_str_radix(ignored.split('\t').nth(1).unwrap(), 16).unwrap();
+        assert_eq!(ignored & !(0b11 << 31), 0);
+    }
+}
+
+/// Listens on a wildcard address and greets every caller with its name and the caller's address.
+const SERVER: &str = "
+import socket, sys
+family, host, port, name = sys.argv[1:]
+server = socket.socket(getattr(socket, family))
+server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+server.bind((host, int(port)))
+server.listen()
+print(server.getsockname()[1], flush=True)
+while True:
+    client, peer = server.accept()
+    client.sendall((name + ' ' + peer[0]).encode())
+    client.close()
+";
+
+fn serve(pod: &Sandbox, family: &str, host: &str, port: u16) -> u16 {
+    let name = pod.record().name.clone();
+    let command = argv(&["python3", "-c", SERVER, family, host, &port.to_string(), &name]);
+    drop(start(pod, with_path(command)));
+    eventually("the server listening", || lines(pod).first().and_then(|line| line.parse().ok()))
+}
+
+/// Python may live somewhere else than in the standard folders.
+fn with_path(mut command: mxjob_node::runtime::Command) -> mxjob_node::runtime::Command {
+    command.env = ["PATH", "HOME"]
+        .iter()
+        .filter_map(|&name| Some((name.to_owned(), std::env::var(name).ok()?)))
+        .collect();
+    command
+}
+
+fn greeting(address: Ipv4Addr, port: u16) -> String {
+    let mut text = String::new();
+    TcpStream::connect((address, port)).unwrap().read_to_string(&mut text).unwrap();
+    text
+}
+
+fn isolated(node: &Node) -> bool {
+    node.runtime().isolation().owns_addresses()
+}
+
+fn two_pods_listen_on_the_same_wildcard_port() {
+    let node = Node::new(IsolationMode::Auto);
+    if !isolated(&node) {
+        return;
+    }
+    block_on(async {
+        let (a, b) = (node.pod("a"), node.pod("b"));
+        let port = serve(&a, "AF_INET", "0.0.0.0", 0);
+        assert_eq!(serve(&b, "AF_INET", "0.0.0.0", port), port);
+        for pod in [&a, &b] {
+            assert_eq!(greeting(pod.address(), port), format!("{} 127.0.0.1", pod.record().name));
+        }
+        assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err(), "nobody else listens");
+    });
+}
+
+fn an_ipv6_wildcard_stays_on_the_pods_address() {
+    let node = Node::new(IsolationMode::Auto);
+    if !isolated(&node) {
+        return;
+    }
+    block_on(async {
+        let (a, b) = (node.pod("a"), node.pod("b"));
+        let port = serve(&a, "AF_INET6", "::", 0);
+        assert_eq!(serve(&b, "AF_INET6", "::", port), port);
+        for pod in [&a, &b] {
+            let name = &pod.record().name;
+            assert_eq!(greeting(pod.address(), port), format!("{name} ::ffff:127.0.0.1"));
+        }
+    });
+}
+
+const CLIENT: &str = "
+import socket, sys
+print(socket.create_connection((sys.argv[1], int(sys.argv[2]))).recv(100).decode())
+";
+
+fn callers_come_from_their_own_address() {
+    let node = Node::new(IsolationMode::Auto);
+    if !isolated(&node) {
+        return;
+    }
+    block_on(async {
+        let server = node.pod("server");
+        let port = serve(&server, "AF_INET", "0.0.0.0", 0);
+        let hosts = format!("{} service service.ns.svc.cluster.local\n", server.address());
+        let client = node.pod_with_hosts("client", address(), &hosts);
+        for name in ["service", "service.ns.svc.cluster.local"] {
+            let running = start_named(
+                &client,
+                name,
+                argv(&["python3", "-c", CLIENT, name, &port.to_string()]),
+            );
+            let exit = running.wait().await.unwrap();
+            assert!(exit.succeeded(), "{exit:?}");
+            let log = std::fs::read_to_string(running.dir().log()).unwrap();
+            assert!(log.trim_end().ends_with(&format!("server {}", client.address())), "{log}");
+        }
+    });
+}
+
+fn start_named(
+    pod: &Sandbox,
+    container: &str,
+    command: mxjob_node::runtime::Command,
+) -> mxjob_node::runtime::Running {
+    match pod.start(container, 0, with_path(command)).unwrap() {
+        mxjob_node::runtime::Attempt::Running(running) => running,
+        other => panic!("not running: {other:?}"),
+    }
+}
+
+fn names_resolve_inside_and_follow_changes() {
+    let node = Node::new(IsolationMode::Auto);
+    if !isolated(&node) {
+        return;
+    }
+    let pod = node.pod_with_hosts("p", address(), "127.64.0.1 first\n");
+    block_on(async {
+        let script =
+            "getent ahostsv4 first | head -1; until getent hosts second; do sleep 0.01; done";
+        let running = start(&pod, shell(script));
+        eventually("the first answer", || (lines(&pod).len() == 1).then_some(()));
+        pod.write_hosts("127.64.0.2 second\n").unwrap();
+        running.wait().await.unwrap();
+    });
+    let lines = lines(&pod);
+    assert!(lines[0].starts_with("127.64.0.1") && lines[1].starts_with("127.64.0.2"), "{lines:?}");
+    assert!(!std::fs::read_to_string("/etc/hosts").unwrap().contains("127.64.0.2"));
+}
+
+fn the_host_name_is_the_pods() {
+    let node = Node::new(IsolationMode::Auto);
+    if !isolated(&node) {
+        return;
+    }
+    let pod = node.pod("digits-worker-0");
+    run(&pod, shell("uname -n"));
+    assert_eq!(lines(&pod), ["digits-worker-0"]);
+}
+
+fn mounts_are_seen_inside_only() {
+    let node = Node::new(IsolationMode::Auto);
+    if !isolated(&node) {
+        return;
+    }
+    let source = tempfile::tempdir().unwrap();
+    std::fs::write(source.path().join("file"), "content\n").unwrap();
+    let target = tempfile::tempdir().unwrap();
+    let pod = node.pod("p");
+    let path = target.path().display();
+    let mut command =
+        shell(&format!("cat {path}/file; touch {path}/new 2>/dev/null || echo read-only"));
+    command.binds = vec![Bind {
+        source: source.path().to_owned(),
+        target: target.path().to_owned(),
+        read_only: true,
+    }];
+    run(&pod, command);
+    let lines = lines(&pod);
+    assert_eq!((lines[0].as_str(), lines.last().unwrap().as_str()), ("content", "read-only"));
+    assert!(std::fs::read_dir(target.path()).unwrap().next().is_none());
+}

@@ -1,0 +1,24 @@
+//! Tests of the process runtime with real processes.
+//!
+//! The binary has its own small harness (it answers `--list` and runs tests by name, as test runners expect),
+//! because it is also the shim it starts: `it shim --state DIR`.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::exit, missing_docs)]
+
+mod harness;
+mod isolation;
+mod lifecycle;
+mod logs;
+mod node;
+mod recovery;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1).peekable();
+    if args.next_if(|word| word == "shim").is_some() {
+        return mxjob_node::shim::main(args);
+    }
+    let tests: Vec<harness::Test> =
+        [lifecycle::TESTS, recovery::TESTS, isolation::TESTS, logs::TESTS].concat();
+    harness::run(&tests)
+}

@@ -1,0 +1,220 @@
+//! What survives what: crashes of the agent, of the shim, and stopping without an agent.
+
+use std::time::Duration;
+
+use mxjob_node::{
+    runtime::{Attempt, Error, IsolationMode, Runtime, ShimCommand},
+    state::{ExitReason, ExitRecord},
+    stop::stop_all,
+};
+
+use crate::{
+    lifecycle::kill_shim,
+    node::{Node, block_on, eventually, lines, lives, printed_pid, run, shell, start},
+};
+
+crate::tests!("recovery":
+    a_restarted_agent_finds_its_running_containers,
+    an_exit_that_nobody_watched_is_reported_later,
+    output_goes_on_without_the_agent,
+    a_lost_shim_ends_its_container_without_an_exit_code,
+    a_shim_lost_while_no_agent_runs_is_found_lost,
+    a_recorded_end_never_changes,
+    an_attempt_of_an_earlier_boot_is_lost,
+    an_attempt_that_no_shim_took_can_be_started,
+    two_agents_never_share_a_state_directory,
+    stopping_everything_needs_no_agent,
+    removing_a_pod_leaves_nothing,
+    a_shim_stays_small,
+);
+
+fn a_restarted_agent_finds_its_running_containers() {
+    for mode in [IsolationMode::Auto, IsolationMode::Plain] {
+        let mut node = Node::new(mode);
+        block_on(async { drop(start(&node.pod("p"), shell("echo $$; exec sleep 1000"))) });
+        node.restart();
+        let pods = node.runtime().sandboxes().unwrap();
+        let pod = pods.first().unwrap();
+        assert_eq!((pods.len(), pod.record().name.as_str()), (1, "p"));
+        block_on(async {
+            let Attempt::Running(running) = pod.find("main", 0).unwrap() else {
+                panic!("not found again")
+            };
+            assert!(running.started_at().is_some() && lives(printed_pid(pod, 0)));
+            running.terminate(30).unwrap();
+            assert_eq!(running.wait().await.unwrap().signal, Some(15));
+        });
+    }
+}
+
+fn an_exit_that_nobody_watched_is_reported_later() {
+    let mut node = Node::new(IsolationMode::Auto);
+    let pod = node.pod("p");
+    block_on(async { drop(start(&pod, shell("echo $$; sleep 0.2; exit 42"))) });
+    node.runtime = None;
+    let attempt = pod.dir().attempt("main", 0);
+    drop(pod);
+    eventually("the end of the program", || attempt.exit());
+    node.restart();
+    let pod = node.pod("p");
+    let Attempt::Ended(exit) = pod.find("main", 0).unwrap() else { panic!("not ended") };
+    assert_eq!(exit.code, Some(42));
+}
+
+fn output_goes_on_without_the_agent() {
+    let mut node = Node::new(IsolationMode::Auto);
+    let pod = node.pod("p");
+    let attempt = pod.dir().attempt("main", 0);
+    let go = node.dir.path().join("go");
+    let script = format!("while [ ! -e {} ]; do sleep 0.01; done; echo printed", go.display());
+    block_on(async { drop(start(&pod, shell(&script))) });
+    drop(pod);
+    node.runtime = None;
+    std::fs::write(&go, "").unwrap();
+    eventually("the end of the program", || attempt.exit());
+    node.restart();
+    assert_eq!(lines(&node.pod("p")), ["printed"]);
+}
+
+/// A program with a child in a session of its own; both print their ids.
+const FAMILY: &str =
+    "setsid sh -c 'echo $$; exec sleep 1000' & sleep 0.1; echo $$; exec sleep 1000";
+
+fn a_lost_shim_ends_its_container_without_an_exit_code() {
+    let node = Node::new(IsolationMode::Auto);
+    let pod = node.pod("p");
+    block_on(async {
+        let running = start(&pod, shell(FAMILY));
+        let family = [printed_pid(&pod, 0), printed_pid(&pod, 1)];
+        kill_shim(running.dir().path());
+        let exit = running.wait().await.unwrap();
+        assert_eq!((exit.reason, exit.exit_code()), (ExitReason::ShimLost, None));
+        assert!(exit.started_at.is_some());
+        for pid in family {
+            // Without cgroups only the program itself is tied to the shim.
+            assert!(!lives(pid) || pod.record().cgroup.is_none(), "{pid} lives");
+        }
+    });
+}
+
+fn a_shim_lost_while_no_agent_runs_is_found_lost() {
+    let mut node = Node::new(IsolationMode::Auto);
+    let pod = node.pod("p");
+    block_on(async { drop(start(&pod, shell(FAMILY))) });
+    let family = [printed_pid(&pod, 0), printed_pid(&pod, 1)];
+    let dir = pod.dir().attempt("main", 0);
+    drop(pod);
+    node.runtime = None;
+    kill_shim(dir.path());
+    eventually("the end of the shim", || (!dir.is_locked()).then_some(()));
+    node.restart();
+    let pod = node.pod("p");
+    let Attempt::Ended(exit) = pod.find("main", 0).unwrap() else { panic!("not ended") };
+    assert_eq!(exit.reason, ExitReason::ShimLost);
+    assert!(!lives(family[1]));
+    assert!(!lives(family[0]) || pod.record().cgroup.is_none());
+}
+
+fn a_recorded_end_never_changes() {
+    let node = Node::new(IsolationMode::Auto);
+    let pod = node.pod("p");
+    let exit = run(&pod, shell("exit 5"));
+    let other = ExitRecord::lost(None, exit.finished_at);
+    assert_eq!(pod.record_end("main", 0, &other).unwrap(), exit);
+    assert!(matches!(pod.find("main", 0).unwrap(), Attempt::Ended(found) if found == exit));
+}
+
+fn an_attempt_of_an_earlier_boot_is_lost() {
+    let node = Node::new(IsolationMode::Auto);
+    let pod = node.pod("p");
+    run(&pod, shell("true"));
+    // Made to look like one that ran when the power went.
+    let dir = pod.dir().attempt("main", 0);
+    std::fs::remove_file(dir.path().join("exit.json")).unwrap();
+    let mut spec = dir.spec().unwrap();
+    spec.boot_id = "another".to_owned();
+    dir.write_spec(&spec).unwrap();
+    let Attempt::Ended(exit) = pod.find("main", 0).unwrap() else { panic!("not ended") };
+    assert_eq!(exit.reason, ExitReason::ShimLost);
+}
+
+fn an_attempt_that_no_shim_took_can_be_started() {
+    let node = Node::new(IsolationMode::Auto);
+    let pod = node.pod("p");
+    run(&pod, shell("true"));
+    let dir = pod.dir().attempt("main", 0);
+    for file in ["exit.json", "run.json", "log"] {
+        std::fs::remove_file(dir.path().join(file)).unwrap();
+    }
+    assert!(matches!(pod.find("main", 0).unwrap(), Attempt::NotStarted));
+    assert_eq!(run(&pod, shell("exit 6")).code, Some(6));
+}
+
+fn two_agents_never_share_a_state_directory() {
+    let node = Node::new(IsolationMode::Auto);
+    let shim = ShimCommand::current_exe().unwrap();
+    let second = Runtime::open(node.dir.path(), shim, IsolationMode::Auto);
+    assert!(matches!(second, Err(Error::InUse { .. })));
+}
+
+fn stopping_everything_needs_no_agent() {
+    for mode in [IsolationMode::Auto, IsolationMode::Plain] {
+        let mut node = Node::new(mode);
+        let mut pids = Vec::new();
+        let mut folders = Vec::new();
+        for name in ["a", "b"] {
+            let pod = node.pod(name);
+            block_on(async { drop(start(&pod, shell("echo $$; exec sleep 1000"))) });
+            pids.push(printed_pid(&pod, 0));
+            folders.extend(pod.record().cgroup.clone());
+        }
+        run(&node.pod("over"), shell("true"));
+        node.runtime = None;
+        let report = stop_all(node.dir.path(), Duration::from_secs(30)).unwrap();
+        assert_eq!(report.stopped, ["ns/a", "ns/b"], "{mode:?}");
+        assert!(report.alive.is_empty() && !pids.into_iter().any(lives));
+        assert!(folders.iter().all(|folder| !folder.parent().unwrap().exists()), "{folders:?}");
+        let again = stop_all(node.dir.path(), Duration::ZERO).unwrap();
+        assert_eq!(again, mxjob_node::stop::StopReport::default());
+        node.restart();
+        let Attempt::Ended(exit) = node.pod("a").find("main", 0).unwrap() else {
+            panic!("not ended")
+        };
+        assert_eq!(exit.exit_code(), Some(143));
+    }
+}
+
+fn removing_a_pod_leaves_nothing() {
+    let node = Node::new(IsolationMode::Auto);
+    let pod = node.pod("p");
+    block_on(async { drop(start(&pod, shell("echo $$; exec sleep 1000"))) });
+    let pid = printed_pid(&pod, 0);
+    if pod.record().cgroup.is_none() {
+        return;
+    }
+    pod.remove().unwrap();
+    assert!(!lives(pid) && !pod.dir().path().exists());
+    assert!(!pod.record().cgroup.as_ref().unwrap().exists());
+}
+
+fn a_shim_stays_small() {
+    let node = Node::new(IsolationMode::Auto);
+    let pod = node.pod("p");
+    block_on(async {
+        let running = start(&pod, shell("echo $$; exec sleep 1000"));
+        printed_pid(&pod, 0);
+        let run: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(running.dir().path().join("run.json")).unwrap())
+                .unwrap();
+        let rollup =
+            std::fs::read_to_string(format!("/proc/{}/smaps_rollup", run["shim"])).unwrap();
+        let private: u64 = rollup
+            .lines()
+            .filter(|line| line.starts_with("Private_Dirty:") || line.starts_with("Private_Clean:"))
+            .map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap())
+            .sum();
+        println!("private memory of a shim: {private} kB");
+        // An unoptimised test binary; a release build is well below.
+        assert!(private < 2048, "{private} kB");
+    });
+}
