@@ -1,0 +1,92 @@
+//! The end of a job: what stays of it, and for how long.
+//!
+//! `cleanPodPolicy` says which pods go: `All`, or those that have not `Running` finished, or `None`. Two consequences are ours:
+//!
+//! * Services go by the policy themselves and not beside a pod that may be gone already: under `Running` the service of a
+//!   finished pod stays with it, every other goes.
+//! * Under `None` a **failed** job still stops what has not finished: the contract's dead rendezvous. The processes of a rendezvous that
+//!   lost a member, or that ran out of time, wait for ever, and a pod that is left alone can only be stopped by removing it. Everything that
+//!   has finished stays with its logs, and a job that succeeded keeps everything.
+
+use super::draft::Draft;
+use super::message::{self, Failure};
+use super::observe::{Observed, Replica};
+use super::{EventKind, limits};
+use crate::view::Phase;
+use mxjob_api::{CleanPodPolicy, ConditionType, JobStatus};
+
+/// Fails the job.
+pub(super) fn fail(draft: &mut Draft<'_>, observed: &Observed<'_>, failure: &Failure<'_>) {
+    let events: Vec<_> = message::exits(draft.job, failure.replicas()).collect();
+    draft.plan.events.extend(events);
+    let message = failure.message(draft.job);
+    draft.transition(ConditionType::Failed, true, EventKind::Warning, "MXJobFailed", message);
+    end(draft, observed);
+}
+
+/// Completes the job.
+pub(super) fn succeed(draft: &mut Draft<'_>, observed: &Observed<'_>) {
+    let message = message::succeeded(draft.job);
+    draft.transition(ConditionType::Succeeded, true, EventKind::Normal, "MXJobSucceeded", message);
+    end(draft, observed);
+}
+
+fn end(draft: &mut Draft<'_>, observed: &Observed<'_>) {
+    draft.status.completion_time = Some(draft.now);
+    // Nothing is made again, so nothing waits and nothing can be counted twice.
+    draft.memory.restarts.delays.clear();
+    draft.memory.restarts.counted.clear();
+    clean(draft, observed);
+    let time = expiry(draft);
+    draft.wake(time);
+}
+
+/// Looks after a job that is over.
+pub(super) fn finished(draft: &mut Draft<'_>, observed: &Observed<'_>) {
+    match expiry(draft) {
+        // Its pods and services go with it.
+        Some(time) if time <= draft.now => draft.plan.delete_job = true,
+        time => {
+            draft.wake(time);
+            clean(draft, observed);
+        }
+    }
+}
+
+/// When the job is to be deleted.
+fn expiry(draft: &Draft<'_>) -> Option<jiff::Timestamp> {
+    let seconds = draft.job.ttl_seconds_after_finished?;
+    limits::after(completion(&draft.status)?, seconds.into())
+}
+
+/// When the job ended. A status that somebody else finished may lack the time; its condition has one.
+fn completion(status: &JobStatus) -> Option<jiff::Timestamp> {
+    status.completion_time.or_else(|| {
+        let terminal = status.conditions.iter().filter(|condition| condition.kind.is_terminal());
+        terminal.filter_map(|condition| condition.last_transition_time).max()
+    })
+}
+
+fn clean(draft: &mut Draft<'_>, observed: &Observed<'_>) {
+    let has_failed = draft.status.is_true(&ConditionType::Failed);
+    for replica in &observed.replicas {
+        let (pod, service) = match draft.job.clean_pod_policy {
+            CleanPodPolicy::All => (true, true),
+            CleanPodPolicy::Running => (!has_finished(replica), !has_finished(replica)),
+            CleanPodPolicy::None => (has_failed && !has_finished(replica), false),
+        };
+        if pod {
+            draft.delete_pod(replica.removable_pod());
+        }
+        if service {
+            draft.delete_service(replica.removable_service());
+        }
+    }
+}
+
+/// Whether the replica has a pod that ended and stays.
+fn has_finished(replica: &Replica<'_>) -> bool {
+    replica
+        .pod
+        .is_some_and(|pod| !pod.leaving && matches!(pod.phase, Phase::Succeeded | Phase::Failed))
+}

@@ -1,0 +1,141 @@
+//! A plan in the making: the next status and the actions, and how they become a [`Plan`].
+
+use super::message;
+use super::observe::{Observed, Replica, State};
+use super::{Event, EventKind, NextStatus, Plan, ReplicaId, Snapshot, Target};
+use crate::memory::Memory;
+use jiff::Timestamp;
+use mxjob_api::{ConditionType, Job, JobStatus, ReplicaStatus};
+use std::collections::BTreeSet;
+
+pub(super) struct Draft<'a> {
+    pub(super) job: &'a Job,
+    /// The moment of the plan, to the second: the form in which it is written and compared.
+    pub(super) now: Timestamp,
+    /// The moment as it is: waits are over or not.
+    pub(super) moment: Timestamp,
+    pub(super) status: JobStatus,
+    pub(super) memory: Memory,
+    pub(super) plan: Plan,
+    before: NextStatus,
+    doomed: BTreeSet<String>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(snapshot: &'a Snapshot, observed: &Observed<'_>, now: Timestamp) -> Self {
+        let job = &snapshot.job;
+        let mut draft = Self {
+            job,
+            now: Timestamp::from_second(now.as_second()).unwrap_or(now),
+            moment: now,
+            status: job.status.clone(),
+            memory: observed.memory.clone(),
+            plan: Plan::default(),
+            before: NextStatus { status: job.status.clone(), memory: snapshot.memory.clone() },
+            doomed: BTreeSet::new(),
+        };
+        // A job that has got on is no longer waiting for what could not be made at first.
+        let is_waiting =
+            job.status.conditions.last().is_none_or(|newest| newest.kind == ConditionType::Created);
+        let problems = if is_waiting { snapshot.problems.as_slice() } else { &[] };
+        draft.set(ConditionType::Created, true, "MXJobCreated", &message::created(job, problems));
+        draft
+    }
+
+    /// Notes a condition; says whether that changed anything.
+    pub(super) fn set(
+        &mut self,
+        kind: ConditionType,
+        holds: bool,
+        reason: &str,
+        message: &str,
+    ) -> bool {
+        self.status.set_condition(kind, holds.into(), reason, message, self.now)
+    }
+
+    /// Notes a transition: a condition and the event of the same reason and message, if it is news.
+    pub(super) fn transition(
+        &mut self,
+        kind: ConditionType,
+        holds: bool,
+        event: EventKind,
+        reason: &str,
+        message: String,
+    ) {
+        if self.set(kind, holds, reason, &message) {
+            self.plan.events.push(Event { kind: event, reason: reason.to_owned(), message });
+        }
+    }
+
+    pub(super) fn delete_pod(&mut self, target: Option<Target>) {
+        if let Some(target) = target {
+            self.doomed.insert(target.name.clone());
+            self.plan.delete_pods.push(target);
+        }
+    }
+
+    pub(super) fn delete_service(&mut self, target: Option<Target>) {
+        self.plan.delete_services.extend(target);
+    }
+
+    pub(super) fn create_pod(&mut self, replica: &Replica<'_>) {
+        self.plan.create_pods.push(ReplicaId { role: replica.role, index: replica.index });
+    }
+
+    pub(super) fn create_service(&mut self, replica: &Replica<'_>) {
+        self.plan.create_services.push(ReplicaId { role: replica.role, index: replica.index });
+    }
+
+    /// Asks for another look at that time, or earlier.
+    pub(super) fn wake(&mut self, at: Option<Timestamp>) {
+        if let Some(at) = at {
+            self.plan.wake_at = Some(self.plan.wake_at.map_or(at, |other| other.min(at)));
+        }
+    }
+
+    /// Counts, compares, and closes the plan.
+    pub(super) fn finish(mut self, observed: &Observed<'_>) -> Plan {
+        self.count(observed);
+        self.plan.attempt = self.memory.restarts.attempt;
+        let last_reconcile_time = self.status.last_reconcile_time;
+        let mut next = NextStatus { status: self.status, memory: self.memory };
+        if next != self.before {
+            next.status.last_reconcile_time = Some(self.now).max(last_reconcile_time);
+            self.plan.status = Some(next);
+        }
+        self.plan
+    }
+
+    /// Counts as the status will read once the plan is carried out: what is about to be removed is no longer active.
+    /// After the end of the job counts only grow, save for what is still active.
+    fn count(&mut self, observed: &Observed<'_>) {
+        let is_finished = self.status.is_finished();
+        for spec in &self.job.replicas {
+            let is_doomed = |replica: &Replica<'_>| {
+                replica.pod.is_some_and(|pod| self.doomed.contains(&pod.name))
+            };
+            let mut counts = ReplicaStatus::default();
+            for replica in observed.of(spec.role) {
+                match replica.state {
+                    State::Running if !is_doomed(replica) => counts.active += 1,
+                    State::Failed(_) if is_finished || !is_doomed(replica) => counts.failed += 1,
+                    State::Missing
+                    | State::Leaving
+                    | State::Outdated
+                    | State::Pending
+                    | State::Running
+                    | State::Succeeded
+                    | State::Failed(_) => {}
+                }
+            }
+            counts.succeeded = self.memory.completed_count(spec.role);
+            let written = self.status.replicas.entry(spec.role).or_default();
+            counts.restarts = written.restarts;
+            if is_finished {
+                counts.succeeded = counts.succeeded.max(written.succeeded);
+                counts.failed = counts.failed.max(written.failed);
+            }
+            *written = counts;
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! When a job has succeeded.
+//!
+//! | job | success |
+//! | --- | --- |
+//! | `MXTrain` with a scheduler | the scheduler succeeded (that no worker failed for good is asked before) |
+//! | `MXTrain`, `successPolicy: AllWorkers`, or without a scheduler | every worker succeeded |
+//! | `MXTune` | every tuner succeeded |
+//!
+//! A role without replicas decides nothing: the next rule that has any applies.
+//!
+//! ps-lite's processes leave through one barrier, so in a healthy job the scheduler ends up to a second *before* the workers, and a worker
+//! that ends with an error there ends after it. Deciding at the scheduler's exit would call that job a success and
+//! kill workers that are about to end. So workers that still run when the scheduler has ended get [`SETTLE`] to end by themselves.
+
+use super::observe::{Observed, State};
+use jiff::{SignedDuration, Timestamp};
+use mxjob_api::{Job, JobMode, Role, SuccessPolicy};
+
+/// How long workers may take to end after their scheduler: ten times what was measured on a busy machine (0.8 s).
+pub(super) const SETTLE: SignedDuration = SignedDuration::from_secs(10);
+
+/// Whether the job has succeeded.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Success {
+    /// Not yet.
+    Open,
+    /// The deciding role has, and workers are about to end.
+    Settling {
+        /// How long they may take.
+        until: Timestamp,
+    },
+    /// Yes.
+    Reached,
+}
+
+pub(super) fn judge(job: &Job, observed: &Observed<'_>, now: Timestamp) -> Success {
+    let Some(role) = deciding_role(job) else { return Success::Open };
+    if observed.of(role).any(|replica| replica.state != State::Succeeded) {
+        return Success::Open;
+    }
+    if role == Role::Scheduler
+        && observed.of(Role::Worker).any(|worker| worker.state == State::Running)
+    {
+        let ended = observed.of(role).filter_map(|scheduler| scheduler.pod?.finished_at()).max();
+        // A scheduler whose pod is gone ended long ago.
+        if let Some(until) =
+            ended.and_then(|ended| ended.checked_add(SETTLE).ok()).filter(|until| now < *until)
+        {
+            return Success::Settling { until };
+        }
+    }
+    Success::Reached
+}
+
+fn deciding_role(job: &Job) -> Option<Role> {
+    let order: &[Role] = match (job.mode, job.success_policy) {
+        (JobMode::MXTrain, SuccessPolicy::Default) => &[Role::Scheduler, Role::Worker],
+        (JobMode::MXTrain, SuccessPolicy::AllWorkers) => &[Role::Worker, Role::Scheduler],
+        (JobMode::MXTune, _) => &[Role::Tuner],
+    };
+    order.iter().copied().find(|role| job.count(*role) > 0)
+}

@@ -1,0 +1,10 @@
+//! The rows of the contract's section 5, by table and by property. Every test drives a [`World`](world::World): a job, its
+//! pods and services, and a clock, in which plans are carried out faithfully.
+
+mod failure;
+mod finish;
+mod lifecycle;
+mod properties;
+mod restarts;
+mod suspend;
+mod world;

@@ -1,0 +1,225 @@
+//! From created to succeeded.
+
+use super::world::{World, at, distributed, workers};
+use crate::plan::{Problem, ReplicaId, plan};
+use crate::view::{PodView, ServiceView};
+use mxjob_api::Role;
+use serde_json::json;
+
+#[test]
+fn a_new_job_gets_its_services_its_pods_and_its_first_status() {
+    let mut world = distributed(&json!({}));
+    let plan = world.step();
+    let replicas = [(Role::Scheduler, 0), (Role::Server, 0), (Role::Worker, 0), (Role::Worker, 1)]
+        .map(|(role, index)| ReplicaId { role, index });
+    assert_eq!(plan.create_services, replicas);
+    assert_eq!(plan.create_pods, replicas);
+    assert_eq!((plan.attempt, plan.wake_at, plan.delete_job), (0, None, false));
+    assert_eq!(
+        world.status,
+        json!({
+            "conditions": [{
+                "type": "Created", "status": "True", "reason": "MXJobCreated", "message": "MXJob digits is created.",
+                "lastUpdateTime": "2026-11-24T08:00:00Z", "lastTransitionTime": "2026-11-24T08:00:00Z",
+            }],
+            "mxReplicaStatuses": { "Scheduler": {}, "Server": {}, "Worker": {} },
+            "replicaStatuses": { "Scheduler": {}, "Server": {}, "Worker": {} },
+            "startTime": "2026-11-24T08:00:00Z",
+            "lastReconcileTime": "2026-11-24T08:00:00Z",
+        })
+    );
+    assert!(world.step().is_empty());
+}
+
+#[test]
+fn a_status_without_news_is_not_written_and_its_time_stays() {
+    let mut world = distributed(&json!({}));
+    world.quiesce();
+    world.advance(100);
+    let before = world.status.clone();
+    assert!(world.step().is_empty());
+    assert_eq!(world.status, before);
+}
+
+#[test]
+fn only_what_is_missing_is_made() {
+    let mut world = distributed(&json!({}));
+    world.quiesce();
+    world.pods.remove("digits-worker-1");
+    world.services.remove("digits-server-0");
+    let plan = world.step();
+    assert_eq!(plan.create_pods, [ReplicaId { role: Role::Worker, index: 1 }]);
+    assert_eq!(plan.create_services, [ReplicaId { role: Role::Server, index: 0 }]);
+}
+
+#[test]
+fn it_is_running_when_every_replica_is() {
+    let mut world = distributed(&json!({}));
+    world.quiesce();
+    for (replica, state) in [
+        ("scheduler-0", "Created"),
+        ("worker-0", "Created"),
+        ("worker-1", "Created"),
+        ("server-0", "Running"),
+    ] {
+        world.run(replica);
+        world.quiesce();
+        assert_eq!(world.state(), state, "{replica}");
+    }
+    assert_eq!(world.message(), "MXJob digits is running.");
+    assert_eq!(world.counts("Worker"), json!({ "active": 2 }));
+    assert_eq!(world.events, ["MXJobRunning: MXJob digits is running."]);
+}
+
+#[test]
+fn success_is_decided_by_the_role_the_contract_names() {
+    // Roles and counts, more of the spec, who ends with 0, the state then.
+    let train = [("Scheduler", 1), ("Server", 1), ("Worker", 2)];
+    let alone = [("Scheduler", 0), ("Server", 0), ("Worker", 2)];
+    let tune = [("TunerTracker", 1), ("TunerServer", 2), ("Tuner", 1)];
+    let mx_tune = json!({ "jobMode": "MXTune" });
+    let all = json!({ "successPolicy": "AllWorkers" });
+    let none = json!({});
+    let cases: [(&[(&str, u32)], _, &[&str], &str); 11] = [
+        (&train, &none, &["scheduler-0", "worker-0", "worker-1"], "Succeeded"),
+        (&train, &none, &["worker-0", "worker-1"], "Running"),
+        (&train, &none, &["server-0"], "Running"),
+        (&train, &all, &["scheduler-0"], "Running"),
+        (&train, &all, &["scheduler-0", "worker-0"], "Running"),
+        (&train, &all, &["worker-0", "worker-1"], "Succeeded"),
+        (&alone, &none, &["worker-0"], "Running"),
+        (&alone, &none, &["worker-0", "worker-1"], "Succeeded"),
+        (&tune, &mx_tune, &["tuner-0"], "Succeeded"),
+        (&tune, &mx_tune, &["tunerserver-0", "tunerserver-1"], "Running"),
+        (&tune, &mx_tune, &["tunertracker-0"], "Running"),
+    ];
+    for (roles, spec, ended, state) in cases {
+        let mut world = World::new(roles, spec).started();
+        for replica in ended {
+            world.end(replica, 0);
+        }
+        world.quiesce();
+        assert_eq!(world.state(), state, "{roles:?} {spec} {ended:?}");
+    }
+}
+
+#[test]
+fn roles_without_replicas_never_decide() {
+    // mxnet-operator 32: a scheduler key with 0 replicas made the job succeed at once.
+    let mut world = World::new(&[("Scheduler", 0), ("Server", 0), ("Worker", 1)], &json!({}));
+    world.quiesce();
+    assert_eq!(world.state(), "Created");
+    assert_eq!(world.pod_names(), ["worker-0"]);
+    world.run_all();
+    assert_eq!(world.state(), "Running");
+}
+
+#[test]
+fn success_completes_the_status() {
+    let mut world = distributed(&json!({})).started();
+    world.advance(60);
+    for replica in ["scheduler-0", "server-0", "worker-0", "worker-1"] {
+        world.end(replica, 0);
+    }
+    world.quiesce();
+    assert_eq!(world.conditions(), "Created !Running Succeeded");
+    assert_eq!(world.message(), "MXJob digits is successfully completed.");
+    assert_eq!(world.status["completionTime"], "2026-11-24T08:01:00Z");
+    assert_eq!(world.counts("Worker"), json!({ "succeeded": 2 }));
+    assert_eq!(
+        world.events.last().unwrap(),
+        "MXJobSucceeded: MXJob digits is successfully completed."
+    );
+}
+
+#[test]
+fn workers_may_end_after_their_scheduler() {
+    let mut world = distributed(&json!({})).started();
+    world.end("scheduler-0", 0);
+    world.quiesce();
+    assert_eq!(world.state(), "Running");
+    assert_eq!(world.plan().wake_at, Some(at(10)));
+    world.end("worker-0", 0);
+    world.end("worker-1", 3);
+    world.quiesce();
+    assert_eq!(world.state(), "Failed");
+}
+
+#[test]
+fn a_worker_that_never_ends_does_not_hold_up_success_for_long() {
+    let mut world = distributed(&json!({})).started();
+    world.end("scheduler-0", 0);
+    world.quiesce();
+    world.advance(10);
+    world.quiesce();
+    assert_eq!(world.state(), "Succeeded");
+    assert_eq!(world.alive(), Vec::<String>::new());
+}
+
+#[test]
+fn a_replica_that_succeeded_is_never_made_again() {
+    let mut world = workers(&json!({})).started();
+    world.end("worker-0", 0);
+    world.quiesce();
+    assert_eq!(world.status["completedIndexes"], json!({ "Worker": "0" }));
+    world.pods.remove("digits-worker-0");
+    world.quiesce();
+    assert_eq!(world.pod_names(), ["worker-1"]);
+    assert_eq!(world.counts("Worker"), json!({ "active": 1, "succeeded": 1 }));
+    world.end("worker-1", 0);
+    world.quiesce();
+    assert_eq!(world.state(), "Succeeded");
+}
+
+#[test]
+fn a_pod_that_ended_well_counts_even_while_it_is_removed() {
+    let mut world = workers(&json!({})).started();
+    world.end("worker-0", 0);
+    world.pod("worker-0").leaving = true;
+    world.quiesce();
+    world.reap();
+    world.quiesce();
+    assert_eq!(world.counts("Worker"), json!({ "active": 1, "succeeded": 1 }));
+}
+
+#[test]
+fn what_cannot_be_made_is_told_until_it_can() {
+    let mut world = workers(&json!({}));
+    world.quiesce();
+    world.problems = vec![Problem {
+        object: "pod digits-worker-0".to_owned(),
+        message: "quota is used up".to_owned(),
+    }];
+    world.quiesce();
+    assert_eq!(
+        world.message(),
+        "MXJob digits is created. The pod digits-worker-0 cannot be made: quota is used up"
+    );
+    world.problems.clear();
+    world.quiesce();
+    assert_eq!(world.message(), "MXJob digits is created.");
+}
+
+#[test]
+fn objects_of_other_names_are_left_alone() {
+    let mut world = workers(&json!({ "cleanPodPolicy": "All" })).started();
+    let name = "helper".to_owned();
+    world.pods.insert(
+        name.clone(),
+        PodView { name: name.clone(), uid: "x".to_owned(), ..PodView::default() },
+    );
+    world.services.insert(name.clone(), ServiceView { name, uid: "y".to_owned(), leaving: false });
+    world.end("worker-0", 1);
+    world.quiesce();
+    world.reap();
+    assert_eq!((world.pod_names(), world.service_names()), (vec!["helper"], vec!["helper"]));
+}
+
+#[test]
+fn a_job_that_is_being_deleted_is_left_to_the_garbage_collector() {
+    let world = distributed(&json!({})).started();
+    let mut snapshot = world.snapshot();
+    snapshot.job.deletion_timestamp = Some(at(1));
+    snapshot.pods.clear();
+    assert_eq!(plan(&snapshot, at(2)), crate::Plan::default());
+}

@@ -1,0 +1,259 @@
+//! Replaceable failures: one replica or all, counts, waits and the limit.
+
+use super::world::{World, at, distributed, workers};
+use serde_json::json;
+
+#[test]
+fn one_replica_is_replaced_after_its_wait() {
+    for policy in ["OnFailure", "Always", "ExitCode"] {
+        let mut world = workers(&json!({})).restarting(policy).started();
+        world.end("worker-1", 137);
+        world.quiesce();
+        assert_eq!(world.conditions(), "Created Restarting", "{policy}");
+        assert_eq!(
+            world.message(),
+            "MXJob digits is restarting because worker-1 exited with exit code 137, signal 9 (Error)."
+        );
+        assert_eq!(world.counts("Worker"), json!({ "active": 1, "restarts": 1 }));
+        world.reap();
+        world.quiesce();
+        assert_eq!((world.pod_names(), world.plan().wake_at), (vec!["worker-0"], Some(at(1))));
+        world.advance(1);
+        world.quiesce();
+        assert_eq!(world.pod_names(), ["worker-0", "worker-1"]);
+        world.run_all();
+        assert_eq!(world.conditions(), "Created Running");
+        assert_eq!(world.counts("Worker"), json!({ "active": 2, "restarts": 1 }));
+    }
+}
+
+#[test]
+fn a_failure_is_counted_once_however_often_it_is_seen() {
+    let mut world = workers(&json!({})).restarting("OnFailure").started();
+    world.end("worker-1", 1);
+    let plan = world.step();
+    assert_eq!(plan.delete_pods.len(), 1);
+    // The removal did not reach the server: the pod is still there, failed.
+    world.pod("worker-1").leaving = false;
+    let plan = world.step();
+    assert_eq!((plan.status, plan.events), (None, vec![]));
+    assert_eq!(plan.delete_pods.len(), 1);
+    assert_eq!(world.counts("Worker"), json!({ "active": 1, "restarts": 1 }));
+    assert_eq!(world.status["restartState"]["counted"], json!({ "u4": 1 }));
+    world.reap();
+    world.quiesce();
+    assert_eq!(
+        world.status["restartState"].get("counted"),
+        None,
+        "a pod that is gone is forgotten"
+    );
+}
+
+#[test]
+fn restarts_in_place_are_counted_and_carry_over_to_the_next_pod() {
+    let mut world = workers(&json!({})).restarting("OnFailure").started();
+    for (restarts, counted) in [(2, 2), (3, 3)] {
+        world.pod("worker-0").restarts = restarts;
+        world.quiesce();
+        assert_eq!(world.state(), "Running");
+        assert_eq!(world.counts("Worker")["restarts"], counted);
+    }
+    world.end("worker-0", 1);
+    world.quiesce();
+    assert_eq!(world.counts("Worker")["restarts"], 4);
+    world.reap();
+    world.advance(1);
+    world.quiesce();
+    world.pod("worker-0").restarts = 1;
+    world.quiesce();
+    assert_eq!(world.counts("Worker")["restarts"], 5);
+}
+
+#[test]
+fn with_a_scheduler_all_replicas_restart_together_after_all_are_gone() {
+    let mut world = distributed(&json!({})).restarting("OnFailure").started();
+    world.end("worker-0", 137);
+    world.end("worker-1", 137);
+    world.quiesce();
+    assert_eq!(world.conditions(), "Created Restarting");
+    assert!(world.pods.values().all(|pod| pod.leaving));
+    assert_eq!(world.counts("Worker"), json!({ "restarts": 1 }), "counted once");
+    world.advance(10);
+    // One after the other they go; nothing is made before the last one is gone.
+    for name in ["digits-worker-1", "digits-scheduler-0", "digits-server-0"] {
+        world.pods.remove(name);
+        world.quiesce();
+        assert_eq!(world.pods.values().filter(|pod| !pod.leaving).count(), 0);
+    }
+    world.reap();
+    world.quiesce();
+    assert_eq!(world.pod_names(), ["scheduler-0", "server-0", "worker-0", "worker-1"]);
+    assert!(world.pods.values().all(|pod| pod.attempt == 1));
+    world.run_all();
+    assert_eq!(world.conditions(), "Created Running");
+    assert_eq!(world.service_names().len(), 4, "services stay");
+}
+
+#[test]
+fn the_scope_of_a_restart_can_be_chosen() {
+    let mut world =
+        distributed(&json!({ "restartScope": "Replica" })).restarting("OnFailure").started();
+    world.end("worker-0", 137);
+    world.quiesce();
+    assert_eq!(world.alive(), ["scheduler-0", "server-0", "worker-1"]);
+    let mut world = workers(&json!({ "restartScope": "Job" })).restarting("OnFailure").started();
+    world.end("worker-0", 137);
+    world.quiesce();
+    assert_eq!(world.alive(), Vec::<String>::new());
+}
+
+#[test]
+fn a_restart_of_all_replicas_makes_those_that_succeeded_again_too() {
+    let mut world = distributed(&json!({})).restarting("OnFailure").started();
+    world.end("worker-0", 0);
+    world.end("worker-1", 137);
+    world.quiesce();
+    world.reap();
+    world.advance(1);
+    world.quiesce();
+    assert_eq!(world.alive(), ["scheduler-0", "server-0", "worker-0", "worker-1"]);
+    assert_eq!(world.status.get("completedIndexes"), None);
+}
+
+#[test]
+fn a_replica_that_vanishes_from_a_running_rendezvous_restarts_it() {
+    for is_gone in [false, true] {
+        let mut world = distributed(&json!({})).started();
+        world.pod("worker-1").leaving = true;
+        if is_gone {
+            world.reap();
+        }
+        world.quiesce();
+        assert_eq!(world.conditions(), "Created Restarting");
+        assert_eq!(world.message(), "MXJob digits is restarting because worker-1 was removed.");
+        world.reap();
+        world.advance(1);
+        world.quiesce();
+        assert_eq!(world.alive().len(), 4);
+        assert_eq!(world.counts("Worker"), json!({ "restarts": 1 }));
+    }
+}
+
+#[test]
+fn before_the_rendezvous_a_lost_replica_is_made_again_alone() {
+    let mut world = distributed(&json!({}));
+    world.quiesce();
+    world.pod("worker-1").leaving = true;
+    world.quiesce();
+    world.reap();
+    world.quiesce();
+    assert_eq!(world.conditions(), "Created");
+    assert_eq!(world.alive().len(), 4);
+}
+
+#[test]
+fn waits_double_and_a_long_run_forgives() {
+    let mut world = workers(&json!({})).restarting("OnFailure").started();
+    for (ran, wait) in [(5, 1), (5, 2), (599, 4), (5, 8), (600, 1), (5, 2)] {
+        world.advance(ran);
+        world.end("worker-0", 1);
+        world.quiesce();
+        world.reap();
+        world.quiesce();
+        let until = world.plan().wake_at.unwrap();
+        assert_eq!(until.duration_since(world.now).as_secs(), wait, "after {ran} s");
+        world.advance(wait);
+        world.quiesce();
+        world.run_all();
+    }
+}
+
+#[test]
+fn a_wait_is_not_cut_short_by_the_whole_seconds_of_the_status() {
+    let mut world = workers(&json!({})).restarting("OnFailure").started();
+    world.now += jiff::SignedDuration::from_millis(900);
+    world.end("worker-0", 1);
+    world.quiesce();
+    world.reap();
+    world.quiesce();
+    assert_eq!(world.plan().wake_at, Some(at(2)));
+}
+
+#[test]
+fn the_whole_job_waits_likewise() {
+    let mut world = distributed(&json!({})).restarting("ExitCode").started();
+    for (ran, wait) in [(5, 1), (5, 2), (700, 1)] {
+        world.advance(ran);
+        world.end("server-0", 139);
+        world.quiesce();
+        world.reap();
+        world.quiesce();
+        let until = world.plan().wake_at.unwrap();
+        assert_eq!(until.duration_since(world.now).as_secs(), wait, "after {ran} s");
+        world.advance(wait);
+        world.quiesce();
+        world.run_all();
+    }
+    assert_eq!(world.counts("Server"), json!({ "active": 1, "restarts": 3 }));
+}
+
+#[test]
+fn the_job_fails_when_the_restarts_would_exceed_the_limit() {
+    for (limit, mut world) in [
+        (0, workers(&json!({ "backoffLimit": 0 }))),
+        (2, workers(&json!({ "backoffLimit": 2 }))),
+        (2, distributed(&json!({ "backoffLimit": 2 }))),
+    ] {
+        world = world.restarting("ExitCode").started();
+        for _ in 0..limit {
+            world.end("worker-0", 137);
+            world.quiesce();
+            assert_eq!(world.state(), "Restarting");
+            world.reap();
+            world.advance(10);
+            world.quiesce();
+            world.run_all();
+        }
+        world.end("worker-0", 137);
+        world.quiesce();
+        assert_eq!(world.conditions(), "Created !Running Failed");
+        assert_eq!(
+            world.message(),
+            format!(
+                "MXJob digits is failed because it has reached the backoff limit of {limit} and worker-0 exited with exit code 137, signal 9 (Error)."
+            )
+        );
+        assert_eq!(world.counts("Worker")["failed"], 1);
+        assert_eq!(world.alive(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn restarts_in_place_trip_the_limit_too() {
+    let mut world = workers(&json!({ "backoffLimit": 2 })).restarting("OnFailure").started();
+    world.pod("worker-0").restarts = 1;
+    world.pod("worker-1").restarts = 1;
+    world.quiesce();
+    assert_eq!(world.state(), "Running");
+    world.pod("worker-1").restarts = 2;
+    world.quiesce();
+    assert_eq!(
+        world.message(),
+        "MXJob digits is failed because it has reached the backoff limit of 2: its containers were restarted more often."
+    );
+}
+
+#[test]
+fn a_replica_that_succeeded_stays_so_while_another_is_replaced() {
+    let mut world = World::new(&[("Worker", 3)], &json!({})).restarting("OnFailure").started();
+    world.end("worker-2", 0);
+    world.quiesce();
+    world.pods.remove("digits-worker-2");
+    world.end("worker-0", 1);
+    world.quiesce();
+    world.reap();
+    world.advance(1);
+    world.quiesce();
+    assert_eq!(world.pod_names(), ["worker-0", "worker-1"]);
+    assert_eq!(world.counts("Worker"), json!({ "active": 1, "succeeded": 1, "restarts": 1 }));
+}

@@ -1,0 +1,262 @@
+//! A small world in which plans are carried out: the server, the node and the clock.
+
+use crate::memory::Memory;
+use crate::plan::{NextStatus, Plan, Problem, Snapshot, Target, plan};
+use crate::view::{Exit, Phase, PodView, ServiceView};
+use jiff::{SignedDuration, Timestamp};
+use mxjob_api::{ConditionStatus, Job, JobStatus, names};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+pub(super) const START: &str = "2026-11-24T08:00:00Z";
+
+pub(super) fn at(seconds: i64) -> Timestamp {
+    START.parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) spec: Value,
+    /// The stored status, as JSON: what is not written is not remembered.
+    pub(super) status: Value,
+    pub(super) pods: BTreeMap<String, PodView>,
+    pub(super) services: BTreeMap<String, ServiceView>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) now: Timestamp,
+    pub(super) is_deleted: bool,
+    /// `reason: message` of every event so far.
+    pub(super) events: Vec<String>,
+    uids: u32,
+}
+
+/// `Scheduler: 1, Server: 1, Worker: 2`, with more of the spec.
+pub(super) fn distributed(more: &Value) -> World {
+    World::new(&[("Scheduler", 1), ("Server", 1), ("Worker", 2)], more)
+}
+
+/// Two workers and nobody else.
+pub(super) fn workers(more: &Value) -> World {
+    World::new(&[("Worker", 2)], more)
+}
+
+impl World {
+    pub(super) fn new(roles: &[(&str, u32)], more: &Value) -> Self {
+        let replica = |count: &u32| json!({ "replicas": count, "template": { "spec": { "containers": [{ "name": "mxnet", "image": "mxnet" }] } } });
+        let roles: BTreeMap<&str, Value> =
+            roles.iter().map(|(role, count)| (*role, replica(count))).collect();
+        let mut spec = json!({ "mxReplicaSpecs": roles });
+        for (key, value) in more.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        Self {
+            spec,
+            status: json!({}),
+            pods: BTreeMap::new(),
+            services: BTreeMap::new(),
+            problems: Vec::new(),
+            now: at(0),
+            is_deleted: false,
+            events: Vec::new(),
+            uids: 0,
+        }
+    }
+
+    /// The same restart policy for every role.
+    pub(super) fn restarting(mut self, policy: &str) -> Self {
+        for (_, replica) in self.spec["mxReplicaSpecs"].as_object_mut().unwrap() {
+            replica["restartPolicy"] = policy.into();
+        }
+        self
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let object = json!({
+            "metadata": { "name": "digits", "namespace": "default", "uid": "job" },
+            "spec": self.spec,
+            "status": self.status,
+        });
+        Snapshot {
+            job: Job::from_value(&object).unwrap(),
+            memory: Memory::read(&self.status),
+            pods: self.pods.values().cloned().collect(),
+            services: self.services.values().cloned().collect(),
+            problems: self.problems.clone(),
+        }
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        plan(&self.snapshot(), self.now)
+    }
+
+    /// Plans once and carries it out. Panics where a real server would refuse: a name taken, an object that is not there.
+    pub(super) fn step(&mut self) -> Plan {
+        let plan = self.plan();
+        if let Some(status) = &plan.status {
+            self.write(status);
+        }
+        for event in &plan.events {
+            assert!(plan.status.is_some(), "events are told of transitions only: {event:?}");
+            self.events.push(format!("{}: {}", event.reason, event.message));
+        }
+        let job = self.snapshot().job;
+        for replica in &plan.create_services {
+            let name = names::pod_name(&job.name, replica.role, replica.index);
+            let uid = self.uid();
+            let taken =
+                self.services.insert(name.clone(), ServiceView { name, uid, leaving: false });
+            assert_eq!(taken, None, "a service was made twice");
+        }
+        for replica in &plan.create_pods {
+            let pod = plan.pod(&job, *replica).unwrap();
+            let name = names::pod_name(&job.name, replica.role, replica.index);
+            assert_eq!(pod["metadata"]["name"], name.as_str());
+            assert!(self.services.contains_key(&name), "{name} was made without its service");
+            let mut pod = pod;
+            pod["metadata"]["uid"] = self.uid().into();
+            let taken = self.pods.insert(name, PodView::read(&pod).unwrap());
+            assert_eq!(taken, None, "a pod was made twice");
+        }
+        for Target { name, uid } in &plan.delete_pods {
+            let pod = self.pods.get_mut(name).expect("only what is there is removed");
+            assert!(pod.uid == *uid && !pod.leaving, "{name} is removed once");
+            pod.leaving = true;
+        }
+        for Target { name, uid } in &plan.delete_services {
+            let service = self.services.remove(name).expect("only what is there is removed");
+            assert_eq!(service.uid, *uid);
+        }
+        self.is_deleted |= plan.delete_job;
+        plan
+    }
+
+    /// Plans until there is nothing left to do now.
+    pub(super) fn quiesce(&mut self) {
+        for _ in 0..20 {
+            if self.step().is_empty() || self.is_deleted {
+                return;
+            }
+        }
+        panic!("no rest after 20 plans: {:?}", self.plan());
+    }
+
+    fn write(&mut self, next: &NextStatus) {
+        let value = next.to_value();
+        let read: JobStatus = serde_json::from_value(value.clone()).unwrap();
+        assert_eq!(read, next.status, "a status reads back as it was written");
+        assert_eq!(Memory::read(&value), next.memory);
+        assert_eq!(value.get("mxReplicaStatuses"), value.get("replicaStatuses"));
+        self.status = value;
+    }
+
+    fn uid(&mut self) -> String {
+        self.uids += 1;
+        format!("u{}", self.uids)
+    }
+
+    /// The pod of `worker-1`.
+    pub(super) fn pod(&mut self, replica: &str) -> &mut PodView {
+        self.pods.get_mut(&format!("digits-{replica}")).unwrap()
+    }
+
+    pub(super) fn run(&mut self, replica: &str) {
+        let now = self.now;
+        let pod = self.pod(replica);
+        pod.phase = Phase::Running;
+        pod.started_at = Some(now);
+    }
+
+    pub(super) fn run_all(&mut self) {
+        let names: Vec<String> = self.alive();
+        for name in names {
+            self.run(&name);
+        }
+        self.quiesce();
+    }
+
+    /// Short names of the pods that are neither leaving nor finished.
+    pub(super) fn alive(&self) -> Vec<String> {
+        let alive =
+            |pod: &&PodView| !pod.leaving && matches!(pod.phase, Phase::Pending | Phase::Running);
+        self.pods
+            .values()
+            .filter(alive)
+            .map(|pod| pod.name.trim_start_matches("digits-").to_owned())
+            .collect()
+    }
+
+    pub(super) fn end(&mut self, replica: &str, code: i32) {
+        let now = self.now;
+        let pod = self.pod(replica);
+        let reason = if code == 0 { "Completed" } else { "Error" };
+        pod.phase = if code == 0 { Phase::Succeeded } else { Phase::Failed };
+        pod.exit = Some(Exit {
+            code,
+            signal: None,
+            reason: Some(reason.to_owned()),
+            message: None,
+            started_at: pod.started_at,
+            finished_at: Some(now),
+        });
+    }
+
+    /// The node is done with the pods that leave.
+    pub(super) fn reap(&mut self) {
+        self.pods.retain(|_, pod| !pod.leaving);
+    }
+
+    pub(super) fn advance(&mut self, seconds: i64) {
+        self.now += SignedDuration::from_secs(seconds);
+    }
+
+    /// A job all of whose pods run.
+    pub(super) fn started(mut self) -> Self {
+        self.quiesce();
+        self.run_all();
+        self
+    }
+
+    /// `Created Running`: the types that are True, in order, with a `!` before those that are False.
+    pub(super) fn conditions(&self) -> String {
+        let conditions = self.snapshot().job.status.conditions;
+        let word = |condition: &mxjob_api::Condition| match condition.status {
+            ConditionStatus::True => condition.kind.as_str().to_owned(),
+            ConditionStatus::False | ConditionStatus::Unknown => format!("!{}", condition.kind),
+        };
+        conditions.iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The type of the last condition: the job's state in a table.
+    pub(super) fn state(&self) -> String {
+        self.snapshot()
+            .job
+            .status
+            .conditions
+            .last()
+            .map(|condition| condition.kind.to_string())
+            .unwrap_or_default()
+    }
+
+    /// The message of the last condition.
+    pub(super) fn message(&self) -> String {
+        self.snapshot()
+            .job
+            .status
+            .conditions
+            .last()
+            .map(|condition| condition.message.clone())
+            .unwrap_or_default()
+    }
+
+    /// The counts of one role, as written.
+    pub(super) fn counts(&self, role: &str) -> Value {
+        self.status["mxReplicaStatuses"][role].clone()
+    }
+
+    pub(super) fn pod_names(&self) -> Vec<&str> {
+        self.pods.keys().map(|name| name.trim_start_matches("digits-")).collect()
+    }
+
+    pub(super) fn service_names(&self) -> Vec<&str> {
+        self.services.keys().map(|name| name.trim_start_matches("digits-")).collect()
+    }
+}

@@ -1,0 +1,233 @@
+//! What the controller sees of a pod or a service: the few facts that decide, read from the object's JSON.
+//!
+//! The views are all that the caches keep, so a job of a thousand replicas costs kilobytes, not megabytes. Reading is
+//! total: a field that is missing or has an unexpected type counts as absent, because a pod may have been written by
+//! any node, and one odd object must not stop the jobs around it.
+
+use jiff::Timestamp;
+use mxjob_api::mxjob::CONTAINER;
+use serde_json::{Map, Value};
+
+/// Pod annotation with the number of the attempt that the pod belongs to; absent on pods of the first attempt.
+///
+/// It tells pods that a restart of the whole job has still to remove from those that the restart made.
+pub const ATTEMPT_ANNOTATION: &str = "kubeflow.org/attempt";
+
+/// The pod phases of Kubernetes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Not all containers have been started yet.
+    #[default]
+    Pending,
+    /// At least one container runs or is about to be started again.
+    Running,
+    /// All containers ended with 0.
+    Succeeded,
+    /// All containers ended, one of them badly.
+    Failed,
+    /// The node cannot be asked.
+    Unknown,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code; 128 + n for a process ended by signal n.
+    pub code: i32,
+    /// The signal, where the node tells it apart.
+    pub signal: Option<i32>,
+    /// `Error`, `OOMKilled`, `Completed`, …
+    pub reason: Option<String>,
+    /// What the node knows of the end: for a failure the last lines that the container logged.
+    pub message: Option<String>,
+    /// When it was started.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// One pod of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodView {
+    /// `metadata.name`: it says which replica the pod is.
+    pub name: String,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `status.phase`.
+    pub phase: Phase,
+    /// Whether the pod is being deleted.
+    pub leaving: bool,
+    /// The attempt it was made for ([`ATTEMPT_ANNOTATION`]).
+    pub attempt: u32,
+    /// How the training container ended, if it did. Its code is the one that counts.
+    pub exit: Option<Exit>,
+    /// Another container that ended badly: only ever used to explain a failure.
+    pub other_exit: Option<(String, Exit)>,
+    /// Restarts of its containers in place, init containers included.
+    pub restarts: u32,
+    /// `status.startTime`.
+    pub started_at: Option<Timestamp>,
+    /// `status.reason`: what the node says of the pod as a whole (`Evicted`, `NodeLost`, …).
+    pub reason: Option<String>,
+    /// `status.message`, beside the reason.
+    pub message: Option<String>,
+}
+
+/// One service of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceView {
+    /// `metadata.name`: the same as its pod's.
+    pub name: String,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// Whether the service is being deleted.
+    pub leaving: bool,
+}
+
+// === impl Phase ===
+
+impl Phase {
+    fn parse(text: &str) -> Self {
+        match text {
+            "Running" => Self::Running,
+            "Succeeded" => Self::Succeeded,
+            "Failed" => Self::Failed,
+            "Unknown" => Self::Unknown,
+            // A pod without a phase has just been created.
+            _ => Self::Pending,
+        }
+    }
+}
+
+// === impl Exit ===
+
+impl Exit {
+    fn read(terminated: &Value) -> Option<Self> {
+        let code = terminated.get("exitCode")?.as_i64()?;
+        Some(Self {
+            code: i32::try_from(code).unwrap_or(i32::MAX),
+            // Zero is how a Go client writes "none".
+            signal: terminated
+                .get("signal")
+                .and_then(Value::as_i64)
+                .and_then(|n| i32::try_from(n).ok())
+                .filter(|n| *n != 0),
+            reason: text(terminated, "reason"),
+            message: text(terminated, "message"),
+            started_at: time(terminated, "startedAt"),
+            finished_at: time(terminated, "finishedAt"),
+        })
+    }
+
+    /// The signal that ended the process: as told, or as the exit code implies.
+    pub fn signal(&self) -> Option<i32> {
+        // 64 is SIGRTMAX: larger codes are a program's own.
+        self.signal.or_else(|| (129..=128 + 64).contains(&self.code).then(|| self.code - 128))
+    }
+}
+
+// === impl PodView ===
+
+impl PodView {
+    /// Reads a pod; `None` if it has no name or no uid, so is no stored object.
+    pub fn read(pod: &Value) -> Option<Self> {
+        let metadata = pod.get("metadata")?;
+        let status = pod.get("status").unwrap_or(&Value::Null);
+        let phase =
+            status.get("phase").and_then(Value::as_str).map(Phase::parse).unwrap_or_default();
+        let containers = || container_statuses(status, "containerStatuses");
+        let init = || container_statuses(status, "initContainerStatuses");
+        let training = containers()
+            .find(|(name, _)| *name == CONTAINER)
+            .and_then(|(_, status)| ended(status, phase));
+        let other = init()
+            .chain(containers())
+            .filter(|(name, _)| *name != CONTAINER)
+            .filter_map(|(name, status)| Some((name.to_owned(), ended(status, phase)?)))
+            .filter(|(_, exit)| exit.code != 0)
+            .min_by_key(|(_, exit)| exit.finished_at);
+        Some(Self {
+            name: text(metadata, "name")?,
+            uid: text(metadata, "uid")?,
+            phase,
+            leaving: is_leaving(metadata),
+            attempt: attempt(metadata),
+            exit: training,
+            other_exit: other,
+            restarts: init()
+                .chain(containers())
+                .map(|(_, status)| restart_count(status))
+                .fold(0, u32::saturating_add),
+            started_at: time(status, "startTime"),
+            reason: text(status, "reason"),
+            message: text(status, "message"),
+        })
+    }
+
+    /// When the pod ended, as far as its containers tell.
+    pub fn finished_at(&self) -> Option<Timestamp> {
+        let other = self.other_exit.as_ref().and_then(|(_, exit)| exit.finished_at);
+        self.exit.as_ref().and_then(|exit| exit.finished_at).or(other)
+    }
+}
+
+// === impl ServiceView ===
+
+impl ServiceView {
+    /// Reads a service; `None` if it has no name or no uid, so is no stored object.
+    pub fn read(service: &Value) -> Option<Self> {
+        let metadata = service.get("metadata")?;
+        Some(Self {
+            name: text(metadata, "name")?,
+            uid: text(metadata, "uid")?,
+            leaving: is_leaving(metadata),
+        })
+    }
+}
+
+fn container_statuses<'a>(
+    status: &'a Value,
+    list: &str,
+) -> impl Iterator<Item = (&'a str, &'a Map<String, Value>)> + use<'a> {
+    let statuses =
+        status.get(list).and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
+    statuses.iter().filter_map(|status| {
+        let status = status.as_object()?;
+        Some((status.get("name")?.as_str()?, status))
+    })
+}
+
+/// The end of a container. The last state counts only in a failed pod: otherwise the container runs again.
+fn ended(container: &Map<String, Value>, phase: Phase) -> Option<Exit> {
+    let terminated = |state: &str| container.get(state)?.get("terminated").and_then(Exit::read);
+    terminated("state")
+        .or_else(|| if phase == Phase::Failed { terminated("lastState") } else { None })
+}
+
+fn restart_count(container: &Map<String, Value>) -> u32 {
+    container
+        .get("restartCount")
+        .and_then(Value::as_u64)
+        .map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+fn is_leaving(metadata: &Value) -> bool {
+    metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null())
+}
+
+fn attempt(metadata: &Value) -> u32 {
+    let annotation =
+        metadata.get("annotations").and_then(|annotations| annotations.get(ATTEMPT_ANNOTATION));
+    annotation.and_then(Value::as_str).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn text(object: &Value, field: &str) -> Option<String> {
+    object.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn time(object: &Value, field: &str) -> Option<Timestamp> {
+    object.get(field).and_then(Value::as_str).and_then(|text| text.parse().ok())
+}
+
+#[cfg(test)]
+mod tests;
