@@ -47,6 +47,17 @@ pub(crate) struct Quantity;
 pub(crate) struct PodTemplate;
 /// Stands for a time in the wire types.
 pub(crate) struct Time;
+/// Stands for an object of any content in the wire types.
+pub(crate) struct Open;
+
+impl JsonSchema for Open {
+    fn schema_name() -> Cow<'static, str> {
+        "Open".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+    }
+}
 
 impl JsonSchema for Quantity {
     fn schema_name() -> Cow<'static, str> {

@@ -9,7 +9,7 @@ use crate::spec;
 use crate::time;
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::de::{Error as _, Unexpected};
+use serde::de::{Error as _, IgnoredAny, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -90,6 +90,16 @@ pub(crate) struct Wire {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time")]
     #[schemars(with = "Option<crate::schema::Time>")]
     last_reconcile_time: Option<Timestamp>,
+    /// The controller's own notes: which replicas have succeeded, by role.
+    #[serde(skip_serializing)]
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    #[allow(dead_code)] // known to the schema; the controller reads and writes it
+    completed_indexes: Option<IgnoredAny>,
+    /// The controller's own notes on restarts.
+    #[serde(skip_serializing)]
+    #[schemars(with = "Option<crate::schema::Open>")]
+    #[allow(dead_code)] // as above
+    restart_state: Option<IgnoredAny>,
 }
 
 impl JobStatus {
@@ -110,6 +120,7 @@ impl JobStatus {
             start_time: self.start_time,
             completion_time: self.completion_time,
             last_reconcile_time: self.last_reconcile_time,
+            ..Wire::default()
         };
         // Strings, numbers and string-keyed maps always serialize.
         serde_json::to_value(wire).unwrap_or_else(|_| Map::new().into())

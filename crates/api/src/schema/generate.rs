@@ -37,8 +37,9 @@ fn generate<T: JsonSchema>(description: &str) -> Value {
 /// Rewrites the forms that schemars uses for optional values and for enums, at every depth.
 fn structural(schema: &mut Value) {
     let Some(schema) = schema.as_object_mut() else { return };
-    schema.remove("title");
-    schema.remove("default");
+    for keyword in ["title", "default", "readOnly", "writeOnly"] {
+        schema.remove(keyword);
+    }
     nullable_type(schema);
     optional_enum(schema);
     if let Some(names) = schema.get("oneOf").and_then(names_of) {

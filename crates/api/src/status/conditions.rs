@@ -163,25 +163,26 @@ impl JobStatus {
             return false;
         }
         let now = time::whole_seconds(now);
-        if let Some(old) = self.conditions.iter_mut().find(|condition| condition.kind == kind)
-            && (old.status == status || status != ConditionStatus::True)
-        {
-            if !old.update(status, reason, message, now) {
-                return false;
-            }
-        } else {
-            self.conditions.retain(|condition| condition.kind != kind);
-            self.conditions.push(Condition {
-                kind: kind.clone(),
-                status,
-                reason: reason.to_owned(),
-                message: message.to_owned(),
-                last_update_time: Some(now),
-                last_transition_time: Some(now),
-            });
+        if self.condition(&kind).is_some_and(|old| old.says(status, reason, message)) {
+            return false;
         }
         if status == ConditionStatus::True {
             self.follow(&kind, reason, message, now);
+        }
+        let becomes_true = status == ConditionStatus::True && !self.is_true(&kind);
+        match self.conditions.iter_mut().find(|condition| condition.kind == kind) {
+            Some(old) if !becomes_true => old.update(status, reason, message, now),
+            _ => {
+                self.conditions.retain(|condition| condition.kind != kind);
+                self.conditions.push(Condition {
+                    kind,
+                    status,
+                    reason: reason.to_owned(),
+                    message: message.to_owned(),
+                    last_update_time: Some(now),
+                    last_transition_time: Some(now),
+                });
+            }
         }
         self.order();
         true
@@ -227,17 +228,12 @@ impl JobStatus {
 }
 
 impl Condition {
-    /// Changes it in place; says whether anything changed.
-    fn update(
-        &mut self,
-        status: ConditionStatus,
-        reason: &str,
-        message: &str,
-        now: Timestamp,
-    ) -> bool {
-        if self.status == status && self.reason == reason && self.message == message {
-            return false;
-        }
+    fn says(&self, status: ConditionStatus, reason: &str, message: &str) -> bool {
+        self.status == status && self.reason == reason && self.message == message
+    }
+
+    /// Changes it in place.
+    fn update(&mut self, status: ConditionStatus, reason: &str, message: &str, now: Timestamp) {
         if self.status != status {
             self.last_transition_time = Some(now);
         }
@@ -245,6 +241,5 @@ impl Condition {
         reason.clone_into(&mut self.reason);
         message.clone_into(&mut self.message);
         self.last_update_time = Some(now);
-        true
     }
 }

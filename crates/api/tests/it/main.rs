@@ -1,4 +1,14 @@
 //! The rules of the contract, row by row.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod defaults;
 mod documented;
+mod generated;
+mod jobs;
+mod pods;
+mod properties;
+mod replacing;
+mod status;
+mod unknown_fields;
+mod validation;
+mod wild;
