@@ -28,5 +28,6 @@ pub mod json;
 pub mod labels;
 pub mod metadata;
 pub mod names;
+pub mod ownership;
 pub mod patch;
 pub mod status;

@@ -146,6 +146,22 @@ pub fn validate_field_manager(manager: &str, path: &Path) -> Errors {
     errors
 }
 
+/// Brings metadata into the form in which it is stored, as decoding and encoding it would: unknown
+/// fields, nulls, and empty text, lists and maps are gone.
+pub fn normalize(meta: &mut Map<String, Value>) {
+    meta.retain(|field, value| {
+        let empty = match &*value {
+            Value::Null => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            Value::Object(map) => map.is_empty(),
+            Value::Number(number) => number.as_i64() == Some(0) && field == "generation",
+            Value::Bool(_) => false,
+        };
+        !empty && decode::is_known(field)
+    });
+}
+
 /// Validates a map of labels.
 pub fn validate_labels(labels: &Map<String, Value>, path: &Path) -> Errors {
     let mut errors = Errors::new();

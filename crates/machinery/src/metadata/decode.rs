@@ -53,6 +53,11 @@ const OBJECT_META: &[(&str, Type)] = &[
     ("uid", Type::Text),
 ];
 
+/// Whether `meta/v1.ObjectMeta` has the field.
+pub(super) fn is_known(field: &str) -> bool {
+    OBJECT_META.iter().any(|(known, _)| *known == field)
+}
+
 /// The paths of fields that `meta/v1.ObjectMeta` does not have, below `prefix`: `metadata.bogus`.
 pub fn unknown_fields(metadata: &Map<String, Value>, prefix: &str) -> Vec<String> {
     let mut unknown = Vec::new();

@@ -298,3 +298,16 @@ fn fields_that_metadata_does_not_have_are_named() {
         ["metadata.bogusMeta", "metadata.ownerReferences[0].x"]
     );
 }
+
+#[test]
+fn stored_metadata_has_neither_empty_nor_unknown_fields() {
+    let mut meta = map(json!({
+        "name": "a", "bogus": 1, "labels": {}, "finalizers": [], "creationTimestamp": null, "uid": "", "generation": 0,
+        "annotations": {"a": ""}, "deletionGracePeriodSeconds": 0,
+    }));
+    normalize(&mut meta);
+    assert_eq!(
+        Value::Object(meta),
+        json!({"name": "a", "annotations": {"a": ""}, "deletionGracePeriodSeconds": 0})
+    );
+}

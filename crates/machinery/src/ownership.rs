@@ -1,0 +1,48 @@
+//! Field ownership (`metadata.managedFields`) and server-side apply, after
+//! `sigs.k8s.io/structured-merge-diff` and the API server's field manager.
+//!
+//! ```text
+//!  update: live, new ──▶ compare ──▶ changed fields go to the manager, leave the others
+//!  apply:  live, config ──▶ merge ──▶ prune what the manager gave up ──▶ compare ──▶ conflicts?
+//! ```
+//!
+//! Owns the sets, the comparison and the entries. It never stores anything and never decides
+//! which fields a subresource may write; the caller names those to be ignored.
+
+mod apply;
+mod compare;
+mod managers;
+mod merge;
+mod set;
+mod shape;
+mod tree;
+mod update;
+
+use jiff::Timestamp;
+
+pub use apply::{ApplyError, Conflict, Conflicts, apply};
+pub use managers::same_but_for_times;
+pub use set::{DecodeSetError, Element, Path, Set};
+pub use shape::{OBJECT, OBJECT_META, Shape};
+pub use update::update;
+
+/// Who writes, when, and what of the object counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// The field manager's name.
+    pub manager: &'a str,
+    /// The subresource written to; empty for the object itself.
+    pub subresource: &'a str,
+    /// The version of the API in which the fields are named.
+    pub api_version: &'a str,
+    /// The time of the request.
+    pub now: Timestamp,
+    /// Fields this request cannot write (with all below them): `status` on the object itself,
+    /// `spec` on the status.
+    pub ignored: &'a Set,
+    /// How lists and maps of the kind are merged.
+    pub shape: &'a Shape,
+}
+
+#[cfg(test)]
+mod tests;
