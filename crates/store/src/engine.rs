@@ -5,6 +5,8 @@
 //! needs no place of its own: a record is removed only when the floor has reached it, and both
 //! happen in one batch.
 
+mod torn;
+
 use std::{
     error::Error as StdError,
     fs::{self, File},
@@ -94,9 +96,25 @@ impl Disk {
         if !dir.join(FOLDER).exists() {
             Self::create(dir)?;
         }
-        let disk = Self::open_folder(&dir.join(FOLDER)).map_err(|err| refused(dir, err))?;
+        let folder = dir.join(FOLDER);
+        let disk = match Self::open_folder(&folder) {
+            Err(err @ fjall::Error::JournalRecovery(_)) => Self::open_torn(dir, &folder, err)?,
+            other => other.map_err(|err| refused(dir, err))?,
+        };
         let memory = disk.read(dir)?;
         Ok((disk, memory))
+    }
+
+    /// Opens again without the last batch, if that is what is broken.
+    fn open_torn(dir: &Path, folder: &Path, error: fjall::Error) -> Result<Self, OpenError> {
+        let refused_io = |err| OpenError::io(dir, "repair the end of the log", err);
+        let Some(cut) = torn::cut(folder).map_err(refused_io)? else {
+            return Err(refused(dir, error));
+        };
+        Self::open_folder(folder).or_else(|_| {
+            cut.undo().map_err(refused_io)?;
+            Err(refused(dir, error))
+        })
     }
 
     fn create(dir: &Path) -> Result<(), OpenError> {
@@ -177,5 +195,45 @@ fn refused(dir: &Path, error: fjall::Error) -> OpenError {
         }
         fjall::Error::Locked => OpenError::Locked { dir: dir.to_owned(), holder: None },
         other => OpenError::Damaged { dir: dir.to_owned(), detail: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_format_is_refused_with_both_versions() {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, _) = Disk::open(dir.path()).unwrap();
+        disk.meta.insert(FORMAT_KEY, 7_u32.to_be_bytes()).unwrap();
+        drop(disk);
+        let Err(refused) = Disk::open(dir.path()) else { panic!("opened") };
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "the data directory {} has format version 7 and this release knows versions up to \
+                 1: use a newer release, or another data directory",
+                dir.path().display()
+            )
+        );
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, _) = Disk::open(dir.path()).unwrap();
+        let position = Position { revision: Revision::new(9), index: 0 };
+        disk.log.insert(position.encode(), "?").unwrap();
+        drop(disk);
+        let Err(refused) = Disk::open(dir.path()) else { panic!("opened") };
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "the data directory {} is damaged (the record of revision 9 cannot be read): \
+                 restore it from a backup",
+                dir.path().display()
+            )
+        );
     }
 }

@@ -95,9 +95,7 @@ impl OpenError {
                 Self::Denied { dir, source }
             }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { dir, source },
-            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-                Self::NotADirectory { path: dir }
-            }
+            io::ErrorKind::NotADirectory => Self::NotADirectory { path: dir },
             _ => Self::Io { dir, action, source },
         }
     }

@@ -42,6 +42,8 @@ mod commit;
 mod committer;
 mod engine;
 mod error;
+#[cfg(test)]
+mod faults;
 mod lock;
 mod memory;
 mod options;

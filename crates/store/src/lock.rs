@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{Seek, Write},
+    io::{self, Seek, Write},
     path::Path,
     process,
 };
@@ -19,7 +19,10 @@ pub(crate) struct Lock(#[expect(dead_code, reason = "held open, never read")] Fi
 impl Lock {
     /// Makes the directory if it is not there, and takes it.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
-        fs::create_dir_all(dir).map_err(|err| OpenError::io(dir, "make a folder", err))?;
+        fs::create_dir_all(dir).map_err(|err| match err.kind() {
+            io::ErrorKind::AlreadyExists => OpenError::NotADirectory { path: dir.to_owned() },
+            _ => OpenError::io(dir, "make folders", err),
+        })?;
         let path = dir.join(FILE);
         let mut file = File::options()
             .read(true)

@@ -1,0 +1,128 @@
+//! Tests with a disk that does what the test says.
+
+use std::{
+    error::Error as StdError,
+    future::{Future, poll_fn},
+    io,
+    path::Path,
+    pin::Pin,
+    sync::mpsc::{Receiver, Sender, channel},
+    task::{Context, Waker},
+};
+
+use crate::{
+    CommitError, ListOptions, Options, Revision, Store, Transaction, Value,
+    commit::block_on,
+    engine::{Batch, Engine},
+    memory::Memory,
+};
+use futures_core::Stream;
+
+/// Tells the test how many records each write has, and waits for its verdict.
+struct Scripted {
+    writes: Sender<usize>,
+    verdicts: Receiver<io::Result<()>>,
+}
+
+impl Engine for Scripted {
+    fn write(&mut self, batch: &Batch) -> Result<(), Box<dyn StdError + Send + Sync>> {
+        self.writes.send(batch.records.len()).unwrap();
+        Ok(self.verdicts.recv().unwrap()?)
+    }
+}
+
+fn scripted(queue_max: usize) -> (Store, Receiver<usize>, Sender<io::Result<()>>) {
+    let (writes, seen) = channel();
+    let (say, verdicts) = channel();
+    let options = Options { queue_max, ..Options::default() };
+    let engine = Box::new(Scripted { writes, verdicts });
+    let memory = Memory::empty(Revision::ZERO);
+    let store = Store::start(Path::new("/data"), options, engine, memory, None).unwrap();
+    (store, seen, say)
+}
+
+fn put(key: &str) -> Transaction {
+    Transaction::create(key, Value::plain("value"))
+}
+
+#[test]
+fn nothing_is_visible_or_answered_before_the_disk_has_it_and_the_queue_is_bounded() {
+    let (store, writes, say) = scripted(2);
+    let mut watch = store.watch("", Revision::ZERO).unwrap();
+
+    let first = store.commit(put("a"));
+    assert_eq!(writes.recv().unwrap(), 1);
+    // The committer waits for the disk. Reads do not.
+    assert_eq!(store.get("a"), None);
+    assert_eq!(watch.try_next(), None);
+    let second = store.commit(put("b"));
+    let conflict = store.commit(put("b"));
+    assert!(matches!(store.commit(put("c")).wait(), Err(CommitError::Full)));
+    say.send(Ok(())).unwrap();
+    assert_eq!(first.wait().unwrap().revision.get(), 1);
+
+    // What waited is one batch, and a conflict with a part of it is not told before it is durable.
+    assert_eq!(writes.recv().unwrap(), 1);
+    let mut conflict = Box::pin(conflict);
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(conflict.as_mut().poll(&mut context).is_pending());
+    assert_eq!(store.revision().get(), 1);
+    say.send(Ok(())).unwrap();
+    assert_eq!(second.wait().unwrap().revision.get(), 2);
+    let Err(CommitError::Conflict { index: 0, current: Some(current), .. }) = block_on(conflict)
+    else {
+        panic!("the second create of a key succeeded")
+    };
+    assert_eq!(Some(current), store.get("b"));
+    assert_eq!(watch.try_next().unwrap().unwrap().revision.get(), 1);
+    assert_eq!(watch.try_next().unwrap().unwrap().revision.get(), 2);
+}
+
+#[test]
+fn a_failed_write_ends_all_writing_and_nothing_else() {
+    let (store, writes, say) = scripted(10);
+    let kept = store.commit(put("kept"));
+    writes.recv().unwrap();
+    say.send(Ok(())).unwrap();
+    kept.wait().unwrap();
+    let mut watch = store.watch("", Revision::ZERO).unwrap();
+    let failure = store.failure();
+
+    let lost = store.commit(put("lost"));
+    writes.recv().unwrap();
+    let waiting = store.commit(put("waiting"));
+    say.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
+    for refused in [lost.wait(), waiting.wait(), store.commit(put("later")).wait()] {
+        let Err(CommitError::Failed(failure)) = refused else { panic!("{refused:?}") };
+        assert_eq!(
+            failure.to_string(),
+            "writing to the data directory /data failed, and no change is accepted until a restart"
+        );
+        assert_eq!(StdError::source(&failure).unwrap().to_string(), "no storage space");
+    }
+    block_on(failure);
+    block_on(store.failure());
+    assert!(store.failed().is_some());
+
+    assert!(store.get("kept").is_some());
+    assert_eq!(store.list("", &ListOptions::default()).unwrap().entries.len(), 1);
+    assert_eq!(watch.try_next().unwrap().unwrap().key.as_ref(), "kept");
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut watch).poll_next(&mut context).is_pending());
+    store.close();
+}
+
+#[test]
+fn an_engine_that_panics_leaves_nobody_waiting() {
+    let (store, writes, say) = scripted(10);
+    let first = store.commit(put("a"));
+    writes.recv().unwrap();
+    let second = store.commit(put("b"));
+    drop(say);
+    assert!(matches!(first.wait(), Err(CommitError::Closed)));
+    assert!(matches!(second.wait(), Err(CommitError::Closed)));
+    // Whether this one came before the end or after.
+    assert!(matches!(store.commit(put("c")).wait(), Err(CommitError::Closed)));
+    let mut watch = store.watch("", Revision::ZERO).unwrap();
+    assert_eq!(block_on(poll_fn(|context| Pin::new(&mut watch).poll_next(context))), None);
+}
