@@ -31,16 +31,12 @@ pub(crate) fn cargo() -> Command {
 
 /// The folder that cargo builds into.
 pub(crate) fn target() -> Result<PathBuf> {
-    let metadata = metadata()?;
+    let text = output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: serde_json::Value =
+        serde_json::from_str(&text).context("cannot read cargo metadata")?;
     let folder =
         metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
     Ok(PathBuf::from(folder))
-}
-
-/// `cargo metadata` with the resolved dependencies.
-pub(crate) fn metadata() -> Result<serde_json::Value> {
-    let text = output(cargo().args(["metadata", "--format-version", "1", "--locked"]))?;
-    serde_json::from_str(&text).context("cannot read cargo metadata")
 }
 
 /// Shows the command line, runs it, and fails when it fails.

@@ -2,8 +2,7 @@
 
 use super::Tree;
 use crate::run;
-use anyhow::{Context as _, Result};
-use serde_json::Value;
+use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Workspace crates by package, with the workspace crates that each may use. What is missing here may use none.
@@ -44,121 +43,109 @@ const SINGLE: &[&str] = &[
 ];
 
 pub(crate) fn check(_: &Tree) -> Result<Vec<String>> {
-    let graph = Graph::read()?;
     let mut found = Vec::new();
     for (package, allowed) in LAYERS {
-        let used = graph.reach(package)?;
-        for other in used.iter().filter(|name| name.starts_with("mxjob")) {
+        let used = dependencies(&["--package", package])?;
+        for other in used.keys().filter(|name| name.starts_with("mxjob")) {
             if other != package && !allowed.contains(&other.as_str()) {
                 found.push(format!("{package} uses {other}, which is above or beside it"));
             }
         }
         if PURE.contains(package) {
-            for heavy in HEAVY.iter().filter(|name| used.contains(**name)) {
+            for heavy in HEAVY.iter().filter(|name| used.contains_key(**name)) {
                 found.push(format!(
                     "{package} pulls in {heavy}; it must stay free of I/O frameworks"
                 ));
             }
         }
     }
+    found.extend(whole_tree(&dependencies(&["--workspace"])?));
+    Ok(found)
+}
+
+/// The rules for everything that we build.
+fn whole_tree(used: &Dependencies) -> Vec<String> {
+    let mut found = Vec::new();
     for (name, reason) in BANNED {
-        if graph.versions.contains_key(*name) {
+        if used.contains_key(*name) {
             found.push(format!("{name} is in the tree: {reason}"));
         }
     }
     for name in SINGLE {
-        let versions = graph.versions.get(*name).map(BTreeSet::len).unwrap_or_default();
+        let versions = used.get(*name).map(|package| package.versions.len()).unwrap_or_default();
         if versions > 1 {
             found.push(format!("{name} is in the tree in {versions} versions"));
         }
     }
-    for (name, features) in &graph.features {
-        if name == "serde_json" && features.contains("preserve_order") {
-            found.push(
-                "serde_json has preserve_order on: objects must keep sorted keys, and be fast"
-                    .to_owned(),
-            );
-        }
+    if used.get("serde_json").is_some_and(|package| package.features.contains("preserve_order")) {
+        found.push(
+            "serde_json has preserve_order on: objects must keep sorted keys, and be fast"
+                .to_owned(),
+        );
+    }
+    found
+}
+
+/// What a package is in the tree as.
+#[derive(Debug, Default)]
+struct Package {
+    versions: BTreeSet<String>,
+    features: BTreeSet<String>,
+}
+
+type Dependencies = BTreeMap<String, Package>;
+
+/// What is needed to build and run the selected packages on Linux; what only tests use is left out.
+///
+/// `cargo tree` and not `cargo metadata`: the latter also lists optional crates that nothing switches on.
+fn dependencies(selection: &[&str]) -> Result<Dependencies> {
+    let text = run::output(
+        run::cargo()
+            .args([
+                "tree",
+                "--locked",
+                "--edges",
+                "normal,build",
+                "--prefix",
+                "none",
+                "--no-dedupe",
+            ])
+            .args(["--target", "x86_64-unknown-linux-gnu", "--format", "{p}|{f}"])
+            .args(selection),
+    )?;
+    let mut found = Dependencies::new();
+    for line in text.lines() {
+        let Some((package, features)) = line.split_once('|') else { continue };
+        let mut words = package.split(' ');
+        let (Some(name), Some(version)) = (words.next(), words.next()) else { continue };
+        let entry = found.entry(name.to_owned()).or_default();
+        entry.versions.insert(version.to_owned());
+        // Below a package whose features are many, cargo marks a repeated one after them.
+        entry.features.extend(features.trim_end_matches(" (*)").split(',').map(str::to_owned));
     }
     Ok(found)
 }
 
-/// The resolved dependencies of the workspace; development dependencies of our own crates are left out.
-#[derive(Debug, Default)]
-struct Graph {
-    /// Package id to package name.
-    names: BTreeMap<String, String>,
-    /// Package id to the ids that it needs to be built and to run.
-    needs: BTreeMap<String, Vec<String>>,
-    /// Name to the versions that something we build needs.
-    versions: BTreeMap<String, BTreeSet<String>>,
-    /// Name to the switched-on features of all its versions.
-    features: BTreeMap<String, BTreeSet<String>>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Graph {
-    fn read() -> Result<Self> {
-        // Only what is built on Linux: other systems' crates are in the lock file, but never in our tree.
-        let text = run::output(run::cargo().args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--locked",
-            "--filter-platform",
-            "x86_64-unknown-linux-gnu",
-        ]))?;
-        let metadata: Value = serde_json::from_str(&text).context("cannot read cargo metadata")?;
-        let mut graph = Self::default();
-        let packages = list(&metadata["packages"]);
-        for package in packages {
-            graph.names.insert(word(&package["id"]), word(&package["name"]));
+    fn check(name: &str, versions: &[&str], features: &[&str], expected: Option<&str>) {
+        let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect();
+        let package = Package { versions: words(versions), features: words(features) };
+        let found = whole_tree(&Dependencies::from([(name.to_owned(), package)]));
+        match expected {
+            Some(part) => assert!(found.iter().any(|problem| problem.contains(part)), "{found:?}"),
+            None => assert!(found.is_empty(), "{found:?}"),
         }
-        for node in list(&metadata["resolve"]["nodes"]) {
-            let id = word(&node["id"]);
-            let needed = list(&node["deps"]).iter().filter(|dependency| {
-                list(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"] != "dev")
-            });
-            graph
-                .needs
-                .insert(id.clone(), needed.map(|dependency| word(&dependency["pkg"])).collect());
-            let name = graph.names.get(&id).cloned().unwrap_or_default();
-            let features = list(&node["features"]).iter().map(word);
-            graph.features.entry(name).or_default().extend(features);
-        }
-        let members: Vec<String> = list(&metadata["workspace_members"]).iter().map(word).collect();
-        let built = graph.closure(members);
-        for package in packages {
-            if built.contains(&word(&package["id"])) {
-                let versions = graph.versions.entry(word(&package["name"])).or_default();
-                versions.insert(word(&package["version"]));
-            }
-        }
-        Ok(graph)
     }
 
-    /// The names of everything that a package needs, itself included.
-    fn reach(&self, package: &str) -> Result<BTreeSet<String>> {
-        let id = self.names.iter().find(|(_, name)| *name == package).map(|(id, _)| id.clone());
-        let id = id.with_context(|| format!("there is no package {package}"))?;
-        Ok(self.closure(vec![id]).iter().filter_map(|id| self.names.get(id).cloned()).collect())
+    #[test]
+    fn the_whole_tree_has_its_rules() {
+        check("serde_json", &["v1.0.154"], &["raw_value"], None);
+        check("serde_json", &["v1.0.154"], &["preserve_order"], Some("preserve_order"));
+        check("tokio", &["v1.0.0", "v2.0.0"], &[], Some("2 versions"));
+        check("syn", &["v1.0.0", "v2.0.0"], &[], None);
+        check("ring", &["v0.17.0"], &[], Some("aws-lc-rs"));
     }
-
-    fn closure(&self, mut open: Vec<String>) -> BTreeSet<String> {
-        let mut seen = BTreeSet::new();
-        while let Some(id) = open.pop() {
-            if let Some(needed) = self.needs.get(&id) {
-                open.extend(needed.iter().filter(|next| !seen.contains(*next)).cloned());
-            }
-            seen.insert(id);
-        }
-        seen
-    }
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-fn word(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }
