@@ -7,7 +7,7 @@ mod follow;
 mod kubectl;
 mod screen;
 
-use crate::interrupt::Flag;
+use crate::interrupt::{Flag, Interrupted};
 use crate::server::{self, Server};
 use crate::{environment, run};
 use anyhow::{Context as _, Result, bail};
@@ -15,12 +15,15 @@ use follow::Outcome;
 use kubectl::Kubectl;
 use screen::Screen;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is submitted.
 const MANIFEST: &str = "examples/digits-dist.yaml";
 /// The name of the job in [`MANIFEST`].
 const JOB: &str = "digits";
+
+/// Pods get their grace period (30 s) before they are killed.
+const DOWN_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the demonstration.
 pub(crate) fn run(_: &[String]) -> Result<()> {
@@ -40,15 +43,22 @@ pub(crate) fn run(_: &[String]) -> Result<()> {
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make {}", folder.display()))?;
     let outcome = train(&binary, &folder, &interrupted);
+    let clean = || {
+        std::fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot remove {}", folder.display()))
+    };
     match outcome {
         Ok(accuracy) => {
-            std::fs::remove_dir_all(&folder)
-                .with_context(|| format!("cannot remove {}", folder.display()))?;
+            clean()?;
+            let seconds = began.elapsed().as_secs_f64();
             println!(
-                "\nSucceeded: accuracy {accuracy} after {:.1} s in all; nothing is left running.",
-                began.elapsed().as_secs_f64()
+                "\nSucceeded: accuracy {accuracy} after {seconds:.1} s in all; nothing is left running."
             );
             Ok(())
+        }
+        Err(error) if error.is::<Interrupted>() => {
+            clean()?;
+            Err(error)
         }
         Err(error) => {
             eprintln!("The server's data and log are kept in {}", folder.display());
@@ -61,15 +71,16 @@ pub(crate) fn run(_: &[String]) -> Result<()> {
 fn train(binary: &Path, folder: &Path, interrupted: &Flag) -> Result<String> {
     let data = folder.join("data");
     let log = folder.join("server.log");
-    let mut server = Server::start(binary, &["up"], &data, &log)?;
     eprintln!("$ mxjob up --data-dir {} --listen 127.0.0.1:0", shown(&data));
+    let mut server = Server::start(binary, &["up"], &data, &log)?;
     println!("  ready at {} after {} ms", server.url, server.start_took.as_millis());
     let result = submit_and_follow(&server, interrupted);
-    if result.is_err() {
+    if result.as_ref().is_err_and(|error| !error.is::<Interrupted>()) {
         eprintln!("The last lines of the server's log:\n{}", server::last_lines(&log, 10));
     }
     // Pods outlive their server by design, so the clean-up is `down`, also after a failure.
-    let down = run::check(run::command(binary).arg("down").arg("--data-dir").arg(&data));
+    let down =
+        run::cleanup(run::command(binary).arg("down").arg("--data-dir").arg(&data), DOWN_LIMIT);
     let stopped = down.and_then(|()| server.ended()).and_then(|()| nothing_left(folder));
     let accuracy = result?;
     stopped.context("the training succeeded, but stopping did not")?;

@@ -22,13 +22,12 @@ impl std::error::Error for Interrupted {}
 pub(crate) struct Flag(Arc<AtomicBool>);
 
 impl Flag {
-    /// From now on the signals set the flag instead of ending the process; a second one ends it at once.
+    /// From now on the signals set the flag instead of ending the process. A second one changes nothing: the clean-up
+    /// has limits of its own, and an impatient ^C must not leave processes behind.
     pub(crate) fn install() -> Result<Self> {
         let raised = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // The order matters: the first signal finds the flag down, so only a second one exits.
-            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&raised))
-                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&raised)))
+            signal_hook::flag::register(signal, Arc::clone(&raised))
                 .with_context(|| format!("cannot handle signal {signal}"))?;
         }
         Ok(Self(raised))

@@ -54,6 +54,17 @@ pub(crate) fn quiet(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// As [`check`], but out of reach of the terminal's ^C and with a time limit: for cleaning up.
+pub(crate) fn cleanup(command: &mut Command, limit: Duration) -> Result<()> {
+    eprintln!("$ {}", shown(command));
+    let mut process = Guard::spawn(command)?;
+    match poll(limit, Duration::from_millis(20), || Ok(process.0.try_wait()?))? {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => bail!("`{}` failed ({status})", shown(command)),
+        None => bail!("`{}` had not ended after {limit:?}", shown(command)),
+    }
+}
+
 /// What the command wrote to stdout; its stderr is part of the error when it fails.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command

@@ -60,6 +60,9 @@ struct Follower<'a> {
     phases: BTreeMap<String, String>,
     replicas: usize,
     epoch: (usize, usize),
+    /// What the last epoch's line said.
+    so_far: String,
+    /// What the last line of a worker that is done said.
     accuracy: Option<String>,
     replaced: bool,
 }
@@ -91,6 +94,7 @@ impl<'a> Follower<'a> {
             phases: BTreeMap::new(),
             replicas: 0,
             epoch: (0, 0),
+            so_far: String::new(),
             accuracy: None,
             replaced: false,
         })
@@ -185,7 +189,8 @@ impl<'a> Follower<'a> {
         self.screen.line(self.short(pod), &format!("| {line}"));
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
-            ["epoch", epoch, ..] => {
+            ["epoch", epoch, .., "accuracy", accuracy] => {
+                self.so_far = format!("accuracy {accuracy}, ");
                 if let Some((done, of)) = epoch.split_once('/') {
                     let done = done.parse().unwrap_or_default();
                     self.epoch = (self.epoch.0.max(done), of.parse().unwrap_or_default());
@@ -233,7 +238,8 @@ impl<'a> Follower<'a> {
         let count = |phase: &str| self.phases.values().filter(|found| *found == phase).count();
         let (done, of) = self.epoch;
         let text = format!(
-            "epoch {done}/{of}, {} of {} replicas running, {} finished",
+            "epoch {done}/{of}, {}{} of {} replicas running, {} finished",
+            self.so_far,
             count("Running"),
             self.replicas,
             count("Succeeded")

@@ -13,12 +13,14 @@ pub(crate) struct Screen {
     began: Instant,
     /// The progress line as it was last given; drawn below everything else.
     progress: String,
+    /// The step that was shown last.
+    step: usize,
 }
 
 impl Screen {
     pub(crate) fn new() -> Self {
         let terminal = std::io::stdout().is_terminal();
-        Self { terminal, began: Instant::now(), progress: String::new() }
+        Self { terminal, began: Instant::now(), progress: String::new(), step: 0 }
     }
 
     /// A line that stays, marked with the seconds since the start and with who says it.
@@ -41,10 +43,11 @@ impl Screen {
         if self.terminal {
             self.clear();
             self.draw();
-        } else {
+        } else if done != self.step {
             // Without a terminal nothing can be redrawn, and a log wants each step once.
             println!("         {:<12} {}", "progress", self.progress);
         }
+        self.step = done;
     }
 
     /// Leaves the last progress line where it is.
