@@ -3,6 +3,14 @@
 use crate::{mxjob, schema};
 use serde_json::{Value, json};
 
+/// First line of the file.
+const HEADER: &str = "# Generated from the types by `cargo xtask codegen`; do not edit.\n";
+
+/// The definition as the YAML file `manifests/mxjobs.kubeflow.org.yaml`.
+pub fn crd_yaml() -> String {
+    format!("{HEADER}{}", crate::yaml::to_yaml(&crd()))
+}
+
 /// The definition that a Kubernetes cluster needs to serve MXJobs.
 pub fn crd() -> Value {
     json!({

@@ -46,6 +46,7 @@ mod time;
 pub mod unknown;
 pub mod validate;
 mod value;
+mod yaml;
 
 pub use job::{Job, ReplicaSpec, Scheduling};
 pub use policy::{CleanPodPolicy, RestartPolicy, RestartScope, SuccessPolicy};

@@ -1,7 +1,8 @@
 //! The structural schema of an MXJob: generated from the types, and read into a form that can be walked.
 //!
 //! One schema serves the CustomResourceDefinition, the type checks of admission and the search for unknown fields, so they can never
-//! disagree. The pod template's part comes from `schema/pod_template.json`, which `examples/pod_template_schema.rs` generates.
+//! disagree. The pod template's part comes from `schema/pod_template.json`, which a test generates from the Kubernetes types
+//! and holds fresh (`tests/it/manifests.rs`).
 
 mod check;
 mod generate;

@@ -3,8 +3,8 @@
 
 mod defaults;
 mod documented;
-mod generated;
 mod jobs;
+mod manifests;
 mod pods;
 mod properties;
 mod replacing;

@@ -1,14 +1,7 @@
-//! Writes `src/schema/pod_template.json`: the structural schema of a PodTemplateSpec, from the Kubernetes types of `k8s-openapi`.
-//!
-//! Run it after an update of `k8s-openapi`:
-//!
-//! ```console
-//! $ cargo run -p mxjob-api --example pod_template_schema > crates/api/src/schema/pod_template.json
-//! ```
+//! The structural schema of a PodTemplateSpec, from the Kubernetes types of `k8s-openapi`.
 //!
 //! References are inlined (a CustomResourceDefinition may hold none), prose is dropped, and quantities get the pattern by which
 //! a schema can be told to hold one.
-#![allow(clippy::print_stdout)] // the document is the output of the program
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use mxjob_api::schema::QUANTITY_PATTERN;
@@ -22,14 +15,15 @@ const KEPT: [&str; 7] =
 /// Fields of metadata that nobody writes into a template and that would only make the schema larger.
 const DROPPED: [&str; 2] = ["managedFields", "selfLink"];
 
-fn main() {
+/// The schema.
+pub(crate) fn schema() -> Value {
     let root = SchemaSettings::draft2020_12()
         .into_generator()
         .into_root_schema_for::<PodTemplateSpec>()
         .to_value();
     let definitions =
         root.pointer("/$defs").and_then(Value::as_object).cloned().unwrap_or_default();
-    println!("{}", inline(&root, &definitions));
+    inline(&root, &definitions)
 }
 
 fn inline(schema: &Value, definitions: &Map<String, Value>) -> Value {
