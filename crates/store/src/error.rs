@@ -116,3 +116,30 @@ impl Failure {
         Self { dir, source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_refuses_is_told_with_what_to_do() {
+        let check = |kind: io::ErrorKind, message: &str| {
+            let error = OpenError::io(Path::new("/data"), "open the log", kind.into());
+            assert_eq!(error.to_string(), message);
+        };
+        check(
+            io::ErrorKind::PermissionDenied,
+            "no right to read and write the data directory /data: make its owner the user that \
+             runs this, or choose another directory",
+        );
+        check(
+            io::ErrorKind::StorageFull,
+            "no space is left on the disk of the data directory /data: free some",
+        );
+        check(
+            io::ErrorKind::NotADirectory,
+            "/data is not a directory: choose another data directory",
+        );
+        check(io::ErrorKind::TimedOut, "cannot open the log in the data directory /data");
+    }
+}

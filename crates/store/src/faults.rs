@@ -6,7 +6,7 @@ use std::{
     io,
     path::Path,
     pin::Pin,
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
     task::{Context, Waker},
 };
 
@@ -20,20 +20,21 @@ use futures_core::Stream;
 
 /// Tells the test how many records each write has, and waits for its verdict.
 struct Scripted {
-    writes: Sender<usize>,
+    writes: SyncSender<usize>,
     verdicts: Receiver<io::Result<()>>,
 }
 
 impl Engine for Scripted {
     fn write(&mut self, batch: &Batch) -> Result<(), Box<dyn StdError + Send + Sync>> {
-        self.writes.send(batch.records.len()).unwrap();
-        Ok(self.verdicts.recv().unwrap()?)
+        self.writes.send(batch.records.len())?;
+        let Ok(verdict) = self.verdicts.recv() else { panic!("the test gives no verdict") };
+        Ok(verdict?)
     }
 }
 
-fn scripted(queue_max: usize) -> (Store, Receiver<usize>, Sender<io::Result<()>>) {
-    let (writes, seen) = channel();
-    let (say, verdicts) = channel();
+fn scripted(queue_max: usize) -> (Store, Receiver<usize>, SyncSender<io::Result<()>>) {
+    let (writes, seen) = sync_channel(1);
+    let (say, verdicts) = sync_channel(1);
     let options = Options { queue_max, ..Options::default() };
     let engine = Box::new(Scripted { writes, verdicts });
     let memory = Memory::empty(Revision::ZERO);

@@ -6,8 +6,8 @@ use mxjob_store::{
 
 use crate::{delete, put, reopen, store};
 
-fn keys(store: &Store, prefix: &str, options: ListOptions<'_>) -> Vec<String> {
-    let page = store.list(prefix, &options).unwrap();
+fn keys(store: &Store, prefix: &str, options: &ListOptions<'_>) -> Vec<String> {
+    let page = store.list(prefix, options).unwrap();
     page.entries.iter().map(|entry| entry.key.to_string()).collect()
 }
 
@@ -50,20 +50,20 @@ fn a_transaction_happens_whole_under_one_revision_or_not_at_all() {
     let refused = store.commit(ops(Expect::At(Revision::new(1)))).wait().unwrap_err();
     assert_eq!(refused.to_string(), "guard is not as expected: it does not exist");
     assert!(matches!(refused, CommitError::Conflict { index: 3, current: None, .. }));
-    assert_eq!(keys(&store, "", ListOptions::default()), ["old"]);
+    assert_eq!(keys(&store, "", &ListOptions::default()), ["old"]);
 
     let done = store.commit(ops(Expect::Absent)).wait().unwrap();
     assert_eq!(done.revision.get(), 2);
     assert_eq!(done.stored[0], store.get("new"));
     assert_eq!(done.stored[1..], [None, None, None]);
     assert_eq!(done.previous[1].as_ref().unwrap().value, "1");
-    assert_eq!(keys(&store, "", ListOptions::default()), ["new"]);
+    assert_eq!(keys(&store, "", &ListOptions::default()), ["new"]);
     store.close();
 
     let store = reopen(&dir, 100);
     assert_eq!(store.revision().get(), 2);
     assert_eq!(store.get("new"), done.stored[0]);
-    assert_eq!(keys(&store, "", at(1)), ["old"]);
+    assert_eq!(keys(&store, "", &at(1)), ["old"]);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn pages_of_an_old_revision_make_the_list_of_that_revision() {
     let found: Vec<_> = second.entries.iter().map(|it| (&*it.key, &*it.value)).collect();
     assert_eq!(found, [("a/3", &b"old"[..]), ("a/4", b"old")]);
     let now = ListOptions { after, ..ListOptions::default() };
-    assert_eq!(keys(&store, "a/", now), ["a/3x", "a/4"]);
+    assert_eq!(keys(&store, "a/", &now), ["a/3x", "a/4"]);
 }
 
 #[test]

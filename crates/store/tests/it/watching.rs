@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
 };
 
 use futures_core::Stream;
@@ -135,4 +136,57 @@ fn a_watch_ends_after_the_last_event_when_the_store_is_closed() {
     assert_eq!(waker.poll(&mut waiting), Poll::Ready(None));
     assert!(matches!(waker.poll(&mut behind), Poll::Ready(Some(Ok(_)))));
     assert_eq!(waker.poll(&mut behind), Poll::Ready(None));
+}
+
+/// Wakes a thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// What a watch reports until it ends, waiting for it as an executor would.
+fn all(mut watch: Watch) -> Vec<Event> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut events = Vec::new();
+    loop {
+        match Pin::new(&mut watch).poll_next(&mut Context::from_waker(&waker)) {
+            Poll::Ready(Some(event)) => events.push(event.unwrap()),
+            Poll::Ready(None) => return events,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+#[test]
+fn many_watches_and_writers_at_once_miss_nothing_and_repeat_nothing() {
+    const WRITES: usize = 200;
+    let (_dir, store) = store(10_000);
+    let prefixes = ["", "w0/", "w1/", "w1/", "w2/", "nothing"];
+    let watches: Vec<_> = prefixes
+        .map(|prefix| store.watch(prefix, Revision::ZERO).unwrap())
+        .map(|watch| thread::spawn(move || all(watch)))
+        .into();
+    let writers: Vec<_> = (0..3)
+        .map(|writer| {
+            let store = store.clone();
+            thread::spawn(move || {
+                (0..WRITES).for_each(|turn| {
+                    put(&store, &format!("w{writer}/{}", turn % 7), "x");
+                });
+            })
+        })
+        .collect();
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    store.close();
+
+    let seen: Vec<_> = watches.into_iter().map(|watch| watch.join().unwrap()).collect();
+    for (prefix, seen) in prefixes.iter().zip(&seen) {
+        assert!(seen.iter().all(|event| event.key.starts_with(prefix)));
+        assert!(seen.is_sorted_by(|one, next| one.revision < next.revision));
+    }
+    let counts: Vec<_> = seen.iter().map(Vec::len).collect();
+    assert_eq!(counts, [3 * WRITES, WRITES, WRITES, WRITES, WRITES, 0]);
 }

@@ -1,0 +1,126 @@
+//! How many changes a second the store makes durable, beside what the same disk does with bare
+//! appends in the same minute.
+//!
+//! ```console
+//! $ cargo run --profile release-fast -p mxjob-store --example commit_rate -- [FOLDER] [SECONDS]
+//! ```
+//!
+//! Each level has so many writers that wait for each change before they make the next. Beside them
+//! stands one thread that appends as many values at once as there are writers, then syncs: the most
+//! that group commit can reach. Values have 1,200 to 6,000 bytes, 3,600 in the mean.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark stops at the first thing that goes wrong")]
+
+use std::{
+    env,
+    fs::File,
+    io::{self, Write},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use mxjob_store::{Expect, Options, Store, Transaction, Value};
+
+const WRITERS: [usize; 3] = [1, 16, 64];
+/// So many objects has each writer, so that most changes replace something.
+const KEYS: usize = 50;
+
+struct Rate {
+    per_second: f64,
+    latencies: Vec<Duration>,
+}
+
+fn main() {
+    let mut args = env::args().skip(1);
+    let folder = args.next().unwrap_or_else(|| ".".to_owned());
+    let seconds = args.next().map_or(2.0, |seconds| seconds.parse().unwrap());
+    let time = Duration::from_secs_f64(seconds);
+    let dir = tempfile::tempdir_in(folder).unwrap();
+
+    let mut out = io::stdout().lock();
+    writeln!(out, "changes durable per second, and the wait for one in ms").unwrap();
+    writeln!(
+        out,
+        "{:>7}  {:>9} {:>7} {:>7}  {:>9} {:>7} {:>7}  {:>11}",
+        "writers", "bare log", "p50", "p99", "store", "p50", "p99", "store/bare"
+    )
+    .unwrap();
+    for writers in WRITERS {
+        let bare = bare(&dir.path().join("bare"), writers, time);
+        let store = store(&dir.path().join(format!("store-{writers}")), writers, time);
+        writeln!(
+            out,
+            "{writers:>7}  {:>9.0} {:>7.2} {:>7.2}  {:>9.0} {:>7.2} {:>7.2}  {:>11.2}",
+            bare.per_second,
+            bare.percentile(50),
+            bare.percentile(99),
+            store.per_second,
+            store.percentile(50),
+            store.percentile(99),
+            store.per_second / bare.per_second
+        )
+        .unwrap();
+    }
+}
+
+impl Rate {
+    fn new(mut latencies: Vec<Duration>, changes: usize, took: Duration) -> Self {
+        latencies.sort();
+        #[expect(clippy::cast_precision_loss, reason = "far from 2^52")]
+        let per_second = changes as f64 / took.as_secs_f64();
+        Self { per_second, latencies }
+    }
+
+    fn percentile(&self, percent: usize) -> f64 {
+        let index = (self.latencies.len() * percent / 100).min(self.latencies.len() - 1);
+        self.latencies.get(index).unwrap().as_secs_f64() * 1e3
+    }
+}
+
+/// The bytes of change number `number`.
+fn value(number: usize) -> Vec<u8> {
+    vec![b'x'; 1_200 + number * 997 % 4_801]
+}
+
+fn bare(path: &Path, batch: usize, time: Duration) -> Rate {
+    let mut file = File::create(path).unwrap();
+    let (start, mut latencies) = (Instant::now(), Vec::new());
+    while start.elapsed() < time {
+        let begun = Instant::now();
+        let bytes: Vec<u8> =
+            (0..batch).flat_map(|writer| value(latencies.len() * batch + writer)).collect();
+        file.write_all(&bytes).unwrap();
+        file.sync_data().unwrap();
+        latencies.push(begun.elapsed());
+    }
+    let changes = latencies.len() * batch;
+    Rate::new(latencies, changes, start.elapsed())
+}
+
+fn store(dir: &Path, writers: usize, time: Duration) -> Rate {
+    let store = Store::open(dir, Options::default()).unwrap();
+    let start = Instant::now();
+    let threads: Vec<_> = (0..writers)
+        .map(|writer| {
+            let store = store.clone();
+            thread::spawn(move || {
+                let mut latencies = Vec::new();
+                while start.elapsed() < time {
+                    let number = latencies.len() * writers + writer;
+                    let key = format!("{writer}/{}", latencies.len() % KEYS);
+                    let value = Value::plain(value(number));
+                    let begun = Instant::now();
+                    store.commit(Transaction::put(key, Expect::Any, value)).wait().unwrap();
+                    latencies.push(begun.elapsed());
+                }
+                latencies
+            })
+        })
+        .collect();
+    let latencies: Vec<_> = threads.into_iter().flat_map(|it| it.join().unwrap()).collect();
+    let took = start.elapsed();
+    store.close();
+    let changes = latencies.len();
+    Rate::new(latencies, changes, took)
+}
