@@ -11,7 +11,10 @@ use crate::run;
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 
-/// What a check looks at: the repository's root and the files in it that are, or could be, under version control.
+/// Folders with what is built, installed or recorded here, wherever they are.
+const NOT_OURS: &[&str] = &[".git", ".demo", "target", "__pycache__"];
+
+/// What a check looks at: the repository's root and the files that are ours in it.
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) root: PathBuf,
@@ -22,19 +25,25 @@ pub(crate) struct Tree {
 impl Tree {
     fn read() -> Result<Self> {
         let root = run::root();
-        // Ignored files (build output, the demonstration's environment) are none of our business.
-        let listed = run::output(run::command("git").args([
-            "ls-files",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ]))
-        .context("tidy needs git to list the files")?;
-        let mut files: Vec<PathBuf> = listed.lines().map(PathBuf::from).collect();
-        // A file that is deleted but not yet committed is still listed.
-        files.retain(|file| root.join(file).is_file());
+        let mut files = Vec::new();
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            let entries = std::fs::read_dir(&folder);
+            for entry in entries.with_context(|| format!("cannot list {}", folder.display()))? {
+                let path =
+                    entry.with_context(|| format!("cannot list {}", folder.display()))?.path();
+                // A link to a folder could lead out of the repository, or round in circles.
+                if path.is_dir() && !path.is_symlink() {
+                    let name = path.file_name().unwrap_or_default();
+                    if !NOT_OURS.iter().any(|other| name == *other) {
+                        folders.push(path);
+                    }
+                } else if let Ok(file) = path.strip_prefix(&root) {
+                    files.push(file.to_owned());
+                }
+            }
+        }
         files.sort();
-        files.dedup();
         Ok(Self { root, files })
     }
 

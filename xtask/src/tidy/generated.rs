@@ -18,8 +18,10 @@ pub(crate) fn check(tree: &Tree) -> Result<Vec<String>> {
         "--locked",
         "manifest",
     ]));
-    if fresh.is_err() {
-        found.push("manifests/: is not what the types say; run `cargo xtask codegen`".to_owned());
+    if let Err(error) = fresh {
+        let advice =
+            "manifests/: cargo xtask codegen writes it again where it is not what the types say";
+        found.push(format!("{advice}: {error:#}"));
     }
     Ok(found)
 }
