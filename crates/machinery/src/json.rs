@@ -49,6 +49,16 @@ pub fn equal(a: &Value, b: &Value) -> bool {
     }
 }
 
+/// Decodes a YAML document into a value; see [`crate::yaml`].
+pub fn yaml_to_value(bytes: &[u8]) -> Result<Value, DecodeError> {
+    crate::yaml::decode(bytes)
+}
+
+/// Writes a value as Kubernetes writes YAML; see [`crate::yaml`].
+pub fn to_yaml(value: &Value) -> String {
+    crate::yaml::encode(value)
+}
+
 /// What Go calls the type of a value in its messages.
 pub fn kind(value: &Value) -> &'static str {
     match value {

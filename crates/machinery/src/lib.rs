@@ -30,4 +30,7 @@ pub mod metadata;
 pub mod names;
 pub mod ownership;
 pub mod patch;
+pub mod printer;
+pub mod quantity;
 pub mod status;
+pub mod yaml;

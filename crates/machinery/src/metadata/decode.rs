@@ -13,7 +13,7 @@ enum Type {
     Object,
     Texts,
     TextMap,
-    Structs(&'static str, &'static [(&'static str, Type)]),
+    Structs(&'static str, &'static [(&'static str, Self)]),
 }
 
 const OWNER_REFERENCE: &[(&str, Type)] = &[

@@ -11,9 +11,9 @@ pub enum Shape {
     ///
     /// The difference shows in what an applier owns: a described field is owned through what is in it, while an
     /// undescribed one is owned itself, too.
-    Struct(&'static [(&'static str, &'static Shape)]),
+    Struct(&'static [(&'static str, &'static Self)]),
     /// A map whose entries all have one shape.
-    Map(&'static Shape),
+    Map(&'static Self),
     /// A list of scalars without order or repetition.
     Set,
     /// A list of objects told apart by the given keys; a key may have a default.
@@ -21,7 +21,7 @@ pub enum Shape {
         /// The names of the keys, with the value that counts where one is missing.
         keys: &'static [(&'static str, Option<&'static str>)],
         /// The shape of the items.
-        item: &'static Shape,
+        item: &'static Self,
     },
 }
 

@@ -8,6 +8,7 @@ fn document() -> Value {
 }
 
 /// Applies the operations to [`document`] and looks at one pointer of the result.
+#[expect(clippy::needless_pass_by_value, reason = "the cases read better")]
 fn check(patch: Value, pointer: &str, expected: Value) {
     let patched =
         json_patch(&document(), &patch).unwrap_or_else(|error| panic!("{patch}: {error}"));

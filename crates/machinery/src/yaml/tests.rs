@@ -1,0 +1,165 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+#[expect(clippy::needless_pass_by_value, reason = "the cases read better")]
+fn check(value: Value, expected: &str) {
+    assert_eq!(encode(&value), expected);
+    let expected_back =
+        decode(expected.as_bytes()).unwrap_or_else(|error| panic!("{expected}: {error}"));
+    assert!(crate::json::equal(&expected_back, &value), "{expected} reads as {expected_back}");
+}
+
+#[test]
+fn objects_are_written_as_kubernetes_writes_them() {
+    check(
+        json!({
+            "apiVersion": "v1",
+            "metadata": {"labels": {"x": "y", ".": {}}, "creationTimestamp": "2026-11-24T00:12:50Z", "resourceVersion": "221", "uid": "b2a47841-4251"},
+            "items": [{"name": "a", "list": ["/bin/true", ""], "none": [], "null": null}, [1, [2]], {}],
+            "n": 10000, "f": 1.5, "t": true,
+        }),
+        concat!(
+            "apiVersion: v1\n",
+            "f: 1.5\n",
+            "items:\n",
+            "- list:\n",
+            "  - /bin/true\n",
+            "  - \"\"\n",
+            "  name: a\n",
+            "  none: []\n",
+            "  \"null\": null\n",
+            "- - 1\n",
+            "  - - 2\n",
+            "- {}\n",
+            "metadata:\n",
+            "  creationTimestamp: \"2026-11-24T00:12:50Z\"\n",
+            "  labels:\n",
+            "    .: {}\n",
+            "    x: \"y\"\n",
+            "  resourceVersion: \"221\"\n",
+            "  uid: b2a47841-4251\n",
+            "\"n\": 10000\n",
+            "t: true\n",
+        ),
+    );
+}
+
+#[test]
+fn strings_are_quoted_only_where_they_need_it() {
+    for (text, written) in [
+        ("mxnet:1", "mxnet:1"),
+        ("10Gi", "10Gi"),
+        ("1000m", "1000m"),
+        ("1e3", "\"1e3\""),
+        ("0x1F", "\"0x1F\""),
+        ("1_000", "\"1_000\""),
+        ("1:30", "\"1:30\""),
+        ("1.2.3.4", "1.2.3.4"),
+        ("2026-11-24", "\"2026-11-24\""),
+        ("2026-11-24x", "2026-11-24x"),
+        ("-", "'-'"),
+        ("- a", "'- a'"),
+        ("-a", "-a"),
+        ("a: b", "'a: b'"),
+        ("a #b", "'a #b'"),
+        ("a#b", "a#b"),
+        ("it's: x", "'it''s: x'"),
+        ("it's", "it's"),
+        ("*", "'*'"),
+        ("{}", "'{}'"),
+        (" a", "' a'"),
+        ("a ", "'a '"),
+        ("a\tb", "\"a\\tb\""),
+        ("\u{7f}", "\"\\x7F\""),
+        ("é", "é"),
+        ("~", "\"~\""),
+        ("off", "\"off\""),
+        ("a:", "'a:'"),
+        ("?", "'?'"),
+        ("--- a", "'--- a'"),
+    ] {
+        check(json!({"k": text}), &format!("k: {written}\n"));
+    }
+}
+
+#[test]
+fn long_lines_are_folded_and_lines_are_kept() {
+    check(
+        json!({"message": "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"}),
+        "message: 'only the following media types are accepted: application/json;stream=watch,\n  application/vnd.kubernetes.protobuf;stream=watch'\n",
+    );
+    check(json!({"a": {"s": "one\ntwo\n"}}), "a:\n  s: |\n    one\n    two\n");
+    check(json!({"s": "one\n\ntwo"}), "s: |-\n  one\n\n  two\n");
+    check(json!({"s": "one\n\n"}), "s: |+\n  one\n\n");
+    check(json!({"s": " one\ntwo"}), "s: |2-\n   one\n  two\n");
+    check(json!({"s": "one \ntwo"}), "s: \"one \\ntwo\"\n");
+    check(json!(["a\nb"]), "- |-\n  a\n  b\n");
+}
+
+#[test]
+fn numbers_look_as_go_prints_them() {
+    for (number, written) in [
+        (json!(1.0), "1"),
+        (json!(0.1), "0.1"),
+        (json!(1e6), "1e+06"),
+        (json!(1_234_567.0), "1.234567e+06"),
+        (json!(1e21), "1e+21"),
+        (json!(1e-5), "1e-05"),
+        (json!(123_456.5), "123456.5"),
+        (json!(-0.5), "-0.5"),
+        (json!(18_446_744_073_709_551_615_u64), "18446744073709551615"),
+    ] {
+        assert_eq!(encode(&json!([number])), format!("- {written}\n"));
+    }
+}
+
+#[test]
+fn yaml_is_read_as_kubernetes_reads_it() {
+    for (text, expected) in [
+        ("", json!(null)),
+        ("{}", json!({})),
+        (
+            "a: y\nb: \"y\"\nc: off\nd: 0644\ne: 1.5\nf: ~\n",
+            json!({"a": true, "b": "y", "c": false, "d": 420, "e": 1.5, "f": null}),
+        ),
+        ("a: 1\na: 2\n", json!({"a": 2})),
+        ("a: 2026-11-24\n", json!({"a": "2026-11-24"})),
+        ("1: x\n", json!({"1": "x"})),
+        ("a: &x {b: 1}\nc: *x\n", json!({"a": {"b": 1}, "c": {"b": 1}})),
+        ("{\"a\": [1, null]}", json!({"a": [1, null]})),
+        ("# nothing\n", json!(null)),
+    ] {
+        assert_eq!(decode(text.as_bytes()).unwrap(), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn what_is_no_yaml_is_refused_with_its_line() {
+    for text in ["a: [", "a: 1\n b: 2\nc", "a: .nan", "\u{1}", "a: *x"] {
+        let message = decode(text.as_bytes()).unwrap_err().to_string();
+        assert!(
+            message.starts_with("error converting YAML to JSON: yaml: line "),
+            "{text:?}: {message}"
+        );
+    }
+    assert!(decode(b"\xff").is_err());
+    assert!(decode("[".repeat(5000).as_bytes()).is_err());
+    // A billion laughs.
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        bomb +=
+            &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", "));
+    }
+    assert!(decode(bomb.as_bytes()).is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_string_survives(text in "[a-c0-9 :#'\"\\\\\\n\\t,.{}\\[\\]&*!|>%@`~?eE_+-]{0,12}", key in any::<bool>()) {
+        let value = if key { json!({text: [1]}) } else { json!([{"k": text}]) };
+        let written = encode(&value);
+        prop_assert_eq!(decode(written.as_bytes()).map_err(|e| format!("{e}: {written}")), Ok(value), "{}", written);
+    }
+}
