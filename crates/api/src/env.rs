@@ -133,3 +133,45 @@ fn go_escaped(json: &str) -> String {
     }
     escaped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_digits_below_a_number_are_counted_in_closed_form() {
+        let mut digits = 0;
+        for count in 0..2_000_u64 {
+            assert_eq!(digits_below(count), digits, "{count}");
+            digits += count.to_string().len() as u64;
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_size_is_that_of_the_longest_configuration(
+            name in "[a-z]([a-z0-9-]{0,20}[a-z0-9])?", counts in [0_u32..3, 0_u32..30, 0_u32..1200], port: u16, label in "\\PC{0,5}[<>&]?",
+        ) {
+            let roles = [Role::Scheduler, Role::Server, Role::Worker];
+            let template = json!({ "spec": { "containers": [
+                { "name": "mxnet", "ports": [{ "name": "mxjob-port", "containerPort": port }] },
+            ] } });
+            let specs: serde_json::Map<_, _> = roles
+                .iter()
+                .zip(counts)
+                .map(|(role, count)| {
+                    (role.to_string(), json!({ "replicas": count, "template": template, "label": label }))
+                })
+                .collect();
+            let job =
+                Job::from_value(&json!({ "metadata": { "name": name }, "spec": { "mxReplicaSpecs": specs } })).unwrap();
+            let entries: Vec<_> =
+                roles.iter().zip(counts).map(|(role, count)| ConfigRole { role: *role, count, port, label: &label }).collect();
+            let last = roles.iter().zip(counts).filter(|(_, count)| *count > 0);
+            let longest = last.map(|(role, count)| mx_config(&job, *role, count - 1).len()).max().unwrap_or(0);
+            prop_assert_eq!(config_size(&name, &entries), longest as u64);
+        }
+    }
+}

@@ -43,6 +43,7 @@ pub mod schema;
 pub mod spec;
 pub mod status;
 mod time;
+mod trail;
 pub mod unknown;
 pub mod validate;
 mod value;

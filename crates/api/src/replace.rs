@@ -5,6 +5,7 @@
 
 use crate::layout::{FIELDS, Field, NESTED, Place, SCHEDULING};
 use crate::mxjob;
+use crate::trail::Trail;
 use crate::value::{equal, member};
 use mxjob_machinery::field::{Error, Errors, Path};
 use serde_json::{Map, Value};
@@ -125,6 +126,9 @@ fn check_both_places(field: Field, old: &Value, new: &Value, errors: &mut Errors
     for place in Place::ALL {
         if let Some(value) = field.get(new, place) {
             is_given = true;
+            if field.get(old, place).is_some_and(|old| equal(old, value)) {
+                continue;
+            }
             let before = errors.len();
             diff(&field.path(place), in_force, Some(value), errors);
             if errors.len() > before {
@@ -141,27 +145,30 @@ fn check_both_places(field: Field, old: &Value, new: &Value, errors: &mut Errors
 
 /// Notes what differs, as deep as it goes.
 fn diff(path: &Path, old: Option<&Value>, new: Option<&Value>, errors: &mut Errors) {
+    walk(&Trail::Start(path), old, new, errors);
+}
+
+fn walk(at: &Trail<'_>, old: Option<&Value>, new: Option<&Value>, errors: &mut Errors) {
     let given = |value: Option<&'_ Value>| value.is_some_and(|value| !value.is_null());
     match (old, new) {
+        (Some(old), Some(new)) if old == new => {}
         (Some(Value::Object(old)), Some(Value::Object(new))) => {
             for key in keys(old, new) {
-                diff(&member(path, key), old.get(key), new.get(key), errors);
+                walk(&at.member(key), old.get(key), new.get(key), errors);
             }
         }
         (Some(Value::Array(old)), Some(Value::Array(new))) => {
             for index in 0..old.len().max(new.len()) {
                 match (old.get(index), new.get(index)) {
-                    (Some(old), Some(new)) => {
-                        diff(&path.index(index), Some(old), Some(new), errors)
-                    }
+                    (Some(old), Some(new)) => walk(&at.item(index), Some(old), Some(new), errors),
                     // A null item is an item.
-                    _ => forbid(&path.index(index), errors),
+                    _ => forbid(&at.item(index).path(), errors),
                 }
             }
         }
         (Some(old), Some(new)) if equal(old, new) => {}
         (old, new) if !given(old) && !given(new) => {}
-        _ => forbid(path, errors),
+        _ => forbid(&at.path(), errors),
     }
 }
 

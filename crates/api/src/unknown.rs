@@ -4,33 +4,33 @@
 //! [`prune`]. `metadata` is not looked into: its fields are the same for every kind.
 
 use crate::schema::{self, Kind, Node};
-use crate::value::member;
+use crate::trail::Trail;
 use mxjob_machinery::field::Path;
 use serde_json::Value;
 
 /// The paths of all unknown fields of an object, sorted, as `spec.runPolicy.nope`.
 pub fn fields(object: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    walk(object, schema::root(), &Path::default(), &mut found);
+    walk(object, schema::root(), &Trail::Start(&Path::default()), &mut found);
     found.sort_unstable();
     found
 }
 
-fn walk(value: &Value, node: &Node, path: &Path, found: &mut Vec<String>) {
+fn walk(value: &Value, node: &Node, at: &Trail<'_>, found: &mut Vec<String>) {
     match (value, &node.0) {
         (Value::Object(members), Kind::Object { is_open, .. }) => {
             for (name, value) in members {
-                let path = member(path, name);
+                let at = at.member(name);
                 match node.member(name) {
-                    Some(node) => walk(value, node, &path, found),
+                    Some(node) => walk(value, node, &at, found),
                     None if *is_open => {}
-                    None => found.push(path.to_string()),
+                    None => found.push(at.path().to_string()),
                 }
             }
         }
         (Value::Array(items), Kind::Array(item)) => {
             for (index, value) in items.iter().enumerate() {
-                walk(value, item, &path.index(index), found);
+                walk(value, item, &at.item(index), found);
             }
         }
         _ => {}

@@ -2,56 +2,57 @@
 
 use super::{Kind, Node};
 use crate::spec::integer;
-use crate::value::member;
+use crate::trail::Trail;
 use mxjob_machinery::field::{Error, Errors, Path};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// Notes what is wrong with a value. Null members of an object count as absent; unknown members are no fault here.
 pub(crate) fn check(value: &Value, node: &Node, path: &Path, errors: &mut Errors) {
+    walk(value, node, &Trail::Start(path), errors);
+}
+
+fn walk(value: &Value, node: &Node, at: &Trail<'_>, errors: &mut Errors) {
     match (&node.0, value) {
         (Kind::Object { fields, entries, required, .. }, Value::Object(members)) => {
-            check_required(members, required, path, errors);
+            check_required(members, required, at, errors);
             for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
                 if let Some(node) = fields.get(name).or(entries.as_deref()) {
-                    check(value, node, &member(path, name), errors);
+                    walk(value, node, &at.member(name), errors);
                 }
             }
         }
         (Kind::Array(item), Value::Array(items)) => {
             for (index, value) in items.iter().enumerate() {
-                check(value, item, &path.index(index), errors);
+                walk(value, item, &at.item(index), errors);
             }
         }
         (Kind::String(allowed), Value::String(text)) => {
             if !allowed.is_empty() && !allowed.contains(text) {
                 let allowed: Vec<_> = allowed.iter().map(String::as_str).collect();
-                errors.push(Error::not_supported(path, text, &allowed));
+                errors.push(Error::not_supported(&at.path(), text, &allowed));
             }
         }
         (Kind::Time, Value::String(text)) => {
             if text.parse::<jiff::Timestamp>().is_err() {
-                errors.push(Error::invalid(
-                    path,
-                    text,
-                    format!("{path} in body must be of type datetime: {text:?}"),
-                ));
+                let path = at.path();
+                let detail = format!("{path} in body must be of type datetime: {text:?}");
+                errors.push(Error::invalid(&path, text, detail));
             }
         }
         (Kind::Integer { is_int32, minimum }, Value::Number(_)) => match integer(value) {
-            Some(integer) => check_integer(integer, *is_int32, *minimum, path, errors),
-            None => wrong_type(value, "integer", path, errors),
+            Some(integer) => check_integer(integer, *is_int32, *minimum, at, errors),
+            None => wrong_type(value, "integer", at, errors),
         },
-        (Kind::Quantity, Value::String(_) | Value::Number(_)) => {
-            check_quantity(value, path, errors)
-        }
+        (Kind::Quantity, Value::String(_) | Value::Number(_)) => check_quantity(value, at, errors),
         (Kind::IntOrString, Value::Number(_)) if integer(value).is_none() => {
-            wrong_type(value, "integer,string", path, errors);
+            wrong_type(value, "integer,string", at, errors);
         }
         (Kind::Any, _)
         | (Kind::IntOrString, Value::String(_) | Value::Number(_))
         | (Kind::Number, Value::Number(_))
         | (Kind::Boolean, Value::Bool(_)) => {}
-        (kind, value) => wrong_type(value, kind.name(), path, errors),
+        (kind, value) => wrong_type(value, kind.name(), at, errors),
     }
 }
 
@@ -74,12 +75,12 @@ impl Kind {
 fn check_required(
     members: &Map<String, Value>,
     required: &[String],
-    path: &Path,
+    at: &Trail<'_>,
     errors: &mut Errors,
 ) {
     for name in required {
         if members.get(name).is_none_or(Value::is_null) {
-            errors.push(Error::required(&path.child(name), ""));
+            errors.push(Error::required(&at.path().child(name), ""));
         }
     }
 }
@@ -88,25 +89,27 @@ fn check_integer(
     integer: i64,
     is_int32: bool,
     minimum: Option<i64>,
-    path: &Path,
+    at: &Trail<'_>,
     errors: &mut Errors,
 ) {
     if is_int32 && i32::try_from(integer).is_err() {
+        let path = at.path();
         let detail = format!("Checked value must be of type integer with format int32 in {path}");
-        errors.push(Error::invalid(path, integer, detail));
+        errors.push(Error::invalid(&path, integer, detail));
     } else if let Some(minimum) = minimum.filter(|minimum| integer < *minimum) {
+        let path = at.path();
         let detail = format!("{path} in body should be greater than or equal to {minimum}");
-        errors.push(Error::invalid(path, integer, detail));
+        errors.push(Error::invalid(&path, integer, detail));
     }
 }
 
-fn check_quantity(value: &Value, path: &Path, errors: &mut Errors) {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+fn check_quantity(value: &Value, at: &Trail<'_>, errors: &mut Errors) {
+    let text = value.as_str().map_or_else(|| Cow::from(value.to_string()), Cow::from);
     if !is_quantity(&text) {
         let detail = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
-        errors.push(Error::invalid(path, value, detail));
+        errors.push(Error::invalid(&at.path(), value, detail));
     } else if text.starts_with('-') && text.bytes().any(|byte| (b'1'..=b'9').contains(&byte)) {
-        errors.push(Error::invalid(path, value, "must be greater than or equal to 0"));
+        errors.push(Error::invalid(&at.path(), value, "must be greater than or equal to 0"));
     }
 }
 
@@ -134,7 +137,7 @@ fn is_number(text: &str) -> bool {
     !(whole.is_empty() && fraction.is_empty()) && is_digits(whole) && is_digits(fraction)
 }
 
-fn wrong_type(value: &Value, wanted: &str, path: &Path, errors: &mut Errors) {
+fn wrong_type(value: &Value, wanted: &str, at: &Trail<'_>, errors: &mut Errors) {
     let found = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -144,6 +147,7 @@ fn wrong_type(value: &Value, wanted: &str, path: &Path, errors: &mut Errors) {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
+    let path = at.path();
     let detail = format!("{path} in body must be of type {wanted}: {found:?}");
-    errors.push(Error::type_invalid(path, found, detail));
+    errors.push(Error::type_invalid(&path, found, detail));
 }

@@ -264,7 +264,7 @@ proptest! {
 
     #[test]
     fn nothing_panics_on_any_json(one in any_json(), other in any_json()) {
-        for spec in [one.clone(), json!({ "spec": one.clone() }), json!({ "metadata": { "name": "a" }, "spec": { "mxReplicaSpecs": one.clone() } })] {
+        for spec in [json!({ "spec": &one }), json!({ "metadata": { "name": "a" }, "spec": { "mxReplicaSpecs": &one } }), one] {
             let _ = validate::validate(&spec);
             let _ = validate::validate_status(&json!({ "status": spec }));
             let _ = Job::from_value(&spec);

@@ -247,6 +247,9 @@ fn a_no_op_is_never_reported_whatever_its_form() {
     new["spec"]["mxReplicaSpecs"]["Worker"]["template"]["spec"]["volumes"] = Value::Null;
     check(&old, &new, &[]);
     check(&new, &old, &[]);
+    // Not even of an object that could not be admitted.
+    let clash = with(&old, &json!({ "backoffLimit": 4, "runPolicy": { "backoffLimit": 3 } }));
+    check(&clash, &clash.clone(), &[]);
     // Keys in another order are the same object.
     let reordered: Value = serde_json::from_str(
         r#"{ "spec": { "mxReplicaSpecs": { "Worker": { "template": 1, "replicas": 1 } }, "jobMode": "MXTrain" } }"#,
