@@ -8,7 +8,7 @@ const HEADER: &str = "# Generated from the types by `cargo xtask codegen`; do no
 
 /// The definition as the YAML file `manifests/mxjobs.kubeflow.org.yaml`.
 pub fn crd_yaml() -> String {
-    format!("{HEADER}{}", crate::yaml::to_yaml(&crd()))
+    format!("{HEADER}{}", mxjob_machinery::json::to_yaml(&crd()))
 }
 
 /// The definition that a Kubernetes cluster needs to serve MXJobs.

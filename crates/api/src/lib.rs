@@ -47,7 +47,6 @@ mod trail;
 pub mod unknown;
 pub mod validate;
 mod value;
-mod yaml;
 
 pub use job::{Job, ReplicaSpec, Scheduling};
 pub use policy::{CleanPodPolicy, RestartPolicy, RestartScope, SuccessPolicy};

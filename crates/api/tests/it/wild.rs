@@ -26,7 +26,7 @@ const WILD: [(&str, &str); 9] = [
 
 fn object(name: &str) -> Value {
     let (_, text) = WILD.iter().find(|(other, _)| *other == name).unwrap();
-    serde_saphyr::from_str(text).unwrap()
+    mxjob_machinery::json::yaml_to_value(text.as_bytes()).unwrap()
 }
 
 fn job(name: &str) -> Job {
