@@ -19,7 +19,6 @@ use std::{
     os::fd::{AsFd as _, OwnedFd},
     path::PathBuf,
     process::ExitCode,
-    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -37,9 +36,6 @@ use crate::{
 
 /// What the shim tells the agent on its standard output once the program runs (or could not be started).
 pub(crate) const READY: &[u8] = b"ready\n";
-
-/// How often the lock is tried: somebody who only looks whether it is held may hold it for an instant.
-const LOCK_TRIES: u32 = 20;
 
 /// Runs a shim. `args` are the words after `shim`: `--state DIR`, the folder of the attempt.
 ///
@@ -72,7 +68,7 @@ fn complain(text: &str) {
 
 fn run(dir: &AttemptDir) -> io::Result<()> {
     let spec = dir.spec().ok_or_else(|| io::Error::other("spec.json cannot be read"))?;
-    let _lock = lock(dir)?;
+    let Some(_lock) = lock(dir)? else { return Ok(()) };
     if dir.exit().is_some() || dir.run().is_some() {
         // Somebody ran this attempt already; nothing is ever run twice.
         return Ok(());
@@ -134,16 +130,17 @@ fn run(dir: &AttemptDir) -> io::Result<()> {
     Ok(())
 }
 
-fn lock(dir: &AttemptDir) -> io::Result<File> {
-    let mut result = dir.lock();
-    for _ in 0..LOCK_TRIES {
-        if result.is_ok() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-        result = dir.lock();
+/// `None` if another shim has the attempt.
+fn lock(dir: &AttemptDir) -> io::Result<Option<File>> {
+    match dir.lock(false) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        result => return result.map(Some),
     }
-    result
+    if dir.run().is_some() {
+        return Ok(None);
+    }
+    // Somebody who only looks whether it is held has it for an instant.
+    dir.lock(true).map(Some)
 }
 
 fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -157,7 +154,7 @@ fn read_failure(pipe: OwnedFd) -> io::Result<Option<Failure>> {
     if text.is_empty() {
         return Ok(None);
     }
-    Ok(Some(serde_json::from_slice(&text).unwrap_or(Failure {
+    Ok(Some(serde_json::from_slice(&text).unwrap_or_else(|_| Failure {
         code: child::SETUP_FAILED,
         message: "the container could not be set up".to_owned(),
     })))

@@ -188,3 +188,15 @@ fn write_temporary(path: &Path, value: &impl serde::Serialize) -> io::Result<Fil
 fn temporary(path: &Path) -> PathBuf {
     path.with_extension("tmp")
 }
+
+/// An error with all its causes, for logs and messages.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

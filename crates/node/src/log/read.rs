@@ -8,7 +8,6 @@ mod tail;
 use std::{
     fs::File,
     io::{self, Read as _},
-    mem::MaybeUninit,
     path::Path,
 };
 
@@ -16,10 +15,10 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream;
 use jiff::{SignedDuration, Timestamp};
-use rustix::fs::inotify;
 
 use super::format::Record;
 use crate::{
+    changes::{self, Changes},
     state::{AttemptDir, PodDir},
     sys::readable::Readable,
 };
@@ -47,7 +46,7 @@ pub struct Request {
     /// Begin each line with its time.
     pub timestamps: bool,
     /// Only lines of the last so many seconds.
-    pub since_seconds: Option<i64>,
+    pub since_seconds: Option<u64>,
     /// Only lines of this time or later.
     pub since_time: Option<Timestamp>,
     /// Stop after that many bytes.
@@ -190,7 +189,10 @@ enum Step {
 impl Reader {
     fn open(dir: AttemptDir, request: &Request, now: Timestamp) -> io::Result<Self> {
         // Before the file is opened, so that no change falls between.
-        let changes = request.follow.then(|| watch(dir.path())).transpose()?;
+        let changes = request
+            .follow
+            .then(|| Readable::new(Changes::watch(dir.path())?.into_fd()))
+            .transpose()?;
         let mut file = match File::open(dir.log()) {
             Ok(file) => Some(file),
             // An attempt that never ran printed nothing.
@@ -200,9 +202,10 @@ impl Reader {
         if let (Some(file), Some(lines)) = (&mut file, request.tail_lines) {
             tail::seek(file, lines)?;
         }
-        let since = request
-            .since_time
-            .or_else(|| now.checked_sub(SignedDuration::from_secs(request.since_seconds?)).ok());
+        let since = request.since_time.or_else(|| {
+            now.checked_sub(SignedDuration::from_secs(i64::try_from(request.since_seconds?).ok()?))
+                .ok()
+        });
         Ok(Self {
             dir,
             file,
@@ -230,7 +233,7 @@ impl Reader {
                 Step::Text(text) => return Ok(Some((text, self))),
                 Step::End => return Ok(None),
                 Step::Wait => match &self.changes {
-                    Some(changes) => wait_for_change(changes).await?,
+                    Some(changes) => changes.consume(changes::forget).await?,
                     None => return Ok(None),
                 },
             }
@@ -286,23 +289,4 @@ impl Reader {
         }
         out
     }
-}
-
-fn watch(folder: &Path) -> io::Result<Readable> {
-    let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-    let wanted = inotify::WatchFlags::MODIFY
-        | inotify::WatchFlags::MOVED_TO
-        | inotify::WatchFlags::DELETE_SELF;
-    inotify::add_watch(&fd, folder, wanted)?;
-    Readable::new(fd)
-}
-
-async fn wait_for_change(changes: &Readable) -> io::Result<()> {
-    changes
-        .consume(|fd| {
-            // What happened does not matter; the events are only taken away.
-            let mut buffer = [MaybeUninit::uninit(); 4096];
-            while rustix::io::read(fd, &mut buffer).is_ok() {}
-        })
-        .await
 }

@@ -1,19 +1,25 @@
 //! An attempt whose shim lives.
 
-use std::{io, process::Child, sync::Mutex, time::Duration};
+use std::{
+    io,
+    process::Child,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{Error, sandbox::end_lost};
 use crate::{
+    changes::Changes,
     proc,
-    state::{AttemptDir, ExitRecord},
+    state::{AttemptDir, ExitRecord, RunRecord},
     sys::readable::Readable,
 };
 
 /// How long a shim that holds the lock may take to say who it is.
-const CLAIM_TRIES: u32 = 100;
+const CLAIM_LIMIT: Duration = Duration::from_millis(500);
 
 /// A container that runs.
 #[derive(Debug)]
@@ -32,38 +38,51 @@ impl Running {
     pub(super) fn attach(
         container: &str,
         dir: AttemptDir,
-        child: Option<Child>,
+        mut child: Option<Child>,
     ) -> io::Result<Option<Self>> {
-        let mut tries = CLAIM_TRIES;
+        let deadline = Instant::now() + CLAIM_LIMIT;
+        let mut changes = None;
         while dir.is_locked() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Our own child has said that it is ready. Another shim may still be on its way, if the agent that started
+            // it died within these milliseconds.
             if let Some(run) = dir.run()
-                && (run.pid.is_some() || child.is_some() || tries == 0)
-                && let Some(pid) = Pid::from_raw(run.shim)
+                && (run.pid.is_some() || child.is_some() || left.is_zero())
             {
-                let Ok(pidfd) = pidfd_open(pid, PidfdFlags::NONBLOCK) else { return Ok(None) };
-                // The descriptor holds the number; if the process is still the recorded one now, it stays so.
-                if proc::start_time(pid) != Some(run.shim_start) {
-                    return Ok(None);
-                }
-                return Ok(Some(Self {
-                    container: container.to_owned(),
-                    dir,
-                    pidfd: Readable::new(pidfd)?,
-                    started_at: run.started_at,
-                    child: Mutex::new(child),
-                }));
+                return Self::of(container, dir, &run, child);
             }
-            // The agent that started it died within these milliseconds. Rare enough for a short wait.
-            if tries == 0 {
-                return Ok(None);
+            match &changes {
+                _ if left.is_zero() => return Ok(None),
+                // Looked at once more after this, lest something happened before the watch.
+                None => changes = Some(Changes::watch(dir.path())?),
+                Some(changes) => changes.wait(left),
             }
-            tries -= 1;
-            std::thread::sleep(Duration::from_millis(5));
         }
-        if let Some(mut child) = child {
+        if let Some(child) = &mut child {
             let _ = child.wait();
         }
         Ok(None)
+    }
+
+    fn of(
+        container: &str,
+        dir: AttemptDir,
+        run: &RunRecord,
+        child: Option<Child>,
+    ) -> io::Result<Option<Self>> {
+        let Some(pid) = Pid::from_raw(run.shim) else { return Ok(None) };
+        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::NONBLOCK) else { return Ok(None) };
+        // The descriptor holds the number; if the process is still the recorded one now, it stays so.
+        if proc::start_time(pid) != Some(run.shim_start) {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            container: container.to_owned(),
+            dir,
+            pidfd: Readable::new(pidfd)?,
+            started_at: run.started_at,
+            child: Mutex::new(child),
+        }))
     }
 
     /// When the program was started.

@@ -101,9 +101,14 @@ impl AttemptDir {
     }
 
     /// Takes the lock that says "a shim lives here" and keeps it as long as the result lives.
-    pub(crate) fn lock(&self) -> io::Result<File> {
+    pub(crate) fn lock(&self, wait: bool) -> io::Result<File> {
         let file = self.open_lock(true)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        let operation = if wait {
+            FlockOperation::LockExclusive
+        } else {
+            FlockOperation::NonBlockingLockExclusive
+        };
+        flock(&file, operation)?;
         Ok(file)
     }
 

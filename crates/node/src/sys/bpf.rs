@@ -143,9 +143,11 @@ fn bind6(address: Ipv4Addr) -> Vec<Instruction> {
 fn connect4(address: Ipv4Addr) -> Vec<Instruction> {
     /// The frame pointer.
     const STACK: u8 = 10;
+    /// `libc::AF_INET` with the type it has in an address.
+    const AF_INET: u16 = 2;
     let family = i32::from_ne_bytes({
         // `struct sockaddr_in` begins with the family (16 bits, host order) and port 0.
-        let [low, high] = (libc::AF_INET as u16).to_ne_bytes();
+        let [low, high] = AF_INET.to_ne_bytes();
         [low, high, 0, 0]
     });
     let mut program = vec![

@@ -3,10 +3,10 @@
 use std::{process::ExitCode, thread};
 
 /// A name and what to run.
-pub type Test = (&'static str, fn());
+pub(crate) type Test = (&'static str, fn());
 
 /// Lists or runs the tests that the command line asks for.
-pub fn run(tests: &[Test]) -> ExitCode {
+pub(crate) fn run(tests: &[Test]) -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| words.iter().any(|word| word == flag);
     let filters: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
@@ -43,7 +43,7 @@ pub fn run(tests: &[Test]) -> ExitCode {
 #[macro_export]
 macro_rules! tests {
     ($module:literal: $($name:ident),+ $(,)?) => {
-        pub const TESTS: &[$crate::harness::Test] =
+        pub(crate) const TESTS: &[$crate::harness::Test] =
             &[$((concat!($module, "::", stringify!($name)), $name)),+];
     };
 }

@@ -197,7 +197,7 @@ fn programs_run_as_the_wanted_user() {
     });
 }
 
-pub fn kill_shim(attempt: &Path) {
+pub(crate) fn kill_shim(attempt: &Path) {
     let run: serde_json::Value =
         serde_json::from_slice(&std::fs::read(attempt.join("run.json")).unwrap()).unwrap();
     let pid = i32::try_from(run["shim"].as_i64().unwrap()).unwrap();

@@ -14,34 +14,34 @@ use mxjob_node::{
 };
 
 /// A runtime that is cleaned up with the test.
-pub struct Node {
-    pub runtime: Option<Runtime>,
-    pub dir: tempfile::TempDir,
-    pub mode: IsolationMode,
+pub(crate) struct Node {
+    pub(crate) runtime: Option<Runtime>,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) mode: IsolationMode,
 }
 
 impl Node {
-    pub fn new(mode: IsolationMode) -> Self {
+    pub(crate) fn new(mode: IsolationMode) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runtime = Some(open(dir.path(), mode));
         Self { runtime, dir, mode }
     }
 
-    pub fn runtime(&self) -> &Runtime {
+    pub(crate) fn runtime(&self) -> &Runtime {
         self.runtime.as_ref().unwrap()
     }
 
     /// As if the agent had died and come back.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.runtime = None;
         self.runtime = Some(open(self.dir.path(), self.mode));
     }
 
-    pub fn pod(&self, name: &str) -> Sandbox {
+    pub(crate) fn pod(&self, name: &str) -> Sandbox {
         self.pod_with_hosts(name, address(), "127.0.0.1 localhost\n")
     }
 
-    pub fn pod_with_hosts(&self, name: &str, address: Ipv4Addr, hosts: &str) -> Sandbox {
+    pub(crate) fn pod_with_hosts(&self, name: &str, address: Ipv4Addr, hosts: &str) -> Sandbox {
         let record = PodRecord {
             namespace: "ns".to_owned(),
             name: name.to_owned(),
@@ -69,22 +69,22 @@ fn open(dir: &Path, mode: IsolationMode) -> Runtime {
 }
 
 /// An address that no other test has: from the process and a counter.
-pub fn address() -> Ipv4Addr {
+pub(crate) fn address() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();
     Ipv4Addr::new(127, 128 | (high & 0x3f), low, NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Runs a test body in a small async runtime.
-pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-pub fn shell(script: &str) -> Command {
+pub(crate) fn shell(script: &str) -> Command {
     argv(&["/bin/sh", "-c", script])
 }
 
-pub fn argv(words: &[&str]) -> Command {
+pub(crate) fn argv(words: &[&str]) -> Command {
     Command {
         argv: words.iter().map(|&word| word.to_owned()).collect(),
         env: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
@@ -94,7 +94,7 @@ pub fn argv(words: &[&str]) -> Command {
     }
 }
 
-pub fn start(pod: &Sandbox, command: Command) -> Running {
+pub(crate) fn start(pod: &Sandbox, command: Command) -> Running {
     match pod.start("main", 0, command).unwrap() {
         Attempt::Running(running) => running,
         other => panic!("not running: {other:?}"),
@@ -102,7 +102,7 @@ pub fn start(pod: &Sandbox, command: Command) -> Running {
 }
 
 /// Runs a command to its end.
-pub fn run(pod: &Sandbox, command: Command) -> ExitRecord {
+pub(crate) fn run(pod: &Sandbox, command: Command) -> ExitRecord {
     block_on(async {
         match pod.start("main", 0, command).unwrap() {
             Attempt::Running(running) => running.wait().await.unwrap(),
@@ -112,17 +112,17 @@ pub fn run(pod: &Sandbox, command: Command) -> ExitRecord {
     })
 }
 
-pub fn log(pod: &Sandbox) -> String {
+pub(crate) fn log(pod: &Sandbox) -> String {
     fs::read_to_string(pod.dir().attempt("main", 0).log()).unwrap()
 }
 
 /// The texts of the log, without time, stream and tag.
-pub fn lines(pod: &Sandbox) -> Vec<String> {
+pub(crate) fn lines(pod: &Sandbox) -> Vec<String> {
     log(pod).lines().map(|line| line.splitn(4, ' ').nth(3).unwrap().to_owned()).collect()
 }
 
 /// Waits for something another process does. The limit is only there so that a broken test ends.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = look() {
@@ -134,13 +134,13 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Whether a process exists and is not a zombie.
-pub fn lives(pid: i32) -> bool {
+pub(crate) fn lives(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().starts_with(" Z"))
 }
 
 /// A number that the program printed as its n-th line.
-pub fn printed_pid(pod: &Sandbox, line: usize) -> i32 {
+pub(crate) fn printed_pid(pod: &Sandbox, line: usize) -> i32 {
     eventually("the program printing a pid", || {
         lines(pod).get(line).and_then(|text| text.parse().ok())
     })

@@ -1,0 +1,205 @@
+//! Who has which loopback address.
+//!
+//! All of 127.0.0.0/8 is this machine, so every pod can have an address without configuring anything. An
+//! address belongs to (namespace, owner, pod name) and not to one pod object: a replica that is made again finds its
+//! peers, and they it, at the same place. The first address depends on the state directory, so that
+//! two agents on one machine give out different ones.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs, io,
+    net::Ipv4Addr,
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::{read_json, write_json};
+
+/// Where ours begin: 127.64.0.0/10. The lower part of 127/8 is what people use by hand.
+const BASE: u32 = u32::from_be_bytes([127, 64, 0, 0]);
+/// How many there are.
+const COUNT: u32 = 1 << 22;
+/// Sockets of others are looked up once for so many addresses.
+const BLOCK: u32 = 256;
+
+/// Whom an address belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Owner {
+    /// Namespace of the pod.
+    pub(crate) namespace: String,
+    /// Uid of the pod's controller, or its own if it has none.
+    pub(crate) uid: String,
+}
+
+/// The addresses given out, kept in a file of the state directory.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    path: PathBuf,
+    saved: Saved,
+    used: HashSet<Ipv4Addr>,
+    /// Addresses of ours that somebody else listens on.
+    foreign: HashSet<Ipv4Addr>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Saved {
+    /// Offset of the next address to try.
+    next: u32,
+    /// Namespace, then owner, then pod name.
+    given: BTreeMap<String, BTreeMap<String, BTreeMap<String, Ipv4Addr>>>,
+}
+
+impl Addresses {
+    /// Reads what was given out before. `seed` chooses where a new file begins.
+    pub(crate) fn open(path: PathBuf, seed: u32) -> Self {
+        let first = (seed % (COUNT / BLOCK)) * BLOCK;
+        let saved: Saved =
+            read_json(&path).unwrap_or_else(|| Saved { next: first, ..Saved::default() });
+        let used = saved
+            .given
+            .values()
+            .flat_map(BTreeMap::values)
+            .flat_map(BTreeMap::values)
+            .copied()
+            .collect();
+        Self { path, saved, used, foreign: listening() }
+    }
+
+    /// The address of a pod, the same for every call until it is released.
+    pub(crate) fn of(&mut self, owner: &Owner, pod: &str) -> io::Result<Ipv4Addr> {
+        let known = self
+            .saved
+            .given
+            .get(&owner.namespace)
+            .and_then(|owners| owners.get(&owner.uid)?.get(pod));
+        if let Some(&address) = known {
+            return Ok(address);
+        }
+        let address = self.free()?;
+        self.used.insert(address);
+        self.saved
+            .given
+            .entry(owner.namespace.clone())
+            .or_default()
+            .entry(owner.uid.clone())
+            .or_default()
+            .insert(pod.to_owned(), address);
+        self.save()?;
+        Ok(address)
+    }
+
+    /// Everybody who has an address.
+    pub(crate) fn owners(&self) -> Vec<Owner> {
+        let given = self.saved.given.iter();
+        given
+            .flat_map(|(namespace, owners)| {
+                owners.keys().map(|uid| Owner { namespace: namespace.clone(), uid: uid.clone() })
+            })
+            .collect()
+    }
+
+    /// Takes back all addresses of an owner who is gone.
+    pub(crate) fn release(&mut self, owner: &Owner) -> io::Result<()> {
+        let Some(owners) = self.saved.given.get_mut(&owner.namespace) else { return Ok(()) };
+        for address in owners.remove(&owner.uid).unwrap_or_default().values() {
+            self.used.remove(address);
+        }
+        if owners.is_empty() {
+            self.saved.given.remove(&owner.namespace);
+        }
+        self.save()
+    }
+
+    fn save(&self) -> io::Result<()> {
+        // Not synced: after a power failure no process has its address any more.
+        write_json(&self.path, &self.saved)
+    }
+
+    fn free(&mut self) -> io::Result<Ipv4Addr> {
+        for _ in 0..COUNT {
+            let offset = self.saved.next % COUNT;
+            self.saved.next = (offset + 1) % COUNT;
+            if offset.is_multiple_of(BLOCK) {
+                self.foreign = listening();
+            }
+            let address = Ipv4Addr::from_bits(BASE + offset);
+            // Some programs take .0 and .255 for a network and a broadcast address.
+            let usable = !matches!(address.octets(), [.., 0 | 255]);
+            if usable && !self.used.contains(&address) && !self.foreign.contains(&address) {
+                return Ok(address);
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "all loopback addresses are given out"))
+    }
+}
+
+/// The local addresses of all sockets of this machine.
+fn listening() -> HashSet<Ipv4Addr> {
+    ["/proc/net/tcp", "/proc/net/udp"]
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .flat_map(|table| table.lines().filter_map(local_address).collect::<Vec<_>>())
+        .collect()
+}
+
+/// The second column of `/proc/net/tcp`: the address in memory order as a hexadecimal number, then the port.
+fn local_address(line: &str) -> Option<Ipv4Addr> {
+    let (address, _port) = line.split_ascii_whitespace().nth(1)?.split_once(':')?;
+    Some(u32::from_str_radix(address, 16).ok()?.to_ne_bytes().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(uid: &str) -> Owner {
+        Owner { namespace: "ns".to_owned(), uid: uid.to_owned() }
+    }
+
+    #[test]
+    fn an_address_stays_with_its_owner_over_restarts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("addresses.json");
+        let mut first = Addresses::open(path.clone(), 7);
+        let a = first.of(&owner("job"), "w-0").unwrap();
+        let b = first.of(&owner("job"), "w-1").unwrap();
+        let other = first.of(&owner("other"), "w-0").unwrap();
+        assert!(a != b && a != other && b != other);
+        assert!(a.is_loopback() && a.octets()[1] >= 64);
+        let mut again = Addresses::open(path, 99);
+        assert_eq!(again.of(&owner("job"), "w-0").unwrap(), a);
+        assert_eq!(again.of(&owner("other"), "w-0").unwrap(), other);
+        assert_ne!(again.of(&owner("new"), "w-0").unwrap(), a);
+    }
+
+    #[test]
+    fn a_released_address_is_free_again_when_its_turn_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut addresses = Addresses::open(dir.path().join("a"), 0);
+        let address = addresses.of(&owner("job"), "w-0").unwrap();
+        addresses.release(&owner("job")).unwrap();
+        assert!(addresses.owners().is_empty());
+        addresses.saved.next = address.to_bits() - BASE;
+        assert_eq!(addresses.of(&owner("new"), "x").unwrap(), address);
+    }
+
+    #[test]
+    fn the_first_and_last_address_of_a_block_are_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut addresses = Addresses::open(dir.path().join("a"), 0);
+        addresses.saved.next = 254;
+        let octets: Vec<u8> = (0..3)
+            .map(|n| addresses.of(&owner("j"), &format!("p{n}")).unwrap().octets()[3])
+            .collect();
+        assert_eq!(octets, [254, 1, 2]);
+    }
+
+    #[test]
+    fn addresses_in_use_are_read_from_the_socket_table() {
+        let line =
+            format!("   0: {:08X}:1F90 00000000:0000 0A", u32::from_ne_bytes([127, 64, 0, 9]));
+        assert_eq!(local_address(&line), Some(Ipv4Addr::new(127, 64, 0, 9)));
+        assert_eq!(local_address("  sl  local_address rem_address"), None);
+    }
+}

@@ -1,0 +1,319 @@
+//! The agent: makes the pods that are bound to this node real, and says in their status what became of them.
+//!
+//! ```text
+//!  watch pods ──┬─ unbound ──▶ bind
+//!               └─ ours ─────▶ one worker per pod ──▶ runtime (shims)
+//!  watch services ──▶ names ──▶ hosts files of the pods
+//! ```
+//!
+//! It is an ordinary API client and keeps no truth of its own: what should run is in the API, what runs is in
+//! the state directory. Stopping the agent stops no pod; the next one finds them.
+
+mod bind;
+mod command;
+mod container;
+mod events;
+mod mounts;
+mod names;
+mod register;
+mod sources;
+mod start;
+mod status;
+mod worker;
+
+use std::{
+    collections::HashMap, fmt, future::Future, io, path::PathBuf, pin::pin, sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::{
+    Api, Client,
+    runtime::{WatchStreamExt as _, watcher},
+};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+use self::{events::Events, names::Names};
+use crate::{
+    log,
+    runtime::{Error, IsolationMode, Runtime, ShimCommand},
+    state,
+};
+
+/// Changes of pods and services that come together lead to one rewrite of the hosts files.
+const NAMES_DELAY: Duration = Duration::from_millis(10);
+
+/// How often unused addresses are looked for. Nobody waits for it.
+const UNUSED_EVERY: Duration = Duration::from_secs(60);
+
+/// What an agent has to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder for everything about pods; one agent at a time.
+    pub state_dir: PathBuf,
+    /// Name of the node; [`Config::new`] takes the host name.
+    pub node_name: String,
+    /// Where containers run that do not say where; relative working directories begin here.
+    pub workdir: PathBuf,
+    /// How to become a shim.
+    pub shim: ShimCommand,
+    /// How pods are kept apart.
+    pub isolation: IsolationMode,
+    /// `PATH` of containers that set none.
+    pub path: String,
+}
+
+/// The agent before it runs.
+pub struct Agent {
+    context: Arc<Context>,
+}
+
+/// Access to what the node alone has: logs.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    state_dir: Arc<PathBuf>,
+}
+
+/// What all parts of the agent share.
+struct Context {
+    client: Client,
+    config: Config,
+    runtime: Runtime,
+    names: Names,
+    events: Events,
+    /// The machine's own address.
+    host_ip: String,
+}
+
+/// What a worker knows of its pod.
+#[derive(Debug, Clone)]
+enum Wanted {
+    /// The newest version.
+    Present(Arc<Pod>),
+    /// It is no longer in the API.
+    Gone,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// A configuration with every default: this host's name, the current folder, this program as shim.
+    ///
+    /// # Errors
+    /// When the current folder or the path of this program is not known.
+    pub fn new(state_dir: PathBuf) -> io::Result<Self> {
+        Ok(Self {
+            state_dir,
+            node_name: register::host_name(),
+            workdir: std::env::current_dir()?,
+            shim: ShimCommand::current_exe()?,
+            isolation: IsolationMode::Auto,
+            path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+        })
+    }
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// Opens the log of a container.
+    ///
+    /// # Errors
+    /// When there is no such log on this node.
+    pub fn logs(
+        &self,
+        request: &log::read::Request,
+    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, log::read::Error> {
+        log::read::open(&self.state_dir, request, Timestamp::now())
+    }
+}
+
+// === impl Agent ===
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Agent")
+            .field("config", &self.context.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Agent {
+    /// Takes the state directory. Nothing runs yet. Call within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the directory cannot be used, or another agent has it.
+    pub fn new(config: Config, client: Client) -> Result<Self, Error> {
+        let runtime = Runtime::open(&config.state_dir, config.shim.clone(), config.isolation)?;
+        let names = Names::open(runtime.state_dir());
+        let events = Events::start(client.clone(), config.node_name.clone());
+        let host_ip = register::host_ip();
+        let context = Context { client, config, runtime, names, events, host_ip };
+        Ok(Self { context: Arc::new(context) })
+    }
+
+    /// Access to the logs of this node.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle { state_dir: Arc::new(self.context.runtime.state_dir().to_owned()) }
+    }
+
+    /// Runs until `shutdown`. Pods go on afterwards. API errors never end it; they are retried.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let context = self.context;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(register::keep_registered(Arc::clone(&context)));
+        let mut pods = Pods::new(Arc::clone(&context));
+        let pod_api: Api<Pod> = Api::all(context.client.clone());
+        let mut pod_events = pin!(watcher(pod_api, watcher::Config::default()).default_backoff());
+        let service_api: Api<Service> = Api::all(context.client.clone());
+        let mut service_events =
+            pin!(watcher(service_api, watcher::Config::default()).default_backoff());
+        let mut unused = interval(UNUSED_EVERY);
+        unused.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // When the hosts files are to be looked at.
+        let mut refresh_at: Option<Instant> = None;
+        let mut shutdown = pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(event) = pod_events.next() => match event {
+                    Ok(event) => pods.handle(event),
+                    Err(error) => tracing::warn!(%error, "cannot watch pods"),
+                },
+                Some(event) = service_events.next() => match event {
+                    Ok(event) => context.names.handle_service(event),
+                    Err(error) => tracing::warn!(%error, "cannot watch services"),
+                },
+                Some(result) = pods.workers.join_next(), if !pods.workers.is_empty() => {
+                    pods.finished(result);
+                }
+                () = sleep_until(refresh_at.unwrap_or_else(Instant::now)), if refresh_at.is_some() => {
+                    refresh_at = None;
+                    context.names.refresh();
+                }
+                _ = unused.tick() => context.names.release_unused(),
+            }
+            if refresh_at.is_none() && context.names.is_stale() {
+                refresh_at = Some(Instant::now() + NAMES_DELAY);
+            }
+        }
+    }
+}
+
+/// The workers, one for each pod that is or was bound to this node.
+struct Pods {
+    context: Arc<Context>,
+    wanted: HashMap<String, watch::Sender<Wanted>>,
+    /// Ends with the uid of the pod.
+    workers: JoinSet<String>,
+    /// Uids seen during a new list of all pods.
+    listed: Option<Vec<String>>,
+    binder: bind::Binder,
+}
+
+impl Pods {
+    fn new(context: Arc<Context>) -> Self {
+        let binder = bind::Binder::new(Arc::clone(&context));
+        Self { context, wanted: HashMap::new(), workers: JoinSet::new(), listed: None, binder }
+    }
+
+    fn handle(&mut self, event: watcher::Event<Pod>) {
+        match event {
+            watcher::Event::Apply(pod) => self.apply(pod),
+            watcher::Event::Delete(pod) => {
+                self.gone(pod.metadata.uid.as_deref().unwrap_or_default());
+            }
+            watcher::Event::Init => self.listed = Some(Vec::new()),
+            watcher::Event::InitApply(pod) => {
+                if let (Some(listed), Some(uid)) = (&mut self.listed, &pod.metadata.uid) {
+                    listed.push(uid.clone());
+                }
+                self.apply(pod);
+            }
+            watcher::Event::InitDone => self.forget_unlisted(),
+        }
+    }
+
+    fn apply(&mut self, pod: Pod) {
+        let Some(uid) = pod.metadata.uid.clone() else { return };
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+        if node.is_empty() {
+            self.binder.consider(&pod);
+            return;
+        }
+        let ours = node == self.context.config.node_name;
+        self.context.names.set_pod(&pod, ours);
+        if !ours {
+            return;
+        }
+        let wanted = Wanted::Present(Arc::new(pod));
+        match self.wanted.get(&uid) {
+            Some(sender) => {
+                sender.send_replace(wanted);
+            }
+            None => {
+                let (sender, receiver) = watch::channel(wanted);
+                self.wanted.insert(uid.clone(), sender);
+                let context = Arc::clone(&self.context);
+                self.workers.spawn(async move {
+                    worker::run(context, receiver).await;
+                    uid
+                });
+            }
+        }
+    }
+
+    fn gone(&self, uid: &str) {
+        self.context.names.remove_pod(uid);
+        if let Some(sender) = self.wanted.get(uid) {
+            sender.send_replace(Wanted::Gone);
+        }
+    }
+
+    /// After a complete list: what it does not have is gone, also what only the state directory knows.
+    fn forget_unlisted(&mut self) {
+        let listed = self.listed.take().unwrap_or_default();
+        let missing: Vec<String> =
+            self.wanted.keys().filter(|uid| !listed.contains(uid)).cloned().collect();
+        for uid in missing {
+            self.gone(&uid);
+        }
+        let sandboxes = match self.context.runtime.sandboxes() {
+            Ok(sandboxes) => sandboxes,
+            Err(error) => {
+                tracing::error!(error = %state::chain(&error), "cannot look for old pods");
+                return;
+            }
+        };
+        for sandbox in sandboxes {
+            let uid = sandbox.record().uid.clone();
+            if !self.wanted.contains_key(&uid) && !listed.contains(&uid) {
+                tracing::info!(pod = %sandbox.record().name, "removing a pod that is no longer in the API");
+                self.workers.spawn(async move {
+                    worker::remove(sandbox).await;
+                    uid
+                });
+            }
+        }
+    }
+
+    fn finished(&mut self, result: Result<String, tokio::task::JoinError>) {
+        match result {
+            Ok(uid) => {
+                self.wanted.remove(&uid);
+            }
+            // The pod's processes live under their shims; only the care for them has ended until a restart.
+            Err(error) => tracing::error!(%error, "the worker of a pod has failed"),
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! From a container of a pod to what the runtime is to run. Pure: everything read elsewhere comes in.
+
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use k8s_openapi::api::core::v1::{Container, EnvVarSource, Pod};
+use kube::ResourceExt as _;
+
+use super::sources::{Problem, Sources};
+use crate::{expand::expand, runtime::Command, state::Bind};
+
+/// What a command needs to know besides the pod.
+#[derive(Debug, Clone)]
+pub(super) struct Facts<'a> {
+    /// The pod's address.
+    pub(super) address: Ipv4Addr,
+    /// The address of the scheduler as a number, where names and wildcard binds cannot be relied on.
+    pub(super) shared_network: Option<Option<Ipv4Addr>>,
+    /// The machine's own address.
+    pub(super) host_ip: &'a str,
+    /// Default `PATH`.
+    pub(super) path: &'a str,
+    /// Where containers run by default.
+    pub(super) workdir: &'a Path,
+    /// ConfigMaps and Secrets the container refers to.
+    pub(super) sources: &'a Sources,
+    /// Its mounts.
+    pub(super) binds: Vec<Bind>,
+    /// The user this process runs as.
+    pub(super) own_user: u32,
+}
+
+/// How far a container relies on its image, which this runtime does not pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ImageNeed {
+    /// It says itself what to run.
+    None,
+    /// Its arguments are taken for the command, as with an image without entry point.
+    Entrypoint,
+    /// There is nothing to run without the image.
+    Everything,
+}
+
+/// What the image would have to give.
+pub(super) fn image_need(container: &Container) -> ImageNeed {
+    let filled =
+        |words: &Option<Vec<String>>| words.as_ref().is_some_and(|words| !words.is_empty());
+    match (filled(&container.command), filled(&container.args)) {
+        (true, _) => ImageNeed::None,
+        (false, true) => ImageNeed::Entrypoint,
+        (false, false) => ImageNeed::Everything,
+    }
+}
+
+/// The command of a container.
+pub(super) fn command(
+    pod: &Pod,
+    container: &Container,
+    facts: &Facts<'_>,
+) -> Result<Command, Problem> {
+    let mut env = environment(pod, container, facts)?;
+    let declared = env.clone();
+    let lookup = |name: &str| value(&declared, name);
+    let words = container.command.iter().chain(&container.args).flatten();
+    let argv = words.map(|word| expand(word, lookup)).collect();
+
+    let (user, group) = identity(pod, container);
+    add_defaults(&mut env, pod, facts, user);
+    let spec = pod.spec.as_ref();
+    let grace = spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
+    Ok(Command {
+        argv,
+        env,
+        cwd: working_dir(container, facts.workdir),
+        user,
+        group,
+        binds: facts.binds.clone(),
+        grace_seconds: u64::try_from(grace).unwrap_or_default(),
+    })
+}
+
+/// An absolute path as it is, a relative one below the node's working directory.
+fn working_dir(container: &Container, workdir: &Path) -> PathBuf {
+    match container.working_dir.as_deref() {
+        None | Some("") => workdir.to_owned(),
+        Some(dir) => workdir.join(dir),
+    }
+}
+
+/// User and group to change to. Only root can; for others the wish is left out, as everything runs as one user then.
+fn identity(pod: &Pod, container: &Container) -> (Option<u32>, Option<u32>) {
+    let of_pod = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    let own = container.security_context.as_ref();
+    let user = own
+        .and_then(|own| own.run_as_user)
+        .or_else(|| of_pod.and_then(|of_pod| of_pod.run_as_user));
+    let group = own
+        .and_then(|own| own.run_as_group)
+        .or_else(|| of_pod.and_then(|of_pod| of_pod.run_as_group));
+    let number = |id: i64| u32::try_from(id).ok();
+    (user.and_then(number), group.and_then(number))
+}
+
+/// The variables the pod asks for, in order; a later one replaces an earlier of the same name.
+fn environment(
+    pod: &Pod,
+    container: &Container,
+    facts: &Facts<'_>,
+) -> Result<Vec<(String, String)>, Problem> {
+    let mut env: Vec<(String, String)> = Vec::new();
+    for from in container.env_from.iter().flatten() {
+        let prefix = from.prefix.as_deref().unwrap_or_default();
+        for (name, text) in facts.sources.env_from(from)? {
+            set(&mut env, format!("{prefix}{name}"), text);
+        }
+    }
+    for variable in container.env.iter().flatten() {
+        let text = match (&variable.value, &variable.value_from) {
+            (Some(text), _) => Some(expand(text, |name| value(&env, name))),
+            (None, Some(from)) => value_from(pod, from, facts)?,
+            (None, None) => Some(String::new()),
+        };
+        if let Some(text) = text {
+            set(&mut env, variable.name.clone(), text);
+        }
+    }
+    Ok(env)
+}
+
+fn value_from(
+    pod: &Pod,
+    from: &EnvVarSource,
+    facts: &Facts<'_>,
+) -> Result<Option<String>, Problem> {
+    if let Some(field) = &from.field_ref {
+        return field_of(pod, &field.field_path, facts).map(Some);
+    }
+    if let Some(key) = &from.config_map_key_ref {
+        return facts.sources.config_map_key(key);
+    }
+    if let Some(key) = &from.secret_key_ref {
+        return facts.sources.secret_key(key);
+    }
+    Err(Problem::Never("this kind of valueFrom is not supported by the process runtime".to_owned()))
+}
+
+fn field_of(pod: &Pod, path: &str, facts: &Facts<'_>) -> Result<String, Problem> {
+    let spec = pod.spec.as_ref();
+    let entry = |kind: &str| path.strip_prefix(kind)?.strip_prefix("['")?.strip_suffix("']");
+    if let Some(label) = entry("metadata.labels") {
+        return Ok(pod.labels().get(label).cloned().unwrap_or_default());
+    }
+    if let Some(annotation) = entry("metadata.annotations") {
+        return Ok(pod.annotations().get(annotation).cloned().unwrap_or_default());
+    }
+    Ok(match path {
+        "metadata.name" => pod.name_any(),
+        "metadata.namespace" => pod.namespace().unwrap_or_default(),
+        "metadata.uid" => pod.uid().unwrap_or_default(),
+        "spec.nodeName" => spec.and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
+        "spec.serviceAccountName" => {
+            spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default()
+        }
+        "status.podIP" | "status.podIPs" => facts.address.to_string(),
+        "status.hostIP" | "status.hostIPs" => facts.host_ip.to_owned(),
+        _ => {
+            return Err(Problem::Never(format!("the field {path:?} is not supported in fieldRef")));
+        }
+    })
+}
+
+/// What every program may expect, and what ps-lite needs to announce an address that its peers can reach.
+fn add_defaults(env: &mut Vec<(String, String)>, pod: &Pod, facts: &Facts<'_>, user: Option<u32>) {
+    let mut default = |name: &str, text: String| {
+        if value(env, name).is_none() {
+            env.push((name.to_owned(), text));
+        }
+    };
+    default("PATH", facts.path.to_owned());
+    default("HOME", home_of(user.unwrap_or(facts.own_user)));
+    default("HOSTNAME", pod.name_any());
+    if value(env, "DMLC_ROLE").is_none() {
+        return;
+    }
+    if value(env, "DMLC_NODE_HOST").is_none() {
+        env.push(("DMLC_NODE_HOST".to_owned(), facts.address.to_string()));
+    }
+    if let Some(scheduler) = facts.shared_network {
+        // With this variable the scheduler would listen on every address of the machine.
+        env.retain(|(name, _)| name != "DMLC_USE_KUBERNETES");
+        if let Some(address) = scheduler {
+            set(env, "DMLC_PS_ROOT_URI".to_owned(), address.to_string());
+        }
+    }
+}
+
+/// The home folder of a user, by the machine's user database.
+fn home_of(user: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find_map(|fields| match fields.as_slice() {
+            [_, _, id, _, _, home, ..] if *id == user.to_string() => Some((*home).to_owned()),
+            _ => None,
+        })
+        .unwrap_or_else(|| "/".to_owned())
+}
+
+fn value<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    env.iter().find(|(have, _)| have == name).map(|(_, text)| text.as_str())
+}
+
+fn set(env: &mut Vec<(String, String)>, name: String, text: String) {
+    match env.iter_mut().find(|(have, _)| *have == name) {
+        Some((_, old)) => *old = text,
+        None => env.push((name, text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(container: serde_json::Value) -> Pod {
+        let mut pod = json!({
+            "metadata": { "name": "w-0", "namespace": "ns", "uid": "u", "labels": { "a/b": "c" } },
+            "spec": { "nodeName": "n", "containers": [] },
+        });
+        pod["spec"]["containers"] = vec![container].into();
+        serde_json::from_value(pod).unwrap()
+    }
+
+    fn run_with(
+        container: serde_json::Value,
+        shared_network: Option<Option<Ipv4Addr>>,
+    ) -> Result<Command, Problem> {
+        let pod = pod(container);
+        let sources = Sources::default();
+        let facts = Facts {
+            address: Ipv4Addr::new(127, 64, 0, 7),
+            shared_network,
+            host_ip: "10.0.0.1",
+            path: "/bin",
+            workdir: Path::new("/work"),
+            sources: &sources,
+            binds: Vec::new(),
+            own_user: 0,
+        };
+        let container = &pod.spec.as_ref().unwrap().containers[0];
+        command(&pod, container, &facts)
+    }
+
+    fn run(container: serde_json::Value) -> Command {
+        run_with(container, None).unwrap()
+    }
+
+    fn env(command: &Command) -> Vec<String> {
+        command.env.iter().map(|(name, text)| format!("{name}={text}")).collect()
+    }
+
+    #[test]
+    fn a_container_gets_its_own_variables_and_a_few_defaults() {
+        let command = run(json!({ "name": "c", "command": ["x"] }));
+        assert_eq!(env(&command), ["PATH=/bin", "HOME=/root", "HOSTNAME=w-0"]);
+        assert_eq!((command.cwd.to_str(), command.grace_seconds), (Some("/work"), 30));
+        let command = run(
+            json!({ "name": "c", "env": [{ "name": "PATH", "value": "/x" }, { "name": "HOSTNAME", "value": "" }] }),
+        );
+        assert_eq!(env(&command), ["PATH=/x", "HOSTNAME=", "HOME=/root"]);
+    }
+
+    #[test]
+    fn references_see_what_comes_before_them() {
+        let command = run(json!({
+            "name": "c",
+            "command": ["run", "$(A)", "$$(A)", "$(PATH)"],
+            "args": ["$(B)"],
+            "env": [
+                { "name": "A", "value": "$(B)1" },
+                { "name": "B", "value": "$(A)2" },
+                { "name": "A", "value": "3" },
+                { "name": "N", "valueFrom": { "fieldRef": { "fieldPath": "metadata.labels['a/b']" } } },
+                { "name": "I", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } },
+            ],
+        }));
+        assert_eq!(env(&command)[..4], ["A=3", "B=$(B)12", "N=c", "I=127.64.0.7"]);
+        assert_eq!(command.argv, ["run", "3", "$(A)", "$(PATH)", "$(B)12"]);
+    }
+
+    const TRAINING: &str = r#"[
+        {"name":"DMLC_PS_ROOT_URI","value":"j-scheduler-0"},
+        {"name":"DMLC_ROLE","value":"worker"},
+        {"name":"DMLC_USE_KUBERNETES","value":"1"}
+    ]"#;
+
+    #[test]
+    fn a_replica_knows_its_own_address() {
+        let training: serde_json::Value = serde_json::from_str(TRAINING).unwrap();
+        let command = run(json!({ "name": "c", "env": training }));
+        assert!(env(&command).contains(&"DMLC_NODE_HOST=127.64.0.7".to_owned()));
+        assert!(env(&command).contains(&"DMLC_PS_ROOT_URI=j-scheduler-0".to_owned()));
+        assert!(env(&command).contains(&"DMLC_USE_KUBERNETES=1".to_owned()));
+    }
+
+    #[test]
+    fn on_a_shared_network_the_scheduler_is_named_by_number() {
+        let training: serde_json::Value = serde_json::from_str(TRAINING).unwrap();
+        let scheduler = Some(Some(Ipv4Addr::new(127, 64, 0, 1)));
+        let command = run_with(json!({ "name": "c", "env": training }), scheduler).unwrap();
+        assert!(env(&command).contains(&"DMLC_PS_ROOT_URI=127.64.0.1".to_owned()));
+        assert!(!env(&command).iter().any(|line| line.starts_with("DMLC_USE_KUBERNETES")));
+    }
+
+    #[test]
+    fn working_directories_begin_at_the_nodes() {
+        for (dir, expect) in [("", "/work"), ("sub", "/work/sub"), ("/else", "/else")] {
+            let command = run(json!({ "name": "c", "workingDir": dir }));
+            assert_eq!(command.cwd, Path::new(expect), "{dir}");
+        }
+    }
+
+    #[test]
+    fn unsupported_sources_are_refused() {
+        for from in [
+            json!({ "fieldRef": { "fieldPath": "spec.nonsense" } }),
+            json!({ "resourceFieldRef": { "resource": "limits.cpu" } }),
+        ] {
+            let container = json!({ "name": "c", "env": [{ "name": "A", "valueFrom": from }] });
+            assert!(matches!(run_with(container, None), Err(Problem::Never(_))), "{from}");
+        }
+    }
+
+    #[test]
+    fn a_container_without_a_command_needs_its_image() {
+        let need = |value: serde_json::Value| {
+            let container: Container = serde_json::from_value(value).unwrap();
+            image_need(&container)
+        };
+        assert_eq!(need(json!({ "name": "c", "command": ["x"], "args": ["y"] })), ImageNeed::None);
+        assert_eq!(need(json!({ "name": "c", "args": ["y"] })), ImageNeed::Entrypoint);
+        assert_eq!(need(json!({ "name": "c", "command": [] })), ImageNeed::Everything);
+    }
+}

@@ -1,0 +1,140 @@
+//! Events on pods, their owners and the node.
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Event, EventSource, Node, ObjectReference, Pod},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
+};
+use kube::{Api, Client, api::PostParams};
+use tokio::sync::mpsc;
+
+/// Events that wait to be written; more than that are dropped, since they only inform.
+const QUEUE: usize = 256;
+
+/// Who says it.
+const COMPONENT: &str = "mxjob-node";
+
+/// How serious an event is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Level {
+    Normal,
+    Warning,
+}
+
+/// Writes events one after the other, without making anybody wait.
+#[derive(Debug)]
+pub(super) struct Events {
+    queue: mpsc::Sender<Event>,
+    node: String,
+}
+
+impl Events {
+    pub(super) fn start(client: Client, node: String) -> Self {
+        let (queue, mut receiver) = mpsc::channel::<Event>(QUEUE);
+        tokio::spawn(async move {
+            while let Some(event) = receiver.recv().await {
+                let namespace = event.metadata.namespace.clone().unwrap_or_default();
+                let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
+                if let Err(error) = api.create(&PostParams::default(), &event).await {
+                    tracing::debug!(%error, "cannot write an event");
+                }
+            }
+        });
+        Self { queue, node }
+    }
+
+    /// Something about a pod.
+    pub(super) fn pod(&self, pod: &Pod, level: Level, reason: &str, message: String) {
+        let meta = &pod.metadata;
+        self.publish(
+            ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("Pod".to_owned()),
+                namespace: meta.namespace.clone(),
+                name: meta.name.clone(),
+                uid: meta.uid.clone(),
+                ..ObjectReference::default()
+            },
+            level,
+            reason,
+            message,
+        );
+    }
+
+    /// Something about the object that a pod belongs to.
+    pub(super) fn owner(&self, pod: &Pod, level: Level, reason: &str, message: String) {
+        let Some(owner) = controller(pod.metadata.owner_references.as_deref()) else { return };
+        self.publish(
+            ObjectReference {
+                api_version: Some(owner.api_version.clone()),
+                kind: Some(owner.kind.clone()),
+                namespace: pod.metadata.namespace.clone(),
+                name: Some(owner.name.clone()),
+                uid: Some(owner.uid.clone()),
+                ..ObjectReference::default()
+            },
+            level,
+            reason,
+            message,
+        );
+    }
+
+    /// Something about the node.
+    pub(super) fn node(&self, node: &Node, level: Level, reason: &str, message: String) {
+        self.publish(
+            ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("Node".to_owned()),
+                name: node.metadata.name.clone(),
+                uid: node.metadata.uid.clone(),
+                ..ObjectReference::default()
+            },
+            level,
+            reason,
+            message,
+        );
+    }
+
+    fn publish(&self, about: ObjectReference, level: Level, reason: &str, message: String) {
+        let now = Timestamp::now();
+        let name = about.name.clone().unwrap_or_default();
+        let event = Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+                // Events of things without a namespace are kept where kubectl looks for them.
+                namespace: Some(about.namespace.clone().unwrap_or_else(|| "default".to_owned())),
+                ..ObjectMeta::default()
+            },
+            involved_object: about,
+            type_: Some(
+                match level {
+                    Level::Normal => "Normal",
+                    Level::Warning => "Warning",
+                }
+                .to_owned(),
+            ),
+            reason: Some(reason.to_owned()),
+            message: Some(message),
+            count: Some(1),
+            first_timestamp: Some(Time(whole_seconds(now))),
+            last_timestamp: Some(Time(whole_seconds(now))),
+            source: Some(EventSource {
+                component: Some(COMPONENT.to_owned()),
+                host: Some(self.node.clone()),
+            }),
+            ..Event::default()
+        };
+        if self.queue.try_send(event).is_err() {
+            tracing::debug!("too many events; one is dropped");
+        }
+    }
+}
+
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// The controller among owner references.
+pub(super) fn controller(owners: Option<&[OwnerReference]>) -> Option<&OwnerReference> {
+    owners?.iter().find(|owner| owner.controller == Some(true))
+}

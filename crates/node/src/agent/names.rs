@@ -1,0 +1,418 @@
+//! Which name stands for which address, inside pods.
+//!
+//! A service stands for the pods it selects, and a headless service of a controller also for the pod of the same name
+//! before that pod exists: peers look each other up at start, and ps-lite waits for ever for a name that
+//! did not resolve. For the same reason the names in a replica's `MX_CONFIG` resolve even before their services are there.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    net::Ipv4Addr,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::{
+    api::core::v1::{Pod, Service},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{ResourceExt as _, runtime::watcher};
+
+use super::events::controller;
+use crate::{
+    addresses::{Addresses, Owner},
+    hosts::{self, Names as HostNames},
+    runtime::{Sandbox, hash_of},
+    state::chain,
+};
+
+/// How long an owner keeps its addresses after its last pod and service are gone.
+const KEEP: Duration = Duration::from_secs(600);
+
+/// The shared knowledge about names.
+#[derive(Debug)]
+pub(super) struct Names {
+    /// Held for short computations and writes of small files, never across an await.
+    inner: Mutex<Inner>,
+    /// The machine's own hosts file.
+    machine: String,
+}
+
+#[derive(Debug)]
+struct Inner {
+    addresses: Addresses,
+    pods: HashMap<String, PodNames>,
+    services: BTreeMap<(String, String), ServiceNames>,
+    /// Services seen during a new list of all of them.
+    listed: Option<HashSet<(String, String)>>,
+    /// The pods whose hosts files are kept up to date, and what is in those.
+    sandboxes: HashMap<String, (Sandbox, String)>,
+    unused_since: HashMap<(String, String), Instant>,
+    stale: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct PodNames {
+    name: String,
+    owner: Owner,
+    labels: BTreeMap<String, String>,
+    address: Option<Ipv4Addr>,
+    /// Names of its peers.
+    peers: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct ServiceNames {
+    selector: BTreeMap<String, String>,
+    /// The controller, for a headless service that has one.
+    reserved_for: Option<Owner>,
+}
+
+impl Names {
+    pub(super) fn open(state_dir: &Path) -> Self {
+        let inner = Inner {
+            addresses: Addresses::open(state_dir.join("addresses.json"), hash_of(state_dir)),
+            pods: HashMap::new(),
+            services: BTreeMap::new(),
+            listed: None,
+            sandboxes: HashMap::new(),
+            unused_since: HashMap::new(),
+            stale: false,
+        };
+        let machine = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+        Self { inner: Mutex::new(inner), machine }
+    }
+
+    /// A bound pod is new or has changed. Pods of this node get an address, others have one.
+    pub(super) fn set_pod(&self, pod: &Pod, ours: bool) {
+        let mut inner = self.lock();
+        let owner = owner_of(&pod.metadata);
+        let name = pod.name_any();
+        let address = if ours {
+            inner.address(&owner, &name)
+        } else {
+            pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()?.parse().ok())
+        };
+        let labels = pod.metadata.labels.clone().unwrap_or_default();
+        let known = PodNames { name, owner, labels, address, peers: peers(pod) };
+        let uid = pod.uid().unwrap_or_default();
+        if inner.pods.get(&uid) != Some(&known) {
+            inner.pods.insert(uid, known);
+            inner.stale = true;
+        }
+    }
+
+    pub(super) fn remove_pod(&self, uid: &str) {
+        let mut inner = self.lock();
+        inner.stale |= inner.pods.remove(uid).is_some();
+        inner.sandboxes.remove(uid);
+    }
+
+    pub(super) fn handle_service(&self, event: watcher::Event<Service>) {
+        match event {
+            watcher::Event::Apply(service) | watcher::Event::InitApply(service) => {
+                self.set_service(&service);
+            }
+            watcher::Event::Delete(service) => {
+                let mut inner = self.lock();
+                inner.stale |= inner.services.remove(&key(&service.metadata)).is_some();
+            }
+            watcher::Event::Init => self.lock().listed = Some(HashSet::new()),
+            watcher::Event::InitDone => {
+                let mut inner = self.lock();
+                if let Some(listed) = inner.listed.take() {
+                    inner.services.retain(|key, _| listed.contains(key));
+                    inner.stale = true;
+                }
+            }
+        }
+    }
+
+    fn set_service(&self, service: &Service) {
+        let spec = service.spec.as_ref();
+        let headless = spec.and_then(|spec| spec.cluster_ip.as_deref()) == Some("None");
+        let owned = controller(service.metadata.owner_references.as_deref()).is_some();
+        let known = ServiceNames {
+            selector: spec.and_then(|spec| spec.selector.clone()).unwrap_or_default(),
+            reserved_for: (headless && owned).then(|| owner_of(&service.metadata)),
+        };
+        let mut inner = self.lock();
+        let key = key(&service.metadata);
+        if let Some(listed) = &mut inner.listed {
+            listed.insert(key.clone());
+        }
+        if inner.services.get(&key) != Some(&known) {
+            inner.services.insert(key, known);
+            inner.stale = true;
+        }
+    }
+
+    /// The address of a pod of this node, and its hosts file.
+    pub(super) fn of_pod(&self, pod: &Pod) -> Option<(Ipv4Addr, String)> {
+        self.set_pod(pod, true);
+        let mut inner = self.lock();
+        let known = inner.pods.get(pod.uid()?.as_str())?.clone();
+        let services = inner.services_of(&known.owner.namespace);
+        let content = inner.content(&known, &services, &self.machine);
+        Some((known.address?, content))
+    }
+
+    /// The address behind a name, as the pod sees it.
+    pub(super) fn resolve(&self, pod: &Pod, name: &str) -> Option<Ipv4Addr> {
+        let mut inner = self.lock();
+        let known = inner.pods.get(pod.uid()?.as_str())?.clone();
+        let services = inner.services_of(&known.owner.namespace);
+        let all = inner.names_of(&known, services);
+        let short = name.split('.').next().unwrap_or(name);
+        all.get(short)?.first().copied()
+    }
+
+    /// From now on the pod's hosts file is kept up to date.
+    pub(super) fn keep(&self, sandbox: &Sandbox, content: String) {
+        let mut inner = self.lock();
+        inner.sandboxes.insert(sandbox.record().uid.clone(), (sandbox.clone(), content));
+        inner.stale = true;
+    }
+
+    /// Whether something changed since the last [`Self::refresh`].
+    pub(super) fn is_stale(&self) -> bool {
+        self.lock().stale
+    }
+
+    /// Rewrites the hosts files that are out of date.
+    pub(super) fn refresh(&self) {
+        let mut inner = self.lock();
+        inner.stale = false;
+        let mut sandboxes = std::mem::take(&mut inner.sandboxes);
+        let mut of_namespace: HashMap<String, HostNames> = HashMap::new();
+        for (uid, (sandbox, written)) in &mut sandboxes {
+            let Some(pod) = inner.pods.get(uid).cloned() else { continue };
+            let namespace = &pod.owner.namespace;
+            if !of_namespace.contains_key(namespace) {
+                of_namespace.insert(namespace.clone(), inner.services_of(namespace));
+            }
+            let Some(services) = of_namespace.get(namespace) else { continue };
+            let content = inner.content(&pod, services, &self.machine);
+            if content != *written {
+                match sandbox.write_hosts(&content) {
+                    Ok(()) => *written = content,
+                    Err(error) => {
+                        tracing::warn!(error = %chain(&error), "cannot update a hosts file")
+                    }
+                }
+            }
+        }
+        inner.sandboxes = sandboxes;
+    }
+
+    /// Takes back the addresses of owners without pods and services.
+    pub(super) fn release_unused(&self) {
+        let mut inner = self.lock();
+        let now = Instant::now();
+        for owner in inner.addresses.owners() {
+            let key = (owner.namespace.clone(), owner.uid.clone());
+            let used = inner.pods.values().any(|pod| pod.owner == owner)
+                || inner.services.values().any(|known| known.reserved_for.as_ref() == Some(&owner));
+            if used {
+                inner.unused_since.remove(&key);
+            } else if now.duration_since(*inner.unused_since.entry(key.clone()).or_insert(now))
+                >= KEEP
+            {
+                inner.unused_since.remove(&key);
+                if let Err(error) = inner.addresses.release(&owner) {
+                    tracing::warn!(%error, "cannot release an address");
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere leaves at worst an outdated name; the data stays usable.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn address(&mut self, owner: &Owner, name: &str) -> Option<Ipv4Addr> {
+        match self.addresses.of(owner, name) {
+            Ok(address) => Some(address),
+            Err(error) => {
+                tracing::error!(%error, pod = name, "cannot give a pod its address");
+                None
+            }
+        }
+    }
+
+    /// The services of a namespace and the addresses behind them.
+    fn services_of(&mut self, namespace: &str) -> HostNames {
+        let services: Vec<(String, ServiceNames)> = self
+            .services
+            .iter()
+            .filter(|((of, _), _)| of == namespace)
+            .map(|((_, name), known)| (name.clone(), known.clone()))
+            .collect();
+        let mut names = HostNames::new();
+        for (name, service) in services {
+            let reserved =
+                service.reserved_for.as_ref().and_then(|owner| self.address(owner, &name));
+            let mut addresses: Vec<Ipv4Addr> = self
+                .pods
+                .values()
+                .filter(|pod| pod.owner.namespace == namespace && service.selects(&pod.labels))
+                .filter_map(|pod| pod.address)
+                .chain(reserved)
+                .collect();
+            addresses.sort_unstable();
+            addresses.dedup();
+            names.insert(name, addresses);
+        }
+        names
+    }
+
+    /// The services, and those peers of a pod whose services are not there yet.
+    fn names_of(&mut self, pod: &PodNames, mut services: HostNames) -> HostNames {
+        for peer in &pod.peers {
+            if services.get(peer).is_none_or(Vec::is_empty)
+                && let Some(address) = self.address(&pod.owner, peer)
+            {
+                services.insert(peer.clone(), vec![address]);
+            }
+        }
+        services
+    }
+
+    fn content(&mut self, pod: &PodNames, services: &HostNames, machine: &str) -> String {
+        let names = self.names_of(pod, services.clone());
+        let address = pod.address.unwrap_or(Ipv4Addr::LOCALHOST);
+        hosts::content(&pod.name, address, &pod.owner.namespace, &names, machine)
+    }
+}
+
+impl ServiceNames {
+    fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        !self.selector.is_empty()
+            && self.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+}
+
+fn owner_of(meta: &ObjectMeta) -> Owner {
+    let uid = controller(meta.owner_references.as_deref())
+        .map(|owner| owner.uid.clone())
+        .or_else(|| meta.uid.clone())
+        .unwrap_or_default();
+    Owner { namespace: meta.namespace.clone().unwrap_or_default(), uid }
+}
+
+fn key(meta: &ObjectMeta) -> (String, String) {
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+/// The replicas that a pod's `MX_CONFIG` names (`cluster.<role>[].url`). Only for pods of a controller: only their
+/// peers have addresses before they exist.
+fn peers(pod: &Pod) -> Vec<String> {
+    if controller(pod.metadata.owner_references.as_deref()).is_none() {
+        return Vec::new();
+    }
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut names: Vec<String> = containers
+        .flat_map(|container| container.env.iter().flatten())
+        .filter(|variable| variable.name == "MX_CONFIG")
+        .filter_map(|variable| serde_json::from_str(variable.value.as_deref()?).ok())
+        .flat_map(|config: serde_json::Value| {
+            let roles = config.get("cluster").and_then(|cluster| cluster.as_object().cloned());
+            roles.unwrap_or_default().into_iter().flat_map(|(_, replicas)| {
+                replicas.as_array().cloned().unwrap_or_default().into_iter().filter_map(|replica| {
+                    replica.get("url").and_then(|url| url.as_str().map(str::to_owned))
+                })
+            })
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, owner: Option<&str>, labels: &serde_json::Value) -> Pod {
+        let owners = owner.map(|uid| {
+            json!([{ "apiVersion": "v1", "kind": "X", "name": "x", "uid": uid, "controller": true }])
+        });
+        let config = r#"{"cluster":{"scheduler":[{"url":"j-scheduler-0","port":9091}],"worker":[{"url":"j-worker-0"}]}}"#;
+        serde_json::from_value(json!({
+            "metadata": {
+                "name": name, "namespace": "ns", "uid": format!("uid-{name}"), "labels": labels,
+                "ownerReferences": owners,
+            },
+            "spec": { "containers": [{ "name": "mxnet", "env": [{ "name": "MX_CONFIG", "value": config }] }] },
+        }))
+        .unwrap()
+    }
+
+    fn service(
+        name: &str,
+        owner: Option<&str>,
+        cluster_ip: &str,
+        selector: &serde_json::Value,
+    ) -> Service {
+        let owners = owner.map(|uid| {
+            json!([{ "apiVersion": "v1", "kind": "X", "name": "x", "uid": uid, "controller": true }])
+        });
+        serde_json::from_value(json!({
+            "metadata": { "name": name, "namespace": "ns", "ownerReferences": owners },
+            "spec": { "clusterIP": cluster_ip, "selector": selector },
+        }))
+        .unwrap()
+    }
+
+    fn names() -> (tempfile::TempDir, Names) {
+        let dir = tempfile::tempdir().unwrap();
+        let names = Names::open(dir.path());
+        (dir, names)
+    }
+
+    #[test]
+    fn peers_resolve_before_their_services_exist_and_keep_their_address() {
+        let (_dir, names) = names();
+        let worker = pod("j-worker-0", Some("job"), &json!({}));
+        let (own, content) = names.of_pod(&worker).unwrap();
+        let early = names.resolve(&worker, "j-scheduler-0").unwrap();
+        assert!(
+            content.contains(&format!("{early}\tj-scheduler-0 j-scheduler-0.ns ")),
+            "{content}"
+        );
+        assert_eq!(names.resolve(&worker, "j-worker-0.ns.svc"), Some(own));
+        names.set_service(&service("j-scheduler-0", Some("job"), "None", &json!({ "a": "b" })));
+        assert_eq!(names.resolve(&worker, "j-scheduler-0"), Some(early));
+        let scheduler = pod("j-scheduler-0", Some("job"), &json!({ "a": "b" }));
+        assert_eq!(names.of_pod(&scheduler).unwrap().0, early);
+        assert_eq!(names.resolve(&worker, "j-scheduler-0"), Some(early));
+    }
+
+    #[test]
+    fn a_plain_service_stands_for_the_pods_it_selects() {
+        let (_dir, names) = names();
+        let (a, b) =
+            (pod("a", None, &json!({ "app": "x" })), pod("b", None, &json!({ "app": "y" })));
+        let address = names.of_pod(&a).unwrap().0;
+        names.of_pod(&b).unwrap();
+        names.set_service(&service("svc", None, "10.0.0.1", &json!({ "app": "x" })));
+        names.set_service(&service("none", None, "None", &json!({})));
+        assert_eq!(names.resolve(&b, "svc"), Some(address));
+        assert_eq!(names.resolve(&b, "none"), None);
+        assert_eq!(names.resolve(&b, "j-scheduler-0"), None, "no controller, no peers");
+    }
+
+    #[test]
+    fn jobs_of_the_same_name_have_different_addresses() {
+        let (_dir, names) = names();
+        let first = names.of_pod(&pod("j-worker-0", Some("one"), &json!({}))).unwrap().0;
+        names.remove_pod("uid-j-worker-0");
+        let second = names.of_pod(&pod("j-worker-0", Some("two"), &json!({}))).unwrap().0;
+        assert_ne!(first, second);
+    }
+}

@@ -1,0 +1,221 @@
+//! The Node object of this machine, and the lease that shows that its agent lives.
+
+use std::{collections::BTreeMap, fs, net::UdpSocket, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{Namespace, Node},
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::{Context, events::Level, status::seconds};
+
+/// Namespace of the leases of nodes, as in Kubernetes.
+const LEASES: &str = "kube-node-lease";
+/// How often the lease is renewed, and how long it is valid: the kubelet's values.
+const RENEW_EVERY: Duration = Duration::from_secs(10);
+const LEASE_SECONDS: u32 = 40;
+/// How long to wait before trying again what the API refused.
+const RETRY: Duration = Duration::from_secs(1);
+/// Pods per node. A shim and a small process take half a megabyte.
+const MAX_PODS: u32 = 1000;
+
+/// Registers the node and renews its lease for ever.
+pub(super) async fn keep_registered(context: Arc<Context>) {
+    let node = loop {
+        match register(&context).await {
+            Ok(node) => break node,
+            Err(error) => {
+                tracing::warn!(%error, "cannot register the node; trying again");
+                sleep(RETRY).await;
+            }
+        }
+    };
+    if let Some(why) = context.runtime.isolation().why_not() {
+        let message = format!(
+            "pods share the machine's addresses because {why}: service names in DMLC_PS_ROOT_URI are replaced by \
+             numbers, and two jobs that listen on the same wildcard port disturb each other"
+        );
+        tracing::warn!("{message}");
+        context.events.node(&node, Level::Warning, "SharedNetwork", message);
+    }
+    loop {
+        if let Err(error) = renew(&context, &node).await {
+            tracing::warn!(%error, "cannot renew the node's lease");
+        }
+        sleep(RENEW_EVERY).await;
+    }
+}
+
+async fn register(context: &Context) -> Result<Node, kube::Error> {
+    let api: Api<Node> = Api::all(context.client.clone());
+    let name = &context.config.node_name;
+    let labels = labels(name);
+    let node = match api.get_opt(name).await? {
+        Some(node) => {
+            let have = node.metadata.labels.as_ref();
+            if labels.iter().all(|(key, value)| have.and_then(|have| have.get(key)) == Some(value))
+            {
+                node
+            } else {
+                let patch = json!({ "metadata": { "labels": labels } });
+                api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?
+            }
+        }
+        None => {
+            let mut node = Node::default();
+            node.metadata.name = Some(name.clone());
+            node.metadata.labels = Some(labels);
+            api.create(&PostParams::default(), &node).await?
+        }
+    };
+    let ready_since = node
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref())
+        .and_then(|all| all.iter().find(|one| one.type_ == "Ready" && one.status == "True"))
+        .and_then(|ready| ready.last_transition_time.as_ref())
+        .map_or_else(Timestamp::now, |time| time.0);
+    let patch = json!({ "status": node_status(context, ready_since) });
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await
+}
+
+fn node_status(context: &Context, ready_since: Timestamp) -> Value {
+    let resources = json!({
+        "cpu": std::thread::available_parallelism().map_or(1, usize::from).to_string(),
+        "memory": format!("{}Ki", memory_kib()),
+        "pods": MAX_PODS.to_string(),
+    });
+    let uname = rustix::system::uname();
+    json!({
+        "capacity": resources,
+        "allocatable": resources,
+        "addresses": [
+            { "type": "InternalIP", "address": context.host_ip },
+            { "type": "Hostname", "address": context.config.node_name },
+        ],
+        "conditions": [{
+            "type": "Ready",
+            "status": "True",
+            "reason": "AgentReady",
+            "message": "the node agent runs",
+            "lastHeartbeatTime": seconds(Timestamp::now()),
+            "lastTransitionTime": seconds(ready_since),
+        }],
+        "nodeInfo": {
+            "architecture": architecture(),
+            "bootID": crate::state::boot_id(),
+            "containerRuntimeVersion": concat!("process://", env!("CARGO_PKG_VERSION")),
+            "kernelVersion": uname.release().to_string_lossy(),
+            "kubeProxyVersion": "",
+            "kubeletVersion": concat!("v", env!("CARGO_PKG_VERSION")),
+            "machineID": read_line("/etc/machine-id"),
+            "operatingSystem": "linux",
+            "osImage": os_name(),
+            "systemUUID": "",
+        },
+    })
+}
+
+async fn renew(context: &Context, node: &Node) -> Result<(), kube::Error> {
+    let api: Api<Lease> = Api::namespaced(context.client.clone(), LEASES);
+    let name = &context.config.node_name;
+    let now = format!("{:.6}", Timestamp::now());
+    let patch = json!({ "spec": { "renewTime": now } });
+    match api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => {}
+        result => return result.map(drop),
+    }
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": name,
+            "namespace": LEASES,
+            "ownerReferences": [
+                { "apiVersion": "v1", "kind": "Node", "name": name, "uid": node.metadata.uid },
+            ],
+        },
+        "spec": { "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now },
+    });
+    let lease: Lease = serde_json::from_value(lease).map_err(kube::Error::SerdeError)?;
+    match api.create(&PostParams::default(), &lease).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => {}
+        result => return result.map(drop),
+    }
+    let namespaces: Api<Namespace> = Api::all(context.client.clone());
+    let mut namespace = Namespace::default();
+    namespace.metadata.name = Some(LEASES.to_owned());
+    match namespaces.create(&PostParams::default(), &namespace).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+        result => drop(result?),
+    }
+    api.create(&PostParams::default(), &lease).await.map(drop)
+}
+
+/// The labels of the node.
+pub(super) fn labels(name: &str) -> BTreeMap<String, String> {
+    [
+        ("kubernetes.io/arch", architecture()),
+        ("kubernetes.io/hostname", name),
+        ("kubernetes.io/os", "linux"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// The machine's name as a node name.
+pub(super) fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+/// The address that the machine uses towards the world; nothing is sent to find it.
+pub(super) fn host_ip() -> String {
+    let route = || {
+        let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+        // An address of the block for documentation: only the route to it is looked up.
+        socket.connect(("192.0.2.1", 9))?;
+        socket.local_addr()
+    };
+    route().map_or_else(|_| "127.0.0.1".to_owned(), |address| address.ip().to_string())
+}
+
+/// Go's name of the processor architecture, which Kubernetes uses.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn memory_kib() -> u64 {
+    fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+            line.split_ascii_whitespace().next()?.parse().ok()
+        })
+        .unwrap_or_default()
+}
+
+fn os_name() -> String {
+    fs::read_to_string("/etc/os-release")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+            Some(line.trim_matches('"').to_owned())
+        })
+        .unwrap_or_else(|| "Linux".to_owned())
+}
+
+fn read_line(path: &str) -> String {
+    fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}

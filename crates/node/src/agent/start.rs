@@ -1,0 +1,172 @@
+//! Starting one container: everything it needs is gathered, then the runtime takes it.
+
+use std::net::Ipv4Addr;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use kube::ResourceExt as _;
+
+use super::{
+    Context,
+    command::{self, ImageNeed, image_need},
+    events::Level,
+    mounts,
+    sources::{Problem, Sources},
+};
+use crate::{
+    runtime::{Attempt, Command, Sandbox},
+    state::{ExitReason, ExitRecord, chain},
+};
+
+/// The code of a container that cannot be made as it is written: permanent, like a command that is not found.
+const CANNOT_RUN: i32 = 127;
+
+/// What came of a start.
+pub(super) enum Outcome {
+    /// It runs, or is over.
+    Attempt(Attempt),
+    /// It has to wait: a reason for its status, and a message.
+    Wait(&'static str, String),
+}
+
+/// Starts an attempt to run a container; finds it if it was started before.
+pub(super) async fn container(
+    context: &Context,
+    pod: &Pod,
+    sandbox: &Sandbox,
+    name: &str,
+    attempt: u32,
+) -> Outcome {
+    let Some(container) = find(pod, name) else {
+        return Outcome::Wait("CreateContainerError", "the container is not in the pod".to_owned());
+    };
+    let need = image_need(container);
+    if need != ImageNeed::None && attempt == 0 {
+        say_image_is_not_used(context, pod, container, need);
+    }
+    if need == ImageNeed::Everything {
+        let message = format!(
+            "container {name} has no command and relies on its image {}, which the process runtime does not use",
+            container.image.as_deref().unwrap_or_default()
+        );
+        return record(sandbox, name, attempt, ExitReason::ImageNotUsed, message);
+    }
+    let command = match gather(context, pod, sandbox, container).await {
+        Ok(command) => command,
+        Err(Problem::NotYet(message)) => {
+            return Outcome::Wait("CreateContainerConfigError", message);
+        }
+        Err(Problem::Never(message)) => {
+            context.events.pod(pod, Level::Warning, "Failed", format!("Error: {message}"));
+            return record(sandbox, name, attempt, ExitReason::StartError, message);
+        }
+    };
+    // The spawn itself and the files around it block for some milliseconds.
+    let (again, owned) = (sandbox.clone(), name.to_owned());
+    let started = tokio::task::spawn_blocking(move || again.start(&owned, attempt, command)).await;
+    match started {
+        Ok(Ok(Attempt::NotStarted)) => {
+            let errors = sandbox.dir().attempt(name, attempt).shim_errors();
+            let said = std::fs::read_to_string(errors).unwrap_or_default();
+            Outcome::Wait("CreateContainerError", format!("the shim has failed: {}", said.trim()))
+        }
+        Ok(Ok(attempt)) => {
+            announce(context, pod, name, &attempt);
+            Outcome::Attempt(attempt)
+        }
+        Ok(Err(error)) => {
+            let message = chain(&error);
+            tracing::error!(error = %message, "cannot start a container");
+            Outcome::Wait("CreateContainerError", message)
+        }
+        Err(error) => Outcome::Wait("CreateContainerError", error.to_string()),
+    }
+}
+
+fn find<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
+    let spec = pod.spec.as_ref()?;
+    spec.init_containers.iter().flatten().chain(&spec.containers).find(|one| one.name == name)
+}
+
+async fn gather(
+    context: &Context,
+    pod: &Pod,
+    sandbox: &Sandbox,
+    container: &Container,
+) -> Result<Command, Problem> {
+    if container.restart_policy.as_deref() == Some("Always") {
+        let message = format!(
+            "{} is a sidecar (an init container that is always restarted), which the process runtime does not have",
+            container.name
+        );
+        return Err(Problem::Never(message));
+    }
+    let sources = Sources::read(&context.client, pod)
+        .await
+        .map_err(|error| Problem::NotYet(format!("cannot read what the pod refers to: {error}")))?;
+    let isolation = context.runtime.isolation();
+    let binds = mounts::binds(pod, container, sandbox, &sources, isolation.has_mounts())?;
+    let facts = command::Facts {
+        address: sandbox.address(),
+        shared_network: (!isolation.owns_addresses()).then(|| scheduler(context, pod, container)),
+        host_ip: &context.host_ip,
+        path: &context.config.path,
+        workdir: &context.config.workdir,
+        sources: &sources,
+        binds,
+        own_user: rustix::process::geteuid().as_raw(),
+    };
+    command::command(pod, container, &facts)
+}
+
+/// The address of the scheduler that a container is told of by name.
+fn scheduler(context: &Context, pod: &Pod, container: &Container) -> Option<Ipv4Addr> {
+    let root = container.env.iter().flatten().rfind(|one| one.name == "DMLC_PS_ROOT_URI")?;
+    context.names.resolve(pod, root.value.as_deref()?)
+}
+
+/// Writes down an end without a run, so that it is the same after a restart of the agent.
+fn record(
+    sandbox: &Sandbox,
+    name: &str,
+    attempt: u32,
+    reason: ExitReason,
+    message: String,
+) -> Outcome {
+    let exit = ExitRecord::not_started(CANNOT_RUN, reason, message, Timestamp::now());
+    match sandbox.record_end(name, attempt, &exit) {
+        Ok(exit) => Outcome::Attempt(Attempt::Ended(exit)),
+        Err(error) => Outcome::Wait("CreateContainerError", chain(&error)),
+    }
+}
+
+fn announce(context: &Context, pod: &Pod, name: &str, attempt: &Attempt) {
+    match attempt {
+        Attempt::Ended(exit) if exit.reason == ExitReason::StartError => {
+            let message = format!("Error: {}", exit.message.as_deref().unwrap_or_default());
+            context.events.pod(pod, Level::Warning, "Failed", message);
+        }
+        Attempt::Running(_) | Attempt::Ended(_) => {
+            context.events.pod(pod, Level::Normal, "Started", format!("Started container {name}"));
+        }
+        Attempt::NotStarted => {}
+    }
+}
+
+/// Who relies on an image here has to hear it: on the pod, and on the job it belongs to.
+fn say_image_is_not_used(context: &Context, pod: &Pod, container: &Container, need: ImageNeed) {
+    let image = container.image.as_deref().unwrap_or_default();
+    let what = match need {
+        ImageNeed::Everything => "has no command, so there is nothing to run",
+        ImageNeed::Entrypoint | ImageNeed::None => {
+            "has no command; its arguments are run as the command"
+        }
+    };
+    let message = format!(
+        "image {image} is not pulled: this node runs containers as processes of the machine, and container {} of pod {} {what}",
+        container.name,
+        pod.name_any()
+    );
+    context.events.pod(pod, Level::Warning, "ImageNotUsed", message.clone());
+    context.events.owner(pod, Level::Warning, "ImageNotUsed", message);
+}

@@ -1,0 +1,398 @@
+//! The status of a pod, from what its containers are doing. Pure.
+
+use std::net::Ipv4Addr;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Map, Value, json};
+
+use super::container::{State, Tracked};
+use crate::state::{ExitReason, ExitRecord};
+
+/// Everything that a status is made of.
+#[derive(Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) pod: &'a Pod,
+    pub(super) containers: &'a [Tracked],
+    pub(super) address: Option<Ipv4Addr>,
+    pub(super) host_ip: &'a str,
+    /// When the agent took the pod.
+    pub(super) start_time: Timestamp,
+}
+
+/// The phase of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+}
+
+impl Phase {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Running => "Running",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+        }
+    }
+
+    pub(super) const fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+}
+
+/// The phase by the rules of Kubernetes.
+pub(super) fn phase(containers: &[Tracked]) -> Phase {
+    let init_failed = containers
+        .iter()
+        .any(|one| one.init && matches!(&one.state, State::Ended(exit) if !exit.succeeded()));
+    if init_failed {
+        return Phase::Failed;
+    }
+    if containers.iter().any(|one| one.init && !one.succeeded()) {
+        return Phase::Pending;
+    }
+    let main = || containers.iter().filter(|one| !one.init);
+    if main().all(|one| matches!(one.state, State::Ended(_))) {
+        return if main().all(Tracked::succeeded) { Phase::Succeeded } else { Phase::Failed };
+    }
+    let never_ran =
+        |one: &Tracked| matches!(one.state, State::Waiting { .. }) && one.last.is_none();
+    if main().any(never_ran) { Phase::Pending } else { Phase::Running }
+}
+
+/// The whole status. `before` is the status that is in the API, for times that must not change.
+pub(super) fn status(facts: &Facts<'_>, before: &Value, now: Timestamp) -> Value {
+    let phase = phase(facts.containers);
+    let (init, main): (Vec<_>, Vec<_>) = facts.containers.iter().partition(|one| one.init);
+    let mut status = json!({
+        "phase": phase.as_str(),
+        "startTime": seconds(facts.start_time),
+        "hostIP": facts.host_ip,
+        "hostIPs": [{ "ip": facts.host_ip }],
+        "qosClass": qos_class(facts.pod),
+        "conditions": conditions(facts, phase, before, now),
+        "containerStatuses": container_statuses(facts, &main),
+    });
+    if let Some(status) = status.as_object_mut() {
+        if !init.is_empty() {
+            status.insert("initContainerStatuses".to_owned(), container_statuses(facts, &init));
+        }
+        if let Some(address) = facts.address {
+            status.insert("podIP".to_owned(), json!(address));
+            status.insert("podIPs".to_owned(), json!([{ "ip": address }]));
+        }
+        if phase == Phase::Failed
+            && let Some((reason, message)) = failure(facts.containers)
+        {
+            status.insert("reason".to_owned(), reason.into());
+            status.insert("message".to_owned(), message.into());
+        }
+    }
+    status
+}
+
+/// A reason for the pod as a whole, where it is not simply that a program failed.
+fn failure(containers: &[Tracked]) -> Option<(&'static str, String)> {
+    containers.iter().find_map(|one| match &one.state {
+        State::Ended(exit)
+            if matches!(exit.reason, ExitReason::ShimLost | ExitReason::ImageNotUsed) =>
+        {
+            Some((exit.reason.as_str(), exit.message.clone().unwrap_or_default()))
+        }
+        _ => None,
+    })
+}
+
+fn conditions(facts: &Facts<'_>, phase: Phase, before: &Value, now: Timestamp) -> Value {
+    let initialized = facts.containers.iter().filter(|one| one.init).all(Tracked::succeeded);
+    let ready = facts
+        .containers
+        .iter()
+        .filter(|one| !one.init)
+        .all(|one| matches!(one.state, State::Running(_)));
+    let not_ready = match phase {
+        Phase::Succeeded => ("PodCompleted", None),
+        Phase::Failed => ("PodFailed", None),
+        Phase::Pending | Phase::Running => {
+            let names: Vec<&str> = facts
+                .containers
+                .iter()
+                .filter(|one| !one.init && !matches!(one.state, State::Running(_)))
+                .map(|one| one.name.as_str())
+                .collect();
+            (
+                "ContainersNotReady",
+                Some(format!("containers with unready status: [{}]", names.join(" "))),
+            )
+        }
+    };
+    let initializing = ("ContainersNotInitialized", None);
+    let mut all = Vec::new();
+    for (kind, holds, why_not) in [
+        ("PodScheduled", true, None),
+        ("Initialized", initialized, Some(&initializing)),
+        ("ContainersReady", ready, Some(&not_ready)),
+        ("Ready", ready, Some(&not_ready)),
+    ] {
+        let value = if holds { "True" } else { "False" };
+        let since = since(before, kind, value).unwrap_or_else(|| seconds(now).into());
+        let mut condition = json!({ "type": kind, "status": value, "lastTransitionTime": since });
+        if let (false, Some((reason, message)), Some(condition)) =
+            (holds, why_not, condition.as_object_mut())
+        {
+            condition.insert("reason".to_owned(), (*reason).into());
+            if let Some(message) = message {
+                condition.insert("message".to_owned(), message.as_str().into());
+            }
+        }
+        all.push(condition);
+    }
+    all.into()
+}
+
+/// Since when a condition has this value, if it has it already.
+fn since(before: &Value, kind: &str, value: &str) -> Option<Value> {
+    let known = before.get("conditions")?.as_array()?;
+    let same = known.iter().find(|one| one.get("type").and_then(Value::as_str) == Some(kind))?;
+    (same.get("status").and_then(Value::as_str) == Some(value))
+        .then(|| same.get("lastTransitionTime").cloned())?
+        .filter(|time| !time.is_null())
+}
+
+fn container_statuses(facts: &Facts<'_>, containers: &[&Tracked]) -> Value {
+    containers.iter().map(|one| container_status(facts, one)).collect()
+}
+
+fn container_status(facts: &Facts<'_>, one: &Tracked) -> Value {
+    let id = format!(
+        "process://{}/{}/{}",
+        facts.pod.metadata.uid.as_deref().unwrap_or_default(),
+        one.name,
+        one.attempt
+    );
+    let running = matches!(one.state, State::Running(_));
+    let (state, mut last) = match &one.state {
+        State::Waiting { reason, message, .. } => (waiting(reason, message.as_deref()), None),
+        State::Running(running) => {
+            let started = running.started_at().unwrap_or(facts.start_time);
+            (json!({ "running": { "startedAt": seconds(started) } }), None)
+        }
+        State::Backoff { exit, .. } => {
+            let message = format!("back-off restarting failed container {}", one.name);
+            (waiting("CrashLoopBackOff", Some(&message)), terminated(exit, &id))
+        }
+        // No code is known, so nothing may be claimed: "terminated" would need one.
+        State::Ended(exit) => (
+            terminated(exit, &id)
+                .unwrap_or_else(|| waiting(exit.reason.as_str(), exit.message.as_deref())),
+            None,
+        ),
+    };
+    if last.is_none() {
+        last = one.last.as_ref().and_then(|exit| terminated(exit, &id));
+    }
+    let started = running || matches!(&one.state, State::Ended(exit) if exit.started_at.is_some());
+    json!({
+        "name": one.name,
+        "image": image(facts.pod, &one.name),
+        "imageID": "",
+        "containerID": if matches!(one.state, State::Waiting { .. }) { Value::Null } else { id.into() },
+        "ready": running || (one.init && one.succeeded()),
+        "started": started && running,
+        "restartCount": one.attempt,
+        "state": state,
+        "lastState": last.unwrap_or_else(|| json!({})),
+    })
+}
+
+fn waiting(reason: &str, message: Option<&str>) -> Value {
+    let mut waiting = Map::from_iter([("reason".to_owned(), Value::from(reason))]);
+    if let Some(message) = message {
+        waiting.insert("message".to_owned(), message.into());
+    }
+    json!({ "waiting": waiting })
+}
+
+/// `None` for an end without a known code.
+fn terminated(exit: &ExitRecord, id: &str) -> Option<Value> {
+    let mut state = json!({
+        "exitCode": exit.exit_code()?,
+        "reason": exit.reason.as_str(),
+        "finishedAt": seconds(exit.finished_at),
+        "containerID": id,
+    });
+    let state_map = state.as_object_mut()?;
+    if let Some(signal) = exit.signal {
+        state_map.insert("signal".to_owned(), signal.into());
+    }
+    if let Some(message) = &exit.message {
+        state_map.insert("message".to_owned(), message.as_str().into());
+    }
+    if let Some(started) = exit.started_at {
+        state_map.insert("startedAt".to_owned(), seconds(started).into());
+    }
+    Some(json!({ "terminated": state }))
+}
+
+fn image<'a>(pod: &'a Pod, container: &str) -> &'a str {
+    pod.spec
+        .iter()
+        .flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers))
+        .find(|one| one.name == container)
+        .and_then(|one| one.image.as_deref())
+        .unwrap_or_default()
+}
+
+/// Kubernetes' three classes, by which resources are asked for.
+fn qos_class(pod: &Pod) -> &'static str {
+    let containers = || {
+        pod.spec
+            .iter()
+            .flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers))
+    };
+    let filled = |map: Option<&std::collections::BTreeMap<String, _>>| {
+        map.is_some_and(|map| map.contains_key("cpu") || map.contains_key("memory"))
+    };
+    let any = containers()
+        .filter_map(|one| one.resources.as_ref())
+        .any(|resources| filled(resources.limits.as_ref()) || filled(resources.requests.as_ref()));
+    if !any {
+        return "BestEffort";
+    }
+    let guaranteed = containers().all(|one| {
+        one.resources.as_ref().is_some_and(|resources| {
+            let limits = resources.limits.clone().unwrap_or_default();
+            ["cpu", "memory"].iter().all(|what| {
+                limits.get(*what).is_some_and(|limit| {
+                    resources
+                        .requests
+                        .as_ref()
+                        .and_then(|requests| requests.get(*what))
+                        .is_none_or(|request| request == limit)
+                })
+            })
+        })
+    });
+    if guaranteed { "Guaranteed" } else { "Burstable" }
+}
+
+/// A time as Kubernetes writes it: whole seconds.
+pub(super) fn seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(name: &str, init: bool, exit: ExitRecord) -> Tracked {
+        let mut one = Tracked::new(name.to_owned(), init);
+        one.state = State::Ended(exit);
+        one
+    }
+
+    fn exit(code: i32) -> ExitRecord {
+        let reason = if code == 0 { ExitReason::Completed } else { ExitReason::Error };
+        ExitRecord {
+            started_at: Some(Timestamp::UNIX_EPOCH),
+            ..ExitRecord::not_started(code, reason, "last words".to_owned(), Timestamp::UNIX_EPOCH)
+        }
+    }
+
+    fn backoff(name: &str) -> Tracked {
+        let mut one = Tracked::new(name.to_owned(), false);
+        one.state = State::Backoff { until: tokio::time::Instant::now(), exit: exit(1) };
+        one
+    }
+
+    #[test]
+    fn the_phase_follows_the_containers() {
+        let waiting = || Tracked::new("w".to_owned(), false);
+        for (containers, expect) in [
+            (vec![waiting()], Phase::Pending),
+            (vec![ended("a", false, exit(0))], Phase::Succeeded),
+            (vec![ended("a", false, exit(3))], Phase::Failed),
+            (vec![ended("a", false, exit(0)), ended("b", false, exit(1))], Phase::Failed),
+            (vec![ended("a", false, exit(0)), waiting()], Phase::Pending),
+            (vec![backoff("a")], Phase::Running),
+            (vec![Tracked::new("i".to_owned(), true), waiting()], Phase::Pending),
+            (vec![ended("i", true, exit(1)), waiting()], Phase::Failed),
+            (vec![ended("i", true, exit(0)), ended("a", false, exit(0))], Phase::Succeeded),
+            (vec![ended("a", false, ExitRecord::lost(None, Timestamp::UNIX_EPOCH))], Phase::Failed),
+        ] {
+            assert_eq!(phase(&containers), expect, "{containers:?}");
+        }
+    }
+
+    fn status_of(containers: &[Tracked], before: &Value) -> Value {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": { "name": "p", "uid": "u" },
+            "spec": { "containers": [{ "name": "mxnet", "image": "training:1" }] },
+        }))
+        .unwrap();
+        let facts = Facts {
+            pod: &pod,
+            containers,
+            address: Some(Ipv4Addr::new(127, 64, 0, 1)),
+            host_ip: "10.0.0.1",
+            start_time: Timestamp::UNIX_EPOCH,
+        };
+        status(&facts, before, "2026-11-24T08:00:00.5Z".parse().unwrap())
+    }
+
+    #[test]
+    fn a_killed_container_has_its_signal_and_last_words() {
+        let killed = ExitRecord { code: None, signal: Some(9), ..exit(1) };
+        let status = status_of(&[ended("mxnet", false, killed)], &Value::Null);
+        assert_eq!(status["phase"], "Failed");
+        assert_eq!(
+            status["containerStatuses"][0]["state"]["terminated"],
+            json!({
+                "exitCode": 137, "signal": 9, "reason": "Error", "message": "last words",
+                "startedAt": "1970-01-01T00:00:00Z", "finishedAt": "1970-01-01T00:00:00Z",
+                "containerID": "process://u/mxnet/0",
+            })
+        );
+        assert_eq!(status["containerStatuses"][0]["image"], "training:1");
+        assert_eq!(
+            (&status["podIP"], &status["hostIP"]),
+            (&json!("127.64.0.1"), &json!("10.0.0.1"))
+        );
+        assert_eq!(status.get("reason"), None);
+    }
+
+    #[test]
+    fn a_lost_container_claims_no_exit_code() {
+        let lost = ExitRecord::lost(None, Timestamp::UNIX_EPOCH);
+        let status = status_of(&[ended("mxnet", false, lost)], &Value::Null);
+        assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!("ShimLost")));
+        let state = &status["containerStatuses"][0]["state"];
+        assert_eq!(state["waiting"]["reason"], "ShimLost");
+        assert_eq!(state.get("terminated"), None);
+    }
+
+    #[test]
+    fn a_container_in_back_off_shows_its_last_end() {
+        let status = status_of(&[backoff("mxnet")], &Value::Null);
+        let container = &status["containerStatuses"][0];
+        assert_eq!(container["state"]["waiting"]["reason"], "CrashLoopBackOff");
+        assert_eq!(container["lastState"]["terminated"]["exitCode"], 1);
+        assert_eq!(status["conditions"][3]["reason"], "ContainersNotReady");
+    }
+
+    #[test]
+    fn times_of_unchanged_conditions_stay() {
+        let first = status_of(&[ended("mxnet", false, exit(0))], &Value::Null);
+        assert_eq!(first["conditions"][0]["lastTransitionTime"], "2026-11-24T08:00:00Z");
+        let mut old = first;
+        for condition in old["conditions"].as_array_mut().unwrap() {
+            condition["lastTransitionTime"] = "2020-01-01T00:00:00Z".into();
+        }
+        let again = status_of(&[ended("mxnet", false, exit(0))], &old);
+        assert_eq!(again["conditions"], old["conditions"]);
+    }
+}

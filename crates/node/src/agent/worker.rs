@@ -1,0 +1,455 @@
+//! The life of one pod on this node: one task, from the first sight of the pod to the removal of its folder.
+//!
+//! The worker compares what its pod wants with what its containers do, takes the next step, reports, and waits for the next
+//! change. Every step can be repeated, because a crash may come between any two.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
+};
+use serde_json::{Value, json};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{
+    Context, Wanted,
+    container::{RestartPolicy, State, Tracked},
+    events::Level,
+    start::{self, Outcome},
+    status,
+};
+use crate::{
+    runtime::{Attempt, Error, Sandbox},
+    state::{ExitRecord, PodRecord, chain},
+};
+
+/// How long to wait before trying again what the API or the machine refused.
+const RETRY: Duration = Duration::from_secs(1);
+
+type ExitOf = (usize, Result<ExitRecord, Error>);
+
+/// Cares for one pod until it is gone.
+pub(super) async fn run(context: Arc<Context>, mut wanted: watch::Receiver<Wanted>) {
+    let first = wanted.borrow_and_update().clone();
+    let Wanted::Present(pod) = first else { return };
+    let mut worker = Worker::open(context, pod).await;
+    loop {
+        worker.step().await;
+        let wake_at = worker.wake_at();
+        tokio::select! {
+            changed = wanted.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let newest = wanted.borrow_and_update().clone();
+                match newest {
+                    Wanted::Present(pod) => worker.pod = pod,
+                    Wanted::Gone => break,
+                }
+            }
+            Some((index, exit)) = worker.exits.next(), if !worker.exits.is_empty() => {
+                worker.exited(index, exit);
+            }
+            () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
+        }
+    }
+    worker.clean_up().await;
+}
+
+/// Removes a pod that the API does not have: kills what runs, forgets the rest.
+pub(super) async fn remove(sandbox: Sandbox) {
+    loop {
+        let again = sandbox.clone();
+        match tokio::task::spawn_blocking(move || again.remove()).await {
+            Ok(Ok(())) | Err(_) => return,
+            Ok(Err(error)) => {
+                tracing::warn!(error = %chain(&error), "cannot remove a pod; trying again");
+                sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+async fn start_one(
+    context: &Context,
+    pod: &Pod,
+    sandbox: &Sandbox,
+    index: usize,
+    name: String,
+    attempt: u32,
+) -> (usize, Outcome) {
+    (index, start::container(context, pod, sandbox, &name, attempt).await)
+}
+
+struct Worker {
+    context: Arc<Context>,
+    pod: Arc<Pod>,
+    /// The pod's place; `None` while it could not be made, or for a pod that was finished before.
+    sandbox: Option<Sandbox>,
+    containers: Vec<Tracked>,
+    policy: RestartPolicy,
+    exits: FuturesUnordered<BoxFuture<'static, ExitOf>>,
+    start_time: Timestamp,
+    /// The status in the API, as far as this worker knows.
+    reported: Value,
+    /// When to try again what failed.
+    retry_at: Option<Instant>,
+    /// The grace period that the containers were told to end in.
+    terminating: Option<u64>,
+    /// Nothing is to be started: the pod was finished when this worker found it.
+    finished_before: bool,
+    /// The last API object is being removed.
+    deleted: bool,
+}
+
+impl Worker {
+    async fn open(context: Arc<Context>, pod: Arc<Pod>) -> Self {
+        let spec = pod.spec.as_ref();
+        let policy = RestartPolicy::of(spec.and_then(|spec| spec.restart_policy.as_deref()));
+        let tracked = |init| {
+            move |one: &k8s_openapi::api::core::v1::Container| Tracked::new(one.name.clone(), init)
+        };
+        let containers = spec
+            .iter()
+            .flat_map(|spec| {
+                let init = spec.init_containers.iter().flatten().map(tracked(true));
+                init.chain(spec.containers.iter().map(tracked(false)))
+            })
+            .collect();
+        let reported = pod
+            .status
+            .as_ref()
+            .and_then(|status| serde_json::to_value(status).ok())
+            .unwrap_or_default();
+        let start_time = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.start_time.as_ref())
+            .map_or_else(Timestamp::now, |time| time.0);
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        let finished_before = matches!(phase, Some("Succeeded" | "Failed"));
+        let mut worker = Self {
+            context,
+            pod,
+            sandbox: None,
+            containers,
+            policy,
+            exits: FuturesUnordered::new(),
+            start_time,
+            reported,
+            retry_at: None,
+            terminating: None,
+            finished_before,
+            deleted: false,
+        };
+        worker.find_again().await;
+        worker
+    }
+
+    /// Looks what an earlier agent left of this pod.
+    async fn find_again(&mut self) {
+        let uid = self.pod.uid().unwrap_or_default();
+        let sandboxes = self.context.runtime.sandboxes().unwrap_or_default();
+        let known = sandboxes.into_iter().find(|sandbox| sandbox.record().uid == uid);
+        if let Some(sandbox) = known {
+            self.attach(&sandbox).await;
+            if let Some((_, hosts)) = self.context.names.of_pod(&self.pod) {
+                self.context.names.keep(&sandbox, hosts);
+            }
+            self.sandbox = Some(sandbox);
+        }
+        if !self.finished_before {
+            self.lose_unrecorded();
+        }
+    }
+
+    async fn attach(&mut self, sandbox: &Sandbox) {
+        for index in 0..self.containers.len() {
+            let Some(container) = self.containers.get_mut(index) else { continue };
+            let Some(attempt) = sandbox.newest_attempt(&container.name) else { continue };
+            container.attempt = attempt;
+            container.assume_failures(attempt);
+            let previous = attempt.checked_sub(1);
+            container.last =
+                previous.and_then(|number| sandbox.dir().attempt(&container.name, number).exit());
+            let (again, name) = (sandbox.clone(), container.name.clone());
+            // Cleaning up after a lost shim may take a while.
+            let found = tokio::task::spawn_blocking(move || again.find(&name, attempt)).await;
+            match found {
+                Ok(Ok(found)) => self.found(index, found),
+                Ok(Err(error)) => {
+                    tracing::error!(error = %chain(&error), "cannot find a container again")
+                }
+                Err(error) => tracing::error!(%error, "cannot find a container again"),
+            }
+        }
+    }
+
+    /// A container that the API says was started, and of which this machine has no record (the state directory was lost), must
+    /// not be started as if it were new.
+    fn lose_unrecorded(&mut self) {
+        let statuses = self.pod.status.as_ref().map(|status| {
+            status.init_container_statuses.iter().chain(&status.container_statuses).flatten()
+        });
+        let started: Vec<(String, Option<Timestamp>)> = statuses
+            .into_iter()
+            .flatten()
+            .filter_map(|one| {
+                let state = one.state.as_ref()?;
+                let started = state.running.as_ref()?.started_at.as_ref().map(|time| time.0);
+                Some((one.name.clone(), started))
+            })
+            .collect();
+        let now = Instant::now();
+        for container in &mut self.containers {
+            let known = !matches!(container.state, State::Waiting { .. });
+            if let (false, Some((_, since))) =
+                (known, started.iter().find(|(name, _)| *name == container.name))
+            {
+                container.ended(ExitRecord::lost(*since, Timestamp::now()), self.policy, now);
+            }
+        }
+    }
+
+    fn found(&mut self, index: usize, attempt: Attempt) {
+        let policy = self.policy;
+        let Some(container) = self.containers.get_mut(index) else { return };
+        match attempt {
+            Attempt::NotStarted => {}
+            Attempt::Ended(exit) => container.ended(exit, policy, Instant::now()),
+            Attempt::Running(running) => {
+                let running = Arc::new(running);
+                let waiting = Arc::clone(&running);
+                self.exits.push(async move { (index, waiting.wait().await) }.boxed());
+                container.state = State::Running(running);
+            }
+        }
+    }
+
+    fn exited(&mut self, index: usize, exit: Result<ExitRecord, Error>) {
+        let exit = exit.unwrap_or_else(|error| {
+            tracing::error!(error = %chain(&error), "the end of a container is not known");
+            ExitRecord::lost(None, Timestamp::now())
+        });
+        let policy = self.policy;
+        let Some(container) = self.containers.get_mut(index) else { return };
+        container.ended(exit, policy, Instant::now());
+        if let (State::Backoff { .. }, None) = (&container.state, self.terminating) {
+            let message = format!("Back-off restarting failed container {}", container.name);
+            self.context.events.pod(&self.pod, Level::Warning, "BackOff", message);
+        }
+    }
+
+    /// Takes the steps that are due, and reports.
+    async fn step(&mut self) {
+        self.retry_at = None;
+        if self.deleted {
+            return;
+        }
+        if self.pod.metadata.deletion_timestamp.is_some() {
+            self.terminate();
+        } else if !self.finished_before {
+            while self.start_due().await {}
+        }
+        if !self.finished_before {
+            self.report().await;
+        }
+        if self.pod.metadata.deletion_timestamp.is_some() && !self.is_running() {
+            self.delete().await;
+        }
+    }
+
+    /// Starts what is due: init containers one after the other, then the others together. Returns whether that
+    /// changed anything, so that more may be due.
+    async fn start_due(&mut self) -> bool {
+        if self.terminating.is_some() || status::phase(&self.containers).is_final() {
+            return false;
+        }
+        let now = Instant::now();
+        let next_init = self.containers.iter().position(|one| one.init && !one.succeeded());
+        let candidates = match next_init {
+            Some(index) => index..index + 1,
+            None => 0..self.containers.len(),
+        };
+        let mut due = Vec::new();
+        for index in candidates {
+            if let Some(container) = self.containers.get_mut(index)
+                && container.is_due(now)
+            {
+                due.push((index, container.name.clone(), container.attempt));
+            }
+        }
+        if due.is_empty() || !self.prepare().await {
+            return false;
+        }
+        let Some(sandbox) = self.sandbox.clone() else { return false };
+        let mut starts = Vec::new();
+        for (index, name, attempt) in due {
+            starts.push(start_one(&self.context, &self.pod, &sandbox, index, name, attempt));
+        }
+        let outcomes = futures_util::future::join_all(starts).await;
+        let mut progress = false;
+        for (index, outcome) in outcomes {
+            match outcome {
+                Outcome::Attempt(attempt) => {
+                    self.found(index, attempt);
+                    progress = true;
+                }
+                Outcome::Wait(reason, message) => {
+                    if let Some(container) = self.containers.get_mut(index) {
+                        let retry_at = Some(Instant::now() + RETRY);
+                        container.state =
+                            State::Waiting { reason, message: Some(message), retry_at };
+                    }
+                }
+            }
+        }
+        progress
+    }
+
+    /// Makes the pod's place on the machine.
+    async fn prepare(&mut self) -> bool {
+        if self.sandbox.is_some() {
+            return true;
+        }
+        let Some((address, hosts)) = self.context.names.of_pod(&self.pod) else {
+            self.retry_at = Some(Instant::now() + RETRY);
+            return false;
+        };
+        let record = PodRecord {
+            namespace: self.pod.namespace().unwrap_or_default(),
+            name: self.pod.name_any(),
+            uid: self.pod.uid().unwrap_or_default(),
+            address,
+            cgroup: None,
+        };
+        let (runtime, content) = (self.context.runtime.clone(), hosts.clone());
+        match tokio::task::spawn_blocking(move || runtime.prepare(record, &content)).await {
+            Ok(Ok(sandbox)) => {
+                self.context.names.keep(&sandbox, hosts);
+                self.sandbox = Some(sandbox);
+                true
+            }
+            Ok(Err(error)) => {
+                let message = chain(&error);
+                tracing::error!(error = %message, "cannot prepare a pod");
+                self.context.events.pod(
+                    &self.pod,
+                    Level::Warning,
+                    "FailedCreatePodSandBox",
+                    message,
+                );
+                self.retry_at = Some(Instant::now() + RETRY);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Tells the containers to end, once for each shorter grace period.
+    fn terminate(&mut self) {
+        let meta = &self.pod.metadata;
+        let of_spec = self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+        let grace = meta.deletion_grace_period_seconds.or(of_spec).unwrap_or(30);
+        let grace = u64::try_from(grace).unwrap_or_default();
+        if self.terminating.is_some_and(|known| known <= grace) {
+            return;
+        }
+        let first = self.terminating.replace(grace).is_none();
+        for container in &self.containers {
+            let State::Running(running) = &container.state else { continue };
+            if let Err(error) = running.terminate(grace) {
+                tracing::error!(%error, container = %container.name, "cannot stop a container");
+                self.terminating = None;
+                self.retry_at = Some(Instant::now() + RETRY);
+            }
+            if first {
+                let message = format!("Stopping container {}", container.name);
+                self.context.events.pod(&self.pod, Level::Normal, "Killing", message);
+            }
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        self.containers.iter().any(|one| matches!(one.state, State::Running(_)))
+    }
+
+    /// Writes the status, if it changed.
+    async fn report(&mut self) {
+        let facts = status::Facts {
+            pod: &self.pod,
+            containers: &self.containers,
+            address: self.sandbox.as_ref().map(Sandbox::address),
+            host_ip: &self.context.host_ip,
+            start_time: self.start_time,
+        };
+        let now = status::status(&facts, &self.reported, Timestamp::now());
+        if now == self.reported {
+            return;
+        }
+        // The uid keeps a pod of the same name from getting the status of this one.
+        let patch = json!({ "metadata": { "uid": self.pod.uid() }, "status": now });
+        match self
+            .api()
+            .patch_status(&self.pod.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+        {
+            Ok(_) => self.reported = now,
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            Err(error) => {
+                tracing::warn!(%error, pod = %self.pod.name_any(), "cannot report a pod's status");
+                self.retry_at = Some(Instant::now() + RETRY);
+            }
+        }
+    }
+
+    /// Removes the API object: nothing of the pod runs any more.
+    async fn delete(&mut self) {
+        let parameters = DeleteParams::default()
+            .grace_period(0)
+            .preconditions(Preconditions { uid: self.pod.uid(), resource_version: None });
+        match self.api().delete(&self.pod.name_any(), &parameters).await {
+            Ok(_) => self.deleted = true,
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                self.deleted = true;
+            }
+            Err(error) => {
+                tracing::warn!(%error, pod = %self.pod.name_any(), "cannot remove a deleted pod");
+                self.retry_at = Some(Instant::now() + RETRY);
+            }
+        }
+    }
+
+    /// The pod is no longer in the API: whatever runs is killed, whatever was kept is removed.
+    async fn clean_up(mut self) {
+        for container in &self.containers {
+            if let State::Running(running) = &container.state
+                && let Err(error) = running.terminate(0)
+            {
+                tracing::error!(%error, container = %container.name, "cannot kill a container");
+            }
+        }
+        while self.exits.next().await.is_some() {}
+        if let Some(sandbox) = self.sandbox {
+            remove(sandbox).await;
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let due = self.containers.iter().filter_map(Tracked::due_at);
+        let due = if self.terminating.is_some() || self.finished_before { None } else { due.min() };
+        due.into_iter().chain(self.retry_at).min()
+    }
+
+    fn api(&self) -> Api<Pod> {
+        let namespace = self.pod.namespace().unwrap_or_default();
+        Api::namespaced(self.context.client.clone(), &namespace)
+    }
+}
