@@ -21,12 +21,23 @@ pub fn decode(bytes: &[u8]) -> Result<Value, DecodeError> {
     let value: Option<Value> =
         serde_saphyr::from_str_with_options(text, options).map_err(|error| {
             let line = error.location().map_or(1, |location| location.line());
-            let why = error.to_string();
-            // One line, and no place in it: the line number stands before it already.
-            let why = why.lines().next().unwrap_or_default();
-            problem(&format!("yaml: line {line}: {why}"))
+            problem(&format!("yaml: line {line}: {}", reason(&error.to_string())))
         })?;
     Ok(value.unwrap_or(Value::Null))
+}
+
+/// The reason without its place, in the words people know from Kubernetes where there are such.
+fn reason(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or_default();
+    let line = line.split("; use from_").next().unwrap_or(line);
+    let why = line.split(" at line ").next().unwrap_or(line);
+    if why.starts_with("unclosed bracket") {
+        "did not find expected node content"
+    } else if why.starts_with("unclosed quote") {
+        "found unexpected end of stream"
+    } else {
+        why
+    }
 }
 
 fn problem(why: &str) -> DecodeError {

@@ -311,3 +311,33 @@ fn stored_metadata_has_neither_empty_nor_unknown_fields() {
         json!({"name": "a", "annotations": {"a": ""}, "deletionGracePeriodSeconds": 0})
     );
 }
+
+/// A recorded refusal of a new object.
+#[derive(serde::Deserialize)]
+struct Refusal {
+    name: String,
+    metadata: Map<String, Value>,
+    response: Value,
+}
+
+#[derive(serde::Deserialize)]
+struct Recorded {
+    invalid: Vec<Refusal>,
+}
+
+#[test]
+fn refusals_are_those_a_real_server_recorded() {
+    let recorded: Recorded =
+        serde_json::from_str(include_str!("../../tests/data/recorded.json")).unwrap();
+    assert!(recorded.invalid.len() > 5);
+    for Refusal { name, metadata, response } in recorded.invalid {
+        let errors = validate(&metadata, true, &Path::new("metadata"));
+        let status = crate::status::Status::invalid(
+            "kubeflow.org",
+            "MXJob",
+            text(&metadata, "name"),
+            &errors,
+        );
+        assert_eq!(serde_json::to_value(status).unwrap(), response, "{name}");
+    }
+}

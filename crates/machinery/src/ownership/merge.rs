@@ -44,26 +44,30 @@ fn merge_lists(live: &Value, config: &Value, shape: &Shape) -> Value {
     let mut right: VecDeque<(Element, &Value)> = children(config);
     let in_config: HashSet<Element> = right.iter().map(|(element, _)| element.clone()).collect();
     let in_live: HashMap<Element, &Value> = left.iter().cloned().collect();
+    // What both have, in the order it will come out.
+    let mut shared: VecDeque<Element> = right
+        .iter()
+        .filter(|(element, _)| in_live.contains_key(element))
+        .map(|(element, _)| element.clone())
+        .collect();
     let mut merged = Vec::with_capacity(left.len() + right.len());
     loop {
-        match left.front() {
-            Some((element, value)) if !in_config.contains(element) => {
+        if let Some((element, value)) = left.front() {
+            if !in_config.contains(element) {
                 merged.push((*value).clone());
                 left.pop_front();
                 continue;
             }
-            // The configuration has it and decides where it goes.
-            Some((element, _)) if right.front().is_none_or(|(next, _)| next != element) => {
-                if right.front().is_some_and(|(next, _)| !in_live.contains_key(next)) {
-                    // Its new items come before the next shared one.
-                } else {
-                    left.pop_front();
-                    continue;
-                }
+            // The configuration has it too, and decides where it goes.
+            if shared.front() != Some(element) {
+                left.pop_front();
+                continue;
             }
-            _ => {}
         }
         let Some((element, value)) = right.pop_front() else { break };
+        if shared.front() == Some(&element) {
+            shared.pop_front();
+        }
         if left.front().is_some_and(|(next, _)| *next == element) {
             left.pop_front();
         }

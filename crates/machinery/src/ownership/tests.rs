@@ -283,6 +283,8 @@ fn the_order_of_lists_follows_the_configuration() {
         (json!(["a", "b", "c"]), json!(["c", "a"]), json!(["b", "c", "a"])),
         (json!(["a", "b"]), json!(["x", "b", "a"]), json!(["x", "b", "a"])),
         (json!(["a", "l", "b"]), json!(["a", "x", "b"]), json!(["a", "l", "x", "b"])),
+        (json!(["a", "u", "b"]), json!(["x", "b", "a"]), json!(["u", "x", "b", "a"])),
+        (json!(["a", "b", "u"]), json!(["b"]), json!(["a", "b", "u"])),
         (json!([]), json!(["a"]), json!(["a"])),
     ] {
         let merged = merge::merge(&json!({"l": live}), &json!({"l": config}), &LIST);

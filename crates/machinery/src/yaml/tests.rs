@@ -136,6 +136,20 @@ fn yaml_is_read_as_kubernetes_reads_it() {
 }
 
 #[test]
+fn what_a_real_server_wrote_is_written_to_the_letter() {
+    #[derive(serde::Deserialize)]
+    struct Recorded {
+        yaml: Vec<String>,
+    }
+    let recorded: Recorded =
+        serde_json::from_str(include_str!("../../tests/data/recorded.json")).unwrap();
+    assert!(recorded.yaml.len() > 3);
+    for text in recorded.yaml {
+        assert_eq!(encode(&decode(text.as_bytes()).unwrap()), text);
+    }
+}
+
+#[test]
 fn what_is_no_yaml_is_refused_with_its_line() {
     for text in ["a: [", "a: 1\n b: 2\nc", "a: .nan", "\u{1}", "a: *x"] {
         let message = decode(text.as_bytes()).unwrap_err().to_string();
@@ -143,6 +157,15 @@ fn what_is_no_yaml_is_refused_with_its_line() {
             message.starts_with("error converting YAML to JSON: yaml: line "),
             "{text:?}: {message}"
         );
+    }
+    for (text, message) in [
+        ("a: [", "error converting YAML to JSON: yaml: line 1: did not find expected node content"),
+        (
+            "a: 1\n b: 2",
+            "error converting YAML to JSON: yaml: line 2: mapping values are not allowed in this context",
+        ),
+    ] {
+        assert_eq!(decode(text.as_bytes()).unwrap_err().to_string(), message);
     }
     assert!(decode(b"\xff").is_err());
     assert!(decode("[".repeat(5000).as_bytes()).is_err());
