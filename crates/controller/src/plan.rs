@@ -28,6 +28,7 @@ use crate::view::{PodView, ServiceView};
 use jiff::Timestamp;
 use mxjob_api::{Job, JobStatus, Role, pods};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 use decide::Decision;
 use draft::Draft;
@@ -37,13 +38,13 @@ use observe::Observed;
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The job with its status.
-    pub job: Job,
+    pub job: Arc<Job>,
     /// What earlier plans noted in the status.
     pub memory: Memory,
     /// The pods the job controls.
-    pub pods: Vec<PodView>,
+    pub pods: Vec<Arc<PodView>>,
     /// The services the job controls.
-    pub services: Vec<ServiceView>,
+    pub services: Vec<Arc<ServiceView>>,
     /// What could not be made when it was last tried.
     pub problems: Vec<Problem>,
 }

@@ -57,9 +57,9 @@ impl<'a> Observed<'a> {
     pub(super) fn new(snapshot: &'a Snapshot) -> Self {
         let mut memory = snapshot.memory.clone();
         let pods: HashMap<&str, &PodView> =
-            snapshot.pods.iter().map(|pod| (pod.name.as_str(), pod)).collect();
+            snapshot.pods.iter().map(|pod| (pod.name.as_str(), &**pod)).collect();
         let services: HashMap<&str, &ServiceView> =
-            snapshot.services.iter().map(|service| (service.name.as_str(), service)).collect();
+            snapshot.services.iter().map(|service| (service.name.as_str(), &**service)).collect();
         let mut replicas = Vec::with_capacity(snapshot.pods.len());
         for spec in &snapshot.job.replicas {
             for index in 0..spec.count {

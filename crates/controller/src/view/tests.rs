@@ -1,7 +1,7 @@
 use super::*;
 use serde_json::json;
 
-fn pod(status: Value) -> PodView {
+fn pod(status: &Value) -> PodView {
     PodView::read(
         &json!({ "metadata": { "name": "digits-worker-1", "uid": "u1" }, "status": status }),
     )
@@ -10,7 +10,7 @@ fn pod(status: Value) -> PodView {
 
 #[test]
 fn a_failed_pod_tells_code_signal_reason_and_last_words() {
-    let view = pod(json!({
+    let view = pod(&json!({
         "phase": "Failed",
         "startTime": "2026-11-24T08:00:00Z",
         "containerStatuses": [{
@@ -51,7 +51,7 @@ fn the_signal_is_told_by_the_exit_code_where_the_node_does_not_say() {
 #[test]
 fn a_restarted_container_has_no_end_until_its_pod_failed() {
     let status = |phase: &str| {
-        pod(json!({ "phase": phase, "containerStatuses": [{
+        pod(&json!({ "phase": phase, "containerStatuses": [{
             "name": "mxnet", "restartCount": 1,
             "state": { "waiting": { "reason": "CrashLoopBackOff" } },
             "lastState": { "terminated": { "exitCode": 3 } },
@@ -63,7 +63,7 @@ fn a_restarted_container_has_no_end_until_its_pod_failed() {
 
 #[test]
 fn only_the_training_container_gives_the_exit_code_and_others_explain() {
-    let view = pod(json!({
+    let view = pod(&json!({
         "phase": "Failed",
         "initContainerStatuses": [{ "name": "fetch", "restartCount": 1, "state": { "terminated": { "exitCode": 0 } } }],
         "containerStatuses": [
@@ -99,7 +99,7 @@ fn a_deletion_timestamp_and_an_attempt_are_read_from_the_metadata() {
 #[test]
 fn an_evicted_pod_has_a_reason_and_no_exit() {
     let view = pod(
-        json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on memory." }),
+        &json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on memory." }),
     );
     assert_eq!((view.exit, view.reason.as_deref()), (None, Some("Evicted")));
 }
@@ -113,7 +113,7 @@ fn odd_documents_are_read_as_far_as_they_make_sense() {
         assert_eq!(ServiceView::read(&object), None, "{object}");
     }
     let view = pod(
-        json!({ "phase": 3, "startTime": "soon", "containerStatuses": [1, { "name": 2 }, { "name": "mxnet", "restartCount": -1, "state": [] }] }),
+        &json!({ "phase": 3, "startTime": "soon", "containerStatuses": [1, { "name": 2 }, { "name": "mxnet", "restartCount": -1, "state": [] }] }),
     );
     assert_eq!(
         (view.phase, view.started_at, view.exit, view.restarts),

@@ -22,7 +22,8 @@ fn exit(pod: &mut PodView) -> &mut Exit {
 #[test]
 fn the_message_names_replica_code_signal_reason_and_last_words() {
     let prefix = "MXJob digits is failed because";
-    let cases: [(fn(&mut PodView), &str); 9] = [
+    type Change = fn(&mut PodView);
+    let cases: [(Change, &str); 9] = [
         (|_| (), "worker-1 exited with exit code 3 (Error)."),
         (
             |pod| exit(pod).message = Some("epoch=1\nno data\n\n".to_owned()),

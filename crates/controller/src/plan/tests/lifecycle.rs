@@ -4,7 +4,8 @@ use super::world::{World, at, distributed, workers};
 use crate::plan::{Problem, ReplicaId, plan};
 use crate::view::{PodView, ServiceView};
 use mxjob_api::Role;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::sync::Arc;
 
 #[test]
 fn a_new_job_gets_its_services_its_pods_and_its_first_status() {
@@ -80,7 +81,8 @@ fn success_is_decided_by_the_role_the_contract_names() {
     let mx_tune = json!({ "jobMode": "MXTune" });
     let all = json!({ "successPolicy": "AllWorkers" });
     let none = json!({});
-    let cases: [(&[(&str, u32)], _, &[&str], &str); 11] = [
+    type Case<'a> = (&'a [(&'a str, u32)], &'a Value, &'a [&'a str], &'a str);
+    let cases: [Case<'_>; 11] = [
         (&train, &none, &["scheduler-0", "worker-0", "worker-1"], "Succeeded"),
         (&train, &none, &["worker-0", "worker-1"], "Running"),
         (&train, &none, &["server-0"], "Running"),
@@ -219,7 +221,7 @@ fn objects_of_other_names_are_left_alone() {
 fn a_job_that_is_being_deleted_is_left_to_the_garbage_collector() {
     let world = distributed(&json!({})).started();
     let mut snapshot = world.snapshot();
-    snapshot.job.deletion_timestamp = Some(at(1));
+    Arc::make_mut(&mut snapshot.job).deletion_timestamp = Some(at(1));
     snapshot.pods.clear();
     assert_eq!(plan(&snapshot, at(2)), crate::Plan::default());
 }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use mxjob_api::{ConditionStatus, Job, JobStatus, names};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub(super) const START: &str = "2026-11-24T08:00:00Z";
 
@@ -76,10 +77,10 @@ impl World {
             "status": self.status,
         });
         Snapshot {
-            job: Job::from_value(&object).unwrap(),
+            job: Arc::new(Job::from_value(&object).unwrap()),
             memory: Memory::read(&self.status),
-            pods: self.pods.values().cloned().collect(),
-            services: self.services.values().cloned().collect(),
+            pods: self.pods.values().cloned().map(Arc::new).collect(),
+            services: self.services.values().cloned().map(Arc::new).collect(),
             problems: self.problems.clone(),
         }
     }
@@ -217,7 +218,7 @@ impl World {
 
     /// `Created Running`: the types that are True, in order, with a `!` before those that are False.
     pub(super) fn conditions(&self) -> String {
-        let conditions = self.snapshot().job.status.conditions;
+        let conditions = self.snapshot().job.status.conditions.clone();
         let word = |condition: &mxjob_api::Condition| match condition.status {
             ConditionStatus::True => condition.kind.as_str().to_owned(),
             ConditionStatus::False | ConditionStatus::Unknown => format!("!{}", condition.kind),

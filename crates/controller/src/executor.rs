@@ -1,0 +1,192 @@
+//! Carries plans out against a Kubernetes API.
+//!
+//! ```text
+//! watches ─▶ cache ─▶ queue ─▶ workers: snapshot ─▶ plan ─▶ effects ─▶ API
+//!              ▲                                              │
+//!              └──────────────── answers ◀────────────────────┘
+//! ```
+//!
+//! It holds no rules: what a job needs is [`plan`](crate::plan::plan)'s business. It reads from its caches and never lists live; its own
+//! writes are in the cache when the next plan is made, so nothing is made or counted twice. It must be the only controller of its
+//! jobs; a second one does no harm to objects (the server refuses what is double) but both would do the work.
+
+mod cache;
+mod effects;
+mod events;
+mod mirror;
+mod object;
+mod patch;
+mod queue;
+mod requests;
+mod watches;
+
+use effects::Context;
+use jiff::Timestamp;
+use kube::Client;
+use object::Key;
+use queue::{Outcome, Queue};
+use requests::{Child, Requests};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{debug, info};
+
+/// How the controller runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The namespace whose jobs are looked after; all of them if `None`.
+    pub namespace: Option<String>,
+    /// How many jobs are worked on at once.
+    pub workers: usize,
+    /// The clock.
+    pub now: fn() -> Timestamp,
+}
+
+impl Default for Options {
+    /// All namespaces. Four workers keep an in-process API server busy; a job's own requests run in parallel besides.
+    fn default() -> Self {
+        Self { namespace: None, workers: 4, now: Timestamp::now }
+    }
+}
+
+/// Why the controller stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A part of it ended by itself: a bug.
+    #[error("a task of the controller ended unexpectedly")]
+    Task(#[source] Option<tokio::task::JoinError>),
+}
+
+/// How long the last requests may take after the shutdown was asked for. What is cut off is done by the next controller.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+/// The longest sleep of a job with a timer: clocks are set, machines sleep, and timers count other seconds than calendars.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// Looks after all jobs until the shutdown is asked for.
+pub async fn run(
+    client: Client,
+    options: Options,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let requests = Requests::new(client.clone());
+    let (recorder, poster) = events::channel(requests.clone());
+    let context =
+        Arc::new(Context { requests, cache: cache::Cache::default(), recorder, now: options.now });
+    let queue = Arc::new(Queue::default());
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+
+    let poster = tokio::spawn(poster.run());
+    let started = async {
+        // Jobs before what they own: a list of pods is then at least as new as every job's word about its pods.
+        for resources in [
+            vec![cache::Resource::Jobs],
+            [Child::Pod, Child::Service].map(cache::Resource::Children).into(),
+        ] {
+            let mut ready = Vec::new();
+            for resource in resources {
+                let (follower, is_ready) = watches::follow(
+                    &client,
+                    options.namespace.as_deref(),
+                    resource,
+                    &context,
+                    &queue,
+                );
+                tasks.spawn(follower);
+                ready.push(is_ready);
+            }
+            for is_ready in ready {
+                let _ = is_ready.await;
+            }
+        }
+        info!("the controller has seen all jobs, pods and services");
+        for _ in 0..options.workers.max(1) {
+            tasks.spawn(work(Arc::clone(&context), Arc::clone(&queue), stopped.clone()));
+        }
+    };
+    let is_stopped_early = tokio::select! {
+        () = started => false,
+        () = &mut shutdown => true,
+    };
+    if !is_stopped_early {
+        tokio::select! {
+            ended = tasks.join_next() => return Err(Error::Task(ended.and_then(Result::err))),
+            () = &mut shutdown => {}
+        }
+    }
+    let _ = stop.send(true);
+    drop(stopped);
+    // The followers never end by themselves, so wait for the workers by their last hold on the stop signal.
+    let _ = tokio::time::timeout(LAST_REQUESTS, stop.closed()).await;
+    tasks.shutdown().await;
+    drop(context);
+    let _ = tokio::time::timeout(LAST_REQUESTS, poster).await;
+    Ok(())
+}
+
+async fn work(context: Arc<Context>, queue: Arc<Queue>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let key = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            key = queue.next() => key,
+        };
+        let outcome = reconcile(&context, &key).await;
+        queue.done(key, &outcome);
+    }
+}
+
+async fn reconcile(context: &Context, key: &Key) -> Outcome {
+    let Some((document, snapshot)) = context.cache.snapshot(key) else {
+        return Outcome::Done(None);
+    };
+    let now = (context.now)();
+    let plan = crate::plan::plan(&snapshot, now);
+    let wake = plan.wake_at.map(|at| sleep(now, at));
+    if plan.create_pods.is_empty()
+        && plan.create_services.is_empty()
+        && !snapshot.problems.is_empty()
+    {
+        // Whatever could not be made is not needed any more; the next plan says so.
+        context.cache.set_problems(key, Vec::new());
+        return Outcome::Done(Some(Duration::ZERO));
+    }
+    if plan.is_empty() {
+        return Outcome::Done(wake);
+    }
+    match effects::carry_out(context, &document, &plan, now).await {
+        Ok(()) => Outcome::Done(wake),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            debug!(namespace = key.namespace, job = key.name, %error, cause, "to be tried again");
+            Outcome::Failed
+        }
+    }
+}
+
+/// How long to sleep until a time. A millisecond more than it looks: timers are coarse, and too early is once too often.
+fn sleep(now: Timestamp, until: Timestamp) -> Duration {
+    let wait = Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
+    wait.saturating_add(Duration::from_millis(1)).min(LONGEST_SLEEP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sleeps_reach_the_time_and_are_bounded() {
+        let now: Timestamp = "2026-11-24T08:00:00Z".parse().unwrap();
+        for (until, wait) in [
+            ("2026-11-24T08:00:01.5Z", Duration::from_millis(1501)),
+            ("2026-11-24T07:00:00Z", Duration::from_millis(1)),
+            ("9999-01-01T00:00:00Z", LONGEST_SLEEP),
+        ] {
+            assert_eq!(sleep(now, until.parse().unwrap()), wait, "{until}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Carries a plan out.
+//!
+//! The order of effects is what makes a crash at any moment harmless:
+//!
+//! 1. A status that comes with removals is written first: it holds the reason and the count of what is removed, and if the job has changed
+//!    since it was planned for, the write is refused and nothing happens at all.
+//! 2. Services are made before pods, because a process may look a name up only once.
+//! 3. Every answer goes into the cache before the next plan is made.
+
+use super::cache::{Cache, JobDocument, Resource};
+use super::events::{Recorder, Subject};
+use super::object::{Identity, Key, controller};
+use super::patch::status_patch;
+use super::requests::{self, Child, Requests};
+use crate::plan::{Event, EventKind, Plan, Problem, Target};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt as _};
+use jiff::Timestamp;
+use mxjob_api::{Job, labels};
+use serde_json::Value;
+
+/// Requests of one job in flight at once: enough to fill a group commit, and a large job does not crowd out the others.
+const PARALLEL: usize = 32;
+
+/// What a reconcile works with.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) requests: Requests,
+    pub(super) cache: Cache,
+    pub(super) recorder: Recorder,
+    pub(super) now: fn() -> Timestamp,
+}
+
+/// Why a plan could not be carried out in full. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The job has changed since it was planned for.
+    #[error("the job has changed since it was planned for")]
+    Conflict,
+    /// The status could not be written.
+    #[error("writing the status")]
+    Status(#[source] kube::Error),
+    /// The job could not be deleted.
+    #[error("deleting the finished job")]
+    DeleteJob(#[source] kube::Error),
+    /// An object could not be made.
+    #[error("making {object}")]
+    Create {
+        /// `pod digits-worker-0`.
+        object: String,
+        /// What the server said.
+        #[source]
+        source: kube::Error,
+    },
+    /// There is an object of that name already.
+    #[error("making {object}: there is one already")]
+    Taken {
+        /// `pod digits-worker-0`.
+        object: String,
+    },
+    /// An object could not be removed.
+    #[error("removing {object}")]
+    Delete {
+        /// `pod digits-worker-0`.
+        object: String,
+        /// What the server said.
+        #[source]
+        source: kube::Error,
+    },
+}
+
+/// Carries a plan out; the first of several errors is given back.
+pub(super) async fn carry_out(
+    context: &Context,
+    document: &JobDocument,
+    plan: &Plan,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let effects = Effects { context, document, job: &document.job, plan, now };
+    if plan.delete_job {
+        return effects.delete_job().await;
+    }
+    if plan.delete_pods.is_empty() && plan.delete_services.is_empty() {
+        let (written, made) = tokio::join!(effects.write_status(), effects.create());
+        return written.and(made);
+    }
+    effects.write_status().await?;
+    let (removed, made) = tokio::join!(effects.delete(), effects.create());
+    removed.and(made)
+}
+
+#[derive(Clone, Copy)]
+struct Effects<'a> {
+    context: &'a Context,
+    document: &'a JobDocument,
+    job: &'a Job,
+    plan: &'a Plan,
+    now: Timestamp,
+}
+
+impl Effects<'_> {
+    async fn write_status(self) -> Result<(), Error> {
+        let Some(next) = &self.plan.status else { return Ok(()) };
+        let patch = status_patch(&self.document.resource_version, &self.document.status, next);
+        match self.context.requests.patch_status(&self.key(), &patch).await {
+            Ok(answer) => self.context.cache.wrote(Resource::Jobs, &answer),
+            Err(error) if requests::is_conflict(&error) => return Err(Error::Conflict),
+            Err(error) => return Err(Error::Status(error)),
+        }
+        for event in &self.plan.events {
+            self.context.recorder.tell(self.subject(), event, &self.now.to_string(), self.now);
+        }
+        Ok(())
+    }
+
+    async fn delete_job(self) -> Result<(), Error> {
+        let version = &self.document.resource_version;
+        match self.context.requests.delete_job(&self.key(), &self.job.uid, version).await {
+            Ok(answer) => {
+                // With a finalizer on it the job stays for a while, marked as leaving.
+                self.context.cache.wrote(Resource::Jobs, &answer);
+                Ok(())
+            }
+            Err(error) if requests::is_not_found(&error) => Ok(()),
+            Err(error) if requests::is_conflict(&error) => Err(Error::Conflict),
+            Err(error) => Err(Error::DeleteJob(error)),
+        }
+    }
+
+    /// Makes the services, then the pods; none of the pods if a service is lacking.
+    async fn create(self) -> Result<(), Error> {
+        let mut services = Vec::with_capacity(self.plan.create_services.len());
+        for replica in &self.plan.create_services {
+            services.extend(mxjob_api::pods::service(self.job, replica.role, replica.index));
+        }
+        let mut failures = self.create_all(Child::Service, services).await;
+        if failures.is_empty() {
+            let mut pods = Vec::with_capacity(self.plan.create_pods.len());
+            for replica in &self.plan.create_pods {
+                pods.extend(self.plan.pod(self.job, *replica));
+            }
+            failures = self.create_all(Child::Pod, pods).await;
+        }
+        let problems = failures.iter().filter_map(problem).collect();
+        self.context.cache.set_problems(&self.key(), problems);
+        failures.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    async fn create_all(self, child: Child, objects: Vec<Value>) -> Vec<Error> {
+        let mut requests = Vec::with_capacity(objects.len());
+        for object in objects {
+            requests.push(self.create_one(child, object).boxed());
+        }
+        in_parallel(requests).await
+    }
+
+    async fn create_one(self, child: Child, object: Value) -> Result<(), Error> {
+        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let named = || format!("{} {name}", child.word());
+        let reason = |verb: &str| format!("{verb}Create{}", child.kind());
+        let error = match self.context.requests.create(child, &self.job.namespace, &object).await {
+            Ok(answer) => {
+                self.context.cache.wrote(Resource::Children(child), &answer);
+                let uid = Identity::read(&answer).map(|made| made.uid).unwrap_or_default();
+                let message = format!("Created {}", told(child, name));
+                self.tell(EventKind::Normal, reason("Successful"), message, &uid);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        if requests::is_already_exists(&error) && self.is_ours(child, name).await {
+            // Made by a request whose answer was lost. The cache has it now, or the watch is about to bring it.
+            return Err(Error::Taken { object: named() });
+        }
+        let message = format!("Error creating: {}", requests::describe(&error));
+        self.tell(EventKind::Warning, reason("Failed"), message, name);
+        Err(Error::Create { object: named(), source: error })
+    }
+
+    /// Whether the object of that name is this very job's; if so the cache takes it in.
+    async fn is_ours(self, child: Child, name: &str) -> bool {
+        let Ok(object) = self.context.requests.get(child, &self.job.namespace, name).await else {
+            return false;
+        };
+        let is_labelled = object
+            .pointer("/metadata/labels")
+            .and_then(|all| all.get(labels::OPERATOR_NAME))
+            .is_some();
+        let is_ours =
+            is_labelled && controller(&object).is_some_and(|owner| owner.uid == self.job.uid);
+        if is_ours {
+            self.context.cache.wrote(Resource::Children(child), &object);
+        }
+        is_ours
+    }
+
+    async fn delete(self) -> Result<(), Error> {
+        let mut requests =
+            Vec::with_capacity(self.plan.delete_pods.len() + self.plan.delete_services.len());
+        for target in &self.plan.delete_pods {
+            requests.push(self.delete_one(Child::Pod, target).boxed());
+        }
+        for target in &self.plan.delete_services {
+            requests.push(self.delete_one(Child::Service, target).boxed());
+        }
+        in_parallel(requests).await.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    async fn delete_one(self, child: Child, target: &Target) -> Result<(), Error> {
+        let reason = |verb: &str| format!("{verb}Delete{}", child.kind());
+        match self.context.requests.delete(child, &self.job.namespace, target).await {
+            Ok(answer) => {
+                if answer.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
+                {
+                    self.context.cache.wrote(Resource::Children(child), &answer);
+                }
+                let message = format!("Deleted {}", told(child, &target.name));
+                self.tell(EventKind::Normal, reason("Successful"), message, &target.uid);
+                Ok(())
+            }
+            // It is gone, or another one has its name by now: either way this one is no more.
+            Err(error) if requests::is_not_found(&error) || requests::is_conflict(&error) => {
+                let key = Key { namespace: self.job.namespace.clone(), name: target.name.clone() };
+                self.context.cache.forget(child, &key, &target.uid);
+                Ok(())
+            }
+            Err(error) => {
+                let message = format!("Error deleting: {}", requests::describe(&error));
+                self.tell(EventKind::Warning, reason("Failed"), message, &target.uid);
+                Err(Error::Delete {
+                    object: format!("{} {}", child.word(), target.name),
+                    source: error,
+                })
+            }
+        }
+    }
+
+    fn tell(self, kind: EventKind, reason: String, message: String, occasion: &str) {
+        self.context.recorder.tell(
+            self.subject(),
+            &Event { kind, reason, message },
+            occasion,
+            self.now,
+        );
+    }
+
+    fn key(self) -> Key {
+        Key { namespace: self.job.namespace.clone(), name: self.job.name.clone() }
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject { namespace: &self.job.namespace, name: &self.job.name, uid: &self.job.uid }
+    }
+}
+
+/// Does some requests, not too many at once; gives back what failed.
+async fn in_parallel(requests: Vec<BoxFuture<'_, Result<(), Error>>>) -> Vec<Error> {
+    let results: Vec<Result<(), Error>> =
+        stream::iter(requests).buffer_unordered(PARALLEL).collect().await;
+    results.into_iter().filter_map(Result::err).collect()
+}
+
+fn told(child: Child, name: &str) -> String {
+    format!("{}: {name}", child.word())
+}
+
+/// What the job's status says of a failure: only what the server refuses, not that it cannot be reached.
+fn problem(error: &Error) -> Option<Problem> {
+    match error {
+        Error::Create { object, source: source @ kube::Error::Api(_) } => {
+            Some(Problem { object: object.clone(), message: requests::describe(source) })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,229 @@
+//! The work queue: which jobs to look at, now or later.
+//!
+//! A key is in work once at most: one that comes while it is in work is taken up again afterwards, and however often it comes
+//! while it waits, it is looked at once. So the queue holds at most one place a job and needs no other bound.
+
+use super::object::Key;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// The wait after the first failure of a reconcile; it doubles with each further one. Conflicts are over when the next watch event
+/// has come, so the first try is soon.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+/// The longest wait: a server that is back is noticed within half a minute.
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// The queue; shared by those who add and those who work.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Told when there may be something new to take or to wait for.
+    changed: Notify,
+}
+
+/// The queue's bookkeeping, without waiting.
+#[derive(Debug, Default)]
+struct State {
+    ready: VecDeque<Key>,
+    waiting: HashSet<Key>,
+    in_work: HashSet<Key>,
+    /// In work, and to be taken up again.
+    again: HashSet<Key>,
+    timers: BTreeSet<(Instant, Key)>,
+    timer_of: HashMap<Key, Instant>,
+    failures: HashMap<Key, u32>,
+}
+
+/// How a reconcile went.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All is done; look again after that time, if any.
+    Done(Option<Duration>),
+    /// Something failed; try again.
+    Failed,
+}
+
+impl Queue {
+    /// Adds a key to be looked at now.
+    pub(super) fn add(&self, key: Key) {
+        self.state().add(key);
+        self.changed.notify_one();
+    }
+
+    /// Waits for a key and takes it into work. Safe to cancel: a key that was not returned was not taken.
+    pub(super) async fn next(&self) -> Key {
+        loop {
+            let changed = self.changed.notified();
+            let wait = {
+                let mut state = self.state();
+                if let Some(key) = state.take(Instant::now()) {
+                    if !state.ready.is_empty() {
+                        self.changed.notify_one();
+                    }
+                    return key;
+                }
+                state.next_timer()
+            };
+            match wait {
+                Some(time) => tokio::select! {
+                    () = changed => {}
+                    () = tokio::time::sleep_until(time.into()) => {}
+                },
+                None => changed.await,
+            }
+        }
+    }
+
+    /// Gives a key back after work. Its timer, if it has one, is set anew.
+    pub(super) fn done(&self, key: Key, outcome: &Outcome) {
+        self.state().done(key, outcome, Instant::now());
+        self.changed.notify_one();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn add(&mut self, key: Key) {
+        if self.in_work.contains(&key) {
+            self.again.insert(key);
+        } else if self.waiting.insert(key.clone()) {
+            self.ready.push_back(key);
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> Option<Key> {
+        while self.timers.first().is_some_and(|(time, _)| *time <= now) {
+            if let Some((_, key)) = self.timers.pop_first() {
+                self.timer_of.remove(&key);
+                self.add(key);
+            }
+        }
+        let key = self.ready.pop_front()?;
+        self.waiting.remove(&key);
+        self.in_work.insert(key.clone());
+        Some(key)
+    }
+
+    fn next_timer(&self) -> Option<Instant> {
+        self.timers.first().map(|(time, _)| *time)
+    }
+
+    fn done(&mut self, key: Key, outcome: &Outcome, now: Instant) {
+        self.in_work.remove(&key);
+        if let Some(time) = self.timer_of.remove(&key) {
+            self.timers.remove(&(time, key.clone()));
+        }
+        let wait = match outcome {
+            Outcome::Done(wait) => {
+                self.failures.remove(&key);
+                *wait
+            }
+            Outcome::Failed => {
+                let failures = self.failures.entry(key.clone()).or_default();
+                *failures = failures.saturating_add(1);
+                Some(retry_after(*failures))
+            }
+        };
+        if let Some(time) = wait.and_then(|wait| now.checked_add(wait)) {
+            self.timers.insert((time, key.clone()));
+            self.timer_of.insert(key.clone(), time);
+        }
+        if self.again.remove(&key) {
+            self.add(key);
+        }
+    }
+}
+
+fn retry_after(failures: u32) -> Duration {
+    FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LAST_RETRY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key { namespace: "n".to_owned(), name: name.to_owned() }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_key_that_waits_is_taken_once_and_in_order() {
+        let (mut state, now) = (State::default(), Instant::now());
+        for name in ["a", "b", "a", "a"] {
+            state.add(key(name));
+        }
+        assert_eq!(state.take(now), Some(key("a")));
+        assert_eq!(state.take(now), Some(key("b")));
+        assert_eq!(state.take(now), None);
+    }
+
+    #[test]
+    fn a_key_in_work_is_taken_up_again_afterwards_and_not_beside() {
+        let (mut state, now) = (State::default(), Instant::now());
+        state.add(key("a"));
+        state.take(now);
+        state.add(key("a"));
+        assert_eq!(state.take(now), None);
+        state.done(key("a"), &Outcome::Done(None), now);
+        assert_eq!(state.take(now), Some(key("a")));
+        state.done(key("a"), &Outcome::Done(None), now);
+        assert_eq!(state.take(now), None);
+    }
+
+    #[test]
+    fn the_last_word_on_a_timer_counts() {
+        let (mut state, now) = (State::default(), Instant::now());
+        for wait in [Some(5 * SECOND), Some(3 * SECOND), None, Some(4 * SECOND)] {
+            state.add(key("a"));
+            state.take(now);
+            state.done(key("a"), &Outcome::Done(wait), now);
+        }
+        assert_eq!(state.next_timer(), Some(now + 4 * SECOND));
+        assert_eq!(state.take(now + 3 * SECOND), None);
+        assert_eq!(state.take(now + 4 * SECOND), Some(key("a")));
+        assert_eq!(state.next_timer(), None);
+    }
+
+    #[test]
+    fn failures_wait_longer_each_time_and_success_forgets_them() {
+        let (mut state, now) = (State::default(), Instant::now());
+        let mut waits = Vec::new();
+        for outcome in [Outcome::Failed, Outcome::Failed, Outcome::Done(None), Outcome::Failed] {
+            state.done(key("a"), &outcome, now);
+            waits.push(state.next_timer().map(|time| time - now));
+        }
+        assert_eq!(waits, [Some(FIRST_RETRY), Some(FIRST_RETRY * 2), None, Some(FIRST_RETRY)]);
+        assert_eq!(retry_after(100), LAST_RETRY);
+    }
+
+    #[tokio::test]
+    async fn several_workers_share_the_keys() {
+        let queue = Queue::default();
+        for name in ["a", "b", "c"] {
+            queue.add(key(name));
+        }
+        let (one, two, three) = tokio::join!(queue.next(), queue.next(), queue.next());
+        let taken: HashSet<Key> = [one, two, three].into();
+        assert_eq!(taken.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_waiting_worker_wakes_for_a_new_key_and_for_a_timer() {
+        let queue = Queue::default();
+        let (taken, ()) = tokio::join!(queue.next(), async { queue.add(key("a")) });
+        let (again, ()) = tokio::join!(queue.next(), async {
+            queue.done(taken.clone(), &Outcome::Done(Some(Duration::from_millis(1))));
+        });
+        assert_eq!((taken, again), (key("a"), key("a")));
+    }
+}

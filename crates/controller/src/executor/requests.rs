@@ -1,0 +1,190 @@
+//! The requests the controller makes. Bodies and answers are JSON: a typed struct would drop what it does not know.
+
+use super::object::Key;
+use crate::plan::Target;
+use kube::Client;
+use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Request;
+use mxjob_api::{labels, mxjob};
+use serde_json::Value;
+
+/// What a job owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Child {
+    /// A pod.
+    Pod,
+    /// A service.
+    Service,
+}
+
+/// Makes requests; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Requests {
+    client: Client,
+}
+
+impl std::fmt::Debug for Requests {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Requests").finish_non_exhaustive()
+    }
+}
+
+// === impl Child ===
+
+impl Child {
+    /// `pod`, `service`: as messages have it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Pod => "pod",
+            Self::Service => "service",
+        }
+    }
+
+    /// `Pod`, `Service`: as event reasons have it.
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Self::Pod => "Pod",
+            Self::Service => "Service",
+        }
+    }
+
+    fn collection(self, namespace: &str) -> Request {
+        let plural = match self {
+            Self::Pod => "pods",
+            Self::Service => "services",
+        };
+        Request::new(format!("/api/v1/namespaces/{namespace}/{plural}"))
+    }
+}
+
+// === impl Requests ===
+
+impl Requests {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    pub(super) async fn create(
+        &self,
+        child: Child,
+        namespace: &str,
+        object: &Value,
+    ) -> kube::Result<Value> {
+        self.post(&child.collection(namespace), object).await
+    }
+
+    pub(super) async fn get(
+        &self,
+        child: Child,
+        namespace: &str,
+        name: &str,
+    ) -> kube::Result<Value> {
+        let request = child.collection(namespace).get(name, &GetParams::default());
+        self.send(request.map_err(kube::Error::BuildRequest)?).await
+    }
+
+    /// Deletes this object and no later one of its name.
+    pub(super) async fn delete(
+        &self,
+        child: Child,
+        namespace: &str,
+        target: &Target,
+    ) -> kube::Result<Value> {
+        let preconditions = Preconditions { uid: Some(target.uid.clone()), resource_version: None };
+        let parameters = DeleteParams::default().preconditions(preconditions);
+        let request = child.collection(namespace).delete(&target.name, &parameters);
+        self.send(request.map_err(kube::Error::BuildRequest)?).await
+    }
+
+    pub(super) async fn patch_status(&self, job: &Key, patch: &Value) -> kube::Result<Value> {
+        let parameters = PatchParams {
+            field_manager: Some(labels::OPERATOR.to_owned()),
+            ..PatchParams::default()
+        };
+        let request = jobs(&job.namespace).patch_subresource(
+            "status",
+            &job.name,
+            &parameters,
+            &Patch::Merge(patch),
+        );
+        self.send(request.map_err(kube::Error::BuildRequest)?).await
+    }
+
+    /// Deletes the job, and in the background what it owns, if it is still the one that was looked at: a replace may
+    /// have given it more time at this very moment.
+    pub(super) async fn delete_job(
+        &self,
+        job: &Key,
+        uid: &str,
+        resource_version: &str,
+    ) -> kube::Result<Value> {
+        let preconditions = Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: Some(resource_version.to_owned()),
+        };
+        let parameters = DeleteParams::background().preconditions(preconditions);
+        let request = jobs(&job.namespace).delete(&job.name, &parameters);
+        self.send(request.map_err(kube::Error::BuildRequest)?).await
+    }
+
+    /// Posts an event; one that has been posted before is fine.
+    pub(super) async fn create_event(&self, event: &Value) -> kube::Result<()> {
+        let namespace =
+            event.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+        match self
+            .post(&Request::new(format!("/api/v1/namespaces/{namespace}/events")), event)
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) if is_already_exists(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn post(&self, collection: &Request, object: &Value) -> kube::Result<Value> {
+        let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+        let parameters = PostParams {
+            field_manager: Some(labels::OPERATOR.to_owned()),
+            ..PostParams::default()
+        };
+        self.send(collection.create(&parameters, body).map_err(kube::Error::BuildRequest)?).await
+    }
+
+    async fn send(&self, request: http::Request<Vec<u8>>) -> kube::Result<Value> {
+        self.client.request(request).await
+    }
+}
+
+fn jobs(namespace: &str) -> Request {
+    Request::new(format!("/apis/{}/namespaces/{namespace}/{}", mxjob::API_VERSION, mxjob::PLURAL))
+}
+
+pub(super) fn is_already_exists(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_already_exists())
+}
+
+pub(super) fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_not_found())
+}
+
+pub(super) fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_conflict())
+}
+
+/// What went wrong, for a message: the server's own words where it gave some.
+pub(super) fn describe(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return status.message.clone();
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
