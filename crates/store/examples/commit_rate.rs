@@ -15,7 +15,6 @@ use std::{
     env,
     fs::File,
     io::{self, Write},
-    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -25,10 +24,14 @@ use mxjob_store::{Expect, Options, Store, Transaction, Value};
 const WRITERS: [usize; 3] = [1, 16, 64];
 /// So many objects has each writer, so that most changes replace something.
 const KEYS: usize = 50;
+/// How often the disk and the store take turns at each level.
+const TURNS: u32 = 4;
 
+#[derive(Default)]
 struct Rate {
-    per_second: f64,
     latencies: Vec<Duration>,
+    changes: usize,
+    took: Duration,
 }
 
 fn main() {
@@ -47,29 +50,42 @@ fn main() {
     )
     .unwrap();
     for writers in WRITERS {
-        let bare = bare(&dir.path().join("bare"), writers, time);
-        let store = store(&dir.path().join(format!("store-{writers}")), writers, time);
+        let mut file = File::create(dir.path().join("bare")).unwrap();
+        let store =
+            Store::open(&dir.path().join(format!("store-{writers}")), Options::default()).unwrap();
+        let (mut bare, mut full) = (Rate::default(), Rate::default());
+        // In turns, so that other work on the machine meets both alike.
+        for _ in 0..TURNS {
+            bare.add(append(&mut file, writers, time / TURNS));
+            full.add(commit(&store, writers, time / TURNS));
+        }
+        store.close();
         writeln!(
             out,
             "{writers:>7}  {:>9.0} {:>7.2} {:>7.2}  {:>9.0} {:>7.2} {:>7.2}  {:>11.2}",
-            bare.per_second,
+            bare.per_second(),
             bare.percentile(50),
             bare.percentile(99),
-            store.per_second,
-            store.percentile(50),
-            store.percentile(99),
-            store.per_second / bare.per_second
+            full.per_second(),
+            full.percentile(50),
+            full.percentile(99),
+            full.per_second() / bare.per_second()
         )
         .unwrap();
     }
 }
 
 impl Rate {
-    fn new(mut latencies: Vec<Duration>, changes: usize, took: Duration) -> Self {
-        latencies.sort();
-        #[expect(clippy::cast_precision_loss, reason = "far from 2^52")]
-        let per_second = changes as f64 / took.as_secs_f64();
-        Self { per_second, latencies }
+    fn add(&mut self, (latencies, changes, took): (Vec<Duration>, usize, Duration)) {
+        self.latencies.extend(latencies);
+        self.latencies.sort();
+        self.changes += changes;
+        self.took += took;
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "far from 2^52")]
+    fn per_second(&self) -> f64 {
+        self.changes as f64 / self.took.as_secs_f64()
     }
 
     fn percentile(&self, percent: usize) -> f64 {
@@ -83,23 +99,21 @@ fn value(number: usize) -> Vec<u8> {
     vec![b'x'; 1_200 + number * 997 % 4_801]
 }
 
-fn bare(path: &Path, batch: usize, time: Duration) -> Rate {
-    let mut file = File::create(path).unwrap();
+fn append(file: &mut File, batch: usize, time: Duration) -> (Vec<Duration>, usize, Duration) {
     let (start, mut latencies) = (Instant::now(), Vec::new());
     while start.elapsed() < time {
         let begun = Instant::now();
-        let bytes: Vec<u8> =
-            (0..batch).flat_map(|writer| value(latencies.len() * batch + writer)).collect();
+        let numbers = (0..batch).map(|writer| latencies.len() * batch + writer);
+        let bytes: Vec<u8> = numbers.flat_map(value).collect();
         file.write_all(&bytes).unwrap();
         file.sync_data().unwrap();
         latencies.push(begun.elapsed());
     }
     let changes = latencies.len() * batch;
-    Rate::new(latencies, changes, start.elapsed())
+    (latencies, changes, start.elapsed())
 }
 
-fn store(dir: &Path, writers: usize, time: Duration) -> Rate {
-    let store = Store::open(dir, Options::default()).unwrap();
+fn commit(store: &Store, writers: usize, time: Duration) -> (Vec<Duration>, usize, Duration) {
     let start = Instant::now();
     let threads: Vec<_> = (0..writers)
         .map(|writer| {
@@ -119,8 +133,6 @@ fn store(dir: &Path, writers: usize, time: Duration) -> Rate {
         })
         .collect();
     let latencies: Vec<_> = threads.into_iter().flat_map(|it| it.join().unwrap()).collect();
-    let took = start.elapsed();
-    store.close();
     let changes = latencies.len();
-    Rate::new(latencies, changes, took)
+    (latencies, changes, start.elapsed())
 }

@@ -200,7 +200,33 @@ fn refused(dir: &Path, error: fjall::Error) -> OpenError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::{Expect, Options, Store, Transaction, Value};
+
+    #[test]
+    fn what_has_left_the_history_leaves_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { history_events: 5, ..Options::default() };
+        let store = Store::open(dir.path(), options).unwrap();
+        for turn in 0..60 {
+            // Some are deleted at once, some replaced first, and some stay.
+            let key = format!("key-{}", turn / 3);
+            let transaction = match turn % 6 {
+                2 | 4 => Transaction::delete(key, Expect::Any),
+                _ => Transaction::put(key, Expect::Any, Value::plain("value")),
+            };
+            store.commit(transaction).wait().unwrap();
+        }
+        store.close();
+
+        let (disk, memory) = Disk::open(dir.path()).unwrap();
+        let on_disk: BTreeSet<_> =
+            disk.log.iter().map(|item| Position::decode(&item.key().unwrap()).unwrap()).collect();
+        assert_eq!(on_disk, memory.positions());
+        assert!(memory.floor() > Revision::new(50));
+    }
 
     #[test]
     fn a_newer_format_is_refused_with_both_versions() {

@@ -265,6 +265,15 @@ impl Memory {
         let Some(index) = index else { return Revision::ZERO };
         self.history.get(index).map_or(self.revision, |change| change.position.revision.before())
     }
+
+    /// Where all records are that it takes to make this.
+    #[cfg(test)]
+    pub(crate) fn positions(&self) -> std::collections::BTreeSet<Position> {
+        let history = self.history.iter().map(|change| change.position);
+        let replaced = self.history.iter().filter_map(|change| change.previous.as_ref());
+        let stored = self.live.values().chain(replaced).map(Stored::position);
+        history.chain(stored).collect()
+    }
 }
 
 // === Merged ===
