@@ -1,0 +1,319 @@
+//! Answers and how they become HTTP responses.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use mxjob_machinery::{status::Status, yaml};
+use serde_json::Value;
+
+use crate::error::ApiError;
+use crate::negotiate::{Form, Transform};
+use crate::registry::Kind;
+use crate::table::{self, IncludeObject};
+
+/// Why a body broke off.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+/// The body of a response.
+pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+/// What a verb answers.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// One object.
+    Object {
+        /// Its kind.
+        kind: &'static Kind,
+        /// Its canonical JSON.
+        json: Bytes,
+        /// 200 or 201.
+        code: StatusCode,
+    },
+    /// A list.
+    List {
+        /// Kind of the items.
+        kind: &'static Kind,
+        /// Canonical JSON of each.
+        items: Vec<Bytes>,
+        /// List metadata.
+        meta: ListMeta,
+    },
+    /// A `Status`.
+    Status(Box<Status>),
+    /// A JSON document in a given order of keys (discovery, version).
+    Json {
+        /// The document.
+        json: Vec<u8>,
+        /// `Content-Type` where it is not plain JSON.
+        content_type: Option<String>,
+        /// `ETag`, quoted.
+        etag: Option<String>,
+    },
+    /// Text.
+    Text {
+        /// HTTP status.
+        code: StatusCode,
+        /// The text.
+        text: String,
+        /// Whether to forbid content sniffing, as upstream's mux does on its own pages.
+        nosniff: bool,
+    },
+    /// Nothing has changed since the client's copy.
+    NotModified {
+        /// `ETag`, quoted.
+        etag: String,
+    },
+    /// Anything streamed: watches and logs.
+    Stream {
+        /// The stream.
+        body: Body,
+        /// Its `Content-Type`.
+        content_type: &'static str,
+    },
+}
+
+/// Metadata of a list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ListMeta {
+    /// Revision of the snapshot.
+    pub(crate) resource_version: String,
+    /// Token for the next page; empty on the last.
+    pub(crate) continue_token: String,
+    /// How many are left; `None` where that is not known cheaply.
+    pub(crate) remaining: Option<usize>,
+    /// `selfLink` of the collection, where the kind keeps them.
+    pub(crate) self_link: Option<String>,
+}
+
+/// How to render: the negotiated form and what goes with it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rendering {
+    /// The negotiated form.
+    pub(crate) form: Form,
+    /// `includeObject` of a Table.
+    pub(crate) include: IncludeObject,
+    /// For ages in Tables.
+    pub(crate) now: jiff::Timestamp,
+}
+
+impl Answer {
+    /// 404 as the outermost mux gives it for paths that mean nothing.
+    #[must_use]
+    pub(crate) fn page_not_found() -> Self {
+        Self::Text { code: StatusCode::NOT_FOUND, text: "404 page not found\n".to_owned(), nosniff: true }
+    }
+
+    /// The response.
+    ///
+    /// # Errors
+    /// 406 or 500 where the answer cannot be had in the negotiated transform.
+    pub(crate) fn into_response(self, rendering: &Rendering) -> Result<Response<Body>, ApiError> {
+        let form = rendering.form;
+        match self {
+            Self::Object { kind, json, code } => {
+                let value = match form.transform {
+                    Transform::None => return Ok(render(code, form, Vec::from(json))),
+                    Transform::Table(version) => {
+                        let object = crate::document::decode(&json);
+                        let meta = ListMeta {
+                            resource_version: crate::document::meta_str(&object, "resourceVersion").to_owned(),
+                            ..ListMeta::default()
+                        };
+                        table::table(kind, &[json], &meta, version, rendering)
+                    }
+                    Transform::Partial(version) => table::partial(&json, version),
+                    Transform::PartialList(_) => return Err(ApiError::unclassified("content is not a list")),
+                };
+                Ok(render(code, form, value))
+            }
+            Self::List { kind, items, meta } => {
+                let json = match form.transform {
+                    Transform::None => list(kind, &items, &meta),
+                    Transform::Table(version) => table::table(kind, &items, &meta, version, rendering),
+                    Transform::PartialList(version) => table::partial_list(&items, &meta, version),
+                    Transform::Partial(_) => {
+                        return Err(ApiError::not_acceptable(&[
+                            "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
+                        ]));
+                    }
+                };
+                Ok(render(StatusCode::OK, form, json))
+            }
+            Self::Status(status) => Ok(status_response(&status, form, None)),
+            Self::Json { json, content_type, etag } => {
+                let mut response = render(StatusCode::OK, form, json);
+                if let Some(value) = content_type.and_then(|text| HeaderValue::from_str(&text).ok()) {
+                    response.headers_mut().insert(header::CONTENT_TYPE, value);
+                }
+                if let Some(value) = etag.and_then(|text| HeaderValue::from_str(&text).ok()) {
+                    response.headers_mut().insert(header::ETAG, value);
+                    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+                }
+                Ok(response)
+            }
+            Self::Text { code, text, nosniff } => {
+                let mut response = response(code, "text/plain; charset=utf-8", full(text));
+                if nosniff {
+                    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+                }
+                Ok(response)
+            }
+            Self::NotModified { etag } => {
+                let mut response = Response::new(full(Bytes::new()));
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                if let Ok(value) = HeaderValue::from_str(&etag) {
+                    response.headers_mut().insert(header::ETAG, value);
+                }
+                response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+                Ok(response)
+            }
+            Self::Stream { body, content_type } => Ok(response(StatusCode::OK, content_type, body)),
+        }
+    }
+}
+
+/// The response to a request that failed.
+#[must_use]
+pub(crate) fn error_response(error: &ApiError, form: Form) -> Response<Body> {
+    status_response(error.status(), form, error.retry_after())
+}
+
+fn status_response(status: &Status, form: Form, retry_after: Option<u32>) -> Response<Body> {
+    let code = status.code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::OK);
+    let json = serde_json::to_vec(status).unwrap_or_default();
+    let mut response = render(code, form, json);
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// A body from bytes at hand.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+fn render(code: StatusCode, form: Form, json: Vec<u8>) -> Response<Body> {
+    let body = if form.yaml {
+        yaml::encode(&serde_json::from_slice::<Value>(&json).unwrap_or_default()).into_bytes()
+    } else if form.pretty {
+        indent(&json)
+    } else {
+        let mut json = json;
+        json.push(b'\n');
+        json
+    };
+    response(code, form.content_type(), full(body))
+}
+
+fn response(code: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Splices a list from the bytes of its items: nothing is parsed.
+fn list(kind: &Kind, items: &[Bytes], meta: &ListMeta) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256 + items.iter().map(|item| item.len() + 1).sum::<usize>());
+    out.extend_from_slice(format!("{{\"apiVersion\":\"{}\",\"items\":[", kind.api_version()).as_bytes());
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(item);
+    }
+    out.extend_from_slice(format!("],\"kind\":\"{}\",\"metadata\":", kind.list_kind()).as_bytes());
+    out.extend_from_slice(&meta.to_json(kind.custom));
+    out.push(b'}');
+    out
+}
+
+impl ListMeta {
+    /// Lists of custom resources carry `continue` even where it is empty.
+    pub(crate) fn to_json(&self, always_continue: bool) -> Vec<u8> {
+        #[derive(serde::Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Wire<'a> {
+            #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
+            continue_token: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            remaining_item_count: Option<usize>,
+            resource_version: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            self_link: Option<&'a str>,
+        }
+        let wire = Wire {
+            continue_token: (always_continue || !self.continue_token.is_empty()).then_some(&self.continue_token),
+            remaining_item_count: self.remaining,
+            resource_version: &self.resource_version,
+            self_link: self.self_link.as_deref(),
+        };
+        serde_json::to_vec(&wire).unwrap_or_default()
+    }
+}
+
+/// Indents JSON by two spaces without changing the order of its keys.
+fn indent(json: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(json.len() * 2);
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    let mut bytes = json.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        if in_string {
+            out.push(byte);
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'"' => {
+                in_string = true;
+                out.push(byte);
+            }
+            b'{' | b'[' => {
+                out.push(byte);
+                if matches!(bytes.peek(), Some(b'}' | b']')) {
+                    out.extend(bytes.next());
+                } else {
+                    depth += 1;
+                    new_line(&mut out, depth);
+                }
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                new_line(&mut out, depth);
+                out.push(byte);
+            }
+            b',' => {
+                out.push(byte);
+                new_line(&mut out, depth);
+            }
+            b':' => out.extend_from_slice(b": "),
+            b' ' | b'\n' | b'\r' | b'\t' => {}
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+fn new_line(out: &mut Vec<u8>, depth: usize) {
+    out.push(b'\n');
+    out.extend(std::iter::repeat_n(b' ', depth * 2));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indenting_keeps_order_strings_and_empty_containers() {
+        let pretty = indent(br#"{"b":[],"a":{"x":"{\"q\":1,\\"},"n":[1,2],"e":{}}"#);
+        let text = String::from_utf8(pretty).expect("UTF-8");
+        assert_eq!(
+            text,
+            "{\n  \"b\": [],\n  \"a\": {\n    \"x\": \"{\\\"q\\\":1,\\\\\"\n  },\n  \"n\": [\n    1,\n    2\n  ],\n  \"e\": {}\n}"
+        );
+    }
+}

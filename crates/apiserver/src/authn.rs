@@ -1,0 +1,206 @@
+//! Who is calling.
+//!
+//! An [`Identity`] comes from a bearer token, or from the extensions of a request that was made inside this process. The
+//! network cannot set extensions: [`crate::serve`] removes any identity from what it reads off a socket. This module never
+//! decides what a caller may do; that is [`crate::authz`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{Extensions, HeaderMap};
+
+use crate::tokens::Tokens;
+
+/// May do everything; authorization cannot be configured to refuse it (upstream's superuser group).
+pub const SYSTEM_MASTERS: &str = "system:masters";
+/// Everybody who proved who they are.
+pub const SYSTEM_AUTHENTICATED: &str = "system:authenticated";
+/// All node agents.
+pub const SYSTEM_NODES: &str = "system:nodes";
+/// User name of the job controller.
+pub const CONTROLLER: &str = "system:mxjob-controller";
+/// User names of node agents are this and the node's name.
+pub const NODE_PREFIX: &str = "system:node:";
+/// User name that goes with the admin token.
+pub const ADMIN: &str = "mxjob-admin";
+/// The documented cloud API's header for the same tokens (CONTRACT section 7).
+pub const X_AUTH_TOKEN: &str = "x-auth-token";
+
+/// A caller. Clones share their parts, so that an identity can travel with every request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// User name.
+    pub name: Arc<str>,
+    /// Stable id of the user; may be empty.
+    pub uid: Arc<str>,
+    /// Groups, [`SYSTEM_AUTHENTICATED`] among them.
+    pub groups: Arc<[String]>,
+    /// Whatever else the authenticator knows.
+    pub extra: Arc<BTreeMap<String, Vec<String>>>,
+}
+
+/// Why a caller is not known. Both become 401; they differ in the log only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unauthenticated {
+    /// Nothing that this server reads as credentials.
+    #[error("the request carries no credentials")]
+    Missing,
+    /// A token that nobody has.
+    #[error("the token is not known")]
+    UnknownToken,
+}
+
+/// Finds out who is calling. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Authenticator {
+    tokens: Arc<Tokens>,
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// A known user; [`SYSTEM_AUTHENTICATED`] is added to the groups.
+    #[must_use]
+    pub fn new(name: &str, uid: &str, groups: impl IntoIterator<Item = String>) -> Self {
+        let mut groups: Vec<String> = groups.into_iter().collect();
+        if !groups.iter().any(|group| group == SYSTEM_AUTHENTICATED) {
+            groups.push(SYSTEM_AUTHENTICATED.to_owned());
+        }
+        Self { name: name.into(), uid: uid.into(), groups: groups.into(), extra: Arc::default() }
+    }
+
+    /// The administrator, to whom the admin token belongs.
+    #[must_use]
+    pub fn admin() -> Self {
+        Self::new(ADMIN, "", [SYSTEM_MASTERS.to_owned()])
+    }
+
+    /// The job controller of this process.
+    #[must_use]
+    pub fn controller() -> Self {
+        Self::new(CONTROLLER, "", [])
+    }
+
+    /// The node agent of this process.
+    #[must_use]
+    pub fn node(node: &str) -> Self {
+        Self::new(&format!("{NODE_PREFIX}{node}"), "", [SYSTEM_NODES.to_owned()])
+    }
+
+    /// Whether the user is in a group.
+    #[must_use]
+    pub fn is_member(&self, group: &str) -> bool {
+        self.groups.iter().any(|member| member == group)
+    }
+}
+
+// === impl Authenticator ===
+
+impl Authenticator {
+    /// An authenticator that knows these tokens.
+    #[must_use]
+    pub fn new(tokens: Tokens) -> Self {
+        Self { tokens: Arc::new(tokens) }
+    }
+
+    /// The caller: the identity given in memory, else the one of `Authorization: Bearer`, else of `X-Auth-Token`.
+    ///
+    /// A scheme other than `Bearer` counts as no credentials. A bearer token that is not known is final: a second
+    /// header does not mend it.
+    ///
+    /// # Errors
+    /// Where there are no credentials, or bad ones.
+    pub fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Identity, Unauthenticated> {
+        if let Some(identity) = extensions.get::<Identity>() {
+            return Ok(identity.clone());
+        }
+        let token = bearer(headers).or_else(|| present(headers.get(X_AUTH_TOKEN)?.as_bytes()));
+        let token = token.ok_or(Unauthenticated::Missing)?;
+        self.tokens.find(token).cloned().ok_or(Unauthenticated::UnknownToken)
+    }
+}
+
+/// The token of an `Authorization` header; the scheme's case does not matter (RFC 9110, 11.1).
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes().trim_ascii();
+    let (scheme, rest) = value.split_at(value.iter().position(|byte| *byte == b' ')?);
+    scheme.eq_ignore_ascii_case(b"bearer").then(|| present(rest)).flatten()
+}
+
+fn present(token: &[u8]) -> Option<&[u8]> {
+    Some(token.trim_ascii()).filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(
+        headers: &[(&'static str, &str)],
+        extensions: &Extensions,
+    ) -> Result<String, Unauthenticated> {
+        let mut tokens = Tokens::default();
+        tokens.insert("secret", Identity::admin());
+        tokens.insert("other", Identity::new("ann", "7", ["dev".to_owned()]));
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        Authenticator::new(tokens)
+            .authenticate(&headers, extensions)
+            .map(|identity| identity.name.to_string())
+    }
+
+    #[test]
+    fn a_token_is_taken_from_either_header() {
+        let check = |headers: &[(&'static str, &str)], want: Result<&str, Unauthenticated>| {
+            assert_eq!(ask(headers, &Extensions::new()), want.map(str::to_owned), "{headers:?}");
+        };
+        check(&[("authorization", "Bearer secret")], Ok(ADMIN));
+        check(&[("authorization", "bearer  other ")], Ok("ann"));
+        check(&[("x-auth-token", "other")], Ok("ann"));
+        check(&[("authorization", "Bearer secret"), ("x-auth-token", "other")], Ok(ADMIN));
+        check(&[("authorization", "Bearer "), ("x-auth-token", "other")], Ok("ann"));
+        check(&[("authorization", "Basic c2VjcmV0"), ("x-auth-token", "other")], Ok("ann"));
+        check(
+            &[("authorization", "Bearer nope"), ("x-auth-token", "other")],
+            Err(Unauthenticated::UnknownToken),
+        );
+        check(&[("authorization", "Bearer secret other")], Err(Unauthenticated::UnknownToken));
+        check(&[("x-auth-token", "nope")], Err(Unauthenticated::UnknownToken));
+        check(&[("x-auth-token", "")], Err(Unauthenticated::Missing));
+        check(&[("authorization", "Bearer")], Err(Unauthenticated::Missing));
+        check(&[("authorization", "Bearer ")], Err(Unauthenticated::Missing));
+        check(&[("authorization", "secret")], Err(Unauthenticated::Missing));
+        check(&[("authorization", "Basic c2VjcmV0")], Err(Unauthenticated::Missing));
+        check(&[], Err(Unauthenticated::Missing));
+    }
+
+    #[test]
+    fn an_identity_given_in_memory_wins() {
+        let mut extensions = Extensions::new();
+        extensions.insert(Identity::node("n1"));
+        assert_eq!(
+            ask(&[("authorization", "Bearer secret")], &extensions),
+            Ok("system:node:n1".to_owned())
+        );
+    }
+
+    #[test]
+    fn every_known_user_is_in_the_group_of_the_known_once() {
+        assert_eq!(*Identity::new("ann", "", []).groups, [SYSTEM_AUTHENTICATED]);
+        assert_eq!(
+            *Identity::new("ann", "", [SYSTEM_AUTHENTICATED.to_owned()]).groups,
+            [SYSTEM_AUTHENTICATED]
+        );
+        assert!(
+            Identity::admin().is_member(SYSTEM_MASTERS)
+                && Identity::admin().is_member(SYSTEM_AUTHENTICATED)
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! What every server has from its first start on: the well-known namespaces and the MXJob definition.
+
+use http::{Method, StatusCode};
+use mxjob_store::{Expect, Op, Transaction};
+use serde_json::{Value, json};
+
+use crate::authn::{Identity, SYSTEM_MASTERS};
+use crate::document;
+use crate::environment::rfc3339;
+use crate::registry;
+use crate::server::ApiServer;
+
+/// Namespaces that exist without anybody's doing.
+const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
+
+/// Why the first objects could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A namespace could not be created.
+    #[error("could not create namespace {name}: {message}")]
+    Namespace {
+        /// Its name.
+        name: &'static str,
+        /// What the API said.
+        message: String,
+    },
+    /// The definition of MXJobs could not be stored.
+    #[error("could not store the definition of MXJobs: {message}")]
+    Definition {
+        /// What the API said.
+        message: String,
+    },
+}
+
+impl ApiServer {
+    /// Makes what is missing. Calling it again changes nothing.
+    ///
+    /// # Errors
+    /// Where a write fails for another reason than that the object is there.
+    pub async fn bootstrap(&self) -> Result<(), Error> {
+        let api = self.connector(Identity::new("system:apiserver", "", [SYSTEM_MASTERS.to_owned()]), "mxjob-apiserver");
+        for name in NAMESPACES {
+            let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+            let (status, answer) = api.send(Method::POST, "/api/v1/namespaces", "application/json", Some(&body)).await;
+            if !status.is_success() && status != StatusCode::CONFLICT {
+                let message = answer["message"].as_str().unwrap_or_default().to_owned();
+                return Err(Error::Namespace { name, message });
+            }
+        }
+        self.store_definition().await
+    }
+
+    /// The definition is read-only for clients, so it goes to the store directly; it is rewritten when a new version of
+    /// the program says something new.
+    async fn store_definition(&self) -> Result<(), Error> {
+        let Some(kind) = registry::find("apiextensions.k8s.io", "v1", "customresourcedefinitions") else {
+            return Ok(());
+        };
+        let mut definition = mxjob_api::crd::crd();
+        let key = kind.key("", document::meta_str(&definition, "name"));
+        let stored = self.0.store.get(&key);
+        let old = stored.as_ref().map(|entry| document::decode(&entry.value));
+        if old.as_ref().is_some_and(|old| old.get("spec") == definition.get("spec")) {
+            return Ok(());
+        }
+        let environment = &self.0.environment;
+        let now = rfc3339(environment.now());
+        let kept = |field: &str| old.as_ref().and_then(|old| document::metadata(old)?.get(field).cloned());
+        let generation = kept("generation").and_then(|value| value.as_i64()).unwrap_or(0) + 1;
+        let (uid, created) = (kept("uid"), kept("creationTimestamp"));
+        let meta = document::metadata_mut(&mut definition);
+        meta.insert("uid".to_owned(), uid.unwrap_or_else(|| environment.uid().into()));
+        meta.insert("creationTimestamp".to_owned(), created.unwrap_or_else(|| now.clone().into()));
+        meta.insert("generation".to_owned(), generation.into());
+        definition["status"] = status(&definition, &now);
+        let expect = stored.map_or(Expect::Absent, |entry| Expect::At(entry.revision));
+        let put = Op::Put { key: key.into(), expect, value: document::encode(&definition) };
+        match self.0.commit(Transaction(vec![put])).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::Definition { message: error.status().message.clone().unwrap_or_default() }),
+        }
+    }
+}
+
+fn status(definition: &Value, now: &str) -> Value {
+    let condition = |kind: &str, reason: &str, message: &str| {
+        json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now})
+    };
+    json!({
+        "acceptedNames": definition["spec"]["names"],
+        "conditions": [
+            condition("NamesAccepted", "NoConflicts", "no conflicts found"),
+            condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+        ],
+        "storedVersions": ["v1"],
+    })
+}

@@ -1,0 +1,57 @@
+//! Rows of the built-in groups besides core.
+
+use super::strategy::Plain;
+use super::{AGE, BUILT_IN, NAME, computed, text};
+use crate::registry::{Cell, Column, Kind};
+
+const LEASE_COLUMNS: &[Column] =
+    &[NAME, computed("Holder", 0, |object, _| text(object, "/spec/holderIdentity").into()), AGE];
+
+pub(super) fn kinds() -> Vec<Kind> {
+    vec![
+        Kind {
+            group: "apiextensions.k8s.io",
+            version: "v1",
+            kind: "CustomResourceDefinition",
+            plural: "customresourcedefinitions",
+            singular: "customresourcedefinition",
+            short_names: &["crd", "crds"],
+            categories: &["api-extensions"],
+            namespaced: false,
+            // Read only: the one definition there is says what this server does, it does not make it do so.
+            verbs: &["get", "list", "watch"],
+            subresources: &[],
+            columns: &[
+                NAME,
+                Column {
+                    name: "Created At",
+                    kind: "date",
+                    description: "When the definition was created.",
+                    priority: 0,
+                    cell: Cell::Computed(|object, _| text(object, "/metadata/creationTimestamp").into()),
+                },
+            ],
+            custom: false,
+            create_on_update: false,
+            unconditional_update: false,
+            strategy: &Plain,
+        },
+        Kind {
+            group: "coordination.k8s.io",
+            version: "v1",
+            kind: "Lease",
+            plural: "leases",
+            singular: "lease",
+            short_names: &[],
+            categories: &[],
+            namespaced: true,
+            verbs: BUILT_IN,
+            subresources: &[],
+            columns: LEASE_COLUMNS,
+            custom: false,
+            create_on_update: true,
+            unconditional_update: false,
+            strategy: &Plain,
+        },
+    ]
+}

@@ -1,0 +1,83 @@
+//! MXJobs: CONTRACT sections 1 to 3 as a strategy over the pure rules of `mxjob-api`.
+
+use mxjob_api::mxjob::{GROUP, KIND, PLURAL, SINGULAR, VERSION};
+use mxjob_api::{replace, unknown};
+use mxjob_machinery::field;
+use serde_json::{Value, json};
+
+use super::strategy::Strategy;
+use super::{AGE, NAME, STATUS};
+use crate::registry::{Cell, Column, Kind, Subresource};
+
+const STATE: Column = Column {
+    name: "State",
+    kind: "string",
+    description: "Custom resource definition column (in JSONPath format): .status.conditions[-1:].type",
+    priority: 0,
+    cell: Cell::Path(".status.conditions[-1:].type"),
+};
+const CUSTOM_AGE: Column = Column {
+    description: "Custom resource definition column (in JSONPath format): .metadata.creationTimestamp",
+    ..AGE
+};
+
+/// The row.
+pub(super) fn kind() -> Kind {
+    Kind {
+        group: GROUP,
+        version: VERSION,
+        kind: KIND,
+        plural: PLURAL,
+        singular: SINGULAR,
+        short_names: &["mxj"],
+        categories: &["all"],
+        namespaced: true,
+        verbs: &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
+        subresources: &[Subresource { name: "status", body: None, verbs: STATUS }],
+        columns: &[NAME, STATE, CUSTOM_AGE],
+        custom: true,
+        create_on_update: true,
+        unconditional_update: false,
+        strategy: &MxJob,
+    }
+}
+
+/// The rules of an MXJob.
+#[derive(Debug)]
+pub(crate) struct MxJob;
+
+impl Strategy for MxJob {
+    fn validate(&self, object: &Value) -> field::Errors {
+        mxjob_api::validate::validate(object)
+    }
+
+    fn validate_update(&self, old: &Value, new: &Value) -> field::Errors {
+        replace::check(old, new)
+    }
+
+    fn update_message(&self, name: &str, errors: &field::Errors) -> Option<String> {
+        Some(replace::message(name, errors))
+    }
+
+    fn unknown_fields(&self, object: &Value) -> Vec<String> {
+        unknown::fields(object)
+    }
+
+    fn prune(&self, object: &mut Value) {
+        unknown::prune(object);
+    }
+
+    fn decorate_created(&self, object: &mut Value) {
+        if let Some(object) = object.as_object_mut() {
+            object.entry("status").or_insert_with(|| json!({}));
+        }
+    }
+
+    fn self_link(&self) -> bool {
+        true
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+}

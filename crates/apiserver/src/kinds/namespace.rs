@@ -1,0 +1,53 @@
+//! Namespaces: born `Active`, held by the `kubernetes` finalizer of their spec until they are empty.
+
+use serde_json::{Value, json};
+
+use super::strategy::{DeleteMode, Strategy};
+use super::text;
+
+/// The label that every namespace carries with its own name.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// The rules of a namespace.
+#[derive(Debug)]
+pub(crate) struct Namespace;
+
+impl Strategy for Namespace {
+    fn prepare_create(&self, object: &mut Value) {
+        let name = text(object, "/metadata/name").to_owned();
+        let labels = crate::document::metadata_mut(object).entry("labels").or_insert_with(|| json!({}));
+        if let Some(labels) = labels.as_object_mut() {
+            labels.insert(NAME_LABEL.to_owned(), name.into());
+        }
+        if let Some(object) = object.as_object_mut() {
+            object.insert("spec".to_owned(), json!({"finalizers": ["kubernetes"]}));
+            object.insert("status".to_owned(), json!({"phase": "Active"}));
+        }
+    }
+
+    fn prepare_update(&self, old: &Value, new: &mut Value) {
+        // Only `/finalize` changes the spec.
+        if let (Some(new), Some(spec)) = (new.as_object_mut(), old.get("spec")) {
+            new.insert("spec".to_owned(), spec.clone());
+        }
+    }
+
+    fn is_selectable(&self, field: &str) -> bool {
+        field == "status.phase"
+    }
+
+    fn selectable(&self, object: &Value, field: &str) -> Option<String> {
+        (field == "status.phase").then(|| text(object, "/status/phase").to_owned())
+    }
+
+    fn delete_mode(&self, object: &Value, _grace: Option<i64>) -> DeleteMode {
+        let held = object.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+        if held { DeleteMode::Graceful(0) } else { DeleteMode::Now }
+    }
+
+    fn mark_terminating(&self, object: &mut Value) {
+        if let Some(object) = object.as_object_mut() {
+            object.insert("status".to_owned(), json!({"phase": "Terminating"}));
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Pods: defaults, what may change after creation, graceful deletion and the columns of `kubectl get pods`.
+
+use jiff::Timestamp;
+use mxjob_machinery::{field, names};
+use serde_json::{Value, json};
+
+use super::strategy::{DeleteMode, Strategy};
+use super::{AGE, NAME, computed, default_to, list, or_none, text};
+use crate::registry::Column;
+
+/// Seconds that a pod gets to end by itself where it does not say otherwise (upstream's default).
+const DEFAULT_GRACE: i64 = 30;
+
+/// The columns.
+pub(super) const COLUMNS: &[Column] = &[
+    NAME,
+    computed("Ready", 0, ready),
+    computed("Status", 0, |pod, _| state(pod).into()),
+    computed("Restarts", 0, restarts),
+    AGE,
+    computed("IP", 1, |pod, _| or_none(text(pod, "/status/podIP"))),
+    computed("Node", 1, |pod, _| or_none(text(pod, "/spec/nodeName"))),
+    computed("Nominated Node", 1, |pod, _| or_none(text(pod, "/status/nominatedNodeName"))),
+    computed("Readiness Gates", 1, |_, _| "<none>".into()),
+];
+
+fn ready(pod: &Value, _: Timestamp) -> Value {
+    let statuses = list(pod, "/status/containerStatuses");
+    let ready = statuses.iter().filter(|status| status.get("ready").and_then(Value::as_bool) == Some(true)).count();
+    format!("{ready}/{}", list(pod, "/spec/containers").len()).into()
+}
+
+fn restarts(pod: &Value, _: Timestamp) -> Value {
+    let statuses = list(pod, "/status/containerStatuses").iter();
+    let total: u64 = statuses.filter_map(|status| status.get("restartCount").and_then(Value::as_u64)).sum();
+    total.to_string().into()
+}
+
+/// The word in the `Status` column: the phase, or the reason of the container that explains it.
+fn state(pod: &Value) -> String {
+    if !text(pod, "/metadata/deletionTimestamp").is_empty() {
+        return "Terminating".to_owned();
+    }
+    let mut word = text(pod, "/status/reason");
+    if word.is_empty() {
+        word = text(pod, "/status/phase");
+    }
+    let mut word = word.to_owned();
+    for status in list(pod, "/status/containerStatuses").iter().rev() {
+        let waiting = text(status, "/state/waiting/reason");
+        let terminated = text(status, "/state/terminated/reason");
+        if !waiting.is_empty() {
+            waiting.clone_into(&mut word);
+        } else if !terminated.is_empty() {
+            terminated.clone_into(&mut word);
+        } else if let Some(ended) = status.pointer("/state/terminated") {
+            let code = ended.get("exitCode").and_then(Value::as_i64).unwrap_or_default();
+            let signal = ended.get("signal").and_then(Value::as_i64).unwrap_or_default();
+            word = if signal == 0 { format!("ExitCode:{code}") } else { format!("Signal:{signal}") };
+        }
+    }
+    word
+}
+
+/// Fields of a pod that may be selected by, with where they are.
+const SELECTABLE: &[(&str, &str)] = &[
+    ("spec.nodeName", "/spec/nodeName"),
+    ("spec.restartPolicy", "/spec/restartPolicy"),
+    ("spec.schedulerName", "/spec/schedulerName"),
+    ("spec.serviceAccountName", "/spec/serviceAccountName"),
+    ("status.phase", "/status/phase"),
+    ("status.podIP", "/status/podIP"),
+    ("status.nominatedNodeName", "/status/nominatedNodeName"),
+];
+
+/// The rules of a pod.
+#[derive(Debug)]
+pub(crate) struct Pod;
+
+impl Strategy for Pod {
+    fn prepare_create(&self, object: &mut Value) {
+        if let Some(object) = object.as_object_mut() {
+            object.insert("status".to_owned(), json!({"phase": "Pending", "qosClass": "BestEffort"}));
+        }
+        let Some(spec) = object.get_mut("spec") else { return };
+        default_to(spec, "restartPolicy", "Always");
+        default_to(spec, "terminationGracePeriodSeconds", DEFAULT_GRACE);
+        default_to(spec, "dnsPolicy", "ClusterFirst");
+        default_to(spec, "schedulerName", "default-scheduler");
+        default_to(spec, "securityContext", json!({}));
+        default_to(spec, "enableServiceLinks", true);
+        for group in ["containers", "initContainers"] {
+            for container in spec.get_mut(group).and_then(Value::as_array_mut).into_iter().flatten() {
+                default_to(container, "resources", json!({}));
+                default_to(container, "imagePullPolicy", "IfNotPresent");
+                default_to(container, "terminationMessagePath", "/dev/termination-log");
+                default_to(container, "terminationMessagePolicy", "File");
+                for port in container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+                    default_to(port, "protocol", "TCP");
+                }
+            }
+        }
+    }
+
+    fn validate(&self, object: &Value) -> field::Errors {
+        let mut errors = field::Errors::default();
+        let path = field::Path::new("spec").child("containers");
+        let containers = list(object, "/spec/containers");
+        if containers.is_empty() {
+            errors.push(field::Error::required(&path, ""));
+        }
+        for (index, container) in containers.iter().enumerate() {
+            let name = text(container, "/name");
+            if name.is_empty() {
+                errors.push(field::Error::required(&path.index(index).child("name"), ""));
+            } else {
+                for fault in names::dns1123_label(name) {
+                    errors.push(field::Error::invalid(&path.index(index).child("name"), name, fault));
+                }
+            }
+            if containers.iter().take(index).any(|other| !name.is_empty() && text(other, "/name") == name) {
+                errors.push(field::Error::duplicate(&path.index(index).child("name"), name));
+            }
+            if text(container, "/image").is_empty() {
+                errors.push(field::Error::required(&path.index(index).child("image"), ""));
+            }
+        }
+        let policy = text(object, "/spec/restartPolicy");
+        if !matches!(policy, "Always" | "OnFailure" | "Never") {
+            let path = field::Path::new("spec").child("restartPolicy");
+            errors.push(field::Error::not_supported(&path, policy, &["Always", "OnFailure", "Never"]));
+        }
+        errors
+    }
+
+    fn validate_update(&self, old: &Value, new: &Value) -> field::Errors {
+        let mut errors = field::Errors::default();
+        if immutable_part(old) != immutable_part(new) {
+            errors.push(field::Error::forbidden(
+                &field::Path::new("spec"),
+                "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
+            ));
+        }
+        errors
+    }
+
+    fn is_selectable(&self, field: &str) -> bool {
+        SELECTABLE.iter().any(|(name, _)| *name == field)
+    }
+
+    fn selectable(&self, object: &Value, field: &str) -> Option<String> {
+        let (_, pointer) = SELECTABLE.iter().find(|(name, _)| *name == field)?;
+        Some(text(object, pointer).to_owned())
+    }
+
+    /// A pod that nobody runs yet, or that has ended, goes at once; else its node ends it first.
+    fn delete_mode(&self, object: &Value, grace: Option<i64>) -> DeleteMode {
+        let own = object.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
+        let grace = grace.or(own).unwrap_or(DEFAULT_GRACE).max(0);
+        let unbound = text(object, "/spec/nodeName").is_empty();
+        let ended = matches!(text(object, "/status/phase"), "Succeeded" | "Failed");
+        if unbound || ended || grace == 0 { DeleteMode::Now } else { DeleteMode::Graceful(grace) }
+    }
+}
+
+fn immutable_part(pod: &Value) -> Value {
+    let mut spec = pod.get("spec").cloned().unwrap_or_default();
+    if let Some(spec) = spec.as_object_mut() {
+        for field in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"] {
+            spec.remove(field);
+        }
+        for group in ["containers", "initContainers"] {
+            for container in spec.get_mut(group).and_then(Value::as_array_mut).into_iter().flatten() {
+                if let Some(container) = container.as_object_mut() {
+                    container.remove("image");
+                }
+            }
+        }
+    }
+    spec
+}

@@ -1,0 +1,89 @@
+//! What a kind's row cannot say: defaults, rules, selectable fields, deletion.
+
+use std::fmt;
+
+use mxjob_machinery::field;
+use serde_json::Value;
+
+/// How an object goes when it is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeleteMode {
+    /// At once (finalizers permitting).
+    Now,
+    /// After this many seconds, by whoever runs it; until then it carries a `deletionTimestamp`.
+    Graceful(i64),
+}
+
+/// Rules of one kind. Every method has the neutral answer as its default.
+pub trait Strategy: fmt::Debug + Sync + Send {
+    /// Fills in what the server decides on create (defaults of built-in kinds). `status` as sent is still there.
+    fn prepare_create(&self, _object: &mut Value) {}
+
+    /// Carries over what an update may not touch, or defaults it again.
+    fn prepare_update(&self, _old: &Value, _new: &mut Value) {}
+
+    /// Faults of an object to be created.
+    fn validate(&self, _object: &Value) -> field::Errors {
+        field::Errors::default()
+    }
+
+    /// Faults of an update; `validate` is called besides.
+    fn validate_update(&self, _old: &Value, _new: &Value) -> field::Errors {
+        field::Errors::default()
+    }
+
+    /// The message for the faults of an update, where it is not the usual list of them.
+    fn update_message(&self, _name: &str, _errors: &field::Errors) -> Option<String> {
+        None
+    }
+
+    /// Paths of fields that the kind does not have (CONTRACT section 3, `fieldValidation`).
+    fn unknown_fields(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Drops what [`Strategy::unknown_fields`] lists.
+    fn prune(&self, _object: &mut Value) {}
+
+    /// A field that `fieldSelector` may use, besides `metadata.name` and `metadata.namespace`; `None` if it may not.
+    fn selectable(&self, _object: &Value, _field: &str) -> Option<String> {
+        None
+    }
+
+    /// Whether `fieldSelector` may use this field.
+    fn is_selectable(&self, _field: &str) -> bool {
+        false
+    }
+
+    /// How an object goes, given `gracePeriodSeconds` as asked for.
+    fn delete_mode(&self, _object: &Value, _grace: Option<i64>) -> DeleteMode {
+        DeleteMode::Now
+    }
+
+    /// Shows in the object itself that its deletion has begun.
+    fn mark_terminating(&self, _object: &mut Value) {}
+
+    /// Changes the answer to a create (MXJobs carry `status: {}` there, CONTRACT section 1).
+    fn decorate_created(&self, _object: &mut Value) {}
+
+    /// Whether `metadata.selfLink` is kept on objects and lists (MXJobs, CONTRACT section 1).
+    fn self_link(&self) -> bool {
+        false
+    }
+
+    /// Whether changes count in `metadata.generation`.
+    fn has_generation(&self) -> bool {
+        false
+    }
+
+    /// Whether a create may bring a status (nodes register with theirs).
+    fn keeps_status_on_create(&self) -> bool {
+        false
+    }
+}
+
+/// The neutral strategy.
+#[derive(Debug)]
+pub(crate) struct Plain;
+
+impl Strategy for Plain {}

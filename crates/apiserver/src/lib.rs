@@ -1,0 +1,39 @@
+//! The Kubernetes API over the store.
+//!
+//! A request goes authentication → authorization → decoding → the kind's rules → the store, and comes back as an object, a
+//! list, a Table or a stream. One registry of kinds and one set of verbs serve every kind: see [`registry`].
+//!
+//! Owns: HTTP, TLS, who may call, the meaning of verbs, garbage collection. Never does: decide what a job needs (that is
+//! the controller, a client like any other) or run anything (that is the node, another client).
+
+mod answer;
+pub mod authn;
+pub mod authz;
+pub mod bootstrap;
+pub mod client;
+pub mod discovery;
+mod document;
+pub mod environment;
+mod error;
+pub mod garbage;
+pub mod health;
+mod kinds;
+pub mod kubeconfig;
+mod negotiate;
+pub mod node;
+pub mod openapi;
+mod options;
+mod ownership;
+pub mod registry;
+mod request;
+pub mod serve;
+mod server;
+mod service;
+mod table;
+pub mod tls;
+pub mod tokens;
+mod verbs;
+pub mod version;
+
+pub use answer::{Body, BodyError};
+pub use server::{ApiServer, Config};

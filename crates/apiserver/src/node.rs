@@ -1,0 +1,79 @@
+//! The one thing that the API server asks of nodes: the log of a container.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_core::future::BoxFuture;
+
+/// A log as it is read.
+pub type LogStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+/// Reads logs where the pods run. The wiring connects it to the node agent.
+pub trait NodeConnector: fmt::Debug + Send + Sync {
+    /// Opens a container's log.
+    fn logs(&self, request: LogRequest) -> BoxFuture<'static, Result<LogStream, LogError>>;
+}
+
+/// Which log, and how much of it.
+#[derive(Debug, Clone, Default)]
+pub struct LogRequest {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// Uid of the pod.
+    pub uid: String,
+    /// Name of the container.
+    pub container: String,
+    /// Keep the stream open until the container ends.
+    pub follow: bool,
+    /// The log of the container's previous run.
+    pub previous: bool,
+    /// Only the last lines.
+    pub tail_lines: Option<u64>,
+    /// Begin each line with its time.
+    pub timestamps: bool,
+    /// Only lines of the last seconds.
+    pub since_seconds: Option<u64>,
+    /// Only lines from this time on.
+    pub since_time: Option<jiff::Timestamp>,
+    /// Stop after this many bytes.
+    pub limit_bytes: Option<u64>,
+}
+
+/// Why a log cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The container has not started.
+    #[error("container \"{container}\" in pod \"{pod}\" is waiting to start: {reason}")]
+    NotStarted {
+        /// The container.
+        container: String,
+        /// The pod.
+        pod: String,
+        /// What it waits for.
+        reason: String,
+    },
+    /// There was no previous run.
+    #[error("previous terminated container \"{container}\" in pod \"{pod}\" not found")]
+    NoPrevious {
+        /// The container.
+        container: String,
+        /// The pod.
+        pod: String,
+    },
+    /// The file cannot be read.
+    #[error("unable to read the log of container \"{container}\" in pod \"{pod}\"")]
+    Read {
+        /// The container.
+        container: String,
+        /// The pod.
+        pod: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}

@@ -1,0 +1,60 @@
+//! Field ownership of the served kinds: the glue between verbs and `mxjob_machinery::ownership`.
+
+use jiff::Timestamp;
+use mxjob_machinery::ownership::{self, ApplyError, OBJECT, Options, Set};
+use serde_json::Value;
+
+use crate::document;
+use crate::error::ApiError;
+use crate::registry::Kind;
+
+/// Who writes what, when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Write<'a> {
+    pub(crate) kind: &'a Kind,
+    /// Empty for the object itself.
+    pub(crate) subresource: &'a str,
+    pub(crate) manager: &'a str,
+    pub(crate) now: Timestamp,
+}
+
+impl Write<'_> {
+    /// Settles `managedFields` of `new` after a create, update or patch. On the `status` subresource the object as
+    /// submitted counts, as upstream counts it, even where parts of it are not stored.
+    pub(crate) fn record(&self, old: Option<&Value>, submitted: &Value, new: &mut Value) {
+        let mut counted = if self.subresource.is_empty() { new.clone() } else { submitted.clone() };
+        self.with_options(|options| ownership::update(old, &mut counted, options));
+        document::carry_managed(&counted, new);
+    }
+
+    /// The object after a server-side apply of `intent` to `old`.
+    ///
+    /// # Errors
+    /// 409 with one cause a field that others own.
+    pub(crate) fn apply(&self, old: Option<&Value>, intent: &Value, force: bool) -> Result<Value, ApiError> {
+        self.with_options(|options| ownership::apply(old, intent, force, options)).map_err(|error| match error {
+            ApplyError::ManagedFieldsSet => ApiError::bad_request(error.to_string()),
+            ApplyError::Conflicts(conflicts) => {
+                ApiError::apply_conflict(conflicts.to_string(), conflicts.causes())
+            }
+        })
+    }
+
+    fn with_options<T>(&self, act: impl FnOnce(&Options<'_>) -> T) -> T {
+        let has_status = self.kind.subresource("status").is_some();
+        let ignored = match self.subresource {
+            "" if has_status => Set::of_fields(&[&["status"]]),
+            "" => Set::new(),
+            _ => Set::of_fields(&[&["spec"]]),
+        };
+        let api_version = self.kind.api_version();
+        act(&Options {
+            manager: self.manager,
+            subresource: self.subresource,
+            api_version: &api_version,
+            now: self.now,
+            ignored: &ignored,
+            shape: &OBJECT,
+        })
+    }
+}

@@ -1,0 +1,215 @@
+//! What a request asks for: path, verb and query, parsed once.
+//!
+//! The path grammar of the Kubernetes API is regular, so one parser and a look-up in the registry replace a router.
+
+use std::borrow::Cow;
+
+use http::Method;
+
+/// What a path means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A resource path, served or not.
+    Resource(ResourcePath),
+    /// Anything else: health, discovery, version.
+    NonResource,
+}
+
+/// A path of the form `/api/v1/…` or `/apis/{group}/{version}/…`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ResourcePath {
+    /// API group; empty for the core group.
+    pub(crate) group: String,
+    /// API version.
+    pub(crate) version: String,
+    /// Namespace; empty for cluster-scoped paths and for all namespaces.
+    pub(crate) namespace: String,
+    /// Resource (plural).
+    pub(crate) resource: String,
+    /// Object name; `None` for a collection.
+    pub(crate) name: Option<String>,
+    /// Subresource; empty for the object itself.
+    pub(crate) subresource: String,
+    /// Whether the deprecated `/watch/` prefix was used.
+    pub(crate) legacy_watch: bool,
+}
+
+impl Target {
+    /// Parses a decoded path.
+    #[must_use]
+    pub(crate) fn parse(path: &str) -> Self {
+        let mut parts = path.strip_prefix('/').unwrap_or(path).split('/');
+        let (group, version) = match (parts.next(), parts.next()) {
+            (Some("api"), Some(version)) => (String::new(), version.to_owned()),
+            (Some("apis"), Some(group)) => match parts.next() {
+                Some(version) => (group.to_owned(), version.to_owned()),
+                None => return Self::NonResource,
+            },
+            _ => return Self::NonResource,
+        };
+        let mut rest: Vec<&str> = parts.collect();
+        let mut target = ResourcePath { group, version, ..ResourcePath::default() };
+        if rest.first() == Some(&"watch") {
+            target.legacy_watch = true;
+            rest.remove(0);
+        }
+        match *rest.as_slice() {
+            [] | [""] => Self::NonResource,
+            // `/namespaces/{ns}/status` and `/finalize` belong to the namespace itself.
+            ["namespaces", name, subresource @ ("status" | "finalize")] => {
+                target.resource = "namespaces".to_owned();
+                target.name = Some(name.to_owned());
+                target.subresource = subresource.to_owned();
+                Self::Resource(target)
+            }
+            ["namespaces", namespace, resource, ref tail @ ..] => {
+                namespace.clone_into(&mut target.namespace);
+                Self::finish(target, resource, tail)
+            }
+            [resource, ref tail @ ..] => Self::finish(target, resource, tail),
+        }
+    }
+
+    fn finish(mut target: ResourcePath, resource: &str, tail: &[&str]) -> Self {
+        resource.clone_into(&mut target.resource);
+        if resource.is_empty() || tail == [""] && target.resource.is_empty() {
+            return Self::NonResource;
+        }
+        if let [name, rest @ ..] = tail {
+            if name.is_empty() && rest.is_empty() {
+                return Self::Resource(target); // a trailing slash names the collection
+            }
+            target.name = Some((*name).to_owned());
+            target.subresource = rest.join("/");
+        }
+        Self::Resource(target)
+    }
+}
+
+/// The API verb of a request on a resource, as authorization and messages name it.
+#[must_use]
+pub(crate) fn verb(method: &Method, path: &ResourcePath, watch: bool) -> &'static str {
+    let collection = path.name.is_none();
+    match *method {
+        Method::POST => "create",
+        Method::GET | Method::HEAD if path.legacy_watch || (collection && watch) => "watch",
+        Method::GET | Method::HEAD if collection => "list",
+        Method::GET | Method::HEAD => "get",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if collection => "deletecollection",
+        Method::DELETE => "delete",
+        _ => "",
+    }
+}
+
+/// Decodes the percent-escapes of a path; `None` where the result is not UTF-8 or an escape is broken.
+#[must_use]
+pub(crate) fn decode_path(path: &str) -> Option<Cow<'_, str>> {
+    decode(path, false)
+}
+
+/// The parameters of a query string, in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Parses a raw query string. Broken escapes are kept as they stand, as upstream's parser drops only that pair.
+    #[must_use]
+    pub(crate) fn parse(raw: &str) -> Self {
+        let pairs = raw.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decode(key, true)?.into_owned(), decode(value, true)?.into_owned()))
+        });
+        Self(pairs.collect())
+    }
+
+    /// The first value of a parameter.
+    #[must_use]
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a parameter.
+    pub(crate) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// A boolean as upstream reads it in query parameters: absent, `0` and `false` are false, all else is true.
+    #[must_use]
+    pub(crate) fn flag(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "0" | "false"))
+    }
+}
+
+fn decode(text: &str, plus: bool) -> Option<Cow<'_, str>> {
+    if !text.bytes().any(|byte| byte == b'%' || (plus && byte == b'+')) {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let high = char::from(bytes.next()?).to_digit(16)?;
+                let low = char::from(bytes.next()?).to_digit(16)?;
+                out.push(u8::try_from(high * 16 + low).ok()?);
+            }
+            b'+' if plus => out.push(b' '),
+            other => out.push(other),
+        }
+    }
+    String::from_utf8(out).ok().map(Cow::Owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(path: &str, want: &str) {
+        let got = match Target::parse(path) {
+            Target::NonResource => "-".to_owned(),
+            Target::Resource(p) => format!(
+                "{}|{}|{}|{}|{}|{}{}",
+                p.group,
+                p.version,
+                p.namespace,
+                p.resource,
+                p.name.as_deref().unwrap_or("*"),
+                p.subresource,
+                if p.legacy_watch { "|watch" } else { "" }
+            ),
+        };
+        assert_eq!(got, want, "{path}");
+    }
+
+    #[test]
+    fn paths_name_groups_namespaces_objects_and_subresources() {
+        check("/healthz", "-");
+        check("/api", "-");
+        check("/api/v1", "-");
+        check("/apis/kubeflow.org", "-");
+        check("/apis/kubeflow.org/v1", "-");
+        check("/apis/kubeflow.org/v1/", "-");
+        check("/api/v1/namespaces", "|v1||namespaces|*|");
+        check("/api/v1/namespaces/a", "|v1||namespaces|a|");
+        check("/api/v1/namespaces/a/status", "|v1||namespaces|a|status");
+        check("/api/v1/namespaces/a/pods", "|v1|a|pods|*|");
+        check("/api/v1/namespaces/a/pods/", "|v1|a|pods|*|");
+        check("/api/v1/namespaces/a/pods/p/log", "|v1|a|pods|p|log");
+        check("/apis/kubeflow.org/v1/mxjobs", "kubeflow.org|v1||mxjobs|*|");
+        check("/apis/kubeflow.org/v1/namespaces/n/mxjobs/j/status", "kubeflow.org|v1|n|mxjobs|j|status");
+        check("/apis/kubeflow.org/v1/namespaces/n/mxjobs//a", "kubeflow.org|v1|n|mxjobs||a");
+        check("/apis/kubeflow.org/v1/watch/namespaces/n/mxjobs/j", "kubeflow.org|v1|n|mxjobs|j||watch");
+    }
+
+    #[test]
+    fn queries_are_decoded_and_flags_read_as_upstream_reads_them() {
+        let query = Query::parse("a=1&b=x%20y+z&watch&c=false&bad=%zz");
+        assert_eq!(query.get("b"), Some("x y z"));
+        assert!(query.flag("a") && query.flag("watch") && !query.flag("c") && !query.flag("nope"));
+        assert_eq!(query.get("bad"), None);
+        assert_eq!(decode_path("/a%2Fb%61").as_deref(), Some("/a/ba"));
+        assert_eq!(decode_path("/%ff"), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! The API server's state and the context that verbs work in.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use jiff::Timestamp;
+use mxjob_store::{CommitError, Committed, Entry, Store, Transaction};
+use tokio::sync::watch;
+
+use crate::authn::Authenticator;
+use crate::authz::Authorizer;
+use crate::environment::Environment;
+use crate::error::ApiError;
+use crate::health::Readiness;
+use crate::node::NodeConnector;
+use crate::registry::Kind;
+use crate::request::{Query, ResourcePath};
+
+/// What an API server is made of.
+#[derive(Debug)]
+pub struct Config {
+    /// The store.
+    pub store: Store,
+    /// Time and randomness.
+    pub environment: Arc<dyn Environment>,
+    /// Who calls.
+    pub authenticator: Authenticator,
+    /// Who may.
+    pub authorizer: Authorizer,
+    /// The readiness checks shown on `/readyz`.
+    pub readiness: Readiness,
+}
+
+/// The Kubernetes API over a store, as a tower service. A cheap handle.
+#[derive(Debug, Clone)]
+pub struct ApiServer(pub(crate) Arc<Inner>);
+
+/// Shared state.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) environment: Arc<dyn Environment>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) authorizer: Authorizer,
+    pub(crate) readiness: Readiness,
+    /// How logs are read; set once the node is there.
+    pub(crate) node: OnceLock<Arc<dyn NodeConnector>>,
+    /// Turns true when open watches are to end.
+    pub(crate) closing: watch::Sender<bool>,
+}
+
+impl ApiServer {
+    /// An API server over a store.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let Config { store, environment, authenticator, authorizer, readiness } = config;
+        let (closing, _) = watch::channel(false);
+        Self(Arc::new(Inner { store, environment, authenticator, authorizer, readiness, node: OnceLock::new(), closing }))
+    }
+
+    /// Says how pods' logs are read. The first call counts.
+    pub fn connect_node(&self, node: Arc<dyn NodeConnector>) {
+        let _ = self.0.node.set(node);
+    }
+
+    /// Ends all open watches and followed logs cleanly, so that connections can be drained.
+    pub fn close_streams(&self) {
+        self.0.closing.send_replace(true);
+    }
+
+    /// The store underneath.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+}
+
+/// One request on a resource, authenticated and authorized.
+pub(crate) struct Context<'a> {
+    pub(crate) server: &'a Arc<Inner>,
+    pub(crate) kind: &'static Kind,
+    pub(crate) path: &'a ResourcePath,
+    pub(crate) query: &'a Query,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) now: Timestamp,
+    /// Texts for `Warning` headers.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Context<'_> {
+    pub(crate) fn name(&self) -> &str {
+        self.path.name.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.path.namespace
+    }
+
+    pub(crate) fn key(&self) -> String {
+        self.kind.key(self.namespace(), self.name())
+    }
+
+    /// The stored object that the path names.
+    pub(crate) fn entry(&self) -> Result<Entry, ApiError> {
+        self.server.store.get(&self.key()).ok_or_else(|| ApiError::not_found(self.kind, self.name()))
+    }
+
+    pub(crate) fn user_agent(&self) -> &str {
+        self.headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default()
+    }
+}
+
+impl Inner {
+    /// Commits, with everything but a failed expectation turned into an API error.
+    pub(crate) async fn commit(&self, transaction: Transaction) -> Result<Result<Committed, Option<Entry>>, ApiError> {
+        match self.store.commit(transaction).await {
+            Ok(committed) => Ok(Ok(committed)),
+            Err(CommitError::Conflict { current, .. }) => Ok(Err(current)),
+            Err(CommitError::Full) => {
+                Err(ApiError::too_many_requests("too many writes are waiting for the disk, please try again later"))
+            }
+            Err(CommitError::Closed) => Err(ApiError::unavailable("the server is shutting down")),
+            Err(error) => Err(ApiError::internal(error)),
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The API server as a tower service: authentication, authorization, routing, rendering.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context as Task, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
+use tower_service::Service;
+
+use crate::answer::{self, Answer, Body, BodyError, Rendering, error_response};
+use crate::authn::Identity;
+use crate::authz::{self, Attributes, Decision};
+use crate::error::ApiError;
+use crate::negotiate::{self, Form};
+use crate::registry::{self, Kind};
+use crate::request::{self, Query, ResourcePath, Target};
+use crate::server::{ApiServer, Context};
+use crate::table::IncludeObject;
+use crate::verbs::{binding, create, delete, list, log, patch, update, watch};
+use crate::{discovery, health, openapi, version};
+
+/// The largest body that is read, in bytes (upstream's limit).
+const BODY_MAX: usize = 3 * 1024 * 1024;
+
+impl<B> Service<Request<B>> for ApiServer
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BodyError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let server = self.clone();
+        Box::pin(async move { Ok(server.respond(request).await) })
+    }
+}
+
+/// What is known of a request before its body is read.
+struct Call {
+    parts: Parts,
+    path: String,
+    query: Query,
+    identity: Identity,
+}
+
+impl ApiServer {
+    async fn respond<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BodyError>,
+    {
+        let (parts, body) = request.into_parts();
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let form = Form::for_errors(&parts.headers, &query);
+        let head = parts.method == Method::HEAD;
+        let mut warnings = Vec::new();
+        let mut response = match self.answer(parts, query, body, &mut warnings).await {
+            Ok(response) => response,
+            Err(error) => error_response(&error, form),
+        };
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+        add_warnings(headers, &warnings);
+        if head {
+            *response.body_mut() = answer::full(Bytes::new());
+        }
+        response
+    }
+
+    async fn answer<B>(
+        &self,
+        parts: Parts,
+        query: Query,
+        body: B,
+        warnings: &mut Vec<String>,
+    ) -> Result<Response<Body>, ApiError>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BodyError>,
+    {
+        let Some(path) = request::decode_path(parts.uri.path()).map(std::borrow::Cow::into_owned) else {
+            return Err(ApiError::bad_request("the path is not valid UTF-8 or has a broken percent-escape"));
+        };
+        let store_ok = self.0.store.failed().is_none();
+        if let Some(page) = health::answer(&path, parts.uri.query().unwrap_or_default(), &self.0.readiness, store_ok) {
+            return plain(page);
+        }
+        let identity = self
+            .0
+            .authenticator
+            .authenticate(&parts.headers, &parts.extensions)
+            .map_err(|_| ApiError::unauthorized())?;
+        let call = Call { parts, path, query, identity };
+        match Target::parse(&call.path) {
+            Target::NonResource => self.non_resource(&call),
+            Target::Resource(target) => self.resource(&call, &target, body, warnings).await,
+        }
+    }
+
+    fn non_resource(&self, call: &Call) -> Result<Response<Body>, ApiError> {
+        let method = &call.parts.method;
+        let verb = method.as_str().to_ascii_lowercase();
+        self.authorize(call, &Attributes { verb: &verb, path: &call.path, ..Attributes::new(&call.identity) })?;
+        let accept = negotiate::accept(&call.parts.headers);
+        let document = if matches!(call.path.trim_end_matches('/'), "/version") {
+            Some(version::document())
+        } else {
+            discovery::answer(&call.path, &accept).or_else(|| openapi::answer(&call.path, &accept))
+        };
+        let Some(document) = document else { return page_not_found() };
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Err(ApiError::method_not_allowed());
+        }
+        let known = call.parts.headers.get(header::IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());
+        let rendering = self.rendering(call, Form::for_errors(&call.parts.headers, &call.query))?;
+        let answer = match &document.etag {
+            Some(etag) if known == Some(etag) => Answer::NotModified { etag: etag.clone() },
+            _ => Answer::Json { json: document.json, content_type: document.content_type, etag: document.etag },
+        };
+        answer.into_response(&rendering)
+    }
+
+    async fn resource<B>(
+        &self,
+        call: &Call,
+        target: &ResourcePath,
+        body: B,
+        warnings: &mut Vec<String>,
+    ) -> Result<Response<Body>, ApiError>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BodyError>,
+    {
+        let watching = call.query.flag("watch");
+        let verb = request::verb(&call.parts.method, target, watching);
+        self.authorize(
+            call,
+            &Attributes {
+                verb,
+                group: &target.group,
+                version: &target.version,
+                resource: &target.resource,
+                subresource: &target.subresource,
+                namespace: &target.namespace,
+                name: target.name.as_deref().unwrap_or_default(),
+                path: &call.path,
+                ..Attributes::new(&call.identity)
+            },
+        )?;
+        let Some(kind) = registry::find(&target.group, &target.version, &target.resource) else {
+            return page_not_found();
+        };
+        if kind.namespaced && target.namespace.is_empty() && !matches!(verb, "list" | "watch") {
+            return page_not_found();
+        }
+        check_verb(kind, target, verb)?;
+        let form = if verb == "watch" {
+            Form::for_watch(&call.parts.headers)?
+        } else {
+            Form::for_objects(&call.parts.headers, &call.query)?
+        };
+        let rendering = self.rendering(call, form)?;
+        let mut context = Context {
+            server: &self.0,
+            kind,
+            path: target,
+            query: &call.query,
+            headers: &call.parts.headers,
+            body: if matches!(verb, "get" | "list" | "watch") { Bytes::new() } else { read(body).await? },
+            now: rendering.now,
+            warnings: Vec::new(),
+        };
+        let answer = dispatch(&mut context, verb, rendering).await;
+        warnings.append(&mut context.warnings);
+        answer?.into_response(&rendering)
+    }
+
+    fn authorize(&self, call: &Call, attributes: &Attributes<'_>) -> Result<(), ApiError> {
+        if call.parts.headers.contains_key("impersonate-user") {
+            return Err(impersonation_refused(call));
+        }
+        match self.0.authorizer.authorize(attributes) {
+            Decision::Allow => Ok(()),
+            Decision::Deny => {
+                let resource = attributes.resource;
+                let details = (!resource.is_empty()).then_some((attributes.name, attributes.group, resource));
+                Err(ApiError::forbidden(authz::message(attributes), details))
+            }
+        }
+    }
+
+    fn rendering(&self, call: &Call, form: Form) -> Result<Rendering, ApiError> {
+        let include = IncludeObject::parse(&call.query)?;
+        Ok(Rendering { form, include, now: self.0.environment.now() })
+    }
+}
+
+async fn dispatch(context: &mut Context<'_>, verb: &str, rendering: Rendering) -> Result<Answer, ApiError> {
+    let path = context.path;
+    match (verb, path.subresource.as_str()) {
+        ("create", "binding") => binding::bind(context).await,
+        ("create", _) => create::create(context).await,
+        ("get", "log") => log::log(context).await,
+        ("get", _) => list::get(context),
+        ("list", _) => list::list(context),
+        ("watch", _) => watch::watch(context, rendering),
+        ("update", _) => update::update(context).await,
+        ("patch", _) => patch::patch(context).await,
+        ("delete", _) => delete::delete(context).await,
+        ("deletecollection", _) => delete::delete_collection(context).await,
+        _ => Err(ApiError::method_not_supported(context.kind, verb)),
+    }
+}
+
+/// Whether the kind, or its subresource, has the verb.
+fn check_verb(kind: &Kind, path: &ResourcePath, verb: &str) -> Result<(), ApiError> {
+    let known = if path.subresource.is_empty() {
+        kind.verbs.contains(&verb)
+    } else {
+        let Some(subresource) = kind.subresource(&path.subresource) else {
+            let name = path.name.as_deref().unwrap_or_default();
+            return Err(if kind.custom { ApiError::not_found(kind, name) } else { ApiError::no_such_resource() });
+        };
+        subresource.verbs.contains(&verb)
+    };
+    // A POST to an item is read as a create, as upstream does for custom resources.
+    if known { Ok(()) } else { Err(ApiError::method_not_supported(kind, verb)) }
+}
+
+/// Acting as somebody else comes with role-based rights; until then nobody may.
+fn impersonation_refused(call: &Call) -> ApiError {
+    let whom = call.parts.headers.get("impersonate-user").and_then(|name| name.to_str().ok()).unwrap_or_default();
+    let message = format!(
+        "users \"{whom}\" is forbidden: User \"{}\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
+        call.identity.name
+    );
+    ApiError::forbidden(message, Some((whom, "", "users")))
+}
+
+/// Reads a body up to the limit.
+async fn read<B>(body: B) -> Result<Bytes, ApiError>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BodyError>,
+{
+    let too_large = || ApiError::too_large(format_args!("limit is {BODY_MAX}"));
+    if body.size_hint().lower() > u64::try_from(BODY_MAX).unwrap_or(u64::MAX) {
+        return Err(too_large());
+    }
+    let mut body = Box::pin(body);
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ApiError::bad_request(format!("the body broke off: {}", error.into())))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > BODY_MAX {
+            return Err(too_large());
+        }
+        // Most bodies are one frame, which needs no copy.
+        if first.is_empty() && rest.is_empty() { first = data } else { rest.extend_from_slice(&data) }
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let mut all = BytesMut::with_capacity(first.len() + rest.len());
+    all.extend_from_slice(&first);
+    all.extend_from_slice(&rest);
+    Ok(all.freeze())
+}
+
+fn page_not_found() -> Result<Response<Body>, ApiError> {
+    let rendering = Rendering { form: Form::JSON, include: IncludeObject::None, now: jiff::Timestamp::UNIX_EPOCH };
+    Answer::page_not_found().into_response(&rendering)
+}
+
+fn plain(page: health::Page) -> Result<Response<Body>, ApiError> {
+    let code = StatusCode::from_u16(page.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let rendering = Rendering { form: Form::JSON, include: IncludeObject::None, now: jiff::Timestamp::UNIX_EPOCH };
+    Answer::Text { code, text: page.text, nosniff: page.nosniff }.into_response(&rendering)
+}
+
+/// One `Warning` header each, code 299, as upstream formats them.
+fn add_warnings(headers: &mut HeaderMap, warnings: &[String]) {
+    /// Upstream stops adding warnings after 4 KiB.
+    const TOTAL_MAX: usize = 4 * 1024;
+    let mut total = 0;
+    for warning in warnings {
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        total += quoted.len();
+        if total > TOTAL_MAX {
+            break;
+        }
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            headers.append(header::WARNING, value);
+        }
+    }
+}

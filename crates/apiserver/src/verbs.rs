@@ -1,0 +1,11 @@
+//! The verbs, each for all kinds.
+
+pub(crate) mod binding;
+pub(crate) mod body;
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod list;
+pub(crate) mod log;
+pub(crate) mod patch;
+pub(crate) mod update;
+pub(crate) mod watch;

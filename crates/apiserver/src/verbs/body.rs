@@ -1,0 +1,157 @@
+//! Request bodies: decoding, and the checks that come before any rule of a kind.
+
+use http::{HeaderMap, header};
+use mxjob_machinery::{field, json, metadata, yaml};
+use serde_json::Value;
+
+use crate::document;
+use crate::error::ApiError;
+use crate::options::FieldValidation;
+use crate::registry::Kind;
+use crate::server::Context;
+
+const ACCEPTED: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+
+/// The media type of a body, without parameters; `default` where none is given.
+pub(crate) fn media_type<'a>(headers: &'a HeaderMap, default: &'a str) -> &'a str {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let bare = given.split(';').next().unwrap_or_default().trim();
+    if bare.is_empty() { default } else { bare }
+}
+
+/// Decodes an object of the kind and checks what it says it is. Duplicate fields are dealt with by `validation`.
+pub(crate) fn object(context: &mut Context<'_>, validation: FieldValidation) -> Result<Value, ApiError> {
+    let kind = context.kind;
+    let unrecognized = |why: String| {
+        let shown = if context.body.is_empty() { "<empty>".into() } else { String::from_utf8_lossy(&context.body) };
+        ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): {why} ({})",
+            kind.kind,
+            shown_prefix(&shown)
+        ))
+    };
+    let (value, duplicates) = match media_type(context.headers, "application/json") {
+        "application/json" => json::decode_reporting_duplicates(&context.body)
+            .map_err(|error| unrecognized(format!("couldn't get version/kind; json parse error: {error}")))?,
+        "application/yaml" => yaml::decode(&context.body)
+            .map(|value| (value, Vec::new()))
+            .map_err(|error| unrecognized(format!("couldn't get version/kind; yaml parse error: {error}")))?,
+        _ => return Err(ApiError::unsupported_media_type(ACCEPTED)),
+    };
+    let value = identify(value, kind, &unrecognized)?;
+    let duplicates = duplicates.into_iter().map(|path| format!("duplicate field \"{path}\"")).collect();
+    report_fields(context, duplicates, validation)?;
+    if let Some(problem) = value.get("metadata").and_then(metadata::decode_problem) {
+        let (kind, version) = (kind.kind, kind.version);
+        return Err(ApiError::bad_request(format!(
+            "{kind} in version \"{version}\" cannot be handled as a {kind}: {problem}"
+        )));
+    }
+    Ok(value)
+}
+
+/// Long bodies are shown by their beginning.
+fn shown_prefix(text: &str) -> String {
+    const SHOWN: usize = 1024;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{} [truncated]", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Checks `kind` and `apiVersion`. Built-in kinds may leave both out, custom resources may not.
+fn identify(mut value: Value, kind: &Kind, unrecognized: &dyn Fn(String) -> ApiError) -> Result<Value, ApiError> {
+    let wanted = kind.api_version();
+    let shown = || String::from_utf8_lossy(&document::to_vec(&value)).into_owned();
+    let Some(map) = value.as_object() else {
+        let what = json::kind(&value);
+        return Err(unrecognized(format!(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal {what} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+        )));
+    };
+    let said = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default();
+    let (said_kind, said_version) = (said("kind"), said("apiVersion"));
+    if kind.custom {
+        if said_kind.is_empty() {
+            return Err(unrecognized(format!("Object 'Kind' is missing in '{}'", shown())));
+        }
+        if said_version != wanted {
+            return Err(version_mismatch(said_version, &wanted));
+        }
+    } else {
+        if !said_version.is_empty() && said_version != wanted {
+            return Err(version_mismatch(said_version, &wanted));
+        }
+        if !said_kind.is_empty() && said_kind != kind.kind {
+            return Err(ApiError::bad_request(format!(
+                "{said_kind} in version \"{}\" cannot be handled as a {}: converting ({wanted}, Kind={said_kind}) to ({wanted}, Kind={}): unknown conversion",
+                kind.version, kind.kind, kind.kind
+            )));
+        }
+        if let Some(map) = value.as_object_mut() {
+            map.insert("kind".to_owned(), kind.kind.into());
+            map.insert("apiVersion".to_owned(), wanted.into());
+        }
+    }
+    Ok(value)
+}
+
+fn version_mismatch(said: &str, wanted: &str) -> ApiError {
+    ApiError::bad_request(format!(
+        "the API version in the data ({said}) does not match the expected API version ({wanted})"
+    ))
+}
+
+/// Custom resources of another kind are refused as a rule, not as a decoding error.
+pub(crate) fn check_kind(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
+    let said = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+    if said == context.kind.kind {
+        return Ok(());
+    }
+    let detail = format!("must be {}", context.kind.kind);
+    let errors = field::Errors::from(vec![field::Error::invalid(&field::Path::new("kind"), said, detail)]);
+    let name = document::meta_str(object, "name");
+    Err(ApiError::invalid_as(said, context.kind.group, name, &errors))
+}
+
+/// Checks and drops unknown fields.
+pub(crate) fn unknown_fields(
+    context: &mut Context<'_>,
+    object: &mut Value,
+    validation: FieldValidation,
+) -> Result<(), ApiError> {
+    let strategy = context.kind.strategy;
+    let unknown = strategy.unknown_fields(object);
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let faults = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
+    report_fields(context, faults, validation)?;
+    strategy.prune(object);
+    Ok(())
+}
+
+/// Strict: 400; Warn: a `Warning` header each; Ignore: silence (CONTRACT section 3).
+fn report_fields(
+    context: &mut Context<'_>,
+    faults: Vec<String>,
+    validation: FieldValidation,
+) -> Result<(), ApiError> {
+    if faults.is_empty() {
+        return Ok(());
+    }
+    match validation {
+        FieldValidation::Ignore => {}
+        FieldValidation::Warn => context.warnings.extend(faults),
+        FieldValidation::Strict => {
+            let (kind, version) = (context.kind.kind, context.kind.version);
+            let faults = faults.join(", ");
+            return Err(ApiError::bad_request(if context.kind.custom {
+                format!("strict decoding error: {faults}")
+            } else {
+                format!("{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {faults}")
+            }));
+        }
+    }
+    Ok(())
+}

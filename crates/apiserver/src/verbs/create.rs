@@ -1,0 +1,170 @@
+//! `POST` to a collection, and `PUT` to a name that does not exist where the kind allows it.
+
+use bytes::Bytes;
+use http::StatusCode;
+use mxjob_machinery::{field, metadata};
+use mxjob_store::{Entry, Expect, Op, Transaction};
+use serde_json::Value;
+
+use crate::answer::Answer;
+use crate::document;
+use crate::environment::rfc3339;
+use crate::error::ApiError;
+use crate::kinds::text;
+use crate::options::WriteOptions;
+use crate::ownership::Write;
+use crate::registry;
+use crate::server::Context;
+use crate::verbs::{body, update};
+
+/// The longest name a generated name may reach, less the suffix (upstream's limit).
+const GENERATE_NAME_MAX: usize = 58;
+
+/// Answers a create.
+pub(crate) async fn create(context: &mut Context<'_>) -> Result<Answer, ApiError> {
+    let options = WriteOptions::parse(context.query, context.user_agent(), "CreateOptions")?;
+    let object = body::object(context, options.field_validation)?;
+    let json = insert(context, object, &options).await?;
+    let kind = context.kind;
+    Ok(Answer::Object { kind, json: decorated(context, json), code: StatusCode::CREATED })
+}
+
+/// The answer to a create as the kind wants it.
+pub(crate) fn decorated(context: &Context<'_>, json: Bytes) -> Bytes {
+    let mut object = document::decode(&json);
+    let before = object.clone();
+    context.kind.strategy.decorate_created(&mut object);
+    if object == before { json } else { Bytes::from(document::to_vec(&object)) }
+}
+
+/// Stores a new object and returns it as stored.
+pub(crate) async fn insert(
+    context: &mut Context<'_>,
+    mut object: Value,
+    options: &WriteOptions,
+) -> Result<Bytes, ApiError> {
+    let kind = context.kind;
+    check_namespace(context, &mut object)?;
+    if !matches!(text(&object, "/metadata/resourceVersion"), "") {
+        return Err(ApiError::unclassified("resourceVersion should not be set on objects to be created"));
+    }
+    stamp(context, &mut object);
+    body::check_kind(context, &object)?;
+    body::unknown_fields(context, &mut object, options.field_validation)?;
+    kind.strategy.prepare_create(&mut object);
+
+    let name = document::meta_str(&object, "name").to_owned();
+    let mut errors = metadata::validate(
+        document::metadata_mut(&mut object),
+        kind.namespaced,
+        &field::Path::new("metadata"),
+    );
+    errors.extend(kind.strategy.validate(&object));
+    if !errors.is_empty() {
+        return Err(ApiError::invalid(kind, &name, &errors));
+    }
+    if let Some(meta) = document::metadata(&object) {
+        context.warnings.extend(metadata::warnings(meta));
+    }
+    if !options.applying {
+        let write = Write { kind, subresource: "", manager: &options.manager, now: context.now };
+        write.record(None, &Value::Null, &mut object);
+    }
+    commit(context, &name, &object, options).await
+}
+
+async fn commit(
+    context: &Context<'_>,
+    name: &str,
+    object: &Value,
+    options: &WriteOptions,
+) -> Result<Bytes, ApiError> {
+    let kind = context.kind;
+    let key = kind.key(context.namespace(), name);
+    let exists = |bytes: &[u8]| ApiError::already_exists(kind, name, document::is_terminating(&document::decode(bytes)));
+    if let Some(entry) = context.server.store.get(&key) {
+        return Err(exists(&entry.value));
+    }
+    if options.dry_run {
+        return Ok(Bytes::from(document::to_vec(object)));
+    }
+    loop {
+        let put = Op::Put { key: key.as_str().into(), expect: Expect::Absent, value: document::encode(object) };
+        let mut operations = vec![put];
+        if kind.namespaced {
+            // The namespace must still be there when the object is: nothing is left behind in one that went.
+            let namespace = check_namespace_open(context)?;
+            operations.push(Op::Check { key: namespace.key, expect: Expect::At(namespace.revision) });
+        }
+        match context.server.commit(Transaction(operations)).await? {
+            Ok(committed) => return Ok(update::stored_bytes(&committed)),
+            Err(Some(current)) if *current.key == *key => return Err(exists(&current.value)),
+            Err(_) => {} // the namespace changed meanwhile (a label, say): look again
+        }
+    }
+}
+
+fn namespace_key(namespace: &str) -> String {
+    format!("/registry/namespaces/{namespace}")
+}
+
+/// The namespace of body and path must agree, exist and stay.
+fn check_namespace(context: &Context<'_>, object: &mut Value) -> Result<(), ApiError> {
+    if !context.kind.namespaced {
+        document::metadata_mut(object).remove("namespace");
+        return Ok(());
+    }
+    update::check_body_namespace(context, object)?;
+    check_namespace_open(context)?;
+    document::metadata_mut(object).insert("namespace".to_owned(), context.namespace().into());
+    Ok(())
+}
+
+fn check_namespace_open(context: &Context<'_>) -> Result<Entry, ApiError> {
+    let namespace = context.namespace();
+    let row = registry::find("", "v1", "namespaces");
+    let Some(entry) = context.server.store.get(&namespace_key(namespace)) else {
+        return Err(row.map_or_else(ApiError::no_such_resource, |row| ApiError::not_found(row, namespace)));
+    };
+    if document::is_terminating(&document::decode(&entry.value)) {
+        let kind = context.kind;
+        let name = context.name();
+        let message = format!(
+            "{} \"{name}\" is forbidden: unable to create new content in namespace {namespace} because it is being terminated",
+            kind.qualified_resource()
+        );
+        return Err(ApiError::forbidden(message, Some((name, kind.group, kind.plural))));
+    }
+    Ok(entry)
+}
+
+/// Sets what only the server decides.
+fn stamp(context: &Context<'_>, object: &mut Value) {
+    let (kind, environment) = (context.kind, &context.server.environment);
+    let namespace = context.namespace().to_owned();
+    let meta = document::metadata_mut(object);
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"] {
+        meta.remove(field);
+    }
+    let has_name = meta.get("name").and_then(Value::as_str).is_some_and(|name| !name.is_empty());
+    let base = meta.get("generateName").and_then(Value::as_str).unwrap_or_default();
+    if !has_name && !base.is_empty() {
+        let base: String = base.chars().take(GENERATE_NAME_MAX).collect();
+        meta.insert("name".to_owned(), format!("{base}{}", environment.name_suffix()).into());
+    }
+    meta.insert("uid".to_owned(), environment.uid().into());
+    meta.insert("creationTimestamp".to_owned(), rfc3339(context.now).into());
+    if kind.strategy.has_generation() {
+        meta.insert("generation".to_owned(), 1.into());
+    }
+    if kind.strategy.self_link() {
+        let name = meta.get("name").and_then(Value::as_str).unwrap_or_default();
+        let link = format!("/apis/{}/{}/namespaces/{namespace}/{}/{name}", kind.group, kind.version, kind.plural);
+        meta.insert("selfLink".to_owned(), link.into());
+    }
+    if kind.subresource("status").is_some() && !kind.strategy.keeps_status_on_create() {
+        if let Some(map) = object.as_object_mut() {
+            map.remove("status");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `GET` of an object and of a collection.
+
+use bytes::Bytes;
+use http::StatusCode;
+use mxjob_store::{ListOptions as StoreList, Page, ReadError, Revision};
+
+use crate::answer::{Answer, ListMeta};
+use crate::document;
+use crate::error::ApiError;
+use crate::options::{self, ListOptions, VersionMatch};
+use crate::server::Context;
+use crate::verbs::list::token::Token;
+
+pub(crate) mod token;
+
+/// Entries read from the store at a time where a selector may drop some.
+const CHUNK: usize = 512;
+
+/// Answers a `GET` of one object.
+pub(crate) fn get(context: &Context<'_>) -> Result<Answer, ApiError> {
+    let asked = options::resource_version(context.query.get("resourceVersion").unwrap_or_default())?;
+    not_in_the_future(context, asked)?;
+    let entry = context.entry()?;
+    Ok(Answer::Object { kind: context.kind, json: entry.value, code: StatusCode::OK })
+}
+
+fn not_in_the_future(context: &Context<'_>, asked: Option<Revision>) -> Result<(), ApiError> {
+    let current = context.server.store.revision();
+    match asked {
+        Some(asked) if asked > current => Err(ApiError::too_large_resource_version(asked.get(), current.get())),
+        _ => Ok(()),
+    }
+}
+
+/// Answers a list.
+pub(crate) fn list(context: &Context<'_>) -> Result<Answer, ApiError> {
+    let options = ListOptions::parse(context.query, context.kind, false)?;
+    let (items, meta) = select(context, &options)?;
+    Ok(Answer::List { kind: context.kind, items, meta })
+}
+
+/// What a list starts from.
+struct Start {
+    after: Option<String>,
+    at: Option<Revision>,
+    limit: usize,
+}
+
+fn start(context: &Context<'_>, options: &ListOptions, prefix: &str) -> Result<Start, ApiError> {
+    let version = options.resource_version.filter(|version| *version != Revision::ZERO);
+    if !options.continue_token.is_empty() {
+        if version.is_some() {
+            return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+        }
+        let token = Token::parse(&options.continue_token)?;
+        return Ok(Start { after: Some(token.after(prefix)), at: Some(token.revision), limit: options.limit });
+    }
+    let zero = options.resource_version == Some(Revision::ZERO);
+    // Lists at version 0 are served whole from memory, whatever the limit, as upstream's cache does.
+    let limit = if zero { 0 } else { options.limit };
+    let exact = options.version_match == Some(VersionMatch::Exact)
+        || (options.limit > 0 && options.version_match.is_none() && version.is_some());
+    if exact {
+        return Ok(Start { after: None, at: version, limit });
+    }
+    not_in_the_future(context, version)?;
+    Ok(Start { after: None, at: None, limit })
+}
+
+/// The selected objects and the list's metadata.
+pub(crate) fn select(context: &Context<'_>, options: &ListOptions) -> Result<(Vec<Bytes>, ListMeta), ApiError> {
+    let kind = context.kind;
+    let prefix = prefix(context);
+    let Start { mut after, mut at, limit } = start(context, options, &prefix)?;
+    let everything = options.selects_all();
+    let mut items = Vec::new();
+    loop {
+        let chunk = if everything { limit } else { CHUNK };
+        let page = read(context, &prefix, after.as_deref(), chunk, at)?;
+        at = Some(page.revision);
+        let last = page.entries.last().map(|entry| entry.key.to_string());
+        for (index, entry) in page.entries.iter().enumerate() {
+            if everything || options.selects(kind, &document::decode(&entry.value)) {
+                items.push(entry.value.clone());
+            }
+            let more = page.more || index + 1 < page.entries.len();
+            if limit > 0 && items.len() == limit && more {
+                let remaining = everything.then_some(page.remaining);
+                let token = Token::new(page.revision, &prefix, &entry.key);
+                return Ok((items, meta(context, page.revision, token.render(), remaining)));
+            }
+        }
+        if !page.more {
+            return Ok((items, meta(context, page.revision, String::new(), None)));
+        }
+        after = last;
+    }
+}
+
+fn read(
+    context: &Context<'_>,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+    at: Option<Revision>,
+) -> Result<Page, ApiError> {
+    context.server.store.list(prefix, &StoreList { after, limit, at }).map_err(|error| match error {
+        ReadError::TooOld { .. } => ApiError::expired(
+            "The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.",
+        ),
+        ReadError::Future { .. } => {
+            ApiError::unclassified("etcdserver: mvcc: required revision is a future revision")
+        }
+    })
+}
+
+/// Where the objects of the request's collection are.
+pub(crate) fn prefix(context: &Context<'_>) -> String {
+    let base = context.kind.prefix();
+    if context.namespace().is_empty() { base } else { format!("{base}{}/", context.namespace()) }
+}
+
+fn meta(context: &Context<'_>, revision: Revision, continue_token: String, remaining: Option<usize>) -> ListMeta {
+    let kind = context.kind;
+    let self_link = kind.strategy.self_link().then(|| {
+        let scope = match context.namespace() {
+            "" => String::new(),
+            namespace => format!("namespaces/{namespace}/"),
+        };
+        format!("/apis/{}/{}/{scope}{}", kind.group, kind.version, kind.plural)
+    });
+    ListMeta { resource_version: revision.to_string(), continue_token, remaining, self_link }
+}

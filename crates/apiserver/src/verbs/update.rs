@@ -1,0 +1,344 @@
+//! Changing an object: the part that `PUT`, `PATCH` and the `status` subresource share.
+
+use bytes::Bytes;
+use http::StatusCode;
+use mxjob_machinery::{field, json, metadata};
+use mxjob_store::{Committed, Entry, Expect, Op, Transaction};
+use serde_json::Value;
+
+use crate::answer::Answer;
+use crate::document;
+use crate::error::ApiError;
+use crate::options::{self, FieldValidation, WriteOptions};
+use crate::ownership::Write;
+use crate::server::Context;
+use crate::verbs::{body, create};
+
+/// What upstream says to a writer whose copy is stale.
+const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
+/// How often a change that does not insist on a resource version is tried against a newer object.
+const ATTEMPTS: usize = 16;
+
+/// What a writer sends.
+pub(crate) enum Submission<'a> {
+    /// The whole object.
+    Whole(&'a Value),
+    /// A change to whatever is stored.
+    Change(&'a (dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync)),
+}
+
+/// Answers a `PUT`.
+pub(crate) async fn update(context: &mut Context<'_>) -> Result<Answer, ApiError> {
+    if context.path.name.is_none() {
+        return Err(ApiError::bad_request("name must be provided"));
+    }
+    let options = WriteOptions::parse(context.query, context.user_agent(), "UpdateOptions")?;
+    let mut object = body::object(context, options.field_validation)?;
+    check_body_name(context, &object)?;
+    check_body_namespace(context, &object)?;
+    if context.kind.namespaced {
+        document::metadata_mut(&mut object).insert("namespace".to_owned(), context.namespace().into());
+    }
+    let may_create = context.kind.create_on_update && context.path.subresource.is_empty();
+    if may_create && context.server.store.get(&context.key()).is_none() {
+        return create_missing(context, object, &options).await;
+    }
+    context.entry()?;
+    if context.kind.custom && object.get("kind").and_then(Value::as_str) != Some(context.kind.kind) {
+        return Err(wrong_kind(context, &object));
+    }
+    let json = write(context, &Submission::Whole(&object), &options).await?;
+    Ok(Answer::Object { kind: context.kind, json, code: StatusCode::OK })
+}
+
+/// CONTRACT section 2: a body that names another kind than the path is a 400.
+fn wrong_kind(context: &Context<'_>, object: &Value) -> ApiError {
+    let said = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let wanted = context.kind.kind;
+    ApiError::bad_request(format!("the kind in the data ({said}) does not match the expected kind ({wanted})"))
+}
+
+/// `PUT` to a free name. With a uid the writer meant an object that is gone; for MXJobs a resource version says the
+/// same (CONTRACT section 2), for built-in kinds it is overlooked as upstream does.
+async fn create_missing(
+    context: &mut Context<'_>,
+    mut object: Value,
+    options: &WriteOptions,
+) -> Result<Answer, ApiError> {
+    let (kind, name) = (context.kind, context.name().to_owned());
+    let uid = document::meta_str(&object, "uid");
+    if !uid.is_empty() {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: ");
+        return Err(ApiError::conflict(kind, &name, &why));
+    }
+    let version = document::meta_str(&object, "resourceVersion");
+    if kind.custom && !matches!(version, "" | "0") {
+        return Err(ApiError::not_found(kind, &name));
+    }
+    document::metadata_mut(&mut object).remove("resourceVersion");
+    let json = create::insert(context, object, options).await?;
+    Ok(Answer::Object { kind, json: create::decorated(context, json), code: StatusCode::CREATED })
+}
+
+/// Applies a submission to the stored object, atomically, and returns the object as stored.
+pub(crate) async fn write(
+    context: &mut Context<'_>,
+    submission: &Submission<'_>,
+    options: &WriteOptions,
+) -> Result<Bytes, ApiError> {
+    for _ in 0..ATTEMPTS {
+        let entry = context.entry()?;
+        let old = document::decode(&entry.value);
+        let mut submitted = match submission {
+            Submission::Whole(object) => (*object).clone(),
+            Submission::Change(change) => change(&old)?,
+        };
+        let whole = matches!(submission, Submission::Whole(_));
+        let insists = check_versions(context, &entry, &old, &submitted, whole)?;
+        check_body_name(context, &submitted)?;
+        body::unknown_fields(context, &mut submitted, options.field_validation)?;
+        let new = next(context, &old, &submitted, options)?;
+        if json::equal(&old, &new) {
+            return Ok(entry.value);
+        }
+        if options.dry_run {
+            return Ok(Bytes::from(document::to_vec(&new)));
+        }
+        if let Some(stored) = store(context, &entry, &new).await? {
+            return Ok(stored);
+        }
+        if insists {
+            return Err(ApiError::conflict(context.kind, context.name(), MODIFIED));
+        }
+    }
+    Err(ApiError::conflict(context.kind, context.name(), MODIFIED))
+}
+
+/// Stores the new state if the old one is still there; removes the object where its last finalizer has gone.
+async fn store(context: &Context<'_>, entry: &Entry, new: &Value) -> Result<Option<Bytes>, ApiError> {
+    let (key, expect) = (entry.key.clone(), Expect::At(entry.revision));
+    let gone = is_released(new);
+    let operation = if gone {
+        Op::Delete { key, expect }
+    } else {
+        Op::Put { key, expect, value: document::encode(new) }
+    };
+    match context.server.commit(Transaction(vec![operation])).await? {
+        Ok(_) if gone => Ok(Some(Bytes::from(document::to_vec(new)))),
+        Ok(committed) => Ok(Some(stored_bytes(&committed))),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether an object that is being deleted has nothing left that holds it.
+pub(crate) fn is_released(object: &Value) -> bool {
+    let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+    let spec_finalizers = object.get("kind").and_then(Value::as_str) == Some("Namespace")
+        && object.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    document::is_terminating(object) && document::finalizers(object).is_empty() && grace == 0 && !spec_finalizers
+}
+
+/// The bytes of the first thing that a transaction stored.
+pub(crate) fn stored_bytes(committed: &Committed) -> Bytes {
+    committed.stored.iter().flatten().next().map(|entry| entry.value.clone()).unwrap_or_default()
+}
+
+/// Checks uid and resource version; true where the writer insists on the version it read.
+fn check_versions(
+    context: &Context<'_>,
+    entry: &Entry,
+    old: &Value,
+    submitted: &Value,
+    whole: bool,
+) -> Result<bool, ApiError> {
+    let (kind, name) = (context.kind, context.name());
+    let (uid, stored_uid) = (document::meta_str(submitted, "uid"), document::meta_str(old, "uid"));
+    if whole && !uid.is_empty() && uid != stored_uid {
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {stored_uid}",
+            entry.key
+        );
+        return Err(ApiError::conflict(kind, name, &why));
+    }
+    let version = document::meta_str(submitted, "resourceVersion");
+    let current = document::meta_str(old, "resourceVersion");
+    if matches!(version, "" | "0") {
+        if whole && !kind.unconditional_update {
+            let path = field::Path::new("metadata").child("resourceVersion");
+            let error =
+                field::Error::invalid(&path, field::BadValue::bare("0x0"), "must be specified for an update");
+            let errors = field::Errors::from(vec![error]);
+            return Err(ApiError::invalid_as(kind.plural, kind.group, name, &errors));
+        }
+        return Ok(false);
+    }
+    options::resource_version(version)?;
+    if version != current {
+        return Err(ApiError::conflict(kind, name, MODIFIED));
+    }
+    Ok(whole)
+}
+
+/// The object after a submission: the pure part of an update.
+fn next(
+    context: &Context<'_>,
+    old: &Value,
+    submitted: &Value,
+    options: &WriteOptions,
+) -> Result<Value, ApiError> {
+    let (kind, name) = (context.kind, context.name());
+    let mut new = submitted.clone();
+    keep_system_fields(old, &mut new);
+    let mut errors = metadata::validate_update(
+        document::metadata_mut(&mut new.clone()),
+        document::metadata_mut(&mut old.clone()),
+        &field::Path::new("metadata"),
+    );
+    let subresource = context.path.subresource.as_str();
+    match subresource {
+        "status" => new = with_status(old, &new),
+        "finalize" => new = with_finalizers(old, &new),
+        _ => {
+            if kind.subresource("status").is_some() {
+                carry(old, &mut new, "status");
+            }
+            kind.strategy.prepare_update(old, &mut new);
+            if errors.is_empty() {
+                errors.extend(rule_faults(context, old, &new, name)?);
+            }
+        }
+    }
+    if !errors.is_empty() {
+        return Err(ApiError::invalid(kind, name, &errors));
+    }
+    if same_content(old, &new) {
+        keep_content(old, &mut new); // what is equal stays as it was written
+    } else if kind.strategy.has_generation() {
+        bump_generation(&mut new);
+    }
+    if !options.applying {
+        let write = Write { kind, subresource, manager: &options.manager, now: context.now };
+        write.record(Some(old), submitted, &mut new);
+    }
+    Ok(new)
+}
+
+fn rule_faults(context: &Context<'_>, old: &Value, new: &Value, name: &str) -> Result<field::Errors, ApiError> {
+    let strategy = context.kind.strategy;
+    let forbidden = strategy.validate_update(old, new);
+    if !forbidden.is_empty() {
+        let message = strategy.update_message(name, &forbidden);
+        return Err(ApiError::invalid(context.kind, name, &forbidden).saying(message));
+    }
+    // What has not changed was accepted once; a finalizer must be removable from anything that is stored.
+    if same_content(old, new) { Ok(field::Errors::default()) } else { Ok(strategy.validate(new)) }
+}
+
+/// Everything that counts in the generation: all but metadata and status.
+fn content(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let fields = object.as_object().into_iter().flatten();
+    fields.filter(|(key, _)| !matches!(key.as_str(), "metadata" | "status"))
+}
+
+fn same_content(old: &Value, new: &Value) -> bool {
+    content(old).count() == content(new).count()
+        && content(old).zip(content(new)).all(|((a, old), (b, new))| a == b && json::equal(old, new))
+}
+
+fn keep_content(old: &Value, new: &mut Value) {
+    let kept: Vec<_> = content(old).map(|(key, value)| (key.clone(), value.clone())).collect();
+    if let Some(new) = new.as_object_mut() {
+        new.extend(kept);
+    }
+}
+
+/// Counts a change in `metadata.generation`.
+pub(crate) fn bump_generation(object: &mut Value) {
+    let meta = document::metadata_mut(object);
+    let generation = meta.get("generation").and_then(Value::as_i64).unwrap_or(0);
+    meta.insert("generation".to_owned(), generation.saturating_add(1).into());
+}
+
+/// What a writer cannot change is kept without a word, as upstream keeps it.
+fn keep_system_fields(old: &Value, new: &mut Value) {
+    let kept: Vec<(&str, Option<Value>)> = [
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "selfLink",
+        "resourceVersion",
+    ]
+    .into_iter()
+    .map(|field| (field, document::metadata(old).and_then(|meta| meta.get(field)).cloned()))
+    .collect();
+    let uid = document::meta_str(old, "uid").to_owned();
+    let meta = document::metadata_mut(new);
+    for (field, value) in kept {
+        match value {
+            Some(value) => meta.insert(field.to_owned(), value),
+            None => meta.remove(field),
+        };
+    }
+    if meta.get("uid").and_then(Value::as_str).unwrap_or_default().is_empty() {
+        meta.insert("uid".to_owned(), uid.into());
+    }
+}
+
+/// `/status` takes the status and nothing else (CONTRACT section 2); the managed fields are settled later.
+fn with_status(old: &Value, new: &Value) -> Value {
+    let mut result = old.clone();
+    carry(new, &mut result, "status");
+    document::carry_managed(new, &mut result);
+    result
+}
+
+/// `/finalize` of a namespace takes `spec.finalizers` and nothing else.
+fn with_finalizers(old: &Value, new: &Value) -> Value {
+    let mut result = old.clone();
+    let finalizers = new.pointer("/spec/finalizers").cloned();
+    if let (Some(spec), Some(finalizers)) = (result.get_mut("spec").and_then(Value::as_object_mut), finalizers) {
+        spec.insert("finalizers".to_owned(), finalizers);
+    } else if let Some(spec) = result.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("finalizers");
+    }
+    document::carry_managed(new, &mut result);
+    result
+}
+
+fn carry(from: &Value, to: &mut Value, field: &str) {
+    let value = from.get(field).cloned();
+    if let Some(to) = to.as_object_mut() {
+        match value {
+            Some(value) if !value.is_null() => to.insert(field.to_owned(), value),
+            _ => to.remove(field),
+        };
+    }
+}
+
+/// The name in a body must be the name in the path.
+pub(crate) fn check_body_name(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
+    let (path, body) = (context.name(), document::meta_str(object, "name"));
+    if body.is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({path} based on URL) was undeterminable: name must be provided"
+        )));
+    }
+    if body != path {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({body}) does not match the name on the URL ({path})"
+        )));
+    }
+    Ok(())
+}
+
+/// The namespace in a body, where there is one, must be the namespace in the path.
+pub(crate) fn check_body_namespace(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
+    let body = document::meta_str(object, "namespace");
+    if context.kind.namespaced && !body.is_empty() && body != context.namespace() {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    Ok(())
+}

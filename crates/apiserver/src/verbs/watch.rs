@@ -1,0 +1,274 @@
+//! Watches: a list's successor, streamed.
+//!
+//! A watch is a position in the store's log. It keeps no buffer of its own, so a slow client costs nobody anything:
+//! when the history it needs is gone it gets a 410 in the stream and ends.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::stream;
+use futures_util::{StreamExt, TryStreamExt};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use mxjob_store::{Event, EventKind, ReadError, Revision};
+use tokio::time::Instant;
+
+use crate::answer::{Answer, BodyError, Rendering};
+use crate::document;
+use crate::environment::Environment;
+use crate::error::ApiError;
+use crate::negotiate::Transform;
+use crate::options::ListOptions;
+use crate::registry::Kind;
+use crate::server::{Context, Inner};
+use crate::table;
+use crate::verbs::list;
+
+/// How long a watch lives where the client sets no limit; upstream ends them after 30 to 60 minutes too.
+const DEFAULT_LIFE: Duration = Duration::from_secs(45 * 60);
+/// How often a quiet watch that asked for bookmarks gets one (upstream: about a minute).
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// The annotation of the bookmark that ends the initial events.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+/// Answers a watch.
+pub(crate) fn watch(context: &Context<'_>, rendering: Rendering) -> Result<Answer, ApiError> {
+    let options = ListOptions::parse(context.query, context.kind, true)?;
+    let store = &context.server.store;
+    let prefix = list::prefix(context);
+    let asked = options.resource_version.filter(|version| *version != Revision::ZERO);
+    let wants_state = options.initial_events.unwrap_or(asked.is_none());
+    let mut first = Vec::new();
+    let mut from = asked.unwrap_or_else(|| store.revision());
+    if wants_state {
+        let everything = ListOptions { limit: 0, resource_version: None, version_match: None, ..options };
+        let (items, meta) = list::select(context, &everything)?;
+        from = meta.resource_version.parse::<u64>().map(Revision::new).unwrap_or(from);
+        return Ok(stream_of(context, rendering, everything, items, from, &prefix));
+    }
+    let mut stream = Encoder::new(context, rendering, options);
+    match store.watch(&prefix, from) {
+        Ok(events) => Ok(stream.answer(first, events, context.server)),
+        Err(ReadError::TooOld { floor }) => {
+            let message = format!("too old resource version: {from} ({floor})");
+            first.push(stream.error(&ApiError::expired(message)));
+            Ok(answer(stream::iter(first.into_iter().map(Ok))))
+        }
+        // A version from the future is waited for, as upstream waits.
+        Err(ReadError::Future { current }) => {
+            stream.not_before = from;
+            match store.watch(&prefix, current) {
+                Ok(events) => Ok(stream.answer(first, events, context.server)),
+                Err(error) => Err(ApiError::internal(error)),
+            }
+        }
+    }
+}
+
+/// A watch that begins with the present state.
+fn stream_of(
+    context: &Context<'_>,
+    rendering: Rendering,
+    options: ListOptions,
+    items: Vec<Bytes>,
+    from: Revision,
+    prefix: &str,
+) -> Answer {
+    let ends_marked = options.initial_events == Some(true) && options.bookmarks;
+    let mut encoder = Encoder::new(context, rendering, options);
+    let mut first: Vec<Bytes> = items.iter().map(|item| encoder.frame("ADDED", item)).collect();
+    if ends_marked {
+        first.push(encoder.bookmark(from, true));
+    }
+    match context.server.store.watch(prefix, from) {
+        Ok(events) => encoder.answer(first, events, context.server),
+        Err(error) => {
+            first.push(encoder.error(&ApiError::expired(error.to_string())));
+            answer(stream::iter(first.into_iter().map(Ok)))
+        }
+    }
+}
+
+/// Turns store events into lines of the watch.
+struct Encoder {
+    kind: &'static Kind,
+    options: ListOptions,
+    rendering: Rendering,
+    environment: Arc<dyn Environment>,
+    life: Duration,
+    not_before: Revision,
+    first_table: bool,
+}
+
+impl Encoder {
+    fn new(context: &Context<'_>, rendering: Rendering, options: ListOptions) -> Self {
+        Self {
+            kind: context.kind,
+            life: options.timeout_seconds.map_or(DEFAULT_LIFE, Duration::from_secs),
+            options,
+            rendering,
+            environment: Arc::clone(&context.server.environment),
+            not_before: Revision::ZERO,
+            first_table: true,
+        }
+    }
+
+    /// The line for a store event; `None` where the client does not see it.
+    fn event(&mut self, event: &Event) -> Option<Bytes> {
+        if event.revision <= self.not_before {
+            return None;
+        }
+        if self.options.selects_all() {
+            return Some(match event.kind {
+                EventKind::Put if event.created => self.frame("ADDED", &event.value),
+                EventKind::Put => self.frame("MODIFIED", &event.value),
+                EventKind::Delete => self.frame("DELETED", &document::restamp(&event.value, event.revision)),
+            });
+        }
+        // An object enters and leaves the selection: what the client sees depends on before and after.
+        let selected = |bytes: &Bytes| self.options.selects(self.kind, &document::decode(bytes));
+        let before = event.previous.as_ref().is_some_and(selected);
+        let after = event.kind == EventKind::Put && selected(&event.value);
+        match (before, after) {
+            (false, true) => Some(self.frame("ADDED", &event.value)),
+            (true, true) => Some(self.frame("MODIFIED", &event.value)),
+            (true, false) => {
+                let last = event.previous.as_ref().unwrap_or(&event.value);
+                Some(self.frame("DELETED", &document::restamp(last, event.revision)))
+            }
+            (false, false) => None,
+        }
+    }
+
+    fn frame(&mut self, kind: &str, object: &[u8]) -> Bytes {
+        let rendering = Rendering { now: self.environment.now(), ..self.rendering };
+        let transformed = match rendering.form.transform {
+            Transform::None => None,
+            Transform::Table(version) => {
+                let first = std::mem::take(&mut self.first_table);
+                Some(table::event_table(self.kind, &document::decode(object), version, &rendering, first))
+            }
+            Transform::Partial(version) | Transform::PartialList(version) => Some(table::partial(object, version)),
+        };
+        line(kind, transformed.as_deref().unwrap_or(object))
+    }
+
+    fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
+        let mut object = serde_json::json!({
+            "kind": self.kind.kind,
+            "apiVersion": self.kind.api_version(),
+            "metadata": {"resourceVersion": revision.to_string(), "creationTimestamp": null},
+        });
+        if initial_end {
+            let annotations = serde_json::json!({INITIAL_EVENTS_END: "true"});
+            document::metadata_mut(&mut object).insert("annotations".to_owned(), annotations);
+        }
+        line("BOOKMARK", &document::to_vec(&object))
+    }
+
+    fn error(&self, error: &ApiError) -> Bytes {
+        line("ERROR", &serde_json::to_vec(error.status()).unwrap_or_default())
+    }
+
+    fn answer(self, first: Vec<Bytes>, events: mxjob_store::Watch, server: &Inner) -> Answer {
+        let mut closing = server.closing.subscribe();
+        let closed = Box::pin(async move {
+            // An error means that the server is gone, which ends the watch as well.
+            let _ = closing.wait_for(|closing| *closing).await;
+        });
+        let deadline = Instant::now().checked_add(self.life);
+        let end = Box::pin(async move {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        });
+        let next_bookmark = Box::pin(tokio::time::sleep(BOOKMARK_EVERY));
+        let lines = Lines { encoder: self, events, next_bookmark, closed, end, done: false };
+        answer(stream::iter(first.into_iter().map(Ok)).chain(lines))
+    }
+}
+
+fn line(kind: &str, object: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(object.len() + 40);
+    out.extend_from_slice(b"{\"type\":\"");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\",\"object\":");
+    out.extend_from_slice(object);
+    out.extend_from_slice(b"}\n");
+    Bytes::from(out)
+}
+
+fn answer(lines: impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static) -> Answer {
+    let body = StreamBody::new(lines.map_ok(Frame::data)).boxed_unsync();
+    Answer::Stream { body, content_type: "application/json" }
+}
+
+type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The live part of a watch.
+struct Lines {
+    encoder: Encoder,
+    events: mxjob_store::Watch,
+    next_bookmark: Pin<Box<tokio::time::Sleep>>,
+    closed: Signal,
+    end: Signal,
+    done: bool,
+}
+
+impl Stream for Lines {
+    type Item = Result<Bytes, BodyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Self::Item>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        loop {
+            match Pin::new(&mut self.events).poll_next(task) {
+                Poll::Ready(Some(Ok(event))) => {
+                    if let Some(line) = self.encoder.event(&event) {
+                        return Poll::Ready(Some(Ok(line)));
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => {
+                    self.done = true;
+                    let error = ApiError::expired("too old resource version: the watch fell behind the kept history");
+                    return Poll::Ready(Some(Ok(self.encoder.error(&error))));
+                }
+                Poll::Ready(None) => {
+                    self.done = true;
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => break,
+            }
+        }
+        if self.closed.as_mut().poll(task).is_ready() || self.end.as_mut().poll(task).is_ready() {
+            self.done = true;
+            return Poll::Ready(None);
+        }
+        if self.encoder.options.bookmarks && self.next_bookmark.as_mut().poll(task).is_ready() {
+            let next = Instant::now() + BOOKMARK_EVERY;
+            self.next_bookmark.as_mut().reset(next);
+            // Registers the timer again; its being ready at once is impossible.
+            let _ = self.next_bookmark.as_mut().poll(task);
+            let revision = self.events.revision();
+            return Poll::Ready(Some(Ok(self.encoder.bookmark(revision, false))));
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_the_stored_bytes_in_an_envelope() {
+        let line = line("ADDED", br#"{"kind":"MXJob"}"#);
+        assert_eq!(&line[..], b"{\"type\":\"ADDED\",\"object\":{\"kind\":\"MXJob\"}}\n");
+    }
+}

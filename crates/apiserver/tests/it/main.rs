@@ -1,0 +1,9 @@
+//! The API server in process: real store on a temporary folder, requests through the in-memory connector.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod collect;
+mod contract;
+mod lists;
+mod server;
+mod watches;
+mod writes;

@@ -1,0 +1,177 @@
+//! A server for one test, and short ways to call it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use http::{Method, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use mxjob_apiserver::authn::{Authenticator, Identity};
+use mxjob_apiserver::authz::Authorizer;
+use mxjob_apiserver::client::Connector;
+use mxjob_apiserver::environment::System;
+use mxjob_apiserver::health::Readiness;
+use mxjob_apiserver::tokens::Tokens;
+use mxjob_apiserver::{ApiServer, Config};
+use serde_json::{Value, json};
+use tower_service::Service;
+
+pub const JOBS: &str = "/apis/kubeflow.org/v1/namespaces/default/mxjobs";
+pub const MERGE: &str = "application/merge-patch+json";
+pub const JSON: &str = "application/json";
+/// Far above what anything here takes; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Server {
+    pub api: ApiServer,
+    pub admin: Connector,
+    _dir: tempfile::TempDir,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = mxjob_store::Store::open(dir.path(), mxjob_store::Options::default()).unwrap();
+        let mut tokens = Tokens::default();
+        tokens.insert("good", Identity::admin());
+        tokens.insert("limited", Identity::new("limited", "", []));
+        let api = ApiServer::new(Config {
+            store,
+            environment: Arc::new(System),
+            authenticator: Authenticator::new(tokens),
+            authorizer: Authorizer,
+            readiness: Readiness::new(),
+        });
+        api.bootstrap().await.unwrap();
+        let admin = api.connector(Identity::admin(), "test");
+        Self { api, admin, _dir: dir }
+    }
+
+    pub async fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
+        let content_type = if method == Method::PATCH { MERGE } else { JSON };
+        let body = (!body.is_null()).then_some(body);
+        let (status, value) = self.admin.send(method, path, content_type, body).await;
+        (status.as_u16(), value)
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        self.call(Method::GET, path, &Value::Null).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.call(Method::POST, path, body).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.call(Method::PUT, path, body).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.call(Method::PATCH, path, body).await
+    }
+
+    pub async fn delete(&self, path: &str) -> (u16, Value) {
+        self.call(Method::DELETE, path, &Value::Null).await
+    }
+
+    /// A created object.
+    pub async fn make(&self, path: &str, body: &Value) -> Value {
+        let (code, object) = self.post(path, body).await;
+        assert_eq!(code, 201, "{object:#}");
+        object
+    }
+
+    /// The raw answer to a request from the network: headers as given, no identity but what they carry.
+    pub async fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut request = http::Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(bytes::Bytes::copy_from_slice(body))).unwrap();
+        let response = self.api.clone().call(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Answer { code: parts.status.as_u16(), headers: parts.headers, text }
+    }
+
+    /// Starts a watch.
+    pub async fn watch(&self, path: &str) -> Watch {
+        let request = http::Request::builder()
+            .method("GET")
+            .uri(path)
+            .header(header::ACCEPT, JSON)
+            .body(Full::new(bytes::Bytes::new()))
+            .unwrap();
+        let response = self.admin.clone().call(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        Watch { body: response.into_body().into_data_stream(), buffer: Vec::new() }
+    }
+
+    /// Waits until an object is in some state.
+    pub async fn until(&self, path: &str, what: &str, condition: impl Fn(u16, &Value) -> bool) -> Value {
+        let wait = async {
+            loop {
+                let (code, object) = self.get(path).await;
+                if condition(code, &object) {
+                    return object;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{path}: never {what}"))
+    }
+}
+
+pub struct Answer {
+    pub code: u16,
+    pub headers: http::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_default()
+    }
+}
+
+pub struct Watch {
+    body: http_body_util::BodyDataStream<mxjob_apiserver::Body>,
+    buffer: Vec<u8>,
+}
+
+impl Watch {
+    /// The next event; `None` at the end of the stream.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.body.next()).await.expect("no event came")?;
+            self.buffer.extend_from_slice(&chunk.unwrap());
+        }
+    }
+
+    /// The next event as `TYPE name`.
+    pub async fn line(&mut self) -> String {
+        let event = self.next().await.expect("the watch ended");
+        let name = event["object"]["metadata"]["name"].as_str().unwrap_or_default();
+        format!("{} {name}", event["type"].as_str().unwrap())
+    }
+}
+
+/// A job of one worker.
+pub fn job(name: &str) -> Value {
+    json!({
+        "apiVersion": "kubeflow.org/v1", "kind": "MXJob", "metadata": {"name": name},
+        "spec": {"jobMode": "MXTrain", "ttlSecondsAfterFinished": 100, "mxReplicaSpecs": {"Worker": {
+            "replicas": 1, "restartPolicy": "Never",
+            "template": {"spec": {"containers": [{"name": "mxnet", "image": "mxnet:1"}]}},
+        }}},
+    })
+}
+
+pub fn config_map(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}})
+}
