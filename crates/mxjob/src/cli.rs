@@ -1,0 +1,201 @@
+//! The command line: what can be typed, its help, and which command it leads to.
+//!
+//! Each flag is declared here once, with its help. A flag that the configuration file may set too has no default here, since
+//! a default could not be told from something typed; [`settings`](crate::settings) has those.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit::Failure;
+use crate::logging::Level;
+use crate::settings::Settings;
+use crate::{down, output, run, up, version};
+
+/// Distributed training jobs of the DMLC family (Apache MXNet and whatever else stands on ps-lite), on this machine
+#[derive(Debug, Parser)]
+#[command(name = "mxjob", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "`mxjob COMMAND --help` says more about a command.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything: API server, job controller and node agent
+    ///
+    /// Prints where it listens and where the kubeconfig is, then serves until SIGTERM or ^C. Jobs that run at that moment
+    /// keep running, and the next `mxjob up` with the same data directory finds them again; `mxjob down` stops them too. A
+    /// second ^C ends the server without waiting for open requests.
+    Up(UpArgs),
+    /// Run the API server alone: objects are stored and served, and nothing acts on them
+    Apiserver(ApiserverArgs),
+    /// Run the job in a file: start a server for it, follow the job, exit with its result
+    ///
+    /// The lines that the replicas write go to stdout, everything else to stderr. Nothing is left running, whether the job
+    /// ends, fails or is interrupted.
+    #[command(after_help = RUN_EXIT)]
+    Run(RunArgs),
+    /// Stop the server of a data directory, and all pods that it left running
+    Down(DownArgs),
+    /// Print the version
+    Version(VersionArgs),
+}
+
+const RUN_EXIT: &str = "\
+Exit codes:
+  0    the job succeeded
+  1    the job failed; the message names the replica that failed first, how, and its last lines
+  2    the file or a flag is wrong; nothing was started
+  3    the server for the job could not be started, or broke
+  124  the job had not finished after --timeout
+  130  interrupted by ^C; everything was stopped first";
+
+/// What `up` and `apiserver` have in common.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ServeArgs {
+    /// Where everything is kept [default: ~/.local/share/mxjob]
+    #[arg(long, value_name = "DIR", env = "MXJOB_DATA_DIR", hide_env_values = true)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where to listen; port 0 picks a free one [default: 127.0.0.1:7443]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Read settings from a file; flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Users besides the administrator, one a line: token,user,uid,"group1,group2"
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, trace, or a list such as warn,mxjob_node=debug [default: info]
+    #[arg(long, value_name = "LEVEL", env = "MXJOB_LOG", hide_env_values = true, value_parser = Level::parse)]
+    pub(crate) log_level: Option<Level>,
+    /// Whether to delete the dependents of deleted objects, and empty deleted namespaces [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_short_help = true)]
+    pub(crate) garbage_collection: Option<bool>,
+}
+
+/// `mxjob up`
+#[derive(Debug, Default, Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    /// Name of this machine's Node [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
+    /// Where pods run, and what their relative paths start from [default: the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workdir: Option<PathBuf>,
+}
+
+/// `mxjob apiserver`
+#[derive(Debug, Default, Args)]
+pub(crate) struct ApiserverArgs {
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
+
+/// `mxjob run`
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The job, as YAML or JSON; ConfigMaps and Secrets that it needs may be in the same file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Keep the server's data here instead of in a temporary directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Stop the job when it has not finished after this time, such as 90, 90s, 15m or 2h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Where the replicas run, and what their relative paths start from [default: the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workdir: Option<PathBuf>,
+    /// What the server for the job logs to stderr [default: error]
+    #[arg(long, value_name = "LEVEL", env = "MXJOB_LOG", hide_env_values = true, value_parser = Level::parse)]
+    pub(crate) log_level: Option<Level>,
+}
+
+/// `mxjob down`
+#[derive(Debug, Args)]
+pub(crate) struct DownArgs {
+    /// The data directory [default: ~/.local/share/mxjob]
+    #[arg(long, value_name = "DIR", env = "MXJOB_DATA_DIR", hide_env_values = true)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// How long pods may take to end before they are killed
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
+    pub(crate) grace: Duration,
+}
+
+/// `mxjob version`
+#[derive(Debug, Args)]
+pub(crate) struct VersionArgs {
+    /// How to print it [default: one line of text]
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) output: Option<Format>,
+}
+
+/// Machine-readable forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are data, and go to stdout by themselves; a reader that is gone is no failure.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match cli.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::note(format_args!("mxjob: {failure}"));
+            failure.code.into()
+        }
+    }
+}
+
+impl Command {
+    fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Up(args) => up::run(Settings::for_up(args)?),
+            Self::Apiserver(args) => up::run(Settings::for_apiserver(args)?),
+            Self::Run(args) => run::run(args),
+            Self::Down(args) => down::run(&args),
+            Self::Version(args) => {
+                version::run(&args);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Reads `90`, `90s`, `15m`, `2h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.trim_end_matches(['s', 'm', 'h']).len());
+    let unit = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => 0,
+    };
+    let seconds = number.parse().ok().and_then(|number: u64| number.checked_mul(unit));
+    // A hundred years; what is beyond breaks arithmetic with points in time.
+    match seconds {
+        Some(seconds) if unit > 0 && seconds <= 3_155_760_000 => Ok(Duration::from_secs(seconds)),
+        _ => Err("not a time such as 90, 90s, 15m or 2h".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! The configuration file: the flags of `up` and `apiserver`, written down.
+//!
+//! ```yaml
+//! apiVersion: mxjob/v1
+//! kind: Config
+//! dataDir: /var/lib/mxjob
+//! listen: 127.0.0.1:7443
+//! ```
+//!
+//! Paths in it start from the file's own folder, so that the file means the same wherever the server is started.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::document::{self, Node};
+use crate::exit::Failure;
+use crate::logging::Level;
+
+const API_VERSION: &str = "mxjob/v1";
+const KIND: &str = "Config";
+/// The keys, in the order in which help and reference have them.
+const KEYS: &[&str] =
+    &["dataDir", "listen", "tokenFile", "logLevel", "garbageCollection", "nodeName", "workdir"];
+
+/// What a file sets.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Config {
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) log_level: Option<Level>,
+    pub(crate) garbage_collection: Option<bool>,
+    pub(crate) node_name: Option<String>,
+    pub(crate) workdir: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads a file.
+    pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
+        let text = document::read(path).map_err(Failure::input)?;
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        Self::parse(&text, folder).map_err(|(line, message)| {
+            let line = line.filter(|line| *line > 0).map(|line| format!(", line {line}")).unwrap_or_default();
+            Failure::input(format!("{}{line}: {message}", path.display()))
+        })
+    }
+
+    fn parse(text: &str, folder: &Path) -> Result<Self, (Option<u64>, String)> {
+        let mut documents = document::parse(text).map_err(|error| (error.line, error.message))?;
+        let (Some(node), true) = (documents.pop(), documents.is_empty()) else {
+            return Err((None, format!("one document is wanted, with apiVersion: {API_VERSION} and kind: {KIND}")));
+        };
+        let Some(entries) = node.entries() else {
+            return Err((Some(node.line), "keys with values are wanted".to_owned()));
+        };
+        let mut config = Self::default();
+        for (name, wanted) in [("apiVersion", API_VERSION), ("kind", KIND)] {
+            let found = entries.iter().find(|(key, _)| key.name == name);
+            let fault = |line| Err((Some(line), format!("{name}: must be {wanted}")));
+            match found {
+                Some((_, value)) if value.value() == wanted => {}
+                Some((key, _)) => return fault(key.line),
+                None => return fault(node.line),
+            }
+        }
+        for (key, value) in entries {
+            config
+                .set(&key.name, value, folder)
+                .map_err(|message| (Some(key.line), format!("{}: {message}", key.name)))?;
+        }
+        Ok(config)
+    }
+
+    fn set(&mut self, key: &str, value: &Node, folder: &Path) -> Result<(), String> {
+        match key {
+            "apiVersion" | "kind" => {}
+            "dataDir" => self.data_dir = Some(folder.join(text(value)?)),
+            "listen" => {
+                let parsed = text(value)?.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:7443");
+                self.listen = Some(parsed?);
+            }
+            "tokenFile" => self.token_file = Some(folder.join(text(value)?)),
+            "logLevel" => self.log_level = Some(Level::parse(&text(value)?)?),
+            "garbageCollection" => {
+                self.garbage_collection = Some(value.value().as_bool().ok_or("must be true or false")?);
+            }
+            "nodeName" => self.node_name = Some(text(value)?),
+            "workdir" => self.workdir = Some(folder.join(text(value)?)),
+            _ => return Err(format!("there is no such key; the keys are {}", KEYS.join(", "))),
+        }
+        Ok(())
+    }
+}
+
+fn text(node: &Node) -> Result<String, &'static str> {
+    match node.value() {
+        Value::String(text) if !text.is_empty() => Ok(text),
+        _ => Err("must be a text"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        let text = format!("apiVersion: mxjob/v1\nkind: Config\n{text}");
+        Config::parse(&text, Path::new("/etc/mxjob"))
+            .map_err(|(line, message)| format!("{}: {message}", line.unwrap_or_default()))
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let config = parse(
+            "dataDir: data\nlisten: 127.0.0.1:0\ntokenFile: /a/tokens\nlogLevel: warn\ngarbageCollection: false\nnodeName: n\nworkdir: .\n",
+        );
+        let wanted = Config {
+            data_dir: Some("/etc/mxjob/data".into()),
+            listen: Some(([127, 0, 0, 1], 0).into()),
+            token_file: Some("/a/tokens".into()),
+            log_level: Level::parse("warn").ok(),
+            garbage_collection: Some(false),
+            node_name: Some("n".to_owned()),
+            workdir: Some("/etc/mxjob/.".into()),
+        };
+        assert_eq!(config, Ok(wanted));
+        assert_eq!(parse(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn a_fault_names_its_line_and_key() {
+        let check = |text: &str, want: &str| {
+            let error = parse(text).unwrap_err();
+            assert!(error.starts_with(want), "{error}");
+        };
+        check("dataDir: a\nlisten: here\n", "4: listen: must be an address and a port");
+        check("dataDir: 7\n", "3: dataDir: must be a text");
+        check("\ngarbageCollection: maybe\n", "4: garbageCollection: must be true or false");
+        check("logLevel: loud\n", "3: logLevel: not error, warn");
+        check("dataDirectory: a\n", "3: dataDirectory: there is no such key; the keys are dataDir, listen,");
+        check("listen: [1\n", "4: ");
+    }
+
+    #[test]
+    fn a_file_for_something_else_is_refused() {
+        let check = |text: &str, want: &str| {
+            let (line, message) = Config::parse(text, Path::new("")).unwrap_err();
+            assert_eq!(format!("{}: {message}", line.unwrap_or_default()), want);
+        };
+        check("apiVersion: mxjob/v2\nkind: Config\n", "1: apiVersion: must be mxjob/v1");
+        check("apiVersion: mxjob/v1\n", "1: kind: must be Config");
+        check("", "0: one document is wanted, with apiVersion: mxjob/v1 and kind: Config");
+        check("- a\n", "1: keys with values are wanted");
+    }
+}

@@ -1,0 +1,78 @@
+//! The data directory: what is where in it, and its rights.
+//!
+//! ```text
+//! DIR/server.lock    held by the one server of this directory   DIR/store/   every object
+//! DIR/kubeconfig     there while the server answers (0600)      DIR/pki/     keys and certificates
+//! DIR/admin-token    the administrator's token (0600)           DIR/node/    pods: logs, exit records
+//! ```
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::exit::Failure;
+
+/// A data directory.
+#[derive(Debug, Clone)]
+pub(crate) struct DataDir(PathBuf);
+
+impl DataDir {
+    /// The directory at a path, which need not exist.
+    pub(crate) fn new(path: &Path) -> Result<Self, Failure> {
+        // Pods and their shims have other working directories, so the path must hold everywhere.
+        let path = std::path::absolute(path).map_err(|error| Failure::doing("no usable data directory", &error))?;
+        Ok(Self(path))
+    }
+
+    /// Makes the directory where it is missing, for its owner alone: it holds keys.
+    pub(crate) fn create(&self) -> Result<(), Failure> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
+        made.map_err(|error| {
+            let dir = self.0.display();
+            match error.kind() {
+                io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                    Failure::system(format!("{dir} is not a directory: choose another data directory"))
+                }
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Failure::system(format!(
+                    "no right to make the data directory {dir}: choose another one with --data-dir"
+                )),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Failure::system(format!("no space is left on the disk of the data directory {dir}: free some"))
+                }
+                _ => Failure::doing(&format!("cannot make the data directory {dir}"), &error),
+            }
+        })
+    }
+
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.0.join("server.lock")
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    pub(crate) fn node(&self) -> PathBuf {
+        self.0.join("node")
+    }
+
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.0.join("kubeconfig")
+    }
+
+    /// Removes the kubeconfig of a server that is not there (any more).
+    pub(crate) fn remove_kubeconfig(&self) -> Result<(), Failure> {
+        match fs::remove_file(self.kubeconfig()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Failure::doing(&format!("cannot remove the old {}", self.kubeconfig().display()), &error))
+            }
+            _ => Ok(()),
+        }
+    }
+}

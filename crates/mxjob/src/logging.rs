@@ -1,0 +1,57 @@
+//! The log: what the server says while it runs, on stderr, a line an event.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::exit::Failure;
+
+/// What is logged where nothing else is asked for.
+pub(crate) const DEFAULT: &str = "info";
+
+/// A checked level or filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Level(String);
+
+impl Level {
+    /// Reads `info`, or a filter such as `warn,mxjob_node=debug`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let filter = EnvFilter::builder().parse(text);
+        match filter {
+            Ok(_) if is_plain(text) => Ok(Self(text.to_owned())),
+            _ => Err("not error, warn, info, debug, trace or a list such as warn,mxjob_node=debug".to_owned()),
+        }
+    }
+}
+
+/// The filter's own grammar takes any word for the name of a crate; a lone word is meant as a level.
+fn is_plain(text: &str) -> bool {
+    let levels = ["error", "warn", "info", "debug", "trace", "off"];
+    text.split(',').all(|part| part.contains('=') || levels.contains(&part.to_ascii_lowercase().as_str()))
+}
+
+/// Starts logging to stderr. Once per process.
+pub(crate) fn start(level: &Level) -> Result<(), Failure> {
+    let filter = EnvFilter::builder().parse_lossy(&level.0);
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
+        .try_init()
+        .map_err(|error| Failure::doing("cannot start the log", &*error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_a_word_or_a_filter() {
+        for good in ["info", "debug", "OFF", "warn,mxjob_node=debug", "mxjob_store=trace"] {
+            assert_eq!(Level::parse(good), Ok(Level(good.to_owned())), "{good}");
+        }
+        for bad in ["", "loud", "warn,loud", "mxjob_node=loud"] {
+            assert!(Level::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

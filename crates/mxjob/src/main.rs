@@ -1,0 +1,41 @@
+//! `mxjob`: the command line, and the wiring of everything behind it.
+//!
+//! ```text
+//! main ─▶ shim?  (one thread, no runtime: becomes the parent of a container)
+//!      └▶ cli ─▶ up, apiserver ─▶ server: store + API + garbage collector [+ controller + node]
+//!              ├▶ run             ─▶ document, manifest ─▶ server ─▶ follow
+//!              ├▶ down            ─▶ lock: SIGTERM to the server, then the node's pods
+//!              └▶ version
+//! ```
+//!
+//! Owns: flags, the configuration file, exit codes, signals, what is printed. Holds no rule of the API, of jobs or of pods.
+
+mod cli;
+mod config;
+mod data_dir;
+mod document;
+mod down;
+mod exit;
+mod lock;
+mod logging;
+mod manifest;
+mod output;
+mod run;
+mod server;
+mod settings;
+mod signals;
+mod up;
+mod version;
+
+use std::process::ExitCode;
+
+/// The word that makes this program a container's parent; not for people, so it is in no help.
+const SHIM: &str = "shim";
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == SHIM) {
+        return mxjob_node::shim::main(words);
+    }
+    cli::main()
+}

@@ -1,0 +1,44 @@
+//! How the API server reads the logs of this machine's pods: its words for what is asked, and the node's.
+
+use futures_core::future::BoxFuture;
+use mxjob_apiserver::node::{LogError, LogRequest, LogStream, NodeConnector};
+use mxjob_node::Handle;
+use mxjob_node::log::read;
+
+/// The logs of this machine's node.
+#[derive(Debug)]
+pub(crate) struct Logs(pub(crate) Handle);
+
+// === impl Logs ===
+
+impl NodeConnector for Logs {
+    fn logs(&self, request: LogRequest) -> BoxFuture<'static, Result<LogStream, LogError>> {
+        let node = self.0.clone();
+        Box::pin(async move { open(&node, request) })
+    }
+}
+
+fn open(node: &Handle, request: LogRequest) -> Result<LogStream, LogError> {
+    let LogRequest { namespace, pod, uid, container, .. } = request;
+    let question = read::Request {
+        namespace,
+        pod: pod.clone(),
+        uid: Some(uid),
+        container: Some(container.clone()),
+        follow: request.follow,
+        previous: request.previous,
+        tail_lines: request.tail_lines,
+        timestamps: request.timestamps,
+        since_seconds: request.since_seconds,
+        since_time: request.since_time,
+        limit_bytes: request.limit_bytes,
+    };
+    match node.logs(&question) {
+        Ok(stream) => Ok(Box::pin(stream)),
+        Err(read::Error::NoPrevious { .. }) => Err(LogError::NoPrevious { container, pod }),
+        Err(read::Error::Read { source, .. }) => Err(LogError::Read { container, pod, source }),
+        Err(read::Error::NoPod { .. } | read::Error::NotStarted { .. } | read::Error::Ambiguous { .. }) => {
+            Err(LogError::NotStarted { container, pod, reason: "ContainerCreating".to_owned() })
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Which pods of this machine have something running, whether or not an agent looks after them.
+
+use std::path::Path;
+
+use mxjob_node::state::PodDir;
+
+/// The number of pods of which at least one container runs.
+pub(crate) fn running(state_dir: &Path) -> usize {
+    // A directory that cannot be read has nothing that we could speak of.
+    let pods = PodDir::all(state_dir).unwrap_or_default();
+    let runs = |pod: &PodDir| pod.every_attempt().iter().any(|run| run.exit().is_none() && run.is_locked());
+    pods.into_iter().filter(runs).count()
+}
