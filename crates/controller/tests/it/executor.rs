@@ -274,7 +274,6 @@ async fn a_finished_job_is_deleted_when_its_time_is_up() {
     for replica in REPLICAS {
         controller.end(replica, 0, "");
     }
-    controller.state("Succeeded").await;
     server.wait_for("the deletion", |server| server.get("mxjobs", "digits").is_none()).await;
     assert_eq!(count(&server, "DELETE mxjobs digits"), 1);
     controller.stop().await;
@@ -284,7 +283,7 @@ async fn a_finished_job_is_deleted_when_its_time_is_up() {
 async fn a_deadline_needs_nothing_else_to_happen() {
     let server = Server::new();
     let controller = Running::start(&server);
-    controller.running(&json!({ "activeDeadlineSeconds": 2 })).await;
+    controller.submit(&json!({ "activeDeadlineSeconds": 1 }));
     controller.state("Failed").await;
     controller.stop().await;
 }
