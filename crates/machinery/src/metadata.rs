@@ -12,7 +12,7 @@ use crate::{
     go, names,
 };
 
-pub use decode::{decode_problem, unknown_fields};
+pub use decode::{decode_problem, is_field, unknown_fields};
 
 /// Upstream's limit on the keys and values of all annotations together.
 pub const ANNOTATIONS_MAX_BYTES: usize = 256 * 1024;
@@ -158,7 +158,7 @@ pub fn normalize(meta: &mut Map<String, Value>) {
             Value::Number(number) => number.as_i64() == Some(0) && field == "generation",
             Value::Bool(_) => false,
         };
-        !empty && decode::is_known(field)
+        !empty && is_field(field)
     });
 }
 

@@ -16,6 +16,7 @@ mod merge;
 mod set;
 mod shape;
 mod tree;
+mod typed;
 mod update;
 
 use jiff::Timestamp;
@@ -24,6 +25,7 @@ pub use apply::{ApplyError, Conflict, Conflicts, apply};
 pub use managers::same_but_for_times;
 pub use set::{DecodeSetError, Element, Path, Set};
 pub use shape::{OBJECT, OBJECT_META, Shape};
+pub use typed::config_problem;
 pub use update::update;
 
 /// Who writes, when, and what of the object counts.

@@ -54,7 +54,7 @@ const OBJECT_META: &[(&str, Type)] = &[
 ];
 
 /// Whether `meta/v1.ObjectMeta` has the field.
-pub(super) fn is_known(field: &str) -> bool {
+pub fn is_field(field: &str) -> bool {
     OBJECT_META.iter().any(|(known, _)| *known == field)
 }
 

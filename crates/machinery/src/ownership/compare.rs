@@ -53,6 +53,10 @@ impl Comparison {
         shape: &Shape,
         path: &mut Vec<Element>,
     ) {
+        // Most of an object does not change: equal values have no differences below.
+        if old == new {
+            return;
+        }
         match (view(old, shape), view(new, shape)) {
             (View::Absent, View::Absent) | (View::Null, View::Null) => {}
             (View::Absent, View::Null | View::Leaf(_)) => self.added.insert(path),
