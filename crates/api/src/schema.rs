@@ -19,6 +19,10 @@ pub(crate) use node::{Kind, Node};
 /// The shape of a quantity, as CustomResourceDefinitions give it. Where a schema has it the value is checked as a quantity.
 pub const QUANTITY_PATTERN: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 
+/// Where the wire types have this comment the pod template's schema goes: it is ten times as large as all the rest, and
+/// passing it through every step of the generation would be felt at each start.
+const POD_TEMPLATE_MARK: &str = "PodTemplateSpec";
+
 /// The schema of a PodTemplateSpec as compact JSON.
 const POD_TEMPLATE: &str = include_str!("schema/pod_template.json");
 
@@ -74,8 +78,7 @@ impl JsonSchema for PodTemplate {
         "PodTemplateSpec".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        // A test holds that the file is valid.
-        serde_json::from_str(POD_TEMPLATE).unwrap_or_default()
+        json_schema!({ "$comment": POD_TEMPLATE_MARK })
     }
 }
 

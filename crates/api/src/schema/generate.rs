@@ -1,5 +1,6 @@
 //! From the wire types to a structural schema: what schemars writes, cut down to what a CustomResourceDefinition may hold.
 
+use super::{POD_TEMPLATE, POD_TEMPLATE_MARK};
 use crate::spec::MXJobSpec;
 use crate::status;
 use schemars::JsonSchema;
@@ -36,6 +37,15 @@ fn generate<T: JsonSchema>(description: &str) -> Value {
 
 /// Rewrites the forms that schemars uses for optional values and for enums, at every depth.
 fn structural(schema: &mut Value) {
+    if schema.get("$comment").is_some_and(|comment| comment == POD_TEMPLATE_MARK) {
+        let description = schema.get("description").cloned();
+        // Structural already; a test holds that the file is valid.
+        *schema = serde_json::from_str(POD_TEMPLATE).unwrap_or_default();
+        if let (Some(schema), Some(description)) = (schema.as_object_mut(), description) {
+            schema.insert("description".to_owned(), description);
+        }
+        return;
+    }
     let Some(schema) = schema.as_object_mut() else { return };
     for keyword in ["title", "default", "readOnly", "writeOnly"] {
         schema.remove(keyword);

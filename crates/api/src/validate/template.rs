@@ -4,12 +4,13 @@ use crate::mxjob;
 use crate::spec::integer;
 use crate::value::get;
 use mxjob_machinery::field::{Error, Errors, Path};
-use mxjob_machinery::names;
+use mxjob_machinery::{metadata, names};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Notes the faults of a template.
 pub(super) fn check(template: &Value, path: &Path, errors: &mut Errors) {
+    check_labels(template, &path.child("metadata").child("labels"), errors);
     let path = path.child("spec");
     let Some(spec) = get(template, "spec") else {
         return errors.push(Error::required(&path, ""));
@@ -27,6 +28,16 @@ pub(super) fn check(template: &Value, path: &Path, errors: &mut Errors) {
             &path,
             format!("one container must be named {:?}", mxjob::CONTAINER),
         ));
+    }
+}
+
+/// No pod could be made with a label that is none. What is not a string is the schema's to report.
+fn check_labels(template: &Value, path: &Path, errors: &mut Errors) {
+    let labels = template.pointer("/metadata/labels").and_then(Value::as_object);
+    let given =
+        |(key, value): (&String, &Value)| value.is_string().then(|| (key.clone(), value.clone()));
+    if let Some(labels) = labels.filter(|labels| !labels.is_empty()) {
+        errors.extend(metadata::validate_labels(&labels.iter().filter_map(given).collect(), path));
     }
 }
 

@@ -512,6 +512,15 @@ fn a_template_needs_the_training_container_and_every_container_an_image() {
 }
 
 #[test]
+fn the_labels_of_a_template_must_be_labels() {
+    let labels = |labels: Value| json!({ "mxReplicaSpecs": { "Worker": { "template": { "metadata": { "labels": labels } } } } });
+    check_training(&labels(json!({ "team": "vision", "example.com/team": "", "x": null })), &[]);
+    let faults = validate(&with(&training(), &labels(json!({ "team": "a b" }))));
+    assert_eq!(faults.len(), 1, "{faults}");
+    assert_eq!(faults[0].path.as_str(), "spec.mxReplicaSpecs.Worker.template.metadata.labels");
+}
+
+#[test]
 fn a_quantity_must_be_one() {
     let limit = |value: Value| {
         worker(
