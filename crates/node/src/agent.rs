@@ -38,7 +38,7 @@ use kube::{
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use self::{events::Events, names::Names};
@@ -53,6 +53,9 @@ const NAMES_DELAY: Duration = Duration::from_millis(10);
 
 /// How often unused addresses are looked for. Nobody waits for it.
 const UNUSED_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a stopping agent waits for steps in progress.
+const FINISH_LIMIT: Duration = Duration::from_secs(5);
 
 /// What an agent has to know.
 #[derive(Debug, Clone)]
@@ -207,6 +210,8 @@ impl Agent {
                 refresh_at = Some(Instant::now() + NAMES_DELAY);
             }
         }
+        tasks.shutdown().await;
+        pods.finish().await;
     }
 }
 
@@ -304,6 +309,19 @@ impl Pods {
                     uid
                 });
             }
+        }
+    }
+
+    /// Lets the workers end the step they are in, so that no container is half started and nobody uses the
+    /// state directory afterwards.
+    async fn finish(mut self) {
+        self.binder.finish().await;
+        // A worker ends when nobody can tell it anything any more.
+        self.wanted.clear();
+        let all = async { while self.workers.join_next().await.is_some() {} };
+        if timeout(FINISH_LIMIT, all).await.is_err() {
+            tracing::warn!("some pods are still being worked on; leaving them as they are");
+            self.workers.shutdown().await;
         }
     }
 

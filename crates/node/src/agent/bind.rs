@@ -26,6 +26,11 @@ impl Binder {
         Self { context, refused: HashSet::new(), requests: JoinSet::new() }
     }
 
+    /// Gives up the requests on their way.
+    pub(super) async fn finish(&mut self) {
+        self.requests.shutdown().await;
+    }
+
     /// Binds a pod, if that is possible.
     pub(super) fn consider(&mut self, pod: &Pod) {
         while self.requests.try_join_next().is_some() {}

@@ -2,8 +2,17 @@
 //!
 //! The binary has its own small harness (it answers `--list` and runs tests by name, as test runners expect),
 //! because it is also the shim it starts: `it shim --state DIR`.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::exit, missing_docs)]
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::exit,
+    missing_docs
+)]
 
+mod agent;
+mod fake;
 mod harness;
 mod isolation;
 mod lifecycle;
@@ -19,6 +28,6 @@ fn main() -> ExitCode {
         return mxjob_node::shim::main(args);
     }
     let tests: Vec<harness::Test> =
-        [lifecycle::TESTS, recovery::TESTS, isolation::TESTS, logs::TESTS].concat();
+        [lifecycle::TESTS, recovery::TESTS, isolation::TESTS, logs::TESTS, agent::TESTS].concat();
     harness::run(&tests)
 }

@@ -1,0 +1,501 @@
+//! The whole agent against a small API server, with real processes.
+
+use std::{path::Path, time::Duration};
+
+use futures_util::TryStreamExt as _;
+use mxjob_node::{Agent, Config, Handle, log::read::Request, runtime::IsolationMode, stop_all};
+use serde_json::{Value, json};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use crate::{fake::Fake, node::lives};
+
+crate::tests!("agent":
+    the_node_is_registered,
+    a_pod_is_bound_run_and_reported,
+    a_failed_container_reports_its_code_and_last_words,
+    replicas_find_each_other_by_name,
+    a_deleted_pod_ends_and_goes,
+    a_pod_removed_by_force_is_killed,
+    init_containers_run_first_and_in_order,
+    a_container_is_restarted_in_place,
+    running_pods_outlive_the_agent,
+    a_container_without_command_fails_with_a_warning,
+    what_a_pod_refers_to_is_waited_for,
+    volumes_are_mounted,
+    unsupported_wishes_fail_the_pod_with_a_reason,
+    without_rights_the_scheduler_is_named_by_number,
+);
+
+const PODS: &str = "/api/v1/namespaces/ns/pods";
+
+/// An agent that runs in a task.
+struct Site {
+    server: Fake,
+    dir: tempfile::TempDir,
+    mode: IsolationMode,
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    handle: Option<Handle>,
+}
+
+impl Site {
+    fn new(mode: IsolationMode) -> Self {
+        let server = Fake::new();
+        let mut site =
+            Self { server, dir: tempfile::tempdir().unwrap(), mode, running: None, handle: None };
+        site.start();
+        site
+    }
+
+    fn start(&mut self) {
+        let mut config = Config::new(self.dir.path().to_owned()).unwrap();
+        config.node_name = "node-1".to_owned();
+        config.isolation = self.mode;
+        let agent = Agent::new(config, self.server.client()).unwrap();
+        self.handle = Some(agent.handle());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(agent.run(async {
+            let _ = stopped.await;
+        }));
+        self.running = Some((stop, task));
+    }
+
+    async fn stop(&mut self) {
+        let (stop, task) = self.running.take().unwrap();
+        stop.send(()).unwrap();
+        task.await.unwrap();
+    }
+
+    fn create(&self, name: &str, spec: Value) -> String {
+        self.create_owned(name, None, json!({}), spec)
+    }
+
+    fn create_owned(&self, name: &str, owner: Option<&str>, labels: Value, spec: Value) -> String {
+        let owners = owner.map(|uid| {
+            json!([{ "apiVersion": "kubeflow.org/v1", "kind": "MXJob", "name": "j", "uid": uid, "controller": true }])
+        });
+        self.server.create(PODS, json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "namespace": "ns", "labels": labels, "ownerReferences": owners },
+            "spec": spec,
+        }));
+        format!("{PODS}/{name}")
+    }
+
+    async fn phase(&self, path: &str, phase: &str) -> Value {
+        self.server.until(path, |pod| pod.is_some_and(|pod| pod["status"]["phase"] == phase)).await
+    }
+
+    async fn log(&self, pod: &str) -> String {
+        let request = Request {
+            namespace: "ns".to_owned(),
+            pod: pod.to_owned(),
+            follow: true,
+            ..Request::default()
+        };
+        let stream = self.handle.as_ref().unwrap().logs(&request).unwrap();
+        let parts: Vec<_> = stream.try_collect().await.unwrap();
+        String::from_utf8(parts.concat()).unwrap()
+    }
+
+    async fn event(&self, reason: &str) -> Value {
+        let changed = self.server.clone();
+        let find = move || {
+            changed.list("/api/v1/namespaces/").into_iter().find(|one| one["reason"] == reason)
+        };
+        // Any change of any object is a reason to look again; the node is patched last of all never.
+        self.server.until("", |_| find().is_some()).await;
+        find().unwrap()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some((_, task)) = &self.running {
+            task.abort();
+        }
+        stop_all(self.dir.path(), Duration::ZERO).unwrap();
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+fn shell(script: &str) -> Value {
+    // In a pod's command `$$` stands for one `$`.
+    let script = script.replace("$$", "$$$$");
+    json!({ "restartPolicy": "Never", "containers": [{ "name": "mxnet", "image": "any", "command": ["sh", "-c", script] }] })
+}
+
+fn terminated(pod: &Value) -> &Value {
+    &pod["status"]["containerStatuses"][0]["state"]["terminated"]
+}
+
+fn the_node_is_registered() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Auto);
+        let node = site
+            .server
+            .until("/api/v1/nodes/node-1", |node| {
+                node.is_some_and(|node| !node["status"]["conditions"].is_null())
+            })
+            .await;
+        assert_eq!(node["metadata"]["labels"]["kubernetes.io/os"], "linux");
+        assert_eq!(node["status"]["conditions"][0]["type"], "Ready");
+        assert!(node["status"]["capacity"]["memory"].as_str().unwrap().ends_with("Ki"));
+        let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node-1";
+        let lease = site.server.until(lease, |lease| lease.is_some()).await;
+        assert_eq!(lease["spec"]["holderIdentity"], "node-1");
+    });
+}
+
+fn a_pod_is_bound_run_and_reported() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Auto);
+        let path = site.create("p", shell("echo hello; exit 0"));
+        let pod = site.phase(&path, "Succeeded").await;
+        assert_eq!(pod["spec"]["nodeName"], "node-1");
+        assert!(pod["status"]["podIP"].as_str().unwrap().starts_with("127."));
+        assert_eq!(terminated(&pod)["reason"], "Completed");
+        assert_eq!(terminated(&pod)["exitCode"], 0);
+        assert_eq!(site.log("p").await, "hello\n");
+        site.event("Scheduled").await;
+        assert_eq!(site.event("Started").await["involvedObject"]["name"], "p");
+    });
+}
+
+fn a_failed_container_reports_its_code_and_last_words() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Auto);
+        let pod = site.phase(&site.create("p", shell("echo no data >&2; exit 3")), "Failed").await;
+        assert_eq!(
+            (&terminated(&pod)["exitCode"], &terminated(&pod)["message"]),
+            (&json!(3), &json!("no data"))
+        );
+        let pod = site.phase(&site.create("q", shell("kill -9 $$")), "Failed").await;
+        assert_eq!(
+            (&terminated(&pod)["exitCode"], &terminated(&pod)["signal"]),
+            (&json!(137), &json!(9))
+        );
+        let mut spec = shell("");
+        spec["containers"][0]["command"] = json!(["no-such-program"]);
+        let pod = site.phase(&site.create("r", spec), "Failed").await;
+        assert_eq!(
+            (&terminated(&pod)["exitCode"], &terminated(&pod)["reason"]),
+            (&json!(127), &json!("StartError"))
+        );
+        site.event("Failed").await;
+    });
+}
+
+fn replicas_find_each_other_by_name() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Auto);
+        // The worker starts before anything of the scheduler exists.
+        let config = r#"{"cluster":{"scheduler":[{"url":"j-scheduler-0","port":9091}]}}"#;
+        let mut worker = shell(
+            "getent hosts j-scheduler-0 | cut -d' ' -f1; getent hosts j-scheduler-0.ns.svc >/dev/null && echo long; echo $DMLC_NODE_HOST",
+        );
+        worker["containers"][0]["env"] = json!([{ "name": "MX_CONFIG", "value": config }, { "name": "DMLC_ROLE", "value": "worker" }]);
+        let labels = json!({ "replica": "w" });
+        let path = site.create_owned("j-worker-0", Some("job"), labels, worker);
+        let pod = site.phase(&path, "Succeeded").await;
+        let scheduler = site.create_owned("j-scheduler-0", Some("job"), json!({}), shell("true"));
+        let scheduler = site.phase(&scheduler, "Succeeded").await;
+        let log = site.log("j-worker-0").await;
+        let ip = |pod: &Value| pod["status"]["podIP"].as_str().unwrap().to_owned();
+        assert_eq!(log, format!("{}\nlong\n{}\n", ip(&scheduler), ip(&pod)));
+
+        // A service that comes later is seen by a program that runs already.
+        site.create("late", shell("until getent hosts svc; do sleep 0.01; done"));
+        site.server.create("/api/v1/namespaces/ns/services", json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": "svc", "namespace": "ns" },
+            "spec": { "selector": { "replica": "w" } },
+        }));
+        site.phase(&format!("{PODS}/late"), "Succeeded").await;
+        assert!(site.log("late").await.starts_with(&ip(&pod)));
+    });
+}
+
+/// Waits until the program has printed its process id.
+async fn pid_of(site: &Site, name: &str) -> i32 {
+    let path = format!("{PODS}/{name}");
+    site.phase(&path, "Running").await;
+    let uid = site.server.get(&path).unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let file = site.dir.path().join("pods").join(uid).join("mxnet/0/log");
+    tokio::task::spawn_blocking(move || {
+        crate::node::eventually("the program printing its id", || {
+            let log = std::fs::read_to_string(&file).ok()?;
+            log.lines().next()?.rsplit(' ').next()?.parse().ok()
+        })
+    })
+    .await
+    .unwrap()
+}
+
+fn a_deleted_pod_ends_and_goes() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Auto);
+        let path =
+            site.create("p", shell("trap 'exit 0' TERM; echo $$; while :; do sleep 0.01; done"));
+        let pid = pid_of(&site, "p").await;
+        site.server.delete(&path, 30);
+        site.server.until(&path, |pod| pod.is_none()).await;
+        assert!(!lives(pid));
+        site.event("Killing").await;
+        // Finished pods only have to be let go.
+        let path = site.create("q", shell("true"));
+        site.phase(&path, "Succeeded").await;
+        site.server.delete(&path, 30);
+        site.server.until(&path, |pod| pod.is_none()).await;
+        folders_gone(&site).await;
+    });
+}
+
+async fn folders_gone(site: &Site) {
+    let pods = site.dir.path().join("pods");
+    tokio::task::spawn_blocking(move || {
+        crate::node::eventually("the folders of pods going", || {
+            std::fs::read_dir(&pods).unwrap().next().is_none().then_some(())
+        });
+    })
+    .await
+    .unwrap();
+}
+
+fn a_pod_removed_by_force_is_killed() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Auto);
+        let path = site.create("p", shell("trap '' TERM; echo $$; while :; do sleep 1000; done"));
+        let pid = pid_of(&site, "p").await;
+        site.server.delete(&path, 0);
+        folders_gone(&site).await;
+        assert!(!lives(pid));
+    });
+}
+
+fn init_containers_run_first_and_in_order() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Auto);
+        let file = site.dir.path().join("order");
+        let step = |word: &str| json!(["sh", "-c", format!("echo {word} >> {}", file.display())]);
+        let spec = json!({
+            "restartPolicy": "Never",
+            "initContainers": [{ "name": "i1", "command": step("one") }, { "name": "i2", "command": step("two") }],
+            "containers": [{ "name": "mxnet", "command": step("main") }],
+        });
+        let pod = site.phase(&site.create("p", spec), "Succeeded").await;
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "one\ntwo\nmain\n");
+        assert_eq!(pod["status"]["initContainerStatuses"][1]["ready"], true);
+        let mut spec = shell("true");
+        spec["initContainers"] = json!([{ "name": "i1", "command": ["false"] }]);
+        let pod = site.phase(&site.create("q", spec), "Failed").await;
+        assert!(pod["status"]["containerStatuses"][0]["state"]["waiting"].is_object());
+    });
+}
+
+fn a_container_is_restarted_in_place() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Auto);
+        let file = site.dir.path().join("tried");
+        let mut spec = shell(&format!(
+            "[ -e {0} ] && echo again || {{ touch {0}; echo first; exit 1; }}",
+            file.display()
+        ));
+        spec["restartPolicy"] = "OnFailure".into();
+        let path = site.create("p", spec);
+        let waiting = site
+            .server
+            .until(&path, |pod| {
+                pod.is_some_and(|pod| {
+                    pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"]
+                        == "CrashLoopBackOff"
+                })
+            })
+            .await;
+        assert_eq!(waiting["status"]["phase"], "Running");
+        let pod = site.phase(&path, "Succeeded").await;
+        let container = &pod["status"]["containerStatuses"][0];
+        assert_eq!(container["restartCount"], 1);
+        assert_eq!(container["lastState"]["terminated"]["exitCode"], 1);
+        assert_eq!(site.log("p").await, "again\n");
+        site.event("BackOff").await;
+    });
+}
+
+fn running_pods_outlive_the_agent() {
+    block_on(async {
+        let mut site = Site::new(IsolationMode::Auto);
+        let go = site.dir.path().join("go");
+        let wait = |code: i32| {
+            shell(&format!(
+                "echo $$; until [ -e {} ]; do sleep 0.01; done; exit {code}",
+                go.display()
+            ))
+        };
+        let (running, ending) = (
+            site.create("running", shell("echo $$; exec sleep 1000")),
+            site.create("ending", wait(7)),
+        );
+        let pid = pid_of(&site, "running").await;
+        pid_of(&site, "ending").await;
+        let before = site.server.get(&running).unwrap();
+        site.stop().await;
+        assert!(lives(pid));
+        std::fs::write(&go, "").unwrap();
+        site.start();
+        let pod = site.phase(&ending, "Failed").await;
+        assert_eq!(terminated(&pod)["exitCode"], 7);
+        assert!(lives(pid));
+        let after = site.server.get(&running).unwrap();
+        assert_eq!(before, after, "nothing to report");
+        // And it is still ours to end.
+        site.server.delete(&running, 30);
+        site.server.until(&running, |pod| pod.is_none()).await;
+        assert!(!lives(pid));
+        // A pod removed while no agent looked goes at the next start.
+        site.stop().await;
+        site.server.delete(&ending, 0);
+        site.start();
+        folders_gone(&site).await;
+    });
+}
+
+fn a_container_without_command_fails_with_a_warning() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Auto);
+        let spec = json!({ "restartPolicy": "Never", "containers": [{ "name": "mxnet", "image": "training:1" }] });
+        let path = site.create_owned("p", Some("job"), json!({}), spec);
+        let pod = site.phase(&path, "Failed").await;
+        assert_eq!(pod["status"]["reason"], "ImageNotUsed");
+        let event = site.event("ImageNotUsed").await;
+        assert_eq!(event["type"], "Warning");
+        site.server
+            .until("", |_| {
+                site.server.list("/api/v1/namespaces/ns/events").iter().any(|event| {
+                    event["reason"] == "ImageNotUsed" && event["involvedObject"]["kind"] == "MXJob"
+                })
+            })
+            .await;
+    });
+}
+
+fn what_a_pod_refers_to_is_waited_for() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Auto);
+        let mut spec = shell("echo $WORD");
+        spec["containers"][0]["env"] = json!([
+            { "name": "WORD", "valueFrom": { "configMapKeyRef": { "name": "words", "key": "one" } } },
+        ]);
+        let path = site.create("p", spec);
+        let pod = site
+            .server
+            .until(&path, |pod| {
+                pod.is_some_and(|pod| {
+                    pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"]
+                        == "CreateContainerConfigError"
+                })
+            })
+            .await;
+        assert_eq!(pod["status"]["phase"], "Pending");
+        site.server.create("/api/v1/namespaces/ns/configmaps", json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "words", "namespace": "ns" }, "data": { "one": "1" },
+        }));
+        site.phase(&path, "Succeeded").await;
+        assert_eq!(site.log("p").await, "1\n");
+    });
+}
+
+fn volumes_are_mounted() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Auto);
+        if !may_mount(&site) {
+            return;
+        }
+        site.server.create("/api/v1/namespaces/ns/configmaps", json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "files", "namespace": "ns" }, "data": { "a.txt": "content\n" },
+        }));
+        // Existing folders of the machine to mount over, so that nothing is left behind.
+        let spec = json!({
+            "restartPolicy": "Never",
+            "volumes": [
+                { "name": "config", "configMap": { "name": "files" } },
+                { "name": "scratch", "emptyDir": {} },
+                { "name": "memory", "emptyDir": { "medium": "Memory" } },
+            ],
+            "initContainers": [{
+                "name": "fill", "command": ["sh", "-c", "echo shared > /opt/x; echo memory > /dev/shm/y"],
+                "volumeMounts": [{ "name": "scratch", "mountPath": "/opt" }, { "name": "memory", "mountPath": "/dev/shm" }],
+            }],
+            "containers": [{
+                "name": "mxnet", "command": ["sh", "-c", "cat /srv/a.txt /opt/x /dev/shm/y"],
+                "volumeMounts": [
+                    { "name": "config", "mountPath": "/srv" }, { "name": "scratch", "mountPath": "/opt" },
+                    { "name": "memory", "mountPath": "/dev/shm" },
+                ],
+            }],
+        });
+        let path = site.create("p", spec);
+        site.phase(&path, "Succeeded").await;
+        let request = Request {
+            namespace: "ns".to_owned(),
+            pod: "p".to_owned(),
+            container: Some("mxnet".to_owned()),
+            ..Request::default()
+        };
+        let stream = site.handle.as_ref().unwrap().logs(&request).unwrap();
+        let parts: Vec<_> = stream.try_collect().await.unwrap();
+        assert_eq!(parts.concat(), b"content\nshared\nmemory\n");
+        assert!(!Path::new("/opt/x").exists() && !Path::new("/dev/shm/y").exists());
+        site.server.delete(&path, 0);
+        folders_gone(&site).await;
+    });
+}
+
+fn may_mount(site: &Site) -> bool {
+    site.mode == IsolationMode::Auto && rustix::process::geteuid().is_root()
+}
+
+fn unsupported_wishes_fail_the_pod_with_a_reason() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Auto);
+        let mut spec = shell("true");
+        spec["volumes"] = json!([{ "name": "v", "persistentVolumeClaim": { "claimName": "c" } }]);
+        spec["containers"][0]["volumeMounts"] = json!([{ "name": "v", "mountPath": "/srv" }]);
+        let pod = site.phase(&site.create("p", spec), "Failed").await;
+        assert!(terminated(&pod)["message"].as_str().unwrap().contains("volume \"v\""), "{pod}");
+        assert_eq!(site.event("Failed").await["type"], "Warning");
+        let mut spec = shell("true");
+        spec["nodeSelector"] = json!({ "gpu": "yes" });
+        let path = site.create("q", spec);
+        let event = site.event("FailedScheduling").await;
+        assert!(event["message"].as_str().unwrap().contains("gpu=yes"));
+        assert_eq!(site.server.get(&path).unwrap()["spec"].get("nodeName"), None);
+    });
+}
+
+fn without_rights_the_scheduler_is_named_by_number() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Plain);
+        let config = r#"{"cluster":{"scheduler":[{"url":"j-scheduler-0","port":9091}]}}"#;
+        let mut spec = shell(
+            "echo $DMLC_PS_ROOT_URI; echo ${DMLC_USE_KUBERNETES-unset}; echo $DMLC_NODE_HOST",
+        );
+        spec["containers"][0]["env"] = json!([
+            { "name": "MX_CONFIG", "value": config },
+            { "name": "DMLC_PS_ROOT_URI", "value": "j-scheduler-0" },
+            { "name": "DMLC_ROLE", "value": "scheduler" },
+            { "name": "DMLC_USE_KUBERNETES", "value": "1" },
+        ]);
+        let path = site.create_owned("j-scheduler-0", Some("job"), json!({}), spec);
+        let pod = site.phase(&path, "Succeeded").await;
+        let ip = pod["status"]["podIP"].as_str().unwrap();
+        assert_eq!(site.log("j-scheduler-0").await, format!("{ip}\nunset\n{ip}\n"));
+        assert_eq!(site.event("SharedNetwork").await["involvedObject"]["kind"], "Node");
+    });
+}
