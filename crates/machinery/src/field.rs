@@ -1,24 +1,15 @@
 //! Field errors: what is wrong with which field, in upstream's wording
 //! (`k8s.io/apimachinery/pkg/util/validation/field`).
 
-use std::{fmt, ops::Deref};
+mod path;
+mod value;
 
-use serde_json::Value;
+use std::{fmt, ops::Deref};
 
 use crate::{go, status::Cause};
 
-/// A JSON path as field errors print it: `spec.containers[0].env[NAME]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Path(String);
-
-/// What a field error shows of the value at fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BadValue {
-    /// Text, shown in quotes.
-    Text(String),
-    /// Anything else, shown as it is written here.
-    Bare(String),
-}
+pub use path::Path;
+pub use value::BadValue;
 
 /// One fault in one field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,103 +51,6 @@ pub enum ErrorKind {
 /// A list of field errors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Errors(Vec<Error>);
-
-// === impl Path ===
-
-impl Path {
-    /// A path that starts at a field of the object.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self(name.into())
-    }
-
-    /// A field below: `path.name`.
-    #[must_use]
-    pub fn child(&self, name: impl fmt::Display) -> Self {
-        if self.0.is_empty() { Self(name.to_string()) } else { Self(format!("{}.{name}", self.0)) }
-    }
-
-    /// An item of a list below: `path[0]`.
-    #[must_use]
-    pub fn index(&self, index: usize) -> Self {
-        Self(format!("{}[{index}]", self.0))
-    }
-
-    /// An entry of a map below, where the key is data and not a field name: `path[key]`.
-    #[must_use]
-    pub fn key(&self, key: impl fmt::Display) -> Self {
-        Self(format!("{}[{key}]", self.0))
-    }
-
-    /// The path as printed.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Path {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-// === impl BadValue ===
-
-impl BadValue {
-    /// A value shown as written, without quotes.
-    pub fn bare(text: impl fmt::Display) -> Self {
-        Self::Bare(text.to_string())
-    }
-}
-
-impl fmt::Display for BadValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => f.write_str(&go::quote(text)),
-            Self::Bare(text) => f.write_str(text),
-        }
-    }
-}
-
-impl From<&str> for BadValue {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<&String> for BadValue {
-    fn from(text: &String) -> Self {
-        Self::Text(text.clone())
-    }
-}
-
-impl From<String> for BadValue {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<&Value> for BadValue {
-    fn from(value: &Value) -> Self {
-        match value {
-            // Go's nil is shown as the quoted word.
-            Value::Null => Self::Text("null".to_owned()),
-            Value::String(text) => Self::Text(text.clone()),
-            other => Self::Bare(other.to_string()),
-        }
-    }
-}
-
-macro_rules! bare_from {
-    ($($number:ty),*) => {
-        $(impl From<$number> for BadValue {
-            fn from(value: $number) -> Self {
-                Self::bare(value)
-            }
-        })*
-    };
-}
-
-bare_from!(bool, i32, i64, u32, u64, usize, f64);
 
 // === impl Error ===
 
@@ -235,7 +129,7 @@ impl Error {
         Cause {
             reason: self.kind.reason().to_owned(),
             message: self.body(),
-            field: self.path.0.clone(),
+            field: self.path.to_string(),
         }
     }
 

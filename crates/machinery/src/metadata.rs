@@ -230,7 +230,12 @@ fn owner_references(errors: &mut Errors, meta: &Map<String, Value>, path: &Path)
     for owner in meta.get("ownerReferences").and_then(Value::as_array).into_iter().flatten() {
         let Some(owner) = owner.as_object() else { continue };
         let api_version = text(owner, "apiVersion");
-        let version = api_version.rsplit('/').next().unwrap_or_default();
+        // `version` or `group/version`; with more slashes upstream finds no version in it.
+        let version = match api_version.split_once('/') {
+            None => api_version,
+            Some((_, version)) if version.contains('/') => "",
+            Some((_, version)) => version,
+        };
         if version.is_empty() {
             errors.push(Error::invalid(
                 &path.child("apiVersion"),

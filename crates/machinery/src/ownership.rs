@@ -8,6 +8,31 @@
 //!
 //! Owns the sets, the comparison and the entries. It never stores anything and never decides
 //! which fields a subresource may write; the caller names those to be ignored.
+//!
+//! ```
+//! use mxjob_machinery::ownership::{OBJECT, Options, Set, apply, update};
+//! use serde_json::json;
+//!
+//! let ignored = Set::of_fields(&[&["status"]]);
+//! let options = |manager| Options {
+//!     manager,
+//!     subresource: "",
+//!     api_version: "kubeflow.org/v1",
+//!     now: "2026-11-24T08:00:00Z".parse().unwrap_or_default(),
+//!     ignored: &ignored,
+//!     shape: &OBJECT,
+//! };
+//! let mut job = json!({"metadata": {"name": "digits", "uid": "u"}, "spec": {"ttl": 10}});
+//! update(None, &mut job, &options("someone"));
+//! assert_eq!(job["metadata"]["managedFields"][0]["fieldsV1"], json!({"f:spec": {".": {}, "f:ttl": {}}}));
+//!
+//! let config = json!({"metadata": {"name": "digits"}, "spec": {"ttl": 20}});
+//! let error = apply(Some(&job), &config, false, &options("other")).unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "Apply failed with 1 conflict: conflict with \"someone\" using kubeflow.org/v1: .spec.ttl"
+//! );
+//! ```
 
 mod apply;
 mod compare;

@@ -2,6 +2,15 @@
 //!
 //! A quantity is exact down to a billionth. As upstream, finer fractions are rounded away from
 //! zero and magnitudes end at 2^63-1; no input, however long, costs more than its length.
+//!
+//! ```
+//! use mxjob_machinery::quantity::Quantity;
+//!
+//! let limit = Quantity::parse("1.5Gi")?;
+//! assert!(Quantity::parse("1500M")? < limit);
+//! assert_eq!(limit.to_string(), "1536Mi");
+//! # Ok::<(), mxjob_machinery::quantity::ParseError>(())
+//! ```
 
 mod parse;
 

@@ -121,6 +121,10 @@ fn owners_are_checked() {
             "ownerReferences.kind: Invalid value: \"\": kind must not be empty",
         ],
     );
+    check(
+        json!({"ownerReferences": [{"apiVersion": "a/b/c", "kind": "K", "name": "x", "uid": "u"}]}),
+        &["ownerReferences.apiVersion: Invalid value: \"a/b/c\": version must not be empty"],
+    );
     let meta = map(
         json!({"name": "a", "namespace": "ml", "ownerReferences": [owner("x", true), owner("y", true)]}),
     );

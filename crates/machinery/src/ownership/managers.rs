@@ -108,20 +108,29 @@ pub(super) fn put_field(object: &mut Value, entries: Option<Value>) {
 /// Whether two objects are equal except for the times of their managed fields: a write that would
 /// change nothing but those need not be made.
 pub fn same_but_for_times(a: &Value, b: &Value) -> bool {
-    fn timeless(entry: &Value) -> Option<Map<String, Value>> {
-        let mut entry = entry.as_object()?.clone();
-        entry.remove("time");
-        Some(entry)
-    }
     let entries = |object| field(object).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let (of_a, of_b) = (entries(a), entries(b));
-    let same_entries = of_a.len() == of_b.len()
-        && of_a.iter().zip(of_b).all(|(a, b)| a == b || timeless(a) == timeless(b));
-    same_entries && {
-        let (mut a, mut b) = (a.clone(), b.clone());
-        take_field(&mut a);
-        take_field(&mut b);
-        a == b
+    of_a.len() == of_b.len()
+        && of_a.iter().zip(of_b).all(|(a, b)| same_without(Some(a), Some(b), "time"))
+        && same_without(Some(a), Some(b), "metadata")
+        && same_without(a.get("metadata"), b.get("metadata"), "managedFields")
+}
+
+/// Whether two maps are the same but for one entry; what is no map is compared as it is.
+fn same_without(a: Option<&Value>, b: Option<&Value>, but: &str) -> bool {
+    match (a, b) {
+        (Some(Value::Object(a)), Some(Value::Object(b))) => {
+            let mut left = a.iter().filter(|(key, _)| *key != but);
+            let mut right = b.iter().filter(|(key, _)| *key != but);
+            loop {
+                match (left.next(), right.next()) {
+                    (None, None) => return true,
+                    (Some((key_a, a)), Some((key_b, b))) if key_a == key_b && a == b => {}
+                    _ => return false,
+                }
+            }
+        }
+        (a, b) => a == b,
     }
 }
 
