@@ -1,0 +1,58 @@
+//! What follows from the job's name and size.
+
+use super::check;
+use crate::jobs::{alone, training, tuning, with};
+use mxjob_api::validate::validate;
+use serde_json::{Value, json};
+
+#[test]
+fn the_longest_derived_name_must_be_a_dns_label() {
+    let named = |job: Value, name: &str| {
+        let mut job = job;
+        job["metadata"]["name"] = name.into();
+        job
+    };
+    // `-scheduler-0` has 12 characters, `-worker-0` 9, `-tunertracker-0` 15.
+    for (job, longest) in [(training(), 51), (alone(), 54), (tuning(), 48)] {
+        check(&named(job.clone(), &"a".repeat(longest)), &[]);
+        let name = "a".repeat(longest + 1);
+        let faults = validate(&named(job, &name));
+        assert_eq!(faults.len(), 1, "{faults}");
+        assert_eq!(
+            (faults[0].path.as_str(), faults[0].cause().reason.as_str()),
+            ("metadata.name", "FieldValueInvalid")
+        );
+        assert!(
+            faults[0].detail.contains("its longest pod name") && faults[0].detail.contains("63"),
+            "{faults}"
+        );
+    }
+    let many = with(&alone(), &json!({ "mxReplicaSpecs": { "Worker": { "replicas": 11 } } }));
+    check(&named(many.clone(), &"a".repeat(53)), &[]);
+    assert_eq!(validate(&named(many, &"a".repeat(54))).len(), 1);
+    for name in ["1st", "a.b"] {
+        let faults = validate(&named(training(), name));
+        assert_eq!(faults.len(), 1, "{faults}");
+        assert!(faults[0].detail.contains("DNS-1035"), "{faults}");
+    }
+    // A name that is no name at all is for the rules of metadata to report.
+    check(&named(training(), "Not A Name"), &[]);
+}
+
+#[test]
+fn the_configuration_must_fit_into_one_variable() {
+    let workers = |count: i64| {
+        with(&alone(), &json!({ "mxReplicaSpecs": { "Worker": { "replicas": count } } }))
+    };
+    check(&workers(2500), &[]);
+    for count in [4000, i64::from(i32::MAX)] {
+        let job = workers(count);
+        let faults = validate(&job);
+        assert_eq!(faults.len(), 1, "{faults}");
+        assert_eq!(
+            (faults[0].path.as_str(), faults[0].cause().reason.as_str()),
+            ("spec.mxReplicaSpecs", "FieldValueTooLong")
+        );
+        assert!(faults[0].detail.contains("MX_CONFIG"), "{faults}");
+    }
+}

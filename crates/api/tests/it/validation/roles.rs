@@ -1,0 +1,136 @@
+//! Which roles a job may have, and which need each other.
+
+use super::{check, check_training};
+use crate::jobs::{alone, replica, training, tuning, with};
+use serde_json::json;
+
+#[test]
+fn a_gang_may_not_be_larger_than_the_job() {
+    check_training(&json!({ "schedulingPolicy": { "minAvailable": 3 } }), &[]);
+    let fault = |path: &str| {
+        format!(
+            "{path}.minAvailable: Invalid value: 4: must be at most the number of replicas of the job, 3"
+        )
+    };
+    check_training(
+        &json!({ "schedulingPolicy": { "minAvailable": 4 } }),
+        &[&fault("spec.schedulingPolicy")],
+    );
+    check_training(
+        &json!({ "runPolicy": { "schedulingPolicy": { "minAvailable": 4 } } }),
+        &[&fault("spec.runPolicy.schedulingPolicy")],
+    );
+    check_training(
+        &json!({ "schedulingPolicy": { "minAvailable": 10 }, "mxReplicaSpecs": { "Worker": { "replicas": 8 } } }),
+        &[],
+    );
+}
+
+#[test]
+fn roles_are_accepted_in_any_letter_case_but_once() {
+    check_training(&json!({ "mxReplicaSpecs": { "Worker": null, "worker": replica() } }), &[]);
+    check_training(&json!({ "mxReplicaSpecs": { "Worker": null, "WORKER": replica() } }), &[]);
+    check_training(
+        &json!({ "mxReplicaSpecs": { "worker": replica() } }),
+        &["spec.mxReplicaSpecs.worker: Duplicate value: \"Worker\""],
+    );
+}
+
+#[test]
+fn a_role_must_belong_to_the_mode() {
+    check_training(
+        &json!({ "mxReplicaSpecs": { "Tuner": replica() } }),
+        &[
+            "spec.mxReplicaSpecs.Tuner: Unsupported value: \"Tuner\": supported values: \"Scheduler\", \"Server\", \"Worker\"",
+        ],
+    );
+    // A misspelt role is one fault; that the job has no workers follows from it.
+    check(
+        &with(&alone(), &json!({ "mxReplicaSpecs": { "Worker": null, "Wroker": replica() } })),
+        &[
+            "spec.mxReplicaSpecs.Wroker: Unsupported value: \"Wroker\": supported values: \"Scheduler\", \"Server\", \"Worker\"",
+        ],
+    );
+    check(
+        &with(&tuning(), &json!({ "mxReplicaSpecs": { "Worker": replica() } })),
+        &[
+            "spec.mxReplicaSpecs.Worker: Unsupported value: \"Worker\": supported values: \"TunerTracker\", \"TunerServer\", \"Tuner\"",
+        ],
+    );
+    // Where the mode is unknown any role may be meant.
+    check(
+        &with(&tuning(), &json!({ "jobMode": "Tune" })),
+        &["spec.jobMode: Unsupported value: \"Tune\": supported values: \"MXTrain\", \"MXTune\""],
+    );
+}
+
+#[test]
+fn roles_that_are_one_of_a_kind_have_one_replica() {
+    for (job, role) in [(training(), "Scheduler"), (tuning(), "TunerTracker"), (tuning(), "Tuner")]
+    {
+        check(&with(&job, &json!({ "mxReplicaSpecs": { role: { "replicas": 1 } } })), &[]);
+        let fault = format!(
+            "spec.mxReplicaSpecs.{role}.replicas: Invalid value: 2: a job has at most one {role}"
+        );
+        check(&with(&job, &json!({ "mxReplicaSpecs": { role: { "replicas": 2 } } })), &[&fault]);
+    }
+    check(
+        &with(&tuning(), &json!({ "mxReplicaSpecs": { "TunerServer": { "replicas": 4 } } })),
+        &[],
+    );
+}
+
+#[test]
+fn a_training_job_needs_workers_and_a_whole_rendezvous_or_none() {
+    let none = |role: &str| json!({ role: null });
+    let zero = |role: &str| json!({ role: { "replicas": 0 } });
+    let cases = [
+        (none("Worker"), "Worker: Required value: a training job needs workers"),
+        (
+            zero("Worker"),
+            "Worker.replicas: Invalid value: 0: must be at least 1: a training job needs workers",
+        ),
+        (none("Scheduler"), "Scheduler: Required value: servers need a scheduler"),
+        (
+            zero("Scheduler"),
+            "Scheduler.replicas: Invalid value: 0: must be at least 1: servers need a scheduler",
+        ),
+        (none("Server"), "Server: Required value: a scheduler needs servers"),
+        (
+            zero("Server"),
+            "Server.replicas: Invalid value: 0: must be at least 1: a scheduler needs servers",
+        ),
+    ];
+    for (roles, fault) in cases {
+        check_training(
+            &json!({ "mxReplicaSpecs": roles }),
+            &[&format!("spec.mxReplicaSpecs.{fault}")],
+        );
+    }
+    check_training(&json!({ "mxReplicaSpecs": { "Scheduler": null, "Server": null } }), &[]);
+    check_training(
+        &json!({ "mxReplicaSpecs": { "Scheduler": { "replicas": 0 }, "Server": { "replicas": 0 } } }),
+        &[],
+    );
+    check(&with(&alone(), &json!({ "mxReplicaSpecs": { "Worker": { "replicas": 8 } } })), &[]);
+    check(
+        &with(&alone(), &json!({ "mxReplicaSpecs": { "Worker": null } })),
+        &["spec.mxReplicaSpecs.Worker: Required value: a training job needs workers"],
+    );
+}
+
+#[test]
+fn a_tuning_job_needs_all_its_roles() {
+    for role in ["TunerTracker", "TunerServer", "Tuner"] {
+        let why = "a tuning job needs a tracker, servers and a tuner";
+        let fault = format!("spec.mxReplicaSpecs.{role}: Required value: {why}");
+        check(&with(&tuning(), &json!({ "mxReplicaSpecs": { role: null } })), &[&fault]);
+        let fault = format!(
+            "spec.mxReplicaSpecs.{role}.replicas: Invalid value: 0: must be at least 1: {why}"
+        );
+        check(
+            &with(&tuning(), &json!({ "mxReplicaSpecs": { role: { "replicas": 0 } } })),
+            &[&fault],
+        );
+    }
+}
