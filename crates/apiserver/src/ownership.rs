@@ -1,12 +1,21 @@
 //! Field ownership of the served kinds: the glue between verbs and `mxjob_machinery::ownership`.
 
 use jiff::Timestamp;
-use mxjob_machinery::ownership::{self, ApplyError, OBJECT, Options, Set};
+use mxjob_machinery::ownership::{self, ApplyError, OBJECT, OBJECT_META, Options, Set, Shape};
 use serde_json::Value;
 
 use crate::document;
 use crate::error::ApiError;
 use crate::registry::Kind;
+
+/// A built-in kind: its parts are structs, so they are owned through what is in them.
+static BUILT_IN: Shape = Shape::Struct(&[
+    ("apiVersion", &Shape::Atomic),
+    ("kind", &Shape::Atomic),
+    ("metadata", &OBJECT_META),
+    ("spec", &Shape::Struct(&[])),
+    ("status", &Shape::Struct(&[])),
+]);
 
 /// Who writes what, when.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +63,7 @@ impl Write<'_> {
             api_version: &api_version,
             now: self.now,
             ignored: &ignored,
-            shape: &OBJECT,
+            shape: if self.kind.custom { &OBJECT } else { &BUILT_IN },
         })
     }
 }

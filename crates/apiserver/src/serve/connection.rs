@@ -161,6 +161,8 @@ fn builder(limits: &Limits, h2: Option<bool>) -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
+        // `Etag`, `Content-Type`: as Go writes them, since not every client knows that case does not matter.
+        .title_case_headers(true)
         // This runs between two requests of a connection too, so it cannot be shorter than the idle time.
         .header_read_timeout(limits.idle.max(limits.first_request))
         .max_buf_size(usize::try_from(limits.head_bytes).unwrap_or(usize::MAX).max(8 * 1024));

@@ -121,13 +121,19 @@ pub(crate) fn unknown_fields(
     validation: FieldValidation,
 ) -> Result<(), ApiError> {
     let strategy = context.kind.strategy;
+    let in_metadata = document::metadata(object).map(|meta| metadata::unknown_fields(meta, "metadata"));
+    let in_metadata = in_metadata.unwrap_or_default();
     let unknown = strategy.unknown_fields(object);
-    if unknown.is_empty() {
+    if unknown.is_empty() && in_metadata.is_empty() {
         return Ok(());
     }
-    let faults = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
+    let faults = in_metadata.iter().chain(&unknown).map(|path| format!("unknown field \"{path}\"")).collect();
     report_fields(context, faults, validation)?;
     strategy.prune(object);
+    let meta = document::metadata_mut(object);
+    for path in in_metadata {
+        meta.remove(path.trim_start_matches("metadata."));
+    }
     Ok(())
 }
 

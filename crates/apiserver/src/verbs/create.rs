@@ -48,6 +48,7 @@ pub(crate) async fn insert(
     if !matches!(text(&object, "/metadata/resourceVersion"), "") {
         return Err(ApiError::unclassified("resourceVersion should not be set on objects to be created"));
     }
+    document::tidy_metadata(&mut object);
     stamp(context, &mut object);
     body::check_kind(context, &object)?;
     body::unknown_fields(context, &mut object, options.field_validation)?;

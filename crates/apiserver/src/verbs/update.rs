@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::answer::Answer;
 use crate::document;
 use crate::error::ApiError;
-use crate::options::{self, FieldValidation, WriteOptions};
+use crate::options::{self, WriteOptions};
 use crate::ownership::Write;
 use crate::server::Context;
 use crate::verbs::{body, create};
@@ -96,6 +96,7 @@ pub(crate) async fn write(
         let whole = matches!(submission, Submission::Whole(_));
         let insists = check_versions(context, &entry, &old, &submitted, whole)?;
         check_body_name(context, &submitted)?;
+        document::tidy_metadata(&mut submitted);
         body::unknown_fields(context, &mut submitted, options.field_validation)?;
         let new = next(context, &old, &submitted, options)?;
         if json::equal(&old, &new) {
@@ -189,11 +190,7 @@ fn next(
     let (kind, name) = (context.kind, context.name());
     let mut new = submitted.clone();
     keep_system_fields(old, &mut new);
-    let mut errors = metadata::validate_update(
-        document::metadata_mut(&mut new.clone()),
-        document::metadata_mut(&mut old.clone()),
-        &field::Path::new("metadata"),
-    );
+    let mut errors = metadata_faults(context, old, &new);
     let subresource = context.path.subresource.as_str();
     match subresource {
         "status" => new = with_status(old, &new),
@@ -221,6 +218,18 @@ fn next(
         write.record(Some(old), submitted, &mut new);
     }
     Ok(new)
+}
+
+fn metadata_faults(context: &Context<'_>, old: &Value, new: &Value) -> field::Errors {
+    let none = document::Object::new();
+    let (old, new) = (document::metadata(old).unwrap_or(&none), document::metadata(new).unwrap_or(&none));
+    let path = field::Path::new("metadata");
+    let mut errors = metadata::validate_update(new, old, &path);
+    if context.kind.custom {
+        // Upstream looks at the metadata of custom resources twice, and clients see each cause twice.
+        errors.extend(errors.clone().into_iter());
+    }
+    errors
 }
 
 fn rule_faults(context: &Context<'_>, old: &Value, new: &Value, name: &str) -> Result<field::Errors, ApiError> {
