@@ -178,10 +178,42 @@ fn what_is_no_yaml_is_refused_with_its_line() {
     assert!(decode(bomb.as_bytes()).is_err());
 }
 
+fn shape() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "[a-b.:# \n-]{0,6}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 32, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::btree_map("[a-c. ]{0,3}", inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
 proptest! {
     #[test]
     fn any_string_survives(text in "[a-c0-9 :#'\"\\\\\\n\\t,.{}\\[\\]&*!|>%@`~?eE_+-]{0,12}", key in any::<bool>()) {
         let value = if key { json!({text: [1]}) } else { json!([{"k": text}]) };
+        let written = encode(&value);
+        prop_assert_eq!(decode(written.as_bytes()).map_err(|e| format!("{e}: {written}")), Ok(value), "{}", written);
+    }
+
+    #[test]
+    fn folding_loses_nothing(text in "[ab]([ab]{0,9}[ ':#\\\\\"\n\t]{0,2}){20,60}", depth in 0_usize..4) {
+        let mut value = json!([{"k": text}]);
+        for _ in 0..depth {
+            value = json!({"deeper": {"list": [value]}});
+        }
+        let written = encode(&value);
+        prop_assert_eq!(decode(written.as_bytes()).map_err(|e| format!("{e}: {written}")), Ok(value), "{}", written);
+    }
+
+    #[test]
+    fn any_shape_survives(value in shape()) {
         let written = encode(&value);
         prop_assert_eq!(decode(written.as_bytes()).map_err(|e| format!("{e}: {written}")), Ok(value), "{}", written);
     }
