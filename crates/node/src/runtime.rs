@@ -118,6 +118,13 @@ impl Runtime {
         Sandbox::prepare(self.clone(), record, hosts)
     }
 
+    /// The pod with this uid, if it was prepared earlier.
+    #[must_use]
+    pub fn sandbox(&self, uid: &str) -> Option<Sandbox> {
+        let record = PodDir::new(&self.inner.state_dir, uid).record()?;
+        Some(Sandbox::existing(self.clone(), record))
+    }
+
     /// The pods that were prepared earlier, in this life of the agent or another.
     ///
     /// # Errors

@@ -156,9 +156,7 @@ impl Worker {
     /// Looks what an earlier agent left of this pod.
     async fn find_again(&mut self) {
         let uid = self.pod.uid().unwrap_or_default();
-        let sandboxes = self.context.runtime.sandboxes().unwrap_or_default();
-        let known = sandboxes.into_iter().find(|sandbox| sandbox.record().uid == uid);
-        if let Some(sandbox) = known {
+        if let Some(sandbox) = self.context.runtime.sandbox(&uid) {
             self.attach(&sandbox).await;
             if let Some((_, hosts)) = self.context.names.of_pod(&self.pod) {
                 self.context.names.keep(&sandbox, hosts);

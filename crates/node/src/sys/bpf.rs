@@ -2,7 +2,8 @@
 //!
 //! * bind to `0.0.0.0` becomes bind to the pod's address,
 //! * bind to `::` becomes bind to the same address in its IPv6 form,
-//! * connect to 127.0.0.0/8 leaves from the pod's address, so that peers see who calls.
+//! * connect to 127.0.0.0/8 leaves from the pod's address, so that peers see who calls, and connect to 127.0.0.1
+//!   reaches the pod's own listener, if there is one on that port.
 //!
 //! The programs are attached to the pod's cgroup, work without the agent, and go away with the cgroup.
 
@@ -68,16 +69,55 @@ enum Hook {
 /// Fields of the context, `struct bpf_sock_addr`.
 const USER_IP4: i16 = 4;
 const USER_IP6: [i16; 4] = [8, 12, 16, 20];
+const USER_PORT: i16 = 24;
+const SOCKET_TYPE: i16 = 32;
 
-/// The helper `bpf_bind`.
-const HELPER_BIND: i32 = 64;
+/// Values of [`SOCKET_TYPE`].
+const SOCK_STREAM: i32 = 1;
+const SOCK_DGRAM: i32 = 2;
+
+/// Helper functions of the kernel.
+const BPF_BIND: i32 = 64;
+const BPF_SK_LOOKUP_TCP: i32 = 84;
+const BPF_SK_RELEASE: i32 = 86;
+
+/// The frame pointer.
+const STACK: u8 = 10;
 
 /// Attaches the programs for `address` to a cgroup of the unified tree.
 pub(crate) fn attach_address(cgroup: &std::path::Path, address: Ipv4Addr) -> io::Result<()> {
     let cgroup = std::fs::File::open(cgroup)?;
-    attach(cgroup.as_fd(), Hook::Inet4Bind, &bind4(address))?;
-    attach(cgroup.as_fd(), Hook::Inet6Bind, &bind6(address))?;
-    attach(cgroup.as_fd(), Hook::Inet4Connect, &connect4(address))
+    attach(cgroup.as_fd(), Hook::Inet4Bind, &assemble(&bind4(address)))?;
+    attach(cgroup.as_fd(), Hook::Inet6Bind, &assemble(&bind6(address)))?;
+    attach(cgroup.as_fd(), Hook::Inet4Connect, &assemble(&connect4(address)))
+}
+
+/// One line of a program. Every jump goes to the end, where the call is let through.
+#[derive(Clone, Copy)]
+enum Line {
+    Do(Instruction),
+    /// On only if the register has this value.
+    OnlyIf(u8, i32),
+    /// On only if the register does not have this value.
+    OnlyIfNot(u8, i32),
+}
+
+/// Puts the distances into the jumps and adds `return 1`.
+fn assemble(lines: &[Line]) -> Vec<Instruction> {
+    let mut program: Vec<Instruction> = lines
+        .iter()
+        .enumerate()
+        .map(|(at, line)| {
+            let to_end = i16::try_from(lines.len() - at - 1).unwrap_or_default();
+            match *line {
+                Line::Do(instruction) => instruction,
+                Line::OnlyIf(register, value) => instruction(0x55, register, 0, to_end, value),
+                Line::OnlyIfNot(register, value) => instruction(0x15, register, 0, to_end, value),
+            }
+        })
+        .collect();
+    program.extend([instruction(0xb7, 0, 0, 0, 1), instruction(0x95, 0, 0, 0, 0)]);
+    program
 }
 
 const fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instruction {
@@ -85,91 +125,138 @@ const fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) ->
 }
 
 /// `to = *(u32 *)(from + offset)`
-const fn load(to: u8, from: u8, offset: i16) -> Instruction {
-    instruction(0x61, to, from, offset, 0)
+const fn load(to: u8, from: u8, offset: i16) -> Line {
+    Line::Do(instruction(0x61, to, from, offset, 0))
 }
 
 /// `*(u32 *)(to + offset) = from`
-const fn store(to: u8, offset: i16, from: u8) -> Instruction {
-    instruction(0x63, to, from, offset, 0)
+const fn store(to: u8, offset: i16, from: u8) -> Line {
+    Line::Do(instruction(0x63, to, from, offset, 0))
 }
 
-/// `to = immediate`, 32 bits.
-const fn set(to: u8, immediate: i32) -> Instruction {
-    instruction(0xb4, to, 0, 0, immediate)
+/// `*(u16 *)(to + offset) = from`
+const fn store_half(to: u8, offset: i16, from: u8) -> Line {
+    Line::Do(instruction(0x6b, to, from, offset, 0))
 }
 
-/// `if to != immediate`, skip that many instructions.
-const fn skip_unless(to: u8, immediate: i32, skip: i16) -> Instruction {
-    instruction(0x55, to, 0, skip, immediate)
+/// `to = immediate`, 32 bits, the rest zero.
+const fn set(to: u8, immediate: i32) -> Line {
+    Line::Do(instruction(0xb4, to, 0, 0, immediate))
 }
 
-/// `return 1`: let the call go on.
-const ALLOW: [Instruction; 2] = [instruction(0xb7, 0, 0, 0, 1), instruction(0x95, 0, 0, 0, 0)];
-
-/// The address as the context has it: network byte order in memory.
-const fn word(address: Ipv4Addr) -> i32 {
-    i32::from_ne_bytes(address.octets())
+/// `to = immediate`, sign-extended to 64 bits.
+const fn set_wide(to: u8, immediate: i32) -> Line {
+    Line::Do(instruction(0xb7, to, 0, 0, immediate))
 }
 
-fn bind4(address: Ipv4Addr) -> Vec<Instruction> {
-    let mut program = vec![
+/// `to = from`
+const fn copy(to: u8, from: u8) -> Line {
+    Line::Do(instruction(0xbf, to, from, 0, 0))
+}
+
+/// `to += immediate`
+const fn add(to: u8, immediate: i32) -> Line {
+    Line::Do(instruction(0x07, to, 0, 0, immediate))
+}
+
+/// `to &= immediate`, 32 bits.
+const fn and(to: u8, immediate: i32) -> Line {
+    Line::Do(instruction(0x54, to, 0, 0, immediate))
+}
+
+/// Calls a helper: arguments in registers 1 to 5, the result in 0.
+const fn call(helper: i32) -> Line {
+    Line::Do(instruction(0x85, 0, 0, 0, helper))
+}
+
+/// Four bytes as the context has them: in memory order.
+const fn word(bytes: [u8; 4]) -> i32 {
+    i32::from_ne_bytes(bytes)
+}
+
+fn bind4(address: Ipv4Addr) -> Vec<Line> {
+    vec![
         load(2, 1, USER_IP4),
-        skip_unless(2, 0, 2),
-        set(2, word(address)),
+        Line::OnlyIf(2, 0),
+        // A datagram socket bound to "any address, any port" is a client, and may want to reach the world. Type and
+        // port are put side by side for one comparison; a port has 16 bits.
+        load(3, 1, SOCKET_TYPE),
+        Line::Do(instruction(0x64, 3, 0, 0, 16)),
+        load(4, 1, USER_PORT),
+        Line::Do(instruction(0x4c, 3, 4, 0, 0)),
+        Line::OnlyIfNot(3, SOCK_DGRAM << 16),
+        set(2, word(address.octets())),
         store(1, USER_IP4, 2),
-    ];
-    program.extend(ALLOW);
-    program
+    ]
 }
 
-fn bind6(address: Ipv4Addr) -> Vec<Instruction> {
+fn bind6(address: Ipv4Addr) -> Vec<Line> {
     let [a, b, c, d] = USER_IP6;
     let mut program = Vec::new();
-    // Four words to test (two instructions each), then the two that are not zero in `::ffff:a.b.c.d`.
-    for (field, skip) in [(a, 10), (b, 8), (c, 6), (d, 4)] {
-        program.extend([load(2, 1, field), skip_unless(2, 0, skip)]);
+    for field in [a, b, c, d] {
+        program.extend([load(2, 1, field), Line::OnlyIf(2, 0)]);
     }
     program.extend([
-        set(2, i32::from_ne_bytes([0, 0, 0xff, 0xff])),
+        // `::ffff:a.b.c.d`
+        set(2, word([0, 0, 0xff, 0xff])),
         store(1, c, 2),
-        set(2, word(address)),
+        set(2, word(address.octets())),
         store(1, d, 2),
     ]);
-    program.extend(ALLOW);
     program
 }
 
-fn connect4(address: Ipv4Addr) -> Vec<Instruction> {
-    /// The frame pointer.
-    const STACK: u8 = 10;
-    /// `libc::AF_INET` with the type it has in an address.
-    const AF_INET: u16 = 2;
-    let family = i32::from_ne_bytes({
-        // `struct sockaddr_in` begins with the family (16 bits, host order) and port 0.
-        let [low, high] = AF_INET.to_ne_bytes();
-        [low, high, 0, 0]
-    });
-    let mut program = vec![
-        load(2, 1, USER_IP4),
-        // The first byte of the address: `and` with its mask, then compare.
-        instruction(0x54, 2, 0, 0, i32::from_ne_bytes([0xff, 0, 0, 0])),
-        skip_unless(2, i32::from_ne_bytes([127, 0, 0, 0]), 11),
-        set(2, family),
+fn connect4(address: Ipv4Addr) -> Vec<Line> {
+    /// `struct sockaddr_in` begins with the family (AF_INET, 16 bits) and the port.
+    const FAMILY_AND_PORT_0: i32 = {
+        let [low, high] = 2_u16.to_ne_bytes();
+        word([low, high, 0, 0])
+    };
+    let (context, destination) = (6, 7);
+    vec![
+        copy(context, 1),
+        load(destination, context, USER_IP4),
+        copy(2, destination),
+        and(2, word([0xff, 0, 0, 0])),
+        Line::OnlyIf(2, word([127, 0, 0, 0])),
+        // bpf_bind(context, {AF_INET, 0, address}, 16). Its result does not matter: a bound socket stays as it is.
+        set(2, FAMILY_AND_PORT_0),
         store(STACK, -16, 2),
-        set(2, word(address)),
+        set(2, word(address.octets())),
         store(STACK, -12, 2),
         set(2, 0),
         store(STACK, -8, 2),
         store(STACK, -4, 2),
-        // bpf_bind(context, stack - 16, 16); its result does not matter: a bound socket stays as it is.
-        instruction(0xbf, 2, STACK, 0, 0),
-        instruction(0x07, 2, 0, 0, -16),
+        copy(1, context),
+        copy(2, STACK),
+        add(2, -16),
         set(3, 16),
-        instruction(0x85, 0, 0, 0, HELPER_BIND),
-    ];
-    program.extend(ALLOW);
-    program
+        call(BPF_BIND),
+        // 127.0.0.1 means "this pod" if the pod listens on that port, else the machine.
+        Line::OnlyIf(destination, word([127, 0, 0, 1])),
+        load(2, context, SOCKET_TYPE),
+        Line::OnlyIf(2, SOCK_STREAM),
+        // bpf_sk_lookup_tcp(context, {from address:0 to address:port}, 12, this namespace, 0)
+        set(2, word(address.octets())),
+        store(STACK, -32, 2),
+        store(STACK, -28, 2),
+        set(2, 0),
+        store(STACK, -24, 2),
+        load(2, context, USER_PORT),
+        store_half(STACK, -22, 2),
+        copy(1, context),
+        copy(2, STACK),
+        add(2, -32),
+        set(3, 12),
+        set_wide(4, -1),
+        set_wide(5, 0),
+        call(BPF_SK_LOOKUP_TCP),
+        Line::OnlyIfNot(0, 0),
+        copy(1, 0),
+        call(BPF_SK_RELEASE),
+        set(2, word(address.octets())),
+        store(context, USER_IP4, 2),
+    ]
 }
 
 fn attach(cgroup: BorrowedFd<'_>, hook: Hook, program: &[Instruction]) -> io::Result<()> {

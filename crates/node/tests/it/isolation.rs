@@ -16,6 +16,8 @@ crate::tests!("isolation":
     a_program_inherits_nothing,
     two_pods_listen_on_the_same_wildcard_port,
     an_ipv6_wildcard_stays_on_the_pods_address,
+    a_pod_reaches_itself_at_localhost,
+    a_datagram_client_is_left_alone,
     callers_come_from_their_own_address,
     names_resolve_inside_and_follow_changes,
     the_host_name_is_the_pods,
@@ -115,6 +117,62 @@ fn an_ipv6_wildcard_stays_on_the_pods_address() {
             assert_eq!(greeting(pod.address(), port), format!("{name} ::ffff:127.0.0.1"));
         }
     });
+}
+
+/// Listens on a wildcard address and connects to itself; the port is given so that two pods can take the same.
+const SELF: &str = "
+import socket, sys
+server = socket.socket()
+server.bind(('0.0.0.0', int(sys.argv[1])))
+server.listen()
+port = server.getsockname()[1]
+client = socket.create_connection(('127.0.0.1', port))
+peer, address = server.accept()
+print(port, address[0], client.getpeername()[0], flush=True)
+sys.stdin.read()
+import time
+time.sleep(1000)
+";
+
+fn a_pod_reaches_itself_at_localhost() {
+    let node = Node::new(IsolationMode::Auto);
+    if !isolated(&node) {
+        return;
+    }
+    block_on(async {
+        let mut port = "0".to_owned();
+        for name in ["a", "b"] {
+            let pod = node.pod(name);
+            drop(start(&pod, with_path(argv(&["python3", "-c", SELF, &port]))));
+            let line = eventually("the connection", || lines(&pod).into_iter().next());
+            let (same, addresses) = line.split_once(' ').unwrap();
+            assert_eq!(addresses, format!("{0} {0}", pod.address()));
+            port = same.to_owned();
+        }
+    });
+}
+
+/// What a client that may want to reach the world has for an address.
+const DATAGRAM: &str = "
+import socket
+client = socket.socket(type=socket.SOCK_DGRAM)
+client.bind(('0.0.0.0', 0))
+print(client.getsockname()[0])
+port = client.getsockname()[1]
+client.close()
+server = socket.socket(type=socket.SOCK_DGRAM)
+server.bind(('0.0.0.0', port))
+print(server.getsockname()[0])
+";
+
+fn a_datagram_client_is_left_alone() {
+    let node = Node::new(IsolationMode::Auto);
+    if !isolated(&node) {
+        return;
+    }
+    let pod = node.pod("p");
+    run(&pod, with_path(argv(&["python3", "-c", DATAGRAM])));
+    assert_eq!(lines(&pod), ["0.0.0.0", &pod.address().to_string()]);
 }
 
 const CLIENT: &str = "
