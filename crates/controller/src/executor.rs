@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 /// How the controller runs.
 #[derive(Clone, Debug)]
@@ -162,7 +162,12 @@ async fn reconcile(context: &Context, key: &Key) -> Outcome {
         Ok(()) => Outcome::Done(wake),
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
-            debug!(namespace = key.namespace, job = key.name, %error, cause, "to be tried again");
+            let (namespace, job) = (&key.namespace, &key.name);
+            if error.is_expected() {
+                debug!(namespace, job, %error, "to be planned again");
+            } else {
+                warn!(namespace, job, %error, cause, "to be tried again");
+            }
             Outcome::Failed
         }
     }

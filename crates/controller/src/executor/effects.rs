@@ -12,13 +12,12 @@ use super::events::{Recorder, Subject};
 use super::object::{Identity, Key, controller};
 use super::patch::status_patch;
 use super::requests::{self, Child, Requests};
-use crate::plan::{Event, EventKind, Plan, Problem, Target};
+use crate::plan::{Event, EventKind, Plan, Problem, ReplicaId, Target};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
-use mxjob_api::{Job, labels};
-use serde_json::Value;
+use mxjob_api::{Job, labels, names};
 
 /// Requests of one job in flight at once: enough to fill a group commit, and a large job does not crowd out the others.
 const PARALLEL: usize = 32;
@@ -68,6 +67,13 @@ pub(super) enum Error {
         #[source]
         source: kube::Error,
     },
+}
+
+impl Error {
+    /// Whether it is part of normal life: somebody else was faster, or an answer was lost.
+    pub(super) fn is_expected(&self) -> bool {
+        matches!(self, Self::Conflict | Self::Taken { .. })
+    }
 }
 
 /// Carries a plan out; the first of several errors is given back.
@@ -130,33 +136,31 @@ impl Effects<'_> {
 
     /// Makes the services, then the pods; none of the pods if a service is lacking.
     async fn create(self) -> Result<(), Error> {
-        let mut services = Vec::with_capacity(self.plan.create_services.len());
-        for replica in &self.plan.create_services {
-            services.extend(mxjob_api::pods::service(self.job, replica.role, replica.index));
-        }
-        let mut failures = self.create_all(Child::Service, services).await;
+        let mut failures = self.create_all(Child::Service, &self.plan.create_services).await;
         if failures.is_empty() {
-            let mut pods = Vec::with_capacity(self.plan.create_pods.len());
-            for replica in &self.plan.create_pods {
-                pods.extend(self.plan.pod(self.job, *replica));
-            }
-            failures = self.create_all(Child::Pod, pods).await;
+            failures = self.create_all(Child::Pod, &self.plan.create_pods).await;
         }
         let problems = failures.iter().filter_map(problem).collect();
         self.context.cache.set_problems(&self.key(), problems);
         failures.into_iter().next().map_or(Ok(()), Err)
     }
 
-    async fn create_all(self, child: Child, objects: Vec<Value>) -> Vec<Error> {
-        let mut requests = Vec::with_capacity(objects.len());
-        for object in objects {
-            requests.push(self.create_one(child, object).boxed());
-        }
+    async fn create_all(self, child: Child, replicas: &[ReplicaId]) -> Vec<Error> {
+        let requests =
+            replicas.iter().map(|replica| self.create_one(child, *replica).boxed()).collect();
         in_parallel(requests).await
     }
 
-    async fn create_one(self, child: Child, object: Value) -> Result<(), Error> {
-        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    /// Makes one object. It is built when its turn comes: the environment of each pod names all replicas, so all pods of a large
+    /// job at once would be megabytes.
+    async fn create_one(self, child: Child, replica: ReplicaId) -> Result<(), Error> {
+        let object = match child {
+            Child::Pod => self.plan.pod(self.job, replica),
+            Child::Service => mxjob_api::pods::service(self.job, replica.role, replica.index),
+        };
+        // Only a role that the job does not have gives none, and a plan has no such role.
+        let Some(object) = object else { return Ok(()) };
+        let name = &names::pod_name(&self.job.name, replica.role, replica.index);
         let named = || format!("{} {name}", child.word());
         let reason = |verb: &str| format!("{verb}Create{}", child.kind());
         let error = match self.context.requests.create(child, &self.job.namespace, &object).await {

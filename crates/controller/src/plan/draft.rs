@@ -38,7 +38,11 @@ impl<'a> Draft<'a> {
         let is_waiting =
             job.status.conditions.last().is_none_or(|newest| newest.kind == ConditionType::Created);
         let problems = if is_waiting { snapshot.problems.as_slice() } else { &[] };
+        let is_new = job.status.condition(&ConditionType::Created).is_none();
         draft.set(ConditionType::Created, true, "MXJobCreated", &message::created(job, problems));
+        if is_new {
+            draft.plan.events.extend(message::overwritten_policy(job));
+        }
         draft
     }
 
@@ -99,8 +103,12 @@ impl<'a> Draft<'a> {
         self.plan.attempt = self.memory.restarts.attempt;
         let last_reconcile_time = self.status.last_reconcile_time;
         let mut next = NextStatus { status: self.status, memory: self.memory };
-        if next != self.before {
+        if next.status != self.before.status {
             next.status.last_reconcile_time = Some(self.now).max(last_reconcile_time);
+        }
+        // The time stays where only notes change: a server that does not know them (an old CustomResourceDefinition) drops them, and
+        // the time alone would be news to look at, and to write, for ever.
+        if next != self.before {
             self.plan.status = Some(next);
         }
         self.plan

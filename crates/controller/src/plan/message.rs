@@ -6,7 +6,8 @@
 use super::observe::{Replica, State};
 use super::{Event, EventKind, Problem};
 use crate::view::{Exit, PodView};
-use mxjob_api::Job;
+use mxjob_api::{Job, ReplicaSpec};
+use serde_json::Value;
 use std::fmt::Write as _;
 
 /// Longest log line in a message: what fits a terminal or two.
@@ -87,6 +88,21 @@ pub(super) fn resumed(job: &Job) -> String {
 
 pub(super) fn restarting(job: &Job, culprits: &[&Replica<'_>]) -> String {
     format!("MXJob {} is restarting because {}", job.name, ends(culprits))
+}
+
+/// The warning, for a new job, that its templates ask for another restart policy than its roles. Only the latter is obeyed.
+pub(super) fn overwritten_policy(job: &Job) -> Option<Event> {
+    let is_overwritten = |replica: &ReplicaSpec| {
+        let policy = replica.template.pointer("/spec/restartPolicy").and_then(Value::as_str);
+        policy.is_some_and(|policy| policy != replica.restart_policy.as_str())
+    };
+    job.replicas.iter().any(is_overwritten).then(|| Event {
+        kind: EventKind::Warning,
+        reason: "SetPodTemplateRestartPolicy".to_owned(),
+        message:
+            "Restart policy in pod template will be overwritten by restart policy in replica spec"
+                .to_owned(),
+    })
 }
 
 /// One event for each replica whose training container ended with a code.

@@ -112,10 +112,12 @@ fn create_missing(draft: &mut Draft<'_>, observed: &Observed<'_>) {
     // A name whose service is about to vanish must not be looked up by a new process.
     let is_service_leaving =
         |replica: &Replica<'_>| replica.service.is_some_and(|service| service.leaving);
+    // A rendezvous begins when all of its predecessor is gone; one process early would meet the wrong peers.
+    let together = draft.job.restart_scope == RestartScope::Job;
     let is_blocked = is_new_attempt
         || observed.is_draining()
+        || (together && observed.in_state(State::Leaving).next().is_some())
         || observed.replicas.iter().any(is_service_leaving);
-    let together = draft.job.restart_scope == RestartScope::Job;
     for replica in &observed.replicas {
         if replica.state == State::Succeeded {
             continue;

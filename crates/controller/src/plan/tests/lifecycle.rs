@@ -33,6 +33,31 @@ fn a_new_job_gets_its_services_its_pods_and_its_first_status() {
 }
 
 #[test]
+fn a_restart_policy_in_a_template_is_warned_of_once() {
+    for (policy, told) in [("Always", 1), ("Never", 0)] {
+        let mut world = workers(&json!({}));
+        world.spec["mxReplicaSpecs"]["Worker"]["template"]["spec"]["restartPolicy"] = json!(policy);
+        let mut world = world.started();
+        world.quiesce();
+        let warnings =
+            world.events.iter().filter(|event| event.starts_with("SetPodTemplateRestartPolicy"));
+        assert_eq!(warnings.count(), told, "{policy}");
+    }
+}
+
+#[test]
+fn notes_that_a_server_drops_are_not_news_for_ever() {
+    let mut world = workers(&json!({})).started();
+    world.end("worker-0", 0);
+    world.quiesce();
+    world.status.as_object_mut().unwrap().remove("completedIndexes");
+    world.advance(100);
+    let next = world.plan().status.unwrap();
+    world.status["completedIndexes"] = json!({ "Worker": "0" });
+    assert_eq!(next.to_value(), world.status, "what is left of the patch is nothing");
+}
+
+#[test]
 fn a_status_without_news_is_not_written_and_its_time_stays() {
     let mut world = distributed(&json!({}));
     world.quiesce();
