@@ -14,6 +14,7 @@
 
 mod body;
 mod connection;
+mod upload;
 
 use std::future::Future;
 use std::io;
@@ -24,13 +25,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
+
+pub use crate::serve::upload::RequestBody;
 
 /// Address of the other end, in the extensions of every request that came over the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +144,7 @@ pub async fn serve<S, B>(
     drain: Duration,
 ) -> Result<Drained, ServeError>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::Future: Send,
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -164,7 +166,7 @@ pub async fn serve_within<S, B>(
     drain: Duration,
 ) -> Result<Drained, ServeError>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::Future: Send,
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,

@@ -21,7 +21,7 @@ use tower_service::Service;
 
 use crate::authn::Identity;
 use crate::serve::body::{Body, stopped};
-use crate::serve::{Limits, LongRunning, PeerAddr};
+use crate::serve::{Limits, LongRunning, PeerAddr, RequestBody};
 
 /// Flow-control window of an HTTP/2 stream: upstream's, a small fraction of the largest body.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -66,7 +66,7 @@ struct Requests<S> {
 
 impl<S, B> Connection<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::Future: Send,
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -186,7 +186,7 @@ fn builder(limits: &Limits, h2: Option<bool>) -> auto::Builder<TokioExecutor> {
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Requests<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::Future: Send,
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -201,6 +201,8 @@ where
         // Nothing on the wire becomes an extension, so there is none to take out; this line keeps it so.
         extensions.remove::<Identity>();
         extensions.insert(self.peer);
+        let version = request.version();
+        let request = request.map(|body| RequestBody::new(body, version));
         let (mut service, stop) = (self.service.clone(), self.stop.clone());
         Box::pin(async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;

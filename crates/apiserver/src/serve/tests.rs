@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -33,7 +34,7 @@ struct Fixture {
     started: mpsc::Sender<()>,
 }
 
-impl Service<Request<Incoming>> for Fixture {
+impl Service<Request<RequestBody>> for Fixture {
     type Response = Response<UnsyncBoxBody<Bytes, Infallible>>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -42,7 +43,7 @@ impl Service<Request<Incoming>> for Fixture {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
             assert!(request.extensions().get::<Identity>().is_none());
@@ -51,6 +52,11 @@ impl Service<Request<Incoming>> for Fixture {
             if path == "/" {
                 let text = format!("{peer} {:?}", request.version());
                 return Ok(Response::new(Full::from(text).boxed_unsync()));
+            }
+            if path == "/refuse" {
+                drop(request);
+                let refusal = Response::builder().status(StatusCode::PAYLOAD_TOO_LARGE);
+                return Ok(refusal.body(Full::from("too large").boxed_unsync()).unwrap());
             }
             let mut lines = this.lines.lock().unwrap().take().unwrap();
             this.started.send(()).await.unwrap();
@@ -323,6 +329,28 @@ async fn when_all_connections_are_taken_the_next_waits_for_a_place() {
     let mut second = tokio::time::timeout(PATIENCE, second).await.unwrap();
     assert_eq!(second.text("/").await, "127.0.0.1 HTTP/1.1");
     drop(second);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_body_reaches_a_client_that_sends_all_of_it_first() {
+    let server = Server::start(Limits::default(), true, PATIENCE);
+    let mut stream = server.tls("http/1.1").await;
+    let exchange = async {
+        for _ in 0..2 {
+            let size = 4 * 1024 * 1024;
+            let head =
+                format!("POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&vec![b'x'; size]).await.unwrap();
+            let mut answer = vec![0; 1024];
+            let count = stream.read(&mut answer).await.unwrap();
+            let answer = String::from_utf8_lossy(&answer[..count]).into_owned();
+            assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        }
+    };
+    tokio::time::timeout(PATIENCE, exchange).await.unwrap();
+    drop(stream);
     server.stop().await;
 }
 
