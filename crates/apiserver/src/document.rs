@@ -134,17 +134,6 @@ pub(crate) fn set_resource_version(object: &mut Value, version: &str) {
     metadata_mut(object).insert("resourceVersion".to_owned(), version.into());
 }
 
-/// Drops what says nothing from metadata: nulls and empty strings, lists and maps, as a typed server would.
-pub(crate) fn tidy_metadata(object: &mut Value) {
-    metadata_mut(object).retain(|_, value| match value {
-        Value::Null => false,
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) => true,
-    });
-}
-
 /// Copies `metadata.managedFields` from one object to another.
 pub(crate) fn carry_managed(from: &Value, to: &mut Value) {
     let managed = metadata(from).and_then(|meta| meta.get("managedFields")).cloned();

@@ -55,6 +55,10 @@ impl Strategy for MxJob {
         replace::check(old, new)
     }
 
+    fn validate_status(&self, object: &Value) -> field::Errors {
+        mxjob_api::validate::validate_status(object)
+    }
+
     fn update_message(&self, name: &str, errors: &field::Errors) -> Option<String> {
         Some(replace::message(name, errors))
     }

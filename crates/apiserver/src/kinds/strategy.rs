@@ -32,6 +32,11 @@ pub trait Strategy: fmt::Debug + Sync + Send {
         field::Errors::default()
     }
 
+    /// Faults of the status of an object sent to the `status` subresource.
+    fn validate_status(&self, _object: &Value) -> field::Errors {
+        field::Errors::default()
+    }
+
     /// The message for the faults of an update, where it is not the usual list of them.
     fn update_message(&self, _name: &str, _errors: &field::Errors) -> Option<String> {
         None

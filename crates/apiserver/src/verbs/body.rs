@@ -114,8 +114,18 @@ pub(crate) fn check_kind(context: &Context<'_>, object: &Value) -> Result<(), Ap
     Err(ApiError::invalid_as(said, context.kind.group, name, &errors))
 }
 
-/// Checks and drops unknown fields.
-pub(crate) fn unknown_fields(
+/// Checks and drops unknown fields, and brings metadata into the form in which it is stored.
+pub(crate) fn settle_fields(
+    context: &mut Context<'_>,
+    object: &mut Value,
+    validation: FieldValidation,
+) -> Result<(), ApiError> {
+    unknown_fields(context, object, validation)?;
+    metadata::normalize(document::metadata_mut(object));
+    Ok(())
+}
+
+fn unknown_fields(
     context: &mut Context<'_>,
     object: &mut Value,
     validation: FieldValidation,
@@ -130,10 +140,6 @@ pub(crate) fn unknown_fields(
     let faults = in_metadata.iter().chain(&unknown).map(|path| format!("unknown field \"{path}\"")).collect();
     report_fields(context, faults, validation)?;
     strategy.prune(object);
-    let meta = document::metadata_mut(object);
-    for path in in_metadata {
-        meta.remove(path.trim_start_matches("metadata."));
-    }
     Ok(())
 }
 

@@ -48,10 +48,9 @@ pub(crate) async fn insert(
     if !matches!(text(&object, "/metadata/resourceVersion"), "") {
         return Err(ApiError::unclassified("resourceVersion should not be set on objects to be created"));
     }
-    document::tidy_metadata(&mut object);
-    stamp(context, &mut object);
     body::check_kind(context, &object)?;
-    body::unknown_fields(context, &mut object, options.field_validation)?;
+    body::settle_fields(context, &mut object, options.field_validation)?;
+    stamp(context, &mut object);
     kind.strategy.prepare_create(&mut object);
 
     let name = document::meta_str(&object, "name").to_owned();
@@ -163,9 +162,8 @@ fn stamp(context: &Context<'_>, object: &mut Value) {
         let link = format!("/apis/{}/{}/namespaces/{namespace}/{}/{name}", kind.group, kind.version, kind.plural);
         meta.insert("selfLink".to_owned(), link.into());
     }
-    if kind.subresource("status").is_some() && !kind.strategy.keeps_status_on_create() {
-        if let Some(map) = object.as_object_mut() {
-            map.remove("status");
-        }
+    let drops_status = kind.subresource("status").is_some() && !kind.strategy.keeps_status_on_create();
+    if let Some(map) = object.as_object_mut().filter(|_| drops_status) {
+        map.remove("status");
     }
 }

@@ -1,6 +1,7 @@
 //! `PATCH`: JSON patch, merge patch and server-side apply.
 
 use http::StatusCode;
+use mxjob_machinery::ownership::config_problem;
 use mxjob_machinery::patch::{self, PatchError};
 use mxjob_machinery::{field, json, yaml};
 use serde_json::Value;
@@ -135,6 +136,9 @@ fn check_intent(context: &Context<'_>, intent: &Value) -> Result<(), ApiError> {
     }
     if intent.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null()) {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
+    }
+    if let Some(problem) = config_problem(intent, &[]) {
+        return Err(ApiError::unclassified(problem));
     }
     let name = document::meta_str(intent, "name");
     if !name.is_empty() && name != context.name() {

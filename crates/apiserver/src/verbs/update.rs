@@ -96,8 +96,7 @@ pub(crate) async fn write(
         let whole = matches!(submission, Submission::Whole(_));
         let insists = check_versions(context, &entry, &old, &submitted, whole)?;
         check_body_name(context, &submitted)?;
-        document::tidy_metadata(&mut submitted);
-        body::unknown_fields(context, &mut submitted, options.field_validation)?;
+        body::settle_fields(context, &mut submitted, options.field_validation)?;
         let new = next(context, &old, &submitted, options)?;
         if json::equal(&old, &new) {
             return Ok(entry.value);
@@ -193,7 +192,10 @@ fn next(
     let mut errors = metadata_faults(context, old, &new);
     let subresource = context.path.subresource.as_str();
     match subresource {
-        "status" => new = with_status(old, &new),
+        "status" => {
+            new = with_status(old, &new);
+            errors.extend(kind.strategy.validate_status(&new));
+        }
         "finalize" => new = with_finalizers(old, &new),
         _ => {
             if kind.subresource("status").is_some() {
@@ -227,7 +229,7 @@ fn metadata_faults(context: &Context<'_>, old: &Value, new: &Value) -> field::Er
     let mut errors = metadata::validate_update(new, old, &path);
     if context.kind.custom {
         // Upstream looks at the metadata of custom resources twice, and clients see each cause twice.
-        errors.extend(errors.clone().into_iter());
+        errors.extend(errors.clone());
     }
     errors
 }

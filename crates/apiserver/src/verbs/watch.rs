@@ -42,53 +42,29 @@ pub(crate) fn watch(context: &Context<'_>, rendering: Rendering) -> Result<Answe
     let prefix = list::prefix(context);
     let asked = options.resource_version.filter(|version| *version != Revision::ZERO);
     let wants_state = options.initial_events.unwrap_or(asked.is_none());
-    let mut first = Vec::new();
-    let mut from = asked.unwrap_or_else(|| store.revision());
-    if wants_state {
-        let everything = ListOptions { limit: 0, resource_version: None, version_match: None, ..options };
-        let (items, meta) = list::select(context, &everything)?;
-        from = meta.resource_version.parse::<u64>().map(Revision::new).unwrap_or(from);
-        return Ok(stream_of(context, rendering, everything, items, from, &prefix));
-    }
-    let mut stream = Encoder::new(context, rendering, options);
-    match store.watch(&prefix, from) {
-        Ok(events) => Ok(stream.answer(first, events, context.server)),
-        Err(ReadError::TooOld { floor }) => {
-            let message = format!("too old resource version: {from} ({floor})");
-            first.push(stream.error(&ApiError::expired(message)));
-            Ok(answer(stream::iter(first.into_iter().map(Ok))))
-        }
-        // A version from the future is waited for, as upstream waits.
-        Err(ReadError::Future { current }) => {
-            stream.not_before = from;
-            match store.watch(&prefix, current) {
-                Ok(events) => Ok(stream.answer(first, events, context.server)),
-                Err(error) => Err(ApiError::internal(error)),
-            }
-        }
-    }
-}
-
-/// A watch that begins with the present state.
-fn stream_of(
-    context: &Context<'_>,
-    rendering: Rendering,
-    options: ListOptions,
-    items: Vec<Bytes>,
-    from: Revision,
-    prefix: &str,
-) -> Answer {
-    let ends_marked = options.initial_events == Some(true) && options.bookmarks;
+    let current = store.revision();
+    let mut from = asked.unwrap_or(current);
+    let options = ListOptions { limit: 0, resource_version: None, version_match: None, ..options };
     let mut encoder = Encoder::new(context, rendering, options);
-    let mut first: Vec<Bytes> = items.iter().map(|item| encoder.frame("ADDED", item)).collect();
-    if ends_marked {
-        first.push(encoder.bookmark(from, true));
+    let mut first = Vec::new();
+    if wants_state {
+        let (items, meta) = list::select(context, &encoder.options)?;
+        from = meta.resource_version.parse().map_or(from, Revision::new);
+        first = items.iter().map(|item| encoder.frame("ADDED", item)).collect();
+        if encoder.options.initial_events == Some(true) {
+            first.push(encoder.bookmark(from, true));
+        }
     }
-    match context.server.store.watch(prefix, from) {
-        Ok(events) => encoder.answer(first, events, context.server),
+    // A version from the future is waited for, as upstream waits.
+    encoder.not_before = from;
+    match store.watch(&prefix, from.min(current)) {
+        Ok(events) => Ok(encoder.answer(first, events, context.server)),
         Err(error) => {
-            first.push(encoder.error(&ApiError::expired(error.to_string())));
-            answer(stream::iter(first.into_iter().map(Ok)))
+            if let ReadError::TooOld { floor } = error {
+                let message = format!("too old resource version: {from} ({floor})");
+                first.push(encoder.error(&ApiError::expired(message)));
+            }
+            Ok(answer(stream::iter(first.into_iter().map(Ok))))
         }
     }
 }

@@ -129,7 +129,7 @@ async fn no_body_makes_a_server_error_or_a_change() {
     check("{\"a\":".repeat(20_000).as_bytes(), "application/json", 400).await;
     check(&vec![b' '; 3 * 1024 * 1024 + 1], "application/json", 413).await;
     let mut huge = job("huge");
-    huge["spec"]["ttlSecondsAfterFinished"] = serde_json::from_str("1e400").unwrap_or(json!(1.0e300));
+    huge["spec"]["ttlSecondsAfterFinished"] = json!(1.0e300);
     check(&serde_json::to_vec(&huge).unwrap(), "application/json", 422).await;
     assert_eq!(server.api.store().revision(), before, "nothing was written");
 }
