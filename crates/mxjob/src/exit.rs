@@ -16,6 +16,8 @@ pub(crate) enum Code {
     Timeout,
     /// Interrupted by ^C, as shells say it.
     Interrupted,
+    /// Ended by SIGTERM before the job was done (`run`), as shells say it.
+    Terminated,
 }
 
 /// Why the program ends early: what is printed after `mxjob: `, and the exit code.
@@ -37,6 +39,7 @@ impl From<Code> for ExitCode {
             Code::System => 3,
             Code::Timeout => 124,
             Code::Interrupted => 130,
+            Code::Terminated => 143,
         })
     }
 }
@@ -92,6 +95,9 @@ mod tests {
         let cause = || std::io::Error::other("no such disk");
         assert_eq!(chain(&Outer("a", cause())), "cannot open a: no such disk");
         assert_eq!(chain(&Outer("a: no such disk", cause())), "cannot open a: no such disk");
-        assert_eq!(Failure::doing("cannot start", &cause()).to_string(), "cannot start: no such disk");
+        assert_eq!(
+            Failure::doing("cannot start", &cause()).to_string(),
+            "cannot start: no such disk"
+        );
     }
 }

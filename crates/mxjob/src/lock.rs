@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
-use rustix::process::{Flock, FlockType, Pid, PidfdFlags, Signal, fcntl_getlk, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Flock, FlockType, Pid, PidfdFlags, Signal, fcntl_getlk, pidfd_open, pidfd_send_signal,
+};
 
 /// Held for as long as the server of the directory, or `down`, is at work.
 #[derive(Debug)]
@@ -53,8 +55,14 @@ impl Lock {
     /// Takes the lock, or says who has it.
     pub(crate) fn take(dir: &Path, path: &Path) -> Result<Self, Error> {
         let failed = |source: io::Error| Error::Io { path: path.to_owned(), source };
-        let file =
-            File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(failed)?;
         match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::ACCESS | Errno::AGAIN) => {
@@ -65,7 +73,9 @@ impl Lock {
         }
         // For people; what counts is the lock.
         let mut writer = &file;
-        file.set_len(0).and_then(|()| writeln!(writer, "{}", std::process::id())).map_err(failed)?;
+        file.set_len(0)
+            .and_then(|()| writeln!(writer, "{}", std::process::id()))
+            .map_err(failed)?;
         Ok(Self { _file: file })
     }
 }

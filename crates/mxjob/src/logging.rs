@@ -19,7 +19,8 @@ impl Level {
         let filter = EnvFilter::builder().parse(text);
         match filter {
             Ok(_) if is_plain(text) => Ok(Self(text.to_owned())),
-            _ => Err("not error, warn, info, debug, trace or a list such as warn,mxjob_node=debug".to_owned()),
+            _ => Err("not error, warn, info, debug, trace or a list such as warn,mxjob_node=debug"
+                .to_owned()),
         }
     }
 }
@@ -27,7 +28,8 @@ impl Level {
 /// The filter's own grammar takes any word for the name of a crate; a lone word is meant as a level.
 fn is_plain(text: &str) -> bool {
     let levels = ["error", "warn", "info", "debug", "trace", "off"];
-    text.split(',').all(|part| part.contains('=') || levels.contains(&part.to_ascii_lowercase().as_str()))
+    text.split(',')
+        .all(|part| part.contains('=') || levels.contains(&part.to_ascii_lowercase().as_str()))
 }
 
 /// Starts logging to stderr. Once per process.
@@ -36,7 +38,10 @@ pub(crate) fn start(level: &Level) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
+        .with_ansi(
+            std::io::stderr().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        )
         .try_init()
         .map_err(|error| Failure::doing("cannot start the log", &*error))
 }

@@ -1,4 +1,155 @@
-//! `mxjob run`
+//! `mxjob run`: a server for one file, followed to its end, and nothing left of it.
+//!
+//! ```text
+//! file ─▶ manifest ─▶ server in a temporary directory ─▶ create ─▶ follow: jobs, pods, log lines
+//!                                                                     │ end, ^C, time is up, server broken
+//!              directory removed ◀─ pods stopped ◀─ server stopped ◀──┘
+//! ```
+
+mod follow;
+mod lines;
+mod screen;
+mod story;
+mod submit;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use mxjob_apiserver::authn::Identity;
+use mxjob_node::stop::stop_all;
+use tempfile::TempDir;
+
 use crate::cli::RunArgs;
-use crate::exit::Failure;
-pub(crate) fn run(_args: RunArgs) -> Result<(), Failure> { Ok(()) }
+use crate::data_dir::DataDir;
+use crate::exit::{Code, Failure};
+use crate::manifest::Manifest;
+use crate::server::Server;
+use crate::settings::{self, NodeSettings, Settings};
+use crate::signals::{Signals, Stop};
+use crate::up::{runtime, shell_word};
+use crate::{logging, output};
+use follow::{End, Follow};
+use story::Verdict;
+
+/// The server's own log would get between the lines of the job.
+const LOG_LEVEL: &str = "error";
+/// How long what is still running may take to end before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs the job in a file.
+pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
+    let manifest = Manifest::load(&args.file)?;
+    let node = NodeSettings::new(None, args.workdir)?;
+    let log_level = settings::level(args.log_level, LOG_LEVEL)?;
+    logging::start(&log_level)?;
+    let place = Place::new(args.data_dir.as_deref())?;
+    let settings = Settings {
+        data_dir: place.dir.clone(),
+        listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
+        token_file: None,
+        log_level,
+        garbage_collection: true,
+        node: Some(node),
+    };
+    let runtime = runtime()?;
+    let result = runtime.block_on(Box::pin(serve(settings, &manifest, args.timeout)));
+    runtime.shutdown_background();
+    result
+}
+
+/// Where the server's data is.
+struct Place {
+    dir: DataDir,
+    /// Removed with everything in it at the end.
+    _temporary: Option<TempDir>,
+}
+
+impl Place {
+    fn new(asked: Option<&Path>) -> Result<Self, Failure> {
+        if let Some(path) = asked {
+            return Ok(Self { dir: DataDir::new(path)?, _temporary: None });
+        }
+        let temporary =
+            tempfile::Builder::new().prefix("mxjob-run-").tempdir().map_err(|error| {
+                Failure::doing("cannot make a temporary directory for the server's data", &error)
+            })?;
+        Ok(Self { dir: DataDir::new(temporary.path())?, _temporary: Some(temporary) })
+    }
+}
+
+async fn serve(
+    settings: Settings,
+    manifest: &Manifest,
+    timeout: Option<Duration>,
+) -> Result<(), Failure> {
+    let mut signals =
+        Signals::catch().map_err(|error| Failure::doing("cannot catch signals", &error))?;
+    let dir = settings.data_dir.clone();
+    let mut server = tokio::select! {
+        server = Box::pin(Server::start(settings)) => server?,
+        stop = signals.next() => return Err(interrupted(stop)),
+    };
+    output::note(format_args!(
+        "mxjob: for kubectl meanwhile: export KUBECONFIG={}",
+        shell_word(&dir.kubeconfig())
+    ));
+    let client = server.client(Identity::admin(), "mxjob-run");
+    let mut follow = Follow::new(client.clone());
+    let end = match submit::submit(&client, manifest).await {
+        Ok(jobs) => {
+            follow.expect(&jobs);
+            Box::pin(follow.to_the_end(&mut server, &mut signals, timeout)).await
+        }
+        Err(failure) => End::Failed(failure),
+    };
+    let early = !matches!(end, End::Finished(_));
+    let clean = async {
+        if early {
+            // In a directory that is kept, the job would go on with the next server.
+            follow.remove_jobs(GRACE).await;
+        }
+        server.stop().await;
+    };
+    let grace = tokio::select! {
+        () = Box::pin(clean) => GRACE,
+        // Asked for again: no more waiting.
+        _ = signals.next() => Duration::ZERO,
+    };
+    let node = dir.node();
+    let stopped = tokio::task::spawn_blocking(move || stop_all(&node, grace));
+    match stopped.await {
+        Ok(Ok(report)) if report.alive.is_empty() => {}
+        Ok(Ok(report)) => {
+            return Err(Failure::system(format!(
+                "these pods could not be stopped: {}",
+                report.alive.join(", ")
+            )));
+        }
+        Ok(Err(error)) => {
+            return Err(Failure::doing("cannot stop what the job left running", &error));
+        }
+        Err(error) => return Err(Failure::doing("cannot stop what the job left running", &error)),
+    }
+    match end {
+        End::Finished(Verdict::Succeeded) => Ok(()),
+        End::Finished(Verdict::Failed(message)) => Err(Failure { code: Code::JobFailed, message }),
+        End::Failed(failure) => Err(failure),
+        End::Stopped(stop) => Err(interrupted(stop)),
+        End::TimedOut(unfinished) => Err(Failure {
+            code: Code::Timeout,
+            message: format!(
+                "{unfinished} had not finished after {} s; everything was stopped",
+                timeout.unwrap_or_default().as_secs()
+            ),
+        }),
+    }
+}
+
+fn interrupted(stop: Stop) -> Failure {
+    let (code, what) = match stop {
+        Stop::Interrupt => (Code::Interrupted, "interrupted"),
+        Stop::Terminate => (Code::Terminated, "told to stop"),
+    };
+    Failure { code, message: format!("{what}; everything was stopped") }
+}

@@ -152,7 +152,9 @@ impl Server {
             }
         };
         if tokio::time::timeout(DRAIN + PARTS, finished).await.is_err() {
-            tracing::warn!("parts of the server were still busy at the deadline of the stop and are cut");
+            tracing::warn!(
+                "parts of the server were still busy at the deadline of the stop and are cut"
+            );
             self.parts.shutdown().await;
         }
         let store = self.api.store().clone();
@@ -196,12 +198,22 @@ impl Server {
         until(self.stop.subscribe())
     }
 
-    fn spawn(&mut self, part: &'static str, run: impl Future<Output = Result<(), String>> + Send + 'static) {
+    fn spawn(
+        &mut self,
+        part: &'static str,
+        run: impl Future<Output = Result<(), String>> + Send + 'static,
+    ) {
         self.parts.spawn(async move { (part, run.await) });
     }
 
     fn spawn_serving(&mut self, bound: serve::Bound, pki: &Pki, stopped: watch::Receiver<bool>) {
-        let serving = serve::serve(bound, Some(Arc::clone(&pki.config)), self.api.clone(), until(stopped), DRAIN);
+        let serving = serve::serve(
+            bound,
+            Some(Arc::clone(&pki.config)),
+            self.api.clone(),
+            until(stopped),
+            DRAIN,
+        );
         self.spawn("API server", async { serving.await.map(drop).map_err(|error| chain(&error)) });
     }
 }
@@ -215,24 +227,34 @@ struct Keys {
 
 /// The users of a token file.
 fn users(path: Option<&Path>) -> Result<Tokens, Failure> {
-    path.map_or_else(|| Ok(Tokens::default()), |path| Tokens::load(path).map_err(|error| Failure::input(chain(&error))))
+    path.map_or_else(
+        || Ok(Tokens::default()),
+        |path| Tokens::load(path).map_err(|error| Failure::input(chain(&error))),
+    )
 }
 
 /// Opens what is on disk. Store and keys at the same time, since both wait for the disk on a first start.
-async fn open(settings: &Settings, listen: IpAddr, mut tokens: Tokens) -> Result<(Store, Keys), Failure> {
+async fn open(
+    settings: &Settings,
+    listen: IpAddr,
+    mut tokens: Tokens,
+) -> Result<(Store, Keys), Failure> {
     let dir = settings.data_dir.clone();
     let store = tokio::task::spawn_blocking(move || {
-        Store::open(&dir.store(), mxjob_store::Options::default()).map_err(|error| Failure::of(&error))
+        Store::open(&dir.store(), mxjob_store::Options::default())
+            .map_err(|error| Failure::of(&error))
     });
     let dir = settings.data_dir.clone();
     let keys = tokio::task::spawn_blocking(move || {
         let names = tls::server_names(listen, tls::host_name().as_deref());
-        let pki = tls::open(dir.path(), &names, Timestamp::now()).map_err(|error| Failure::of(&error))?;
+        let pki =
+            tls::open(dir.path(), &names, Timestamp::now()).map_err(|error| Failure::of(&error))?;
         let admin = tokens::admin(dir.path()).map_err(|error| Failure::of(&error))?;
         tokens.insert(admin.expose(), Identity::admin());
         Ok(Keys { pki, admin, tokens })
     });
-    let broken = |error: tokio::task::JoinError| Failure::doing("cannot open the data directory", &error);
+    let broken =
+        |error: tokio::task::JoinError| Failure::doing("cannot open the data directory", &error);
     let (store, keys) = tokio::join!(store, keys);
     Ok((store.map_err(broken)??, keys.map_err(broken)??))
 }

@@ -40,7 +40,10 @@ impl Settings {
     /// The settings of `mxjob up`.
     pub(crate) fn for_up(args: UpArgs) -> Result<Self, Failure> {
         let config = file(&args.serve)?;
-        let node = NodeSettings::new(args.node_name.or(config.node_name.clone()), args.workdir.or(config.workdir.clone()))?;
+        let node = NodeSettings::new(
+            args.node_name.or(config.node_name.clone()),
+            args.workdir.or(config.workdir.clone()),
+        )?;
         Self::new(args.serve, config, Some(node))
     }
 
@@ -56,7 +59,10 @@ impl Settings {
             listen: flags.listen.or(config.listen).unwrap_or(LISTEN),
             token_file: flags.token_file.or(config.token_file),
             log_level: level(flags.log_level.or(config.log_level), logging::DEFAULT)?,
-            garbage_collection: flags.garbage_collection.or(config.garbage_collection).unwrap_or(true),
+            garbage_collection: flags
+                .garbage_collection
+                .or(config.garbage_collection)
+                .unwrap_or(true),
             node,
         })
     }
@@ -73,13 +79,17 @@ pub(crate) fn level(given: Option<Level>, default: &str) -> Result<Level, Failur
 
 /// The data directory asked for, or the user's own.
 pub(crate) fn data_dir(asked: Option<&Path>) -> Result<DataDir, Failure> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let own = || {
-        let share = variable("XDG_DATA_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/share")));
+        let share = variable("XDG_DATA_HOME")
+            .or_else(|| variable("HOME").map(|home| home.join(".local/share")));
         share.map(|share| share.join("mxjob"))
     };
     let path = asked.map(Path::to_owned).filter(|path| !path.as_os_str().is_empty()).or_else(own);
-    DataDir::new(&path.ok_or_else(|| Failure::input("there is no home directory: name a data directory with --data-dir"))?)
+    DataDir::new(&path.ok_or_else(|| {
+        Failure::input("there is no home directory: name a data directory with --data-dir")
+    })?)
 }
 
 // === impl NodeSettings ===
@@ -89,7 +99,11 @@ impl NodeSettings {
     pub(crate) fn new(name: Option<String>, workdir: Option<PathBuf>) -> Result<Self, Failure> {
         let name = match name {
             Some(name) => match names::dns1123_subdomain(&name).first() {
-                Some(fault) => return Err(Failure::input(format!("{name:?} cannot be the name of a node: {fault}"))),
+                Some(fault) => {
+                    return Err(Failure::input(format!(
+                        "{name:?} cannot be the name of a node: {fault}"
+                    )));
+                }
                 None => name,
             },
             None => host_name(),
@@ -98,8 +112,12 @@ impl NodeSettings {
         let shown = workdir.display().to_string();
         match std::fs::canonicalize(&workdir) {
             Ok(path) if path.is_dir() => Ok(Self { name, workdir: path }),
-            Ok(_) => Err(Failure::input(format!("the working directory {shown} is not a directory"))),
-            Err(error) => Err(Failure::input(format!("cannot use the working directory {shown}: {error}"))),
+            Ok(_) => {
+                Err(Failure::input(format!("the working directory {shown} is not a directory")))
+            }
+            Err(error) => {
+                Err(Failure::input(format!("cannot use the working directory {shown}: {error}")))
+            }
         }
     }
 }
@@ -107,7 +125,8 @@ impl NodeSettings {
 /// The host's name where it can be an object's name.
 fn host_name() -> String {
     let name = mxjob_apiserver::tls::host_name().map(|name| name.to_ascii_lowercase());
-    name.filter(|name| names::dns1123_subdomain(name).is_empty()).unwrap_or_else(|| "localhost".to_owned())
+    name.filter(|name| names::dns1123_subdomain(name).is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
 }
 
 #[cfg(test)]
@@ -140,8 +159,14 @@ mod tests {
     #[test]
     fn a_name_that_no_node_can_have_is_refused() {
         let failure = NodeSettings::new(Some("My Machine".to_owned()), None).unwrap_err();
-        assert!(failure.message.starts_with("\"My Machine\" cannot be the name of a node: "), "{failure}");
+        assert!(
+            failure.message.starts_with("\"My Machine\" cannot be the name of a node: "),
+            "{failure}"
+        );
         let failure = NodeSettings::new(None, Some("/nowhere/at/all".into())).unwrap_err();
-        assert!(failure.message.starts_with("cannot use the working directory /nowhere/at/all: "), "{failure}");
+        assert!(
+            failure.message.starts_with("cannot use the working directory /nowhere/at/all: "),
+            "{failure}"
+        );
     }
 }

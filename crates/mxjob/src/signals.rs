@@ -23,7 +23,10 @@ pub(crate) struct Signals {
 impl Signals {
     /// Catches the signals. Needs a tokio runtime.
     pub(crate) fn catch() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     /// The next signal. May be dropped at any time.

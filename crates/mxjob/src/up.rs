@@ -27,7 +27,8 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 async fn serve(settings: Settings) -> Result<(), Failure> {
-    let mut signals = Signals::catch().map_err(|error| Failure::doing("cannot catch signals", &error))?;
+    let mut signals =
+        Signals::catch().map_err(|error| Failure::doing("cannot catch signals", &error))?;
     let mut server = tokio::select! {
         server = Box::pin(Server::start(settings)) => server?,
         _ = signals.next() => return Ok(()),
@@ -76,7 +77,10 @@ fn left_running(stopped: &Stopped, dir: &Path) -> String {
     match stopped.pods {
         0 => "no pod is running".to_owned(),
         1 => format!("1 pod keeps running (`mxjob down --data-dir {}` stops it)", shell_word(dir)),
-        pods => format!("{pods} pods keep running (`mxjob down --data-dir {}` stops them)", shell_word(dir)),
+        pods => format!(
+            "{pods} pods keep running (`mxjob down --data-dir {}` stops them)",
+            shell_word(dir)
+        ),
     }
 }
 

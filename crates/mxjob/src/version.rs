@@ -11,13 +11,18 @@ pub(crate) fn run(args: &VersionArgs) {
     let platform = mxjob_apiserver::version::platform();
     let kubernetes = mxjob_apiserver::version::git_version();
     match args.output {
-        None => output::data(format_args!("mxjob {version} ({platform}, Kubernetes API {kubernetes})")),
+        None => {
+            output::data(format_args!("mxjob {version} ({platform}, Kubernetes API {kubernetes})"))
+        }
         Some(Format::Json) => {
-            let object = json!({"version": version, "platform": platform, "kubernetesApi": kubernetes});
+            let object =
+                json!({"version": version, "platform": platform, "kubernetesApi": kubernetes});
             output::data(format_args!("{object:#}"));
         }
         Some(Format::Yaml) => {
-            output::data(format_args!("kubernetesApi: {kubernetes}\nplatform: {platform}\nversion: {version}"));
+            output::data(format_args!(
+                "kubernetesApi: {kubernetes}\nplatform: {platform}\nversion: {version}"
+            ));
         }
     }
 }

@@ -4,7 +4,9 @@ use super::*;
 
 #[test]
 fn times_are_read() {
-    let check = |text: &str, want: Option<u64>| assert_eq!(duration(text).ok(), want.map(Duration::from_secs), "{text}");
+    let check = |text: &str, want: Option<u64>| {
+        assert_eq!(duration(text).ok(), want.map(Duration::from_secs), "{text}")
+    };
     check("90", Some(90));
     check("90s", Some(90));
     check("15m", Some(900));
@@ -27,7 +29,8 @@ fn help_reads_well() {
     command.build();
     let mut text = command.render_long_help().to_string();
     for sub in command.get_subcommands_mut() {
-        text += &format!("\n=== mxjob {} ===\n{}", sub.get_name().to_owned(), sub.render_long_help());
+        text +=
+            &format!("\n=== mxjob {} ===\n{}", sub.get_name().to_owned(), sub.render_long_help());
     }
     insta::assert_snapshot!(text);
 }

@@ -37,8 +37,10 @@ fn open(node: &Handle, request: LogRequest) -> Result<LogStream, LogError> {
         Ok(stream) => Ok(Box::pin(stream)),
         Err(read::Error::NoPrevious { .. }) => Err(LogError::NoPrevious { container, pod }),
         Err(read::Error::Read { source, .. }) => Err(LogError::Read { container, pod, source }),
-        Err(read::Error::NoPod { .. } | read::Error::NotStarted { .. } | read::Error::Ambiguous { .. }) => {
-            Err(LogError::NotStarted { container, pod, reason: "ContainerCreating".to_owned() })
-        }
+        Err(
+            read::Error::NoPod { .. }
+            | read::Error::NotStarted { .. }
+            | read::Error::Ambiguous { .. },
+        ) => Err(LogError::NotStarted { container, pod, reason: "ContainerCreating".to_owned() }),
     }
 }

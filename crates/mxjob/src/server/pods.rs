@@ -8,6 +8,8 @@ use mxjob_node::state::PodDir;
 pub(crate) fn running(state_dir: &Path) -> usize {
     // A directory that cannot be read has nothing that we could speak of.
     let pods = PodDir::all(state_dir).unwrap_or_default();
-    let runs = |pod: &PodDir| pod.every_attempt().iter().any(|run| run.exit().is_none() && run.is_locked());
+    let runs = |pod: &PodDir| {
+        pod.every_attempt().iter().any(|run| run.exit().is_none() && run.is_locked())
+    };
     pods.into_iter().filter(runs).count()
 }
