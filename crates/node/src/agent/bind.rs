@@ -35,6 +35,7 @@ impl Binder {
     pub(super) fn consider(&mut self, pod: &Pod) {
         while self.requests.try_join_next().is_some() {}
         let Some(spec) = &pod.spec else { return };
+        // A pod that is deleted before it is bound is removed by the API server.
         let waits = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
         if waits || pod.metadata.deletion_timestamp.is_some() {
             return;

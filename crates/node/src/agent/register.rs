@@ -172,8 +172,18 @@ pub(super) fn labels(name: &str) -> BTreeMap<String, String> {
 
 /// The machine's name as a node name.
 pub(super) fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
-    if name.is_empty() { "localhost".to_owned() } else { name }
+    node_name(&rustix::system::uname().nodename().to_string_lossy())
+}
+
+/// Node names are DNS subdomains; host names may be anything.
+fn node_name(host: &str) -> String {
+    let name: String = host
+        .to_ascii_lowercase()
+        .chars()
+        .map(|one| if one.is_ascii_alphanumeric() || one == '.' { one } else { '-' })
+        .collect();
+    let name = name.trim_matches(['-', '.']);
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
 }
 
 /// The address that the machine uses towards the world; nothing is sent to find it.
@@ -218,4 +228,22 @@ fn os_name() -> String {
 
 fn read_line(path: &str) -> String {
     fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::node_name;
+
+    #[test]
+    fn any_host_name_makes_a_node_name() {
+        for (host, expect) in [
+            ("Machine.Example", "machine.example"),
+            ("my_host", "my-host"),
+            ("-x-", "x"),
+            ("", "localhost"),
+            ("(none)", "none"),
+        ] {
+            assert_eq!(node_name(host), expect);
+        }
+    }
 }

@@ -196,11 +196,12 @@ fn container_status(facts: &Facts<'_>, one: &Tracked) -> Value {
         last = one.last.as_ref().and_then(|exit| terminated(exit, &id));
     }
     let started = running || matches!(&one.state, State::Ended(exit) if exit.started_at.is_some());
+    let id = if matches!(one.state, State::Waiting { .. }) { String::new() } else { id };
     json!({
         "name": one.name,
         "image": image(facts.pod, &one.name),
         "imageID": "",
-        "containerID": if matches!(one.state, State::Waiting { .. }) { Value::Null } else { id.into() },
+        "containerID": id,
         "ready": running || (one.init && one.succeeded()),
         "started": started && running,
         "restartCount": one.attempt,

@@ -152,6 +152,8 @@ impl Sandbox {
         let dir = self.dir.attempt(container, attempt);
         let cgroup =
             self.record.cgroup.as_ref().map(|pod| pod.join(format!("{container}.{attempt}")));
+        // The pod's own group is gone after a new start of the machine, and its address with it.
+        self.make_cgroup()?;
         if let Some(folder) = &cgroup {
             fs::create_dir_all(folder).map_err(|source| failed("make its cgroup", source))?;
         }

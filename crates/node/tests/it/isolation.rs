@@ -83,8 +83,13 @@ fn greeting(address: Ipv4Addr, port: u16) -> String {
     text
 }
 
+/// Whether there is anything to test; where not, the reason is printed.
 fn isolated(node: &Node) -> bool {
-    node.runtime().isolation().owns_addresses()
+    let isolation = node.runtime().isolation();
+    if let Some(why) = isolation.why_not() {
+        println!("not tested: {why}");
+    }
+    isolation.owns_addresses()
 }
 
 fn two_pods_listen_on_the_same_wildcard_port() {

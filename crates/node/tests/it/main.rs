@@ -19,6 +19,7 @@ mod lifecycle;
 mod logs;
 mod node;
 mod recovery;
+mod site;
 
 use std::process::ExitCode;
 
