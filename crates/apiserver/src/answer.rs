@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::error::ApiError;
 use crate::negotiate::{Form, Transform};
 use crate::registry::Kind;
+use crate::serve::LongRunning;
 use crate::table::{self, IncludeObject};
 
 /// Why a body broke off.
@@ -169,7 +170,11 @@ impl Answer {
                 response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
                 Ok(response)
             }
-            Self::Stream { body, content_type } => Ok(response(StatusCode::OK, content_type, body)),
+            Self::Stream { body, content_type } => {
+                let mut response = response(StatusCode::OK, content_type, body);
+                response.extensions_mut().insert(LongRunning);
+                Ok(response)
+            }
         }
     }
 }

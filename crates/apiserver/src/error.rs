@@ -193,6 +193,11 @@ impl ApiError {
         Self::new(500, Reason::InternalError, format!("Internal error occurred: {message}"))
     }
 
+    /// 504: the client was too slow.
+    pub(crate) fn timeout(message: &str) -> Self {
+        Self::new(504, Reason::Timeout, format!("Timeout: {message}"))
+    }
+
     /// 503: the server cannot answer at the moment.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self { retry_after: Some(1), ..Self::new(503, Reason::ServiceUnavailable, message) }

@@ -3,11 +3,14 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::panic::AssertUnwindSafe;
 use std::task::{Context as Task, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body as HttpBody;
+use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use tower_service::Service;
 
@@ -23,6 +26,8 @@ use crate::table::IncludeObject;
 use crate::verbs::{binding, create, delete, list, log, patch, update, watch};
 use crate::{discovery, health, openapi, version};
 
+/// How long a client may take to send a body (upstream's time for a whole request).
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest body that is read, in bytes (upstream's limit).
 const BODY_MAX: usize = 3 * 1024 * 1024;
 
@@ -64,7 +69,9 @@ impl ApiServer {
         let form = Form::for_errors(&parts.headers, &query);
         let head = parts.method == Method::HEAD;
         let mut warnings = Vec::new();
-        let mut response = match self.answer(parts, query, body, &mut warnings).await {
+        // A bug in one handler must cost one request.
+        let answer = AssertUnwindSafe(self.answer(parts, query, body, &mut warnings)).catch_unwind().await;
+        let mut response = match answer.unwrap_or_else(|_| Err(ApiError::internal("a handler failed, see the log"))) {
             Ok(response) => response,
             Err(error) => error_response(&error, form),
         };
@@ -115,14 +122,18 @@ impl ApiServer {
         let document = if matches!(call.path.trim_end_matches('/'), "/version") {
             Some(version::document())
         } else {
-            discovery::answer(&call.path, &accept).or_else(|| openapi::answer(&call.path, &accept))
+            discovery::answer(&call.path, &accept).or_else(|| openapi::answer(&call.path))
         };
         let Some(document) = document else { return page_not_found() };
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(ApiError::method_not_allowed());
         }
         let known = call.parts.headers.get(header::IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());
-        let rendering = self.rendering(call, Form::for_errors(&call.parts.headers, &call.query))?;
+        let form = match &document.content_type {
+            Some(_) => Form::for_errors(&call.parts.headers, &call.query),
+            None => Form::for_objects(&call.parts.headers, &call.query)?,
+        };
+        let rendering = self.rendering(call, form)?;
         let answer = match &document.etag {
             Some(etag) if known == Some(etag) => Answer::NotModified { etag: etag.clone() },
             _ => Answer::Json { json: document.json, content_type: document.content_type, etag: document.etag },
@@ -176,7 +187,7 @@ impl ApiServer {
             path: target,
             query: &call.query,
             headers: &call.parts.headers,
-            body: if matches!(verb, "get" | "list" | "watch") { Bytes::new() } else { read(body).await? },
+            body: if matches!(verb, "get" | "list" | "watch") { Bytes::new() } else { timed(read(body)).await? },
             now: rendering.now,
             warnings: Vec::new(),
         };
@@ -245,6 +256,13 @@ fn impersonation_refused(call: &Call) -> ApiError {
         call.identity.name
     );
     ApiError::forbidden(message, Some((whom, "", "users")))
+}
+
+async fn timed(read: impl Future<Output = Result<Bytes, ApiError>>) -> Result<Bytes, ApiError> {
+    match tokio::time::timeout(BODY_TIMEOUT, read).await {
+        Ok(read) => read,
+        Err(_) => Err(ApiError::timeout("the request's body did not arrive within 60 seconds")),
+    }
 }
 
 /// Reads a body up to the limit.

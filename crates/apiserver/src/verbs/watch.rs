@@ -41,7 +41,7 @@ pub(crate) fn watch(context: &Context<'_>, rendering: Rendering) -> Result<Answe
     let store = &context.server.store;
     let prefix = list::prefix(context);
     let asked = options.resource_version.filter(|version| *version != Revision::ZERO);
-    let wants_state = options.initial_events.unwrap_or(asked.is_none());
+    let wants_state = options.initial_events.unwrap_or_else(|| asked.is_none());
     let current = store.revision();
     let mut from = asked.unwrap_or(current);
     let options = ListOptions { limit: 0, resource_version: None, version_match: None, ..options };
