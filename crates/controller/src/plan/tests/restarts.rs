@@ -152,6 +152,42 @@ fn before_the_rendezvous_a_lost_replica_is_made_again_alone() {
 }
 
 #[test]
+fn no_rendezvous_begins_beside_a_leftover_of_the_last_one() {
+    let mut world = distributed(&json!({})).restarting("OnFailure").started();
+    world.end("worker-0", 137);
+    world.quiesce();
+    // The server never got the removal of one pod, and the others are gone.
+    world.pod("server-0").leaving = false;
+    world.reap();
+    world.advance(10);
+    let plan = world.step();
+    assert_eq!((plan.create_pods.len(), plan.delete_pods.len()), (0, 1));
+}
+
+#[test]
+fn no_rendezvous_begins_while_one_of_its_pods_is_leaving() {
+    let mut world = distributed(&json!({}));
+    world.quiesce();
+    world.pod("worker-1").leaving = true;
+    world.pods.remove("digits-server-0");
+    world.quiesce();
+    assert_eq!(world.alive(), ["scheduler-0", "worker-0"]);
+}
+
+#[test]
+fn no_pod_is_made_while_a_service_is_leaving() {
+    let mut world = workers(&json!({}));
+    world.quiesce();
+    world.pods.remove("digits-worker-1");
+    world.services.get_mut("digits-worker-0").unwrap().leaving = true;
+    world.quiesce();
+    assert_eq!(world.alive(), ["worker-0"]);
+    world.services.remove("digits-worker-0");
+    world.quiesce();
+    assert_eq!((world.alive().len(), world.service_names().len()), (2, 2));
+}
+
+#[test]
 fn waits_double_and_a_long_run_forgives() {
     let mut world = workers(&json!({})).restarting("OnFailure").started();
     for (ran, wait) in [(5, 1), (5, 2), (599, 4), (5, 8), (600, 1), (5, 2)] {
