@@ -6,6 +6,7 @@
 
 use super::requests::Requests;
 use crate::plan::{Event, EventKind};
+use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use mxjob_api::{labels, mxjob};
 use serde_json::{Value, json};
@@ -14,6 +15,9 @@ use tracing::{debug, warn};
 
 /// Events that may wait to be posted: a job of a thousand replicas tells of all its pods and services at once.
 const BACKLOG: usize = 4096;
+
+/// Events that are posted at once: they are many and small, and the server writes those that come together together.
+const PARALLEL: usize = 16;
 
 /// The job that events are about.
 #[derive(Clone, Copy, Debug)]
@@ -59,12 +63,15 @@ impl Recorder {
 
 impl Poster {
     /// Posts until all recorders are gone.
-    pub(super) async fn run(mut self) {
-        while let Some(event) = self.queue.recv().await {
-            if let Err(error) = self.requests.create_event(&event).await {
+    pub(super) async fn run(self) {
+        let Self { queue, requests } = self;
+        let events = stream::unfold(queue, async |mut queue| Some((queue.recv().await?, queue)));
+        let post = async |event: Value| {
+            if let Err(error) = requests.create_event(&event).await {
                 debug!(%error, event = %event["metadata"]["name"], "event not posted");
             }
-        }
+        };
+        events.for_each_concurrent(PARALLEL, post).await;
     }
 }
 
