@@ -44,7 +44,7 @@ use tokio::{
 use self::{events::Events, names::Names};
 use crate::{
     log,
-    runtime::{Error, IsolationMode, Runtime, ShimCommand},
+    runtime::{Error, Isolation, IsolationMode, Runtime, ShimCommand},
     state,
 };
 
@@ -79,10 +79,11 @@ pub struct Agent {
     context: Arc<Context>,
 }
 
-/// Access to what the node alone has: logs.
+/// Access to what the node alone has: logs, and how pods are kept apart.
 #[derive(Debug, Clone)]
 pub struct Handle {
     state_dir: Arc<PathBuf>,
+    isolation: Arc<Isolation>,
 }
 
 /// What all parts of the agent share.
@@ -127,6 +128,12 @@ impl Config {
 // === impl Handle ===
 
 impl Handle {
+    /// What keeps the pods of this node apart.
+    #[must_use]
+    pub fn isolation(&self) -> &Isolation {
+        &self.isolation
+    }
+
     /// Opens the log of a container.
     ///
     /// # Errors
@@ -167,7 +174,10 @@ impl Agent {
     /// Access to the logs of this node.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle { state_dir: Arc::new(self.context.runtime.state_dir().to_owned()) }
+        Handle {
+            state_dir: Arc::new(self.context.runtime.state_dir().to_owned()),
+            isolation: Arc::new(self.context.runtime.isolation().clone()),
+        }
     }
 
     /// Runs until `shutdown`. Pods go on afterwards. API errors never end it; they are retried.

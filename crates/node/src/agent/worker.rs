@@ -175,9 +175,12 @@ impl Worker {
             tracing::error!(error = %chain(&error), "the end of a container is not known");
             ExitRecord::lost(None, Timestamp::now())
         });
-        let policy = self.policy;
-        let Some(container) = self.containers.get_mut(index) else { return };
-        container.ended(exit, policy, Instant::now());
+        self.found(index, Attempt::Ended(exit));
+        self.say_back_off(index);
+    }
+
+    fn say_back_off(&self, index: usize) {
+        let Some(container) = self.containers.get(index) else { return };
         if let (State::Backoff { .. }, None) = (&container.state, self.terminating) {
             let message = format!("Back-off restarting failed container {}", container.name);
             self.context.events.pod(&self.pod, Level::Warning, "BackOff", message);
@@ -237,6 +240,7 @@ impl Worker {
             match outcome {
                 Outcome::Attempt(attempt) => {
                     self.found(index, attempt);
+                    self.say_back_off(index);
                     progress = true;
                 }
                 Outcome::Wait(reason, message) => {

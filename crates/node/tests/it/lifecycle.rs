@@ -165,8 +165,10 @@ fn an_attempt_is_run_once() {
     let node = Node::new(IsolationMode::Auto);
     let pod = node.pod("p");
     block_on(async {
-        let running = start(&pod, shell("echo $$; read never"));
+        let running = start(&pod, shell("echo $$; exec sleep 1000"));
         assert!(matches!(pod.start("main", 0, shell("echo twice")).unwrap(), Attempt::Running(_)));
+        printed_pid(&pod, 0);
+        running.terminate(0).unwrap();
         running.wait().await.unwrap();
         assert!(matches!(pod.start("main", 0, shell("echo twice")).unwrap(), Attempt::Ended(_)));
     });

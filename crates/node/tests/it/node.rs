@@ -9,7 +9,7 @@ use std::{
 };
 
 use mxjob_node::{
-    runtime::{Attempt, Command, IsolationMode, Running, Runtime, Sandbox, ShimCommand},
+    runtime::{Attempt, Command, Error, IsolationMode, Running, Runtime, Sandbox, ShimCommand},
     state::{ExitRecord, PodRecord},
 };
 
@@ -55,17 +55,25 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let Some(runtime) = &self.runtime else { return };
-        mxjob_node::stop::stop_all(self.dir.path(), Duration::ZERO).unwrap();
-        for pod in runtime.sandboxes().unwrap() {
-            pod.remove().unwrap();
+        // A test that failed may have left anything.
+        let stopped = mxjob_node::stop::stop_all(self.dir.path(), Duration::ZERO);
+        let pods = self.runtime.as_ref().map(|runtime| runtime.sandboxes().unwrap_or_default());
+        let removed: Result<(), _> = pods.unwrap_or_default().iter().try_for_each(Sandbox::remove);
+        if !std::thread::panicking() {
+            stopped.unwrap();
+            removed.unwrap();
         }
     }
 }
 
 fn open(dir: &Path, mode: IsolationMode) -> Runtime {
-    let shim = ShimCommand::current_exe().unwrap();
-    Runtime::open(dir, shim, mode).unwrap()
+    // A process that another test starts at this moment has a copy of the lock until its exec.
+    eventually("the lock of the former runtime going", || {
+        match Runtime::open(dir, ShimCommand::current_exe().unwrap(), mode) {
+            Err(Error::InUse { .. }) => None,
+            result => Some(result.unwrap()),
+        }
+    })
 }
 
 /// An address that no other test has: from the process and a counter.

@@ -208,13 +208,16 @@ fn a_shim_stays_small() {
                 .unwrap();
         let rollup =
             std::fs::read_to_string(format!("/proc/{}/smaps_rollup", run["shim"])).unwrap();
-        let private: u64 = rollup
-            .lines()
-            .filter(|line| line.starts_with("Private_Dirty:") || line.starts_with("Private_Clean:"))
-            .map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap())
-            .sum();
-        println!("private memory of a shim: {private} kB");
-        // An unoptimised test binary; a release build is well below.
-        assert!(private < 2048, "{private} kB");
+        let of = |what: &str| -> u64 {
+            let line = rollup.lines().find(|line| line.starts_with(what)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        println!(
+            "a shim: {} kB of its own, {} kB with its share",
+            of("Private_Dirty:"),
+            of("Pss:")
+        );
+        // Mostly relocations of this unoptimised binary; the limit is there for a thread or an arena that slips in.
+        assert!(of("Private_Dirty:") < 1024, "{rollup}");
     });
 }

@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
-use mxjob_node::{Agent, Config, Handle, log::read::Request, runtime::IsolationMode, stop_all};
+use mxjob_node::{
+    Agent, Config, Handle,
+    log::read::Request,
+    runtime::{Error, IsolationMode},
+    stop_all,
+};
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -33,7 +38,12 @@ impl Site {
         let mut config = Config::new(self.dir.path().to_owned()).unwrap();
         config.node_name = "node-1".to_owned();
         config.isolation = self.mode;
-        let agent = Agent::new(config, self.server.client()).unwrap();
+        let agent = crate::node::eventually("the lock of the former agent going", || {
+            match Agent::new(config.clone(), self.server.client()) {
+                Err(Error::InUse { .. }) => None,
+                result => Some(result.unwrap()),
+            }
+        });
         self.handle = Some(agent.handle());
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(agent.run(async {
@@ -68,6 +78,15 @@ impl Site {
             "spec": spec,
         }));
         format!("{PODS}/{name}")
+    }
+
+    /// Whether pods have their own addresses and mounts here; where not, the reason is printed.
+    pub(crate) fn is_isolated(&self) -> bool {
+        let isolation = self.handle.as_ref().unwrap().isolation();
+        if let Some(why) = isolation.why_not() {
+            println!("not tested: {why}");
+        }
+        isolation.owns_addresses()
     }
 
     pub(crate) async fn phase(&self, path: &str, phase: &str) -> Value {
