@@ -1,10 +1,29 @@
-//! The MXJob controller: what a job needs is decided by [`plan`], a pure function, and carried out by a thin executor that is
+//! The MXJob controller: what a job needs is decided by [`plan()`], a pure function, and carried out by a thin executor that is
 //! an ordinary client of the Kubernetes API.
 //!
 //! * [`view`]: the facts of pods and services that decide.
 //! * [`memory`]: what must outlive the controller, kept in the job's status.
 //! * [`plan`](mod@plan): the decisions. No I/O, no clock.
 //! * [`run`]: the executor. No decisions.
+//!
+//! ```
+//! use mxjob_controller::{Snapshot, memory::Memory, plan};
+//! use serde_json::json;
+//!
+//! let job = json!({
+//!     "metadata": { "name": "digits", "namespace": "default", "uid": "1f0c" },
+//!     "spec": { "mxReplicaSpecs": { "Worker": { "template": { "spec": {
+//!         "containers": [{ "name": "mxnet", "image": "mxnet:1.9.1" }],
+//!     } } } } },
+//! });
+//! let job = mxjob_api::Job::from_value(&job)?;
+//! let snapshot =
+//!     Snapshot { job: job.into(), memory: Memory::default(), pods: vec![], services: vec![], problems: vec![] };
+//! let plan = plan(&snapshot, "2026-11-24T08:00:00Z".parse()?);
+//! assert_eq!((plan.create_services.len(), plan.create_pods.len()), (1, 1));
+//! assert!(plan.status.is_some_and(|next| next.to_value()["conditions"][0]["type"] == "Created"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! The controller cannot tell the embedded server from a cluster: it has a [`kube::Client`] and no other door.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]

@@ -4,7 +4,7 @@
 //! the transition, and when to look again though nothing happens. It reads no clock, does no I/O and remembers nothing: what must
 //! be remembered is in the status ([`Memory`]). The executor carries a plan out and holds no rules.
 //!
-//! The order of decisions is the contract's, in [`decide`]: what is finished stays finished > suspended > final failure > limits > success >
+//! The order of decisions is the contract's, in `plan/decide.rs`: what is finished stays finished > suspended > final failure > limits > success >
 //! restarting > running > created. One snapshot has one answer, whatever the order in which pods were listed.
 //!
 //! ```text

@@ -3,7 +3,7 @@
 use super::Snapshot;
 use super::limits;
 use super::message::Failure;
-use super::observe::{Observed, State, Verdict};
+use super::observe::{Observed, Replica, State, Verdict};
 use super::restart::{self, Account};
 use super::success::{self, Success};
 use jiff::Timestamp;
@@ -58,12 +58,8 @@ pub(super) fn decide<'a>(
 }
 
 /// The failed replicas, the one that failed first in front.
-fn first_failures<'a>(observed: &'a Observed<'a>) -> Vec<&'a super::observe::Replica<'a>> {
-    let mut failed: Vec<_> = observed
-        .replicas
-        .iter()
-        .filter(|replica| matches!(replica.state, State::Failed(Verdict::Final)))
-        .collect();
+fn first_failures<'a>(observed: &'a Observed<'a>) -> Vec<&'a Replica<'a>> {
+    let mut failed: Vec<_> = observed.in_state(State::Failed(Verdict::Final)).collect();
     restart::first_failed_first(&mut failed);
     failed
 }
