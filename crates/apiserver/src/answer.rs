@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Full};
 use mxjob_machinery::{status::Status, yaml};
 use serde_json::Value;
 
+use crate::compress;
 use crate::error::ApiError;
 use crate::negotiate::{Form, Transform};
 use crate::registry::Kind;
@@ -97,6 +98,8 @@ pub(crate) struct Rendering {
     pub(crate) include: IncludeObject,
     /// For ages in Tables.
     pub(crate) now: jiff::Timestamp,
+    /// Whether the client takes gzip.
+    pub(crate) gzip: bool,
 }
 
 impl Answer {
@@ -115,7 +118,7 @@ impl Answer {
         match self {
             Self::Object { kind, json, code } => {
                 let value = match form.transform {
-                    Transform::None => return Ok(render(code, form, Vec::from(json))),
+                    Transform::None => return Ok(render(code, rendering, Vec::from(json))),
                     Transform::Table(version) => {
                         let object = crate::document::decode(&json);
                         let meta = ListMeta {
@@ -127,7 +130,7 @@ impl Answer {
                     Transform::Partial(version) => table::partial(&json, version),
                     Transform::PartialList(_) => return Err(ApiError::unclassified("content is not a list")),
                 };
-                Ok(render(code, form, value))
+                Ok(render(code, rendering, value))
             }
             Self::List { kind, items, meta } => {
                 let json = match form.transform {
@@ -140,17 +143,17 @@ impl Answer {
                         ]));
                     }
                 };
-                Ok(render(StatusCode::OK, form, json))
+                Ok(render(StatusCode::OK, rendering, json))
             }
             Self::Status(status) => Ok(status_response(&status, form, None)),
             Self::Json { json, content_type, etag } => {
-                let mut response = render(StatusCode::OK, form, json);
+                let mut response = render(StatusCode::OK, rendering, json);
                 if let Some(value) = content_type.and_then(|text| HeaderValue::from_str(&text).ok()) {
                     response.headers_mut().insert(header::CONTENT_TYPE, value);
                 }
                 if let Some(value) = etag.and_then(|text| HeaderValue::from_str(&text).ok()) {
                     response.headers_mut().insert(header::ETAG, value);
-                    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+                    response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
                 }
                 Ok(response)
             }
@@ -188,7 +191,7 @@ pub(crate) fn error_response(error: &ApiError, form: Form) -> Response<Body> {
 fn status_response(status: &Status, form: Form, retry_after: Option<u32>) -> Response<Body> {
     let code = status.code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::OK);
     let json = serde_json::to_vec(status).unwrap_or_default();
-    let mut response = render(code, form, json);
+    let mut response = response(code, form.content_type(), full(write(form, json)));
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -200,8 +203,21 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
-fn render(code: StatusCode, form: Form, json: Vec<u8>) -> Response<Body> {
-    let body = if form.yaml {
+/// The response with a document, compressed where it is large and the client takes that.
+fn render(code: StatusCode, rendering: &Rendering, json: Vec<u8>) -> Response<Body> {
+    let form = rendering.form;
+    let text = write(form, json);
+    if rendering.gzip && text.len() >= compress::THRESHOLD {
+        let mut response = response(code, form.content_type(), compress::body(text.into()));
+        compress::mark(&mut response);
+        return response;
+    }
+    response(code, form.content_type(), full(text))
+}
+
+/// A JSON document in the negotiated form.
+fn write(form: Form, json: Vec<u8>) -> Vec<u8> {
+    if form.yaml {
         yaml::encode(&serde_json::from_slice::<Value>(&json).unwrap_or_default()).into_bytes()
     } else if form.pretty {
         indent(&json)
@@ -209,8 +225,7 @@ fn render(code: StatusCode, form: Form, json: Vec<u8>) -> Response<Body> {
         let mut json = json;
         json.push(b'\n');
         json
-    };
-    response(code, form.content_type(), full(body))
+    }
 }
 
 fn response(code: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {

@@ -11,6 +11,7 @@ pub mod authn;
 pub mod authz;
 pub mod bootstrap;
 pub mod client;
+mod compress;
 pub mod discovery;
 mod document;
 pub mod environment;

@@ -24,7 +24,7 @@ use crate::request::{self, Query, ResourcePath, Target};
 use crate::server::{ApiServer, Context};
 use crate::table::IncludeObject;
 use crate::verbs::{binding, create, delete, list, log, patch, update, watch};
-use crate::{discovery, health, openapi, version};
+use crate::{compress, discovery, health, openapi, version};
 
 /// How long a client may take to send a body (upstream's time for a whole request).
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -212,7 +212,7 @@ impl ApiServer {
 
     fn rendering(&self, call: &Call, form: Form) -> Result<Rendering, ApiError> {
         let include = IncludeObject::parse(&call.query)?;
-        Ok(Rendering { form, include, now: self.0.environment.now() })
+        Ok(Rendering { form, include, now: self.0.environment.now(), gzip: compress::accepted(&call.parts.headers) })
     }
 }
 
@@ -297,13 +297,13 @@ where
 }
 
 fn page_not_found() -> Result<Response<Body>, ApiError> {
-    let rendering = Rendering { form: Form::JSON, include: IncludeObject::None, now: jiff::Timestamp::UNIX_EPOCH };
+    let rendering = Rendering { form: Form::JSON, include: IncludeObject::None, now: jiff::Timestamp::UNIX_EPOCH, gzip: false };
     Answer::page_not_found().into_response(&rendering)
 }
 
 fn plain(page: health::Page) -> Result<Response<Body>, ApiError> {
     let code = StatusCode::from_u16(page.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let rendering = Rendering { form: Form::JSON, include: IncludeObject::None, now: jiff::Timestamp::UNIX_EPOCH };
+    let rendering = Rendering { form: Form::JSON, include: IncludeObject::None, now: jiff::Timestamp::UNIX_EPOCH, gzip: false };
     Answer::Text { code, text: page.text, nosniff: page.nosniff }.into_response(&rendering)
 }
 
