@@ -88,6 +88,8 @@ fn run(dir: &AttemptDir) -> io::Result<()> {
         started_at: None,
     };
     dir.write_run(&run)?;
+    // Best effort: not every file system can reserve space.
+    let _ = dir.reserve_exit();
 
     let mut output = Output::open(&dir.log())?;
     let (stdout, stderr) = (output_pipe()?, output_pipe()?);
@@ -109,7 +111,10 @@ fn run(dir: &AttemptDir) -> io::Result<()> {
     if failure.is_none() {
         run.pid = Some(program.as_raw_nonzero().get());
         run.started_at = Some(started_at);
-        dir.write_run(&run)?;
+        // Not worth ending the program for: the claim is on disk, and this is only more detail.
+        if let Err(error) = dir.write_run(&run) {
+            complain(&format!("cannot write down the program's id: {error}"));
+        }
         announce();
     }
     let mut supervisor = Supervisor::new(dir, &spec, program, signals, output);

@@ -28,6 +28,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::FallocateFlags;
+
 pub use self::{
     attempt::AttemptDir,
     record::{Bind, ExitReason, ExitRecord, PodRecord, RunRecord, Spec},
@@ -178,11 +180,22 @@ pub(crate) fn write_json_durably(path: &Path, value: &impl serde::Serialize) -> 
 fn write_temporary(path: &Path, value: &impl serde::Serialize) -> io::Result<File> {
     let bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
     let mut options = fs::OpenOptions::new();
-    // Environments hold secrets.
+    // Environments hold secrets. Not truncated first: see `reserve`.
     let mut file =
-        options.write(true).create(true).truncate(true).mode(0o600).open(temporary(path))?;
+        options.write(true).create(true).truncate(false).mode(0o600).open(temporary(path))?;
     file.write_all(&bytes)?;
+    file.set_len(bytes.len() as u64)?;
     Ok(file)
+}
+
+/// Takes disk space for the next [`write_json_durably`] to this path, so that it succeeds on a full disk.
+fn reserve(path: &Path) -> io::Result<()> {
+    /// More than a record with the longest last line takes.
+    const SPACE: u64 = 8 * 1024;
+    let mut options = fs::OpenOptions::new();
+    let file =
+        options.write(true).create(true).truncate(false).mode(0o600).open(temporary(path))?;
+    Ok(rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, SPACE)?)
 }
 
 fn temporary(path: &Path) -> PathBuf {

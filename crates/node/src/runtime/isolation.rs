@@ -2,7 +2,7 @@
 //!
 //! With all rights, every pod has its own loopback address: wildcard binds stay on it, and service names
 //! resolve through a hosts file of its own. Without them, addresses are put into the environment as
-//! numbers instead (see [`crate::env`]).
+//! numbers instead (by the agent, in `agent/command.rs`).
 
 use std::{
     fs,

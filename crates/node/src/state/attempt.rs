@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{ExitRecord, RunRecord, Spec, read_json, write_json, write_json_durably};
+use super::{ExitRecord, RunRecord, Spec, read_json, reserve, write_json, write_json_durably};
 
 /// A folder that holds everything about one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +88,11 @@ impl AttemptDir {
         fs::create_dir_all(&self.0)?;
         write_json_durably(&self.0.join("exit.json"), exit)?;
         Ok(exit.clone())
+    }
+
+    /// Takes the disk space that [`Self::write_exit`] will need.
+    pub(crate) fn reserve_exit(&self) -> io::Result<()> {
+        reserve(&self.0.join("exit.json"))
     }
 
     /// The grace period somebody asked for, in seconds.

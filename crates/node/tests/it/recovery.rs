@@ -25,6 +25,7 @@ crate::tests!("recovery":
     two_agents_never_share_a_state_directory,
     stopping_everything_needs_no_agent,
     removing_a_pod_leaves_nothing,
+    a_full_disk_costs_log_lines_and_nothing_else,
     a_shim_stays_small,
 );
 
@@ -220,4 +221,55 @@ fn a_shim_stays_small() {
         // Mostly relocations of this unoptimised binary; the limit is there for a thread or an arena that slips in.
         assert!(of("Private_Dirty:") < 1024, "{rollup}");
     });
+}
+
+fn a_full_disk_costs_log_lines_and_nothing_else() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    // A small file system of its own for one attempt, full before the program prints.
+    let mut node = Node::new(IsolationMode::Auto);
+    if !node.runtime().isolation().has_mounts() {
+        return;
+    }
+    let pod = node.pod("p");
+    let attempt = pod.dir().attempt("main", 0);
+    std::fs::create_dir_all(attempt.path()).unwrap();
+    let _mounted = SmallDisk::mount(attempt.path());
+    let go = node.dir.path().join("go");
+    let script = format!(
+        "echo first; until [ -e {} ]; do sleep 0.01; done; head -c 1000000 /dev/zero | tr '\\0' '\\n'; exit 5",
+        go.display()
+    );
+    let exit = block_on(async {
+        let running = start(&pod, shell(&script));
+        let filler = attempt.path().join("filler");
+        let full =
+            std::io::copy(&mut std::io::repeat(1), &mut std::fs::File::create(filler).unwrap());
+        assert!(full.is_err());
+        std::fs::write(&go, "").unwrap();
+        running.wait().await.unwrap()
+    });
+    assert_eq!(exit.code, Some(5));
+    assert!(exit.dropped_log_lines > 900_000, "{exit:?}");
+    drop(pod);
+    node.runtime = None;
+}
+
+/// A tmpfs of one megabyte, as long as it lives.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(path: &std::path::Path) -> Self {
+        let options = c"size=1m";
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", path, "tmpfs", flags, options).unwrap();
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
 }
