@@ -22,7 +22,13 @@ mod status;
 mod worker;
 
 use std::{
-    collections::HashMap, fmt, future::Future, io, path::PathBuf, pin::pin, sync::Arc,
+    collections::{HashMap, HashSet},
+    fmt,
+    future::Future,
+    io,
+    path::PathBuf,
+    pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -232,7 +238,7 @@ struct Pods {
     /// Ends with the uid of the pod.
     workers: JoinSet<String>,
     /// Uids seen during a new list of all pods.
-    listed: Option<Vec<String>>,
+    listed: Option<HashSet<String>>,
     binder: bind::Binder,
 }
 
@@ -248,10 +254,10 @@ impl Pods {
             watcher::Event::Delete(pod) => {
                 self.gone(pod.metadata.uid.as_deref().unwrap_or_default());
             }
-            watcher::Event::Init => self.listed = Some(Vec::new()),
+            watcher::Event::Init => self.listed = Some(HashSet::new()),
             watcher::Event::InitApply(pod) => {
                 if let (Some(listed), Some(uid)) = (&mut self.listed, &pod.metadata.uid) {
-                    listed.push(uid.clone());
+                    listed.insert(uid.clone());
                 }
                 self.apply(pod);
             }
@@ -299,7 +305,7 @@ impl Pods {
     fn forget_unlisted(&mut self) {
         let listed = self.listed.take().unwrap_or_default();
         let missing: Vec<String> =
-            self.wanted.keys().filter(|uid| !listed.contains(uid)).cloned().collect();
+            self.wanted.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
         for uid in missing {
             self.gone(&uid);
         }

@@ -77,9 +77,20 @@ pub fn stop_all(state_dir: &Path, grace: Duration) -> io::Result<StopReport> {
     Ok(report)
 }
 
+/// Ends what runs of one pod at once, and waits until its shims are gone, so that nobody writes to its folder any more.
+/// Returns whether they are.
+pub(crate) fn end_pod(dir: &PodDir) -> bool {
+    let deadline = Instant::now() + SHIM_TIME;
+    let attempts = dir.every_attempt();
+    let shims: Vec<_> =
+        attempts.iter().filter_map(|attempt| stop(attempt, Duration::ZERO)).collect();
+    shims.iter().all(|shim| wait(shim, deadline))
+}
+
 /// Asks a living shim to end its container.
 fn stop(attempt: &AttemptDir, grace: Duration) -> Option<std::os::fd::OwnedFd> {
-    if attempt.exit().is_some() || !attempt.is_locked() {
+    // Also one that has recorded the end: it is about to go, and may be waited for.
+    if !attempt.is_locked() {
         return None;
     }
     let run = attempt.run()?;

@@ -269,6 +269,7 @@ impl Worker {
             name: self.pod.name_any(),
             uid: self.pod.uid().unwrap_or_default(),
             address,
+            host_network: self.pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true),
             cgroup: None,
         };
         let (runtime, content) = (self.context.runtime.clone(), hosts.clone());

@@ -17,6 +17,7 @@ use super::{Error, Running, Runtime};
 use crate::{
     cgroup, hosts,
     state::{AttemptDir, Bind, ExitRecord, PodDir, PodRecord, Spec},
+    stop,
     sys::bpf,
 };
 
@@ -130,7 +131,7 @@ impl Sandbox {
             return Ok(());
         }
         fs::create_dir_all(folder).map_err(|error| self.failed("make its cgroup", error))?;
-        if self.runtime.isolation().owns_addresses() {
+        if self.runtime.isolation().owns_addresses() && !self.record.host_network {
             bpf::attach_address(folder, self.record.address)
                 .map_err(|error| self.failed("give it its address", error))?;
         }
@@ -273,6 +274,10 @@ impl Sandbox {
     /// # Errors
     /// When a process would not die or a folder cannot be removed.
     pub fn remove(&self) -> Result<(), Error> {
+        if !stop::end_pod(&self.dir) {
+            let error = io::Error::other("a shim does not end");
+            return Err(self.failed("stop its containers", error));
+        }
         if let Some(folder) = &self.record.cgroup {
             if !cgroup::kill_and_wait(folder, KILL_LIMIT) {
                 let error = io::Error::other("a process cannot be killed");

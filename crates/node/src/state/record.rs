@@ -17,6 +17,10 @@ pub struct PodRecord {
     pub uid: String,
     /// Its loopback address.
     pub address: std::net::Ipv4Addr,
+    /// Whether it wants the machine's network as it is (`hostNetwork`): its wildcard binds are then left alone and
+    /// can be reached from outside. Its own address works nevertheless.
+    #[serde(default)]
+    pub host_network: bool,
     /// Its cgroup, when there is one; the containers' are below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<PathBuf>,

@@ -17,6 +17,7 @@ crate::tests!("isolation":
     two_pods_listen_on_the_same_wildcard_port,
     an_ipv6_wildcard_stays_on_the_pods_address,
     a_pod_reaches_itself_at_localhost,
+    the_host_network_is_left_alone,
     a_datagram_client_is_left_alone,
     callers_come_from_their_own_address,
     names_resolve_inside_and_follow_changes,
@@ -153,6 +154,20 @@ fn a_pod_reaches_itself_at_localhost() {
             let (same, addresses) = line.split_once(' ').unwrap();
             assert_eq!(addresses, format!("{0} {0}", pod.address()));
             port = same.to_owned();
+        }
+    });
+}
+
+fn the_host_network_is_left_alone() {
+    let node = Node::new(IsolationMode::Auto);
+    if !isolated(&node) {
+        return;
+    }
+    block_on(async {
+        let pod = node.pod_on_host_network("p");
+        let port = serve(&pod, "AF_INET", "0.0.0.0", 0);
+        for address in [Ipv4Addr::LOCALHOST, pod.address()] {
+            assert!(greeting(address, port).starts_with("p "));
         }
     });
 }

@@ -41,15 +41,13 @@ impl Node {
         self.pod_with_hosts(name, address(), "127.0.0.1 localhost\n")
     }
 
+    pub(crate) fn pod_on_host_network(&self, name: &str) -> Sandbox {
+        let record = PodRecord { host_network: true, ..record(name, address()) };
+        self.runtime().prepare(record, "127.0.0.1 localhost\n").unwrap()
+    }
+
     pub(crate) fn pod_with_hosts(&self, name: &str, address: Ipv4Addr, hosts: &str) -> Sandbox {
-        let record = PodRecord {
-            namespace: "ns".to_owned(),
-            name: name.to_owned(),
-            uid: format!("uid-{name}"),
-            address,
-            cgroup: None,
-        };
-        self.runtime().prepare(record, hosts).unwrap()
+        self.runtime().prepare(record(name, address), hosts).unwrap()
     }
 }
 
@@ -63,6 +61,17 @@ impl Drop for Node {
             stopped.unwrap();
             removed.unwrap();
         }
+    }
+}
+
+fn record(name: &str, address: Ipv4Addr) -> PodRecord {
+    PodRecord {
+        namespace: "ns".to_owned(),
+        name: name.to_owned(),
+        uid: format!("uid-{name}"),
+        address,
+        host_network: false,
+        cgroup: None,
     }
 }
 
