@@ -106,7 +106,7 @@ impl Config {
 fn text(node: &Node) -> Result<String, &'static str> {
     match node.value() {
         Value::String(text) if !text.is_empty() => Ok(text),
-        _ => Err("must be a text"),
+        _ => Err("must be a text; put it in quotes"),
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let config = parse(
-            "dataDir: data\nlisten: 127.0.0.1:0\ntokenFile: /a/tokens\nlogLevel: warn\ngarbageCollection: false\nnodeName: n\nworkdir: .\n",
+            "dataDir: data\nlisten: 127.0.0.1:0\ntokenFile: /a/tokens\nlogLevel: warn\ngarbageCollection: false\nnodeName: m\nworkdir: .\n",
         );
         let wanted = Config {
             data_dir: Some("/etc/mxjob/data".into()),
@@ -131,7 +131,7 @@ mod tests {
             token_file: Some("/a/tokens".into()),
             log_level: Level::parse("warn").ok(),
             garbage_collection: Some(false),
-            node_name: Some("n".to_owned()),
+            node_name: Some("m".to_owned()),
             workdir: Some("/etc/mxjob/.".into()),
         };
         assert_eq!(config, Ok(wanted));
@@ -152,7 +152,8 @@ mod tests {
             "dataDirectory: a\n",
             "3: dataDirectory: there is no such key; the keys are dataDir, listen,",
         );
-        check("listen: [1\n", "4: ");
+        check("nodeName: n\n", "3: nodeName: must be a text; put it in quotes");
+        check("listen: [1\n", "3: ");
     }
 
     #[test]

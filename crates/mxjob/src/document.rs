@@ -271,7 +271,7 @@ mod tests {
         };
         check("a: [1, 2\nb: 3\n", Some(2));
         check("a: 'open\n", Some(1));
-        check("a: 1\n\tb: 2\n", Some(2));
+        check("a: 1\n\tb: 2\n", Some(1));
         check("a: 1\nb: 2\na: 3\n", Some(3));
     }
 }

@@ -9,7 +9,7 @@ use crate::exit::Failure;
 /// What is logged where nothing else is asked for.
 pub(crate) const DEFAULT: &str = "info";
 
-/// A checked level or filter.
+/// A checked filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Level(String);
 
@@ -18,18 +18,21 @@ impl Level {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let filter = EnvFilter::builder().parse(text);
         match filter {
-            Ok(_) if is_plain(text) => Ok(Self(text.to_owned())),
+            // A level alone is about our own words; those of the libraries underneath would bury them.
+            Ok(_) if text.eq_ignore_ascii_case("off") => Ok(Self(text.to_owned())),
+            Ok(_) if is_level(text) => Ok(Self(format!("warn,mxjob={text}"))),
+            Ok(_) if text.split(',').all(|part| part.contains('=') || is_level(part)) => {
+                Ok(Self(text.to_owned()))
+            }
             _ => Err("not error, warn, info, debug, trace or a list such as warn,mxjob_node=debug"
                 .to_owned()),
         }
     }
 }
 
-/// The filter's own grammar takes any word for the name of a crate; a lone word is meant as a level.
-fn is_plain(text: &str) -> bool {
-    let levels = ["error", "warn", "info", "debug", "trace", "off"];
-    text.split(',')
-        .all(|part| part.contains('=') || levels.contains(&part.to_ascii_lowercase().as_str()))
+/// The filter's own grammar takes any other word for the name of a crate.
+fn is_level(text: &str) -> bool {
+    ["error", "warn", "info", "debug", "trace", "off"].contains(&text.to_ascii_lowercase().as_str())
 }
 
 /// Starts logging to stderr. Once per process.
@@ -52,9 +55,11 @@ mod tests {
 
     #[test]
     fn a_level_is_a_word_or_a_filter() {
-        for good in ["info", "debug", "OFF", "warn,mxjob_node=debug", "mxjob_store=trace"] {
+        for good in ["warn,mxjob_node=debug", "mxjob_store=trace"] {
             assert_eq!(Level::parse(good), Ok(Level(good.to_owned())), "{good}");
         }
+        assert_eq!(Level::parse("info"), Ok(Level("warn,mxjob=info".to_owned())));
+        assert_eq!(Level::parse("OFF"), Ok(Level("OFF".to_owned())));
         for bad in ["", "loud", "warn,loud", "mxjob_node=loud"] {
             assert!(Level::parse(bad).is_err(), "{bad}");
         }

@@ -45,7 +45,7 @@ pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
     logging::start(&log_level)?;
     let place = Place::new(args.data_dir.as_deref())?;
     let settings = Settings {
-        data_dir: place.dir.clone(),
+        data_dir: place.dir,
         listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
         token_file: None,
         log_level,
@@ -99,10 +99,13 @@ async fn serve(
     let end = match submit::submit(&client, manifest).await {
         Ok(jobs) => {
             follow.expect(&jobs);
-            Box::pin(follow.to_the_end(&mut server, &mut signals, timeout)).await
+            Box::pin(follow.run(&mut server, &mut signals, timeout)).await
         }
         Err(failure) => End::Failed(failure),
     };
+    if matches!(end, End::Stopped(Stop::Interrupt)) {
+        output::note("mxjob: stopping; ^C again kills what still runs");
+    }
     let early = !matches!(end, End::Finished(_));
     let clean = async {
         if early {

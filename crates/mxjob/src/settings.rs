@@ -41,8 +41,8 @@ impl Settings {
     pub(crate) fn for_up(args: UpArgs) -> Result<Self, Failure> {
         let config = file(&args.serve)?;
         let node = NodeSettings::new(
-            args.node_name.or(config.node_name.clone()),
-            args.workdir.or(config.workdir.clone()),
+            args.node_name.or_else(|| config.node_name.clone()),
+            args.workdir.or_else(|| config.workdir.clone()),
         )?;
         Self::new(args.serve, config, Some(node))
     }

@@ -77,7 +77,7 @@ impl Follow {
     }
 
     /// Follows until all jobs are done or something comes between.
-    pub(crate) async fn to_the_end(
+    pub(crate) async fn run(
         &mut self,
         server: &mut Server,
         signals: &mut Signals,

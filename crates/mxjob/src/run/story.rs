@@ -309,7 +309,10 @@ fn how(pod: &Pod) -> String {
                 Some(signal) => format!("signal {signal}"),
                 None => format!("exit code {}", end.exit_code),
             };
-            reason.map_or(code.clone(), |reason| format!("{code} ({reason})"))
+            match reason {
+                Some(reason) => format!("{code} ({reason})"),
+                None => code,
+            }
         }
         None => status
             .and_then(|status| text(&status.message).or_else(|| text(&status.reason)))

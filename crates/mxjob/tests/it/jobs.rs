@@ -1,0 +1,162 @@
+//! Jobs of cheap commands, from `kubectl create` to their end.
+
+use serde_json::{Value, json};
+
+use crate::support::{Place, Server, until, wait_until};
+
+const PATH: &str = "/apis/kubeflow.org/v1/namespaces/default/mxjobs";
+
+#[test]
+fn a_job_runs_all_its_replicas_and_succeeds() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    let print = "echo \"$DMLC_ROLE $DMLC_NUM_SERVER $DMLC_NUM_WORKER $DMLC_PS_ROOT_URI\"";
+    server.create(&place.job(
+        "cheap",
+        print,
+        print,
+        &format!("{print}; echo \"id $DMLC_WORKER_ID\"; pwd"),
+    ));
+    server.wait_for("cheap", "Succeeded");
+    assert_eq!(server.kubectl(&["logs", "cheap-server-0"]), "server 1 2 cheap-scheduler-0\n");
+    // Pods run where the server was started, unless they say otherwise.
+    let here = place.path().canonicalize().unwrap();
+    assert_eq!(
+        server.kubectl(&["logs", "cheap-worker-1"]),
+        format!("worker 1 2 cheap-scheduler-0\nid 1\n{}\n", here.display())
+    );
+    let job = server.get("mxjob", "cheap");
+    assert_eq!(job["status"]["replicaStatuses"]["Worker"], json!({"succeeded": 2}));
+    let kinds: Vec<_> = job["status"]["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["type"].clone())
+        .collect();
+    assert_eq!(kinds, ["Created", "Running", "Succeeded"]);
+    let events = server.kubectl(&["get", "events", "-o", "jsonpath={.items[*].reason}"]);
+    for reason in
+        ["SuccessfulCreatePod", "SuccessfulCreateService", "MXJobRunning", "MXJobSucceeded"]
+    {
+        assert!(events.contains(reason), "{events}");
+    }
+    place.wait_until_only_the_server_runs(&server);
+}
+
+#[test]
+fn a_worker_that_exits_3_fails_the_job_and_nothing_is_left_hanging() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    let wait = "sleep 1000";
+    let mut job = place.job(
+        "failing",
+        wait,
+        wait,
+        "[ $DMLC_WORKER_ID = 1 ] || sleep 1000; echo no data here; exit 3",
+    );
+    job["spec"]["cleanPodPolicy"] = json!("Running");
+    server.create(&job);
+    server.wait_for("failing", "Failed");
+    let job = server.get("mxjob", "failing");
+    let failed = &job["status"]["conditions"].as_array().unwrap().last().unwrap()["message"];
+    let message = failed.as_str().unwrap();
+    for part in ["worker-1", "exit code 3", "no data here"] {
+        assert!(message.contains(part), "{message}");
+    }
+    place.wait_until_only_the_server_runs(&server);
+    wait_until("the running pods are removed", || {
+        (server.kubectl(&["get", "pods", "-o", "name"]) == "pod/failing-worker-1\n").then_some(())
+    });
+}
+
+#[test]
+fn replicas_reach_each_other_by_name_and_two_jobs_have_the_same_port() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    // The scheduler listens where ps-lite would, and says whose it is; a worker asks it by the name in its environment.
+    let listen = "exec python3 -c 'import os, socket\n\
+        server = socket.create_server((\"0.0.0.0\", int(os.environ[\"DMLC_PS_ROOT_PORT\"])))\n\
+        for _ in range(2):\n    peer = server.accept()[0]; peer.sendall(os.environ[\"DMLC_PS_ROOT_URI\"].encode()); peer.close()'";
+    let ask = "exec python3 -c 'import os, socket, time\n\
+        address = (os.environ[\"DMLC_PS_ROOT_URI\"], int(os.environ[\"DMLC_PS_ROOT_PORT\"]))\n\
+        for _ in range(1500):\n    \
+            try:\n        print(socket.create_connection(address).recv(99).decode()); break\n    \
+            except OSError: time.sleep(0.02)\n\
+        else: raise SystemExit(4)'";
+    for name in ["one", "two"] {
+        server.create(&place.job(name, listen, "true", ask));
+    }
+    for name in ["one", "two"] {
+        server.wait_for(name, "Succeeded");
+        for worker in 0..2 {
+            let log = server.kubectl(&["logs", &format!("{name}-worker-{worker}")]);
+            assert_eq!(log, format!("{name}-scheduler-0\n"));
+        }
+    }
+}
+
+#[test]
+fn replacing_a_running_jobs_ttl_does_what_is_documented() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    let wait = until("go");
+    let mut job = place.job("documented", &wait, &wait, &wait);
+    job["spec"]["ttlSecondsAfterFinished"] = json!(3600);
+    server.create(&job);
+    server.wait_for("documented", "Running");
+    let path = format!("{PATH}/documented");
+    let put = |object: &Value| server.kubectl_with(&["replace", "--raw", &path, "-f", "-"], object);
+
+    // What may not change: one cause for each field, and nothing is written, not even the allowed part.
+    let before = server.get("mxjob", "documented");
+    let mut changed = before.clone();
+    changed["spec"]["ttlSecondsAfterFinished"] = json!(5);
+    changed["spec"]["mxReplicaSpecs"]["Worker"]["replicas"] = json!(3);
+    let refused = put(&changed);
+    assert_ne!(refused.code(), Some(0));
+    assert!(
+        refused.stderr.contains("spec.mxReplicaSpecs")
+            && refused.stderr.contains("ttlSecondsAfterFinished"),
+        "{refused:?}"
+    );
+    let spec = |object: &Value| object["spec"].clone();
+    assert_eq!(spec(&server.get("mxjob", "documented")), spec(&before));
+
+    // What may: everything else stays as it was written.
+    let mut changed = server.get("mxjob", "documented");
+    changed["spec"]["ttlSecondsAfterFinished"] = json!(0);
+    changed["metadata"]["labels"] = json!({"team": "digits"});
+    changed["metadata"]["annotations"] = json!({"note": "soon gone"});
+    let answer = put(&changed);
+    let answer: Value =
+        serde_json::from_str(&answer.stdout).unwrap_or_else(|_| panic!("{answer:?}"));
+    assert_eq!(answer["spec"], changed["spec"]);
+    assert_eq!(answer["metadata"]["labels"]["team"], "digits");
+    assert_eq!(answer["metadata"]["generation"], 2);
+    assert_ne!(answer["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
+
+    // A stale object is a conflict.
+    let stale = put(&before);
+    assert!(stale.stderr.contains("the object has been modified"), "{stale:?}");
+
+    // And it does what it says: finished, and gone.
+    place.write("go", "");
+    server.kubectl(&["wait", "mxjob/documented", "--for=delete", "--timeout=60s"]);
+    wait_until("its pods and services are gone", || {
+        server.kubectl(&["get", "pods,services", "-o", "name"]).is_empty().then_some(())
+    });
+    place.wait_until_only_the_server_runs(&server);
+}
+
+#[test]
+fn a_deleted_job_takes_its_processes_with_it() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    server.create(&place.job("short-lived", "sleep 1000", "sleep 1000", "sleep 1000 & wait"));
+    server.wait_for("short-lived", "Running");
+    server.kubectl(&["delete", "mxjob", "short-lived"]);
+    wait_until("its pods and services are gone", || {
+        server.kubectl(&["get", "pods,services", "-o", "name"]).is_empty().then_some(())
+    });
+    place.wait_until_only_the_server_runs(&server);
+}

@@ -1,0 +1,147 @@
+//! kubectl, verb by verb, as people use it.
+
+use serde_json::{Value, json};
+
+use crate::support::{Place, Server, until, wait_until};
+
+#[test]
+fn jobs_are_shown_watched_and_described() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    let mut watch = server.follow(&["get", "mxjobs", "-w"]);
+    let wait = until("go");
+    server.create(&place.job("shown", &wait, &wait, &wait));
+    server.wait_for("shown", "Running");
+    let header = watch.wait_for("NAME");
+    assert_eq!(header.split_whitespace().collect::<Vec<_>>(), ["NAME", "STATE", "AGE"]);
+    watch.wait_for("Running");
+
+    let table = server.kubectl(&["get", "mxj", "shown"]);
+    assert!(table.lines().nth(1).unwrap().starts_with("shown   Running   "), "{table}");
+    let table = server.kubectl(&["get", "pods"]);
+    assert!(table.contains("shown-worker-1") && table.contains("1/1     Running"), "{table}");
+    let yaml = server.kubectl(&["get", "mxjob", "shown", "-o", "yaml"]);
+    assert!(yaml.starts_with("apiVersion: kubeflow.org/v1\nkind: MXJob\nmetadata:\n"), "{yaml}");
+    assert_eq!(server.kubectl(&["get", "all", "-o", "name"]).lines().count(), 4 + 4 + 1);
+    let text = wait_until("the events are described", || {
+        let text = server.kubectl(&["describe", "mxjob", "shown"]);
+        text.contains("MXJobRunning").then_some(text)
+    });
+    assert!(text.contains("Kind:         MXJob") && text.contains("SuccessfulCreatePod"), "{text}");
+    let text = server.kubectl(&["describe", "pod", "shown-worker-0"]);
+    assert!(
+        text.contains("Controlled By:  MXJob/shown") && text.contains("Started container mxnet"),
+        "{text}"
+    );
+
+    place.write("go", "");
+    watch.wait_for("Succeeded");
+}
+
+#[test]
+fn logs_are_read_and_followed() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    let talk = format!("echo first; echo second >&2; {}; echo third", until("go"));
+    server.create(&place.job("talking", &talk, &talk, &talk));
+    server.wait_for("talking", "Running");
+    let mut log = server.follow(&["logs", "-f", "talking-worker-0"]);
+    log.wait_for("second");
+    assert_eq!(server.kubectl(&["logs", "talking-worker-0"]), "first\nsecond\n");
+    assert_eq!(server.kubectl(&["logs", "--tail=1", "talking-worker-0"]), "second\n");
+    let stamped = server.kubectl(&["logs", "--timestamps", "--tail=1", "talking-worker-0"]);
+    assert!(stamped.starts_with("20") && stamped.ends_with("Z second\n"), "{stamped}");
+    assert!(
+        server
+            .try_kubectl(&["logs", "--previous", "talking-worker-0"])
+            .stderr
+            .contains("previous terminated container")
+    );
+    place.write("go", "");
+    let (status, lines) = log.finish();
+    assert!(status.success());
+    assert_eq!(lines, ["first", "second", "third"]);
+}
+
+#[test]
+fn jobs_are_changed_where_they_may_be_changed() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    let wait = until("go");
+    server.create(&place.job("changed", &wait, &wait, &wait));
+
+    server.kubectl(&["label", "mxjob", "changed", "team=digits"]);
+    server.kubectl(&["annotate", "mxjob", "changed", "note=a test"]);
+    server.kubectl(&[
+        "patch",
+        "mxjob",
+        "changed",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"activeDeadlineSeconds":600}}"#,
+    ]);
+    server.kubectl(&[
+        "patch",
+        "mxjob",
+        "changed",
+        "--type=json",
+        "-p",
+        r#"[{"op":"replace","path":"/spec/cleanPodPolicy","value":"All"}]"#,
+    ]);
+    let mut job = server.get("mxjob", "changed");
+    assert_eq!(job["metadata"]["labels"], json!({"team": "digits"}));
+    assert_eq!(job["metadata"]["annotations"]["note"], "a test");
+    assert_eq!(
+        (&job["spec"]["activeDeadlineSeconds"], &job["spec"]["cleanPodPolicy"]),
+        (&json!(600), &json!("All"))
+    );
+    assert_eq!(job["metadata"]["generation"], 3);
+    assert_eq!(
+        server.kubectl(&["get", "mxjobs", "-l", "team=digits", "-o", "name"]),
+        "mxjob.kubeflow.org/changed\n"
+    );
+    assert_eq!(server.kubectl(&["get", "mxjobs", "-l", "team!=digits", "-o", "name"]), "");
+
+    job["spec"]["ttlSecondsAfterFinished"] = json!(60);
+    job["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    let replaced = server.kubectl_with(&["replace", "-f", "-"], &job);
+    assert_eq!(replaced.stdout, "mxjob.kubeflow.org/changed replaced\n", "{}", replaced.stderr);
+
+    job["spec"]["mxReplicaSpecs"]["Worker"]["replicas"] = json!(5);
+    let refused = server.kubectl_with(&["replace", "-f", "-"], &job);
+    assert_eq!(refused.code(), Some(1));
+    assert!(
+        refused.stderr.contains("spec.mxReplicaSpecs") && refused.stderr.contains("Forbidden"),
+        "{}",
+        refused.stderr
+    );
+    let refused =
+        server.try_kubectl(&["patch", "mxjob", "changed", "--type=strategic", "-p", "{}"]);
+    assert!(
+        refused.stderr.contains("415") || refused.stderr.contains("media type"),
+        "{}",
+        refused.stderr
+    );
+
+    server.kubectl(&["delete", "mxjob", "changed"]);
+    assert!(server.try_kubectl(&["get", "mxjob", "changed"]).stderr.contains("(NotFound)"));
+}
+
+#[test]
+fn faults_of_a_new_job_are_told_before_anything_is_made() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    let mut job = place.job("faulty", "true", "true", "true");
+    job["spec"]["mxReplicaSpecs"]["Scheduler"]["replicas"] = json!(2);
+    job["spec"]["cleanPodPolicy"] = json!("Sometimes");
+    let refused = server.kubectl_with(&["create", "-f", "-"], &job);
+    assert_eq!(refused.code(), Some(1));
+    for part in ["spec.mxReplicaSpecs.Scheduler.replicas", "spec.cleanPodPolicy", "Sometimes"] {
+        assert!(refused.stderr.contains(part), "{}", refused.stderr);
+    }
+    job = place.job("faulty", "true", "true", "true");
+    job["spec"]["unheardOf"] = Value::Bool(true);
+    let refused = server.kubectl_with(&["create", "-f", "-"], &job);
+    assert!(refused.stderr.contains(r#"unknown field "spec.unheardOf""#), "{}", refused.stderr);
+    assert_eq!(server.kubectl(&["get", "mxjobs,pods", "-o", "name"]), "");
+}

@@ -1,0 +1,12 @@
+//! The program as its users meet it: real processes, real sockets, real kubectl, and `kill -9`.
+//!
+//! Every test has a server, a data directory and a port of its own, so that all of them run at the same time.
+
+mod crash;
+mod jobs;
+mod kubectl;
+mod real_mxnet;
+mod run;
+mod starting;
+mod stopping;
+mod support;

@@ -1,0 +1,214 @@
+//! `mxjob run`: exit codes, what is printed where, and nothing left behind.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::support::{Done, Lines, Place, signal};
+
+/// Runs a job; temporary files go into the place, so that leftovers are seen.
+fn run(place: &Place, job: &Value, args: &[&str]) -> Done {
+    let done = Done::of(command(place, job, args).output().unwrap());
+    place.wait_until_nothing_runs();
+    let left: Vec<_> = std::fs::read_dir(place.path().join("tmp")).unwrap().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+    done
+}
+
+fn command(place: &Place, job: &Value, args: &[&str]) -> std::process::Command {
+    std::fs::create_dir_all(place.path().join("tmp")).unwrap();
+    let file = place.write("job.json", &job.to_string());
+    let mut command = place.command(&["run", &file]);
+    command.args(args).env("TMPDIR", place.path().join("tmp"));
+    command
+}
+
+#[test]
+fn success_is_0_and_every_line_is_on_stdout_with_its_replica() {
+    let place = Place::new();
+    let done = run(
+        &place,
+        &place.job("fine", "true", "true", "echo out $DMLC_WORKER_ID; echo err >&2; printf end"),
+        &[],
+    );
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+    let mut lines: Vec<&str> = done.stdout.lines().collect();
+    lines.sort_unstable();
+    let want = [
+        "worker-0    | end",
+        "worker-0    | err",
+        "worker-0    | out 0",
+        "worker-1    | end",
+        "worker-1    | err",
+        "worker-1    | out 1",
+    ];
+    assert_eq!(lines, want);
+    for line in ["mxjob: MXJob fine is created.", "mxjob: MXJob fine is successfully completed."] {
+        assert!(done.stderr.contains(line), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn failure_is_1_and_names_the_replica_how_and_its_last_lines() {
+    let place = Place::new();
+    let worker =
+        "[ $DMLC_WORKER_ID = 1 ] || sleep 1000; echo reading; echo there is no data >&2; exit 3";
+    let done = run(&place, &place.job("bad", "sleep 1000", "sleep 1000", worker), &[]);
+    assert_eq!(done.code(), Some(1), "{}", done.stderr);
+    assert!(done.stderr.contains("mxjob: worker-1 failed: exit code 3\n"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("mxjob: MXJob bad is failed because worker-1 "),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        done.stderr.ends_with("\nThe last lines of worker-1:\n  reading\n  there is no data\n"),
+        "{}",
+        done.stderr
+    );
+}
+
+/// Starts a job that never ends by itself, and sends a signal once it runs.
+fn stopped_by(name: &str) -> (Place, Option<i32>) {
+    let place = Place::new();
+    let job = place.job("endless", "sleep 1000", "sleep 1000", "echo ready; sleep 1000");
+    let child =
+        command(&place, &job, &[]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = Lines::of(child);
+    lines.wait_for("ready");
+    signal(lines.id(), name);
+    let (status, _) = lines.finish();
+    place.wait_until_nothing_runs();
+    assert_eq!(std::fs::read_dir(place.path().join("tmp")).unwrap().count(), 0);
+    (place, status.code())
+}
+
+#[test]
+fn an_interrupt_is_130_after_a_clean_stop() {
+    assert_eq!(stopped_by("INT").1, Some(130));
+}
+
+#[test]
+fn a_termination_is_143_after_a_clean_stop() {
+    assert_eq!(stopped_by("TERM").1, Some(143));
+}
+
+#[test]
+fn a_job_that_takes_too_long_is_124() {
+    let place = Place::new();
+    let done = run(
+        &place,
+        &place.job("slow", "sleep 1000", "sleep 1000", "sleep 1000"),
+        &["--timeout", "1s"],
+    );
+    assert_eq!(done.code(), Some(124), "{}", done.stderr);
+    assert!(
+        done.stderr
+            .ends_with("mxjob: job slow had not finished after 1 s; everything was stopped\n"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn a_second_interrupt_does_not_wait_for_pods_that_do_not_listen() {
+    let place = Place::new();
+    let job = place.job(
+        "deaf",
+        "sleep 1000",
+        "sleep 1000",
+        "trap '' TERM; echo ready; while :; do sleep 1; done",
+    );
+    let errors = place.path().join("stderr");
+    let mut command = command(&place, &job, &[]);
+    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
+    let mut lines = Lines::of(command.spawn().unwrap());
+    lines.wait_for("ready");
+    signal(lines.id(), "INT");
+    crate::support::wait_until("the first interrupt has been taken", || {
+        std::fs::read_to_string(&errors).unwrap().contains("mxjob: stopping").then_some(())
+    });
+    signal(lines.id(), "INT");
+    assert_eq!(lines.finish().0.code(), Some(130));
+    place.wait_until_nothing_runs();
+}
+
+#[test]
+fn a_broken_file_is_2_and_names_line_and_field_and_starts_nothing() {
+    let place = Place::new();
+    let check = |text: &str, want: &[&str]| {
+        let file = place.write("broken.yaml", text);
+        let done = place.mxjob(&["run", &file]);
+        assert_eq!(done.code(), Some(2), "{}", done.stderr);
+        let lines: Vec<&str> = done.stderr.lines().collect();
+        assert_eq!(lines.len(), want.len(), "{}", done.stderr);
+        for (line, want) in lines.iter().zip(want) {
+            let want = format!("mxjob: {file}{want}");
+            assert!(line.starts_with(&want), "{line:?} should start with {want:?}");
+        }
+        assert_eq!(done.stdout, "");
+    };
+    check("kind: MXJob\n  spec: [\n", &[", line "]);
+    check("", &[": there is no MXJob in it"]);
+    let job = "\
+apiVersion: kubeflow.org/v1
+kind: MXJob
+metadata:
+  name: Broken
+spec:
+  cleanPodPolicy: Sometimes
+  mxReplicaSpecs:
+    Worker:
+      replicas: two
+      template: {spec: {containers: [{name: mxnet, image: i}]}}
+";
+    check(
+        job,
+        &[
+            ", line 4: metadata.name: ",
+            ", line 6: spec.cleanPodPolicy: ",
+            ", line 9: spec.mxReplicaSpecs.Worker.replicas: ",
+        ],
+    );
+    assert_eq!(
+        place.mxjob(&["run", "/no/such/file"]).stderr,
+        "mxjob: cannot read /no/such/file: No such file or directory (os error 2)\n"
+    );
+}
+
+#[test]
+fn what_a_job_needs_may_be_in_the_same_file() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.path().join("tmp")).unwrap();
+    let file = place.write(
+        "job.yaml",
+        "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: greeting, namespace: elsewhere}
+data: {text: hello}
+---
+apiVersion: kubeflow.org/v1
+kind: MXJob
+metadata: {name: reader, namespace: elsewhere}
+spec:
+  mxReplicaSpecs:
+    Worker:
+      template:
+        spec:
+          containers:
+            - name: mxnet
+              image: none
+              command: [/bin/sh, -c, 'echo \"$GREETING world\"']
+              env:
+                - name: GREETING
+                  valueFrom: {configMapKeyRef: {name: greeting, key: text}}
+",
+    );
+    let done = Done::of(
+        place.command(&["run", &file]).env("TMPDIR", place.path().join("tmp")).output().unwrap(),
+    );
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+    assert_eq!(done.stdout, "worker-0 | hello world\n");
+    place.wait_until_nothing_runs();
+}
