@@ -163,6 +163,13 @@ impl ApiError {
         Self::new(410, Reason::Expired, message)
     }
 
+    /// The same error with a continue token in its metadata.
+    #[must_use]
+    pub(crate) fn continued_by(mut self, token: &str) -> Self {
+        self.status.metadata.insert("continue".to_owned(), token.into());
+        self
+    }
+
     /// 413.
     pub(crate) fn too_large(message: impl fmt::Display) -> Self {
         Self::new(413, Reason::RequestEntityTooLarge, format!("Request entity too large: {message}"))

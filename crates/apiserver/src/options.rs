@@ -29,6 +29,8 @@ pub(crate) struct ListOptions {
     pub(crate) bookmarks: bool,
     /// `sendInitialEvents`.
     pub(crate) initial_events: Option<bool>,
+    /// The one object meant, where the path names it (the deprecated `/watch/` paths).
+    pub(crate) name: Option<String>,
 }
 
 /// How `resourceVersion` of a list is meant.
@@ -73,6 +75,7 @@ impl ListOptions {
             bookmarks: query.flag("allowWatchBookmarks"),
             initial_events: query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents")),
             resource_version: None,
+            name: None,
         };
         options.check(query, watch)?;
         let resource_version = resource_version(query.get("resourceVersion").unwrap_or_default())?;
@@ -82,39 +85,35 @@ impl ListOptions {
     fn check(&self, query: &Query, watch: bool) -> Result<(), ApiError> {
         let mut errors = field::Errors::default();
         let version_given = query.get("resourceVersion").is_some_and(|version| !version.is_empty());
-        let match_path = || field::Path::new("resourceVersionMatch");
+        let forbid = |errors: &mut field::Errors, detail: &str| {
+            errors.push(field::Error::forbidden(&field::Path::new("resourceVersionMatch"), detail));
+        };
         if watch {
-            if self.initial_events.is_some() && self.version_match.is_none() {
-                errors.push(field::Error::forbidden(&match_path(),
-                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                ));
+            if self.initial_events.is_some() && self.version_match != Some(VersionMatch::NotOlderThan) {
+                forbid(&mut errors, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
             }
             if self.version_match.is_some() && self.initial_events.is_none() {
-                errors.push(field::Error::forbidden(&match_path(),
-                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-                ));
+                forbid(&mut errors, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
             }
-            if self.initial_events == Some(true) && !self.bookmarks {
-                errors.push(field::Error::forbidden(&field::Path::new("allowWatchBookmarks"),
-                    "sendInitialEvents requires setting allowWatchBookmarks to true",
-                ));
+            if self.version_match == Some(VersionMatch::Exact) {
+                let path = field::Path::new("resourceVersionMatch");
+                errors.push(field::Error::not_supported(&path, "Exact", &["NotOlderThan"]));
             }
         } else {
             if self.version_match.is_some() && !version_given {
-                errors.push(field::Error::forbidden(&match_path(),
-                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
-                ));
+                forbid(&mut errors, "resourceVersionMatch is forbidden unless resourceVersion is provided");
             }
             if self.version_match == Some(VersionMatch::Exact) && query.get("resourceVersion") == Some("0") {
-                errors.push(field::Error::forbidden(&match_path(),
-                    "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
-                ));
+                forbid(&mut errors, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
             }
-            if self.initial_events.is_some() {
-                errors.push(field::Error::forbidden(&field::Path::new("sendInitialEvents"),
-                    "sendInitialEvents is forbidden for list",
-                ));
-            }
+        }
+        if self.version_match.is_some() && !self.continue_token.is_empty() {
+            forbid(&mut errors, "resourceVersionMatch is forbidden when continue is provided");
+        }
+        if !watch && self.initial_events.is_some() {
+            errors.push(field::Error::forbidden(&field::Path::new("sendInitialEvents"),
+                "sendInitialEvents is forbidden for list",
+            ));
         }
         if errors.is_empty() {
             Ok(())
@@ -126,7 +125,13 @@ impl ListOptions {
     /// Whether every object is selected, so that bytes need not be parsed.
     #[must_use]
     pub(crate) fn selects_all(&self) -> bool {
-        self.labels.is_empty() && self.fields.is_empty()
+        self.labels.is_empty() && self.fields.is_empty() && self.name.is_none()
+    }
+
+    /// The only name that can be selected, where there is one.
+    #[must_use]
+    pub(crate) fn single_name(&self) -> Option<&str> {
+        self.name.as_deref().or_else(|| self.fields.exact("metadata.name"))
     }
 
     /// Whether an object is selected.
@@ -134,7 +139,8 @@ impl ListOptions {
     pub(crate) fn selects(&self, kind: &Kind, object: &Value) -> bool {
         let meta = crate::document::metadata(object);
         let labels = meta.and_then(|meta| meta.get("labels")).and_then(Value::as_object);
-        self.labels.matches(|key| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str))
+        self.name.as_deref().is_none_or(|name| name == crate::document::meta_str(object, "name"))
+            && self.labels.matches(|key| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str))
             && self.fields.matches(|field| match field {
                 "metadata.name" => Some(crate::document::meta_str(object, "name").to_owned()),
                 "metadata.namespace" => Some(crate::document::meta_str(object, "namespace").to_owned()),

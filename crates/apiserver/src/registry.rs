@@ -120,6 +120,12 @@ impl Kind {
         if self.namespaced { format!("{}{namespace}/{name}", self.prefix()) } else { format!("{}{name}", self.prefix()) }
     }
 
+    /// The kind as which the objects are stored: itself, save where two groups serve the same objects.
+    #[must_use]
+    pub fn stored(&'static self) -> &'static Self {
+        self.strategy.stored_as().and_then(|(group, version, plural)| find(group, version, plural)).unwrap_or(self)
+    }
+
     /// The subresource of that name.
     #[must_use]
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {

@@ -79,7 +79,10 @@ impl ApiServer {
 /// One request on a resource, authenticated and authorized.
 pub(crate) struct Context<'a> {
     pub(crate) server: &'a Arc<Inner>,
+    /// The kind as stored.
     pub(crate) kind: &'static Kind,
+    /// The kind as asked for; another than the stored one only where two groups serve the same objects.
+    pub(crate) shown: &'static Kind,
     pub(crate) path: &'a ResourcePath,
     pub(crate) query: &'a Query,
     pub(crate) headers: &'a HeaderMap,

@@ -24,7 +24,7 @@ use crate::request::{self, Query, ResourcePath, Target};
 use crate::server::{ApiServer, Context};
 use crate::table::IncludeObject;
 use crate::verbs::{binding, create, delete, list, log, patch, update, watch};
-use crate::{compress, discovery, health, openapi, version};
+use crate::{alias, compress, discovery, health, openapi, version};
 
 /// How long a client may take to send a body (upstream's time for a whole request).
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -181,19 +181,21 @@ impl ApiServer {
             Form::for_objects(&call.parts.headers, &call.query)?
         };
         let rendering = self.rendering(call, form)?;
+        let body = if matches!(verb, "get" | "list" | "watch") { Bytes::new() } else { timed(read(body)).await? };
         let mut context = Context {
             server: &self.0,
-            kind,
+            kind: kind.stored(),
+            shown: kind,
             path: target,
             query: &call.query,
             headers: &call.parts.headers,
-            body: if matches!(verb, "get" | "list" | "watch") { Bytes::new() } else { timed(read(body)).await? },
+            body: alias::body(kind, &call.parts.headers, body)?,
             now: rendering.now,
             warnings: Vec::new(),
         };
         let answer = dispatch(&mut context, verb, rendering).await;
         warnings.append(&mut context.warnings);
-        answer?.into_response(&rendering)
+        alias::answer(kind, answer?).into_response(&rendering)
     }
 
     fn authorize(&self, call: &Call, attributes: &Attributes<'_>) -> Result<(), ApiError> {

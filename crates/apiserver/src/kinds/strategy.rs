@@ -71,6 +71,17 @@ pub trait Strategy: fmt::Debug + Sync + Send {
     /// Changes the answer to a create (MXJobs carry `status: {}` there, CONTRACT section 1).
     fn decorate_created(&self, _object: &mut Value) {}
 
+    /// Group, version and resource as which objects are stored, where another group serves the same objects.
+    fn stored_as(&self) -> Option<(&'static str, &'static str, &'static str)> {
+        None
+    }
+
+    /// Turns a stored object into this kind's form.
+    fn from_stored(&self, _object: &mut Value) {}
+
+    /// Turns an object of this kind's form (or a part of it, in a merge patch) into the stored form.
+    fn to_stored(&self, _object: &mut Value) {}
+
     /// Whether `metadata.selfLink` is kept on objects and lists (MXJobs, CONTRACT section 1).
     fn self_link(&self) -> bool {
         false

@@ -34,7 +34,7 @@ fn not_in_the_future(context: &Context<'_>, asked: Option<Revision>) -> Result<(
 
 /// Answers a list.
 pub(crate) fn list(context: &Context<'_>) -> Result<Answer, ApiError> {
-    let options = ListOptions::parse(context.query, context.kind, false)?;
+    let options = ListOptions::parse(context.query, context.shown, false)?;
     let (items, meta) = select(context, &options)?;
     Ok(Answer::List { kind: context.kind, items, meta })
 }
@@ -53,7 +53,7 @@ fn start(context: &Context<'_>, options: &ListOptions, prefix: &str) -> Result<S
             return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
         }
         let token = Token::parse(&options.continue_token)?;
-        return Ok(Start { after: Some(token.after(prefix)), at: Some(token.revision), limit: options.limit });
+        return Ok(Start { after: Some(token.after(prefix)), at: token.revision, limit: options.limit });
     }
     let zero = options.resource_version == Some(Revision::ZERO);
     // Lists at version 0 are served whole from memory, whatever the limit, as upstream's cache does.
@@ -69,14 +69,15 @@ fn start(context: &Context<'_>, options: &ListOptions, prefix: &str) -> Result<S
 
 /// The selected objects and the list's metadata.
 pub(crate) fn select(context: &Context<'_>, options: &ListOptions) -> Result<(Vec<Bytes>, ListMeta), ApiError> {
-    let kind = context.kind;
+    let kind = context.shown;
     let prefix = prefix(context);
+    let within = narrowed(context, options, &prefix);
     let Start { mut after, mut at, limit } = start(context, options, &prefix)?;
     let everything = options.selects_all();
     let mut items = Vec::new();
     loop {
         let chunk = if everything { limit } else { CHUNK };
-        let page = read(context, &prefix, after.as_deref(), chunk, at)?;
+        let page = read(context, options, &within, &StoreList { after: after.as_deref(), limit: chunk, at })?;
         at = Some(page.revision);
         let last = page.entries.last().map(|entry| entry.key.to_string());
         for (index, entry) in page.entries.iter().enumerate() {
@@ -99,19 +100,41 @@ pub(crate) fn select(context: &Context<'_>, options: &ListOptions) -> Result<(Ve
 
 fn read(
     context: &Context<'_>,
+    options: &ListOptions,
     prefix: &str,
-    after: Option<&str>,
-    limit: usize,
-    at: Option<Revision>,
+    wanted: &StoreList<'_>,
 ) -> Result<Page, ApiError> {
-    context.server.store.list(prefix, &StoreList { after, limit, at }).map_err(|error| match error {
-        ReadError::TooOld { .. } => ApiError::expired(
-            "The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.",
-        ),
+    context.server.store.list(prefix, wanted).map_err(|error| match error {
+        ReadError::TooOld { .. } if options.continue_token.is_empty() => {
+            ApiError::expired("The resourceVersion for the provided list is too old.")
+        }
+        ReadError::TooOld { .. } => snapshot_gone(&options.continue_token),
         ReadError::Future { .. } => {
             ApiError::unclassified("etcdserver: mvcc: required revision is a future revision")
         }
     })
+}
+
+/// 410 with a token that goes on from the same place with what there is now, for clients that can live with that.
+fn snapshot_gone(continue_token: &str) -> ApiError {
+    let Ok(token) = Token::parse(continue_token) else {
+        return ApiError::expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
+        );
+    };
+    ApiError::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    )
+    .continued_by(&token.inconsistent().render())
+}
+
+/// The prefix that is worth looking at: one object's where the selection names it.
+pub(crate) fn narrowed(context: &Context<'_>, options: &ListOptions, collection: &str) -> String {
+    let kind = context.kind;
+    match options.single_name() {
+        Some(name) if !kind.namespaced || !context.namespace().is_empty() => format!("{collection}{name}"),
+        _ => collection.to_owned(),
+    }
 }
 
 /// Where the objects of the request's collection are.

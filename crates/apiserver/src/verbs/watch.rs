@@ -17,6 +17,7 @@ use http_body_util::{BodyExt, StreamBody};
 use mxjob_store::{Event, EventKind, ReadError, Revision};
 use tokio::time::Instant;
 
+use crate::alias;
 use crate::answer::{Answer, BodyError, Rendering};
 use crate::document;
 use crate::environment::Environment;
@@ -32,14 +33,19 @@ use crate::verbs::list;
 const DEFAULT_LIFE: Duration = Duration::from_secs(45 * 60);
 /// How often a quiet watch that asked for bookmarks gets one (upstream: about a minute).
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// How long before its end a watch gets a last bookmark (upstream's two seconds).
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+/// How often a watch that waits for a version looks whether it is there.
+const INITIAL_END_POLL: Duration = Duration::from_millis(50);
 /// The annotation of the bookmark that ends the initial events.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// Answers a watch.
 pub(crate) fn watch(context: &Context<'_>, rendering: Rendering) -> Result<Answer, ApiError> {
-    let options = ListOptions::parse(context.query, context.kind, true)?;
+    let options = ListOptions::parse(context.query, context.shown, true)?;
+    let options = ListOptions { name: context.path.name.clone(), ..options };
     let store = &context.server.store;
-    let prefix = list::prefix(context);
+    let prefix = list::narrowed(context, &options, &list::prefix(context));
     let asked = options.resource_version.filter(|version| *version != Revision::ZERO);
     let wants_state = options.initial_events.unwrap_or_else(|| asked.is_none());
     let current = store.revision();
@@ -51,8 +57,12 @@ pub(crate) fn watch(context: &Context<'_>, rendering: Rendering) -> Result<Answe
         let (items, meta) = list::select(context, &encoder.options)?;
         from = meta.resource_version.parse().map_or(from, Revision::new);
         first = items.iter().map(|item| encoder.frame("ADDED", item)).collect();
-        if encoder.options.initial_events == Some(true) {
-            first.push(encoder.bookmark(from, true));
+        if encoder.options.initial_events == Some(true) && encoder.options.bookmarks {
+            // The client may ask for a version that is not there yet; until it is, the list is not complete.
+            match asked.filter(|asked| *asked > from) {
+                None => first.push(encoder.bookmark(from, true)),
+                Some(asked) => encoder.initial_until = Some(asked),
+            }
         }
     }
     // A version from the future is waited for, as upstream waits.
@@ -75,20 +85,25 @@ struct Encoder {
     options: ListOptions,
     rendering: Rendering,
     environment: Arc<dyn Environment>,
-    life: Duration,
+    /// When the watch ends.
+    deadline: Option<Instant>,
+    /// Events up to here are not for the client.
     not_before: Revision,
+    /// The revision at which the initial events end, where that is still to come.
+    initial_until: Option<Revision>,
     first_table: bool,
 }
 
 impl Encoder {
     fn new(context: &Context<'_>, rendering: Rendering, options: ListOptions) -> Self {
         Self {
-            kind: context.kind,
-            life: options.timeout_seconds.map_or(DEFAULT_LIFE, Duration::from_secs),
+            kind: context.shown,
+            deadline: Instant::now().checked_add(options.timeout_seconds.map_or(DEFAULT_LIFE, Duration::from_secs)),
             options,
             rendering,
             environment: Arc::clone(&context.server.environment),
             not_before: Revision::ZERO,
+            initial_until: None,
             first_table: true,
         }
     }
@@ -120,20 +135,27 @@ impl Encoder {
         }
     }
 
-    fn frame(&mut self, kind: &str, object: &[u8]) -> Bytes {
+    fn frame(&mut self, kind: &str, stored: &Bytes) -> Bytes {
+        let object = alias::shown(self.kind, stored);
+        let transformed = self.transform(&object);
+        line(kind, transformed.as_deref().unwrap_or(&object))
+    }
+
+    /// What the client asked to get instead of the object; `None` for the object itself.
+    fn transform(&mut self, object: &[u8]) -> Option<Vec<u8>> {
         let rendering = Rendering { now: self.environment.now(), ..self.rendering };
-        let transformed = match rendering.form.transform {
+        match rendering.form.transform {
             Transform::None => None,
             Transform::Table(version) => {
                 let first = std::mem::take(&mut self.first_table);
                 Some(table::event_table(self.kind, &document::decode(object), version, &rendering, first))
             }
             Transform::Partial(version) | Transform::PartialList(version) => Some(table::partial(object, version)),
-        };
-        line(kind, transformed.as_deref().unwrap_or(object))
+        }
     }
 
-    fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
+    /// A bookmark comes in the form of the events, since clients decode it like them.
+    fn bookmark(&mut self, revision: Revision, initial_end: bool) -> Bytes {
         let mut object = serde_json::json!({
             "kind": self.kind.kind,
             "apiVersion": self.kind.api_version(),
@@ -143,7 +165,20 @@ impl Encoder {
             let annotations = serde_json::json!({INITIAL_EVENTS_END: "true"});
             document::metadata_mut(&mut object).insert("annotations".to_owned(), annotations);
         }
-        line("BOOKMARK", &document::to_vec(&object))
+        let object = document::to_vec(&object);
+        let transformed = self.transform(&object);
+        line("BOOKMARK", transformed.as_deref().unwrap_or(&object))
+    }
+
+    /// When the next bookmark is due: about every minute, and shortly before the end, so that the next watch can go on
+    /// from there.
+    fn next_bookmark(&self, now: Instant) -> Instant {
+        if self.initial_until.is_some() {
+            return now + INITIAL_END_POLL; // other kinds' changes move the version without waking this watch
+        }
+        let regular = now + BOOKMARK_EVERY;
+        let last = self.deadline.and_then(|deadline| deadline.checked_sub(BOOKMARK_BEFORE_END));
+        last.filter(|last| *last > now).map_or(regular, |last| last.min(regular))
     }
 
     fn error(&self, error: &ApiError) -> Bytes {
@@ -156,14 +191,14 @@ impl Encoder {
             // An error means that the server is gone, which ends the watch as well.
             let _ = closing.wait_for(|closing| *closing).await;
         });
-        let deadline = Instant::now().checked_add(self.life);
+        let deadline = self.deadline;
         let end = Box::pin(async move {
             match deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
                 None => std::future::pending().await,
             }
         });
-        let next_bookmark = Box::pin(tokio::time::sleep(BOOKMARK_EVERY));
+        let next_bookmark = Box::pin(tokio::time::sleep_until(self.next_bookmark(Instant::now())));
         let lines = Lines { encoder: self, events, next_bookmark, closed, end, done: false };
         answer(stream::iter(first.into_iter().map(Ok)).chain(lines))
     }
@@ -196,6 +231,19 @@ struct Lines {
     done: bool,
 }
 
+impl Lines {
+    /// The bookmark that ends the initial events, once the version that the client asked for is there.
+    fn initial_end(&mut self) -> Option<Bytes> {
+        let wanted = self.encoder.initial_until?;
+        let revision = self.events.revision();
+        if revision < wanted {
+            return None;
+        }
+        self.encoder.initial_until = None;
+        Some(self.encoder.bookmark(revision, true))
+    }
+}
+
 impl Stream for Lines {
     type Item = Result<Bytes, BodyError>;
 
@@ -207,6 +255,9 @@ impl Stream for Lines {
             match Pin::new(&mut self.events).poll_next(task) {
                 Poll::Ready(Some(Ok(event))) => {
                     if let Some(line) = self.encoder.event(&event) {
+                        return Poll::Ready(Some(Ok(line)));
+                    }
+                    if let Some(line) = self.initial_end() {
                         return Poll::Ready(Some(Ok(line)));
                     }
                 }
@@ -226,13 +277,19 @@ impl Stream for Lines {
             self.done = true;
             return Poll::Ready(None);
         }
+        if let Some(line) = self.initial_end() {
+            return Poll::Ready(Some(Ok(line)));
+        }
         if self.encoder.options.bookmarks && self.next_bookmark.as_mut().poll(task).is_ready() {
-            let next = Instant::now() + BOOKMARK_EVERY;
+            let next = self.encoder.next_bookmark(Instant::now());
             self.next_bookmark.as_mut().reset(next);
             // Registers the timer again; its being ready at once is impossible.
             let _ = self.next_bookmark.as_mut().poll(task);
             let revision = self.events.revision();
-            return Poll::Ready(Some(Ok(self.encoder.bookmark(revision, false))));
+            // Before the end of the initial events, and before anything has happened, there is nothing to mark.
+            if self.encoder.initial_until.is_none() && revision > self.encoder.not_before {
+                return Poll::Ready(Some(Ok(self.encoder.bookmark(revision, false))));
+            }
         }
         Poll::Pending
     }

@@ -3,7 +3,9 @@
 
 mod collect;
 mod contract;
+mod gzip;
 mod lists;
 mod server;
 mod watches;
+mod watching;
 mod writes;

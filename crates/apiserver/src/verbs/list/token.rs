@@ -13,8 +13,8 @@ const VERSION: &str = "meta.k8s.io/v1";
 /// A parsed token.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Token {
-    /// The list's snapshot.
-    pub(crate) revision: Revision,
+    /// The list's snapshot; `None` goes on with whatever there is now, because the snapshot is gone.
+    pub(crate) revision: Option<Revision>,
     /// The last key of the page before, relative to the collection.
     last: String,
 }
@@ -22,14 +22,22 @@ pub(crate) struct Token {
 #[derive(Serialize, Deserialize)]
 struct Wire {
     v: String,
-    rv: u64,
+    rv: i64,
     start: String,
 }
+
+/// The revision that means "now".
+const NOW: i64 = -1;
 
 impl Token {
     /// The token after a page that ended with `key`.
     pub(crate) fn new(revision: Revision, prefix: &str, key: &str) -> Self {
-        Self { revision, last: key.strip_prefix(prefix).unwrap_or(key).to_owned() }
+        Self { revision: Some(revision), last: key.strip_prefix(prefix).unwrap_or(key).to_owned() }
+    }
+
+    /// The token that goes on at the same place, but with what there is now.
+    pub(crate) fn inconsistent(self) -> Self {
+        Self { revision: None, ..self }
     }
 
     /// Reads what a client sends back.
@@ -45,16 +53,20 @@ impl Token {
         if wire.v != VERSION {
             return Err(invalid(&format!("server does not recognize this encoded version {}", wire.v)));
         }
+        if wire.rv == 0 {
+            return Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
+        }
         let last = wire.start.trim_end_matches('\0').trim_start_matches('/');
         if last.is_empty() || last.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(invalid(&format!("incomplete key {}", wire.start)));
         }
-        Ok(Self { revision: Revision::new(wire.rv), last: last.to_owned() })
+        Ok(Self { revision: u64::try_from(wire.rv).ok().map(Revision::new), last: last.to_owned() })
     }
 
     /// What the client gets.
     pub(crate) fn render(&self) -> String {
-        let wire = Wire { v: VERSION.to_owned(), rv: self.revision.get(), start: format!("{}\0", self.last) };
+        let rv = self.revision.map_or(NOW, |revision| i64::try_from(revision.get()).unwrap_or(i64::MAX));
+        let wire = Wire { v: VERSION.to_owned(), rv, start: format!("/{}\0", self.last) };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&wire).unwrap_or_default())
     }
 
@@ -74,7 +86,9 @@ mod tests {
         let back = Token::parse(&token.render()).expect("our own token");
         assert_eq!(back, token);
         assert_eq!(back.after("/registry/pods/"), "/registry/pods/ns/a");
-        for text in ["garbage", "", "e30", "eyJ2IjoieCIsInJ2IjoxLCJzdGFydCI6ImEifQ"] {
+        let back = Token::parse(&token.inconsistent().render()).expect("our own token");
+        assert_eq!((back.revision, back.after("/registry/pods/").as_str()), (None, "/registry/pods/ns/a"));
+        for text in ["garbage", "", "e30", "eyJ2IjoieCIsInJ2IjoxLCJzdGFydCI6ImEifQ", "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MCwic3RhcnQiOiIvYSJ9"] {
             assert!(Token::parse(text).is_err(), "{text}");
         }
     }

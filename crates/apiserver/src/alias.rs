@@ -1,0 +1,66 @@
+//! Kinds that two groups serve: the same stored objects, seen in another form.
+//!
+//! Bodies are turned into the stored form before a verb sees them and answers into the asked form after it, so verbs
+//! know one form only. Watches turn their events themselves, because their selection looks at stored objects.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use mxjob_machinery::{json, yaml};
+use serde_json::Value;
+
+use crate::answer::Answer;
+use crate::document;
+use crate::error::ApiError;
+use crate::registry::Kind;
+use crate::verbs::body::media_type;
+
+/// The body in the stored form. What cannot be read is left for the verb to refuse.
+///
+/// # Errors
+/// 415 for JSON patches, whose paths would have to be translated.
+pub(crate) fn body(kind: &'static Kind, headers: &HeaderMap, body: Bytes) -> Result<Bytes, ApiError> {
+    if kind.strategy.stored_as().is_none() || body.is_empty() {
+        return Ok(body);
+    }
+    let value = match media_type(headers, "application/json") {
+        "application/json-patch+json" => {
+            return Err(ApiError::unsupported_media_type(&[
+                "application/merge-patch+json",
+                "application/strategic-merge-patch+json",
+                "application/apply-patch+yaml",
+            ]));
+        }
+        "application/yaml" | "application/apply-patch+yaml" => yaml::decode(&body).ok(),
+        _ => json::decode(&body).ok(),
+    };
+    let Some(mut value) = value else { return Ok(body) };
+    let own = value.get("apiVersion").and_then(Value::as_str).is_none_or(|said| said == kind.api_version());
+    if own && value.is_object() && value.get("kind").and_then(Value::as_str) != Some("DeleteOptions") {
+        kind.strategy.to_stored(&mut value);
+    }
+    Ok(document::to_vec(&value).into())
+}
+
+/// The answer in the form that was asked for.
+pub(crate) fn answer(kind: &'static Kind, answer: Answer) -> Answer {
+    if kind.strategy.stored_as().is_none() {
+        return answer;
+    }
+    match answer {
+        Answer::Object { json, code, .. } => Answer::Object { kind, json: shown(kind, &json), code },
+        Answer::List { items, meta, .. } => {
+            Answer::List { kind, items: items.iter().map(|item| shown(kind, item)).collect(), meta }
+        }
+        other => other,
+    }
+}
+
+/// A stored object in the form of a kind.
+pub(crate) fn shown(kind: &'static Kind, stored: &Bytes) -> Bytes {
+    if kind.strategy.stored_as().is_none() {
+        return stored.clone();
+    }
+    let mut object = document::decode(stored);
+    kind.strategy.from_stored(&mut object);
+    document::to_vec(&object).into()
+}
