@@ -291,7 +291,11 @@ impl Worker {
                 self.retry_at = Some(Instant::now() + RETRY);
                 false
             }
-            Err(_) => false,
+            Err(error) => {
+                tracing::error!(%error, "the preparation of a pod has failed");
+                self.retry_at = Some(Instant::now() + RETRY);
+                false
+            }
         }
     }
 
@@ -344,7 +348,8 @@ impl Worker {
             .await
         {
             Ok(_) => self.reported = now,
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            // A conflict is tried again: should the name belong to another pod, this one is soon known to be gone.
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(error) => {
                 tracing::warn!(%error, pod = %self.pod.name_any(), "cannot report a pod's status");
                 self.retry_at = Some(Instant::now() + RETRY);
@@ -359,9 +364,7 @@ impl Worker {
             .preconditions(Preconditions { uid: self.pod.uid(), resource_version: None });
         match self.api().delete(&self.pod.name_any(), &parameters).await {
             Ok(_) => self.deleted = true,
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
-                self.deleted = true;
-            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => self.deleted = true,
             Err(error) => {
                 tracing::warn!(%error, pod = %self.pod.name_any(), "cannot remove a deleted pod");
                 self.retry_at = Some(Instant::now() + RETRY);
