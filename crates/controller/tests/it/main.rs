@@ -4,3 +4,4 @@
 
 mod executor;
 mod server;
+mod wild;
