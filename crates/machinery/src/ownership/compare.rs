@@ -69,15 +69,11 @@ impl Comparison {
             (View::Leaf(_), View::Null) | (View::Null, View::Leaf(_)) => self.modified.insert(path),
             (View::Absent, View::Node(children)) => {
                 self.all(&children, path, true);
-                if !is_struct_field(shape, path) || children.is_empty() {
-                    self.added.insert(path);
-                }
+                self.added.insert(path);
             }
             (View::Node(children), View::Absent) => {
                 self.all(&children, path, false);
-                if !is_struct_field(shape, path) || children.is_empty() {
-                    self.removed.insert(path);
-                }
+                self.removed.insert(path);
             }
             (View::Leaf(_), View::Node(children)) => {
                 self.all(&children, path, true);
@@ -122,9 +118,4 @@ impl Comparison {
             path.pop();
         }
     }
-}
-
-/// A field that is a struct is owned through what is in it, never itself. Items of lists are.
-fn is_struct_field(shape: &Shape, path: &[Element]) -> bool {
-    matches!(shape, Shape::Struct(_)) && matches!(path.last(), Some(Element::Field(_)) | None)
 }

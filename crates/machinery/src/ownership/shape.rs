@@ -12,6 +12,9 @@ pub enum Shape {
     /// The difference shows in what an applier owns: a described field is owned through what is in it, while an
     /// undescribed one is owned itself, too.
     Struct(&'static [(&'static str, &'static Self)]),
+    /// A map that is a struct all the way down: the fields named here are as described, all others are structs
+    /// of the same sort, scalars, or lists replaced as a whole. Every field counts as described.
+    Typed(&'static [(&'static str, &'static Self)]),
     /// A map whose entries all have one shape.
     Map(&'static Self),
     /// A list of scalars without order or repetition.
@@ -57,11 +60,15 @@ pub static OBJECT: Shape = Shape::Struct(&[
 
 impl Shape {
     /// The shape of a field or map entry, and whether it is described.
-    pub(super) fn field(&self, name: &str) -> (&'static Self, bool) {
+    pub(crate) fn field(&self, name: &str) -> (&'static Self, bool) {
         match self {
             Self::Struct(fields) => match fields.iter().find(|(known, _)| *known == name) {
                 Some((_, shape)) => (shape, true),
                 None => (&Self::Any, false),
+            },
+            Self::Typed(fields) => match fields.iter().find(|(known, _)| *known == name) {
+                Some((_, shape)) => (shape, true),
+                None => (&Self::Typed(&[]), true),
             },
             Self::Map(entry) => (entry, false),
             Self::Any | Self::Atomic | Self::Set | Self::ListMap { .. } => (&Self::Any, false),
@@ -69,10 +76,15 @@ impl Shape {
     }
 
     /// The shape of an item of a list that is not replaced as a whole.
-    pub(super) fn item(&self) -> &'static Self {
+    pub(crate) fn item(&self) -> &'static Self {
         match self {
             Self::ListMap { item, .. } => item,
-            Self::Any | Self::Atomic | Self::Struct(_) | Self::Map(_) | Self::Set => &Self::Atomic,
+            Self::Any
+            | Self::Atomic
+            | Self::Struct(_)
+            | Self::Typed(_)
+            | Self::Map(_)
+            | Self::Set => &Self::Atomic,
         }
     }
 }

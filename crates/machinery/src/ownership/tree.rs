@@ -33,14 +33,16 @@ pub(super) fn view<'a>(value: Option<&'a Value>, shape: &Shape) -> View<'a> {
     let Some(value) = value else { return View::Absent };
     match (value, shape) {
         (Value::Null, _) => View::Null,
-        (Value::Object(map), Shape::Any | Shape::Struct(_) | Shape::Map(_)) => View::Node(
-            map.iter()
-                .map(|(name, value)| {
-                    let (shape, described) = shape.field(name);
-                    Child { element: Element::Field(name.clone()), value, shape, described }
-                })
-                .collect(),
-        ),
+        (Value::Object(map), Shape::Any | Shape::Struct(_) | Shape::Typed(_) | Shape::Map(_)) => {
+            View::Node(
+                map.iter()
+                    .map(|(name, value)| {
+                        let (shape, described) = shape.field(name);
+                        Child { element: Element::Field(name.clone()), value, shape, described }
+                    })
+                    .collect(),
+            )
+        }
         (Value::Array(items), Shape::Set | Shape::ListMap { .. }) => {
             match items_by_element(items, shape) {
                 Some(children) => View::Node(children),
@@ -88,7 +90,7 @@ pub(super) fn element_of(item: &Value, shape: &Shape) -> Option<Element> {
             }
             Some(Element::Key(Value::Object(found).to_string()))
         }
-        Shape::Any | Shape::Atomic | Shape::Struct(_) | Shape::Map(_) => None,
+        Shape::Any | Shape::Atomic | Shape::Struct(_) | Shape::Typed(_) | Shape::Map(_) => None,
     }
 }
 
@@ -135,7 +137,7 @@ pub(super) fn with_described(set: &Set, shape: &Shape) -> Set {
 /// Takes the members of a set out of a value. Maps and lists that this empties go, too.
 pub(super) fn remove(value: &mut Value, doomed: &Set, shape: &Shape) {
     match (value, shape) {
-        (Value::Object(map), Shape::Any | Shape::Struct(_) | Shape::Map(_)) => {
+        (Value::Object(map), Shape::Any | Shape::Struct(_) | Shape::Typed(_) | Shape::Map(_)) => {
             map.retain(|name, value| {
                 let Some((member, below)) = doomed.step(&Element::Field(name.clone())) else {
                     return true;
