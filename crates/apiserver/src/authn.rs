@@ -16,10 +16,14 @@ use crate::tokens::Tokens;
 pub const SYSTEM_MASTERS: &str = "system:masters";
 /// Everybody who proved who they are.
 pub const SYSTEM_AUTHENTICATED: &str = "system:authenticated";
+/// Everybody else. Nobody is served as such; roles may name the group all the same.
+pub const SYSTEM_UNAUTHENTICATED: &str = "system:unauthenticated";
 /// All node agents.
 pub const SYSTEM_NODES: &str = "system:nodes";
 /// User name of the job controller.
 pub const CONTROLLER: &str = "system:mxjob-controller";
+/// User names of service accounts are this, the namespace, a colon and the account's name.
+pub const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 /// User names of node agents are this and the node's name.
 pub const NODE_PREFIX: &str = "system:node:";
 /// User name that goes with the admin token.
@@ -86,6 +90,13 @@ impl Identity {
     #[must_use]
     pub fn node(node: &str) -> Self {
         Self::new(&format!("{NODE_PREFIX}{node}"), "", [SYSTEM_NODES.to_owned()])
+    }
+
+    /// A service account, in the groups of all of them and of those of its namespace.
+    #[must_use]
+    pub fn service_account(namespace: &str, name: &str, uid: &str) -> Self {
+        let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
+        Self::new(&format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"), uid, groups)
     }
 
     /// Whether the user is in a group.

@@ -1,31 +1,25 @@
-//! What a caller may do.
+//! What a caller may do: role-based access control as upstream has it.
 //!
-//! Until roles and bindings are served, the rules are this table, read from the top:
+//! Group `system:masters` may do everything, whatever the bindings say. Everybody else may do what the roles bound to them
+//! allow; there is no way to forbid. A component of ours is no exception: its rights are the roles in `defaults`.
 //!
-//! | caller | may |
-//! | --- | --- |
-//! | group `system:masters` | everything |
-//! | `system:mxjob-controller` | every verb on every resource |
-//! | `system:node:*` in group `system:nodes` | every verb on every resource |
-//! | anybody known | `get` on discovery, OpenAPI, version and health (upstream's role `system:discovery`) |
-//! | anybody else, anything else | nothing |
+//! ```text
+//! cache ── follows the store ─▶ policy ── roles and bindings in memory ─▶ rules ── does this one allow that?
+//! escalation ── nobody gives away what they do not have      aggregation ── roles made of other roles
+//! ```
+
+pub(crate) mod aggregation;
+mod cache;
+pub(crate) mod defaults;
+pub(crate) mod escalation;
+pub(crate) mod policy;
+pub(crate) mod rules;
+
+use mxjob_store::Store;
 
 use crate::authn::{self, Identity};
-
-/// Non-resource paths of upstream's role `system:discovery`; a `*` at the end stands for anything.
-const DISCOVERY_PATHS: &[&str] = &[
-    "/api",
-    "/api/*",
-    "/apis",
-    "/apis/*",
-    "/healthz",
-    "/livez",
-    "/readyz",
-    "/openapi",
-    "/openapi/*",
-    "/version",
-    "/version/",
-];
+use crate::authz::cache::Cache;
+use crate::authz::policy::{Grant, MissingRole, Policy};
 
 /// What is asked for, by whom.
 #[derive(Debug, Clone, Copy)]
@@ -52,45 +46,72 @@ pub struct Attributes<'a> {
 }
 
 /// The answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Decision {
     /// Go on.
-    Allow,
+    Allow(Allowed),
     /// 403, with [`message`] and [`details`].
-    Deny,
+    Deny(Denied),
 }
 
+/// By what a request is allowed.
+#[derive(Debug, Clone)]
+pub struct Allowed(Option<Grant>);
+
+/// What went wrong on the way to a refusal.
+#[derive(Debug, Clone)]
+pub struct Denied(Vec<MissingRole>);
+
 /// Decides. Cheap to clone.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Authorizer;
+#[derive(Debug, Clone)]
+pub struct Authorizer {
+    cache: Cache,
+}
 
 // === impl Authorizer ===
 
 impl Authorizer {
+    /// An authorizer by the roles and bindings of a store.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { cache: Cache::new(store) }
+    }
+
     /// Whether the caller may do that.
     #[must_use]
-    pub fn authorize(self, attributes: &Attributes<'_>) -> Decision {
-        let identity = attributes.identity;
-        let allowed = if identity.is_member(authn::SYSTEM_MASTERS) {
-            true
-        } else if attributes.is_resource() {
-            is_component(identity)
-        } else {
-            attributes.verb == "get"
-                && identity.is_member(authn::SYSTEM_AUTHENTICATED)
-                && DISCOVERY_PATHS.iter().any(|pattern| matches(pattern, attributes.path))
-        };
-        if allowed { Decision::Allow } else { Decision::Deny }
+    pub fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
+        if attributes.identity.is_member(authn::SYSTEM_MASTERS) {
+            return Decision::Allow(Allowed(None));
+        }
+        match self.policy().grant(attributes) {
+            Ok(grant) => Decision::Allow(Allowed(Some(grant))),
+            Err(missing) => Decision::Deny(Denied(missing)),
+        }
+    }
+
+    /// All roles and bindings, as of now.
+    pub(crate) fn policy(&self) -> Policy {
+        self.cache.policy()
     }
 }
 
-fn is_component(identity: &Identity) -> bool {
-    *identity.name == *authn::CONTROLLER
-        || identity.name.starts_with(authn::NODE_PREFIX) && identity.is_member(authn::SYSTEM_NODES)
-}
+// === impl Decision ===
 
-fn matches(pattern: &str, path: &str) -> bool {
-    pattern.strip_suffix('*').map_or(pattern == path, |prefix| path.starts_with(prefix))
+impl Decision {
+    /// Whether it is a yes.
+    #[must_use]
+    pub fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allow(_))
+    }
+
+    /// Why, as reviews and the message of a 403 give it; often empty.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Allow(Allowed(grant)) => grant.as_ref().map(Grant::to_string).unwrap_or_default(),
+            Self::Deny(Denied(missing)) => policy::missing_reason(missing),
+        }
+    }
 }
 
 // === impl Attributes ===
@@ -113,14 +134,20 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    fn is_resource(&self) -> bool {
+    pub(crate) fn is_resource(&self) -> bool {
         !self.resource.is_empty()
     }
 }
 
-/// The message of the 403, worded as upstream words it: clients and people search for these texts.
+/// The message of the 403, worded as upstream words it: clients and people search for these texts. `reason` is the
+/// decision's.
 #[must_use]
-pub fn message(attributes: &Attributes<'_>) -> String {
+pub fn message(attributes: &Attributes<'_>, reason: &str) -> String {
+    let sentence = sentence(attributes);
+    if reason.is_empty() { sentence } else { format!("{sentence}: {reason}") }
+}
+
+fn sentence(attributes: &Attributes<'_>) -> String {
     let Attributes { verb, group, resource, subresource, namespace, name, path, .. } = *attributes;
     let user = &*attributes.identity.name;
     if !attributes.is_resource() {
@@ -177,45 +204,9 @@ mod tests {
     }
 
     #[test]
-    fn the_table_decides() {
-        let limited = Identity::new("limited", "", []);
-        let check = |attributes: Attributes<'_>, allowed: bool| {
-            let decision = Authorizer.authorize(&attributes);
-            assert_eq!(decision == Decision::Allow, allowed, "{attributes:?}");
-        };
-        for path_of_all in [
-            "/api",
-            "/api/v1",
-            "/apis",
-            "/apis/kubeflow.org/v1",
-            "/openapi/v3",
-            "/version",
-            "/version/",
-        ] {
-            check(path(&limited, "get", path_of_all), true);
-            check(path(&limited, "post", path_of_all), false);
-        }
-        for path_of_few in ["/metrics", "/", "/apisx", "/versions", "/debug/pprof"] {
-            check(path(&limited, "get", path_of_few), false);
-            check(path(&Identity::admin(), "get", path_of_few), true);
-            check(path(&Identity::controller(), "get", path_of_few), false);
-        }
-        for verb in
-            ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
-        {
-            check(job(&limited, verb, "n", "a"), false);
-            check(job(&Identity::admin(), verb, "n", "a"), true);
-            check(job(&Identity::controller(), verb, "n", "a"), true);
-            check(job(&Identity::node("n1"), verb, "n", "a"), true);
-        }
-        // The name alone does not make a node agent.
-        check(job(&Identity::new("system:node:n1", "", []), "get", "n", "a"), false);
-    }
-
-    #[test]
     fn messages_are_upstreams() {
         let limited = Identity::new("limited", "", []);
-        let check = |attributes: Attributes<'_>, want: &str| assert_eq!(message(&attributes), want);
+        let check = |attributes: Attributes<'_>, want: &str| assert_eq!(message(&attributes, ""), want);
         check(
             job(&limited, "list", "vec-err", ""),
             r#"mxjobs.kubeflow.org is forbidden: User "limited" cannot list resource "mxjobs" in API group "kubeflow.org" in the namespace "vec-err""#,
@@ -241,6 +232,8 @@ mod tests {
             path(&limited, "get", "/metrics"),
             r#"forbidden: User "limited" cannot get path "/metrics""#,
         );
+        let metrics = path(&limited, "get", "/metrics");
+        assert_eq!(message(&metrics, "because"), r#"forbidden: User "limited" cannot get path "/metrics": because"#);
         assert_eq!(
             details(&job(&limited, "update", "n", "a")),
             Some(("a", "kubeflow.org", "mxjobs"))

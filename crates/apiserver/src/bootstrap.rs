@@ -24,6 +24,12 @@ pub enum Error {
         /// What the API said.
         message: String,
     },
+    /// The default roles and bindings could not be stored.
+    #[error("could not store the default roles: {message}")]
+    Roles {
+        /// What the API said.
+        message: String,
+    },
     /// The definition of MXJobs could not be stored.
     #[error("could not store the definition of MXJobs: {message}")]
     Definition {
@@ -47,6 +53,9 @@ impl ApiServer {
                 return Err(Error::Namespace { name, message });
             }
         }
+        self.store_default_roles().await.map_err(|error| Error::Roles {
+            message: error.status().message.clone().unwrap_or_default(),
+        })?;
         self.store_definition().await
     }
 

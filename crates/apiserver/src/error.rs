@@ -71,6 +71,11 @@ impl ApiError {
             .about(name, kind.group, kind.plural)
     }
 
+    /// 404 for an object that a request names besides its own: name, group and resource.
+    pub(crate) fn missing(message: impl Into<String>, (name, group, resource): (&str, &str, &str)) -> Self {
+        Self::new(404, Reason::NotFound, message).about(name, group, resource)
+    }
+
     /// 409 on create.
     #[must_use]
     pub(crate) fn already_exists(kind: &Kind, name: &str, terminating: bool) -> Self {

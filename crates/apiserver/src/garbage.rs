@@ -16,7 +16,7 @@ use mxjob_store::{Event, EventKind, ListOptions};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::authn::{Identity, SYSTEM_MASTERS};
+use crate::authn::Identity;
 use crate::client::Connector;
 use crate::registry;
 use crate::server::ApiServer;
@@ -33,11 +33,7 @@ const RETRY_LAST: Duration = Duration::from_secs(30);
 
 /// Collects garbage until `shutdown`.
 pub async fn run(server: ApiServer, shutdown: impl Future<Output = ()>) {
-    let identity = Identity::new(
-        "system:serviceaccount:kube-system:generic-garbage-collector",
-        "",
-        [SYSTEM_MASTERS.to_owned()],
-    );
+    let identity = Identity::service_account("kube-system", "generic-garbage-collector", "");
     let api = server.connector(identity, "mxjob-garbage-collector");
     let mut shutdown = std::pin::pin!(shutdown);
     loop {

@@ -6,6 +6,7 @@ mod event;
 mod mxjob;
 mod namespace;
 mod pod;
+mod rbac;
 pub(crate) mod strategy;
 
 use serde_json::Value;
@@ -22,6 +23,7 @@ pub(crate) const STATUS: &[&str] = &["get", "patch", "update"];
 #[must_use]
 pub(crate) fn all() -> Vec<Kind> {
     let mut kinds = core::kinds();
+    kinds.extend(rbac::kinds());
     kinds.extend(cluster::kinds());
     kinds.push(mxjob::kind());
     kinds

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use mxjob_store::{CommitError, Committed, Entry, Store, Transaction};
 use tokio::sync::watch;
 
-use crate::authn::Authenticator;
+use crate::authn::{Authenticator, Identity};
 use crate::authz::Authorizer;
 use crate::environment::Environment;
 use crate::error::ApiError;
@@ -26,8 +26,6 @@ pub struct Config {
     pub environment: Arc<dyn Environment>,
     /// Who calls.
     pub authenticator: Authenticator,
-    /// Who may.
-    pub authorizer: Authorizer,
     /// The readiness checks shown on `/readyz`.
     pub readiness: Readiness,
 }
@@ -54,7 +52,8 @@ impl ApiServer {
     /// An API server over a store.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let Config { store, environment, authenticator, authorizer, readiness } = config;
+        let Config { store, environment, authenticator, readiness } = config;
+        let authorizer = Authorizer::new(store.clone());
         let (closing, _) = watch::channel(false);
         Self(Arc::new(Inner { store, environment, authenticator, authorizer, readiness, node: OnceLock::new(), closing }))
     }
@@ -79,6 +78,8 @@ impl ApiServer {
 /// One request on a resource, authenticated and authorized.
 pub(crate) struct Context<'a> {
     pub(crate) server: &'a Arc<Inner>,
+    /// The caller.
+    pub(crate) identity: &'a Identity,
     /// The kind as stored.
     pub(crate) kind: &'static Kind,
     /// The kind as asked for; another than the stored one only where two groups serve the same objects.

@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use crate::answer::{self, Answer, Body, BodyError, Rendering, error_response};
 use crate::authn::Identity;
-use crate::authz::{self, Attributes, Decision};
+use crate::authz::{self, Attributes};
 use crate::error::ApiError;
 use crate::negotiate::{self, Form};
 use crate::registry::{self, Kind};
@@ -184,6 +184,7 @@ impl ApiServer {
         let body = if matches!(verb, "get" | "list" | "watch") { Bytes::new() } else { timed(read(body)).await? };
         let mut context = Context {
             server: &self.0,
+            identity: &call.identity,
             kind: kind.stored(),
             shown: kind,
             path: target,
@@ -202,14 +203,12 @@ impl ApiServer {
         if call.parts.headers.contains_key("impersonate-user") {
             return Err(impersonation_refused(call));
         }
-        match self.0.authorizer.authorize(attributes) {
-            Decision::Allow => Ok(()),
-            Decision::Deny => {
-                let resource = attributes.resource;
-                let details = (!resource.is_empty()).then_some((attributes.name, attributes.group, resource));
-                Err(ApiError::forbidden(authz::message(attributes), details))
-            }
+        let decision = self.0.authorizer.authorize(attributes);
+        if decision.is_allowed() {
+            return Ok(());
         }
+        let message = authz::message(attributes, &decision.reason());
+        Err(ApiError::forbidden(message, authz::details(attributes)))
     }
 
     fn rendering(&self, call: &Call, form: Form) -> Result<Rendering, ApiError> {

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mxjob_apiserver::authn::{Authenticator, Identity};
-use mxjob_apiserver::authz::Authorizer;
 use mxjob_apiserver::environment::System;
 use mxjob_apiserver::health::Readiness;
 use mxjob_apiserver::tls::Pki;
@@ -77,7 +76,6 @@ impl Server {
             store,
             environment: Arc::new(System),
             authenticator: Authenticator::new(keys.tokens),
-            authorizer: Authorizer,
             readiness: Readiness::new(),
         });
         api.bootstrap().await.map_err(|error| Failure::of(&error))?;

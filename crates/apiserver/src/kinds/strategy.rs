@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use mxjob_machinery::field;
+use mxjob_machinery::metadata::NameRule;
+use mxjob_machinery::{field, names};
 use serde_json::Value;
 
 /// How an object goes when it is deleted.
@@ -21,6 +22,11 @@ pub trait Strategy: fmt::Debug + Sync + Send {
 
     /// Carries over what an update may not touch, or defaults it again.
     fn prepare_update(&self, _old: &Value, _new: &mut Value) {}
+
+    /// What names must look like.
+    fn name_rule(&self) -> NameRule {
+        names::dns1123_subdomain
+    }
 
     /// Faults of an object to be created.
     fn validate(&self, _object: &Value) -> field::Errors {

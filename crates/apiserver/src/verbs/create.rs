@@ -7,6 +7,7 @@ use mxjob_store::{Entry, Expect, Op, Transaction};
 use serde_json::Value;
 
 use crate::answer::Answer;
+use crate::authz::escalation;
 use crate::document;
 use crate::environment::rfc3339;
 use crate::error::ApiError;
@@ -52,11 +53,13 @@ pub(crate) async fn insert(
     body::settle_fields(context, &mut object, options.field_validation)?;
     stamp(context, &mut object);
     kind.strategy.prepare_create(&mut object);
+    escalation::check(context, None, &object)?;
 
     let name = document::meta_str(&object, "name").to_owned();
-    let mut errors = metadata::validate(
+    let mut errors = metadata::validate_named(
         document::metadata_mut(&mut object),
         kind.namespaced,
+        kind.strategy.name_rule(),
         &field::Path::new("metadata"),
     );
     errors.extend(kind.strategy.validate(&object));

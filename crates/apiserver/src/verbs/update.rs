@@ -7,6 +7,7 @@ use mxjob_store::{Committed, Entry, Expect, Op, Transaction};
 use serde_json::Value;
 
 use crate::answer::Answer;
+use crate::authz::escalation;
 use crate::document;
 use crate::error::ApiError;
 use crate::options::{self, WriteOptions};
@@ -189,6 +190,9 @@ fn next(
     let (kind, name) = (context.kind, context.name());
     let mut new = submitted.clone();
     keep_system_fields(old, &mut new);
+    if context.path.subresource.is_empty() {
+        escalation::check(context, Some(old), &new)?;
+    }
     let mut errors = metadata_faults(context, old, &new);
     let subresource = context.path.subresource.as_str();
     match subresource {

@@ -7,7 +7,6 @@ use futures_util::StreamExt;
 use http::{Method, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use mxjob_apiserver::authn::{Authenticator, Identity};
-use mxjob_apiserver::authz::Authorizer;
 use mxjob_apiserver::client::Connector;
 use mxjob_apiserver::environment::System;
 use mxjob_apiserver::health::Readiness;
@@ -39,7 +38,6 @@ impl Server {
             store,
             environment: Arc::new(System),
             authenticator: Authenticator::new(tokens),
-            authorizer: Authorizer,
             readiness: Readiness::new(),
         });
         api.bootstrap().await.unwrap();

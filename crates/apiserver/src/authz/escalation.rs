@@ -1,0 +1,114 @@
+//! Nobody gives away what they do not have: checks on writes of roles and bindings, as upstream's
+//! `pkg/registry/rbac/*/policybased` makes them.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::authn::SYSTEM_MASTERS;
+use crate::authz::policy::{GROUP, MissingRole, RoleRef, missing_reason};
+use crate::authz::rules::{self, Rule};
+use crate::authz::Attributes;
+use crate::document;
+use crate::error::ApiError;
+use crate::server::Context;
+
+/// Checks a write of a role or a binding; any other write passes.
+///
+/// # Errors
+/// 403 where the writer would give rights that they lack; 404 where the role of a binding does not exist.
+pub(crate) fn check(context: &Context<'_>, old: Option<&Value>, new: &Value) -> Result<(), ApiError> {
+    if context.kind.group != GROUP || context.identity.is_member(SYSTEM_MASTERS) || only_metadata_changes(old, new) {
+        return Ok(());
+    }
+    match context.kind.kind {
+        "Role" | "ClusterRole" => check_role(context, old, new),
+        "RoleBinding" | "ClusterRoleBinding" => check_binding(context, new),
+        _ => Ok(()),
+    }
+}
+
+fn check_role(context: &Context<'_>, old: Option<&Value>, new: &Value) -> Result<(), ApiError> {
+    let name = document::meta_str(new, "name");
+    if may(context, "escalate", context.kind.plural, name) {
+        return Ok(());
+    }
+    confirm(context, name, &Rule::of_role(new))?;
+    // Such a rule can take in any rights there are or will be.
+    if aggregates(new) || old.is_some_and(aggregates) {
+        let everything = [Rule::on(&["*"], &["*"], &["*"]), Rule::on_paths(&["*"], &["*"])];
+        confirm(context, name, &everything)
+            .map_err(|_| forbidden(context, name, "must have cluster-admin privileges to use the aggregationRule"))?;
+    }
+    Ok(())
+}
+
+fn check_binding(context: &Context<'_>, new: &Value) -> Result<(), ApiError> {
+    let role = RoleRef::read(new);
+    if may(context, "bind", role.resource(), &role.name) {
+        return Ok(());
+    }
+    let policy = context.server.authorizer.policy();
+    let rules = policy.role(&role, context.namespace()).map_err(|missing| not_found(&missing))?;
+    confirm(context, document::meta_str(new, "name"), rules)
+}
+
+fn may(context: &Context<'_>, verb: &str, resource: &str, name: &str) -> bool {
+    let attributes = Attributes {
+        verb,
+        group: GROUP,
+        version: "v1",
+        resource,
+        namespace: context.namespace(),
+        name,
+        ..Attributes::new(context.identity)
+    };
+    context.server.authorizer.authorize(&attributes).is_allowed()
+}
+
+/// The writer must hold all of `wanted` where it would count.
+fn confirm(context: &Context<'_>, name: &str, wanted: &[Rule]) -> Result<(), ApiError> {
+    let identity = context.identity;
+    let held = context.server.authorizer.policy().rules_of(identity, context.namespace());
+    let missing = rules::missing(&held.rules, wanted);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let lines: BTreeSet<String> = rules::compact(missing).iter().map(Rule::to_string).collect();
+    let lines: Vec<String> = lines.into_iter().collect();
+    let mut why = format!(
+        "user {:?} (groups={}) is attempting to grant RBAC permissions not currently held:\n{}",
+        &*identity.name,
+        rules::quoted(&identity.groups),
+        lines.join("\n")
+    );
+    let errors = missing_reason(&held.missing);
+    if let Some(errors) = errors.strip_prefix("RBAC: ") {
+        why.push_str("; resolution errors: [");
+        why.push_str(errors.trim_start_matches('[').trim_end_matches(']'));
+        why.push(']');
+    }
+    Err(forbidden(context, name, &why))
+}
+
+fn forbidden(context: &Context<'_>, name: &str, why: &str) -> ApiError {
+    let kind = context.kind;
+    let message = format!("{} {name:?} is forbidden: {why}", kind.qualified_resource());
+    ApiError::forbidden(message, Some((name, kind.group, kind.plural)))
+}
+
+fn not_found(missing: &MissingRole) -> ApiError {
+    let resource = if missing.0.cluster { "clusterrole" } else { "role" };
+    ApiError::missing(missing.to_string(), (&missing.0.name, GROUP, resource))
+}
+
+fn aggregates(role: &Value) -> bool {
+    role.get("aggregationRule").is_some_and(|rule| !rule.is_null())
+}
+
+/// Whether everything that gives rights stays as it is, so that labels and finalizers can be changed by those who may.
+fn only_metadata_changes(old: Option<&Value>, new: &Value) -> bool {
+    const GIVING: [&str; 4] = ["rules", "aggregationRule", "roleRef", "subjects"];
+    let empty = |value: Option<&Value>| value.filter(|value| !value.is_null() && **value != json!([])).cloned();
+    old.is_some_and(|old| GIVING.iter().all(|field| empty(old.get(field)) == empty(new.get(field))))
+}

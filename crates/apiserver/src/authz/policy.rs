@@ -1,0 +1,395 @@
+//! Roles and bindings in memory, and what follows from them for a caller. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::authn::{Identity, SERVICE_ACCOUNT_PREFIX};
+use crate::authz::Attributes;
+use crate::authz::rules::Rule;
+use crate::document;
+use crate::kinds::{list, text};
+
+/// Group of roles and bindings.
+pub(crate) const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// All roles and bindings. Cheap to clone; a clone is a snapshot.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Policy {
+    cluster_roles: Arc<BTreeMap<String, Arc<[Rule]>>>,
+    /// By namespace and name.
+    roles: Arc<BTreeMap<(String, String), Arc<[Rule]>>>,
+    cluster_bindings: Arc<BTreeMap<String, Arc<Binding>>>,
+    /// By namespace, then name.
+    bindings: Arc<BTreeMap<String, BTreeMap<String, Arc<Binding>>>>,
+}
+
+/// A binding of a role to subjects.
+#[derive(Debug)]
+pub(crate) struct Binding {
+    /// Empty for a cluster-wide one.
+    namespace: String,
+    name: String,
+    role: RoleRef,
+    subjects: Vec<Subject>,
+}
+
+/// What a binding gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RoleRef {
+    /// Whether it is a `ClusterRole`; else it is a `Role` of the binding's namespace.
+    pub(crate) cluster: bool,
+    pub(crate) name: String,
+}
+
+#[derive(Debug)]
+struct Subject {
+    kind: SubjectKind,
+    name: String,
+    namespace: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SubjectKind {
+    User,
+    Group,
+    ServiceAccount,
+}
+
+/// Why a request is allowed, for reviews.
+#[derive(Debug, Clone)]
+pub(crate) struct Grant {
+    binding: Arc<Binding>,
+    subject: usize,
+}
+
+/// A binding names a role that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MissingRole(pub(crate) RoleRef);
+
+/// The caller's rules, and the roles among them that do not exist.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) missing: Vec<MissingRole>,
+}
+
+// === impl Policy ===
+
+impl Policy {
+    /// Takes in an object as stored; what is no role and no binding is passed over.
+    pub(crate) fn put(&mut self, object: &Value) {
+        let (namespace, name) = (document::meta_str(object, "namespace"), document::meta_str(object, "name"));
+        match text(object, "/kind") {
+            "ClusterRole" => {
+                Arc::make_mut(&mut self.cluster_roles).insert(name.to_owned(), Rule::of_role(object).into());
+            }
+            "Role" => {
+                let key = (namespace.to_owned(), name.to_owned());
+                Arc::make_mut(&mut self.roles).insert(key, Rule::of_role(object).into());
+            }
+            "ClusterRoleBinding" => {
+                Arc::make_mut(&mut self.cluster_bindings)
+                    .insert(name.to_owned(), Arc::new(Binding::read(object)));
+            }
+            "RoleBinding" => {
+                Arc::make_mut(&mut self.bindings)
+                    .entry(namespace.to_owned())
+                    .or_default()
+                    .insert(name.to_owned(), Arc::new(Binding::read(object)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets go of a deleted object.
+    pub(crate) fn remove(&mut self, object: &Value) {
+        let (namespace, name) = (document::meta_str(object, "namespace"), document::meta_str(object, "name"));
+        match text(object, "/kind") {
+            "ClusterRole" => drop(Arc::make_mut(&mut self.cluster_roles).remove(name)),
+            "Role" => drop(Arc::make_mut(&mut self.roles).remove(&(namespace.to_owned(), name.to_owned()))),
+            "ClusterRoleBinding" => drop(Arc::make_mut(&mut self.cluster_bindings).remove(name)),
+            "RoleBinding" => {
+                let bindings = Arc::make_mut(&mut self.bindings);
+                if let Some(own) = bindings.get_mut(namespace) {
+                    own.remove(name);
+                    if own.is_empty() {
+                        bindings.remove(namespace);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Who or what allows a request.
+    ///
+    /// # Errors
+    /// The roles that bindings of the caller name in vain, where nothing allows it.
+    pub(crate) fn grant(&self, attributes: &Attributes<'_>) -> Result<Grant, Vec<MissingRole>> {
+        let mut missing = Vec::new();
+        for (binding, subject) in self.bindings_of(attributes.identity, attributes.namespace) {
+            match self.role(&binding.role, &binding.namespace) {
+                Ok(rules) if rules.iter().any(|rule| rule.allows(attributes)) => {
+                    return Ok(Grant { binding: Arc::clone(binding), subject });
+                }
+                Ok(_) => {}
+                Err(error) => missing.push(error),
+            }
+        }
+        Err(missing)
+    }
+
+    /// Everything that a caller may do in a namespace (or at the cluster scope, where it is empty).
+    pub(crate) fn rules_of(&self, identity: &Identity, namespace: &str) -> Rules {
+        let mut all = Rules::default();
+        for (binding, _) in self.bindings_of(identity, namespace) {
+            match self.role(&binding.role, &binding.namespace) {
+                Ok(rules) => all.rules.extend(rules.iter().cloned()),
+                Err(error) => all.missing.push(error),
+            }
+        }
+        all
+    }
+
+    /// The rules of a role.
+    ///
+    /// # Errors
+    /// Where there is no such role.
+    pub(crate) fn role(&self, role: &RoleRef, namespace: &str) -> Result<&[Rule], MissingRole> {
+        let found = if role.cluster {
+            self.cluster_roles.get(&role.name)
+        } else {
+            self.roles.get(&(namespace.to_owned(), role.name.clone()))
+        };
+        found.map(|rules| &**rules).ok_or_else(|| MissingRole(role.clone()))
+    }
+
+    /// The bindings that count for a caller in a namespace, cluster-wide ones first, each with the subject that matches.
+    fn bindings_of<'a>(
+        &'a self,
+        identity: &'a Identity,
+        namespace: &str,
+    ) -> impl Iterator<Item = (&'a Arc<Binding>, usize)> {
+        let own = self.bindings.get(namespace).filter(|_| !namespace.is_empty());
+        let bindings = self.cluster_bindings.values().chain(own.into_iter().flat_map(BTreeMap::values));
+        bindings.filter_map(|binding| {
+            let subject = binding.subjects.iter().position(|subject| subject.is(identity, &binding.namespace))?;
+            Some((binding, subject))
+        })
+    }
+}
+
+// === impl Binding ===
+
+impl Binding {
+    fn read(object: &Value) -> Self {
+        Self {
+            namespace: document::meta_str(object, "namespace").to_owned(),
+            name: document::meta_str(object, "name").to_owned(),
+            role: RoleRef::read(object),
+            subjects: list(object, "/subjects").iter().filter_map(Subject::read).collect(),
+        }
+    }
+}
+
+// === impl RoleRef ===
+
+impl RoleRef {
+    /// The role that a binding names.
+    pub(crate) fn read(binding: &Value) -> Self {
+        Self {
+            cluster: text(binding, "/roleRef/kind") == "ClusterRole",
+            name: text(binding, "/roleRef/name").to_owned(),
+        }
+    }
+
+    /// The kind that it names.
+    pub(crate) fn kind(&self) -> &'static str {
+        if self.cluster { "ClusterRole" } else { "Role" }
+    }
+
+    /// The resource that it names.
+    pub(crate) fn resource(&self) -> &'static str {
+        if self.cluster { "clusterroles" } else { "roles" }
+    }
+}
+
+// === impl Subject ===
+
+impl Subject {
+    fn read(subject: &Value) -> Option<Self> {
+        let kind = match text(subject, "/kind") {
+            "User" => SubjectKind::User,
+            "Group" => SubjectKind::Group,
+            "ServiceAccount" => SubjectKind::ServiceAccount,
+            _ => return None,
+        };
+        let (name, namespace) = (text(subject, "/name").to_owned(), text(subject, "/namespace").to_owned());
+        Some(Self { kind, name, namespace })
+    }
+
+    fn is(&self, identity: &Identity, binding_namespace: &str) -> bool {
+        match self.kind {
+            SubjectKind::User => *identity.name == *self.name,
+            SubjectKind::Group => identity.is_member(&self.name),
+            SubjectKind::ServiceAccount => {
+                let namespace = self.namespace_in(binding_namespace);
+                let user = identity.name.strip_prefix(SERVICE_ACCOUNT_PREFIX);
+                let user = user.and_then(|rest| rest.split_once(':'));
+                !namespace.is_empty() && user == Some((namespace, &self.name))
+            }
+        }
+    }
+
+    fn namespace_in<'a>(&'a self, binding_namespace: &'a str) -> &'a str {
+        if self.namespace.is_empty() { binding_namespace } else { &self.namespace }
+    }
+}
+
+// === impl Grant ===
+
+/// As reviews give their reason.
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Binding { namespace, name, role, subjects } = &*self.binding;
+        if namespace.is_empty() {
+            write!(f, "RBAC: allowed by ClusterRoleBinding {name:?}")?;
+        } else {
+            write!(f, "RBAC: allowed by RoleBinding {:?}", format!("{name}/{namespace}"))?;
+        }
+        write!(f, " of {} {:?}", role.kind(), role.name)?;
+        let Some(subject) = subjects.get(self.subject) else { return Ok(()) };
+        match subject.kind {
+            SubjectKind::User => write!(f, " to User {:?}", subject.name),
+            SubjectKind::Group => write!(f, " to Group {:?}", subject.name),
+            SubjectKind::ServiceAccount => {
+                write!(f, " to ServiceAccount {:?}", format!("{}/{}", subject.name, subject.namespace_in(namespace)))
+            }
+        }
+    }
+}
+
+// === impl MissingRole ===
+
+impl fmt::Display for MissingRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.0.cluster { "clusterrole" } else { "role" };
+        write!(f, "{kind}.{GROUP} {:?} not found", self.0.name)
+    }
+}
+
+/// What a refusal says of roles that do not exist: each once, several in brackets, as upstream puts errors together.
+pub(crate) fn missing_reason(missing: &[MissingRole]) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for text in missing.iter().map(MissingRole::to_string) {
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    match texts.as_slice() {
+        [] => String::new(),
+        [one] => format!("RBAC: {one}"),
+        many => format!("RBAC: [{}]", many.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn role(kind: &str, namespace: &str, name: &str, verbs: &[&str]) -> Value {
+        let rule = json!({"apiGroups": [""], "resources": ["pods"], "verbs": verbs});
+        json!({"kind": kind, "metadata": {"namespace": namespace, "name": name}, "rules": [rule]})
+    }
+
+    fn binding(namespace: &str, name: &str, role: &str, subjects: &Value) -> Value {
+        let kind = if namespace.is_empty() { "ClusterRoleBinding" } else { "RoleBinding" };
+        let (role_kind, role) = role.split_once('/').unwrap();
+        json!({
+            "kind": kind, "metadata": {"namespace": namespace, "name": name},
+            "roleRef": {"kind": role_kind, "name": role}, "subjects": subjects,
+        })
+    }
+
+    fn policy() -> Policy {
+        let mut policy = Policy::default();
+        for object in [
+            role("ClusterRole", "", "reader", &["get", "list"]),
+            role("Role", "a", "writer", &["create"]),
+            binding("", "readers", "ClusterRole/reader", &json!([{"kind": "Group", "name": "readers"}])),
+            binding("", "gone", "ClusterRole/gone", &json!([{"kind": "User", "name": "eve"}])),
+            binding("a", "ann", "ClusterRole/reader", &json!([{"kind": "User", "name": "ann"}])),
+            binding("a", "writers", "Role/writer", &json!([
+                {"kind": "Robot", "name": "ann"}, {"kind": "ServiceAccount", "name": "bot"},
+                {"kind": "ServiceAccount", "name": "bot", "namespace": "b"},
+            ])),
+            binding("b", "writers", "Role/writer", &json!([{"kind": "User", "name": "ann"}])),
+            binding("", "bots", "ClusterRole/reader", &json!([{"kind": "ServiceAccount", "name": "bot"}])),
+        ] {
+            policy.put(&object);
+        }
+        policy
+    }
+
+    fn ask(policy: &Policy, user: &str, groups: &[&str], verb: &str, namespace: &str) -> String {
+        let identity = Identity::new(user, "", groups.iter().map(|group| (*group).to_owned()));
+        let attributes = Attributes { verb, resource: "pods", namespace, ..Attributes::new(&identity) };
+        match policy.grant(&attributes) {
+            Ok(grant) => grant.to_string(),
+            Err(missing) => missing.iter().map(MissingRole::to_string).collect::<Vec<_>>().join(", "),
+        }
+    }
+
+    #[test]
+    fn bindings_give_roles_to_users_groups_and_service_accounts() {
+        let policy = policy();
+        let check = |user: &str, groups: &[&str], request: (&str, &str), want: &str| {
+            let got = ask(&policy, user, groups, request.0, request.1);
+            assert_eq!(got.strip_prefix("RBAC: allowed by ").unwrap_or(&got), want, "{user} {request:?}");
+        };
+        let readers = r#"ClusterRoleBinding "readers" of ClusterRole "reader" to Group "readers""#;
+        check("bob", &["readers"], ("get", ""), readers);
+        check("bob", &["readers"], ("get", "z"), readers);
+        check("bob", &["readers"], ("create", "a"), "");
+        check("readers", &[], ("get", "a"), "");
+        check("ann", &[], ("get", "a"), r#"RoleBinding "ann/a" of ClusterRole "reader" to User "ann""#);
+        check("ann", &[], ("get", ""), "");
+        check("ann", &[], ("get", "b"), r#"role.rbac.authorization.k8s.io "writer" not found"#);
+        check("ann", &[], ("create", "a"), "");
+        let writers = |namespace| format!(r#"RoleBinding "writers/a" of Role "writer" to ServiceAccount "bot/{namespace}""#);
+        check("system:serviceaccount:a:bot", &[], ("create", "a"), &writers("a"));
+        check("system:serviceaccount:b:bot", &[], ("create", "a"), &writers("b"));
+        check("system:serviceaccount:c:bot", &[], ("create", "a"), "");
+        // A service account without a namespace in a cluster-wide binding is nobody.
+        check("system:serviceaccount::bot", &[], ("get", ""), "");
+        check("eve", &[], ("get", ""), r#"clusterrole.rbac.authorization.k8s.io "gone" not found"#);
+    }
+
+    #[test]
+    fn what_is_deleted_gives_nothing_and_snapshots_stay() {
+        let mut policy = policy();
+        let before = policy.clone();
+        policy.remove(&binding("a", "ann", "ClusterRole/reader", &json!([])));
+        policy.remove(&role("ClusterRole", "", "reader", &[]));
+        assert_eq!(ask(&policy, "ann", &[], "get", "a"), "");
+        assert_eq!(
+            ask(&policy, "bob", &["readers"], "get", ""),
+            r#"clusterrole.rbac.authorization.k8s.io "reader" not found"#
+        );
+        assert!(ask(&before, "ann", &[], "get", "a").starts_with("RBAC: allowed"));
+    }
+
+    #[test]
+    fn the_rules_of_a_caller_are_those_of_all_bindings() {
+        let policy = policy();
+        let bot = Identity::new("system:serviceaccount:a:bot", "", ["readers".to_owned()]);
+        let rules = policy.rules_of(&bot, "a").rules;
+        let verbs: Vec<_> = rules.iter().map(|rule| rule.verbs.join(",")).collect();
+        assert_eq!(verbs, ["get,list", "create"]);
+        assert_eq!(policy.rules_of(&bot, "").rules.len(), 1);
+    }
+}
