@@ -33,6 +33,7 @@ pub mod ownership;
 pub mod patch;
 pub mod printer;
 pub mod quantity;
+pub mod resources;
 pub mod schema;
 pub mod status;
 pub mod strategic;
