@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::{go, json};
+use crate::json;
+use crate::schema::time_problem;
 
 /// The JSON shape of a field.
 enum Type {
@@ -160,14 +161,4 @@ fn problem(value: &Value, wanted: &'static Type, structure: &str, path: &str) ->
         )),
         (Type::Object, _) => mismatch(value, "v1.FieldsV1"),
     }
-}
-
-fn time_problem(text: &str) -> Option<String> {
-    if text.is_empty() || text.parse::<jiff::Timestamp>().is_ok() {
-        return None;
-    }
-    let shown = go::quote(text);
-    Some(format!(
-        r#"parsing time {shown} as "2006-01-02T15:04:05Z07:00": cannot parse {shown} as "2006""#
-    ))
 }

@@ -1,0 +1,62 @@
+//! Where a walk stands in a document, without writing the path down.
+//!
+//! Every request walks its whole object several times and hardly ever finds a fault, so the path is built only for one.
+
+use crate::field::Path;
+
+/// The path of a member. A key that is data with dots or slashes in it (a label, a resource) is put in brackets.
+pub fn member(path: &Path, key: &str) -> Path {
+    let is_plain =
+        key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    if is_plain && !key.is_empty() { path.child(key) } else { path.key(key) }
+}
+
+/// A place in a document, linked to the places above it.
+#[derive(Clone, Copy, Debug)]
+pub enum Trail<'a> {
+    /// Where the walk began.
+    Start(&'a Path),
+    /// A member of an object.
+    Member(&'a Self, &'a str),
+    /// An item of a list.
+    Item(&'a Self, usize),
+}
+
+impl<'a> Trail<'a> {
+    /// A member below.
+    pub fn member(&'a self, name: &'a str) -> Self {
+        Self::Member(self, name)
+    }
+
+    /// An item below.
+    pub fn item(&'a self, index: usize) -> Self {
+        Self::Item(self, index)
+    }
+
+    /// The path, written down.
+    pub fn path(&self) -> Path {
+        match self {
+            Self::Start(path) => (*path).clone(),
+            Self::Member(above, name) => member(&above.path(), name),
+            Self::Item(above, index) => above.path().index(*index),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_would_look_like_a_path_is_bracketed() {
+        let path = Path::new("limits");
+        for (key, expected) in [
+            ("cpu", "limits.cpu"),
+            ("nvidia.com/gpu", "limits[nvidia.com/gpu]"),
+            ("", "limits[]"),
+            ("a b", "limits[a b]"),
+        ] {
+            assert_eq!(member(&path, key).as_str(), expected);
+        }
+    }
+}

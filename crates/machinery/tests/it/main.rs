@@ -1,0 +1,4 @@
+//! What is generated from the Kubernetes types is fresh.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod kubernetes;
