@@ -29,7 +29,7 @@ const COMMANDS: &[Command] = &[
     ("tidy", "the rules of this repository that no other tool checks", tidy::run),
     ("conformance", "compare the API server with recorded answers of a real one", conformance::run),
     ("bench", "measure, and write docs/reference/benchmarks.md", bench::run),
-    ("codegen", "write the generated files again (manifests/)", checks::codegen),
+    ("codegen", "write the generated files again (schemas, manifests/)", checks::codegen),
     ("ci", "tidy, lint, test, conformance: what must pass before a merge", checks::ci),
 ];
 

@@ -28,6 +28,8 @@ pub fn crd() -> Value {
                 "categories": [mxjob::CATEGORY],
             },
             "scope": "Namespaced",
+            // What a server fills in; said here so that the file and what is read back are the same.
+            "conversion": { "strategy": "None" },
             "versions": [{
                 "name": mxjob::VERSION,
                 "served": true,

@@ -43,7 +43,6 @@ pub mod schema;
 pub mod spec;
 pub mod status;
 mod time;
-mod trail;
 pub mod unknown;
 pub mod validate;
 mod value;

@@ -5,9 +5,9 @@
 
 use crate::layout::{FIELDS, Field, NESTED, Place, SCHEDULING};
 use crate::mxjob;
-use crate::trail::Trail;
-use crate::value::{equal, member};
+use crate::value::equal;
 use mxjob_machinery::field::{Error, Errors, Path};
+use mxjob_machinery::schema::{Trail, member};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 

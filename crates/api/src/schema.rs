@@ -1,23 +1,16 @@
 //! The structural schema of an MXJob: generated from the types, and read into a form that can be walked.
 //!
 //! One schema serves the CustomResourceDefinition, the type checks of admission and the search for unknown fields, so they can never
-//! disagree. The pod template's part comes from `schema/pod_template.json`, which a test generates from the Kubernetes types
-//! and holds fresh (`tests/it/manifests.rs`).
+//! disagree. The pod template's part comes from `schema/pod_template.json`, which a test generates from the schemas of the built-in
+//! kinds and holds fresh (`tests/it/manifests.rs`).
 
-mod check;
 mod generate;
-mod node;
 
+use mxjob_machinery::schema::{Node, QUANTITY_PATTERN, Schema as Walker};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::LazyLock;
-
-pub(crate) use check::check;
-pub(crate) use node::{Kind, Node};
-
-/// The shape of a quantity, as CustomResourceDefinitions give it. Where a schema has it the value is checked as a quantity.
-pub const QUANTITY_PATTERN: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 
 /// Where the wire types have this comment the pod template's schema goes: it is ten times as large as all the rest, and
 /// passing it through every step of the generation would be felt at each start.
@@ -27,14 +20,7 @@ const POD_TEMPLATE_MARK: &str = "PodTemplateSpec";
 const POD_TEMPLATE: &str = include_str!("schema/pod_template.json");
 
 static OPEN_API: LazyLock<Value> = LazyLock::new(generate::object);
-static ROOT: LazyLock<Node> = LazyLock::new(|| {
-    let mut root = Node::from_schema(&OPEN_API);
-    if let Kind::Object { fields, .. } = &mut root.0 {
-        // Metadata is the same for every kind and looked after by the machinery.
-        fields.insert("metadata".to_owned(), Node(Kind::Any));
-    }
-    root
-});
+static ROOT: LazyLock<Node> = LazyLock::new(|| Node::from_schema(&OPEN_API));
 
 /// The schema of the whole object, as a CustomResourceDefinition carries it.
 pub fn open_api() -> &'static Value {
@@ -42,8 +28,8 @@ pub fn open_api() -> &'static Value {
 }
 
 /// The same schema to walk along with a value.
-pub(crate) fn root() -> &'static Node {
-    &ROOT
+pub(crate) fn root() -> Walker<'static> {
+    Walker::new(&ROOT)
 }
 
 /// Stands for a quantity in the wire types.

@@ -5,6 +5,7 @@
 
 use crate::policy::{CleanPodPolicy, RestartPolicy, RestartScope, SuccessPolicy};
 use crate::role::JobMode;
+pub(crate) use mxjob_machinery::schema::integer;
 use schemars::JsonSchema;
 use serde::de::{Error as _, Unexpected};
 use serde::{Deserialize, Deserializer};
@@ -106,18 +107,6 @@ pub struct ReplicaSpec {
     pub template: Option<Value>,
     /// The tuner key that reaches `MX_CONFIG`.
     pub label: Option<String>,
-}
-
-/// An integer as a JSON number: `1.0` is 1, as Kubernetes reads it.
-pub(crate) fn integer(value: &Value) -> Option<i64> {
-    // 2^53: beyond it a float no longer says which integer was meant.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if let Some(integer) = value.as_i64() {
-        return Some(integer);
-    }
-    let float = value.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= EXACT)?;
-    #[allow(clippy::cast_possible_truncation)] // whole and within the exact range, checked above
-    Some(float as i64)
 }
 
 fn int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {

@@ -22,8 +22,8 @@ pub fn validate(job: &Value) -> Errors {
     match job.get("spec") {
         None | Some(Value::Null) => errors.push(Error::required(&path, "")),
         Some(spec) => {
-            if let Some(node) = schema::root().member("spec") {
-                schema::check(spec, node, &path, &mut errors);
+            if let Some(schema) = schema::root().member("spec") {
+                schema.check(spec, &path, &mut errors);
             }
             check_places(spec, &mut errors);
             let replicas = replicas::read(spec);
@@ -38,10 +38,10 @@ pub fn validate(job: &Value) -> Errors {
 /// The faults of the `status` of an object sent to the status subresource: its shape alone, its words are the controller's own.
 pub fn validate_status(job: &Value) -> Errors {
     let mut errors = Errors::new();
-    if let (Some(status), Some(node)) = (job.get("status"), schema::root().member("status"))
+    if let (Some(status), Some(schema)) = (job.get("status"), schema::root().member("status"))
         && !status.is_null()
     {
-        schema::check(status, node, &Path::new("status"), &mut errors);
+        schema.check(status, &Path::new("status"), &mut errors);
     }
     errors
 }

@@ -1,7 +1,6 @@
-//! How values of a spec are compared, and how their paths are written.
+//! How values of a spec are compared.
 
 use crate::spec;
-use mxjob_machinery::field::Path;
 use serde_json::{Map, Number, Value};
 
 /// Whether two values are the same: numbers by value (`1` is `1.0`), strings as typed (`"1000m"` is not `"1"`),
@@ -42,13 +41,6 @@ fn equal_numbers(left: &Number, right: &Number) -> bool {
     }
 }
 
-/// The path of a member. A key that is data with dots or slashes in it (a label, a resource) is put in brackets.
-pub(crate) fn member(path: &Path, key: &str) -> Path {
-    let is_plain =
-        key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-    if is_plain && !key.is_empty() { path.child(key) } else { path.key(key) }
-}
-
 /// A member of an object; null counts as absent.
 pub(crate) fn get<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     value.get(key).filter(|value| !value.is_null())
@@ -82,19 +74,6 @@ mod tests {
         for (left, right, expected) in cases {
             assert_eq!(equal(&left, &right), expected, "{left} {right}");
             assert_eq!(equal(&right, &left), expected, "{right} {left}");
-        }
-    }
-
-    #[test]
-    fn a_key_that_would_look_like_a_path_is_bracketed() {
-        let path = Path::new("limits");
-        for (key, expected) in [
-            ("cpu", "limits.cpu"),
-            ("nvidia.com/gpu", "limits[nvidia.com/gpu]"),
-            ("", "limits[]"),
-            ("a b", "limits[a b]"),
-        ] {
-            assert_eq!(member(&path, key).as_str(), expected);
         }
     }
 }

@@ -6,8 +6,9 @@ use super::template;
 use crate::mxjob;
 use crate::role::{JobMode, Role};
 use crate::spec::integer;
-use crate::value::{get, member};
+use crate::value::get;
 use mxjob_machinery::field::{Error, Errors, Path};
+use mxjob_machinery::schema::member;
 use serde_json::Value;
 
 /// The replicas under one key of `mxReplicaSpecs`, read leniently.

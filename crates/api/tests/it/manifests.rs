@@ -1,7 +1,7 @@
 //! The generated files are fresh, and what a cluster takes.
 //!
-//! `UPDATE_MANIFESTS=1 cargo test -p mxjob-api manifests` (or `cargo xtask codegen`) writes them again. After an update of the Kubernetes
-//! types it takes two runs: the first writes the schema of the pod template, the second the definition that is compiled with it.
+//! `UPDATE_MANIFESTS=1 cargo test -p mxjob-api fresh` writes them again. After an update of the Kubernetes types it takes two runs: the
+//! first writes the schema of the pod template, the second the definition that is compiled with it. `cargo xtask codegen` does both.
 
 mod pod_template;
 
