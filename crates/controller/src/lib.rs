@@ -3,11 +3,12 @@
 //!
 //! * [`view`]: the facts of pods and services that decide.
 //! * [`memory`]: what must outlive the controller, kept in the job's status.
+//! * [`admission`]: which of the jobs that wait may start, where nobody else decides that. Pure too.
 //! * [`plan`](mod@plan): the decisions. No I/O, no clock.
 //! * [`run`]: the executor. No decisions.
 //!
 //! ```
-//! use mxjob_controller::{Snapshot, memory::Memory, plan};
+//! use mxjob_controller::{Admission, Snapshot, memory::Memory, plan};
 //! use serde_json::json;
 //!
 //! let job = json!({
@@ -18,7 +19,10 @@
 //! });
 //! let job = mxjob_api::Job::from_value(&job)?;
 //! let snapshot =
-//!     Snapshot { job: job.into(), memory: Memory::default(), pods: vec![], services: vec![], problems: vec![] };
+//!     Snapshot {
+//!         job: job.into(), memory: Memory::default(), pods: vec![], services: vec![], problems: vec![],
+//!         admission: Admission::Admitted,
+//!     };
 //! let plan = plan(&snapshot, "2026-11-24T08:00:00Z".parse()?);
 //! assert_eq!((plan.create_services.len(), plan.create_pods.len()), (1, 1));
 //! assert!(plan.status.is_some_and(|next| next.to_value()["conditions"][0]["type"] == "Created"));
@@ -28,10 +32,12 @@
 //! The controller cannot tell the embedded server from a cluster: it has a [`kube::Client`] and no other door.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod admission;
 mod executor;
 pub mod memory;
 pub mod plan;
 pub mod view;
 
+pub use admission::Admission;
 pub use executor::{Error, Options, run};
 pub use plan::{Plan, Snapshot, plan};

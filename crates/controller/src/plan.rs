@@ -4,7 +4,7 @@
 //! the transition, and when to look again though nothing happens. It reads no clock, does no I/O and remembers nothing: what must
 //! be remembered is in the status ([`Memory`]). The executor carries a plan out and holds no rules.
 //!
-//! The order of decisions is the contract's, in `plan/decide.rs`: what is finished stays finished > suspended > final failure > limits > success >
+//! The order of decisions is the contract's, in `plan/decide.rs`: what is finished stays finished > suspended > waiting for room > final failure > limits > success >
 //! restarting > running > created. One snapshot has one answer, whatever the order in which pods were listed.
 //!
 //! ```text
@@ -23,6 +23,7 @@ mod replicas;
 mod restart;
 mod success;
 
+use crate::admission::Admission;
 use crate::memory::{self, Memory};
 use crate::view::{PodView, ServiceView};
 use jiff::Timestamp;
@@ -47,6 +48,8 @@ pub struct Snapshot {
     pub services: Vec<Arc<ServiceView>>,
     /// What could not be made when it was last tried.
     pub problems: Vec<Problem>,
+    /// Whether there is room for the job; always so where the cluster's own scheduler sees to that.
+    pub admission: Admission,
 }
 
 /// An object that cannot be made.
@@ -139,6 +142,7 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
     match decide::decide(snapshot, &observed, now) {
         Decision::Finished => cleanup::finished(&mut draft, &observed),
         Decision::Suspend => replicas::suspend(&mut draft, &observed),
+        Decision::Wait => replicas::wait(&mut draft),
         Decision::Fail(failure) => cleanup::fail(&mut draft, &observed, &failure),
         Decision::Succeed => cleanup::succeed(&mut draft, &observed),
         Decision::Settle { until } => replicas::settle(&mut draft, until),

@@ -6,6 +6,7 @@
 use super::mirror::Mirror;
 use super::object::{Identity, Key, controller};
 use super::requests::Child;
+use crate::admission::Admission;
 use crate::memory::Memory;
 use crate::plan::{Problem, Snapshot};
 use crate::view::{PodView, ServiceView};
@@ -136,6 +137,7 @@ impl Cache {
             pods: state.pods.owned_by(&document.job.uid, now),
             services: state.services.owned_by(&document.job.uid, now),
             problems: state.problems.get(key).cloned().unwrap_or_default(),
+            admission: Admission::Admitted,
         };
         Some((document, snapshot))
     }

@@ -14,6 +14,8 @@ pub(super) enum Decision<'a> {
     Finished,
     /// It is held back.
     Suspend,
+    /// There is no room for it yet.
+    Wait,
     /// It has failed.
     Fail(Failure<'a>),
     /// It has succeeded.
@@ -41,6 +43,9 @@ pub(super) fn decide<'a>(
     // Before failures: whoever holds a job back does not want to hear what its leaving pods did.
     if job.suspend {
         return Decision::Suspend;
+    }
+    if snapshot.admission.waiting().is_some() {
+        return Decision::Wait;
     }
     if observed.in_state(State::Failed(Verdict::Final)).next().is_some() {
         return Decision::Fail(Failure::Replica(first_failures(observed)));

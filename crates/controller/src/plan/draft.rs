@@ -3,6 +3,7 @@
 use super::message;
 use super::observe::{Observed, Replica, State};
 use super::{Event, EventKind, NextStatus, Plan, ReplicaId, Snapshot, Target};
+use crate::admission::Waiting;
 use crate::memory::Memory;
 use jiff::Timestamp;
 use mxjob_api::{ConditionType, Job, JobStatus, ReplicaStatus};
@@ -39,11 +40,31 @@ impl<'a> Draft<'a> {
             job.status.conditions.last().is_none_or(|newest| newest.kind == ConditionType::Created);
         let problems = if is_waiting { snapshot.problems.as_slice() } else { &[] };
         let is_new = job.status.condition(&ConditionType::Created).is_none();
-        draft.set(ConditionType::Created, true, "MXJobCreated", &message::created(job, problems));
+        let waiting = snapshot.admission.waiting().filter(|_| !job.suspend);
+        let message = waiting.map_or_else(
+            || message::created(job, problems),
+            |waiting| message::waiting(job, waiting),
+        );
+        let reason = waiting.map_or("MXJobCreated", |waiting| waiting.kind.reason());
+        draft.set(ConditionType::Created, true, reason, &message);
+        draft.plan.events.extend(waiting.and_then(|waiting| draft.news(waiting)));
         if is_new {
             draft.plan.events.extend(message::overwritten_policy(job));
         }
         draft
+    }
+
+    /// The event that a job waits, if it did not wait, or not for that, before.
+    fn news(&self, waiting: &Waiting) -> Option<Event> {
+        let reason = waiting.kind.reason();
+        let created = self.before.status.condition(&ConditionType::Created);
+        let is_news = !self.before.status.is_finished()
+            && created.is_none_or(|created| created.reason != reason);
+        is_news.then(|| Event {
+            kind: waiting.kind.event(),
+            reason: reason.to_owned(),
+            message: message::waits(self.job, waiting),
+        })
     }
 
     /// Notes a condition; says whether that changed anything.

@@ -4,6 +4,7 @@
 //! `kubectl describe` answers "why" without a second command.
 
 use super::observe::{Replica, State};
+use crate::admission::Waiting;
 use super::{Event, EventKind, Problem};
 use crate::view::{Exit, PodView};
 use mxjob_api::{Job, ReplicaSpec};
@@ -68,6 +69,15 @@ pub(super) fn created(job: &Job, problems: &[Problem]) -> String {
         let _ = write!(message, " The {} cannot be made: {}", problem.object, problem.message);
     }
     message
+}
+
+pub(super) fn waiting(job: &Job, waiting: &Waiting) -> String {
+    format!("MXJob {} is created. {}", job.name, waits(job, waiting))
+}
+
+/// Why a job does not start yet, as a sentence.
+pub(super) fn waits(job: &Job, waiting: &Waiting) -> String {
+    format!("MXJob {} {}.", job.name, waiting.message)
 }
 
 pub(super) fn running(job: &Job) -> String {

@@ -65,17 +65,18 @@ pub(super) fn suspend(draft: &mut Draft<'_>, observed: &Observed<'_>) {
     }
 }
 
+/// Holds nothing while there is no room for the job. A job that is resumed waits as resumed, and its clock stands still until it starts.
+pub(super) fn wait(draft: &mut Draft<'_>) {
+    if draft.status.is_true(&ConditionType::Suspended) {
+        resume(draft);
+        draft.status.start_time = None;
+    }
+}
+
 /// What being active means for the status: the clock runs, and from now on if the job was held back.
 fn activate(draft: &mut Draft<'_>) {
     if draft.status.is_true(&ConditionType::Suspended) {
-        let message = message::resumed(draft.job);
-        draft.transition(
-            ConditionType::Suspended,
-            false,
-            EventKind::Normal,
-            "MXJobResumed",
-            message,
-        );
+        resume(draft);
         draft.status.start_time = Some(draft.now);
     }
     if draft.status.start_time.is_none() {
@@ -84,6 +85,11 @@ fn activate(draft: &mut Draft<'_>) {
     let deadline = draft.job.active_deadline_seconds;
     let deadline = deadline.and_then(|seconds| limits::after(draft.status.start_time?, seconds));
     draft.wake(deadline);
+}
+
+fn resume(draft: &mut Draft<'_>) {
+    let message = message::resumed(draft.job);
+    draft.transition(ConditionType::Suspended, false, EventKind::Normal, "MXJobResumed", message);
 }
 
 /// Takes the new restarts into the status.

@@ -2,7 +2,7 @@
 //! field, with a golden file. `UPDATE_GOLDEN=1` writes the files anew; the difference is for a person to read.
 
 use mxjob_api::Job;
-use mxjob_controller::{Plan, Snapshot, memory::Memory, plan};
+use mxjob_controller::{Admission, Plan, Snapshot, memory::Memory, plan};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,7 @@ fn made(object: &Value) -> (Plan, Vec<Value>) {
         pods: Vec::new(),
         services: Vec::new(),
         problems: Vec::new(),
+        admission: Admission::Admitted,
     };
     let plan = plan(&snapshot, "2026-11-24T08:00:00Z".parse().unwrap());
     let services = plan

@@ -1,5 +1,6 @@
 //! A small world in which plans are carried out: the server, the node and the clock.
 
+use crate::admission::Admission;
 use crate::memory::Memory;
 use crate::plan::{NextStatus, Plan, Problem, Snapshot, Target, plan};
 use crate::view::{Exit, Phase, PodView, ServiceView};
@@ -23,6 +24,7 @@ pub(super) struct World {
     pub(super) pods: BTreeMap<String, PodView>,
     pub(super) services: BTreeMap<String, ServiceView>,
     pub(super) problems: Vec<Problem>,
+    pub(super) admission: Admission,
     pub(super) now: Timestamp,
     pub(super) is_deleted: bool,
     /// `reason: message` of every event so far.
@@ -55,6 +57,7 @@ impl World {
             pods: BTreeMap::new(),
             services: BTreeMap::new(),
             problems: Vec::new(),
+            admission: Admission::Admitted,
             now: at(0),
             is_deleted: false,
             events: Vec::new(),
@@ -82,6 +85,7 @@ impl World {
             pods: self.pods.values().cloned().map(Arc::new).collect(),
             services: self.services.values().cloned().map(Arc::new).collect(),
             problems: self.problems.clone(),
+            admission: self.admission.clone(),
         }
     }
 
