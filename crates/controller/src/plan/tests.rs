@@ -2,9 +2,11 @@
 //! pods and services, and a clock, in which plans are carried out faithfully.
 
 mod failure;
+mod faults;
 mod finish;
 mod lifecycle;
 mod properties;
 mod restarts;
 mod suspend;
+mod transposed;
 mod world;

@@ -3,10 +3,13 @@
 
 use super::world::World;
 use crate::plan::plan;
-use crate::view::Phase;
+use crate::view::{Phase, PodView, ServiceView};
 use mxjob_api::ConditionType;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+/// A pod and a service that say they are the job's but are none of its replicas.
+const FOREIGN: &str = "helper";
 
 #[derive(Clone, Debug)]
 enum Happening {
@@ -54,7 +57,8 @@ fn world() -> impl Strategy<Value = World> {
 
 fn apply(world: &mut World, happening: &Happening) {
     let name = |world: &World, pod: usize| {
-        let names: Vec<String> = world.pod_names().into_iter().map(str::to_owned).collect();
+        let ours = world.pod_names().into_iter().filter(|name| *name != FOREIGN);
+        let names: Vec<String> = ours.map(str::to_owned).collect();
         (!names.is_empty()).then(|| names[pod % names.len()].clone())
     };
     match happening {
@@ -115,6 +119,10 @@ proptest! {
 
     #[test]
     fn every_history_keeps_the_promises(mut world in world(), history in proptest::collection::vec(happening(), 0..40)) {
+        let (name, uid) = (FOREIGN.to_owned(), "foreign".to_owned());
+        let pod = PodView { name: name.clone(), uid: uid.clone(), phase: Phase::Succeeded, ..PodView::default() };
+        world.pods.insert(name.clone(), pod);
+        world.services.insert(name.clone(), ServiceView { name, uid, leaving: false });
         world.quiesce();
         for happening in history {
             let (finished, before, restarts) = (terminal(&world), counts(&world), world.events.len());
@@ -146,6 +154,7 @@ proptest! {
             if status.is_true(&ConditionType::Failed) || status.is_true(&ConditionType::Suspended) {
                 prop_assert_eq!(world.alive(), Vec::<String>::new(), "nothing is left waiting");
             }
+            prop_assert!(!world.pods[FOREIGN].leaving && world.services.contains_key(FOREIGN), "what is not ours stays");
             prop_assert_eq!(world.plan().wake_at.is_some_and(|at| at <= world.now), false, "a timer is in the future");
         }
     }

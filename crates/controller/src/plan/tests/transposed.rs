@@ -1,0 +1,418 @@
+//! The test suites of the operators before this one, carried over name by name so that none of what they promised is lost: mxnet-operator's
+//! unit tests, and training-operator's for its TFJob, with our roles in their places. Where the contract decides otherwise than they did
+//! the test says so.
+//!
+//! What they test of other layers is where that layer is: `TestValidate…`, `TestSetDefaults_MXJob`, `TestGenLabels`, `TestGenOwnerReference`,
+//! `TestBytPSEnv`, `TestCopyLabelsAndAnnotation` and `TestRestartPolicy` in `mxjob-api`, `TestAdd…` and `ControllerExpectations` in the executor's
+//! mirror and queue.
+
+use super::world::{World, at, distributed, workers};
+use crate::view::Phase;
+use serde_json::{Value, json};
+
+const ROLES: [(&str, u32); 3] = [("Scheduler", 1), ("Server", 2), ("Worker", 4)];
+
+/// What becomes of the first pods of a role: so many run, ended well, failed. The rest is pending.
+type Fate<'a> = (&'a str, u32, u32, u32);
+
+/// The job of the operators' tables: its first plan carried out, and then the pods as told.
+fn table(spec: &Value, policy: &str, fates: &[Fate<'_>]) -> World {
+    let mut world = World::new(&ROLES, spec).restarting(policy);
+    world.quiesce();
+    for (role, active, succeeded, failed) in fates {
+        let code = |index: u32| match index {
+            _ if index < *active => None,
+            _ if index < active + succeeded => Some(0),
+            _ => Some(1),
+        };
+        for index in 0..active + succeeded + failed {
+            let replica = format!("{role}-{index}");
+            world.run(&replica);
+            if let Some(code) = code(index) {
+                world.end(&replica, code);
+            }
+        }
+    }
+    world
+}
+
+fn counts(active: u32, succeeded: u32, failed: u32) -> Value {
+    let mut counts = json!({});
+    for (key, count) in [("active", active), ("succeeded", succeeded), ("failed", failed)] {
+        if count > 0 {
+            counts[key] = count.into();
+        }
+    }
+    counts
+}
+
+#[test]
+fn test_normal_path() {
+    // Nothing yet: everything is made.
+    let mut world = World::new(&ROLES, &json!({}));
+    let plan = world.step();
+    assert_eq!((plan.create_pods.len(), plan.create_services.len()), (7, 7));
+    assert_eq!(world.conditions(), "Created");
+    // All pending: nothing is made.
+    assert!(world.step().is_empty());
+    // Partly made: the rest is.
+    for replica in ["worker-1", "worker-3", "server-0"] {
+        world.pods.remove(&format!("digits-{replica}"));
+        world.services.remove(&format!("digits-{replica}"));
+    }
+    let plan = world.step();
+    assert_eq!((plan.create_pods.len(), plan.create_services.len()), (3, 3));
+    // All running.
+    world.run_all();
+    assert_eq!(world.conditions(), "Created Running");
+    for (role, active) in [("Scheduler", 1), ("Server", 2), ("Worker", 4)] {
+        assert_eq!(world.counts(role), counts(active, 0, 0), "{role}");
+    }
+    // All succeeded.
+    for replica in world.alive() {
+        world.end(&replica, 0);
+    }
+    world.quiesce();
+    assert_eq!(world.conditions(), "Created !Running Succeeded");
+    assert_eq!(world.counts("Worker"), counts(0, 4, 0));
+}
+
+#[test]
+fn test_status() {
+    let (always, never) = ("OnFailure", "Never");
+    let s = |active, succeeded, failed| ("scheduler", active, succeeded, failed);
+    let v = |active, succeeded, failed| ("server", active, succeeded, failed);
+    let w = |active, succeeded, failed| ("worker", active, succeeded, failed);
+    let all = json!({ "successPolicy": "AllWorkers" });
+    let none = json!({});
+    let cases: [(&str, &Value, &str, [Fate<'_>; 3], &str); 16] = [
+        ("all pending", &none, never, [s(0, 0, 0), v(0, 0, 0), w(0, 0, 0)], "Created"),
+        ("the scheduler runs", &none, never, [s(1, 0, 0), v(0, 0, 0), w(0, 0, 0)], "Created"),
+        ("some run", &none, never, [s(1, 0, 0), v(1, 0, 0), w(3, 0, 0)], "Created"),
+        ("all run", &none, never, [s(1, 0, 0), v(2, 0, 0), w(4, 0, 0)], "Created Running"),
+        (
+            "some workers ended",
+            &none,
+            never,
+            [s(1, 0, 0), v(2, 0, 0), w(2, 2, 0)],
+            "Created Running",
+        ),
+        (
+            "all workers ended",
+            &none,
+            never,
+            [s(1, 0, 0), v(2, 0, 0), w(0, 4, 0)],
+            "Created Running",
+        ),
+        (
+            "the scheduler ended",
+            &none,
+            never,
+            [s(0, 1, 0), v(2, 0, 0), w(0, 4, 0)],
+            "Created Succeeded",
+        ),
+        ("all ended", &none, never, [s(0, 1, 0), v(0, 2, 0), w(0, 4, 0)], "Created Succeeded"),
+        ("a worker failed", &none, never, [s(1, 0, 0), v(2, 0, 0), w(3, 0, 1)], "Created Failed"),
+        ("a server failed", &none, never, [s(1, 0, 0), v(1, 0, 1), w(4, 0, 0)], "Created Failed"),
+        (
+            "the scheduler failed",
+            &none,
+            never,
+            [s(0, 0, 1), v(2, 0, 0), w(4, 0, 0)],
+            "Created Failed",
+        ),
+        ("all failed", &none, never, [s(0, 0, 1), v(0, 0, 2), w(0, 0, 4)], "Created Failed"),
+        (
+            "a worker failed, the scheduler ended",
+            &none,
+            never,
+            [s(0, 1, 0), v(2, 0, 0), w(0, 3, 1)],
+            "Created Failed",
+        ),
+        (
+            "a worker restarts",
+            &none,
+            always,
+            [s(1, 0, 0), v(2, 0, 0), w(3, 0, 1)],
+            "Created Restarting",
+        ),
+        (
+            "all workers, by policy",
+            &all,
+            never,
+            [s(1, 0, 0), v(2, 0, 0), w(0, 4, 0)],
+            "Created Succeeded",
+        ),
+        (
+            "the scheduler, by policy",
+            &all,
+            never,
+            [s(0, 1, 0), v(2, 0, 0), w(4, 0, 0)],
+            "Created Running",
+        ),
+    ];
+    for (name, spec, policy, fates, conditions) in cases {
+        let mut world = table(spec, policy, &fates);
+        world.quiesce();
+        assert_eq!(world.conditions(), conditions, "{name}");
+        let is_over = conditions.ends_with("Succeeded") || conditions.ends_with("Failed");
+        if conditions.ends_with("Restarting") {
+            continue; // all of them leave: nothing is active
+        }
+        for (role, (_, active, succeeded, failed)) in
+            ["Scheduler", "Server", "Worker"].iter().zip(fates)
+        {
+            let active = if is_over { 0 } else { active };
+            assert_eq!(world.counts(role), counts(active, succeeded, failed), "{name}: {role}");
+        }
+    }
+}
+
+#[test]
+fn test_failed() {
+    let mut world = table(&json!({}), "Never", &[("worker", 3, 0, 1)]);
+    world.quiesce();
+    assert_eq!(world.state(), "Failed");
+}
+
+#[test]
+fn test_delete_pods_and_services() {
+    let left = |policy: &str, is_done: bool| {
+        let mut world = World::new(&ROLES, &json!({ "cleanPodPolicy": policy })).started();
+        for replica in world.alive() {
+            // The job ends by its scheduler; the others run on, or have ended too.
+            if is_done || replica == "scheduler-0" {
+                world.end(&replica, 0);
+            }
+        }
+        world.advance(10);
+        world.quiesce();
+        world.reap();
+        world.quiesce();
+        assert_eq!(world.pods.len(), world.services.len(), "{policy} {is_done}");
+        world.pods.len()
+    };
+    for (policy, is_done, pods) in [
+        ("All", false, 0),
+        ("All", true, 0),
+        ("Running", false, 1),
+        ("Running", true, 7),
+        ("None", false, 7),
+        ("None", true, 7),
+    ] {
+        assert_eq!(left(policy, is_done), pods, "{policy} {is_done}");
+    }
+}
+
+#[test]
+fn test_cleanup_mxjob() {
+    for (ttl, lives) in [(Value::Null, None), (json!(0), Some(0)), (json!(2), Some(2))] {
+        let mut world = workers(&json!({ "ttlSecondsAfterFinished": ttl })).started();
+        world.end("worker-0", 0);
+        world.end("worker-1", 0);
+        world.quiesce();
+        match lives {
+            None => {
+                world.advance(1_000_000);
+                world.quiesce();
+                assert!(!world.is_deleted);
+            }
+            Some(seconds) => {
+                assert_eq!(world.is_deleted, seconds == 0);
+                world.advance(seconds);
+                world.quiesce();
+                assert!(world.is_deleted);
+            }
+        }
+    }
+}
+
+#[test]
+fn test_active_deadline_seconds() {
+    for (deadline, removed) in [(Value::Null, 0), (json!(2), 7)] {
+        let mut world = World::new(
+            &ROLES,
+            &json!({ "activeDeadlineSeconds": deadline, "cleanPodPolicy": "All" }),
+        )
+        .started();
+        world.advance(1);
+        assert_eq!(world.step().delete_pods.len(), 0);
+        world.advance(1);
+        assert_eq!(world.step().delete_pods.len(), removed, "{deadline}");
+    }
+}
+
+#[test]
+fn test_past_active_deadline() {
+    for (deadline, is_past) in [(1, true), (2, true), (3, false)] {
+        let mut world = workers(&json!({ "activeDeadlineSeconds": deadline })).started();
+        world.advance(2);
+        world.quiesce();
+        assert_eq!(world.state() == "Failed", is_past, "{deadline}");
+    }
+}
+
+#[test]
+fn test_backoff_for_on_failure() {
+    // Four workers that were restarted once each. They failed the job at a limit of 4; the contract's limit is what it may reach.
+    for (limit, state) in [(4, "Running"), (3, "Failed")] {
+        let spec =
+            json!({ "backoffLimit": limit, "restartScope": "Replica", "cleanPodPolicy": "All" });
+        let mut world = World::new(&ROLES, &spec).restarting("OnFailure").started();
+        for worker in 0..4 {
+            world.pod(&format!("worker-{worker}")).restarts = 1;
+        }
+        let plan = world.step();
+        assert_eq!(plan.delete_pods.len(), if state == "Failed" { 7 } else { 0 }, "{limit}");
+        assert_eq!(world.state(), state, "{limit}");
+    }
+}
+
+#[test]
+fn test_past_backoff_limit() {
+    for (restarts, is_past) in [(0, false), (1, false), (2, true)] {
+        let mut world = workers(&json!({ "backoffLimit": 1 })).restarting("Always").started();
+        world.pod("worker-0").restarts = restarts;
+        world.quiesce();
+        assert_eq!(world.state() == "Failed", is_past, "{restarts}");
+    }
+}
+
+#[test]
+fn test_exit_code() {
+    let mut world = workers(&json!({})).restarting("ExitCode").started();
+    world.end("worker-0", 130);
+    let plan = world.step();
+    assert_eq!(
+        plan.delete_pods.iter().map(|pod| pod.name.as_str()).collect::<Vec<_>>(),
+        ["digits-worker-0"]
+    );
+}
+
+#[test]
+fn test_unretryable_exit_code() {
+    let mut world = workers(&json!({})).restarting("ExitCode").started();
+    world.end("worker-0", 1);
+    world.quiesce();
+    assert_eq!(world.state(), "Failed");
+    assert!(!world.pod("worker-0").leaving, "it stays, with its log");
+}
+
+#[test]
+fn test_is_retryable_exit_code() {
+    for (code, is_retryable) in [(1, false), (2, false), (3, false), (130, true), (138, true)] {
+        let mut world = workers(&json!({})).restarting("ExitCode").started();
+        world.end("worker-0", code);
+        world.quiesce();
+        assert_eq!(world.state() == "Restarting", is_retryable, "{code}");
+    }
+}
+
+#[test]
+fn test_filter_pods_for_replica_type_and_scale_down() {
+    // The number of replicas cannot change, so a pod beyond it is not one of the job's replicas.
+    let mut world = workers(&json!({})).started();
+    let mut pod = world.pod("worker-1").clone();
+    (pod.name, pod.uid) = ("digits-worker-2".to_owned(), "beyond".to_owned());
+    world.pods.insert(pod.name.clone(), pod);
+    assert!(world.step().is_empty());
+    assert_eq!(world.counts("Worker"), counts(2, 0, 0));
+}
+
+#[test]
+fn test_update_job_replica_statuses() {
+    for (phase, expected) in [
+        (Phase::Pending, counts(1, 0, 0)),
+        (Phase::Unknown, counts(1, 0, 0)),
+        (Phase::Running, counts(2, 0, 0)),
+        (Phase::Succeeded, counts(1, 1, 0)),
+        (Phase::Failed, counts(0, 0, 1)),
+    ] {
+        let mut world = workers(&json!({})).started();
+        world.pod("worker-0").phase = phase;
+        world.quiesce();
+        assert_eq!(world.counts("Worker"), expected, "{phase:?}");
+    }
+}
+
+#[test]
+fn test_update_job_conditions() {
+    let mut world = distributed(&json!({})).restarting("OnFailure");
+    world.quiesce();
+    assert_eq!(world.conditions(), "Created");
+    world.run_all();
+    assert_eq!(world.conditions(), "Created Running");
+    world.end("worker-0", 1);
+    world.quiesce();
+    assert_eq!(world.conditions(), "Created Restarting");
+    world.reap();
+    world.advance(1);
+    world.quiesce();
+    world.run_all();
+    assert_eq!(world.conditions(), "Created Running");
+    for replica in world.alive() {
+        world.end(&replica, 0);
+    }
+    world.quiesce();
+    assert_eq!(world.conditions(), "Created !Running Succeeded");
+}
+
+#[test]
+fn test_duration_until_expire_time() {
+    for (ttl, passed, wake) in
+        [(10, 0, Some(at(10))), (10, 9, Some(at(10))), (10, 10, None), (0, 0, None)]
+    {
+        let mut world = workers(&json!({})).started();
+        world.end("worker-0", 1);
+        world.quiesce();
+        world.spec["ttlSecondsAfterFinished"] = json!(ttl);
+        world.advance(passed);
+        assert_eq!(world.plan().wake_at, wake, "{ttl} {passed}");
+        assert_eq!(world.plan().delete_job, wake.is_none(), "{ttl} {passed}");
+    }
+}
+
+#[test]
+fn envtest_a_job_created_suspended_has_no_start_and_nothing_made() {
+    let mut world = World::new(&ROLES, &json!({ "runPolicy": { "suspend": true } }));
+    world.quiesce();
+    assert_eq!(world.conditions(), "Created Suspended");
+    assert_eq!(world.status.get("startTime"), None);
+    assert!(world.pods.is_empty() && world.services.is_empty());
+    world.spec["runPolicy"]["suspend"] = json!(false);
+    world.quiesce();
+    assert_eq!((world.pods.len(), world.services.len()), (7, 7));
+}
+
+#[test]
+fn envtest_a_running_job_is_suspended_and_resumed() {
+    let reason = |world: &World, kind: &str| {
+        let conditions = world.status["conditions"].as_array().unwrap();
+        let condition = conditions.iter().find(|condition| condition["type"] == kind).unwrap();
+        (
+            condition["status"].as_str().unwrap().to_owned(),
+            condition["reason"].as_str().unwrap().to_owned(),
+        )
+    };
+    let mut world = World::new(&ROLES, &json!({ "runPolicy": { "suspend": false } })).started();
+    let started = world.status["startTime"].clone();
+    world.advance(5);
+    world.spec["runPolicy"]["suspend"] = json!(true);
+    world.quiesce();
+    world.reap();
+    assert!(world.pods.is_empty() && world.services.is_empty());
+    assert_eq!(world.status["startTime"], started);
+    assert_eq!(world.conditions(), "Created !Running Suspended");
+    assert_eq!(reason(&world, "Running"), ("False".to_owned(), "MXJobSuspended".to_owned()));
+    for role in ["Scheduler", "Server", "Worker"] {
+        assert_eq!(world.counts(role), json!({}));
+    }
+    world.advance(5);
+    world.spec["runPolicy"]["suspend"] = json!(false);
+    world.quiesce();
+    world.run_all();
+    assert_eq!((world.pods.len(), world.services.len()), (7, 7));
+    assert_eq!(reason(&world, "Suspended"), ("False".to_owned(), "MXJobResumed".to_owned()));
+    assert_eq!(world.state(), "Running");
+    assert_eq!(world.status["startTime"], at(10).to_string());
+}
