@@ -20,8 +20,8 @@ use mxjob_apiserver::authn::{Authenticator, Identity};
 use mxjob_apiserver::environment::System;
 use mxjob_apiserver::health::Readiness;
 use mxjob_apiserver::tls::Pki;
-use mxjob_apiserver::tokens::{self, Token, Tokens};
-use mxjob_apiserver::{ApiServer, Config, garbage, kubeconfig, serve, tls};
+use mxjob_apiserver::tokens::{self, ServiceAccounts, Token, Tokens};
+use mxjob_apiserver::{ApiServer, Config, garbage, kubeconfig, serve, tls, upkeep};
 use mxjob_store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -72,10 +72,18 @@ impl Server {
         let bound = serve::bind(settings.listen).map_err(|error| Failure::of(&error))?;
         let address = bound.local_addr();
         let (store, keys) = open(&settings, address.ip(), tokens).await?;
+        let environment = Arc::new(System);
+        let accounts = ServiceAccounts::new(
+            keys.pki.token_key.clone(),
+            store.clone(),
+            Arc::<System>::clone(&environment),
+        );
         let api = ApiServer::new(Config {
             store,
-            environment: Arc::new(System),
-            authenticator: Authenticator::new(keys.tokens),
+            environment,
+            authenticator: Authenticator::new(keys.tokens)
+                .with_clients(keys.pki.clients.clone())
+                .with_service_accounts(accounts),
             readiness: Readiness::new(),
         });
         api.bootstrap().await.map_err(|error| Failure::of(&error))?;
@@ -90,6 +98,11 @@ impl Server {
                 Ok(())
             });
         }
+        let upkeep = upkeep::run(server.api.clone(), server.stopped());
+        server.spawn("upkeep", async {
+            upkeep.await;
+            Ok(())
+        });
         if let Some(node) = &server.settings.node {
             let node = node.clone();
             server.start_node(&node)?;

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first one asks for a clean stop, a second one ends the process at once.
+//! SIGTERM, SIGINT and SIGHUP: the first one asks for a clean stop, a second one ends the process at once.
 
 use std::io;
 
@@ -9,15 +9,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) enum Stop {
     /// ^C.
     Interrupt,
-    /// What service managers and `mxjob down` send.
+    /// What service managers and `mxjob down` send, and terminals when they close.
     Terminate,
 }
 
-/// Both signals, caught from when this is made until the process ends.
+/// The signals, caught from when this is made until the process ends.
 #[derive(Debug)]
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -26,6 +27,7 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -34,6 +36,7 @@ impl Signals {
         tokio::select! {
             Some(()) = self.interrupt.recv() => Stop::Interrupt,
             Some(()) = self.terminate.recv() => Stop::Terminate,
+            Some(()) = self.hangup.recv() => Stop::Terminate,
             else => std::future::pending().await,
         }
     }

@@ -10,13 +10,15 @@ const PATH: &str = "/apis/kubeflow.org/v1/namespaces/default/mxjobs";
 fn a_job_runs_all_its_replicas_and_succeeds() {
     let place = Place::new();
     let server = Server::up(&place);
-    let print = "echo \"$DMLC_ROLE $DMLC_NUM_SERVER $DMLC_NUM_WORKER $DMLC_PS_ROOT_URI\"";
-    server.create(&place.job(
-        "cheap",
-        print,
-        print,
-        &format!("{print}; echo \"id $DMLC_WORKER_ID\"; pwd"),
-    ));
+    // They wait, since a job that is over in an instant may never have been seen running.
+    let print = format!(
+        "echo \"$DMLC_ROLE $DMLC_NUM_SERVER $DMLC_NUM_WORKER $DMLC_PS_ROOT_URI\"; {}",
+        until("go")
+    );
+    let worker = format!("{print}; echo \"id $DMLC_WORKER_ID\"; pwd");
+    server.create(&place.job("cheap", &print, &print, &worker));
+    server.wait_for("cheap", "Running");
+    place.write("go", "");
     server.wait_for("cheap", "Succeeded");
     assert_eq!(server.kubectl(&["logs", "cheap-server-0"]), "server 1 2 cheap-scheduler-0\n");
     // Pods run where the server was started, unless they say otherwise.

@@ -1,6 +1,12 @@
 //! The program as its users meet it: real processes, real sockets, real kubectl, and `kill -9`.
 //!
 //! Every test has a server, a data directory and a port of its own, so that all of them run at the same time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, too"
+)]
 
 mod crash;
 mod jobs;
