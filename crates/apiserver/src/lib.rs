@@ -28,12 +28,14 @@ mod options;
 mod ownership;
 pub mod registry;
 mod request;
+mod schemas;
 pub mod serve;
 mod server;
 mod service;
 mod table;
 pub mod tls;
 pub mod tokens;
+pub mod upkeep;
 mod verbs;
 pub mod version;
 

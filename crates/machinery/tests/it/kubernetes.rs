@@ -49,6 +49,12 @@ macro_rules! reach {
     };
 }
 
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
+
+fn refers_to(schema: &Value, name: &str) -> bool {
+    schema["$ref"] == format!("{REFERENCE}{META}.{name}")
+}
+
 /// Everything that the kinds of a server, their subresources and its answers consist of.
 fn definitions() -> Map<String, Value> {
     let mut generator: SchemaGenerator = SchemaSettings::draft2020_12().into_generator();
@@ -65,8 +71,13 @@ fn definitions() -> Map<String, Value> {
         meta::DeleteOptions, meta::ListMeta, meta::ObjectMeta, meta::Patch, meta::Status,
     );
     let mut definitions = generator.take_definitions(true);
+    // Lists are never sharded here.
+    definitions.remove(&format!("{META}.ShardInfo"));
     for (name, definition) in &mut definitions {
         *definition = replacement(name).unwrap_or_else(|| plain(definition));
+        if let Some(fields) = definition.get_mut("properties").and_then(Value::as_object_mut) {
+            fields.retain(|_, field| !refers_to(field, "ShardInfo"));
+        }
         if let Some(text) = prose::of(name) {
             definition["description"] = text.into();
         }
@@ -106,6 +117,13 @@ fn plain(schema: &Value) -> Value {
     if let Some(properties) = properties {
         let properties = properties.iter().map(|(name, property)| (name.clone(), plain(property)));
         kept.insert("properties".to_owned(), properties.collect::<Map<_, _>>().into());
+    }
+    // Metadata may be left out wherever there is some: the Rust types alone require it.
+    if let Some(Value::Array(required)) = kept.get_mut("required") {
+        required.retain(|name| name != "metadata");
+        if required.is_empty() {
+            kept.remove("required");
+        }
     }
     let is_object = schema.get("type").is_some_and(|kind| kind == "object");
     if is_object && properties.is_none() && !kept.contains_key("additionalProperties") {
