@@ -1,16 +1,23 @@
 //! Who is calling.
 //!
-//! An [`Identity`] comes from a bearer token, or from the extensions of a request that was made inside this process. The
-//! network cannot set extensions: [`crate::serve`] removes any identity from what it reads off a socket. This module never
-//! decides what a caller may do; that is [`crate::authz`].
+//! An [`Identity`] comes from a client certificate, from a bearer token, or from the extensions of a request that was made
+//! inside this process. The network cannot set extensions: [`crate::serve`] removes any identity from what it reads off a
+//! socket. This module never decides what a caller may do; that is [`crate::authz`].
+
+mod certificate;
+pub(crate) mod impersonation;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
 use http::{Extensions, HeaderMap};
+use jiff::Timestamp;
 
+use crate::serve::PeerCertificates;
+use crate::tls::ClientAuthority;
 use crate::tokens::Tokens;
+use crate::tokens::service_account::{ISSUER, Invalid, ServiceAccounts};
 
 /// May do everything; authorization cannot be configured to refuse it (upstream's superuser group).
 pub const SYSTEM_MASTERS: &str = "system:masters";
@@ -18,6 +25,10 @@ pub const SYSTEM_MASTERS: &str = "system:masters";
 pub const SYSTEM_AUTHENTICATED: &str = "system:authenticated";
 /// Everybody else. Nobody is served as such; roles may name the group all the same.
 pub const SYSTEM_UNAUTHENTICATED: &str = "system:unauthenticated";
+/// The user that nobody is: only impersonation and reviews name it.
+pub const SYSTEM_ANONYMOUS: &str = "system:anonymous";
+/// Extra field of an identity: by which certificate or token it was proved.
+pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 /// All node agents.
 pub const SYSTEM_NODES: &str = "system:nodes";
 /// User name of the job controller.
@@ -50,15 +61,20 @@ pub enum Unauthenticated {
     /// Nothing that this server reads as credentials.
     #[error("the request carries no credentials")]
     Missing,
-    /// A token that nobody has.
+    /// A token that nobody has, or that does not count any more.
     #[error("the token is not known")]
     UnknownToken,
+    /// A client certificate that does not count, and no token besides.
+    #[error("the client certificate is not one of this server's, or its time is over")]
+    Certificate,
 }
 
 /// Finds out who is calling. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Authenticator {
     tokens: Arc<Tokens>,
+    clients: Option<ClientAuthority>,
+    accounts: Option<Arc<ServiceAccounts>>,
 }
 
 // === impl Identity ===
@@ -72,6 +88,12 @@ impl Identity {
             groups.push(SYSTEM_AUTHENTICATED.to_owned());
         }
         Self { name: name.into(), uid: uid.into(), groups: groups.into(), extra: Arc::default() }
+    }
+
+    /// The same, with more that the authenticator knows.
+    #[must_use]
+    pub(crate) fn with_extra(self, extra: BTreeMap<String, Vec<String>>) -> Self {
+        Self { extra: Arc::new(extra), ..self }
     }
 
     /// The administrator, to whom the admin token belongs.
@@ -112,10 +134,42 @@ impl Authenticator {
     /// An authenticator that knows these tokens.
     #[must_use]
     pub fn new(tokens: Tokens) -> Self {
-        Self { tokens: Arc::new(tokens) }
+        Self { tokens: Arc::new(tokens), clients: None, accounts: None }
     }
 
-    /// The caller: the identity given in memory, else the one of `Authorization: Bearer`, else of `X-Auth-Token`.
+    /// The same, that trusts client certificates of this authority.
+    #[must_use]
+    pub fn with_clients(self, authority: ClientAuthority) -> Self {
+        Self { clients: Some(authority), ..self }
+    }
+
+    /// The same, that issues and takes tokens of service accounts.
+    #[must_use]
+    pub fn with_service_accounts(self, accounts: ServiceAccounts) -> Self {
+        Self { accounts: Some(Arc::new(accounts)), ..self }
+    }
+
+    /// The issuer of service accounts' tokens, where there is one.
+    pub(crate) fn service_accounts(&self) -> Option<&ServiceAccounts> {
+        self.accounts.as_deref()
+    }
+
+    /// Whose token it is, and for which of the audiences; static tokens are for this server.
+    ///
+    /// # Errors
+    /// Where nobody has the token, or it is for somebody else.
+    pub(crate) fn find(&self, token: &str, audiences: &[String]) -> Result<(Identity, Vec<String>), Invalid> {
+        if let Some(identity) = self.tokens.find(token.as_bytes()) {
+            if !audiences.iter().any(|audience| audience == ISSUER) {
+                return Err(Invalid::Audience { given: vec![ISSUER.to_owned()], wanted: audiences.to_vec() });
+            }
+            return Ok((identity.clone(), vec![ISSUER.to_owned()]));
+        }
+        self.accounts.as_ref().ok_or(Invalid::Unknown)?.check(token, audiences)
+    }
+
+    /// The caller: the identity given in memory, else the one of the client certificate, of `Authorization: Bearer`, of
+    /// `X-Auth-Token`.
     ///
     /// A scheme other than `Bearer` counts as no credentials. A bearer token that is not known is final: a second
     /// header does not mend it.
@@ -126,13 +180,33 @@ impl Authenticator {
         &self,
         headers: &HeaderMap,
         extensions: &Extensions,
+        now: Timestamp,
     ) -> Result<Identity, Unauthenticated> {
         if let Some(identity) = extensions.get::<Identity>() {
             return Ok(identity.clone());
         }
+        let mut missing = Unauthenticated::Missing;
+        if let Some(chain) = extensions.get::<PeerCertificates>() {
+            match self.of_certificate(chain, now) {
+                Some(identity) => return Ok(identity),
+                None => missing = Unauthenticated::Certificate,
+            }
+        }
         let token = bearer(headers).or_else(|| present(headers.get(X_AUTH_TOKEN)?.as_bytes()));
-        let token = token.ok_or(Unauthenticated::Missing)?;
-        self.tokens.find(token).cloned().ok_or(Unauthenticated::UnknownToken)
+        let Some(token) = token else { return Err(missing) };
+        let token = std::str::from_utf8(token).map_err(|_| Unauthenticated::UnknownToken)?;
+        let (identity, _) = self.find(token, &[ISSUER.to_owned()]).map_err(|error| {
+            tracing::debug!(%error, "a token was refused");
+            Unauthenticated::UnknownToken
+        })?;
+        Ok(identity)
+    }
+
+    /// The identity of a client certificate. It is looked at for every request: connections outlive certificates.
+    fn of_certificate(&self, chain: &PeerCertificates, now: Timestamp) -> Option<Identity> {
+        let chain = &*chain.0;
+        self.clients.as_ref().filter(|clients| clients.trusts(chain, now))?;
+        certificate::identity(chain.first()?)
     }
 }
 
@@ -163,7 +237,7 @@ mod tests {
             .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
             .collect();
         Authenticator::new(tokens)
-            .authenticate(&headers, extensions)
+            .authenticate(&headers, extensions, Timestamp::UNIX_EPOCH)
             .map(|identity| identity.name.to_string())
     }
 

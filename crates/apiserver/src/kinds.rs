@@ -7,6 +7,7 @@ mod mxjob;
 mod namespace;
 mod pod;
 mod rbac;
+pub(crate) mod review;
 pub(crate) mod strategy;
 
 use serde_json::Value;
@@ -23,6 +24,7 @@ pub(crate) const STATUS: &[&str] = &["get", "patch", "update"];
 #[must_use]
 pub(crate) fn all() -> Vec<Kind> {
     let mut kinds = core::kinds();
+    kinds.extend(review::kinds());
     kinds.extend(rbac::kinds());
     kinds.extend(cluster::kinds());
     kinds.push(mxjob::kind());

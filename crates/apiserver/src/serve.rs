@@ -26,6 +26,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -37,6 +38,11 @@ pub use crate::serve::upload::RequestBody;
 /// Address of the other end, in the extensions of every request that came over the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
+
+/// The certificates that a client showed, its own first; in the extensions of its requests. The client holds the key of the
+/// first; nothing else about them is known yet.
+#[derive(Debug, Clone)]
+pub struct PeerCertificates(pub Arc<[CertificateDer<'static>]>);
 
 /// Put into the extensions of a response whose body has no end of its own (watches, followed logs): a stop ends such a
 /// body between two frames, instead of waiting for it until the deadline.

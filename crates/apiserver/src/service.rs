@@ -16,14 +16,16 @@ use tower_service::Service;
 
 use crate::answer::{self, Answer, Body, BodyError, Rendering, error_response};
 use crate::authn::Identity;
+use crate::authn::impersonation::Impersonation;
 use crate::authz::{self, Attributes};
 use crate::error::ApiError;
+use crate::kinds::review::is_review;
 use crate::negotiate::{self, Form};
 use crate::registry::{self, Kind};
 use crate::request::{self, Query, ResourcePath, Target};
 use crate::server::{ApiServer, Context};
 use crate::table::IncludeObject;
-use crate::verbs::{binding, create, delete, list, log, patch, update, watch};
+use crate::verbs::{binding, create, delete, list, log, patch, review, token, update, watch};
 use crate::{alias, compress, discovery, health, openapi, version};
 
 /// How long a client may take to send a body (upstream's time for a whole request).
@@ -105,8 +107,9 @@ impl ApiServer {
         let identity = self
             .0
             .authenticator
-            .authenticate(&parts.headers, &parts.extensions)
+            .authenticate(&parts.headers, &parts.extensions, self.0.environment.now())
             .map_err(|_| ApiError::unauthorized())?;
+        let identity = self.impersonated(identity, &parts.headers)?;
         let call = Call { parts, path, query, identity };
         match Target::parse(&call.path) {
             Target::NonResource => self.non_resource(&call),
@@ -117,7 +120,7 @@ impl ApiServer {
     fn non_resource(&self, call: &Call) -> Result<Response<Body>, ApiError> {
         let method = &call.parts.method;
         let verb = method.as_str().to_ascii_lowercase();
-        self.authorize(call, &Attributes { verb: &verb, path: &call.path, ..Attributes::new(&call.identity) })?;
+        self.authorize(&Attributes { verb: &verb, path: &call.path, ..Attributes::new(&call.identity) })?;
         let accept = negotiate::accept(&call.parts.headers);
         let document = if matches!(call.path.trim_end_matches('/'), "/version") {
             Some(version::document())
@@ -155,7 +158,6 @@ impl ApiServer {
         let watching = call.query.flag("watch");
         let verb = request::verb(&call.parts.method, target, watching);
         self.authorize(
-            call,
             &Attributes {
                 verb,
                 group: &target.group,
@@ -199,10 +201,16 @@ impl ApiServer {
         alias::answer(kind, answer?).into_response(&rendering)
     }
 
-    fn authorize(&self, call: &Call, attributes: &Attributes<'_>) -> Result<(), ApiError> {
-        if call.parts.headers.contains_key("impersonate-user") {
-            return Err(impersonation_refused(call));
+    /// Who the caller acts as, if it is somebody else and they may.
+    fn impersonated(&self, caller: Identity, headers: &HeaderMap) -> Result<Identity, ApiError> {
+        let Some(wish) = Impersonation::parse(headers).map_err(ApiError::bad_request)? else { return Ok(caller) };
+        for question in wish.questions(&caller) {
+            self.authorize(&question)?;
         }
+        Ok(wish.identity())
+    }
+
+    fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), ApiError> {
         let decision = self.0.authorizer.authorize(attributes);
         if decision.is_allowed() {
             return Ok(());
@@ -221,6 +229,8 @@ async fn dispatch(context: &mut Context<'_>, verb: &str, rendering: Rendering) -
     let path = context.path;
     match (verb, path.subresource.as_str()) {
         ("create", "binding") => binding::bind(context).await,
+        ("create", "token") => token::create(context),
+        ("create", _) if is_review(context.kind) => review::create(context),
         ("create", _) => create::create(context).await,
         ("get", "log") => log::log(context).await,
         ("get", _) => list::get(context),
@@ -247,16 +257,6 @@ fn check_verb(kind: &Kind, path: &ResourcePath, verb: &str) -> Result<(), ApiErr
     };
     // A POST to an item is read as a create, as upstream does for custom resources.
     if known { Ok(()) } else { Err(ApiError::method_not_supported(kind, verb)) }
-}
-
-/// Acting as somebody else comes with role-based rights; until then nobody may.
-fn impersonation_refused(call: &Call) -> ApiError {
-    let whom = call.parts.headers.get("impersonate-user").and_then(|name| name.to_str().ok()).unwrap_or_default();
-    let message = format!(
-        "users \"{whom}\" is forbidden: User \"{}\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
-        call.identity.name
-    );
-    ApiError::forbidden(message, Some((whom, "", "users")))
 }
 
 async fn timed(read: impl Future<Output = Result<Bytes, ApiError>>) -> Result<Bytes, ApiError> {

@@ -4,6 +4,7 @@
 //! pki/ca.key      made at first start, never again      pki/server.key   made at first start, kept on renewal
 //! pki/ca.crt      ten years; clients trust this          pki/server.crt   a year; made again when its time or its names
 //!                                                                         are up
+//! pki/sa.key      made at first start, never again: signs the tokens of service accounts
 //! ```
 //!
 //! A key is written before its certificate, so that a start that died in between is finished by the next one. Files that
@@ -11,6 +12,7 @@
 //! library (aws-lc-rs), named explicitly: no process-wide default is installed or relied on.
 
 mod authority;
+mod client;
 pub(crate) mod files;
 mod server;
 
@@ -24,6 +26,11 @@ use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 
+pub use crate::tls::client::ClientAuthority;
+use crate::tokens::SigningKey;
+
+/// The key of service accounts' tokens.
+const TOKEN_KEY: &str = "sa.key";
 /// Folder of keys and certificates in the data directory.
 pub const PKI_DIR: &str = "pki";
 
@@ -34,6 +41,10 @@ pub struct Pki {
     pub config: Arc<ServerConfig>,
     /// The authority's certificate, for clients to trust.
     pub ca_pem: String,
+    /// Which client certificates count: those of the same authority.
+    pub clients: ClientAuthority,
+    /// Signs the tokens of service accounts.
+    pub token_key: SigningKey,
 }
 
 /// Why keys and certificates could not be had.
@@ -109,13 +120,17 @@ pub fn open(data_dir: &Path, names: &[String], now: Timestamp) -> Result<Pki, Er
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let authority = authority::open(&dir, now)?;
     let (chain, key) = server::open(&dir, &authority, names, now, &provider)?;
-    let config = config(provider, chain, key).map_err(|error| match error {
+    let clients = ClientAuthority::new(authority.roots, Arc::clone(&provider))?;
+    let config = config(provider, clients.clone(), chain, key).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {
             Error::Foreign { path: dir.join(server::CRT), by: dir.join(server::KEY) }
         }
         source => Error::Config { source },
     })?;
-    Ok(Pki { config: Arc::new(config), ca_pem: authority.pem })
+    let path = dir.join(TOKEN_KEY);
+    let token_key = SigningKey::from_pkcs8(&authority::key(&path, true)?.serialize_der());
+    let token_key = token_key.ok_or(Error::Broken { path, what: "private key" })?;
+    Ok(Pki { config: Arc::new(config), ca_pem: authority.pem, clients, token_key })
 }
 
 /// The names and addresses under which a server that listens on `listen` is called: the local ones, the ones that pods of
@@ -151,12 +166,13 @@ pub fn host_name() -> Option<String> {
 
 fn config(
     provider: Arc<CryptoProvider>,
+    clients: ClientAuthority,
     chain: Vec<rustls::pki_types::CertificateDer<'static>>,
     key: rustls::pki_types::PrivateKeyDer<'static>,
 ) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients.into_verifier())
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // No resumption: clients keep connections for long, and a server without tickets has no ticket keys to lose.

@@ -4,6 +4,8 @@
 //! and a dump of memory or of a debug print does not hold them.
 
 pub(crate) mod file;
+pub(crate) mod jwt;
+pub(crate) mod service_account;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use crate::authn::Identity;
 use crate::tls::files;
 pub use crate::tokens::file::Problem;
+pub use crate::tokens::jwt::SigningKey;
+pub use crate::tokens::service_account::ServiceAccounts;
 
 /// The admin token's file in the data directory.
 pub const ADMIN_TOKEN_FILE: &str = "admin-token";

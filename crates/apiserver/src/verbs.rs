@@ -7,5 +7,7 @@ pub(crate) mod delete;
 pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod patch;
+pub(crate) mod review;
+pub(crate) mod token;
 pub(crate) mod update;
 pub(crate) mod watch;

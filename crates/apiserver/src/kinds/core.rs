@@ -87,7 +87,15 @@ pub(super) fn kinds() -> Vec<Kind> {
             strategy: &Secret,
             ..row("Secret", "secrets", "secret")
         },
-        Kind { short_names: &["sa"], ..row("ServiceAccount", "serviceaccounts", "serviceaccount") },
+        Kind {
+            short_names: &["sa"],
+            subresources: &[Subresource {
+                name: "token",
+                body: Some(("authentication.k8s.io", "v1", "TokenRequest")),
+                verbs: &["create"],
+            }],
+            ..row("ServiceAccount", "serviceaccounts", "serviceaccount")
+        },
         Kind {
             short_names: &["svc"],
             categories: &["all"],

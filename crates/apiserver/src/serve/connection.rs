@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::InvalidMessage;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -21,7 +22,7 @@ use tower_service::Service;
 
 use crate::authn::Identity;
 use crate::serve::body::{Body, stopped};
-use crate::serve::{Limits, LongRunning, PeerAddr, RequestBody};
+use crate::serve::{Limits, LongRunning, PeerAddr, PeerCertificates, RequestBody};
 
 /// Flow-control window of an HTTP/2 stream: upstream's, a small fraction of the largest body.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -58,6 +59,7 @@ pub(super) struct Busy(Arc<Activity>);
 struct Requests<S> {
     service: S,
     peer: PeerAddr,
+    certificates: Option<PeerCertificates>,
     stop: watch::Receiver<bool>,
     activity: Arc<Activity>,
 }
@@ -76,7 +78,7 @@ where
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let Some(acceptor) = acceptor else {
-            return self.drive(stream, None).await;
+            return self.drive(stream, None, None).await;
         };
         let handshake =
             tokio::time::timeout(self.limits.handshake, acceptor.accept(stream).into_fallible());
@@ -86,9 +88,13 @@ where
         };
         match result {
             Ok(Ok(stream)) => {
-                let h2 = stream.get_ref().1.alpn_protocol().map(|protocol| protocol == b"h2");
+                let session = stream.get_ref().1;
+                let h2 = session.alpn_protocol().map(|protocol| protocol == b"h2");
+                let certificates = session.peer_certificates().map(|chain| {
+                    PeerCertificates(chain.iter().cloned().map(CertificateDer::into_owned).collect())
+                });
                 // Boxed: a TLS stream is large, and most of a connection's life is spent here.
-                Box::pin(self.drive(stream, h2)).await;
+                Box::pin(self.drive(stream, h2, certificates)).await;
             }
             Ok(Err((error, mut stream))) => {
                 tracing::debug!(peer = %self.peer.0, %error, "TLS handshake failed");
@@ -110,7 +116,7 @@ where
     }
 
     /// Speaks HTTP until the connection ends. `h2` is what the handshake agreed on, if anything.
-    async fn drive<I>(self, io: I, h2: Option<bool>)
+    async fn drive<I>(self, io: I, h2: Option<bool>, certificates: Option<PeerCertificates>)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -118,7 +124,7 @@ where
         let activity = Arc::new(Activity::default());
         let builder = builder(&limits, h2);
         let requests =
-            Requests { service, peer, stop: stop.clone(), activity: Arc::clone(&activity) };
+            Requests { service, peer, certificates, stop: stop.clone(), activity: Arc::clone(&activity) };
         let mut connection = pin!(builder.serve_connection(TokioIo::new(io), requests));
         let mut stop = pin!(stopped(stop));
         let mut check = pin!(tokio::time::sleep(limits.first_request));
@@ -200,6 +206,10 @@ where
         let extensions = request.extensions_mut();
         // Nothing on the wire becomes an extension, so there is none to take out; this line keeps it so.
         extensions.remove::<Identity>();
+        extensions.remove::<PeerCertificates>();
+        if let Some(certificates) = &self.certificates {
+            extensions.insert(certificates.clone());
+        }
         extensions.insert(self.peer);
         let version = request.version();
         let request = request.map(|body| RequestBody::new(body, version));
