@@ -22,6 +22,7 @@ mod room;
 use crate::plan::EventKind;
 use jiff::{SignedDuration, Timestamp};
 use mxjob_machinery::resources::Resources;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -150,6 +151,22 @@ impl Admission {
             Self::Waiting(waiting) => Some(waiting),
         }
     }
+}
+
+// === impl Ask ===
+
+impl Ask {
+    /// What a pod of that spec asks for.
+    pub fn of_pod(spec: Option<&Value>) -> Self {
+        let spec = spec.unwrap_or(&Value::Null);
+        Self { requests: Resources::of_pod(spec), selector: texts(spec.get("nodeSelector")) }
+    }
+}
+
+/// The members of a JSON object that are texts: labels and selectors.
+pub(crate) fn texts(object: Option<&Value>) -> BTreeMap<String, String> {
+    let members = object.and_then(Value::as_object).into_iter().flatten();
+    members.filter_map(|(key, text)| Some((key.clone(), text.as_str()?.to_owned()))).collect()
 }
 
 // === impl WaitKind ===

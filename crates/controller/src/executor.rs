@@ -13,6 +13,8 @@
 mod cache;
 mod effects;
 mod events;
+mod gang;
+mod ledger;
 mod mirror;
 mod object;
 mod patch;
@@ -41,14 +43,27 @@ pub struct Options {
     pub namespace: Option<String>,
     /// How many jobs are worked on at once.
     pub workers: usize,
+    /// Who decides which jobs may start.
+    pub gang: Gang,
     /// The clock.
     pub now: fn() -> Timestamp,
+}
+
+/// Who sees to it that a job starts with enough of its replicas or not at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gang {
+    /// Nobody, or the cluster's own scheduler: every job may start.
+    #[default]
+    Off,
+    /// The controller, by [`admission`](crate::admission): where nodes bind whatever pods they get, as on one machine. It looks at all pods and
+    /// nodes, so `Options::namespace` should be `None` beside it.
+    Native,
 }
 
 impl Default for Options {
     /// All namespaces. Four workers keep an in-process API server busy; a job's own requests run in parallel besides.
     fn default() -> Self {
-        Self { namespace: None, workers: 4, now: Timestamp::now }
+        Self { namespace: None, workers: 4, gang: Gang::Off, now: Timestamp::now }
     }
 }
 
@@ -71,10 +86,15 @@ pub async fn run(
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let admits = options.gang == Gang::Native;
     let requests = Requests::new(client.clone());
     let (recorder, poster) = events::channel(requests.clone());
-    let context =
-        Arc::new(Context { requests, cache: cache::Cache::default(), recorder, now: options.now });
+    let context = Arc::new(Context {
+        requests,
+        cache: cache::Cache::new(admits),
+        recorder,
+        now: options.now,
+    });
     let queue = Arc::new(Queue::default());
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
@@ -83,16 +103,21 @@ pub async fn run(
     let poster = tokio::spawn(poster.run());
     let started = async {
         // Jobs before what they own: a list of pods is then at least as new as every job's word about its pods.
-        for resources in [
-            vec![cache::Resource::Jobs],
-            [Child::Pod, Child::Service].map(cache::Resource::Children).into(),
-        ] {
+        let mut others = Vec::from([Child::Pod, Child::Service].map(cache::Resource::Children));
+        if admits {
+            others.push(cache::Resource::Nodes);
+            if gang::has_priority_classes(&client).await {
+                others.push(cache::Resource::PriorityClasses);
+            }
+        }
+        for resources in [vec![cache::Resource::Jobs], others] {
             let mut ready = Vec::new();
             for resource in resources {
                 let (follower, is_ready) = watches::follow(
                     &client,
                     options.namespace.as_deref(),
                     resource,
+                    admits,
                     &context,
                     &queue,
                 );
@@ -104,6 +129,9 @@ pub async fn run(
             }
         }
         info!("the controller has seen all jobs, pods and services");
+        if admits {
+            tasks.spawn(gang::keep_deciding(Arc::clone(&context), Arc::clone(&queue)));
+        }
         for _ in 0..options.workers.max(1) {
             tasks.spawn(work(Arc::clone(&context), Arc::clone(&queue), stopped.clone()));
         }

@@ -39,5 +39,5 @@ pub mod plan;
 pub mod view;
 
 pub use admission::Admission;
-pub use executor::{Error, Options, run};
+pub use executor::{Error, Gang, Options, run};
 pub use plan::{Plan, Snapshot, plan};

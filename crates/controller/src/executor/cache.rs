@@ -3,6 +3,7 @@
 //! Reconciles read here and nowhere else. One lock covers all of it and is held for a look-up or a change of one object, never across a
 //! request.
 
+use super::ledger::{Decided, Ledger};
 use super::mirror::Mirror;
 use super::object::{Identity, Key, controller};
 use super::requests::Child;
@@ -10,11 +11,13 @@ use crate::admission::Admission;
 use crate::memory::Memory;
 use crate::plan::{Problem, Snapshot};
 use crate::view::{PodView, ServiceView};
-use mxjob_api::Job;
+use jiff::Timestamp;
+use mxjob_api::{Job, labels};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use tokio::sync::Notify;
 use tracing::warn;
 
 /// A job as it was last seen.
@@ -35,12 +38,18 @@ pub(super) enum Resource {
     Jobs,
     /// What they own.
     Children(Child),
+    /// The nodes; followed only where the controller admits jobs.
+    Nodes,
+    /// The priority classes, likewise.
+    PriorityClasses,
 }
 
 /// The controller's knowledge.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     state: Mutex<State>,
+    /// Told when a new decision about the line may come out differently.
+    line: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +58,8 @@ struct State {
     pods: Mirror<Arc<PodView>>,
     services: Mirror<Arc<ServiceView>>,
     problems: HashMap<Key, Vec<Problem>>,
+    /// Who holds and who waits for room, where the controller admits jobs.
+    ledger: Option<Ledger>,
 }
 
 /// A change that a watch tells of.
@@ -67,19 +78,59 @@ pub(super) enum Change<'a> {
 }
 
 impl Cache {
+    /// An empty one. `admits`: whether the controller decides which jobs may start; its pods are then to be all there are, for all take room.
+    pub(super) fn new(admits: bool) -> Self {
+        let state = State { ledger: admits.then(Ledger::default), ..State::default() };
+        Self { state: Mutex::new(state), line: Notify::new() }
+    }
+
     /// Takes in what a watch tells; gives the jobs that are concerned.
     pub(super) fn take_in(&self, resource: Resource, change: Change<'_>) -> Vec<Key> {
         let state = &mut *self.state();
         match resource {
             Resource::Jobs => {
-                take_in(&mut state.jobs, change, |value| read_job(value).map(Arc::new), job_key)
+                let keys = take_in(
+                    &mut state.jobs,
+                    change,
+                    |value| read_job(value).map(Arc::new),
+                    job_key,
+                );
+                for key in &keys {
+                    self.book(state, key);
+                }
+                keys
             }
-            Resource::Children(Child::Pod) => take_in(
-                &mut state.pods,
-                change,
-                |value| PodView::read(value).map(Arc::new),
-                owner_key,
-            ),
+            Resource::Children(Child::Pod) => {
+                let mut change = change;
+                if let Some(ledger) = &mut state.ledger {
+                    if ledger.pod(change) && ledger.has_line() {
+                        self.line.notify_one();
+                    }
+                    match change {
+                        Change::Listed(pod) if !is_labelled(pod) => return Vec::new(),
+                        Change::Applied(pod) if !is_labelled(pod) => change = Change::Deleted(pod),
+                        _ => {}
+                    }
+                }
+                take_in(
+                    &mut state.pods,
+                    change,
+                    |value| PodView::read(value).map(Arc::new),
+                    owner_key,
+                )
+            }
+            Resource::Nodes | Resource::PriorityClasses => {
+                if let Some(ledger) = &mut state.ledger {
+                    match resource {
+                        Resource::Nodes => ledger.node(change),
+                        _ => ledger.class(change),
+                    }
+                    if ledger.has_line() {
+                        self.line.notify_one();
+                    }
+                }
+                Vec::new()
+            }
             Resource::Children(Child::Service) => take_in(
                 &mut state.services,
                 change,
@@ -98,7 +149,9 @@ impl Cache {
         match resource {
             Resource::Jobs => {
                 if let Some(job) = read_job(object) {
+                    let key = identity.key.clone();
                     state.jobs.wrote(identity, None, Arc::new(job), now);
+                    self.book(state, &key);
                 }
             }
             Resource::Children(Child::Pod) => {
@@ -111,6 +164,8 @@ impl Cache {
                     state.services.wrote(identity, owner, Arc::new(service), now);
                 }
             }
+            // Not the controller's to write, as far as the ledger goes.
+            Resource::Nodes | Resource::PriorityClasses => {}
         }
     }
 
@@ -123,12 +178,17 @@ impl Cache {
         }
     }
 
-    /// A job and what belongs to it; `None` if there is no such job.
+    /// A job and what belongs to it; `None` if there is no such job, or it is not decided yet whether it may start. The decision has the job
+    /// looked at again.
     pub(super) fn snapshot(&self, key: &Key) -> Option<(Arc<JobDocument>, Snapshot)> {
         let state = &mut *self.state();
         let Some(document) = state.jobs.get(key) else {
             state.problems.remove(key);
             return None;
+        };
+        let admission = match &state.ledger {
+            Some(ledger) => ledger.admission(&document.job)?,
+            None => Admission::Admitted,
         };
         let now = Instant::now();
         let snapshot = Snapshot {
@@ -137,7 +197,7 @@ impl Cache {
             pods: state.pods.owned_by(&document.job.uid, now),
             services: state.services.owned_by(&document.job.uid, now),
             problems: state.problems.get(key).cloned().unwrap_or_default(),
-            admission: Admission::Admitted,
+            admission,
         };
         Some((document, snapshot))
     }
@@ -153,13 +213,34 @@ impl Cache {
         }
     }
 
+    /// Decides about the jobs in line.
+    pub(super) fn decide(&self, now: Timestamp) -> Decided {
+        let state = &mut *self.state();
+        state.ledger.as_mut().map(|ledger| ledger.decide(now, Instant::now())).unwrap_or_default()
+    }
+
+    /// Waits until a new decision may come out differently. Safe to cancel.
+    pub(super) async fn line_moved(&self) {
+        self.line.notified().await;
+    }
+
+    /// Tells the ledger what a job is like now.
+    fn book(&self, state: &mut State, key: &Key) {
+        if let Some(ledger) = &mut state.ledger {
+            ledger.job(key, state.jobs.get(key).as_deref());
+            if ledger.has_line() {
+                self.line.notify_one();
+            }
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // No code that can panic runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn take_in<V: Clone>(
+pub(super) fn take_in<V: Clone>(
     mirror: &mut Mirror<V>,
     change: Change<'_>,
     read: impl Fn(&Value) -> Option<V>,
@@ -190,6 +271,14 @@ fn take_in<V: Clone>(
             concerned(object).into_iter().collect()
         }
     }
+}
+
+fn is_labelled(object: &Value) -> bool {
+    object
+        .pointer("/metadata/labels")
+        .and_then(|all| all.get(labels::OPERATOR_NAME))
+        .and_then(Value::as_str)
+        == Some(labels::OPERATOR)
 }
 
 fn job_key(object: &Value) -> Option<Key> {

@@ -113,6 +113,11 @@ impl<V: Clone> Mirror<V> {
         self.entries.get(key).map(|entry| entry.value.clone())
     }
 
+    /// All objects, in any order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        self.entries.values().map(|entry| &entry.value)
+    }
+
     /// What an owner controls.
     pub(super) fn owned_by(&mut self, uid: &str, now: Instant) -> Vec<V> {
         let keys: Vec<Key> = self.by_owner.get(uid).into_iter().flatten().cloned().collect();

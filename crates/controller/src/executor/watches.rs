@@ -20,17 +20,21 @@ pub(super) fn follow(
     client: &Client,
     namespace: Option<&str>,
     resource: Resource,
+    every_pod: bool,
     context: &Arc<Context>,
     queue: &Arc<Queue>,
 ) -> (impl Future<Output = ()> + Send + use<>, oneshot::Receiver<()>) {
     let kind = api_resource(resource);
     let api: Api<Object> = match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind),
-        None => Api::all_with(client.clone(), &kind),
+        Some(namespace) if !matches!(resource, Resource::Nodes | Resource::PriorityClasses) => {
+            Api::namespaced_with(client.clone(), namespace, &kind)
+        }
+        _ => Api::all_with(client.clone(), &kind),
     };
-    // Pods and services of others are never even sent.
+    // Pods and services of others are never even sent, unless their room counts.
     let config = match resource {
-        Resource::Jobs => watcher::Config::default(),
+        Resource::Jobs | Resource::Nodes | Resource::PriorityClasses => watcher::Config::default(),
+        Resource::Children(Child::Pod) if every_pod => watcher::Config::default(),
         Resource::Children(_) => watcher::Config::default().labels(&format!(
             "{}={}",
             labels::OPERATOR_NAME,
@@ -80,6 +84,10 @@ fn api_resource(resource: Resource) -> ApiResource {
         Resource::Jobs => (mxjob::GROUP, mxjob::VERSION, mxjob::KIND, mxjob::PLURAL),
         Resource::Children(Child::Pod) => ("", "v1", "Pod", "pods"),
         Resource::Children(Child::Service) => ("", "v1", "Service", "services"),
+        Resource::Nodes => ("", "v1", "Node", "nodes"),
+        Resource::PriorityClasses => {
+            ("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses")
+        }
     };
     let kind = kube::core::GroupVersionKind::gvk(group, version, kind);
     ApiResource::from_gvk_with_plural(&kind, plural)

@@ -134,8 +134,12 @@ impl Server {
         let segments: Vec<&str> = parts.uri.path().trim_matches('/').split('/').collect();
         let rest = if segments[0] == "api" { &segments[2..] } else { &segments[3..] };
         let (namespace, rest) =
-            if rest[0] == "namespaces" { (rest[1], &rest[2..]) } else { ("", rest) };
-        let resource = rest[0];
+            if rest.first() == Some(&"namespaces") { (rest[1], &rest[2..]) } else { ("", rest) };
+        let Some(&resource) = rest.first() else {
+            let served = json!({ "kind": "APIResourceList", "groupVersion": segments[1..].join("/"), "resources": [] });
+            let body = http_body_util::Full::new(Bytes::from(served.to_string()));
+            return Response::new(body.boxed_unsync());
+        };
         let query = parts.uri.query().unwrap_or_default();
         if parts.method == Method::GET && query.contains("watch=true") {
             return self.watch(resource, query);

@@ -1,0 +1,238 @@
+//! Jobs that wait for room on one machine, as clients see it.
+
+use crate::server::Server;
+use mxjob_controller::{Gang, Options, run};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A machine of 4 CPUs and a controller that admits jobs to it.
+struct Machine {
+    server: Server,
+    stop: Option<oneshot::Sender<()>>,
+    controller: Option<JoinHandle<()>>,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let server = Server::new();
+        server.put(
+            "nodes",
+            &json!({
+                "metadata": { "name": "machine", "namespace": "" },
+                "status": {
+                    "allocatable": { "cpu": "4", "memory": "8Gi", "pods": "10" },
+                    "conditions": [{ "type": "Ready", "status": "True" }],
+                },
+            }),
+        );
+        let mut machine = Self { server, stop: None, controller: None };
+        machine.start();
+        machine
+    }
+
+    fn start(&mut self) {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let client = self.server.client();
+        self.controller = Some(tokio::spawn(async move {
+            let options = Options { gang: Gang::Native, ..Options::default() };
+            run(client, options, async move { stopped.await.unwrap_or_default() }).await.unwrap();
+        }));
+        self.stop = Some(stop);
+    }
+
+    async fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        self.controller.take().unwrap().await.unwrap();
+    }
+
+    /// Submits a job of workers with so many CPUs each; it came at that second.
+    fn submit(&self, name: &str, workers: u32, cpu: &str, came: u32, more: &Value) {
+        let container = json!({ "name": "mxnet", "image": "mxnet", "resources": { "requests": { "cpu": cpu } } });
+        let worker =
+            json!({ "replicas": workers, "template": { "spec": { "containers": [container] } } });
+        let mut spec = json!({ "mxReplicaSpecs": { "Worker": worker } });
+        for (key, value) in more.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        self.server.put("mxjobs", &json!({
+            "apiVersion": "kubeflow.org/v1", "kind": "MXJob",
+            "metadata": { "name": name, "namespace": "default", "creationTimestamp": format!("2026-11-24T08:00:{came:02}Z") },
+            "spec": spec,
+        }));
+    }
+
+    async fn pods(&self, job: &str, count: usize) {
+        let of_job = |server: &Server| {
+            let prefix = format!("{job}-worker-");
+            let pods = server.all("pods");
+            pods.iter()
+                .filter(|pod| pod["metadata"]["name"].as_str().unwrap().starts_with(&prefix))
+                .count()
+        };
+        self.server
+            .wait_for(&format!("{count} pods of {job}"), |server| of_job(server) == count)
+            .await;
+    }
+
+    /// Waits until the condition `Created` has that reason, and gives its message.
+    async fn created(&self, job: &str, reason: &str) -> String {
+        let is_so = |server: &Server| created(server, job)["reason"] == reason;
+        self.server.wait_for(&format!("{job}: {reason}"), is_so).await;
+        created(&self.server, job)["message"].as_str().unwrap().to_owned()
+    }
+
+    fn end(&self, pod: &str) {
+        self.server.change("pods", pod, |pod| pod["status"] = json!({ "phase": "Succeeded" }));
+    }
+
+    async fn event(&self, reason: &str) -> String {
+        let find = |server: &Server| {
+            server.all("events").into_iter().find(|event| event["reason"] == reason)
+        };
+        self.server.wait_for(reason, |server| find(server).is_some()).await;
+        find(&self.server).unwrap()["message"].as_str().unwrap().to_owned()
+    }
+}
+
+fn created(server: &Server, job: &str) -> Value {
+    let job = server.get("mxjobs", job).unwrap_or_default();
+    let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
+    conditions
+        .and_then(|all| all.iter().find(|one| one["type"] == "Created").cloned())
+        .unwrap_or_default()
+}
+
+fn start_time(server: &Server, job: &str) -> Value {
+    server.get("mxjobs", job).unwrap_or_default()["status"]["startTime"].clone()
+}
+
+#[tokio::test]
+async fn a_job_waits_without_pods_and_starts_when_the_one_before_it_is_done() {
+    let mut machine = Machine::new();
+    machine.submit("first", 3, "1", 0, &json!({}));
+    machine.pods("first", 3).await;
+    machine.submit("second", 2, "1", 1, &json!({}));
+    let message = machine.created("second", "MXJobWaiting").await;
+    assert_eq!(
+        message,
+        "MXJob second is created. MXJob second waits for cpu 2 for 2 pods at once."
+    );
+    assert_eq!(
+        machine.event("MXJobWaiting").await,
+        "MXJob second waits for cpu 2 for 2 pods at once."
+    );
+    assert_eq!(start_time(&machine.server, "second"), Value::Null);
+    assert_eq!(machine.server.all("services").len(), 3, "nothing is held, no names either");
+    machine.end("first-worker-0");
+    machine.pods("second", 2).await;
+    let message = machine.created("second", "MXJobCreated").await;
+    assert_eq!(message, "MXJob second is created.");
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn pods_of_others_take_room_until_they_are_done() {
+    let mut machine = Machine::new();
+    machine.server.put("pods", &json!({
+        "metadata": { "name": "other", "namespace": "default" },
+        "spec": { "nodeName": "machine", "containers": [{ "resources": { "limits": { "cpu": "2" } } }] },
+        "status": { "phase": "Running" },
+    }));
+    machine.submit("digits", 3, "1", 0, &json!({}));
+    machine.created("digits", "MXJobWaiting").await;
+    machine.end("other");
+    machine.pods("digits", 3).await;
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_controller_knows_who_has_started_and_who_waits() {
+    let mut machine = Machine::new();
+    machine.submit("first", 3, "1", 1, &json!({}));
+    machine.pods("first", 3).await;
+    machine.submit("second", 2, "1", 0, &json!({}));
+    machine.created("second", "MXJobWaiting").await;
+    machine.stop().await;
+    // A replica that is gone for the moment keeps its room.
+    machine.server.remove("pods", "first-worker-1");
+    machine.start();
+    machine.pods("first", 3).await;
+    machine.pods("second", 0).await;
+    for pod in ["first-worker-0", "first-worker-1", "first-worker-2"] {
+        machine.end(pod);
+    }
+    machine.pods("second", 2).await;
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn what_can_never_start_says_so_and_holds_nobody_up() {
+    let mut machine = Machine::new();
+    machine.submit("giant", 5, "1", 0, &json!({}));
+    let told = machine.event("MXJobUnschedulable").await;
+    assert_eq!(
+        told,
+        "MXJob giant can never start here: it needs 5 of cpu at once and the nodes have 4 in all."
+    );
+    machine.created("giant", "MXJobUnschedulable").await;
+    machine.submit("digits", 1, "1", 1, &json!({}));
+    machine.pods("digits", 1).await;
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn a_suspended_job_gives_its_room_away_and_waits_when_it_is_resumed() {
+    let mut machine = Machine::new();
+    machine.submit("first", 4, "1", 0, &json!({}));
+    machine.pods("first", 4).await;
+    machine.submit("second", 4, "1", 1, &json!({}));
+    machine.created("second", "MXJobWaiting").await;
+    machine.server.change("mxjobs", "first", |job| job["spec"]["suspend"] = json!(true));
+    let all_leave = |server: &Server| {
+        server.all("pods").iter().all(|pod| pod["metadata"]["deletionTimestamp"].is_string())
+    };
+    machine.server.wait_for("all leave", all_leave).await;
+    for index in 0..4 {
+        machine.server.remove("pods", &format!("first-worker-{index}"));
+    }
+    machine.pods("second", 4).await;
+    machine.server.change("mxjobs", "first", |job| job["spec"]["suspend"] = json!(false));
+    machine.created("first", "MXJobWaiting").await;
+    assert_eq!(start_time(&machine.server, "first"), Value::Null, "its clock stands still");
+    for index in 0..4 {
+        machine.end(&format!("second-worker-{index}"));
+    }
+    machine.pods("first", 4).await;
+    machine
+        .server
+        .wait_for("the clock runs", |server| start_time(server, "first").is_string())
+        .await;
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn priority_classes_order_the_line_and_an_unknown_one_is_said() {
+    let mut machine = Machine::new();
+    let class = |name: &str| json!({ "schedulingPolicy": { "priorityClass": name } });
+    machine.server.put(
+        "priorityclasses",
+        &json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+            "metadata": { "name": "urgent", "namespace": "" }, "value": 1000,
+        }),
+    );
+    machine.submit("first", 4, "1", 0, &json!({}));
+    machine.pods("first", 4).await;
+    machine.submit("lost", 4, "1", 1, &class("missing"));
+    let told = machine.event("UnknownPriorityClass").await;
+    assert_eq!(told, "There is no priority class missing: the job waits with priority 0");
+    machine.submit("urgent", 4, "1", 2, &class("urgent"));
+    machine.created("urgent", "MXJobWaiting").await;
+    for index in 0..4 {
+        machine.end(&format!("first-worker-{index}"));
+    }
+    machine.pods("urgent", 4).await;
+    machine.pods("lost", 0).await;
+    machine.stop().await;
+}
