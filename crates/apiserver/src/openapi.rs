@@ -1,10 +1,11 @@
-//! OpenAPI: what `kubectl` needs to see in order to leave validation to the server.
+//! OpenAPI: what clients learn of the kinds, their fields and their operations.
 //!
-//! Before it sends `fieldValidation=Strict` or `dryRun`, `kubectl` looks up the kind's patch operation (by its
-//! `x-kubernetes-group-version-kind`) in `/openapi/v3` and checks that it has the parameter. So every served kind has its
-//! paths, operations and parameters here, generated from the registry; MXJob has its schema, the others have the fields
-//! that all objects share. Version 2 is the same content under other names. Built when first asked for.
+//! `kubectl explain` reads the fields, `kubectl apply` the merge keys. Before `kubectl` sends `fieldValidation=Strict` or `dryRun` it
+//! looks up the kind's patch operation (by its `x-kubernetes-group-version-kind`) in `/openapi/v3` and checks that it has
+//! the parameter. So every served kind has its paths, operations, parameters and schema here, generated from the registry.
+//! Version 2 is the same content under other names. Each document is built when it is first asked for, and kept.
 
+mod freshness;
 mod operations;
 mod schemas;
 
@@ -13,63 +14,70 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
+pub use self::freshness::{Freshness, freshness};
+use self::schemas::Schemas;
 use crate::discovery::{Document, Groups, hash, root};
 use crate::registry::{self, Kind};
 use crate::version;
 
-static DOCUMENTS: LazyLock<BTreeMap<String, Document>> =
-    LazyLock::new(|| documents(registry::kinds()));
+/// The documents of version 3, by path, and their index.
+static V3: LazyLock<BTreeMap<String, Document>> = LazyLock::new(|| v3(registry::kinds()));
+static V2: LazyLock<Document> = LazyLock::new(|| v2(registry::kinds()));
 
 /// The document under a path: `/openapi/v3`, `/openapi/v3/apis/{group}/{version}`, `/openapi/v3/api/v1`, `/openapi/v2`.
 /// JSON only: a client that accepts nothing else than protobuf is to get 406.
 #[must_use]
 pub fn answer(path: &str) -> Option<Document> {
-    DOCUMENTS.get(path.strip_suffix('/').unwrap_or(path)).cloned()
+    match path.strip_suffix('/').unwrap_or(path) {
+        "/openapi/v2" => Some(V2.clone()),
+        path if path.starts_with("/openapi/v3") => V3.get(path).cloned(),
+        _ => None,
+    }
 }
 
-fn documents(kinds: &[Kind]) -> BTreeMap<String, Document> {
-    let groups = Groups::of(kinds);
+fn v3(kinds: &[Kind]) -> BTreeMap<String, Document> {
     let mut documents = BTreeMap::new();
     let mut index = Map::new();
-    let (mut paths, mut definitions) = (Map::new(), Map::new());
-    for (group, version, kinds) in groups.versions() {
-        let v3 = group_version(kinds);
-        merge(&mut paths, &v3, "/paths");
-        merge(&mut definitions, &v3, "/components/schemas");
+    for (group, version, kinds) in Groups::of(kinds).versions() {
         let root = root(group, version);
-        let document = document(&v3);
+        let document = group_version(kinds);
         let url = format!("/openapi/v3{root}?hash={}", hash(&document.json));
         index.insert(root.trim_start_matches('/').to_owned(), json!({ "serverRelativeURL": url }));
         documents.insert(format!("/openapi/v3{root}"), document);
     }
     // The index has no tag, as upstream's has none.
-    let index = Document { etag: None, ..document(&json!({ "paths": index })) };
-    documents.insert("/openapi/v3".to_owned(), index);
-    let v2 = json!({
-        "swagger": "2.0",
-        "info": info(false),
-        "paths": operations::to_v2(&paths),
-        "definitions": schemas::to_v2(definitions),
-    });
-    documents.insert("/openapi/v2".to_owned(), document(&v2));
+    let index = json!({ "paths": index }).to_string();
+    documents.insert("/openapi/v3".to_owned(), Document { etag: None, ..document(index) });
     documents
 }
 
 /// The version 3 document of one group version.
-fn group_version(kinds: &[&Kind]) -> Value {
-    let mut paths = Map::new();
-    let mut schemas = schemas::meta();
-    for kind in kinds {
-        paths.extend(operations::paths(kind));
-        schemas.extend(schemas::of(kind));
+fn group_version(kinds: &[&Kind]) -> Document {
+    let paths = Value::from(paths(kinds)).to_string();
+    let schemas = Schemas::of(kinds, &paths).to_json();
+    let info = info(kinds.iter().all(|kind| kind.custom));
+    document(format!(
+        r#"{{"components":{{"schemas":{schemas}}},"info":{info},"openapi":"3.0.0","paths":{paths}}}"#
+    ))
+}
+
+/// The version 2 document, of everything.
+fn v2(kinds: &[Kind]) -> Document {
+    let mut all = Map::new();
+    let mut schemas = Schemas::default();
+    for (_, _, kinds) in Groups::of(kinds).versions() {
+        let paths = paths(kinds);
+        schemas.merge(Schemas::of(kinds, &Value::from(paths.clone()).to_string()));
+        all.extend(operations::to_v2(&paths));
     }
-    let custom = kinds.iter().all(|kind| kind.custom);
-    json!({
-        "openapi": "3.0.0",
-        "info": info(custom),
-        "paths": paths,
-        "components": { "schemas": schemas },
-    })
+    let (paths, definitions, info) = (Value::from(all), schemas.to_json_v2(), info(false));
+    document(format!(
+        r#"{{"definitions":{definitions},"info":{info},"paths":{paths},"swagger":"2.0"}}"#
+    ))
+}
+
+fn paths(kinds: &[&Kind]) -> Map<String, Value> {
+    kinds.iter().flat_map(|kind| operations::paths(kind)).collect()
 }
 
 fn info(custom: bool) -> Value {
@@ -81,14 +89,8 @@ fn info(custom: bool) -> Value {
     }
 }
 
-fn merge(into: &mut Map<String, Value>, document: &Value, pointer: &str) {
-    if let Some(part) = document.pointer(pointer).and_then(Value::as_object) {
-        into.extend(part.iter().map(|(key, value)| (key.clone(), value.clone())));
-    }
-}
-
-fn document(value: &Value) -> Document {
-    let json = value.to_string().into_bytes();
+fn document(json: String) -> Document {
+    let json = json.into_bytes();
     let etag = Some(crate::discovery::etag(&json));
     Document { json, content_type: None, etag }
 }
@@ -185,7 +187,8 @@ mod tests {
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
             }
         }
-        for (path, document) in &*DOCUMENTS {
+        let all = V3.iter().map(|(path, document)| (path.as_str(), document));
+        for (path, document) in all.chain([("/openapi/v2", &*V2)]) {
             let document: Value = serde_json::from_slice(&document.json).unwrap();
             let mut found = Vec::new();
             references(&document, &mut found);
@@ -215,5 +218,67 @@ mod tests {
                 "application/merge-patch+json"
             ])
         );
+    }
+
+    #[test]
+    fn every_served_kind_has_its_schema_and_its_lists_schema_in_both_versions() {
+        let v2 = ask("/openapi/v2");
+        for kind in registry::kinds() {
+            let v3 = ask(&format!("/openapi/v3{}", root(kind.group, kind.version)));
+            for (schemas, version) in [(&v3["components"]["schemas"], 3), (&v2["definitions"], 2)] {
+                for name in [kind.kind.to_owned(), kind.list_kind()] {
+                    let schema = &schemas[schemas::name(kind.group, kind.version, &name)];
+                    let gvk =
+                        json!([{ "group": kind.group, "version": kind.version, "kind": name }]);
+                    assert_eq!(schema["x-kubernetes-group-version-kind"], gvk, "{version} {name}");
+                    assert_eq!(schema["type"], "object", "{version} {name}");
+                    assert!(schema["description"].is_string(), "{version} {name}");
+                    assert!(
+                        schema["properties"]["metadata"]["$ref"].is_string(),
+                        "{version} {name}"
+                    );
+                }
+                let schema = &schemas[schemas::name(kind.group, kind.version, kind.kind)];
+                assert_eq!(
+                    schema["x-kubernetes-preserve-unknown-fields"],
+                    Value::Null,
+                    "{}",
+                    kind.kind
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn built_in_kinds_have_their_fields_and_merge_keys() {
+        let v3 = ask("/openapi/v3/api/v1");
+        let schemas = &v3["components"]["schemas"];
+        let pod = &schemas["io.k8s.api.core.v1.Pod"]["properties"];
+        assert_eq!(pod["spec"], schemas::reference("io.k8s.api.core.v1.PodSpec"));
+        let containers = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
+        assert_eq!(containers["items"], schemas::reference("io.k8s.api.core.v1.Container"));
+        assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
+        assert_eq!(containers["x-kubernetes-patch-strategy"], "merge");
+        let volumes = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["volumes"];
+        assert_eq!(volumes["x-kubernetes-patch-strategy"], "merge,retainKeys");
+        let quantity =
+            &ask("/openapi/v2")["definitions"]["io.k8s.apimachinery.pkg.api.resource.Quantity"];
+        assert_eq!(quantity, &json!({ "type": "string" }));
+    }
+
+    #[test]
+    fn only_built_in_kinds_take_strategic_merge_patches() {
+        let content = |path: &str, item: &str| {
+            let document = ask(path);
+            document["paths"][item]["patch"]["requestBody"]["content"].clone()
+        };
+        let strategic = "application/strategic-merge-patch+json";
+        let pods = content("/openapi/v3/api/v1", "/api/v1/namespaces/{namespace}/pods/{name}");
+        assert!(keys(&pods).contains(&strategic));
+        let jobs = content(
+            "/openapi/v3/apis/kubeflow.org/v1",
+            "/apis/kubeflow.org/v1/namespaces/{namespace}/mxjobs/{name}",
+        );
+        assert_eq!(keys(&jobs).len(), 3, "{jobs}");
     }
 }

@@ -43,7 +43,12 @@ mod tests {
     #[test]
     fn every_built_in_kind_has_a_schema() {
         for kind in registry::kinds().iter().filter(|kind| !kind.custom) {
-            assert!(of(kind).is_some(), "{} {}: add it to machinery's generator", kind.group, kind.kind);
+            assert!(
+                of(kind).is_some(),
+                "{} {}: add it to machinery's generator",
+                kind.group,
+                kind.kind
+            );
         }
     }
 }

@@ -78,7 +78,8 @@ impl ApiServer {
             Err(error) => error_response(&error, form),
         };
         let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+        let caching = HeaderValue::from_static("no-cache, private");
+        headers.entry(header::CACHE_CONTROL).or_insert(caching);
         add_warnings(headers, &warnings);
         if head {
             *response.body_mut() = answer::full(Bytes::new());
@@ -131,6 +132,11 @@ impl ApiServer {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(ApiError::method_not_allowed());
         }
+        let hash = call.query.get("hash").unwrap_or_default();
+        let freshness = openapi::freshness(&call.path, hash, &document);
+        if let Some(moved) = freshness.redirect() {
+            return Ok(moved);
+        }
         let known = call.parts.headers.get(header::IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());
         let form = match &document.content_type {
             Some(_) => Form::for_errors(&call.parts.headers, &call.query),
@@ -141,7 +147,9 @@ impl ApiServer {
             Some(etag) if known == Some(etag) => Answer::NotModified { etag: etag.clone() },
             _ => Answer::Json { json: document.json, content_type: document.content_type, etag: document.etag },
         };
-        answer.into_response(&rendering)
+        let mut response = answer.into_response(&rendering)?;
+        freshness.mark(response.headers_mut(), rendering.now);
+        Ok(response)
     }
 
     async fn resource<B>(

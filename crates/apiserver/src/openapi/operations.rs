@@ -7,12 +7,18 @@ use crate::openapi::schemas;
 use crate::registry::{Kind, Subresource};
 
 const BODIES: &[&str] = &["application/json", "application/yaml"];
-/// Strategic merge patches are not listed, so that `kubectl apply` does not make any from these schemas, which lack the
-/// merge keys.
+/// What a custom resource takes as a patch.
 const PATCHES: &[&str] = &[
     "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
+];
+/// What a built-in kind takes: `kubectl apply` makes strategic merge patches by the merge keys in the schemas.
+const BUILT_IN_PATCHES: &[&str] = &[
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
 ];
 
 /// What can be done with a path, whatever the kind.
@@ -197,7 +203,7 @@ fn query_parameter((name, kind, description): Parameter) -> Value {
 
 impl Operation<'_> {
     fn v3(&self) -> Value {
-        let status = schemas::reference("io.k8s.apimachinery.pkg.apis.meta.v1.Status");
+        let status = schemas::reference(&schemas::meta("Status"));
         let (group, version, kind) = self.body_kind();
         let own = schemas::reference(&schemas::name(group, version, kind));
         let answer = match self.row.action {
@@ -235,12 +241,11 @@ impl Operation<'_> {
             "x-kubernetes-action": self.row.action,
             "x-kubernetes-group-version-kind": { "group": group, "version": version, "kind": kind },
         });
-        let meta = |name: &str| {
-            schemas::reference(&format!("io.k8s.apimachinery.pkg.apis.meta.v1.{name}"))
-        };
+        let meta = |name: &str| schemas::reference(&schemas::meta(name));
+        let patches = if self.kind.custom { PATCHES } else { BUILT_IN_PATCHES };
         let body = match self.row.action {
             "post" | "put" => Some((true, content(&own, BODIES))),
-            "patch" => Some((true, content(&meta("Patch"), PATCHES))),
+            "patch" => Some((true, content(&meta("Patch"), patches))),
             "delete" | "deletecollection" => Some((false, content(&meta("DeleteOptions"), BODIES))),
             _ => None,
         };
@@ -252,7 +257,7 @@ impl Operation<'_> {
 
     fn body_kind(&self) -> (&str, &str, &str) {
         let own = (self.kind.group, self.kind.version, self.kind.kind);
-        // Only kinds that are served have schemas; the bodies of some subresources are not.
+        // Bodies of some subresources have no schema.
         let body = self.subresource.and_then(|subresource| subresource.body);
         body.filter(|(group, version, kind)| schemas::is_described(group, version, kind))
             .unwrap_or(own)

@@ -1,53 +1,143 @@
-//! Schemas: MXJob's in full, those of `meta/v1`, and for every other kind what all objects have in common.
+//! Schemas by name, as JSON texts: the built-in kinds' as they are compiled in, those of custom resources from their definition, and
+//! a list for every kind.
+//!
+//! The texts go into a document as they are. Only a kind's own schema is parsed, to say which kind it is.
 
-use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use mxjob_machinery::schema::{REFERENCE, kubernetes};
+use serde_json::{Value, json};
 
 use crate::registry::{self, Kind};
 
-const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
+/// What every document has, besides what its kinds and operations refer to.
+const META: &[&str] = &["DeleteOptions", "ListMeta", "ObjectMeta", "Patch", "Status"];
+/// How version 2 refers to a schema.
+const REFERENCE_V2: &str = "#/definitions/";
+
+/// Schemas of one document.
+#[derive(Debug, Default)]
+pub(super) struct Schemas(BTreeMap<String, Cow<'static, str>>);
 
 /// A schema's name: the group's domain backwards, as upstream names the packages of its types.
 pub(super) fn name(group: &str, version: &str, kind: &str) -> String {
-    let package = match group.strip_suffix(".k8s.io") {
-        _ if group.is_empty() => "io.k8s.api.core".to_owned(),
-        Some("apiextensions") => "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions".to_owned(),
-        Some(short) => format!("io.k8s.api.{short}"),
-        None => group.rsplit('.').collect::<Vec<_>>().join("."),
-    };
-    format!("{package}.{version}.{kind}")
+    kubernetes::name(group, version, kind)
+}
+
+/// The name of a schema of `meta/v1`.
+pub(super) fn meta(name: &str) -> String {
+    kubernetes::name("meta.k8s.io", "v1", name)
 }
 
 /// Whether there is a schema for a kind.
 pub(super) fn is_described(group: &str, version: &str, kind: &str) -> bool {
-    let mut kinds = registry::kinds().iter();
-    kinds.any(|row| row.group == group && row.version == version && row.kind == kind)
+    kubernetes::definitions().json(&name(group, version, kind)).is_some()
+        || registry::kinds()
+            .iter()
+            .any(|row| row.group == group && row.version == version && row.kind == kind)
 }
 
 pub(super) fn reference(name: &str) -> Value {
-    json!({ "$ref": format!("#/components/schemas/{name}") })
+    json!({ "$ref": format!("{REFERENCE}{name}") })
+}
+
+/// A copy with its references pointing to version 2's place for schemas.
+pub(super) fn reference_v2(schema: &Value) -> Value {
+    schema.get("$ref").and_then(Value::as_str).map_or_else(
+        || schema.clone(),
+        |target| json!({ "$ref": target.replace(REFERENCE, REFERENCE_V2) }),
+    )
+}
+
+// === impl Schemas ===
+
+impl Schemas {
+    /// The schemas of some kinds, of their lists, and of everything that these or the text of `paths` refer to.
+    pub(super) fn of(kinds: &[&Kind], paths: &str) -> Self {
+        let mut schemas = Self::default();
+        for kind in kinds {
+            for (name, schema) in of(kind) {
+                schemas.0.insert(name, schema.to_string().into());
+            }
+        }
+        let mut wanted: Vec<String> = META.iter().map(|name| meta(name)).collect();
+        wanted.extend(references(paths).map(str::to_owned));
+        wanted.extend(schemas.0.values().flat_map(|json| references(json)).map(str::to_owned));
+        while let Some(name) = wanted.pop() {
+            if schemas.0.contains_key(&name) {
+                continue;
+            }
+            if let Some(json) = kubernetes::definitions().json(&name) {
+                wanted.extend(references(json).map(str::to_owned));
+                schemas.0.insert(name, json.into());
+            }
+        }
+        schemas
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// One JSON object of all.
+    pub(super) fn to_json(&self) -> String {
+        object(self.0.iter().map(|(name, json)| (name, Cow::from(&**json))))
+    }
+
+    /// The same as version 2 writes it, which knows no alternatives of types.
+    pub(super) fn to_json_v2(&self) -> String {
+        object(self.0.iter().map(|(name, json)| {
+            let json = match name.rsplit('.').next() {
+                Some("Quantity") => r#"{"type":"string"}"#.into(),
+                Some("IntOrString") => r#"{"format":"int-or-string","type":"string"}"#.into(),
+                _ => json.replace(REFERENCE, REFERENCE_V2).into(),
+            };
+            (name, json)
+        }))
+    }
+}
+
+fn object<'a>(members: impl Iterator<Item = (&'a String, Cow<'a, str>)>) -> String {
+    let mut text = String::from("{");
+    for (name, json) in members {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&Value::from(name.as_str()).to_string());
+        text.push(':');
+        text.push_str(&json);
+    }
+    text.push('}');
+    text
+}
+
+/// What a text refers to.
+fn references(json: &str) -> impl Iterator<Item = &str> {
+    json.split(REFERENCE).skip(1).filter_map(|part| part.split('"').next())
 }
 
 /// A kind's schema and its list's.
-pub(super) fn of(kind: &Kind) -> [(String, Value); 2] {
+fn of(kind: &Kind) -> [(String, Value); 2] {
     let name = name(kind.group, kind.version, kind.kind);
     let gvk = |kind_name: &str| json!([{ "group": kind.group, "version": kind.version, "kind": kind_name }]);
-    let mut own = structural(kind).unwrap_or_else(
+    let api_version = || described("The version of the schema that this object follows.");
+    let kind_field = || described("What this object is.");
+    let mut own = built_in(&name).or_else(|| custom(kind)).unwrap_or_else(
         || json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {} }),
     );
     own["x-kubernetes-group-version-kind"] = gvk(kind.kind);
-    let properties = &mut own["properties"];
-    properties["apiVersion"] =
-        described("string", "The version of the schema that this object follows.");
-    properties["kind"] = described("string", "What this object is.");
-    properties["metadata"] = reference(&format!("{META}.ObjectMeta"));
+    own["properties"]["apiVersion"] = api_version();
+    own["properties"]["kind"] = kind_field();
+    own["properties"]["metadata"] = reference(&meta("ObjectMeta"));
     let list = json!({
         "type": "object",
         "description": format!("A list of {}.", kind.plural),
         "required": ["items"],
         "properties": {
-            "apiVersion": described("string", "The version of the schema that this object follows."),
-            "kind": described("string", "What this object is."),
-            "metadata": reference(&format!("{META}.ListMeta")),
+            "apiVersion": api_version(),
+            "kind": kind_field(),
+            "metadata": reference(&meta("ListMeta")),
             "items": { "type": "array", "items": reference(&name) },
         },
         "x-kubernetes-group-version-kind": gvk(&kind.list_kind()),
@@ -55,143 +145,16 @@ pub(super) fn of(kind: &Kind) -> [(String, Value); 2] {
     [(name.clone(), own), (format!("{name}List"), list)]
 }
 
-/// The structural schema of a kind that has one.
-fn structural(kind: &Kind) -> Option<Value> {
+fn built_in(name: &str) -> Option<Value> {
+    serde_json::from_str(kubernetes::definitions().json(name)?).ok()
+}
+
+/// The structural schema of a custom resource.
+fn custom(kind: &Kind) -> Option<Value> {
     use mxjob_api::mxjob::{GROUP, KIND};
-    let of_definition = "/spec/versions/0/schema/openAPIV3Schema";
-    (kind.group == GROUP && kind.kind == KIND)
-        .then(|| mxjob_api::crd::crd().pointer(of_definition).cloned())?
+    (kind.group == GROUP && kind.kind == KIND).then(|| mxjob_api::schema::open_api().clone())
 }
 
-fn described(kind: &str, description: &str) -> Value {
-    json!({ "type": kind, "description": description })
-}
-
-/// The schemas of `meta/v1`, to which the others refer.
-pub(super) fn meta() -> Map<String, Value> {
-    let text = || json!({ "type": "string" });
-    let flag = || json!({ "type": "boolean" });
-    let integer = |format: &str| json!({ "type": "integer", "format": format });
-    let strings = || json!({ "type": "array", "items": { "type": "string" } });
-    let map = || json!({ "type": "object", "additionalProperties": { "type": "string" } });
-    let own = |name: &str| reference(&format!("{META}.{name}"));
-    let many = |name: &str| json!({ "type": "array", "items": own(name) });
-    let object = |required: &[&str], properties: Value| {
-        let mut schema = json!({ "type": "object", "properties": properties });
-        if !required.is_empty() {
-            schema["required"] = json!(required);
-        }
-        schema
-    };
-    let schemas = [
-        (
-            "DeleteOptions",
-            object(
-                &[],
-                json!({
-                    "apiVersion": text(), "kind": text(), "dryRun": strings(), "gracePeriodSeconds": integer("int64"),
-                    "orphanDependents": flag(), "preconditions": own("Preconditions"), "propagationPolicy": text(),
-                }),
-            ),
-        ),
-        (
-            "FieldsV1",
-            json!({ "type": "object", "description": "A set of fields, as server-side apply writes it." }),
-        ),
-        (
-            "ListMeta",
-            object(
-                &[],
-                json!({
-                    "continue": text(), "remainingItemCount": integer("int64"), "resourceVersion": text(), "selfLink": text(),
-                }),
-            ),
-        ),
-        (
-            "ManagedFieldsEntry",
-            object(
-                &[],
-                json!({
-                    "apiVersion": text(), "fieldsType": text(), "fieldsV1": own("FieldsV1"), "manager": text(),
-                    "operation": text(), "subresource": text(), "time": own("Time"),
-                }),
-            ),
-        ),
-        (
-            "ObjectMeta",
-            object(
-                &[],
-                json!({
-                    "annotations": map(), "creationTimestamp": own("Time"), "deletionGracePeriodSeconds": integer("int64"),
-                    "deletionTimestamp": own("Time"), "finalizers": strings(), "generateName": text(),
-                    "generation": integer("int64"), "labels": map(), "managedFields": many("ManagedFieldsEntry"),
-                    "name": text(), "namespace": text(), "ownerReferences": many("OwnerReference"),
-                    "resourceVersion": text(), "selfLink": text(), "uid": text(),
-                }),
-            ),
-        ),
-        (
-            "OwnerReference",
-            object(
-                &["apiVersion", "kind", "name", "uid"],
-                json!({
-                    "apiVersion": text(), "blockOwnerDeletion": flag(), "controller": flag(), "kind": text(),
-                    "name": text(), "uid": text(),
-                }),
-            ),
-        ),
-        (
-            "Patch",
-            json!({ "type": "object", "description": "A patch, in the form that its media type names." }),
-        ),
-        ("Preconditions", object(&[], json!({ "resourceVersion": text(), "uid": text() }))),
-        (
-            "Status",
-            object(
-                &[],
-                json!({
-                    "apiVersion": text(), "code": integer("int32"), "details": own("StatusDetails"), "kind": text(),
-                    "message": text(), "metadata": own("ListMeta"), "reason": text(), "status": text(),
-                }),
-            ),
-        ),
-        (
-            "StatusCause",
-            object(&[], json!({ "field": text(), "message": text(), "reason": text() })),
-        ),
-        (
-            "StatusDetails",
-            object(
-                &[],
-                json!({
-                    "causes": many("StatusCause"), "group": text(), "kind": text(), "name": text(),
-                    "retryAfterSeconds": integer("int32"), "uid": text(),
-                }),
-            ),
-        ),
-        ("Time", json!({ "type": "string", "format": "date-time" })),
-    ];
-    schemas.into_iter().map(|(name, schema)| (format!("{META}.{name}"), schema)).collect()
-}
-
-/// The same schemas with version 2's references.
-pub(super) fn to_v2(schemas: Map<String, Value>) -> Map<String, Value> {
-    schemas.into_iter().map(|(name, schema)| (name, reference_v2(&schema))).collect()
-}
-
-/// A copy with its references pointing to version 2's place for schemas.
-pub(super) fn reference_v2(schema: &Value) -> Value {
-    match schema {
-        Value::Object(members) => {
-            let member = |(key, value): (&String, &Value)| match value {
-                Value::String(target) if key == "$ref" => {
-                    (key.clone(), target.replace("#/components/schemas/", "#/definitions/").into())
-                }
-                other => (key.clone(), reference_v2(other)),
-            };
-            members.iter().map(member).collect::<Map<_, _>>().into()
-        }
-        Value::Array(items) => items.iter().map(reference_v2).collect(),
-        other => other.clone(),
-    }
+fn described(description: &str) -> Value {
+    json!({ "type": "string", "description": description })
 }
