@@ -18,7 +18,11 @@ use crate::verbs::body::media_type;
 ///
 /// # Errors
 /// 415 for JSON patches, whose paths would have to be translated.
-pub(crate) fn body(kind: &'static Kind, headers: &HeaderMap, body: Bytes) -> Result<Bytes, ApiError> {
+pub(crate) fn body(
+    kind: &'static Kind,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<Bytes, ApiError> {
     if kind.strategy.stored_as().is_none() || body.is_empty() {
         return Ok(body);
     }
@@ -34,8 +38,14 @@ pub(crate) fn body(kind: &'static Kind, headers: &HeaderMap, body: Bytes) -> Res
         _ => json::decode(&body).ok(),
     };
     let Some(mut value) = value else { return Ok(body) };
-    let own = value.get("apiVersion").and_then(Value::as_str).is_none_or(|said| said == kind.api_version());
-    if own && value.is_object() && value.get("kind").and_then(Value::as_str) != Some("DeleteOptions") {
+    let own = value
+        .get("apiVersion")
+        .and_then(Value::as_str)
+        .is_none_or(|said| said == kind.api_version());
+    if own
+        && value.is_object()
+        && value.get("kind").and_then(Value::as_str) != Some("DeleteOptions")
+    {
         kind.strategy.to_stored(&mut value);
     }
     Ok(document::to_vec(&value).into())
@@ -47,7 +57,9 @@ pub(crate) fn answer(kind: &'static Kind, answer: Answer) -> Answer {
         return answer;
     }
     match answer {
-        Answer::Object { json, code, .. } => Answer::Object { kind, json: shown(kind, &json), code },
+        Answer::Object { json, code, .. } => {
+            Answer::Object { kind, json: shown(kind, &json), code }
+        }
         Answer::List { items, meta, .. } => {
             Answer::List { kind, items: items.iter().map(|item| shown(kind, item)).collect(), meta }
         }
@@ -61,6 +73,6 @@ pub(crate) fn shown(kind: &'static Kind, stored: &Bytes) -> Bytes {
         return stored.clone();
     }
     let mut object = document::decode(stored);
-    kind.strategy.from_stored(&mut object);
+    kind.strategy.show_stored(&mut object);
     document::to_vec(&object).into()
 }

@@ -62,6 +62,8 @@ pub(crate) enum Answer {
         /// Whether to forbid content sniffing, as upstream's mux does on its own pages.
         nosniff: bool,
     },
+    /// There is nothing to show: 204.
+    Nothing,
     /// Nothing has changed since the client's copy.
     NotModified {
         /// `ETag`, quoted.
@@ -106,7 +108,11 @@ impl Answer {
     /// 404 as the outermost mux gives it for paths that mean nothing.
     #[must_use]
     pub(crate) fn page_not_found() -> Self {
-        Self::Text { code: StatusCode::NOT_FOUND, text: "404 page not found\n".to_owned(), nosniff: true }
+        Self::Text {
+            code: StatusCode::NOT_FOUND,
+            text: "404 page not found\n".to_owned(),
+            nosniff: true,
+        }
     }
 
     /// The response.
@@ -122,20 +128,25 @@ impl Answer {
                     Transform::Table(version) => {
                         let object = crate::document::decode(&json);
                         let meta = ListMeta {
-                            resource_version: crate::document::meta_str(&object, "resourceVersion").to_owned(),
+                            resource_version: crate::document::meta_str(&object, "resourceVersion")
+                                .to_owned(),
                             ..ListMeta::default()
                         };
                         table::table(kind, &[json], &meta, version, rendering)
                     }
                     Transform::Partial(version) => table::partial(&json, version),
-                    Transform::PartialList(_) => return Err(ApiError::unclassified("content is not a list")),
+                    Transform::PartialList(_) => {
+                        return Err(ApiError::unclassified("content is not a list"));
+                    }
                 };
                 Ok(render(code, rendering, value))
             }
             Self::List { kind, items, meta } => {
                 let json = match form.transform {
                     Transform::None => list(kind, &items, &meta),
-                    Transform::Table(version) => table::table(kind, &items, &meta, version, rendering),
+                    Transform::Table(version) => {
+                        table::table(kind, &items, &meta, version, rendering)
+                    }
                     Transform::PartialList(version) => table::partial_list(&items, &meta, version),
                     Transform::Partial(_) => {
                         return Err(ApiError::not_acceptable(&[
@@ -148,7 +159,8 @@ impl Answer {
             Self::Status(status) => Ok(status_response(&status, form, None)),
             Self::Json { json, content_type, etag } => {
                 let mut response = render(StatusCode::OK, rendering, json);
-                if let Some(value) = content_type.and_then(|text| HeaderValue::from_str(&text).ok()) {
+                if let Some(value) = content_type.and_then(|text| HeaderValue::from_str(&text).ok())
+                {
                     response.headers_mut().insert(header::CONTENT_TYPE, value);
                 }
                 if let Some(value) = etag.and_then(|text| HeaderValue::from_str(&text).ok()) {
@@ -160,8 +172,16 @@ impl Answer {
             Self::Text { code, text, nosniff } => {
                 let mut response = response(code, "text/plain; charset=utf-8", full(text));
                 if nosniff {
-                    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+                    response.headers_mut().insert(
+                        header::X_CONTENT_TYPE_OPTIONS,
+                        HeaderValue::from_static("nosniff"),
+                    );
                 }
+                Ok(response)
+            }
+            Self::Nothing => {
+                let mut response = Response::new(full(Bytes::new()));
+                *response.status_mut() = StatusCode::NO_CONTENT;
                 Ok(response)
             }
             Self::NotModified { etag } => {
@@ -189,7 +209,8 @@ pub(crate) fn error_response(error: &ApiError, form: Form) -> Response<Body> {
 }
 
 fn status_response(status: &Status, form: Form, retry_after: Option<u32>) -> Response<Body> {
-    let code = status.code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::OK);
+    let code =
+        status.code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::OK);
     let json = serde_json::to_vec(status).unwrap_or_default();
     let mut response = response(code, form.content_type(), full(write(form, json)));
     if let Some(seconds) = retry_after {
@@ -238,7 +259,9 @@ fn response(code: StatusCode, content_type: &'static str, body: Body) -> Respons
 /// Splices a list from the bytes of its items: nothing is parsed.
 fn list(kind: &Kind, items: &[Bytes], meta: &ListMeta) -> Vec<u8> {
     let mut out = Vec::with_capacity(256 + items.iter().map(|item| item.len() + 1).sum::<usize>());
-    out.extend_from_slice(format!("{{\"apiVersion\":\"{}\",\"items\":[", kind.api_version()).as_bytes());
+    out.extend_from_slice(
+        format!("{{\"apiVersion\":\"{}\",\"items\":[", kind.api_version()).as_bytes(),
+    );
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
             out.push(b',');
@@ -266,7 +289,8 @@ impl ListMeta {
             self_link: Option<&'a str>,
         }
         let wire = Wire {
-            continue_token: (always_continue || !self.continue_token.is_empty()).then_some(&self.continue_token),
+            continue_token: (always_continue || !self.continue_token.is_empty())
+                .then_some(&self.continue_token),
             remaining_item_count: self.remaining,
             resource_version: &self.resource_version,
             self_link: self.self_link.as_deref(),

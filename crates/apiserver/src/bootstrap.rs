@@ -1,4 +1,5 @@
-//! What every server has from its first start on: the well-known namespaces and the MXJob definition.
+//! What every server has from its first start on: the well-known namespaces, the system's priority classes and the
+//! MXJob definition.
 
 use http::{Method, StatusCode};
 use mxjob_store::{Expect, Op, Transaction};
@@ -7,6 +8,7 @@ use serde_json::{Value, json};
 use crate::authn::{Identity, SYSTEM_MASTERS};
 use crate::document;
 use crate::environment::rfc3339;
+use crate::kinds::priority;
 use crate::registry;
 use crate::server::ApiServer;
 
@@ -30,6 +32,14 @@ pub enum Error {
         /// What the API said.
         message: String,
     },
+    /// A priority class of the system could not be created.
+    #[error("could not create priority class {name}: {message}")]
+    PriorityClass {
+        /// Its name.
+        name: &'static str,
+        /// What the API said.
+        message: String,
+    },
     /// The definition of MXJobs could not be stored.
     #[error("could not store the definition of MXJobs: {message}")]
     Definition {
@@ -44,10 +54,14 @@ impl ApiServer {
     /// # Errors
     /// Where a write fails for another reason than that the object is there.
     pub async fn bootstrap(&self) -> Result<(), Error> {
-        let api = self.connector(Identity::new("system:apiserver", "", [SYSTEM_MASTERS.to_owned()]), "mxjob-apiserver");
+        let api = self.connector(
+            Identity::new("system:apiserver", "", [SYSTEM_MASTERS.to_owned()]),
+            "mxjob-apiserver",
+        );
         for name in NAMESPACES {
             let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-            let (status, answer) = api.send(Method::POST, "/api/v1/namespaces", "application/json", Some(&body)).await;
+            let (status, answer) =
+                api.send(Method::POST, "/api/v1/namespaces", "application/json", Some(&body)).await;
             if !status.is_success() && status != StatusCode::CONFLICT {
                 let message = answer["message"].as_str().unwrap_or_default().to_owned();
                 return Err(Error::Namespace { name, message });
@@ -56,13 +70,27 @@ impl ApiServer {
         self.store_default_roles().await.map_err(|error| Error::Roles {
             message: error.status().message.clone().unwrap_or_default(),
         })?;
+        for (name, value, description) in priority::SYSTEM {
+            let body = json!({
+                "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+                "metadata": {"name": name}, "value": value, "description": description,
+            });
+            let path = "/apis/scheduling.k8s.io/v1/priorityclasses";
+            let (status, answer) =
+                api.send(Method::POST, path, "application/json", Some(&body)).await;
+            if !status.is_success() && status != StatusCode::CONFLICT {
+                let message = answer["message"].as_str().unwrap_or_default().to_owned();
+                return Err(Error::PriorityClass { name, message });
+            }
+        }
         self.store_definition().await
     }
 
     /// The definition is read-only for clients, so it goes to the store directly; it is rewritten when a new version of
     /// the program says something new.
     async fn store_definition(&self) -> Result<(), Error> {
-        let Some(kind) = registry::find("apiextensions.k8s.io", "v1", "customresourcedefinitions") else {
+        let Some(kind) = registry::find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+        else {
             return Ok(());
         };
         let mut definition = mxjob_api::crd::crd();
@@ -74,7 +102,8 @@ impl ApiServer {
         }
         let environment = &self.0.environment;
         let now = rfc3339(environment.now());
-        let kept = |field: &str| old.as_ref().and_then(|old| document::metadata(old)?.get(field).cloned());
+        let kept =
+            |field: &str| old.as_ref().and_then(|old| document::metadata(old)?.get(field).cloned());
         let generation = kept("generation").and_then(|value| value.as_i64()).unwrap_or(0) + 1;
         let (uid, created) = (kept("uid"), kept("creationTimestamp"));
         let meta = document::metadata_mut(&mut definition);
@@ -86,15 +115,15 @@ impl ApiServer {
         let put = Op::Put { key: key.into(), expect, value: document::encode(&definition) };
         match self.0.commit(Transaction(vec![put])).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(Error::Definition { message: error.status().message.clone().unwrap_or_default() }),
+            Err(error) => Err(Error::Definition {
+                message: error.status().message.clone().unwrap_or_default(),
+            }),
         }
     }
 }
 
 fn status(definition: &Value, now: &str) -> Value {
-    let condition = |kind: &str, reason: &str, message: &str| {
-        json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now})
-    };
+    let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now});
     json!({
         "acceptedNames": definition["spec"]["names"],
         "conditions": [

@@ -103,7 +103,8 @@ mod tests {
     #[test]
     fn pieces_unpack_to_what_went_in() {
         for length in [0, 1, PIECE, PIECE + 1, 3 * THRESHOLD + 17] {
-            let plain: Vec<u8> = (0..length).map(|index| u8::try_from(index % 251).unwrap_or(0)).collect();
+            let plain: Vec<u8> =
+                (0..length).map(|index| u8::try_from(index % 251).unwrap_or(0)).collect();
             let encoder = GzEncoder::new(Vec::new(), Compression::fast());
             let mut pieces = Pieces { plain: plain.clone().into(), encoder: Some(encoder) };
             let mut packed = Vec::new();

@@ -1,10 +1,11 @@
-//! The garbage collector and the end of namespaces.
+//! The garbage collector, the end of namespaces and the upkeep of quotas.
 //!
 //! It follows the store's log, keeps a graph of owners, and acts through the API like any client: dependents of what is
 //! gone are deleted (background), go first (foreground) or are let go (orphan), and a terminating namespace is emptied
-//! before it is finalized. Upstream runs these two in its controller manager.
+//! before it is finalized. Besides it keeps the status of quotas right. Upstream runs these in its controller manager.
 
 mod graph;
+mod quotas;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -47,10 +48,18 @@ pub async fn run(server: ApiServer, shutdown: impl Future<Output = ()>) {
 /// Follows the log from a list on, until the log is cut off under it.
 async fn follow(server: &ApiServer, api: &Connector) {
     let store = server.store();
-    let mut collector = Collector { api: api.clone(), graph: Graph::default(), todo: Todo::default() };
+    let mut collector = Collector {
+        server: server.clone(),
+        api: api.clone(),
+        graph: Graph::default(),
+        todo: Todo::default(),
+    };
     let Ok(page) = store.list(EVERYTHING, &ListOptions::default()) else { return };
     for entry in &page.entries {
         collector.take(&entry.value);
+    }
+    for namespace in quotas::namespaces(server) {
+        collector.todo.soon(Task::Quotas(namespace));
     }
     for uid in collector.graph.all() {
         collector.todo.soon(Task::Object(uid));
@@ -89,6 +98,8 @@ enum Task {
     Object(String),
     /// A terminating namespace, by name.
     Namespace(String),
+    /// The quotas of a namespace, by its name.
+    Quotas(String),
 }
 
 /// What is to be looked at, and when to try again what failed.
@@ -104,7 +115,8 @@ impl Todo {
     }
 
     fn again(&mut self, task: Task) {
-        let wait = self.later.get(&task).map_or(RETRY_FIRST, |(_, wait)| (*wait * 2).min(RETRY_LAST));
+        let wait =
+            self.later.get(&task).map_or(RETRY_FIRST, |(_, wait)| (*wait * 2).min(RETRY_LAST));
         self.later.insert(task, (Instant::now() + wait, wait));
     }
 
@@ -117,7 +129,8 @@ impl Todo {
             return Some(task);
         }
         let now = Instant::now();
-        let due = self.later.iter().find(|(_, (at, _))| *at <= now).map(|(task, _)| task.clone())?;
+        let due =
+            self.later.iter().find(|(_, (at, _))| *at <= now).map(|(task, _)| task.clone())?;
         // Kept out of reach rather than removed, so that a further failure waits longer.
         if let Some((at, _)) = self.later.get_mut(&due) {
             *at = now + RETRY_LAST;
@@ -131,6 +144,7 @@ impl Todo {
 }
 
 struct Collector {
+    server: ApiServer,
     api: Connector,
     graph: Graph,
     todo: Todo,
@@ -150,11 +164,17 @@ impl Collector {
     }
 
     fn learn(&mut self, event: &Event) {
+        if let Some(namespace) = quotas::touched(&self.server, event) {
+            self.todo.soon(Task::Quotas(namespace));
+        }
         match event.kind {
             EventKind::Put => {
                 let Some(uid) = self.take(&event.value) else { return };
                 // Nothing follows from an object without owners, finalizers and dependents.
-                let relevant = self.graph.get(&uid).is_some_and(|node| !node.owners.is_empty() || node.terminating);
+                let relevant = self
+                    .graph
+                    .get(&uid)
+                    .is_some_and(|node| !node.owners.is_empty() || node.terminating);
                 if relevant {
                     if self.graph.get(&uid).is_some_and(|node| node.terminating) {
                         self.look_at_dependents(&uid);
@@ -191,6 +211,9 @@ impl Collector {
             let settled = match &task {
                 Task::Object(uid) => self.object(uid).await,
                 Task::Namespace(name) => self.namespace(name).await,
+                Task::Quotas(namespace) => {
+                    quotas::refresh(&self.server, &self.api, namespace).await
+                }
             };
             if settled {
                 self.todo.done(&task);
@@ -204,11 +227,13 @@ impl Collector {
         let Some(node) = self.graph.get(uid).cloned() else { return true };
         let Some(path) = path(&node) else { return true };
         if node.terminating && node.holds(ORPHAN) {
-            return self.orphan_dependents(uid).await && self.drop_finalizer(&path, &node, uid, ORPHAN).await;
+            return self.orphan_dependents(uid).await
+                && self.drop_finalizer(&path, &node, uid, ORPHAN).await;
         }
         if node.terminating && node.holds(FOREGROUND) {
             // The dependents are looked at on their own; the last one to go brings this one back.
-            return self.graph.is_blocked(uid) || self.drop_finalizer(&path, &node, uid, FOREGROUND).await;
+            return self.graph.is_blocked(uid)
+                || self.drop_finalizer(&path, &node, uid, FOREGROUND).await;
         }
         match self.graph.judge(uid) {
             Verdict::Keep => true,
@@ -235,8 +260,11 @@ impl Collector {
 
     async fn drop_owners(&self, path: &str, uid: &str, gone: &[String]) -> Settled {
         self.edit(path, uid, |meta| {
-            let owners = meta.get("ownerReferences").and_then(Value::as_array).cloned().unwrap_or_default();
-            let stay = |owner: &Value| !owner["uid"].as_str().is_some_and(|uid| gone.iter().any(|gone| gone == uid));
+            let owners =
+                meta.get("ownerReferences").and_then(Value::as_array).cloned().unwrap_or_default();
+            let stay = |owner: &Value| {
+                !owner["uid"].as_str().is_some_and(|uid| gone.iter().any(|gone| gone == uid))
+            };
             let kept: Vec<Value> = owners.into_iter().filter(stay).collect();
             json!({"ownerReferences": kept})
         })
@@ -268,10 +296,18 @@ impl Collector {
             return true;
         }
         let mut left = false;
-        for kind in registry::kinds().iter().filter(|kind| kind.namespaced && kind.verbs.contains(&"delete")) {
-            let base = if kind.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", kind.group) };
+        for kind in registry::kinds()
+            .iter()
+            .filter(|kind| kind.namespaced && kind.verbs.contains(&"delete"))
+        {
+            let base = if kind.group.is_empty() {
+                "/api".to_owned()
+            } else {
+                format!("/apis/{}", kind.group)
+            };
             let collection = format!("{base}/{}/namespaces/{name}/{}", kind.version, kind.plural);
-            let (_, list) = self.api.send(Method::GET, &format!("{collection}?limit=1"), JSON, None).await;
+            let (_, list) =
+                self.api.send(Method::GET, &format!("{collection}?limit=1"), JSON, None).await;
             if list["items"].as_array().is_some_and(|items| !items.is_empty()) {
                 left = true;
                 self.call(Method::DELETE, &collection, JSON, &Value::Null).await;
@@ -285,7 +321,13 @@ impl Collector {
     }
 
     /// True where the call did its work or the object is gone; anything else is tried again.
-    async fn call(&self, method: Method, path: &str, content_type: &'static str, body: &Value) -> Settled {
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: &Value,
+    ) -> Settled {
         let body = (!body.is_null()).then_some(body);
         let (status, answer) = self.api.send(method.clone(), path, content_type, body).await;
         let settled = status.is_success() || status == StatusCode::NOT_FOUND;
@@ -298,7 +340,9 @@ impl Collector {
 
 fn path(node: &Node) -> Option<String> {
     let kind = node.row()?;
-    let base = if kind.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", kind.group) };
-    let scope = if kind.namespaced { format!("namespaces/{}/", node.namespace) } else { String::new() };
+    let base =
+        if kind.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", kind.group) };
+    let scope =
+        if kind.namespaced { format!("namespaces/{}/", node.namespace) } else { String::new() };
     Some(format!("{base}/{}/{scope}{}/{}", kind.version, kind.plural, node.name))
 }

@@ -3,9 +3,12 @@
 mod cluster;
 mod core;
 mod event;
+pub(crate) mod limits;
 mod mxjob;
 mod namespace;
-mod pod;
+pub(crate) mod pod;
+pub(crate) mod priority;
+pub(crate) mod quota;
 mod rbac;
 pub(crate) mod review;
 pub(crate) mod strategy;
@@ -24,6 +27,7 @@ pub(crate) const STATUS: &[&str] = &["get", "patch", "update"];
 #[must_use]
 pub(crate) fn all() -> Vec<Kind> {
     let mut kinds = core::kinds();
+    kinds.push(event::grouped());
     kinds.extend(review::kinds());
     kinds.extend(rbac::kinds());
     kinds.extend(cluster::kinds());

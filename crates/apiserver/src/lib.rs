@@ -6,6 +6,7 @@
 //! Owns: HTTP, TLS, who may call, the meaning of verbs, garbage collection. Never does: decide what a job needs (that is
 //! the controller, a client like any other) or run anything (that is the node, another client).
 
+mod admission;
 mod alias;
 mod answer;
 pub mod authn;

@@ -6,7 +6,8 @@ use crate::error::ApiError;
 use crate::request::Query;
 
 /// The media types that objects are served in. Protobuf is named because upstream names it; see ADR 6.
-pub(crate) const OBJECT_TYPES: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+pub(crate) const OBJECT_TYPES: &[&str] =
+    &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 /// The media types that watches are served in.
 pub(crate) const STREAM_TYPES: &[&str] =
     &["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
@@ -95,7 +96,9 @@ impl Form {
     pub(crate) fn for_watch(headers: &HeaderMap) -> Result<Self, ApiError> {
         clauses(&accept(headers))
             .iter()
-            .filter(|clause| matches!(clause.media_type, "application/json" | "application/*" | "*/*"))
+            .filter(|clause| {
+                matches!(clause.media_type, "application/json" | "application/*" | "*/*")
+            })
             .find_map(|clause| Some(Self { transform: clause.transform()?, ..Self::JSON }))
             .ok_or_else(|| ApiError::not_acceptable(STREAM_TYPES))
     }
@@ -142,7 +145,8 @@ impl Clause<'_> {
 /// The `Accept` header, several lines joined; `*/*` where there is none.
 #[must_use]
 pub(crate) fn accept(headers: &HeaderMap) -> String {
-    let lines: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let lines: Vec<&str> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let joined = lines.join(",");
     if joined.trim().is_empty() { "*/*".to_owned() } else { joined }
 }
@@ -154,7 +158,11 @@ fn clauses(accept: &str) -> Vec<Clause<'_>> {
             let mut parts = clause.split(';').map(str::trim);
             let media_type = parts.next().unwrap_or_default();
             let parameters: Vec<_> = parts.filter_map(|part| part.split_once('=')).collect();
-            let quality = parameters.iter().find(|(key, _)| *key == "q").and_then(|(_, q)| q.parse().ok()).unwrap_or(1.0);
+            let quality = parameters
+                .iter()
+                .find(|(key, _)| *key == "q")
+                .and_then(|(_, q)| q.parse().ok())
+                .unwrap_or(1.0);
             Clause { media_type, parameters, quality }
         })
         .collect();
@@ -167,7 +175,8 @@ fn wants_pretty(headers: &HeaderMap, query: &Query) -> bool {
     if let Some(text) = query.get("pretty").filter(|text| !text.is_empty()) {
         return matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True");
     }
-    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let agent =
+        headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     ["curl", "Wget", "Mozilla/5.0"].iter().any(|prefix| agent.starts_with(prefix))
 }
 
@@ -187,11 +196,23 @@ mod tests {
         let table = Transform::Table(MetaVersion::V1);
         check("*/*", Some((false, false, Transform::None)));
         check("application/json;pretty=1", Some((false, true, Transform::None)));
-        check("application/json;q=0.5, application/yaml;q=0.9", Some((true, false, Transform::None)));
-        check("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Some((false, false, table)));
+        check(
+            "application/json;q=0.5, application/yaml;q=0.9",
+            Some((true, false, Transform::None)),
+        );
+        check(
+            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+            Some((false, false, table)),
+        );
         check("application/json;as=Table;v=v2;g=meta.k8s.io", None);
-        check("application/json;as=Table;v=v2;g=meta.k8s.io,application/json", Some((false, false, Transform::None)));
-        check("application/vnd.kubernetes.protobuf, application/json", Some((false, false, Transform::None)));
+        check(
+            "application/json;as=Table;v=v2;g=meta.k8s.io,application/json",
+            Some((false, false, Transform::None)),
+        );
+        check(
+            "application/vnd.kubernetes.protobuf, application/json",
+            Some((false, false, Transform::None)),
+        );
         check("application/vnd.kubernetes.protobuf", None);
         check("text/html", None);
     }

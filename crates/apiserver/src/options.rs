@@ -60,7 +60,8 @@ impl ListOptions {
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
         for requirement in fields.requirements() {
             let name = requirement.field.as_str();
-            let common = name == "metadata.name" || (kind.namespaced && name == "metadata.namespace");
+            let common =
+                name == "metadata.name" || (kind.namespaced && name == "metadata.namespace");
             if !common && !kind.strategy.is_selectable(name) {
                 return Err(ApiError::bad_request(format!("field label not supported: {name}")));
             }
@@ -71,7 +72,9 @@ impl ListOptions {
             limit: usize::try_from(limit).unwrap_or(0),
             continue_token: query.get("continue").unwrap_or_default().to_owned(),
             version_match: version_match(query)?,
-            timeout_seconds: timeout.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0),
+            timeout_seconds: timeout
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .filter(|seconds| *seconds > 0),
             bookmarks: query.flag("allowWatchBookmarks"),
             initial_events: query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents")),
             resource_version: None,
@@ -89,11 +92,19 @@ impl ListOptions {
             errors.push(field::Error::forbidden(&field::Path::new("resourceVersionMatch"), detail));
         };
         if watch {
-            if self.initial_events.is_some() && self.version_match != Some(VersionMatch::NotOlderThan) {
-                forbid(&mut errors, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+            if self.initial_events.is_some()
+                && self.version_match != Some(VersionMatch::NotOlderThan)
+            {
+                forbid(
+                    &mut errors,
+                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                );
             }
             if self.version_match.is_some() && self.initial_events.is_none() {
-                forbid(&mut errors, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+                forbid(
+                    &mut errors,
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                );
             }
             if self.version_match == Some(VersionMatch::Exact) {
                 let path = field::Path::new("resourceVersionMatch");
@@ -101,17 +112,26 @@ impl ListOptions {
             }
         } else {
             if self.version_match.is_some() && !version_given {
-                forbid(&mut errors, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+                forbid(
+                    &mut errors,
+                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
+                );
             }
-            if self.version_match == Some(VersionMatch::Exact) && query.get("resourceVersion") == Some("0") {
-                forbid(&mut errors, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+            if self.version_match == Some(VersionMatch::Exact)
+                && query.get("resourceVersion") == Some("0")
+            {
+                forbid(
+                    &mut errors,
+                    "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+                );
             }
         }
         if self.version_match.is_some() && !self.continue_token.is_empty() {
             forbid(&mut errors, "resourceVersionMatch is forbidden when continue is provided");
         }
         if !watch && self.initial_events.is_some() {
-            errors.push(field::Error::forbidden(&field::Path::new("sendInitialEvents"),
+            errors.push(field::Error::forbidden(
+                &field::Path::new("sendInitialEvents"),
                 "sendInitialEvents is forbidden for list",
             ));
         }
@@ -140,10 +160,14 @@ impl ListOptions {
         let meta = crate::document::metadata(object);
         let labels = meta.and_then(|meta| meta.get("labels")).and_then(Value::as_object);
         self.name.as_deref().is_none_or(|name| name == crate::document::meta_str(object, "name"))
-            && self.labels.matches(|key| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str))
+            && self
+                .labels
+                .matches(|key| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str))
             && self.fields.matches(|field| match field {
                 "metadata.name" => Some(crate::document::meta_str(object, "name").to_owned()),
-                "metadata.namespace" => Some(crate::document::meta_str(object, "namespace").to_owned()),
+                "metadata.namespace" => {
+                    Some(crate::document::meta_str(object, "namespace").to_owned())
+                }
                 other => kind.strategy.selectable(object, other),
             })
     }
@@ -170,11 +194,17 @@ fn version_match(query: &Query) -> Result<Option<VersionMatch>, ApiError> {
         "Exact" => Ok(Some(VersionMatch::Exact)),
         "NotOlderThan" => Ok(Some(VersionMatch::NotOlderThan)),
         other => {
-            let error = field::Error::not_supported(&field::Path::new("resourceVersionMatch"),
+            let error = field::Error::not_supported(
+                &field::Path::new("resourceVersionMatch"),
                 other,
                 &["Exact", "NotOlderThan", ""],
             );
-            Err(ApiError::invalid_as("ListOptions", "meta.k8s.io", "", &field::Errors::from(vec![error])))
+            Err(ApiError::invalid_as(
+                "ListOptions",
+                "meta.k8s.io",
+                "",
+                &field::Errors::from(vec![error]),
+            ))
         }
     }
 }
@@ -186,10 +216,9 @@ fn version_match(query: &Query) -> Result<Option<VersionMatch>, ApiError> {
 pub(crate) fn integer(query: &Query, name: &str) -> Result<Option<i64>, ApiError> {
     match query.get(name) {
         None | Some("") => Ok(None),
-        Some(text) => text
-            .parse()
-            .map(Some)
-            .map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))),
+        Some(text) => text.parse().map(Some).map_err(|_| {
+            ApiError::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
+        }),
     }
 }
 
@@ -226,19 +255,25 @@ impl WriteOptions {
     ///
     /// # Errors
     /// 422 for a value that is not allowed.
-    pub(crate) fn parse(query: &Query, user_agent: &str, options_kind: &str) -> Result<Self, ApiError> {
+    pub(crate) fn parse(
+        query: &Query,
+        user_agent: &str,
+        options_kind: &str,
+    ) -> Result<Self, ApiError> {
         let mut errors = field::Errors::default();
         let dry_run = dry_run(query.all("dryRun"), &mut errors);
         let manager = query.get("fieldManager").unwrap_or_default();
         if manager.len() > FIELD_MANAGER_MAX {
-            errors.push(field::Error::too_long(&field::Path::new("fieldManager"), FIELD_MANAGER_MAX));
+            errors
+                .push(field::Error::too_long(&field::Path::new("fieldManager"), FIELD_MANAGER_MAX));
         }
         let field_validation = match query.get("fieldValidation").unwrap_or_default() {
             "" | "Warn" => FieldValidation::Warn,
             "Strict" => FieldValidation::Strict,
             "Ignore" => FieldValidation::Ignore,
             other => {
-                errors.push(field::Error::not_supported(&field::Path::new("fieldValidation"),
+                errors.push(field::Error::not_supported(
+                    &field::Path::new("fieldValidation"),
                     other,
                     &["", "Ignore", "Strict", "Warn"],
                 ));
@@ -254,7 +289,14 @@ impl WriteOptions {
         }
         let given = !manager.is_empty();
         let manager = if given { manager.to_owned() } else { manager_of(user_agent) };
-        Ok(Self { dry_run, manager, manager_given: given, field_validation, force, applying: false })
+        Ok(Self {
+            dry_run,
+            manager,
+            manager_given: given,
+            field_validation,
+            force,
+            applying: false,
+        })
     }
 }
 
@@ -267,13 +309,17 @@ impl WriteOptions {
 }
 
 /// Reads `dryRun` values into `errors`; true for `All`.
-pub(crate) fn dry_run<'a>(values: impl Iterator<Item = &'a str>, errors: &mut field::Errors) -> bool {
+pub(crate) fn dry_run<'a>(
+    values: impl Iterator<Item = &'a str>,
+    errors: &mut field::Errors,
+) -> bool {
     let mut all = false;
     for value in values {
         match value {
             "All" => all = true,
             "" => {}
-            other => errors.push(field::Error::not_supported(&field::Path::new("dryRun"),
+            other => errors.push(field::Error::not_supported(
+                &field::Path::new("dryRun"),
                 other,
                 &["All"],
             )),

@@ -138,7 +138,8 @@ impl Query {
     /// A boolean as upstream reads it in query parameters: absent, `0` and `false` are false, all else is true.
     #[must_use]
     pub(crate) fn flag(&self, key: &str) -> bool {
-        self.get(key).is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "0" | "false"))
+        self.get(key)
+            .is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "0" | "false"))
     }
 }
 
@@ -198,9 +199,15 @@ mod tests {
         check("/api/v1/namespaces/a/pods/", "|v1|a|pods|*|");
         check("/api/v1/namespaces/a/pods/p/log", "|v1|a|pods|p|log");
         check("/apis/kubeflow.org/v1/mxjobs", "kubeflow.org|v1||mxjobs|*|");
-        check("/apis/kubeflow.org/v1/namespaces/n/mxjobs/j/status", "kubeflow.org|v1|n|mxjobs|j|status");
+        check(
+            "/apis/kubeflow.org/v1/namespaces/n/mxjobs/j/status",
+            "kubeflow.org|v1|n|mxjobs|j|status",
+        );
         check("/apis/kubeflow.org/v1/namespaces/n/mxjobs//a", "kubeflow.org|v1|n|mxjobs||a");
-        check("/apis/kubeflow.org/v1/watch/namespaces/n/mxjobs/j", "kubeflow.org|v1|n|mxjobs|j||watch");
+        check(
+            "/apis/kubeflow.org/v1/watch/namespaces/n/mxjobs/j",
+            "kubeflow.org|v1|n|mxjobs|j||watch",
+        );
     }
 
     #[test]

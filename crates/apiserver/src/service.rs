@@ -25,7 +25,7 @@ use crate::registry::{self, Kind};
 use crate::request::{self, Query, ResourcePath, Target};
 use crate::server::{ApiServer, Context};
 use crate::table::IncludeObject;
-use crate::verbs::{binding, create, delete, list, log, patch, review, token, update, watch};
+use crate::verbs::{binding, create, delete, eviction, list, log, patch, review, token, update, watch};
 use crate::{alias, compress, discovery, health, openapi, version};
 
 /// How long a client may take to send a body (upstream's time for a whole request).
@@ -237,6 +237,7 @@ async fn dispatch(context: &mut Context<'_>, verb: &str, rendering: Rendering) -
     let path = context.path;
     match (verb, path.subresource.as_str()) {
         ("create", "binding") => binding::bind(context).await,
+        ("create", "eviction") => eviction::evict(context).await,
         ("create", "token") => token::create(context),
         ("create", _) if is_review(context.kind) => review::create(context),
         ("create", _) => create::create(context).await,

@@ -118,7 +118,8 @@ const META_ORDER: &[&str] = &[
     "finalizers",
     "managedFields",
 ];
-const MANAGED_ORDER: &[&str] = &["manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1", "subresource"];
+const MANAGED_ORDER: &[&str] =
+    &["manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1", "subresource"];
 
 struct Ordered<'a>(&'a Value, &'static [&'static str]);
 
@@ -134,7 +135,8 @@ fn in_field_order<S: serde::Serializer>(meta: &&Value, serializer: S) -> Result<
     for key in META_ORDER {
         match meta.get(key) {
             Some(Value::Array(entries)) if *key == "managedFields" => {
-                let entries: Vec<_> = entries.iter().map(|entry| Ordered(entry, MANAGED_ORDER)).collect();
+                let entries: Vec<_> =
+                    entries.iter().map(|entry| Ordered(entry, MANAGED_ORDER)).collect();
                 map.serialize_entry(key, &entries)?;
             }
             Some(value) => map.serialize_entry(key, value)?,
@@ -198,7 +200,11 @@ fn build<'a>(
             continue_token: &meta.continue_token,
             remaining_item_count: meta.remaining,
         },
-        column_definitions: if definitions { kind.columns.iter().map(definition).collect() } else { Vec::new() },
+        column_definitions: if definitions {
+            kind.columns.iter().map(definition).collect()
+        } else {
+            Vec::new()
+        },
         rows: rows.collect(),
     }
 }
@@ -218,7 +224,8 @@ fn cell(column: &Column, object: &Value, now: Timestamp) -> Value {
     match column.cell {
         Cell::Computed(compute) => compute(object, now),
         Cell::Path(path) => {
-            let found = printer::JsonPath::parse(path).ok().and_then(|path| path.first(object).cloned());
+            let found =
+                printer::JsonPath::parse(path).ok().and_then(|path| path.first(object).cloned());
             match found {
                 Some(Value::String(time)) if column.kind == "date" => age(&time, now),
                 Some(value) => value,

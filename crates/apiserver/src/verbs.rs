@@ -4,6 +4,7 @@ pub(crate) mod binding;
 pub(crate) mod body;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod eviction;
 pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod patch;

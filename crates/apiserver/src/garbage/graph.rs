@@ -150,7 +150,9 @@ impl Graph {
 
     /// What follows for an object from the state of its owners.
     pub(super) fn judge(&self, uid: &str) -> Verdict {
-        let Some(node) = self.nodes.get(uid).filter(|node| !node.owners.is_empty() && !node.terminating) else {
+        let Some(node) =
+            self.nodes.get(uid).filter(|node| !node.owners.is_empty() && !node.terminating)
+        else {
             return Verdict::Keep;
         };
         let (mut solid, mut waiting, mut gone) = (0_usize, 0_usize, Vec::new());
@@ -158,7 +160,11 @@ impl Graph {
             // An owner of a kind that is not served may live elsewhere: it counts as being there.
             let served = registry::find_kind(&owner.api_version, &owner.kind).is_some();
             match self.nodes.get(&owner.uid) {
-                Some(owner) if owner.terminating && owner.holds(crate::verbs::delete::FOREGROUND) => waiting += 1,
+                Some(owner)
+                    if owner.terminating && owner.holds(crate::verbs::delete::FOREGROUND) =>
+                {
+                    waiting += 1
+                }
                 Some(_) => solid += 1,
                 None if served => gone.push(owner.uid.clone()),
                 None => solid += 1,

@@ -1,7 +1,7 @@
 //! Rows of the built-in groups besides core.
 
 use super::strategy::Plain;
-use super::{AGE, BUILT_IN, NAME, computed, text};
+use super::{AGE, BUILT_IN, NAME, computed, priority, text};
 use crate::registry::{Cell, Column, Kind};
 
 const LEASE_COLUMNS: &[Column] =
@@ -28,13 +28,32 @@ pub(super) fn kinds() -> Vec<Kind> {
                     kind: "date",
                     description: "When the definition was created.",
                     priority: 0,
-                    cell: Cell::Computed(|object, _| text(object, "/metadata/creationTimestamp").into()),
+                    cell: Cell::Computed(|object, _| {
+                        text(object, "/metadata/creationTimestamp").into()
+                    }),
                 },
             ],
             custom: false,
             create_on_update: false,
             unconditional_update: false,
             strategy: &Plain,
+        },
+        Kind {
+            group: "scheduling.k8s.io",
+            version: "v1",
+            kind: "PriorityClass",
+            plural: "priorityclasses",
+            singular: "priorityclass",
+            short_names: &["pc"],
+            categories: &[],
+            namespaced: false,
+            verbs: BUILT_IN,
+            subresources: &[],
+            columns: priority::COLUMNS,
+            custom: false,
+            create_on_update: false,
+            unconditional_update: true,
+            strategy: &priority::PriorityClass,
         },
         Kind {
             group: "coordination.k8s.io",

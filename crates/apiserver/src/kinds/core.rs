@@ -5,7 +5,10 @@ use mxjob_machinery::{field, names};
 use serde_json::{Value, json};
 
 use super::strategy::{Plain, Strategy};
-use super::{AGE, BUILT_IN, NAME, STATUS, computed, default_to, event, list, namespace, or_none, pod, text};
+use super::{
+    AGE, BUILT_IN, NAME, STATUS, computed, default_to, event, limits, list, namespace, or_none,
+    pod, quota, text,
+};
 use crate::registry::{Column, Kind, Subresource};
 
 const STATUS_ONLY: &[Subresource] = &[Subresource { name: "status", body: None, verbs: STATUS }];
@@ -51,6 +54,12 @@ pub(super) fn kinds() -> Vec<Kind> {
             ..row("Event", "events", "event")
         },
         Kind {
+            short_names: &["limits"],
+            columns: limits::COLUMNS,
+            strategy: &limits::LimitRange,
+            ..row("LimitRange", "limitranges", "limitrange")
+        },
+        Kind {
             short_names: &["ns"],
             namespaced: false,
             verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
@@ -74,7 +83,16 @@ pub(super) fn kinds() -> Vec<Kind> {
             short_names: &["po"],
             categories: &["all"],
             subresources: &[
-                Subresource { name: "binding", body: Some(("", "v1", "Binding")), verbs: &["create"] },
+                Subresource {
+                    name: "binding",
+                    body: Some(("", "v1", "Binding")),
+                    verbs: &["create"],
+                },
+                Subresource {
+                    name: "eviction",
+                    body: Some(("policy", "v1", "Eviction")),
+                    verbs: &["create"],
+                },
                 Subresource { name: "log", body: None, verbs: &["get"] },
                 Subresource { name: "status", body: None, verbs: STATUS },
             ],
@@ -83,10 +101,13 @@ pub(super) fn kinds() -> Vec<Kind> {
             ..row("Pod", "pods", "pod")
         },
         Kind {
-            columns: SECRET_COLUMNS,
-            strategy: &Secret,
-            ..row("Secret", "secrets", "secret")
+            short_names: &["quota"],
+            subresources: STATUS_ONLY,
+            columns: quota::COLUMNS,
+            strategy: &quota::ResourceQuota,
+            ..row("ResourceQuota", "resourcequotas", "resourcequota")
         },
+        Kind { columns: SECRET_COLUMNS, strategy: &Secret, ..row("Secret", "secrets", "secret") },
         Kind {
             short_names: &["sa"],
             subresources: &[Subresource {
@@ -121,7 +142,9 @@ const SECRET_COLUMNS: &[Column] = &[
 const NODE_COLUMNS: &[Column] = &[
     NAME,
     computed("Status", 0, |node, _| {
-        let ready = list(node, "/status/conditions").iter().find(|condition| text(condition, "/type") == "Ready");
+        let ready = list(node, "/status/conditions")
+            .iter()
+            .find(|condition| text(condition, "/type") == "Ready");
         match ready.map(|condition| text(condition, "/status")) {
             Some("True") => "Ready".into(),
             Some(_) => "NotReady".into(),
@@ -132,12 +155,16 @@ const NODE_COLUMNS: &[Column] = &[
     AGE,
     computed("Version", 0, |node, _| text(node, "/status/nodeInfo/kubeletVersion").into()),
     computed("Internal-IP", 1, |node, _| {
-        let address = list(node, "/status/addresses").iter().find(|address| text(address, "/type") == "InternalIP");
+        let address = list(node, "/status/addresses")
+            .iter()
+            .find(|address| text(address, "/type") == "InternalIP");
         or_none(address.map_or("", |address| text(address, "/address")))
     }),
     computed("OS-Image", 1, |node, _| or_none(text(node, "/status/nodeInfo/osImage"))),
     computed("Kernel-Version", 1, |node, _| or_none(text(node, "/status/nodeInfo/kernelVersion"))),
-    computed("Container-Runtime", 1, |node, _| or_none(text(node, "/status/nodeInfo/containerRuntimeVersion"))),
+    computed("Container-Runtime", 1, |node, _| {
+        or_none(text(node, "/status/nodeInfo/containerRuntimeVersion"))
+    }),
 ];
 
 const SERVICE_COLUMNS: &[Column] = &[
@@ -154,14 +181,17 @@ const SERVICE_COLUMNS: &[Column] = &[
     }),
     AGE,
     computed("Selector", 1, |service, _| {
-        let pairs = service.pointer("/spec/selector").and_then(Value::as_object).into_iter().flatten();
-        let pairs = pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
+        let pairs =
+            service.pointer("/spec/selector").and_then(Value::as_object).into_iter().flatten();
+        let pairs =
+            pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
         or_none(&pairs.collect::<Vec<_>>().join(","))
     }),
 ];
 
 fn data_count(object: &Value, _: Timestamp) -> Value {
-    let count = |field| object.get(field).and_then(Value::as_object).map_or(0, serde_json::Map::len);
+    let count =
+        |field| object.get(field).and_then(Value::as_object).map_or(0, serde_json::Map::len);
     (count("data") + count("binaryData")).to_string().into()
 }
 
@@ -180,7 +210,8 @@ impl Strategy for Node {
     }
 
     fn selectable(&self, object: &Value, field: &str) -> Option<String> {
-        let unschedulable = object.pointer("/spec/unschedulable").and_then(Value::as_bool).unwrap_or(false);
+        let unschedulable =
+            object.pointer("/spec/unschedulable").and_then(Value::as_bool).unwrap_or(false);
         (field == "spec.unschedulable").then(|| unschedulable.to_string())
     }
 
@@ -222,7 +253,11 @@ impl Strategy for Secret {
         let mut errors = field::Errors::default();
         if text(old, "/type") != text(new, "/type") {
             let shown = text(new, "/type");
-            errors.push(field::Error::invalid(&field::Path::new("type"), shown, "field is immutable"));
+            errors.push(field::Error::invalid(
+                &field::Path::new("type"),
+                shown,
+                "field is immutable",
+            ));
         }
         errors
     }
@@ -270,14 +305,22 @@ impl Strategy for Service {
         let mut errors = field::Errors::default();
         let name = text(object, "/metadata/name");
         for fault in names::dns1035_label(name) {
-            errors.push(field::Error::invalid(&field::Path::new("metadata").child("name"), name, fault));
+            errors.push(field::Error::invalid(
+                &field::Path::new("metadata").child("name"),
+                name,
+                fault,
+            ));
         }
         let path = field::Path::new("spec").child("ports");
         for (index, port) in list(object, "/spec/ports").iter().enumerate() {
             let number = port.get("port").and_then(Value::as_i64).unwrap_or_default();
             if !(1..=65535).contains(&number) {
                 let detail = "must be between 1 and 65535, inclusive";
-                errors.push(field::Error::invalid(&path.index(index).child("port"), number, detail));
+                errors.push(field::Error::invalid(
+                    &path.index(index).child("port"),
+                    number,
+                    detail,
+                ));
             }
         }
         errors

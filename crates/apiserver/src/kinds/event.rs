@@ -1,11 +1,13 @@
 //! Events: what `kubectl get events` and `describe` select and show.
+//!
+//! Two groups serve the same events under other names of fields; they are stored as the core group has them.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::strategy::Strategy;
-use super::{NAME, computed, text};
-use crate::registry::Column;
+use super::{BUILT_IN, NAME, computed, text};
+use crate::registry::{Column, Kind};
 
 /// The columns, as upstream prints events.
 pub(super) const COLUMNS: &[Column] = &[
@@ -13,23 +15,54 @@ pub(super) const COLUMNS: &[Column] = &[
     computed("Type", 0, |event, _| text(event, "/type").into()),
     computed("Reason", 0, |event, _| text(event, "/reason").into()),
     computed("Object", 0, |event, _| {
-        let kind = text(event, "/involvedObject/kind").to_lowercase();
-        format!("{kind}/{}", text(event, "/involvedObject/name")).into()
+        let kind = first_of(event, &["/involvedObject/kind", "/regarding/kind"]).to_lowercase();
+        format!("{kind}/{}", first_of(event, &["/involvedObject/name", "/regarding/name"])).into()
     }),
-    computed("Subobject", 1, |event, _| text(event, "/involvedObject/fieldPath").into()),
-    computed("Source", 1, |event, _| text(event, "/source/component").into()),
-    computed("Message", 0, |event, _| text(event, "/message").trim().into()),
-    computed("First Seen", 1, |event, now| ago(first_of(event, &["/firstTimestamp", "/eventTime"]), now)),
-    computed("Count", 1, |event, _| event.get("count").cloned().unwrap_or_else(|| 1.into())),
+    computed("Subobject", 1, |event, _| {
+        first_of(event, &["/involvedObject/fieldPath", "/regarding/fieldPath"]).into()
+    }),
+    computed("Source", 1, |event, _| {
+        let sources = [
+            "/source/component",
+            "/deprecatedSource/component",
+            "/reportingComponent",
+            "/reportingController",
+        ];
+        first_of(event, &sources).into()
+    }),
+    computed("Message", 0, |event, _| first_of(event, &["/message", "/note"]).trim().into()),
+    computed("First Seen", 1, |event, now| {
+        ago(first_of(event, &["/firstTimestamp", "/deprecatedFirstTimestamp", "/eventTime"]), now)
+    }),
+    computed("Count", 1, |event, _| {
+        let counts = ["/series/count", "/count", "/deprecatedCount"];
+        counts
+            .iter()
+            .find_map(|pointer| event.pointer(pointer))
+            .cloned()
+            .unwrap_or_else(|| 1.into())
+    }),
     Column { priority: 1, ..NAME },
 ];
 
 fn last_seen(event: &Value, now: Timestamp) -> Value {
-    ago(first_of(event, &["/series/lastObservedTime", "/lastTimestamp", "/eventTime", "/firstTimestamp"]), now)
+    let times = [
+        "/series/lastObservedTime",
+        "/lastTimestamp",
+        "/deprecatedLastTimestamp",
+        "/eventTime",
+        "/firstTimestamp",
+        "/deprecatedFirstTimestamp",
+    ];
+    ago(first_of(event, &times), now)
 }
 
 fn first_of<'a>(event: &'a Value, pointers: &[&str]) -> &'a str {
-    pointers.iter().map(|pointer| text(event, pointer)).find(|time| !time.is_empty()).unwrap_or_default()
+    pointers
+        .iter()
+        .map(|pointer| text(event, pointer))
+        .find(|time| !time.is_empty())
+        .unwrap_or_default()
 }
 
 fn ago(time: &str, now: Timestamp) -> Value {
@@ -63,5 +96,87 @@ impl Strategy for Event {
     fn selectable(&self, object: &Value, field: &str) -> Option<String> {
         let (_, pointer) = SELECTABLE.iter().find(|(name, _)| *name == field)?;
         Some(text(object, pointer).to_owned())
+    }
+}
+
+/// The row of `events.k8s.io`.
+pub(super) fn grouped() -> Kind {
+    Kind {
+        group: "events.k8s.io",
+        version: "v1",
+        kind: "Event",
+        plural: "events",
+        singular: "event",
+        short_names: &["ev"],
+        categories: &[],
+        namespaced: true,
+        verbs: BUILT_IN,
+        subresources: &[],
+        columns: COLUMNS,
+        custom: false,
+        create_on_update: true,
+        unconditional_update: true,
+        strategy: &Grouped,
+    }
+}
+
+/// Fields that `events.k8s.io` calls otherwise: its name, and the core group's.
+const RENAMED: &[(&str, &str)] = &[
+    ("regarding", "involvedObject"),
+    ("note", "message"),
+    ("reportingController", "reportingComponent"),
+    ("deprecatedSource", "source"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+];
+
+/// Events as `events.k8s.io` has them.
+#[derive(Debug)]
+struct Grouped;
+
+impl Grouped {
+    /// The core group's name of a field that may be selected by.
+    fn core_field(field: &str) -> Option<String> {
+        match field {
+            "reason" | "type" => Some(field.to_owned()),
+            "reportingController" => Some("reportingComponent".to_owned()),
+            _ => Some(format!("involvedObject.{}", field.strip_prefix("regarding.")?)),
+        }
+    }
+}
+
+impl Strategy for Grouped {
+    fn is_selectable(&self, field: &str) -> bool {
+        Self::core_field(field).is_some_and(|field| Event.is_selectable(&field))
+    }
+
+    /// Selection looks at stored objects.
+    fn selectable(&self, object: &Value, field: &str) -> Option<String> {
+        Event.selectable(object, &Self::core_field(field)?)
+    }
+
+    fn stored_as(&self) -> Option<(&'static str, &'static str, &'static str)> {
+        Some(("", "v1", "events"))
+    }
+
+    fn show_stored(&self, object: &mut Value) {
+        rename(object, RENAMED.iter().map(|(own, core)| (*core, *own)), "events.k8s.io/v1");
+    }
+
+    fn to_stored(&self, object: &mut Value) {
+        rename(object, RENAMED.iter().copied(), "v1");
+    }
+}
+
+fn rename<'a>(object: &mut Value, names: impl Iterator<Item = (&'a str, &'a str)>, version: &str) {
+    let Some(map) = object.as_object_mut() else { return };
+    for (from, to) in names {
+        if let Some(value) = map.remove(from) {
+            map.insert(to.to_owned(), value);
+        }
+    }
+    if let Some(said) = map.get_mut("apiVersion") {
+        *said = version.into();
     }
 }

@@ -15,7 +15,8 @@ pub(crate) struct Namespace;
 impl Strategy for Namespace {
     fn prepare_create(&self, object: &mut Value) {
         let name = text(object, "/metadata/name").to_owned();
-        let labels = crate::document::metadata_mut(object).entry("labels").or_insert_with(|| json!({}));
+        let labels =
+            crate::document::metadata_mut(object).entry("labels").or_insert_with(|| json!({}));
         if let Some(labels) = labels.as_object_mut() {
             labels.insert(NAME_LABEL.to_owned(), name.into());
         }
@@ -41,7 +42,10 @@ impl Strategy for Namespace {
     }
 
     fn delete_mode(&self, object: &Value, _grace: Option<i64>) -> DeleteMode {
-        let held = object.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+        let held = object
+            .pointer("/spec/finalizers")
+            .and_then(Value::as_array)
+            .is_some_and(|list| !list.is_empty());
         if held { DeleteMode::Graceful(0) } else { DeleteMode::Now }
     }
 

@@ -1,7 +1,7 @@
 //! Pods: defaults, what may change after creation, graceful deletion and the columns of `kubectl get pods`.
 
 use jiff::Timestamp;
-use mxjob_machinery::{field, names};
+use mxjob_machinery::{field, names, quantity::Quantity};
 use serde_json::{Value, json};
 
 use super::strategy::{DeleteMode, Strategy};
@@ -26,13 +26,17 @@ pub(super) const COLUMNS: &[Column] = &[
 
 fn ready(pod: &Value, _: Timestamp) -> Value {
     let statuses = list(pod, "/status/containerStatuses");
-    let ready = statuses.iter().filter(|status| status.get("ready").and_then(Value::as_bool) == Some(true)).count();
+    let ready = statuses
+        .iter()
+        .filter(|status| status.get("ready").and_then(Value::as_bool) == Some(true))
+        .count();
     format!("{ready}/{}", list(pod, "/spec/containers").len()).into()
 }
 
 fn restarts(pod: &Value, _: Timestamp) -> Value {
     let statuses = list(pod, "/status/containerStatuses").iter();
-    let total: u64 = statuses.filter_map(|status| status.get("restartCount").and_then(Value::as_u64)).sum();
+    let total: u64 =
+        statuses.filter_map(|status| status.get("restartCount").and_then(Value::as_u64)).sum();
     total.to_string().into()
 }
 
@@ -56,7 +60,8 @@ fn state(pod: &Value) -> String {
         } else if let Some(ended) = status.pointer("/state/terminated") {
             let code = ended.get("exitCode").and_then(Value::as_i64).unwrap_or_default();
             let signal = ended.get("signal").and_then(Value::as_i64).unwrap_or_default();
-            word = if signal == 0 { format!("ExitCode:{code}") } else { format!("Signal:{signal}") };
+            word =
+                if signal == 0 { format!("ExitCode:{code}") } else { format!("Signal:{signal}") };
         }
     }
     word
@@ -80,24 +85,19 @@ pub(crate) struct Pod;
 impl Strategy for Pod {
     fn prepare_create(&self, object: &mut Value) {
         if let Some(object) = object.as_object_mut() {
-            object.insert("status".to_owned(), json!({"phase": "Pending", "qosClass": "BestEffort"}));
+            object
+                .insert("status".to_owned(), json!({"phase": "Pending", "qosClass": "BestEffort"}));
         }
-        let Some(spec) = object.get_mut("spec") else { return };
-        default_to(spec, "restartPolicy", "Always");
-        default_to(spec, "terminationGracePeriodSeconds", DEFAULT_GRACE);
-        default_to(spec, "dnsPolicy", "ClusterFirst");
-        default_to(spec, "schedulerName", "default-scheduler");
-        default_to(spec, "securityContext", json!({}));
-        default_to(spec, "enableServiceLinks", true);
-        for group in ["containers", "initContainers"] {
-            for container in spec.get_mut(group).and_then(Value::as_array_mut).into_iter().flatten() {
-                default_to(container, "resources", json!({}));
-                default_to(container, "imagePullPolicy", "IfNotPresent");
-                default_to(container, "terminationMessagePath", "/dev/termination-log");
-                default_to(container, "terminationMessagePolicy", "File");
-                for port in container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
-                    default_to(port, "protocol", "TCP");
-                }
+        defaults(object);
+    }
+
+    fn prepare_update(&self, old: &Value, new: &mut Value) {
+        defaults(new);
+        // What admission once decided stays decided.
+        for field in ["priority", "preemptionPolicy", "priorityClassName"] {
+            let decided = old.get("spec").and_then(|spec| spec.get(field)).cloned();
+            if let (Some(decided), Some(spec)) = (decided, new.get_mut("spec")) {
+                default_to(spec, field, decided);
             }
         }
     }
@@ -115,10 +115,18 @@ impl Strategy for Pod {
                 errors.push(field::Error::required(&path.index(index).child("name"), ""));
             } else {
                 for fault in names::dns1123_label(name) {
-                    errors.push(field::Error::invalid(&path.index(index).child("name"), name, fault));
+                    errors.push(field::Error::invalid(
+                        &path.index(index).child("name"),
+                        name,
+                        fault,
+                    ));
                 }
             }
-            if containers.iter().take(index).any(|other| !name.is_empty() && text(other, "/name") == name) {
+            if containers
+                .iter()
+                .take(index)
+                .any(|other| !name.is_empty() && text(other, "/name") == name)
+            {
                 errors.push(field::Error::duplicate(&path.index(index).child("name"), name));
             }
             if text(container, "/image").is_empty() {
@@ -128,7 +136,11 @@ impl Strategy for Pod {
         let policy = text(object, "/spec/restartPolicy");
         if !matches!(policy, "Always" | "OnFailure" | "Never") {
             let path = field::Path::new("spec").child("restartPolicy");
-            errors.push(field::Error::not_supported(&path, policy, &["Always", "OnFailure", "Never"]));
+            errors.push(field::Error::not_supported(
+                &path,
+                policy,
+                &["Always", "OnFailure", "Never"],
+            ));
         }
         errors
     }
@@ -163,6 +175,72 @@ impl Strategy for Pod {
     }
 }
 
+/// What upstream fills in when it decodes a pod.
+fn defaults(object: &mut Value) {
+    let Some(spec) = object.get_mut("spec") else { return };
+    default_to(spec, "restartPolicy", "Always");
+    default_to(spec, "terminationGracePeriodSeconds", DEFAULT_GRACE);
+    default_to(spec, "dnsPolicy", "ClusterFirst");
+    default_to(spec, "schedulerName", "default-scheduler");
+    default_to(spec, "securityContext", json!({}));
+    default_to(spec, "enableServiceLinks", true);
+    for group in ["containers", "initContainers"] {
+        for container in spec.get_mut(group).and_then(Value::as_array_mut).into_iter().flatten() {
+            default_to(container, "resources", json!({}));
+            request_limits(container);
+            default_to(container, "imagePullPolicy", "IfNotPresent");
+            default_to(container, "terminationMessagePath", "/dev/termination-log");
+            default_to(container, "terminationMessagePolicy", "File");
+            for port in
+                container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten()
+            {
+                default_to(port, "protocol", "TCP");
+            }
+        }
+    }
+}
+
+/// A container that says how much it may use asks for that much, unless it says otherwise.
+fn request_limits(container: &mut Value) {
+    let Some(resources) = container.get_mut("resources").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let Some(limits) =
+        resources.get("limits").and_then(Value::as_object).cloned().filter(|map| !map.is_empty())
+    else {
+        return;
+    };
+    let requests = resources.entry("requests").or_insert_with(|| json!({}));
+    if let Some(requests) = requests.as_object_mut() {
+        for (name, value) in limits {
+            requests.entry(name).or_insert(value);
+        }
+    }
+}
+
+/// The quality of service class (upstream's `ComputePodQOS`): by cpu and memory alone.
+pub(crate) fn quality(pod: &Value) -> &'static str {
+    let all = ["/spec/containers", "/spec/initContainers"].map(|group| list(pod, group)).concat();
+    let amount = |container: &Value, kind: &str, resource: &str| {
+        let value = container.pointer(&format!("/resources/{kind}/{resource}"))?;
+        Quantity::from_value(value).ok().filter(|number| !number.is_zero())
+    };
+    let (mut any, mut guaranteed) = (false, true);
+    for container in &all {
+        for resource in ["cpu", "memory"] {
+            let (request, limit) =
+                (amount(container, "requests", resource), amount(container, "limits", resource));
+            any |= request.is_some() || limit.is_some();
+            guaranteed &= limit.is_some() && request == limit;
+        }
+    }
+    match (any, guaranteed) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
 fn immutable_part(pod: &Value) -> Value {
     let mut spec = pod.get("spec").cloned().unwrap_or_default();
     if let Some(spec) = spec.as_object_mut() {
@@ -170,7 +248,8 @@ fn immutable_part(pod: &Value) -> Value {
             spec.remove(field);
         }
         for group in ["containers", "initContainers"] {
-            for container in spec.get_mut(group).and_then(Value::as_array_mut).into_iter().flatten() {
+            for container in spec.get_mut(group).and_then(Value::as_array_mut).into_iter().flatten()
+            {
                 if let Some(container) = container.as_object_mut() {
                     container.remove("image");
                 }

@@ -83,7 +83,7 @@ pub trait Strategy: fmt::Debug + Sync + Send {
     }
 
     /// Turns a stored object into this kind's form.
-    fn from_stored(&self, _object: &mut Value) {}
+    fn show_stored(&self, _object: &mut Value) {}
 
     /// Turns an object of this kind's form (or a part of it, in a merge patch) into the stored form.
     fn to_stored(&self, _object: &mut Value) {}

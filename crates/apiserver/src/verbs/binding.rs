@@ -14,8 +14,9 @@ use crate::verbs::body;
 
 /// Binds a pod.
 pub(crate) async fn bind(context: &mut Context<'_>) -> Result<Answer, ApiError> {
-    let binding = mxjob_machinery::json::decode(&context.body)
-        .map_err(|error| ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}")))?;
+    let binding = mxjob_machinery::json::decode(&context.body).map_err(|error| {
+        ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
+    })?;
     if body::media_type(context.headers, "application/json") != "application/json" {
         return Err(ApiError::unsupported_media_type(&["application/json"]));
     }
@@ -32,7 +33,8 @@ pub(crate) async fn bind(context: &mut Context<'_>) -> Result<Answer, ApiError> 
             return Err(ApiError::conflict(context.kind, context.name(), &why));
         }
         if document::is_terminating(&pod) {
-            let why = format!("pod {} is being deleted, cannot be assigned to a host", context.name());
+            let why =
+                format!("pod {} is being deleted, cannot be assigned to a host", context.name());
             return Err(ApiError::conflict(context.kind, context.name(), &why));
         }
         assign(&mut pod, &node, &crate::environment::rfc3339(context.now));
@@ -42,7 +44,8 @@ pub(crate) async fn bind(context: &mut Context<'_>) -> Result<Answer, ApiError> 
             value: document::encode(&pod),
         };
         if context.server.commit(Transaction(vec![put])).await?.is_ok() {
-            let status = Status { code: Some(StatusCode::CREATED.as_u16()), ..Status::success(None) };
+            let status =
+                Status { code: Some(StatusCode::CREATED.as_u16()), ..Status::success(None) };
             return Ok(Answer::Status(Box::new(status)));
         }
     }

@@ -6,6 +6,7 @@ use mxjob_machinery::{field, metadata};
 use mxjob_store::{Entry, Expect, Op, Transaction};
 use serde_json::Value;
 
+use crate::admission;
 use crate::answer::Answer;
 use crate::authz::escalation;
 use crate::document;
@@ -54,6 +55,7 @@ pub(crate) async fn insert(
     stamp(context, &mut object);
     kind.strategy.prepare_create(&mut object);
     escalation::check(context, None, &object)?;
+    admission::complete(context, &mut object)?;
 
     let name = document::meta_str(&object, "name").to_owned();
     let mut errors = metadata::validate_named(
@@ -66,6 +68,7 @@ pub(crate) async fn insert(
     if !errors.is_empty() {
         return Err(ApiError::invalid(kind, &name, &errors));
     }
+    admission::check(context, &object)?;
     if let Some(meta) = document::metadata(&object) {
         context.warnings.extend(metadata::warnings(meta));
     }
@@ -89,6 +92,7 @@ async fn commit(
         return Err(exists(&entry.value));
     }
     if options.dry_run {
+        admission::quota::account(context, name, object)?;
         return Ok(Bytes::from(document::to_vec(object)));
     }
     loop {
@@ -98,11 +102,12 @@ async fn commit(
             // The namespace must still be there when the object is: nothing is left behind in one that went.
             let namespace = check_namespace_open(context)?;
             operations.push(Op::Check { key: namespace.key, expect: Expect::At(namespace.revision) });
+            operations.extend(admission::quota::account(context, name, object)?);
         }
         match context.server.commit(Transaction(operations)).await? {
             Ok(committed) => return Ok(update::stored_bytes(&committed)),
             Err(Some(current)) if *current.key == *key => return Err(exists(&current.value)),
-            Err(_) => {} // the namespace changed meanwhile (a label, say): look again
+            Err(_) => {} // the namespace changed meanwhile (a label, say), or a quota: look again
         }
     }
 }

@@ -7,6 +7,7 @@ use mxjob_machinery::status::{Details, Status};
 use mxjob_store::{Entry, Expect, Op, Transaction};
 use serde_json::Value;
 
+use crate::admission;
 use crate::answer::{Answer, ListMeta};
 use crate::document;
 use crate::environment::rfc3339;
@@ -43,7 +44,10 @@ pub(crate) struct DeleteOptions {
 
 impl DeleteOptions {
     pub(crate) fn parse(context: &Context<'_>) -> Result<Self, ApiError> {
-        let body = Self::body(context)?;
+        Self::from_body(context, &Self::body(context)?)
+    }
+
+    fn from_body(context: &Context<'_>, body: &Value) -> Result<Self, ApiError> {
         let mut errors = field::Errors::default();
         let query = context.query;
         let text = |name: &str| {
@@ -129,7 +133,14 @@ enum Outcome {
 
 /// Answers a delete of one object.
 pub(crate) async fn delete(context: &mut Context<'_>) -> Result<Answer, ApiError> {
-    let options = DeleteOptions::parse(context)?;
+    let body = DeleteOptions::body(context)?;
+    delete_with(context, &body).await
+}
+
+/// Deletes one object with `DeleteOptions` that are not the request's body.
+pub(crate) async fn delete_with(context: &mut Context<'_>, body: &Value) -> Result<Answer, ApiError> {
+    let options = DeleteOptions::from_body(context, body)?;
+    admission::check_delete(context.kind, context.name())?;
     let entry = context.entry()?;
     let name = context.name().to_owned();
     match remove(context, entry, &name, &options).await? {

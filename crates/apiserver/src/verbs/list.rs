@@ -18,7 +18,8 @@ const CHUNK: usize = 512;
 
 /// Answers a `GET` of one object.
 pub(crate) fn get(context: &Context<'_>) -> Result<Answer, ApiError> {
-    let asked = options::resource_version(context.query.get("resourceVersion").unwrap_or_default())?;
+    let asked =
+        options::resource_version(context.query.get("resourceVersion").unwrap_or_default())?;
     not_in_the_future(context, asked)?;
     let entry = context.entry()?;
     Ok(Answer::Object { kind: context.kind, json: entry.value, code: StatusCode::OK })
@@ -27,7 +28,9 @@ pub(crate) fn get(context: &Context<'_>) -> Result<Answer, ApiError> {
 fn not_in_the_future(context: &Context<'_>, asked: Option<Revision>) -> Result<(), ApiError> {
     let current = context.server.store.revision();
     match asked {
-        Some(asked) if asked > current => Err(ApiError::too_large_resource_version(asked.get(), current.get())),
+        Some(asked) if asked > current => {
+            Err(ApiError::too_large_resource_version(asked.get(), current.get()))
+        }
         _ => Ok(()),
     }
 }
@@ -50,10 +53,16 @@ fn start(context: &Context<'_>, options: &ListOptions, prefix: &str) -> Result<S
     let version = options.resource_version.filter(|version| *version != Revision::ZERO);
     if !options.continue_token.is_empty() {
         if version.is_some() {
-            return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+            return Err(ApiError::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
         }
         let token = Token::parse(&options.continue_token)?;
-        return Ok(Start { after: Some(token.after(prefix)), at: token.revision, limit: options.limit });
+        return Ok(Start {
+            after: Some(token.after(prefix)),
+            at: token.revision,
+            limit: options.limit,
+        });
     }
     let zero = options.resource_version == Some(Revision::ZERO);
     // Lists at version 0 are served whole from memory, whatever the limit, as upstream's cache does.
@@ -68,7 +77,10 @@ fn start(context: &Context<'_>, options: &ListOptions, prefix: &str) -> Result<S
 }
 
 /// The selected objects and the list's metadata.
-pub(crate) fn select(context: &Context<'_>, options: &ListOptions) -> Result<(Vec<Bytes>, ListMeta), ApiError> {
+pub(crate) fn select(
+    context: &Context<'_>,
+    options: &ListOptions,
+) -> Result<(Vec<Bytes>, ListMeta), ApiError> {
     let kind = context.shown;
     let prefix = prefix(context);
     let within = narrowed(context, options, &prefix);
@@ -77,7 +89,12 @@ pub(crate) fn select(context: &Context<'_>, options: &ListOptions) -> Result<(Ve
     let mut items = Vec::new();
     loop {
         let chunk = if everything { limit } else { CHUNK };
-        let page = read(context, options, &within, &StoreList { after: after.as_deref(), limit: chunk, at })?;
+        let page = read(
+            context,
+            options,
+            &within,
+            &StoreList { after: after.as_deref(), limit: chunk, at },
+        )?;
         at = Some(page.revision);
         let last = page.entries.last().map(|entry| entry.key.to_string());
         for (index, entry) in page.entries.iter().enumerate() {
@@ -132,7 +149,9 @@ fn snapshot_gone(continue_token: &str) -> ApiError {
 pub(crate) fn narrowed(context: &Context<'_>, options: &ListOptions, collection: &str) -> String {
     let kind = context.kind;
     match options.single_name() {
-        Some(name) if !kind.namespaced || !context.namespace().is_empty() => format!("{collection}{name}"),
+        Some(name) if !kind.namespaced || !context.namespace().is_empty() => {
+            format!("{collection}{name}")
+        }
         _ => collection.to_owned(),
     }
 }
@@ -143,7 +162,12 @@ pub(crate) fn prefix(context: &Context<'_>) -> String {
     if context.namespace().is_empty() { base } else { format!("{base}{}/", context.namespace()) }
 }
 
-fn meta(context: &Context<'_>, revision: Revision, continue_token: String, remaining: Option<usize>) -> ListMeta {
+fn meta(
+    context: &Context<'_>,
+    revision: Revision,
+    continue_token: String,
+    remaining: Option<usize>,
+) -> ListMeta {
     let kind = context.kind;
     let self_link = kind.strategy.self_link().then(|| {
         let scope = match context.namespace() {

@@ -1,8 +1,9 @@
-//! `GET pods/{name}/log`.
+//! `GET pods/{name}/log`. Which log and how much of it is decided here; reading it is the node's business.
 
 use futures_util::{StreamExt, TryStreamExt};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use mxjob_machinery::field;
 use serde_json::Value;
 
 use crate::answer::Answer;
@@ -15,19 +16,25 @@ use crate::server::Context;
 
 /// Answers with the log of one container.
 pub(crate) async fn log(context: &Context<'_>) -> Result<Answer, ApiError> {
+    let options = options(context)?;
     let entry = context.entry()?;
     let pod = document::decode(&entry.value);
-    let request = request(context, &pod)?;
+    let container = container(context, &pod)?;
+    let request =
+        LogRequest { uid: document::meta_str(&pod, "uid").to_owned(), container, ..options };
     if text(&pod, "/spec/nodeName").is_empty() {
-        let message = format!("container \"{}\" in pod \"{}\" is waiting to start: the pod is not bound to a node", request.container, request.pod);
-        return Err(ApiError::bad_request(message));
+        return Ok(Answer::Nothing); // upstream's answer for a pod that is nowhere yet
     }
     let Some(node) = context.server.node.get() else {
-        return Err(ApiError::unavailable("no node is connected to this API server, so there is no log to read"));
+        return Err(ApiError::unavailable(
+            "no node is connected to this API server, so there is no log to read",
+        ));
     };
     let follow = request.follow;
     let stream = node.logs(request).await.map_err(|error| match &error {
-        crate::node::LogError::Read { source, .. } => ApiError::internal(format!("{error}: {source}")),
+        crate::node::LogError::Read { source, .. } => {
+            ApiError::internal(format!("{error}: {source}"))
+        }
         _ => ApiError::bad_request(error.to_string()),
     })?;
     let mut closing = context.server.closing.subscribe();
@@ -41,40 +48,65 @@ pub(crate) async fn log(context: &Context<'_>) -> Result<Answer, ApiError> {
     Ok(Answer::Stream { body: StreamBody::new(frames).boxed_unsync(), content_type: "text/plain" })
 }
 
-fn request(context: &Context<'_>, pod: &Value) -> Result<LogRequest, ApiError> {
+/// Reads the options and checks them as upstream's `ValidatePodLogOptions` does.
+fn options(context: &Context<'_>) -> Result<LogRequest, ApiError> {
     let query = context.query;
-    let positive = |name: &str| {
-        let value = options::integer(query, name)?;
-        match value.map(u64::try_from) {
-            None => Ok(None),
-            Some(Ok(value)) => Ok(Some(value)),
-            Some(Err(_)) => Err(ApiError::bad_request(format!("{name} must not be negative"))),
-        }
-    };
+    let integer = |name: &str| options::integer(query, name);
+    let (tail, since, limit) =
+        (integer("tailLines")?, integer("sinceSeconds")?, integer("limitBytes")?);
     let since_time = match query.get("sinceTime").filter(|time| !time.is_empty()) {
         None => None,
         Some(time) => Some(time.parse().map_err(|_| {
-            ApiError::bad_request(format!("sinceTime must be a time in RFC 3339 form, got \"{time}\""))
+            ApiError::bad_request(format!(
+                "parsing time \"{time}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{time}\" as \"2006\""
+            ))
         })?),
     };
+    let mut errors = field::Errors::default();
+    if let Some(tail) = tail.filter(|tail| *tail < 0) {
+        let detail = "must be greater than or equal to 0";
+        errors.push(field::Error::invalid(&field::Path::new("tailLines"), tail, detail));
+    }
+    if let Some(limit) = limit.filter(|limit| *limit < 1) {
+        errors.push(field::Error::invalid(
+            &field::Path::new("limitBytes"),
+            limit,
+            "must be greater than 0",
+        ));
+    }
+    if since.is_some() && since_time.is_some() {
+        let detail = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        errors.push(field::Error::forbidden(&field::Path::new(""), detail));
+    } else if let Some(since) = since.filter(|since| *since < 1) {
+        errors.push(field::Error::invalid(
+            &field::Path::new("sinceSeconds"),
+            since,
+            "must be greater than 0",
+        ));
+    }
+    if !errors.is_empty() {
+        return Err(ApiError::invalid_as("PodLogOptions", "", context.name(), &errors));
+    }
+    let unsigned = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
     Ok(LogRequest {
         namespace: context.namespace().to_owned(),
         pod: context.name().to_owned(),
-        uid: document::meta_str(pod, "uid").to_owned(),
-        container: container(context, pod)?,
         follow: query.flag("follow"),
         previous: query.flag("previous"),
-        tail_lines: positive("tailLines")?,
+        tail_lines: unsigned(tail),
         timestamps: query.flag("timestamps"),
-        since_seconds: positive("sinceSeconds")?,
+        since_seconds: unsigned(since),
         since_time,
-        limit_bytes: positive("limitBytes")?,
+        limit_bytes: unsigned(limit),
+        ..LogRequest::default()
     })
 }
 
 /// The container asked for, or the only one there is.
 fn container(context: &Context<'_>, pod: &Value) -> Result<String, ApiError> {
-    let names = |group: &str| -> Vec<&str> { list(pod, group).iter().map(|item| text(item, "/name")).collect() };
+    let names = |group: &str| -> Vec<&str> {
+        list(pod, group).iter().map(|item| text(item, "/name")).collect()
+    };
     let (containers, init) = (names("/spec/containers"), names("/spec/initContainers"));
     let asked = context.query.get("container").unwrap_or_default();
     let pod_name = context.name();
@@ -85,11 +117,15 @@ fn container(context: &Context<'_>, pod: &Value) -> Result<String, ApiError> {
             Err(ApiError::bad_request(format!("container {asked} is not valid for pod {pod_name}")))
         };
     }
-    match *containers.as_slice() {
-        [only] => Ok(only.to_owned()),
-        _ => Err(ApiError::bad_request(format!(
-            "a container name must be specified for pod {pod_name}, choose one of: [{}]",
-            containers.join(" ")
-        ))),
+    if let [only] = *containers.as_slice() {
+        return Ok(only.to_owned());
     }
+    let mut message = format!(
+        "a container name must be specified for pod {pod_name}, choose one of: [{}]",
+        containers.join(" ")
+    );
+    if !init.is_empty() {
+        message.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
+    }
+    Err(ApiError::bad_request(message))
 }

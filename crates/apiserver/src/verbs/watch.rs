@@ -98,7 +98,8 @@ impl Encoder {
     fn new(context: &Context<'_>, rendering: Rendering, options: ListOptions) -> Self {
         Self {
             kind: context.shown,
-            deadline: Instant::now().checked_add(options.timeout_seconds.map_or(DEFAULT_LIFE, Duration::from_secs)),
+            deadline: Instant::now()
+                .checked_add(options.timeout_seconds.map_or(DEFAULT_LIFE, Duration::from_secs)),
             options,
             rendering,
             environment: Arc::clone(&context.server.environment),
@@ -117,7 +118,9 @@ impl Encoder {
             return Some(match event.kind {
                 EventKind::Put if event.created => self.frame("ADDED", &event.value),
                 EventKind::Put => self.frame("MODIFIED", &event.value),
-                EventKind::Delete => self.frame("DELETED", &document::restamp(&event.value, event.revision)),
+                EventKind::Delete => {
+                    self.frame("DELETED", &document::restamp(&event.value, event.revision))
+                }
             });
         }
         // An object enters and leaves the selection: what the client sees depends on before and after.
@@ -148,9 +151,17 @@ impl Encoder {
             Transform::None => None,
             Transform::Table(version) => {
                 let first = std::mem::take(&mut self.first_table);
-                Some(table::event_table(self.kind, &document::decode(object), version, &rendering, first))
+                Some(table::event_table(
+                    self.kind,
+                    &document::decode(object),
+                    version,
+                    &rendering,
+                    first,
+                ))
             }
-            Transform::Partial(version) | Transform::PartialList(version) => Some(table::partial(object, version)),
+            Transform::Partial(version) | Transform::PartialList(version) => {
+                Some(table::partial(object, version))
+            }
         }
     }
 
@@ -263,7 +274,9 @@ impl Stream for Lines {
                 }
                 Poll::Ready(Some(Err(_))) => {
                     self.done = true;
-                    let error = ApiError::expired("too old resource version: the watch fell behind the kept history");
+                    let error = ApiError::expired(
+                        "too old resource version: the watch fell behind the kept history",
+                    );
                     return Poll::Ready(Some(Ok(self.encoder.error(&error))));
                 }
                 Poll::Ready(None) => {

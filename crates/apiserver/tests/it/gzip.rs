@@ -36,13 +36,24 @@ async fn only_large_answers_are_compressed_and_only_where_asked() {
     assert!(headers.get("content-encoding").is_none() && plain.len() > 128 * 1024);
     for encoding in ["gzip", "gzip, deflate, br"] {
         let (headers, packed) = get(&server, MAPS, Some(encoding)).await;
-        assert_eq!((&headers["content-encoding"], &headers["vary"]), (&"gzip".parse().unwrap(), &"Accept-Encoding".parse().unwrap()));
+        assert_eq!(
+            (&headers["content-encoding"], &headers["vary"]),
+            (&"gzip".parse().unwrap(), &"Accept-Encoding".parse().unwrap())
+        );
         assert!(packed.len() < plain.len() / 4);
         let mut unpacked = Vec::new();
         flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).unwrap();
-        assert_eq!(serde_json::from_slice::<Value>(&unpacked).unwrap(), serde_json::from_slice::<Value>(&plain).unwrap());
+        assert_eq!(
+            serde_json::from_slice::<Value>(&unpacked).unwrap(),
+            serde_json::from_slice::<Value>(&plain).unwrap()
+        );
     }
-    for (path, encoding) in [(MAPS, "gzip;q=0"), (MAPS, "br"), (&format!("{MAPS}?limit=2"), "gzip"), (&format!("{MAPS}/m0"), "gzip")] {
+    for (path, encoding) in [
+        (MAPS, "gzip;q=0"),
+        (MAPS, "br"),
+        (&format!("{MAPS}?limit=2"), "gzip"),
+        (&format!("{MAPS}/m0"), "gzip"),
+    ] {
         let (headers, _) = get(&server, path, Some(encoding)).await;
         assert!(headers.get("content-encoding").is_none(), "{path} {encoding}");
     }

@@ -1,10 +1,13 @@
 //! The API server in process: real store on a temporary folder, requests through the in-memory connector.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
 
+mod admission;
 mod collect;
 mod contract;
+mod events;
 mod gzip;
 mod lists;
+mod logs;
 mod server;
 mod watches;
 mod watching;

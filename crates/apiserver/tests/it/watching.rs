@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::server::{JOBS, MERGE, Server, config_map, job};
 
-const STREAMING: &str = "watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan";
+const STREAMING: &str =
+    "watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 const PARTIAL: &str = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
 
@@ -26,13 +27,18 @@ async fn streaming_lists_mark_their_end_however_the_version_is_given() {
     let server = Server::start().await;
     let made = server.make(JOBS, &job("a")).await;
     let version = made["metadata"]["resourceVersion"].as_str().unwrap();
-    for asked in ["", "&resourceVersion=", "&resourceVersion=0", &format!("&resourceVersion={version}")] {
+    for asked in
+        ["", "&resourceVersion=", "&resourceVersion=0", &format!("&resourceVersion={version}")]
+    {
         let mut watch = server.watch(&format!("{JOBS}?{STREAMING}{asked}")).await;
         assert_eq!(watch.line().await, "ADDED a", "{asked}");
         let end = watch.next().await.unwrap();
         assert_eq!(end["type"], "BOOKMARK", "{asked}");
         assert_eq!(end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
-        assert_eq!((&end["object"]["kind"], &end["object"]["apiVersion"]), (&json!("MXJob"), &json!("kubeflow.org/v1")));
+        assert_eq!(
+            (&end["object"]["kind"], &end["object"]["apiVersion"]),
+            (&json!("MXJob"), &json!("kubeflow.org/v1"))
+        );
     }
 }
 
@@ -48,7 +54,10 @@ async fn a_streaming_list_of_a_version_to_come_ends_when_it_has_come() {
     // The last step is another kind's.
     server.make("/api/v1/namespaces/default/configmaps", &config_map("c")).await;
     let end = watch.next().await.unwrap();
-    assert_eq!(end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true", "{end}");
+    assert_eq!(
+        end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true",
+        "{end}"
+    );
     assert_eq!(end["object"]["metadata"]["resourceVersion"], ahead.to_string());
 }
 
@@ -70,7 +79,10 @@ async fn initial_events_without_bookmarks_have_no_marked_end() {
     let server = Server::start().await;
     server.make(JOBS, &job("a")).await;
     let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=1";
-    assert_eq!(kinds(&lines(&server, &format!("{JOBS}?{query}"), "application/json").await), ["ADDED"]);
+    assert_eq!(
+        kinds(&lines(&server, &format!("{JOBS}?{query}"), "application/json").await),
+        ["ADDED"]
+    );
 }
 
 #[tokio::test]
@@ -79,13 +91,22 @@ async fn options_that_contradict_each_other_are_refused_by_name() {
     let check = async |query: &str, want: &str| {
         let (code, answer) = server.get(&format!("{JOBS}?{query}")).await;
         assert_eq!(code, 422, "{query} {answer:#}");
-        assert_eq!(answer["message"], format!("ListOptions.meta.k8s.io \"\" is invalid: {want}"), "{query}");
+        assert_eq!(
+            answer["message"],
+            format!("ListOptions.meta.k8s.io \"\" is invalid: {want}"),
+            "{query}"
+        );
     };
     let needs = "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
     check("watch=1&sendInitialEvents=true", needs).await;
     check("watch=1&sendInitialEvents=false", needs).await;
-    let supported = "resourceVersionMatch: Unsupported value: \"Exact\": supported values: \"NotOlderThan\"";
-    check("watch=1&sendInitialEvents=true&resourceVersionMatch=Exact&resourceVersion=1", &format!("[{needs}, {supported}]")).await;
+    let supported =
+        "resourceVersionMatch: Unsupported value: \"Exact\": supported values: \"NotOlderThan\"";
+    check(
+        "watch=1&sendInitialEvents=true&resourceVersionMatch=Exact&resourceVersion=1",
+        &format!("[{needs}, {supported}]"),
+    )
+    .await;
     let continued = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided";
     check("resourceVersion=1&resourceVersionMatch=NotOlderThan&continue=x", continued).await;
 }
@@ -95,16 +116,24 @@ async fn a_watch_gets_a_bookmark_shortly_before_its_end_if_anything_has_happened
     let server = Server::start().await;
     server.make(JOBS, &job("a")).await;
     let version = server.api.store().revision();
-    let path = format!("{JOBS}?watch=1&resourceVersion={version}&timeoutSeconds=3&fieldSelector=metadata.name%3Da");
+    let path = format!(
+        "{JOBS}?watch=1&resourceVersion={version}&timeoutSeconds=3&fieldSelector=metadata.name%3Da"
+    );
     let marked = format!("{path}&allowWatchBookmarks=true");
     // Something that the watch does not select.
-    let (idle, _) = (lines(&server, &marked, "application/json").await, server.make(JOBS, &job("b")).await);
+    let (idle, _) =
+        (lines(&server, &marked, "application/json").await, server.make(JOBS, &job("b")).await);
     assert_eq!(kinds(&idle), Vec::<&str>::new());
-    let (marked, unmarked) =
-        tokio::join!(lines(&server, &marked, "application/json"), lines(&server, &path, "application/json"));
+    let (marked, unmarked) = tokio::join!(
+        lines(&server, &marked, "application/json"),
+        lines(&server, &path, "application/json")
+    );
     assert_eq!((kinds(&marked), kinds(&unmarked)), (vec!["BOOKMARK"], vec![]));
     let version = server.api.store().revision().to_string();
-    assert_eq!(marked[0]["object"]["metadata"], json!({"creationTimestamp": null, "resourceVersion": version}));
+    assert_eq!(
+        marked[0]["object"]["metadata"],
+        json!({"creationTimestamp": null, "resourceVersion": version})
+    );
 }
 
 #[tokio::test]
@@ -114,8 +143,12 @@ async fn the_deprecated_paths_watch_collections_and_single_objects() {
         server.make(JOBS, &job(name)).await;
     }
     let of = async |path: &str| {
-        let events = lines(&server, &format!("/apis/kubeflow.org/v1/watch/{path}?timeoutSeconds=1"), "*/*").await;
-        let names = events.iter().map(|event| event["object"]["metadata"]["name"].as_str().unwrap().to_owned());
+        let events =
+            lines(&server, &format!("/apis/kubeflow.org/v1/watch/{path}?timeoutSeconds=1"), "*/*")
+                .await;
+        let names = events
+            .iter()
+            .map(|event| event["object"]["metadata"]["name"].as_str().unwrap().to_owned());
         names.collect::<Vec<_>>()
     };
     assert_eq!(of("mxjobs").await, ["a", "ab", "b"]);
@@ -135,7 +168,8 @@ async fn a_single_object_is_followed_by_a_field_selector_through_its_whole_life(
     let server = Server::start().await;
     server.make(JOBS, &job("ab")).await;
     for path in [JOBS, "/apis/kubeflow.org/v1/mxjobs"] {
-        let mut watch = server.watch(&format!("{path}?watch=1&fieldSelector=metadata.name%3Da")).await;
+        let mut watch =
+            server.watch(&format!("{path}?watch=1&fieldSelector=metadata.name%3Da")).await;
         server.make(JOBS, &job("a")).await;
         assert_eq!(watch.line().await, "ADDED a");
         server.delete(&format!("{JOBS}/a")).await;
@@ -152,7 +186,9 @@ async fn tables_in_a_watch_define_their_columns_once() {
     assert_eq!(kinds(&events), ["ADDED", "ADDED", "BOOKMARK"]);
     for (index, event) in events.iter().enumerate() {
         assert_eq!(event["object"]["kind"], "Table");
-        let defined = event["object"]["columnDefinitions"].as_array().is_some_and(|columns| !columns.is_empty());
+        let defined = event["object"]["columnDefinitions"]
+            .as_array()
+            .is_some_and(|columns| !columns.is_empty());
         assert_eq!(defined, index == 0, "{event:#}");
     }
     let end = &events[2]["object"]["rows"][0]["object"]["metadata"];
@@ -165,7 +201,10 @@ async fn metadata_watches_carry_metadata_in_bookmarks_too() {
     server.make(JOBS, &job("a")).await;
     let events = lines(&server, &format!("{JOBS}?{STREAMING}&timeoutSeconds=1"), PARTIAL).await;
     assert_eq!(kinds(&events), ["ADDED", "BOOKMARK"]);
-    assert!(events.iter().all(|event| event["object"]["kind"] == "PartialObjectMetadata"), "{events:#?}");
+    assert!(
+        events.iter().all(|event| event["object"]["kind"] == "PartialObjectMetadata"),
+        "{events:#?}"
+    );
     assert!(events.iter().all(|event| event["object"].get("spec").is_none()), "{events:#?}");
 }
 
@@ -179,7 +218,8 @@ async fn a_list_whose_snapshot_is_gone_can_be_continued_with_what_there_is_now()
     let version = first["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
     for index in 0..5 {
         let body = json!({"metadata": {"annotations": {"i": index.to_string()}}});
-        let (status, _) = server.admin.send(Method::PATCH, &format!("{JOBS}/a"), MERGE, Some(&body)).await;
+        let (status, _) =
+            server.admin.send(Method::PATCH, &format!("{JOBS}/a"), MERGE, Some(&body)).await;
         assert!(status.is_success());
     }
     server.make(JOBS, &job("bb")).await;
@@ -194,7 +234,10 @@ async fn a_list_whose_snapshot_is_gone_can_be_continued_with_what_there_is_now()
     let fresh = gone["metadata"]["continue"].as_str().unwrap();
     let (code, rest) = server.get(&format!("{JOBS}?limit=2&continue={fresh}")).await;
     assert_eq!(code, 200, "{rest:#}");
-    assert_eq!((&rest["items"][0]["metadata"]["name"], &rest["items"][1]["metadata"]["name"]), (&json!("bb"), &json!("c")));
+    assert_eq!(
+        (&rest["items"][0]["metadata"]["name"], &rest["items"][1]["metadata"]["name"]),
+        (&json!("bb"), &json!("c"))
+    );
     let now = server.api.store().revision().to_string();
     assert_eq!(rest["metadata"]["resourceVersion"], now);
     let too_old = "The resourceVersion for the provided list is too old.";
@@ -202,6 +245,8 @@ async fn a_list_whose_snapshot_is_gone_can_be_continued_with_what_there_is_now()
         let (code, gone) = server.get(&format!("{JOBS}?{query}resourceVersion={version}")).await;
         assert_eq!((code, &gone["message"]), (410, &json!(too_old)), "{query}");
     }
-    let (code, list) = server.get(&format!("{JOBS}?resourceVersionMatch=NotOlderThan&limit=2&resourceVersion={version}")).await;
+    let (code, list) = server
+        .get(&format!("{JOBS}?resourceVersionMatch=NotOlderThan&limit=2&resourceVersion={version}"))
+        .await;
     assert_eq!((code, list["items"].as_array().map(Vec::len)), (200, Some(2)));
 }

@@ -45,16 +45,23 @@ impl Token {
     /// # Errors
     /// 400 for what is no token.
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
-        let invalid = |why: &str| ApiError::bad_request(format!("continue key is not valid: {why}"));
+        let invalid =
+            |why: &str| ApiError::bad_request(format!("continue key is not valid: {why}"));
         let bytes = URL_SAFE_NO_PAD
             .decode(text.trim_end_matches('='))
             .map_err(|error| invalid(&error.to_string()))?;
-        let wire: Wire = serde_json::from_slice(&bytes).map_err(|error| invalid(&error.to_string()))?;
+        let wire: Wire =
+            serde_json::from_slice(&bytes).map_err(|error| invalid(&error.to_string()))?;
         if wire.v != VERSION {
-            return Err(invalid(&format!("server does not recognize this encoded version {}", wire.v)));
+            return Err(invalid(&format!(
+                "server does not recognize this encoded version {}",
+                wire.v
+            )));
         }
         if wire.rv == 0 {
-            return Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
+            return Err(invalid(
+                "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+            ));
         }
         let last = wire.start.trim_end_matches('\0').trim_start_matches('/');
         if last.is_empty() || last.split('/').any(|part| matches!(part, "" | "." | "..")) {
@@ -65,7 +72,8 @@ impl Token {
 
     /// What the client gets.
     pub(crate) fn render(&self) -> String {
-        let rv = self.revision.map_or(NOW, |revision| i64::try_from(revision.get()).unwrap_or(i64::MAX));
+        let rv =
+            self.revision.map_or(NOW, |revision| i64::try_from(revision.get()).unwrap_or(i64::MAX));
         let wire = Wire { v: VERSION.to_owned(), rv, start: format!("/{}\0", self.last) };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&wire).unwrap_or_default())
     }
@@ -87,8 +95,17 @@ mod tests {
         assert_eq!(back, token);
         assert_eq!(back.after("/registry/pods/"), "/registry/pods/ns/a");
         let back = Token::parse(&token.inconsistent().render()).expect("our own token");
-        assert_eq!((back.revision, back.after("/registry/pods/").as_str()), (None, "/registry/pods/ns/a"));
-        for text in ["garbage", "", "e30", "eyJ2IjoieCIsInJ2IjoxLCJzdGFydCI6ImEifQ", "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MCwic3RhcnQiOiIvYSJ9"] {
+        assert_eq!(
+            (back.revision, back.after("/registry/pods/").as_str()),
+            (None, "/registry/pods/ns/a")
+        );
+        for text in [
+            "garbage",
+            "",
+            "e30",
+            "eyJ2IjoieCIsInJ2IjoxLCJzdGFydCI6ImEifQ",
+            "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MCwic3RhcnQiOiIvYSJ9",
+        ] {
             assert!(Token::parse(text).is_err(), "{text}");
         }
     }

@@ -1,0 +1,80 @@
+//! Admission: what a namespace or the cluster has to say about a request that is well-formed and allowed.
+//!
+//! Priority classes and limit ranges complete pods and bound them, quotas bound namespaces, and some namespaces stay.
+//! The texts are upstream's (`plugin/pkg/admission`). Never does: check the form of objects, or who may do what.
+
+pub(crate) mod limits;
+pub(crate) mod priority;
+pub(crate) mod quota;
+
+use mxjob_store::{Entry, ListOptions};
+use serde_json::Value;
+
+use crate::error::ApiError;
+use crate::registry::{self, Kind};
+use crate::server::Context;
+
+/// Namespaces that may not be deleted.
+const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
+
+/// Completes an object that is to be created.
+///
+/// # Errors
+/// 403 where a priority class is unknown or contradicted.
+pub(crate) fn complete(context: &Context<'_>, object: &mut Value) -> Result<(), ApiError> {
+    if is_pod(context.kind) {
+        priority::resolve(context, object)?;
+        limits::apply_defaults(context, object);
+        let quality = crate::kinds::pod::quality(object);
+        if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
+            status.insert("qosClass".to_owned(), quality.into());
+        }
+    }
+    Ok(())
+}
+
+/// Checks an object that is to be created. Quotas are checked when it is stored.
+///
+/// # Errors
+/// 403 where a bound is broken.
+pub(crate) fn check(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
+    if is_pod(context.kind) {
+        limits::check(context, object)?;
+    }
+    priority::check_global_default(context, object)
+}
+
+/// Whether an object may be deleted.
+///
+/// # Errors
+/// 403 for a namespace that must stay.
+pub(crate) fn check_delete(kind: &'static Kind, name: &str) -> Result<(), ApiError> {
+    if kind.plural == "namespaces" && kind.group.is_empty() && IMMORTAL.contains(&name) {
+        return Err(refused(kind, name, "this namespace may not be deleted"));
+    }
+    Ok(())
+}
+
+/// 403 with upstream's words.
+pub(crate) fn refused(kind: &Kind, name: &str, why: &str) -> ApiError {
+    let message = format!("{} \"{name}\" is forbidden: {why}", kind.qualified_resource());
+    ApiError::forbidden(message, Some((name, kind.group, kind.plural)))
+}
+
+fn is_pod(kind: &Kind) -> bool {
+    kind.plural == "pods" && kind.group.is_empty()
+}
+
+/// All stored objects of a kind; of one namespace where that is given.
+fn stored(
+    store: &mxjob_store::Store,
+    group: &str,
+    version: &str,
+    plural: &str,
+    namespace: &str,
+) -> Vec<Entry> {
+    let Some(kind) = registry::find(group, version, plural) else { return Vec::new() };
+    let prefix =
+        if namespace.is_empty() { kind.prefix() } else { format!("{}{namespace}/", kind.prefix()) };
+    store.list(&prefix, &ListOptions::default()).map(|page| page.entries).unwrap_or_default()
+}

@@ -1,0 +1,325 @@
+//! Limit ranges: defaults and bounds for the resources of a pod (upstream's `limitranger` plug-in).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mxjob_machinery::quantity::Quantity;
+use serde_json::{Map, Value, json};
+
+use super::{refused, stored};
+use crate::document;
+use crate::error::ApiError;
+use crate::kinds::{list, text};
+use crate::server::Context;
+
+/// Amounts by resource.
+pub(crate) type Amounts = BTreeMap<String, Quantity>;
+
+/// The annotation that says what was filled in.
+const ANNOTATION: &str = "kubernetes.io/limit-ranger";
+/// Groups of containers and how they are called.
+const GROUPS: [(&str, &str); 2] =
+    [("containers", "container"), ("initContainers", "init container")];
+
+fn ranges(context: &Context<'_>) -> Vec<Value> {
+    let entries = stored(&context.server.store, "", "v1", "limitranges", context.namespace());
+    entries.iter().map(|entry| document::decode(&entry.value)).collect()
+}
+
+fn items<'a>(range: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    list(range, "/spec/limits").iter().filter(move |item| text(item, "/type") == kind)
+}
+
+/// Fills in what the namespace's limit ranges give to containers that do not say it themselves.
+pub(super) fn apply_defaults(context: &Context<'_>, pod: &mut Value) {
+    let mut notes = Vec::new();
+    for range in ranges(context) {
+        for item in items(&range, "Container") {
+            for (group, words) in GROUPS {
+                let containers = pod
+                    .get_mut("spec")
+                    .and_then(|spec| spec.get_mut(group))
+                    .and_then(Value::as_array_mut);
+                for container in containers.into_iter().flatten() {
+                    let requests = fill(container, "requests", item.get("defaultRequest"));
+                    let limits = fill(container, "limits", item.get("default"));
+                    let name = text(container, "/name");
+                    for (filled, what) in [(requests, "request"), (limits, "limit")] {
+                        if !filled.is_empty() {
+                            notes.push(format!("{} {what} for {words} {name}", filled.join(", ")));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    if !notes.is_empty() {
+        let annotations =
+            document::metadata_mut(pod).entry("annotations").or_insert_with(|| json!({}));
+        if let Some(annotations) = annotations.as_object_mut() {
+            annotations.insert(
+                ANNOTATION.to_owned(),
+                format!("LimitRanger plugin set: {}", notes.join("; ")).into(),
+            );
+        }
+    }
+}
+
+/// Adds what is missing, and names it.
+fn fill(container: &mut Value, kind: &str, defaults: Option<&Value>) -> Vec<String> {
+    let mut filled = Vec::new();
+    let Some(container) = container.as_object_mut() else { return filled };
+    for (resource, value) in defaults.and_then(Value::as_object).into_iter().flatten() {
+        let resources = container.entry("resources").or_insert_with(|| json!({}));
+        let Some(resources) = resources.as_object_mut() else { return filled };
+        let amounts = resources.entry(kind).or_insert_with(|| json!({}));
+        let Some(amounts) = amounts.as_object_mut() else { return filled };
+        if !amounts.contains_key(resource) {
+            amounts.insert(resource.clone(), value.clone());
+            filled.push(resource.clone());
+        }
+    }
+    filled
+}
+
+/// Checks a pod against the namespace's limit ranges.
+///
+/// # Errors
+/// 403 that tells every broken bound.
+pub(super) fn check(context: &Context<'_>, pod: &Value) -> Result<(), ApiError> {
+    let mut faults = Vec::new();
+    for range in ranges(context) {
+        for item in items(&range, "Container") {
+            for (group, _) in GROUPS {
+                for container in list(pod, &format!("/spec/{group}")) {
+                    check_item(
+                        item,
+                        "Container",
+                        &of(container, "requests"),
+                        &of(container, "limits"),
+                        &mut faults,
+                    );
+                }
+            }
+        }
+        for item in items(&range, "Pod") {
+            check_item(
+                item,
+                "Pod",
+                &pod_total(pod, "requests"),
+                &pod_total(pod, "limits"),
+                &mut faults,
+            );
+        }
+    }
+    let mut told = BTreeSet::new();
+    faults.retain(|fault| told.insert(fault.clone()));
+    let why = match faults.as_slice() {
+        [] => return Ok(()),
+        [only] => only.clone(),
+        several => format!("[{}]", several.join(", ")),
+    };
+    Err(refused(context.kind, document::meta_str(pod, "name"), &why))
+}
+
+fn check_item(
+    item: &Value,
+    kind: &str,
+    requests: &Amounts,
+    limits: &Amounts,
+    faults: &mut Vec<String>,
+) {
+    for (name, bound) in amounts(item.get("min")) {
+        let (request, limit) = (requests.get(&name), limits.get(&name));
+        let told = format!("minimum {name} usage per {kind} is {bound}");
+        match (request, limit) {
+            (None, _) => faults.push(format!("{told}.  No request is specified")),
+            (Some(request), _) if *request < bound => {
+                faults.push(format!("{told}, but request is {request}"))
+            }
+            (_, Some(limit)) if *limit < bound => {
+                faults.push(format!("{told}, but limit is {limit}"))
+            }
+            _ => {}
+        }
+    }
+    for (name, bound) in amounts(item.get("max")) {
+        let (request, limit) = (requests.get(&name), limits.get(&name));
+        let told = format!("maximum {name} usage per {kind} is {bound}");
+        match (request, limit) {
+            (_, None) => faults.push(format!("{told}.  No limit is specified")),
+            (_, Some(limit)) if *limit > bound => {
+                faults.push(format!("{told}, but limit is {limit}"))
+            }
+            (Some(request), _) if *request > bound => {
+                faults.push(format!("{told}, but request is {request}"))
+            }
+            _ => {}
+        }
+    }
+    for (name, bound) in amounts(item.get("maxLimitRequestRatio")) {
+        let amount =
+            |amounts: &Amounts| amounts.get(&name).copied().filter(|amount| !amount.is_zero());
+        let told = format!("{name} max limit to request ratio per {kind} is {bound}");
+        match (amount(requests), amount(limits)) {
+            (None, _) => {
+                faults.push(format!("{told}, but no request is specified or request is 0"))
+            }
+            (_, None) => faults.push(format!("{told}, but no limit is specified or limit is 0")),
+            (Some(request), Some(limit)) => {
+                let ratio = number(&limit) / number(&request);
+                if ratio > number(&bound) {
+                    faults.push(format!("{told}, but provided ratio is {ratio:.6}"));
+                }
+            }
+        }
+    }
+}
+
+/// A quantity as a floating-point number, for ratios.
+#[allow(clippy::cast_precision_loss)] // what upstream computes with, too
+fn number(quantity: &Quantity) -> f64 {
+    match quantity.milli_value() {
+        i64::MAX => quantity.value() as f64,
+        milli => milli as f64 / 1000.0,
+    }
+}
+
+/// The amounts in a map of quantities; what is no quantity is left out.
+pub(crate) fn amounts(map: Option<&Value>) -> Amounts {
+    let map: Option<&Map<String, Value>> = map.and_then(Value::as_object);
+    map.into_iter()
+        .flatten()
+        .filter_map(|(name, value)| Some((name.clone(), Quantity::from_value(value).ok()?)))
+        .collect()
+}
+
+/// `requests` or `limits` of a container.
+pub(crate) fn of(container: &Value, kind: &str) -> Amounts {
+    amounts(container.get("resources").and_then(|resources| resources.get(kind)))
+}
+
+/// Adds amounts.
+pub(crate) fn add(total: &mut Amounts, more: &Amounts) {
+    for (name, amount) in more {
+        total
+            .entry(name.clone())
+            // A sum is written as its first part that is not zero.
+            .and_modify(|sum| *sum = if sum.is_zero() { *amount } else { sum.plus(amount) })
+            .or_insert(*amount);
+    }
+}
+
+/// What a whole pod requests, or is limited to: its containers together, or its hungriest init container
+/// (upstream's `PodRequests` and `PodLimits`).
+pub(crate) fn pod_total(pod: &Value, kind: &str) -> Amounts {
+    let mut total = Amounts::new();
+    for container in list(pod, "/spec/containers") {
+        add(&mut total, &of(container, kind));
+    }
+    let (mut sidecars, mut highest) = (Amounts::new(), Amounts::new());
+    for container in list(pod, "/spec/initContainers") {
+        let mut here = of(container, kind);
+        if text(container, "/restartPolicy") == "Always" {
+            add(&mut total, &here);
+            add(&mut sidecars, &here);
+            here.clone_from(&sidecars);
+        } else {
+            add(&mut here, &sidecars);
+        }
+        for (name, amount) in here {
+            highest.entry(name).and_modify(|high| *high = (*high).max(amount)).or_insert(amount);
+        }
+    }
+    for (name, amount) in highest {
+        total.entry(name).and_modify(|sum| *sum = (*sum).max(amount)).or_insert(amount);
+    }
+    for (name, amount) in amounts(pod.pointer("/spec/overhead")) {
+        let counted = kind == "requests" || total.get(&name).is_some_and(|limit| !limit.is_zero());
+        if counted {
+            add(&mut total, &Amounts::from([(name, amount)]));
+        }
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(requests: &Value, limits: &Value) -> Value {
+        json!({"name": "c", "resources": {"requests": requests, "limits": limits}})
+    }
+
+    fn check_bounds(item: &Value, container: &Value, want: &[&str]) {
+        let mut faults = Vec::new();
+        check_item(
+            item,
+            "Container",
+            &of(container, "requests"),
+            &of(container, "limits"),
+            &mut faults,
+        );
+        assert_eq!(faults, want, "{item} {container}");
+    }
+
+    #[test]
+    fn bounds_are_told_in_the_words_that_people_search_for() {
+        let none = container(&json!({}), &json!({}));
+        let some = container(&json!({"cpu": "200m"}), &json!({"cpu": 2}));
+        let min = |cpu: &str| json!({"min": {"cpu": cpu}});
+        let max = |cpu: &str| json!({"max": {"cpu": cpu}});
+        let ratio = |cpu: &str| json!({"maxLimitRequestRatio": {"cpu": cpu}});
+        check_bounds(&min("100m"), &some, &[]);
+        check_bounds(
+            &min("100m"),
+            &none,
+            &["minimum cpu usage per Container is 100m.  No request is specified"],
+        );
+        check_bounds(
+            &min("0.5"),
+            &some,
+            &["minimum cpu usage per Container is 500m, but request is 200m"],
+        );
+        check_bounds(&max("2"), &some, &[]);
+        check_bounds(
+            &max("2"),
+            &none,
+            &["maximum cpu usage per Container is 2.  No limit is specified"],
+        );
+        check_bounds(&max("1"), &some, &["maximum cpu usage per Container is 1, but limit is 2"]);
+        check_bounds(&ratio("10"), &some, &[]);
+        check_bounds(
+            &ratio("4"),
+            &some,
+            &["cpu max limit to request ratio per Container is 4, but provided ratio is 10.000000"],
+        );
+        check_bounds(
+            &ratio("4"),
+            &none,
+            &[
+                "cpu max limit to request ratio per Container is 4, but no request is specified or request is 0",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_pod_needs_what_its_containers_need_together_or_its_hungriest_init_container() {
+        let cpu = |amount: &str| json!({"name": "c", "resources": {"requests": {"cpu": amount}}});
+        let mut sidecar = cpu("3");
+        sidecar["restartPolicy"] = json!("Always");
+        for (pod, want) in [
+            (json!({"spec": {"containers": [cpu("1"), cpu("500m")]}}), "1500m"),
+            (
+                json!({"spec": {"containers": [cpu("1")], "initContainers": [cpu("2"), cpu("1")]}}),
+                "2",
+            ),
+            (
+                json!({"spec": {"containers": [cpu("1")], "initContainers": [sidecar, cpu("2")]}}),
+                "5",
+            ),
+            (json!({"spec": {"containers": [cpu("1")], "overhead": {"cpu": "10m"}}}), "1010m"),
+        ] {
+            assert_eq!(pod_total(&pod, "requests")["cpu"].to_string(), want, "{pod}");
+        }
+    }
+}
