@@ -22,7 +22,7 @@ mod status;
 mod worker;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     future::Future,
     io,
@@ -78,6 +78,9 @@ pub struct Config {
     pub isolation: IsolationMode,
     /// `PATH` of containers that set none.
     pub path: String,
+    /// What pods can ask for besides CPU, memory and their places, by resource name; [`Config::new`] takes the GPUs that it finds.
+    /// The node counts them and keeps nobody from using more.
+    pub extended_resources: BTreeMap<String, i64>,
 }
 
 /// The agent before it runs.
@@ -126,6 +129,7 @@ impl Config {
             workdir: std::env::current_dir()?,
             shim: ShimCommand::current_exe()?,
             isolation: IsolationMode::Auto,
+            extended_resources: register::devices(),
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
         })
     }
@@ -254,7 +258,10 @@ impl Pods {
             watcher::Event::Delete(pod) => {
                 self.gone(pod.metadata.uid.as_deref().unwrap_or_default());
             }
-            watcher::Event::Init => self.listed = Some(HashSet::new()),
+            watcher::Event::Init => {
+                self.binder.list_begins();
+                self.listed = Some(HashSet::new());
+            }
             watcher::Event::InitApply(pod) => {
                 if let (Some(listed), Some(uid)) = (&mut self.listed, &pod.metadata.uid) {
                     listed.insert(uid.clone());
@@ -269,10 +276,11 @@ impl Pods {
         let Some(uid) = pod.metadata.uid.clone() else { return };
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
         if node.is_empty() {
-            self.binder.consider(&pod);
+            self.binder.consider(&pod, &uid);
             return;
         }
         let ours = node == self.context.config.node_name;
+        self.binder.is_bound(&pod, &uid, ours);
         self.context.names.set_pod(&pod, ours);
         if !ours {
             return;
@@ -294,7 +302,8 @@ impl Pods {
         }
     }
 
-    fn gone(&self, uid: &str) {
+    fn gone(&mut self, uid: &str) {
+        self.binder.is_gone(uid);
         self.context.names.remove_pod(uid);
         if let Some(sender) = self.wanted.get(uid) {
             sender.send_replace(Wanted::Gone);
@@ -304,6 +313,7 @@ impl Pods {
     /// After a complete list: what it does not have is gone, also what only the state directory knows.
     fn forget_unlisted(&mut self) {
         let listed = self.listed.take().unwrap_or_default();
+        self.binder.list_ends(|uid| listed.contains(uid));
         let missing: Vec<String> =
             self.wanted.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
         for uid in missing {

@@ -14,7 +14,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{Context, events::Level, status::seconds};
+use super::{Config, Context, events::Level, status::seconds};
 
 /// Namespace of the leases of nodes, as in Kubernetes.
 const LEASES: &str = "kube-node-lease";
@@ -82,16 +82,24 @@ async fn register(context: &Context) -> Result<Node, kube::Error> {
         .and_then(|all| all.iter().find(|one| one.type_ == "Ready" && one.status == "True"))
         .and_then(|ready| ready.last_transition_time.as_ref())
         .map_or_else(Timestamp::now, |time| time.0);
-    let patch = json!({ "status": node_status(context, ready_since) });
+    let mut patch = json!({ "status": node_status(context, ready_since) });
+    // A device that is no longer there must not stay in the status: in a merge patch silence means "as it was".
+    let status = node.status.as_ref();
+    for (member, before) in [
+        ("capacity", status.and_then(|status| status.capacity.as_ref())),
+        ("allocatable", status.and_then(|status| status.allocatable.as_ref())),
+    ] {
+        for name in before.into_iter().flatten().map(|(name, _)| name) {
+            if patch["status"][member].get(name).is_none() {
+                patch["status"][member][name] = Value::Null;
+            }
+        }
+    }
     api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await
 }
 
 fn node_status(context: &Context, ready_since: Timestamp) -> Value {
-    let resources = json!({
-        "cpu": std::thread::available_parallelism().map_or(1, usize::from).to_string(),
-        "memory": format!("{}Ki", memory_kib()),
-        "pods": MAX_PODS.to_string(),
-    });
+    let resources = allocatable(&context.config);
     let uname = rustix::system::uname();
     json!({
         "capacity": resources,
@@ -121,6 +129,36 @@ fn node_status(context: &Context, ready_since: Timestamp) -> Value {
             "systemUUID": "",
         },
     })
+}
+
+/// What the node has for pods. Nothing is set aside for the system: requests are promises among the pods, and most jobs make none.
+pub(super) fn allocatable(config: &Config) -> Value {
+    let mut resources = json!({
+        "cpu": std::thread::available_parallelism().map_or(1, usize::from).to_string(),
+        "memory": format!("{}Ki", memory_kib()),
+        "pods": MAX_PODS.to_string(),
+    });
+    for (name, amount) in &config.extended_resources {
+        resources[name] = amount.to_string().into();
+    }
+    resources
+}
+
+/// Devices of this machine that pods can ask for by number: GPUs whose driver shows them.
+pub(super) fn devices() -> BTreeMap<String, i64> {
+    let entries = |folder: &str| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
+    };
+    let is_gpu = |name: &String| {
+        let number = name.strip_prefix("nvidia").unwrap_or_default();
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let gpus = entries("/dev").filter(is_gpu).count();
+    // In a container the devices may come later than the driver's own list.
+    let gpus = if gpus == 0 { entries("/proc/driver/nvidia/gpus").count() } else { gpus };
+    let gpus = i64::try_from(gpus).ok().filter(|gpus| *gpus > 0);
+    gpus.map(|gpus| ("nvidia.com/gpu".to_owned(), gpus)).into_iter().collect()
 }
 
 async fn renew(context: &Context, node: &Node) -> Result<(), kube::Error> {

@@ -25,6 +25,7 @@ crate::tests!("agent":
     what_a_pod_refers_to_is_waited_for,
     volumes_are_mounted,
     unsupported_wishes_fail_the_pod_with_a_reason,
+    a_pod_that_does_not_fit_waits_and_says_for_what,
     without_rights_the_scheduler_is_named_by_number,
 );
 
@@ -340,6 +341,41 @@ fn unsupported_wishes_fail_the_pod_with_a_reason() {
         let event = site.event("FailedScheduling").await;
         assert!(event["message"].as_str().unwrap().contains("gpu=yes"));
         assert_eq!(site.server.get(&path).unwrap()["spec"].get("nodeName"), None);
+    });
+}
+
+fn a_pod_that_does_not_fit_waits_and_says_for_what() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Auto);
+        let chips = |count: u32| {
+            let mut spec = shell("sleep 1000");
+            spec["containers"][0]["resources"] =
+                json!({ "limits": { "example.com/chip": count.to_string() } });
+            spec["terminationGracePeriodSeconds"] = json!(0);
+            spec
+        };
+        let first = site.create("first", chips(2));
+        site.phase(&first, "Running").await;
+        let second = site.create("second", chips(1));
+        let pod = site
+            .server
+            .until(&second, |pod| pod.is_some_and(|pod| pod["status"]["conditions"].is_array()))
+            .await;
+        let scheduled = &pod["status"]["conditions"][0];
+        let expect = "0/1 nodes are available: 1 Insufficient example.com/chip.";
+        assert_eq!(scheduled["message"], expect);
+        assert_eq!(
+            (&scheduled["type"], &scheduled["status"], &scheduled["reason"]),
+            (&json!("PodScheduled"), &json!("False"), &json!("Unschedulable"))
+        );
+        assert_eq!(site.event("FailedScheduling").await["message"], expect);
+        let small = site.create("small", shell("true"));
+        site.phase(&small, "Succeeded").await;
+        let node = site.server.get("/api/v1/nodes/node-1").unwrap();
+        assert_eq!(node["status"]["allocatable"]["example.com/chip"], "2");
+        site.server.delete(&first, 1);
+        site.phase(&second, "Running").await;
+        site.server.delete(&second, 1);
     });
 }
 

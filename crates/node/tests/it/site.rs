@@ -38,6 +38,7 @@ impl Site {
         let mut config = Config::new(self.dir.path().to_owned()).unwrap();
         config.node_name = "node-1".to_owned();
         config.isolation = self.mode;
+        config.extended_resources = [("example.com/chip".to_owned(), 2)].into();
         let agent = crate::node::eventually("the lock of the former agent going", || {
             match Agent::new(config.clone(), self.server.client()) {
                 Err(Error::InUse { .. }) => None,
