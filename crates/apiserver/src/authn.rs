@@ -117,7 +117,8 @@ impl Identity {
     /// A service account, in the groups of all of them and of those of its namespace.
     #[must_use]
     pub fn service_account(namespace: &str, name: &str, uid: &str) -> Self {
-        let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
+        let groups =
+            ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
         Self::new(&format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"), uid, groups)
     }
 
@@ -158,10 +159,17 @@ impl Authenticator {
     ///
     /// # Errors
     /// Where nobody has the token, or it is for somebody else.
-    pub(crate) fn find(&self, token: &str, audiences: &[String]) -> Result<(Identity, Vec<String>), Invalid> {
+    pub(crate) fn find(
+        &self,
+        token: &str,
+        audiences: &[String],
+    ) -> Result<(Identity, Vec<String>), Invalid> {
         if let Some(identity) = self.tokens.find(token.as_bytes()) {
             if !audiences.iter().any(|audience| audience == ISSUER) {
-                return Err(Invalid::Audience { given: vec![ISSUER.to_owned()], wanted: audiences.to_vec() });
+                return Err(Invalid::Audience {
+                    given: vec![ISSUER.to_owned()],
+                    wanted: audiences.to_vec(),
+                });
             }
             return Ok((identity.clone(), vec![ISSUER.to_owned()]));
         }

@@ -206,7 +206,8 @@ mod tests {
     #[test]
     fn messages_are_upstreams() {
         let limited = Identity::new("limited", "", []);
-        let check = |attributes: Attributes<'_>, want: &str| assert_eq!(message(&attributes, ""), want);
+        let check =
+            |attributes: Attributes<'_>, want: &str| assert_eq!(message(&attributes, ""), want);
         check(
             job(&limited, "list", "vec-err", ""),
             r#"mxjobs.kubeflow.org is forbidden: User "limited" cannot list resource "mxjobs" in API group "kubeflow.org" in the namespace "vec-err""#,
@@ -233,7 +234,10 @@ mod tests {
             r#"forbidden: User "limited" cannot get path "/metrics""#,
         );
         let metrics = path(&limited, "get", "/metrics");
-        assert_eq!(message(&metrics, "because"), r#"forbidden: User "limited" cannot get path "/metrics": because"#);
+        assert_eq!(
+            message(&metrics, "because"),
+            r#"forbidden: User "limited" cannot get path "/metrics": because"#
+        );
         assert_eq!(
             details(&job(&limited, "update", "n", "a")),
             Some(("a", "kubeflow.org", "mxjobs"))

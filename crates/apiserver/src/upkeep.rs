@@ -78,7 +78,11 @@ impl Keeper {
                     Duty::Accounts => default_accounts(&self.store, &self.api).await,
                 };
                 let retry = async {
-                    if settled { std::future::pending().await } else { tokio::time::sleep(RETRY).await }
+                    if settled {
+                        std::future::pending().await
+                    } else {
+                        tokio::time::sleep(RETRY).await
+                    }
                 };
                 tokio::select! {
                     chunk = events.next() => match chunk {
@@ -105,9 +109,10 @@ impl Duty {
 /// Gives every aggregating role its rules.
 async fn aggregate(store: &Store, api: &Connector) -> Settled {
     let roles = objects(store, ROLES);
+    let all: Vec<&Value> = roles.iter().collect();
     let mut settled = true;
     for role in &roles {
-        let Some(rules) = aggregation::rules(role, roles.iter()) else { continue };
+        let Some(rules) = aggregation::rules(role, &all) else { continue };
         if list(role, "/rules") == rules {
             continue;
         }
@@ -115,7 +120,8 @@ async fn aggregate(store: &Store, api: &Connector) -> Settled {
         let path = format!("/apis/{GROUP}/v1/clusterroles/{name}");
         let version = document::meta_str(role, "resourceVersion");
         let patch = json!({ "metadata": { "resourceVersion": version }, "rules": rules });
-        let (status, answer) = api.send(Method::PATCH, &path, "application/merge-patch+json", Some(&patch)).await;
+        let (status, answer) =
+            api.send(Method::PATCH, &path, "application/merge-patch+json", Some(&patch)).await;
         // A conflict says that there is news already, or soon.
         settled &= is_settled(status, &answer, &path);
     }
@@ -137,7 +143,8 @@ async fn default_accounts(store: &Store, api: &Connector) -> Settled {
         }
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
         let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": DEFAULT_ACCOUNT } });
-        let (status, answer) = api.send(Method::POST, &path, "application/json", Some(&account)).await;
+        let (status, answer) =
+            api.send(Method::POST, &path, "application/json", Some(&account)).await;
         settled &= is_settled(status, &answer, &path);
     }
     settled
@@ -155,5 +162,6 @@ fn is_settled(status: StatusCode, answer: &Value, path: &str) -> Settled {
 
 fn objects(store: &Store, prefix: &str) -> Vec<Value> {
     let page = store.list(prefix, &ListOptions::default());
-    page.map(|page| page.entries.iter().map(|entry| document::decode(&entry.value)).collect()).unwrap_or_default()
+    page.map(|page| page.entries.iter().map(|entry| document::decode(&entry.value)).collect())
+        .unwrap_or_default()
 }

@@ -115,7 +115,10 @@ mod tests {
             (DnType::CommonName, "änn"),
         ]));
         let identity = identity.unwrap();
-        assert_eq!((&*identity.name, &*identity.groups), ("änn", &["dev".to_owned(), "system:authenticated".to_owned()][..]));
+        assert_eq!(
+            (&*identity.name, &*identity.groups),
+            ("änn", &["dev".to_owned(), "system:authenticated".to_owned()][..])
+        );
         assert!(identity.extra[CREDENTIAL_ID][0].starts_with("X509SHA256="));
         assert_eq!(super::identity(&der(&[(DnType::OrganizationName, "dev")])), None);
     }

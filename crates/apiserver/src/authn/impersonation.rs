@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use http::HeaderMap;
 
-use crate::authn::{Identity, SERVICE_ACCOUNT_PREFIX, SYSTEM_ANONYMOUS, SYSTEM_AUTHENTICATED, SYSTEM_UNAUTHENTICATED};
+use crate::authn::{
+    Identity, SERVICE_ACCOUNT_PREFIX, SYSTEM_ANONYMOUS, SYSTEM_AUTHENTICATED,
+    SYSTEM_UNAUTHENTICATED,
+};
 use crate::authz::Attributes;
 use crate::request::decode_path;
 
@@ -38,7 +41,8 @@ impl Impersonation {
         for name in headers.keys() {
             let Some(key) = name.as_str().strip_prefix(EXTRA_PREFIX) else { continue };
             // Keys with characters that no header name has come percent-encoded; a broken escape is taken as it is.
-            let key = decode_path(key).map_or_else(|| key.to_owned(), |key| key.to_ascii_lowercase());
+            let key =
+                decode_path(key).map_or_else(|| key.to_owned(), |key| key.to_ascii_lowercase());
             extra.entry(key).or_default().extend(texts(name.as_str()));
         }
         if !user.is_empty() {
@@ -67,7 +71,9 @@ impl Impersonation {
         }];
         questions.extend(self.groups.iter().map(|group| core("groups", group.as_str())));
         for (key, values) in &self.extra {
-            questions.extend(values.iter().map(|value| more("userextras", key.as_str(), value.as_str())));
+            questions.extend(
+                values.iter().map(|value| more("userextras", key.as_str(), value.as_str())),
+            );
         }
         if !self.uid.is_empty() {
             questions.push(more("uids", "", self.uid.as_str()));
@@ -77,13 +83,22 @@ impl Impersonation {
 
     /// Who the request is made as.
     pub(crate) fn identity(self) -> Identity {
-        let account = self.service_account().map(|(namespace, name)| Identity::service_account(namespace, name, ""));
+        let account = self
+            .service_account()
+            .map(|(namespace, name)| Identity::service_account(namespace, name, ""));
         let mut groups = self.groups;
         if groups.is_empty() {
             groups.extend(account.iter().flat_map(|account| account.groups.iter().cloned()));
         }
-        let everybody = if self.user == SYSTEM_ANONYMOUS { SYSTEM_UNAUTHENTICATED } else { SYSTEM_AUTHENTICATED };
-        if !groups.iter().any(|group| group == SYSTEM_AUTHENTICATED || group == SYSTEM_UNAUTHENTICATED) {
+        let everybody = if self.user == SYSTEM_ANONYMOUS {
+            SYSTEM_UNAUTHENTICATED
+        } else {
+            SYSTEM_AUTHENTICATED
+        };
+        if !groups
+            .iter()
+            .any(|group| group == SYSTEM_AUTHENTICATED || group == SYSTEM_UNAUTHENTICATED)
+        {
             groups.push(everybody.to_owned());
         }
         Identity {
@@ -96,7 +111,8 @@ impl Impersonation {
 
     fn service_account(&self) -> Option<(&str, &str)> {
         let (namespace, name) = self.user.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;
-        (!namespace.is_empty() && !name.is_empty() && !name.contains(':')).then_some((namespace, name))
+        (!namespace.is_empty() && !name.is_empty() && !name.contains(':'))
+            .then_some((namespace, name))
     }
 }
 
@@ -104,12 +120,15 @@ impl Impersonation {
 mod tests {
     use super::*;
 
+    fn map(headers: &[(&str, &str)]) -> HeaderMap {
+        let one = |(name, value): &(&str, &str)| {
+            (http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap())
+        };
+        headers.iter().map(one).collect()
+    }
+
     fn parse(headers: &[(&str, &str)]) -> Result<Option<Impersonation>, String> {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
-        }
-        Impersonation::parse(&map)
+        Impersonation::parse(&map(headers))
     }
 
     #[test]
@@ -120,14 +139,24 @@ mod tests {
             let asked: Vec<String> = wish
                 .questions(&caller)
                 .iter()
-                .map(|ask| format!("{} {}/{} {} {}", ask.group, ask.resource, ask.subresource, ask.namespace, ask.name))
+                .map(|ask| {
+                    format!(
+                        "{} {}/{} {} {}",
+                        ask.group, ask.resource, ask.subresource, ask.namespace, ask.name
+                    )
+                })
                 .collect();
             assert_eq!(asked, questions);
             assert_eq!(*wish.identity().groups, *groups, "{headers:?}");
         };
         check(&[("Impersonate-User", "ann")], &["system:authenticated"], &[" users/  ann"]);
         check(
-            &[("Impersonate-User", "ann"), ("Impersonate-Group", "dev"), ("Impersonate-Group", "ops"), ("Impersonate-Uid", "7")],
+            &[
+                ("Impersonate-User", "ann"),
+                ("Impersonate-Group", "dev"),
+                ("Impersonate-Group", "ops"),
+                ("Impersonate-Uid", "7"),
+            ],
             &["dev", "ops", "system:authenticated"],
             &[" users/  ann", " groups/  dev", " groups/  ops", "authentication.k8s.io uids/  7"],
         );
@@ -136,18 +165,32 @@ mod tests {
             &["system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated"],
             &[" serviceaccounts/ a bot"],
         );
-        check(&[("Impersonate-User", "system:anonymous")], &["system:unauthenticated"], &[" users/  system:anonymous"]);
         check(
-            &[("Impersonate-User", "ann"), ("Impersonate-Extra-acme%2eorg%2Fscope", "a"), ("impersonate-extra-x", "b")],
+            &[("Impersonate-User", "system:anonymous")],
+            &["system:unauthenticated"],
+            &[" users/  system:anonymous"],
+        );
+        check(
+            &[
+                ("Impersonate-User", "ann"),
+                ("Impersonate-Extra-acme%2eorg%2Fscope", "a"),
+                ("impersonate-extra-x", "b"),
+            ],
             &["system:authenticated"],
-            &[" users/  ann", "authentication.k8s.io userextras/acme.org/scope  a", "authentication.k8s.io userextras/x  b"],
+            &[
+                " users/  ann",
+                "authentication.k8s.io userextras/acme.org/scope  a",
+                "authentication.k8s.io userextras/x  b",
+            ],
         );
     }
 
     #[test]
     fn a_group_without_a_user_is_refused_and_nothing_is_nothing() {
         assert_eq!(parse(&[("accept", "x")]), Ok(None));
-        for (name, value) in [("impersonate-group", "dev"), ("impersonate-uid", "7"), ("impersonate-extra-x", "y")] {
+        for (name, value) in
+            [("impersonate-group", "dev"), ("impersonate-uid", "7"), ("impersonate-extra-x", "y")]
+        {
             assert!(parse(&[(name, value)]).is_err(), "{name}");
         }
     }

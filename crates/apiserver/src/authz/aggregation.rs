@@ -8,14 +8,16 @@ use crate::kinds::{list, text};
 
 /// The rules that an aggregating role should have, from all cluster roles in the order of their names; `None` where the
 /// role does not aggregate.
-pub(crate) fn rules<'a>(role: &Value, all: impl Iterator<Item = &'a Value> + Clone) -> Option<Vec<Value>> {
+pub(crate) fn rules(role: &Value, all: &[&Value]) -> Option<Vec<Value>> {
     role.get("aggregationRule").filter(|rule| !rule.is_null())?;
     let own = document::meta_str(role, "name");
     let mut rules: Vec<Value> = Vec::new();
     for selector in list(role, "/aggregationRule/clusterRoleSelectors") {
         // A selector that cannot be read was stored before it was checked; it selects nothing.
         let Some(selector) = self::selector(selector) else { continue };
-        let parts = all.clone().filter(|part| document::meta_str(part, "name") != own && matches(&selector, part));
+        let parts = all
+            .iter()
+            .filter(|part| document::meta_str(part, "name") != own && matches(&selector, part));
         for rule in parts.flat_map(|part| list(part, "/rules")) {
             if !rules.contains(rule) {
                 rules.push(rule.clone());
@@ -38,7 +40,8 @@ pub(crate) fn selector(object: &Value) -> Option<Selector> {
         .collect::<Option<Vec<_>>>()?;
     for expression in list(object, "/matchExpressions") {
         let key = text(expression, "/key");
-        let values: Option<Vec<&str>> = list(expression, "/values").iter().map(Value::as_str).collect();
+        let values: Option<Vec<&str>> =
+            list(expression, "/values").iter().map(Value::as_str).collect();
         let values = values?.join(",");
         parts.push(match text(expression, "/operator") {
             "In" => format!("{key} in ({values})"),
@@ -70,18 +73,36 @@ mod tests {
         ];
         let check = |selectors: &Value, want: Option<&[&str]>| {
             let role = json!({"metadata": {"name": "whole"}, "aggregationRule": {"clusterRoleSelectors": selectors}});
-            let rules = rules(&role, parts.iter());
-            let resources = rules.map(|rules| rules.iter().map(|rule| text(rule, "/resources/0").to_owned()).collect::<Vec<_>>());
-            assert_eq!(resources, want.map(|want| want.iter().map(|one| (*one).to_owned()).collect()), "{selectors}");
+            let rules = rules(&role, &parts.iter().collect::<Vec<_>>());
+            let resources = rules.map(|rules| {
+                rules.iter().map(|rule| text(rule, "/resources/0").to_owned()).collect::<Vec<_>>()
+            });
+            assert_eq!(
+                resources,
+                want.map(|want| want.iter().map(|one| (*one).to_owned()).collect()),
+                "{selectors}"
+            );
         };
         check(&json!([{"matchLabels": {"to": "edit"}}]), Some(&["pods"]));
-        check(&json!([{"matchLabels": {"to": "view"}}, {"matchLabels": {"to": "edit"}}]), Some(&["services", "pods"]));
+        check(
+            &json!([{"matchLabels": {"to": "view"}}, {"matchLabels": {"to": "edit"}}]),
+            Some(&["services", "pods"]),
+        );
         check(&json!([{}]), Some(&["pods", "services"]));
         check(&json!([]), Some(&[]));
-        check(&json!([{"matchExpressions": [{"key": "to", "operator": "In", "values": ["view", "none"]}]}]), Some(&["services"]));
-        check(&json!([{"matchExpressions": [{"key": "x", "operator": "Exists"}]}]), Some(&["pods"]));
-        check(&json!([{"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}, {"key": "to", "operator": "NotIn", "values": ["edit"]}]}]), Some(&["services"]));
+        check(
+            &json!([{"matchExpressions": [{"key": "to", "operator": "In", "values": ["view", "none"]}]}]),
+            Some(&["services"]),
+        );
+        check(
+            &json!([{"matchExpressions": [{"key": "x", "operator": "Exists"}]}]),
+            Some(&["pods"]),
+        );
+        check(
+            &json!([{"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}, {"key": "to", "operator": "NotIn", "values": ["edit"]}]}]),
+            Some(&["services"]),
+        );
         check(&json!([{"matchExpressions": [{"key": "x", "operator": "Nope"}]}]), Some(&[]));
-        assert_eq!(super::rules(&parts[0], parts.iter()), None);
+        assert_eq!(super::rules(&parts[0], &parts.iter().collect::<Vec<_>>()), None);
     }
 }

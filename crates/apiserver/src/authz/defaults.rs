@@ -41,12 +41,13 @@ impl ApiServer {
     }
 
     fn default_role_writes(&self) -> Vec<Op> {
-        let mut slots: Vec<Slot> = roles::all().into_iter().filter_map(|wanted| self.slot(wanted)).collect();
+        let mut slots: Vec<Slot> =
+            roles::all().into_iter().filter_map(|wanted| self.slot(&wanted)).collect();
         for _ in 0..AGGREGATION_DEPTH {
             let all: Vec<Value> = slots.iter().map(|slot| slot.object.clone()).collect();
             for slot in &mut slots {
                 // Roles that others made and labelled are taken in by the loop that keeps aggregation up.
-                if let Some(rules) = aggregation::rules(&slot.object, by_name(&all).into_iter()) {
+                if let Some(rules) = aggregation::rules(&slot.object, &by_name(&all)) {
                     let held = Rule::of_role(&slot.object);
                     let wanted: Vec<Rule> = rules.iter().map(Rule::read).collect();
                     if !rules::missing(&held, &wanted).is_empty() {
@@ -60,12 +61,16 @@ impl ApiServer {
         changed.map(Slot::write).collect()
     }
 
-    fn slot(&self, wanted: Value) -> Option<Slot> {
-        let plural = if text(&wanted, "/kind") == "ClusterRole" { "clusterroles" } else { "clusterrolebindings" };
-        let key = registry::find(GROUP, "v1", plural)?.key("", document::meta_str(&wanted, "name"));
+    fn slot(&self, wanted: &Value) -> Option<Slot> {
+        let plural = if text(wanted, "/kind") == "ClusterRole" {
+            "clusterroles"
+        } else {
+            "clusterrolebindings"
+        };
+        let key = registry::find(GROUP, "v1", plural)?.key("", document::meta_str(wanted, "name"));
         let entry = self.0.store.get(&key);
         let stored = entry.as_ref().map(|entry| document::decode(&entry.value));
-        let repaired = repair(stored.as_ref(), &wanted);
+        let repaired = repair(stored.as_ref(), wanted);
         let changed = repaired.is_some();
         let mut object = repaired.or(stored)?;
         let environment = &self.0.environment;
@@ -94,7 +99,8 @@ impl Slot {
 }
 
 fn by_name(objects: &[Value]) -> Vec<&Value> {
-    let mut roles: Vec<&Value> = objects.iter().filter(|object| text(object, "/kind") == "ClusterRole").collect();
+    let mut roles: Vec<&Value> =
+        objects.iter().filter(|object| text(object, "/kind") == "ClusterRole").collect();
     roles.sort_by_key(|role| document::meta_str(role, "name"));
     roles
 }
@@ -102,7 +108,8 @@ fn by_name(objects: &[Value]) -> Vec<&Value> {
 /// What a stored default must become; `None` where it may stay.
 fn repair(stored: Option<&Value>, wanted: &Value) -> Option<Value> {
     let Some(stored) = stored else { return Some(wanted.clone()) };
-    let annotation = document::metadata(stored).and_then(|meta| meta.get("annotations")?.get(AUTO_UPDATE));
+    let annotation =
+        document::metadata(stored).and_then(|meta| meta.get("annotations")?.get(AUTO_UPDATE));
     if annotation.and_then(Value::as_str) == Some("false") {
         return None;
     }
@@ -132,7 +139,8 @@ fn repair(stored: Option<&Value>, wanted: &Value) -> Option<Value> {
 fn add_missing(object: &mut Value, wanted: &Value, field: &str) {
     let pointer = format!("/{field}");
     let held = list(object, &pointer);
-    let missing = list(wanted, &pointer).iter().filter(|item| !held.contains(item)).cloned().collect();
+    let missing =
+        list(wanted, &pointer).iter().filter(|item| !held.contains(item)).cloned().collect();
     append(object, field, missing);
 }
 
@@ -155,28 +163,35 @@ mod tests {
 
     #[test]
     fn what_is_missing_comes_back_and_what_was_added_stays() {
-        let check = |name: &str, change: &dyn Fn(&mut Value), want: &dyn Fn(&Value, &Value) -> bool| {
-            let wanted = wanted(name);
-            let mut stored = wanted.clone();
-            change(&mut stored);
-            let repaired = repair(Some(&stored), &wanted).unwrap_or_else(|| stored.clone());
-            assert!(want(&repaired, &wanted), "{repaired:#}");
-        };
+        let check =
+            |name: &str, change: &dyn Fn(&mut Value), want: &dyn Fn(&Value, &Value) -> bool| {
+                let wanted = wanted(name);
+                let mut stored = wanted.clone();
+                change(&mut stored);
+                let repaired = repair(Some(&stored), &wanted).unwrap_or_else(|| stored.clone());
+                assert!(want(&repaired, &wanted), "{repaired:#}");
+            };
         let same = |repaired: &Value, wanted: &Value| repaired == wanted;
         check("system:node", &|_| {}, &same);
         check("system:node", &|role| role["metadata"]["labels"] = json!({}), &same);
         check("system:node", &|role| role["rules"] = Value::Null, &|repaired, wanted| {
             rules::missing(&Rule::of_role(repaired), &Rule::of_role(wanted)).is_empty()
         });
-        check("system:basic-user", &|role| role["rules"] = json!([]), &|repaired, _| list(repaired, "/rules").len() == 3);
+        check("system:basic-user", &|role| role["rules"] = json!([]), &|repaired, _| {
+            list(repaired, "/rules").len() == 3
+        });
         let more = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]});
-        check("system:discovery", &|role| append(role, "rules", vec![more.clone()]), &|repaired, _| {
-            list(repaired, "/rules").contains(&more)
-        });
+        check(
+            "system:discovery",
+            &|role| append(role, "rules", vec![more.clone()]),
+            &|repaired, _| list(repaired, "/rules").contains(&more),
+        );
         check("edit", &|role| role["aggregationRule"] = Value::Null, &same);
-        check("view", &|role| role["aggregationRule"]["clusterRoleSelectors"] = json!([{}]), &|repaired, _| {
-            list(repaired, "/aggregationRule/clusterRoleSelectors").len() == 2
-        });
+        check(
+            "view",
+            &|role| role["aggregationRule"]["clusterRoleSelectors"] = json!([{}]),
+            &|repaired, _| list(repaired, "/aggregationRule/clusterRoleSelectors").len() == 2,
+        );
         let off = |role: &mut Value| {
             role["metadata"]["annotations"][AUTO_UPDATE] = json!("false");
             role["rules"] = json!([]);
@@ -186,11 +201,17 @@ mod tests {
         check("system:discovery", &|_| {}, &same);
         let mut stolen = binding_of("system:basic-user");
         give(&mut stolen);
-        assert_eq!(repair(Some(&stolen), &binding_of("system:basic-user")), Some(binding_of("system:basic-user")));
+        assert_eq!(
+            repair(Some(&stolen), &binding_of("system:basic-user")),
+            Some(binding_of("system:basic-user"))
+        );
     }
 
     fn binding_of(name: &str) -> Value {
-        let binding = |object: &Value| text(object, "/kind") == "ClusterRoleBinding" && document::meta_str(object, "name") == name;
+        let binding = |object: &Value| {
+            text(object, "/kind") == "ClusterRoleBinding"
+                && document::meta_str(object, "name") == name
+        };
         roles::all().into_iter().find(binding).unwrap()
     }
 
@@ -198,11 +219,16 @@ mod tests {
     fn every_default_is_valid_and_every_binding_has_its_role() {
         let all = roles::all();
         for object in &all {
-            let kind = registry::find_kind("rbac.authorization.k8s.io/v1", text(object, "/kind")).unwrap();
+            let kind =
+                registry::find_kind("rbac.authorization.k8s.io/v1", text(object, "/kind")).unwrap();
             let errors = kind.strategy.validate(object);
             assert!(errors.is_empty(), "{errors}");
             let role = text(object, "/roleRef/name");
-            assert!(role.is_empty() || by_name(&all).iter().any(|one| document::meta_str(one, "name") == role), "{role}");
+            assert!(
+                role.is_empty()
+                    || by_name(&all).iter().any(|one| document::meta_str(one, "name") == role),
+                "{role}"
+            );
         }
     }
 }

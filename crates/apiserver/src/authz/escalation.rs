@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::authn::SYSTEM_MASTERS;
+use crate::authz::Attributes;
 use crate::authz::policy::{GROUP, MissingRole, RoleRef, missing_reason};
 use crate::authz::rules::{self, Rule};
-use crate::authz::Attributes;
 use crate::document;
 use crate::error::ApiError;
 use crate::server::Context;
@@ -17,8 +17,15 @@ use crate::server::Context;
 ///
 /// # Errors
 /// 403 where the writer would give rights that they lack; 404 where the role of a binding does not exist.
-pub(crate) fn check(context: &Context<'_>, old: Option<&Value>, new: &Value) -> Result<(), ApiError> {
-    if context.kind.group != GROUP || context.identity.is_member(SYSTEM_MASTERS) || only_metadata_changes(old, new) {
+pub(crate) fn check(
+    context: &Context<'_>,
+    old: Option<&Value>,
+    new: &Value,
+) -> Result<(), ApiError> {
+    if context.kind.group != GROUP
+        || context.identity.is_member(SYSTEM_MASTERS)
+        || only_metadata_changes(old, new)
+    {
         return Ok(());
     }
     match context.kind.kind {
@@ -37,8 +44,13 @@ fn check_role(context: &Context<'_>, old: Option<&Value>, new: &Value) -> Result
     // Such a rule can take in any rights there are or will be.
     if aggregates(new) || old.is_some_and(aggregates) {
         let everything = [Rule::on(&["*"], &["*"], &["*"]), Rule::on_paths(&["*"], &["*"])];
-        confirm(context, name, &everything)
-            .map_err(|_| forbidden(context, name, "must have cluster-admin privileges to use the aggregationRule"))?;
+        confirm(context, name, &everything).map_err(|_| {
+            forbidden(
+                context,
+                name,
+                "must have cluster-admin privileges to use the aggregationRule",
+            )
+        })?;
     }
     Ok(())
 }
@@ -109,6 +121,8 @@ fn aggregates(role: &Value) -> bool {
 /// Whether everything that gives rights stays as it is, so that labels and finalizers can be changed by those who may.
 fn only_metadata_changes(old: Option<&Value>, new: &Value) -> bool {
     const GIVING: [&str; 4] = ["rules", "aggregationRule", "roleRef", "subjects"];
-    let empty = |value: Option<&Value>| value.filter(|value| !value.is_null() && **value != json!([])).cloned();
+    let empty = |value: Option<&Value>| {
+        value.filter(|value| !value.is_null() && **value != json!([])).cloned()
+    };
     old.is_some_and(|old| GIVING.iter().all(|field| empty(old.get(field)) == empty(new.get(field))))
 }

@@ -20,11 +20,13 @@ pub(crate) const GROUP: &str = "rbac.authorization.k8s.io";
 pub(crate) struct Policy {
     cluster_roles: Arc<BTreeMap<String, Arc<[Rule]>>>,
     /// By namespace and name.
-    roles: Arc<BTreeMap<(String, String), Arc<[Rule]>>>,
+    roles: Arc<BTreeMap<NamespacedName, Arc<[Rule]>>>,
     cluster_bindings: Arc<BTreeMap<String, Arc<Binding>>>,
     /// By namespace, then name.
     bindings: Arc<BTreeMap<String, BTreeMap<String, Arc<Binding>>>>,
 }
+
+type NamespacedName = (String, String);
 
 /// A binding of a role to subjects.
 #[derive(Debug)]
@@ -81,10 +83,12 @@ pub(crate) struct Rules {
 impl Policy {
     /// Takes in an object as stored; what is no role and no binding is passed over.
     pub(crate) fn put(&mut self, object: &Value) {
-        let (namespace, name) = (document::meta_str(object, "namespace"), document::meta_str(object, "name"));
+        let (namespace, name) =
+            (document::meta_str(object, "namespace"), document::meta_str(object, "name"));
         match text(object, "/kind") {
             "ClusterRole" => {
-                Arc::make_mut(&mut self.cluster_roles).insert(name.to_owned(), Rule::of_role(object).into());
+                Arc::make_mut(&mut self.cluster_roles)
+                    .insert(name.to_owned(), Rule::of_role(object).into());
             }
             "Role" => {
                 let key = (namespace.to_owned(), name.to_owned());
@@ -106,10 +110,13 @@ impl Policy {
 
     /// Lets go of a deleted object.
     pub(crate) fn remove(&mut self, object: &Value) {
-        let (namespace, name) = (document::meta_str(object, "namespace"), document::meta_str(object, "name"));
+        let (namespace, name) =
+            (document::meta_str(object, "namespace"), document::meta_str(object, "name"));
         match text(object, "/kind") {
             "ClusterRole" => drop(Arc::make_mut(&mut self.cluster_roles).remove(name)),
-            "Role" => drop(Arc::make_mut(&mut self.roles).remove(&(namespace.to_owned(), name.to_owned()))),
+            "Role" => drop(
+                Arc::make_mut(&mut self.roles).remove(&(namespace.to_owned(), name.to_owned())),
+            ),
             "ClusterRoleBinding" => drop(Arc::make_mut(&mut self.cluster_bindings).remove(name)),
             "RoleBinding" => {
                 let bindings = Arc::make_mut(&mut self.bindings);
@@ -174,9 +181,13 @@ impl Policy {
         namespace: &str,
     ) -> impl Iterator<Item = (&'a Arc<Binding>, usize)> {
         let own = self.bindings.get(namespace).filter(|_| !namespace.is_empty());
-        let bindings = self.cluster_bindings.values().chain(own.into_iter().flat_map(BTreeMap::values));
+        let bindings =
+            self.cluster_bindings.values().chain(own.into_iter().flat_map(BTreeMap::values));
         bindings.filter_map(|binding| {
-            let subject = binding.subjects.iter().position(|subject| subject.is(identity, &binding.namespace))?;
+            let subject = binding
+                .subjects
+                .iter()
+                .position(|subject| subject.is(identity, &binding.namespace))?;
             Some((binding, subject))
         })
     }
@@ -227,7 +238,8 @@ impl Subject {
             "ServiceAccount" => SubjectKind::ServiceAccount,
             _ => return None,
         };
-        let (name, namespace) = (text(subject, "/name").to_owned(), text(subject, "/namespace").to_owned());
+        let (name, namespace) =
+            (text(subject, "/name").to_owned(), text(subject, "/namespace").to_owned());
         Some(Self { kind, name, namespace })
     }
 
@@ -266,7 +278,11 @@ impl fmt::Display for Grant {
             SubjectKind::User => write!(f, " to User {:?}", subject.name),
             SubjectKind::Group => write!(f, " to Group {:?}", subject.name),
             SubjectKind::ServiceAccount => {
-                write!(f, " to ServiceAccount {:?}", format!("{}/{}", subject.name, subject.namespace_in(namespace)))
+                write!(
+                    f,
+                    " to ServiceAccount {:?}",
+                    format!("{}/{}", subject.name, subject.namespace_in(namespace))
+                )
             }
         }
     }
@@ -320,15 +336,30 @@ mod tests {
         for object in [
             role("ClusterRole", "", "reader", &["get", "list"]),
             role("Role", "a", "writer", &["create"]),
-            binding("", "readers", "ClusterRole/reader", &json!([{"kind": "Group", "name": "readers"}])),
+            binding(
+                "",
+                "readers",
+                "ClusterRole/reader",
+                &json!([{"kind": "Group", "name": "readers"}]),
+            ),
             binding("", "gone", "ClusterRole/gone", &json!([{"kind": "User", "name": "eve"}])),
             binding("a", "ann", "ClusterRole/reader", &json!([{"kind": "User", "name": "ann"}])),
-            binding("a", "writers", "Role/writer", &json!([
-                {"kind": "Robot", "name": "ann"}, {"kind": "ServiceAccount", "name": "bot"},
-                {"kind": "ServiceAccount", "name": "bot", "namespace": "b"},
-            ])),
+            binding(
+                "a",
+                "writers",
+                "Role/writer",
+                &json!([
+                    {"kind": "Robot", "name": "ann"}, {"kind": "ServiceAccount", "name": "bot"},
+                    {"kind": "ServiceAccount", "name": "bot", "namespace": "b"},
+                ]),
+            ),
             binding("b", "writers", "Role/writer", &json!([{"kind": "User", "name": "ann"}])),
-            binding("", "bots", "ClusterRole/reader", &json!([{"kind": "ServiceAccount", "name": "bot"}])),
+            binding(
+                "",
+                "bots",
+                "ClusterRole/reader",
+                &json!([{"kind": "ServiceAccount", "name": "bot"}]),
+            ),
         ] {
             policy.put(&object);
         }
@@ -337,10 +368,13 @@ mod tests {
 
     fn ask(policy: &Policy, user: &str, groups: &[&str], verb: &str, namespace: &str) -> String {
         let identity = Identity::new(user, "", groups.iter().map(|group| (*group).to_owned()));
-        let attributes = Attributes { verb, resource: "pods", namespace, ..Attributes::new(&identity) };
+        let attributes =
+            Attributes { verb, resource: "pods", namespace, ..Attributes::new(&identity) };
         match policy.grant(&attributes) {
             Ok(grant) => grant.to_string(),
-            Err(missing) => missing.iter().map(MissingRole::to_string).collect::<Vec<_>>().join(", "),
+            Err(missing) => {
+                missing.iter().map(MissingRole::to_string).collect::<Vec<_>>().join(", ")
+            }
         }
     }
 
@@ -349,18 +383,31 @@ mod tests {
         let policy = policy();
         let check = |user: &str, groups: &[&str], request: (&str, &str), want: &str| {
             let got = ask(&policy, user, groups, request.0, request.1);
-            assert_eq!(got.strip_prefix("RBAC: allowed by ").unwrap_or(&got), want, "{user} {request:?}");
+            assert_eq!(
+                got.strip_prefix("RBAC: allowed by ").unwrap_or(&got),
+                want,
+                "{user} {request:?}"
+            );
         };
         let readers = r#"ClusterRoleBinding "readers" of ClusterRole "reader" to Group "readers""#;
         check("bob", &["readers"], ("get", ""), readers);
         check("bob", &["readers"], ("get", "z"), readers);
         check("bob", &["readers"], ("create", "a"), "");
         check("readers", &[], ("get", "a"), "");
-        check("ann", &[], ("get", "a"), r#"RoleBinding "ann/a" of ClusterRole "reader" to User "ann""#);
+        check(
+            "ann",
+            &[],
+            ("get", "a"),
+            r#"RoleBinding "ann/a" of ClusterRole "reader" to User "ann""#,
+        );
         check("ann", &[], ("get", ""), "");
         check("ann", &[], ("get", "b"), r#"role.rbac.authorization.k8s.io "writer" not found"#);
         check("ann", &[], ("create", "a"), "");
-        let writers = |namespace| format!(r#"RoleBinding "writers/a" of Role "writer" to ServiceAccount "bot/{namespace}""#);
+        let writers = |namespace| {
+            format!(
+                r#"RoleBinding "writers/a" of Role "writer" to ServiceAccount "bot/{namespace}""#
+            )
+        };
         check("system:serviceaccount:a:bot", &[], ("create", "a"), &writers("a"));
         check("system:serviceaccount:b:bot", &[], ("create", "a"), &writers("b"));
         check("system:serviceaccount:c:bot", &[], ("create", "a"), "");

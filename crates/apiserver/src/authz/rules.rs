@@ -47,7 +47,12 @@ impl Rule {
 
     /// A rule on resources.
     pub(crate) fn on(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Self {
-        Self { verbs: owned(verbs), groups: owned(groups), resources: owned(resources), ..Self::default() }
+        Self {
+            verbs: owned(verbs),
+            groups: owned(groups),
+            resources: owned(resources),
+            ..Self::default()
+        }
     }
 
     /// A rule on paths.
@@ -92,7 +97,9 @@ impl Rule {
             match own.split_once('/') {
                 None => subresource.is_empty() && own == resource,
                 Some((left, right)) => {
-                    !subresource.is_empty() && right == subresource && (left == ALL || left == resource)
+                    !subresource.is_empty()
+                        && right == subresource
+                        && (left == ALL || left == resource)
                 }
             }
         })
@@ -106,8 +113,10 @@ impl Rule {
             for url in &self.urls {
                 parts.push(Self { verbs: verbs(), urls: vec![url.clone()], ..Self::default() });
             }
-            for (group, resource) in
-                self.groups.iter().flat_map(|group| self.resources.iter().map(move |resource| (group, resource)))
+            for (group, resource) in self
+                .groups
+                .iter()
+                .flat_map(|group| self.resources.iter().map(move |resource| (group, resource)))
             {
                 let part = Self {
                     verbs: verbs(),
@@ -118,7 +127,11 @@ impl Rule {
                 if self.names.is_empty() {
                     parts.push(part);
                 } else {
-                    parts.extend(self.names.iter().map(|name| Self { names: vec![name.clone()], ..part.clone() }));
+                    parts.extend(
+                        self.names
+                            .iter()
+                            .map(|name| Self { names: vec![name.clone()], ..part.clone() }),
+                    );
                 }
             }
         }
@@ -131,7 +144,8 @@ impl Rule {
             && all(&part.groups, |group| has_or_all(&self.groups, group))
             && all(&part.resources, |resource| self.covers_resource(resource))
             && all(&part.urls, |url| self.urls.iter().any(|own| covers_url(own, url)))
-            && (self.names.is_empty() || !part.names.is_empty() && all(&part.names, |name| has(&self.names, name)))
+            && (self.names.is_empty()
+                || !part.names.is_empty() && all(&part.names, |name| has(&self.names, name)))
     }
 
     fn covers_resource(&self, resource: &str) -> bool {
@@ -176,16 +190,21 @@ pub(crate) fn missing(held: &[Rule], wanted: &[Rule]) -> Vec<Rule> {
 
 /// The same parts with the verbs of equal resources put together, for people to read.
 pub(crate) fn compact(parts: Vec<Rule>) -> Vec<Rule> {
-    let mut merged: BTreeMap<(Vec<String>, Vec<String>, Vec<String>), Rule> = BTreeMap::new();
+    let mut merged: BTreeMap<[Vec<String>; 3], Rule> = BTreeMap::new();
     let mut others = Vec::new();
     for part in parts {
         if !part.urls.is_empty() {
             others.push(part);
             continue;
         }
-        let key = (part.groups.clone(), part.resources.clone(), part.names.clone());
+        let key = [part.groups.clone(), part.resources.clone(), part.names.clone()];
         match merged.get_mut(&key) {
-            Some(rule) => rule.verbs.extend(part.verbs.into_iter().filter(|verb| !rule.verbs.contains(verb)).collect::<Vec<_>>()),
+            Some(rule) => rule.verbs.extend(
+                part.verbs
+                    .into_iter()
+                    .filter(|verb| !rule.verbs.contains(verb))
+                    .collect::<Vec<_>>(),
+            ),
             None => drop(merged.insert(key, part)),
         }
     }
@@ -251,7 +270,11 @@ mod tests {
             &["get - pods", "list - pods", "get - pods p"],
             &["watch - pods", "get - pods/log p", "get apps pods", "get - podsx", "get /pods"],
         );
-        check(&Rule::on(&[""], &["pods/log"], &["get"]), &["get - pods/log p"], &["get - pods p", "get - pods/exec p"]);
+        check(
+            &Rule::on(&[""], &["pods/log"], &["get"]),
+            &["get - pods/log p"],
+            &["get - pods p", "get - pods/exec p"],
+        );
         check(
             &Rule::on(&[""], &["*/status"], &["patch"]),
             &["patch - pods/status p", "patch - nodes/status n"],
@@ -280,7 +303,8 @@ mod tests {
     #[test]
     fn what_is_missing_is_said_part_by_part() {
         let check = |held: &[Rule], wanted: &[Rule], want: &[&str]| {
-            let missing: Vec<String> = compact(missing(held, wanted)).iter().map(Rule::to_string).collect();
+            let missing: Vec<String> =
+                compact(missing(held, wanted)).iter().map(Rule::to_string).collect();
             assert_eq!(missing, want);
         };
         let pods = |verbs: &[&str]| Rule::on(&[""], &["pods"], verbs);
@@ -288,7 +312,11 @@ mod tests {
         check(&[pods(&["get"]), pods(&["list"])], &[pods(&["get", "list"])], &[]);
         check(&[pods(&["*"])], &[pods(&["get", "x"])], &[]);
         check(&[Rule::on(&["*"], &["*"], &["*"])], &[pods(&["get"])], &[]);
-        check(&[pods(&["get"])], &[pods(&["*"])], &[r#"{APIGroups:[""], Resources:["pods"], Verbs:["*"]}"#]);
+        check(
+            &[pods(&["get"])],
+            &[pods(&["*"])],
+            &[r#"{APIGroups:[""], Resources:["pods"], Verbs:["*"]}"#],
+        );
         check(
             &[pods(&["get"])],
             &[Rule::on(&["", "apps"], &["pods"], &["get", "list"])],
@@ -304,15 +332,31 @@ mod tests {
             &[named(pods(&["get"]), &["a", "b"])],
             &[r#"{APIGroups:[""], Resources:["pods"], ResourceNames:["b"], Verbs:["get"]}"#],
         );
-        check(&[named(pods(&["get"]), &["a"])], &[pods(&["get"])], &[r#"{APIGroups:[""], Resources:["pods"], Verbs:["get"]}"#]);
-        check(&[Rule::on(&[""], &["*/log"], &["get"])], &[Rule::on(&[""], &["pods/log"], &["get"])], &[]);
-        check(&[Rule::on_paths(&["/api/*"], &["get"])], &[Rule::on_paths(&["/api/v1", "/api/*"], &["get"])], &[]);
+        check(
+            &[named(pods(&["get"]), &["a"])],
+            &[pods(&["get"])],
+            &[r#"{APIGroups:[""], Resources:["pods"], Verbs:["get"]}"#],
+        );
+        check(
+            &[Rule::on(&[""], &["*/log"], &["get"])],
+            &[Rule::on(&[""], &["pods/log"], &["get"])],
+            &[],
+        );
+        check(
+            &[Rule::on_paths(&["/api/*"], &["get"])],
+            &[Rule::on_paths(&["/api/v1", "/api/*"], &["get"])],
+            &[],
+        );
         check(
             &[Rule::on_paths(&["/api"], &["get"])],
             &[Rule::on_paths(&["*"], &["get"])],
             &[r#"{NonResourceURLs:["*"], Verbs:["get"]}"#],
         );
-        check(&[Rule::on(&["*"], &["*"], &["*"])], &[Rule::on_paths(&["/x"], &["get"])], &[r#"{NonResourceURLs:["/x"], Verbs:["get"]}"#]);
+        check(
+            &[Rule::on(&["*"], &["*"], &["*"])],
+            &[Rule::on_paths(&["/x"], &["get"])],
+            &[r#"{NonResourceURLs:["/x"], Verbs:["get"]}"#],
+        );
     }
 
     #[test]

@@ -53,7 +53,8 @@ pub(super) fn kinds() -> Vec<Kind> {
         strategy,
     };
     let (role, binding) = (&Role { namespaced: true }, &Binding { namespaced: true });
-    let (cluster_role, cluster_binding) = (&Role { namespaced: false }, &Binding { namespaced: false });
+    let (cluster_role, cluster_binding) =
+        (&Role { namespaced: false }, &Binding { namespaced: false });
     vec![
         row(
             "ClusterRoleBinding",
@@ -111,7 +112,9 @@ impl Strategy for Role {
         for (index, rule) in list(role, "/rules").iter().enumerate() {
             self.validate_rule(rule, &path.index(index), &mut errors);
         }
-        let Some(aggregation) = role.get("aggregationRule").filter(|rule| !self.namespaced && !rule.is_null()) else {
+        let Some(aggregation) =
+            role.get("aggregationRule").filter(|rule| !self.namespaced && !rule.is_null())
+        else {
             return errors;
         };
         let path = field::Path::new("aggregationRule").child("clusterRoleSelectors");
@@ -122,7 +125,11 @@ impl Strategy for Role {
         }
         for (index, selector) in selectors.iter().enumerate() {
             if aggregation::selector(selector).is_none() {
-                errors.push(field::Error::invalid(&path.index(index), selector, "invalid label selector"));
+                errors.push(field::Error::invalid(
+                    &path.index(index),
+                    selector,
+                    "invalid label selector",
+                ));
             }
         }
         errors
@@ -131,9 +138,13 @@ impl Strategy for Role {
 
 impl Role {
     fn validate_rule(&self, rule: &Value, path: &field::Path, errors: &mut field::Errors) {
-        let is_empty = |field: &str| rule.get(field).and_then(Value::as_array).is_none_or(Vec::is_empty);
+        let is_empty =
+            |field: &str| rule.get(field).and_then(Value::as_array).is_none_or(Vec::is_empty);
         if is_empty("verbs") {
-            errors.push(field::Error::required(&path.child("verbs"), "verbs must contain at least one value"));
+            errors.push(field::Error::required(
+                &path.child("verbs"),
+                "verbs must contain at least one value",
+            ));
         }
         if !is_empty("nonResourceURLs") {
             let path = path.child("nonResourceURLs");
@@ -168,7 +179,9 @@ impl Strategy for Binding {
         if let Some(role) = object.get_mut("roleRef") {
             default_group(role, GROUP);
         }
-        for subject in object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
+        for subject in
+            object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten()
+        {
             if matches!(text(subject, "/kind"), "User" | "Group") {
                 default_group(subject, GROUP);
             }
@@ -182,12 +195,16 @@ impl Strategy for Binding {
     fn validate(&self, binding: &Value) -> field::Errors {
         let mut errors = field::Errors::default();
         let path = field::Path::new("roleRef");
-        let (group, kind, name) =
-            (text(binding, "/roleRef/apiGroup"), text(binding, "/roleRef/kind"), text(binding, "/roleRef/name"));
+        let (group, kind, name) = (
+            text(binding, "/roleRef/apiGroup"),
+            text(binding, "/roleRef/kind"),
+            text(binding, "/roleRef/name"),
+        );
         if group != GROUP {
             errors.push(field::Error::not_supported(&path.child("apiGroup"), group, &[GROUP]));
         }
-        let kinds: &[&str] = if self.namespaced { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
+        let kinds: &[&str] =
+            if self.namespaced { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
         if !kinds.contains(&kind) {
             errors.push(field::Error::not_supported(&path.child("kind"), kind, kinds));
         }
@@ -209,7 +226,11 @@ impl Strategy for Binding {
         let mut errors = field::Errors::default();
         if old.get("roleRef") != new.get("roleRef") {
             let role = new.get("roleRef").cloned().unwrap_or_default();
-            errors.push(field::Error::invalid(&field::Path::new("roleRef"), &role, "cannot change roleRef"));
+            errors.push(field::Error::invalid(
+                &field::Path::new("roleRef"),
+                &role,
+                "cannot change roleRef",
+            ));
         }
         errors
     }
@@ -217,7 +238,8 @@ impl Strategy for Binding {
 
 impl Binding {
     fn validate_subject(&self, subject: &Value, path: &field::Path, errors: &mut field::Errors) {
-        let (kind, name, group) = (text(subject, "/kind"), text(subject, "/name"), text(subject, "/apiGroup"));
+        let (kind, name, group) =
+            (text(subject, "/kind"), text(subject, "/name"), text(subject, "/apiGroup"));
         if name.is_empty() {
             errors.push(field::Error::required(&path.child("name"), ""));
         }
@@ -237,7 +259,11 @@ impl Binding {
             }
             "User" | "Group" => {
                 if group != GROUP {
-                    errors.push(field::Error::not_supported(&path.child("apiGroup"), group, &[GROUP]));
+                    errors.push(field::Error::not_supported(
+                        &path.child("apiGroup"),
+                        group,
+                        &[GROUP],
+                    ));
                 }
             }
             _ => {
@@ -284,21 +310,36 @@ mod tests {
         };
         check("Role", json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}), &[]);
         check("ClusterRole", json!({"verbs": ["get"], "nonResourceURLs": ["/x"]}), &[]);
-        check("Role", json!({}), &[
-            "rules[0].verbs: Required value: verbs must contain at least one value",
-            "rules[0].apiGroups: Required value: resource rules must supply at least one api group",
-            "rules[0].resources: Required value: resource rules must supply at least one resource",
-        ]);
-        check("Role", json!({"verbs": ["get"], "nonResourceURLs": ["/x"]}), &[
-            r#"rules[0].nonResourceURLs: Invalid value: ["/x"]: namespaced rules cannot apply to non-resource URLs"#,
-        ]);
-        check("ClusterRole", json!({"verbs": ["get"], "nonResourceURLs": ["/x"], "resources": ["pods"]}), &[
-            r#"rules[0].nonResourceURLs: Invalid value: ["/x"]: rules cannot apply to both regular resources and non-resource URLs"#,
-        ]);
+        check(
+            "Role",
+            json!({}),
+            &[
+                "rules[0].verbs: Required value: verbs must contain at least one value",
+                "rules[0].apiGroups: Required value: resource rules must supply at least one api group",
+                "rules[0].resources: Required value: resource rules must supply at least one resource",
+            ],
+        );
+        check(
+            "Role",
+            json!({"verbs": ["get"], "nonResourceURLs": ["/x"]}),
+            &[
+                r#"rules[0].nonResourceURLs: Invalid value: ["/x"]: namespaced rules cannot apply to non-resource URLs"#,
+            ],
+        );
+        check(
+            "ClusterRole",
+            json!({"verbs": ["get"], "nonResourceURLs": ["/x"], "resources": ["pods"]}),
+            &[
+                r#"rules[0].nonResourceURLs: Invalid value: ["/x"]: rules cannot apply to both regular resources and non-resource URLs"#,
+            ],
+        );
         assert_eq!(faults("ClusterRole", &json!({"rules": null})), [""; 0]);
-        assert_eq!(faults("ClusterRole", &json!({"aggregationRule": {}})), [
-            "aggregationRule.clusterRoleSelectors: Required value: at least one clusterRoleSelector required if aggregationRule is non-nil",
-        ]);
+        assert_eq!(
+            faults("ClusterRole", &json!({"aggregationRule": {}})),
+            [
+                "aggregationRule.clusterRoleSelectors: Required value: at least one clusterRoleSelector required if aggregationRule is non-nil",
+            ]
+        );
     }
 
     #[test]
@@ -308,16 +349,31 @@ mod tests {
             assert_eq!(faults(kind, &json!({"roleRef": role, "subjects": [subject]})), want);
         };
         check("RoleBinding", &role("Role"), json!({"kind": "User", "name": "system:x"}), &[]);
-        check("ClusterRoleBinding", &role("ClusterRole"), json!({"kind": "ServiceAccount", "name": "a", "namespace": "b"}), &[]);
-        check("ClusterRoleBinding", &role("Role"), json!({"kind": "ServiceAccount", "name": "a"}), &[
-            r#"roleRef.kind: Unsupported value: "Role": supported values: "ClusterRole""#,
-            "subjects[0].namespace: Required value",
-        ]);
-        check("RoleBinding", &json!({"apiGroup": "x", "kind": "Role", "name": "a/b"}), json!({"kind": "Robot"}), &[
-            r#"roleRef.apiGroup: Unsupported value: "x": supported values: "rbac.authorization.k8s.io""#,
-            r#"roleRef.name: Invalid value: "a/b": may not contain '/'"#,
-            "subjects[0].name: Required value",
-            r#"subjects[0].kind: Unsupported value: "Robot": supported values: "ServiceAccount", "User", "Group""#,
-        ]);
+        check(
+            "ClusterRoleBinding",
+            &role("ClusterRole"),
+            json!({"kind": "ServiceAccount", "name": "a", "namespace": "b"}),
+            &[],
+        );
+        check(
+            "ClusterRoleBinding",
+            &role("Role"),
+            json!({"kind": "ServiceAccount", "name": "a"}),
+            &[
+                r#"roleRef.kind: Unsupported value: "Role": supported values: "ClusterRole""#,
+                "subjects[0].namespace: Required value",
+            ],
+        );
+        check(
+            "RoleBinding",
+            &json!({"apiGroup": "x", "kind": "Role", "name": "a/b"}),
+            json!({"kind": "Robot"}),
+            &[
+                r#"roleRef.apiGroup: Unsupported value: "x": supported values: "rbac.authorization.k8s.io""#,
+                r#"roleRef.name: Invalid value: "a/b": may not contain '/'"#,
+                "subjects[0].name: Required value",
+                r#"subjects[0].kind: Unsupported value: "Robot": supported values: "ServiceAccount", "User", "Group""#,
+            ],
+        );
     }
 }

@@ -49,7 +49,19 @@ pub(super) fn kinds() -> Vec<Kind> {
             "selfsubjectaccessreview",
             false,
         ),
-        row(AUTHORIZATION, "SelfSubjectRulesReview", "selfsubjectrulesreviews", "selfsubjectrulesreview", false),
-        row(AUTHORIZATION, "SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview", false),
+        row(
+            AUTHORIZATION,
+            "SelfSubjectRulesReview",
+            "selfsubjectrulesreviews",
+            "selfsubjectrulesreview",
+            false,
+        ),
+        row(
+            AUTHORIZATION,
+            "SubjectAccessReview",
+            "subjectaccessreviews",
+            "subjectaccessreview",
+            false,
+        ),
     ]
 }

@@ -91,7 +91,9 @@ where
                 let session = stream.get_ref().1;
                 let h2 = session.alpn_protocol().map(|protocol| protocol == b"h2");
                 let certificates = session.peer_certificates().map(|chain| {
-                    PeerCertificates(chain.iter().cloned().map(CertificateDer::into_owned).collect())
+                    PeerCertificates(
+                        chain.iter().cloned().map(CertificateDer::into_owned).collect(),
+                    )
                 });
                 // Boxed: a TLS stream is large, and most of a connection's life is spent here.
                 Box::pin(self.drive(stream, h2, certificates)).await;
@@ -123,8 +125,13 @@ where
         let Self { peer, limits, stop, service } = self;
         let activity = Arc::new(Activity::default());
         let builder = builder(&limits, h2);
-        let requests =
-            Requests { service, peer, certificates, stop: stop.clone(), activity: Arc::clone(&activity) };
+        let requests = Requests {
+            service,
+            peer,
+            certificates,
+            stop: stop.clone(),
+            activity: Arc::clone(&activity),
+        };
         let mut connection = pin!(builder.serve_connection(TokioIo::new(io), requests));
         let mut stop = pin!(stopped(stop));
         let mut check = pin!(tokio::time::sleep(limits.first_request));

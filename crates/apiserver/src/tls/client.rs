@@ -13,7 +13,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error as TlsError, RootCertStore, SignatureScheme};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error as TlsError, RootCertStore, SignatureScheme,
+};
 
 use crate::tls::Error;
 
@@ -28,8 +30,12 @@ pub(super) struct Anybody(ClientAuthority);
 impl ClientAuthority {
     /// The authority with these roots.
     pub(super) fn new(roots: RootCertStore, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
-        let broken = |_| Error::Config { source: TlsError::General("the authority signs no client certificates".to_owned()) };
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(broken)?;
+        let broken = |_| Error::Config {
+            source: TlsError::General("the authority signs no client certificates".to_owned()),
+        };
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(broken)?;
         Ok(Self(verifier))
     }
 

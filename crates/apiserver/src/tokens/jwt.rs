@@ -6,7 +6,8 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _,
+    UnparsedPublicKey,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -38,14 +39,17 @@ impl SigningKey {
     /// A new key, for as long as the process runs; `None` where the system gives no random bytes.
     #[must_use]
     pub fn generate() -> Option<Self> {
-        let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).ok()?;
+        let der =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+                .ok()?;
         Self::from_pkcs8(der.as_ref())
     }
 
     /// A token with these claims; `None` where the system gives no random bytes.
     pub(crate) fn sign(&self, claims: &Value) -> Option<String> {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(crate::document::to_vec(value));
-        let signed = format!("{}.{}", part(&json!({ "alg": ALGORITHM, "kid": self.0.id })), part(claims));
+        let signed =
+            format!("{}.{}", part(&json!({ "alg": ALGORITHM, "kid": self.0.id })), part(claims));
         let signature = self.0.pair.sign(&SystemRandom::new(), signed.as_bytes()).ok()?;
         Some(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
@@ -59,11 +63,13 @@ impl SigningKey {
         let (header, claims) = signed.split_once('.')?;
         let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
         // The header is the stranger's word: it must say what we say, or nothing is read.
-        if header["alg"] != ALGORITHM || header["kid"] != *self.0.id || header.get("crit").is_some() {
+        if header["alg"] != ALGORITHM || header["kid"] != *self.0.id || header.get("crit").is_some()
+        {
             return None;
         }
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.0.pair.public_key().as_ref());
+        let key =
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.0.pair.public_key().as_ref());
         key.verify(signed.as_bytes(), &signature).ok()?;
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
     }
@@ -92,7 +98,17 @@ mod tests {
             let changed = String::from_utf8(changed).unwrap();
             assert_eq!(key.verify(&changed), None, "{index}");
         }
-        for bad in ["", ".", "..", "a.b", "a.b.c", "a.b.c.d", &token[1..], &format!("{token}A"), &"a".repeat(20_000)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a.b",
+            "a.b.c",
+            "a.b.c.d",
+            &token[1..],
+            &format!("{token}A"),
+            &"a".repeat(20_000),
+        ] {
             assert_eq!(key.verify(bad), None, "{bad}");
         }
     }
@@ -102,7 +118,11 @@ mod tests {
         let key = SigningKey::generate().unwrap();
         let token = key.sign(&json!({})).unwrap();
         let (_, rest) = token.split_once('.').unwrap();
-        for header in [json!({"alg": "none"}), json!({"alg": "HS256", "kid": key.0.id}), json!({"alg": "ES256"})] {
+        for header in [
+            json!({"alg": "none"}),
+            json!({"alg": "HS256", "kid": key.0.id}),
+            json!({"alg": "ES256"}),
+        ] {
             let header = URL_SAFE_NO_PAD.encode(header.to_string());
             assert_eq!(key.verify(&format!("{header}.{rest}")), None);
         }

@@ -56,7 +56,9 @@ pub(crate) enum Invalid {
     #[error("invalid bearer token, service account token is not valid yet")]
     NotYetValid,
     /// It is meant for somebody else.
-    #[error("invalid bearer token, token audiences {given:?} is invalid for the target audiences {wanted:?}")]
+    #[error(
+        "invalid bearer token, token audiences {given:?} is invalid for the target audiences {wanted:?}"
+    )]
     Audience {
         /// For whom it is.
         given: Vec<String>,
@@ -85,7 +87,8 @@ impl ServiceAccounts {
         (now, seconds): (Timestamp, i64),
         bound: Option<&Bound>,
     ) -> Option<String> {
-        let (namespace, name) = (document::meta_str(account, "namespace"), document::meta_str(account, "name"));
+        let (namespace, name) =
+            (document::meta_str(account, "namespace"), document::meta_str(account, "name"));
         let mut about = json!({
             "namespace": namespace,
             "serviceaccount": {"name": name, "uid": document::meta_str(account, "uid")},
@@ -110,8 +113,16 @@ impl ServiceAccounts {
     ///
     /// # Errors
     /// Where it does not count.
-    pub(crate) fn check(&self, token: &str, audiences: &[String]) -> Result<(Identity, Vec<String>), Invalid> {
-        let claims = self.key.verify(token).filter(|claims| claims["iss"] == ISSUER).ok_or(Invalid::Unknown)?;
+    pub(crate) fn check(
+        &self,
+        token: &str,
+        audiences: &[String],
+    ) -> Result<(Identity, Vec<String>), Invalid> {
+        let claims = self
+            .key
+            .verify(token)
+            .filter(|claims| claims["iss"] == ISSUER)
+            .ok_or(Invalid::Unknown)?;
         let now = self.environment.now().as_second();
         if claims["exp"].as_i64().is_none_or(|end| end <= now) {
             return Err(Invalid::Expired);
@@ -122,7 +133,8 @@ impl ServiceAccounts {
         }
         let given = claims["aud"].as_array().into_iter().flatten();
         let given: Vec<String> = given.filter_map(|one| one.as_str().map(str::to_owned)).collect();
-        let met: Vec<String> = audiences.iter().filter(|audience| given.contains(audience)).cloned().collect();
+        let met: Vec<String> =
+            audiences.iter().filter(|audience| given.contains(audience)).cloned().collect();
         if met.is_empty() {
             return Err(Invalid::Audience { given, wanted: audiences.to_vec() });
         }
@@ -163,7 +175,8 @@ impl ServiceAccounts {
         let Some(entry) = self.store.get(&kind.key(namespace, name)) else { return false };
         let object = document::decode(&entry.value);
         let deleted = document::meta_str(&object, "deletionTimestamp").parse::<Timestamp>();
-        document::meta_str(&object, "uid") == uid && deleted.map_or(true, |end| end > self.environment.now())
+        document::meta_str(&object, "uid") == uid
+            && deleted.map_or(true, |end| end > self.environment.now())
     }
 }
 

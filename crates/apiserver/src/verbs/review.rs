@@ -66,7 +66,10 @@ fn access_review(context: &Context<'_>, object: &Value) -> Result<Value, ApiErro
     let path = of("nonResourceAttributes", "path");
     let attributes = if is_set(spec, "nonResourceAttributes") {
         let verb = of("nonResourceAttributes", "verb");
-        return Ok(decide(context, &Attributes { verb: &verb, path: &path, ..Attributes::new(&identity) }));
+        return Ok(decide(
+            context,
+            &Attributes { verb: &verb, path: &path, ..Attributes::new(&identity) },
+        ));
     } else {
         Attributes {
             verb: &verb,
@@ -103,14 +106,19 @@ fn faults(context: &Context<'_>, spec: &Value, own: bool, local: bool) -> field:
             errors.push(field::Error::invalid(&other, &spec["nonResourceAttributes"], detail));
         }
         (false, false) => {
-            let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            let detail =
+                "exactly one of nonResourceAttributes or resourceAttributes must be specified";
             errors.push(field::Error::invalid(&resource, &Value::Null, detail));
         }
         _ => {}
     }
     let has_groups = spec["groups"].as_array().is_some_and(|groups| !groups.is_empty());
     if !own && text(spec, "/user").is_empty() && !has_groups {
-        errors.push(field::Error::invalid(&path.child("user"), "", "at least one of user or group must be specified"));
+        errors.push(field::Error::invalid(
+            &path.child("user"),
+            "",
+            "at least one of user or group must be specified",
+        ));
     }
     if local {
         let namespace = text(spec, "/resourceAttributes/namespace");

@@ -37,14 +37,17 @@ pub(crate) fn create(context: &mut Context<'_>) -> Result<Answer, ApiError> {
     let bound = bound(context, &request["spec"], &account)?;
     let seconds = request["spec"]["expirationSeconds"].as_i64().unwrap_or(DEFAULT_SECONDS);
     let audiences = request["spec"]["audiences"].as_array().into_iter().flatten();
-    let audiences: Vec<String> = audiences.filter_map(|one| one.as_str().map(str::to_owned)).collect();
+    let audiences: Vec<String> =
+        audiences.filter_map(|one| one.as_str().map(str::to_owned)).collect();
     let token = if options.dry_run {
         Some(String::new())
     } else {
         accounts.issue(&account, &audiences, (context.now, seconds), bound.as_ref())
     };
-    let token = token.ok_or_else(|| ApiError::unavailable("the system gives no random bytes to sign with"))?;
-    let end = Timestamp::from_second(context.now.as_second().saturating_add(seconds)).unwrap_or(Timestamp::MAX);
+    let token = token
+        .ok_or_else(|| ApiError::unavailable("the system gives no random bytes to sign with"))?;
+    let end = Timestamp::from_second(context.now.as_second().saturating_add(seconds))
+        .unwrap_or(Timestamp::MAX);
     request["status"] = json!({ "expirationTimestamp": rfc3339(end), "token": token });
     let json = Bytes::from(document::to_vec(&request));
     Ok(Answer::Object { kind: context.kind, json, code: StatusCode::CREATED })
@@ -54,8 +57,9 @@ fn decode(context: &Context<'_>) -> Result<Value, ApiError> {
     if body::media_type(context.headers, "application/json") != "application/json" {
         return Err(ApiError::unsupported_media_type(&["application/json"]));
     }
-    let request = json::decode(&context.body)
-        .map_err(|error| ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}")))?;
+    let request = json::decode(&context.body).map_err(|error| {
+        ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
+    })?;
     let (version, kind) = (text(&request, "/apiVersion"), text(&request, "/kind"));
     let fits = |said: &str, wanted: &str| said.is_empty() || said == wanted;
     if !request.is_object() || !fits(version, API_VERSION) || !fits(kind, KIND) {
@@ -105,7 +109,8 @@ fn settle(context: &Context<'_>, account: &Value, request: &mut Value) -> Result
         LEAST_SECONDS..=MOST_SECONDS => return Ok(()),
         _ => "may not specify a duration larger than 2^32 seconds",
     };
-    let error = field::Error::invalid(&Path::new("spec").child("expirationSeconds"), seconds, detail);
+    let error =
+        field::Error::invalid(&Path::new("spec").child("expirationSeconds"), seconds, detail);
     Err(ApiError::invalid_as(KIND, "authentication.k8s.io", "", &field::Errors::from(vec![error])))
 }
 
@@ -122,9 +127,13 @@ fn bound(context: &Context<'_>, spec: &Value, account: &Value) -> Result<Option<
             "cannot bind token to object of type {version}, Kind={kind}: only pods, secrets and nodes are possible"
         )));
     };
-    let Some(row) = registry::find("", "v1", bound.plural()) else { return Err(ApiError::no_such_resource()) };
+    let Some(row) = registry::find("", "v1", bound.plural()) else {
+        return Err(ApiError::no_such_resource());
+    };
     let entry = context.server.store.get(&row.key(context.namespace(), name));
-    let object = entry.map(|entry| document::decode(&entry.value)).ok_or_else(|| ApiError::not_found(row, name))?;
+    let object = entry
+        .map(|entry| document::decode(&entry.value))
+        .ok_or_else(|| ApiError::not_found(row, name))?;
     let real = document::meta_str(&object, "uid");
     if !uid.is_empty() && uid != real {
         let why = format!(

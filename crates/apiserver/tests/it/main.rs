@@ -2,13 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
 
 mod admission;
+mod clients;
 mod collect;
 mod contract;
 mod events;
 mod gzip;
 mod lists;
 mod logs;
+mod rbac;
+mod reviews;
 mod server;
+mod tokens;
 mod watches;
 mod watching;
 mod writes;

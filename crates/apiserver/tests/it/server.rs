@@ -8,9 +8,9 @@ use http::{Method, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use mxjob_apiserver::authn::{Authenticator, Identity};
 use mxjob_apiserver::client::Connector;
-use mxjob_apiserver::environment::System;
+use mxjob_apiserver::environment::{Environment, System};
 use mxjob_apiserver::health::Readiness;
-use mxjob_apiserver::tokens::Tokens;
+use mxjob_apiserver::tokens::{ServiceAccounts, SigningKey, Tokens};
 use mxjob_apiserver::{ApiServer, Config};
 use serde_json::{Value, json};
 use tower_service::Service;
@@ -29,15 +29,22 @@ pub struct Server {
 
 impl Server {
     pub async fn start() -> Self {
+        Self::start_in(Arc::new(System)).await
+    }
+
+    /// A server with a clock of one's own.
+    pub async fn start_in(environment: Arc<dyn Environment>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = mxjob_store::Store::open(dir.path(), mxjob_store::Options::default()).unwrap();
         let mut tokens = Tokens::default();
         tokens.insert("good", Identity::admin());
         tokens.insert("limited", Identity::new("limited", "", []));
+        let key = SigningKey::generate().unwrap();
+        let accounts = ServiceAccounts::new(key, store.clone(), Arc::clone(&environment));
         let api = ApiServer::new(Config {
             store,
-            environment: Arc::new(System),
-            authenticator: Authenticator::new(tokens),
+            environment,
+            authenticator: Authenticator::new(tokens).with_service_accounts(accounts),
             readiness: Readiness::new(),
         });
         api.bootstrap().await.unwrap();

@@ -3,13 +3,16 @@
 
 use serde_json::{Value, json};
 
-use crate::authn::{CONTROLLER, SYSTEM_AUTHENTICATED, SYSTEM_MASTERS, SYSTEM_NODES, SYSTEM_UNAUTHENTICATED};
+use crate::authn::{
+    CONTROLLER, SYSTEM_AUTHENTICATED, SYSTEM_MASTERS, SYSTEM_NODES, SYSTEM_UNAUTHENTICATED,
+};
 use crate::authz::policy::GROUP;
 use crate::authz::rules::Rule;
 
 const READ: &[&str] = &["get", "list", "watch"];
 const WRITE: &[&str] = &["create", "delete", "deletecollection", "patch", "update"];
-const EVERY: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const EVERY: &[&str] =
+    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const MXJOBS: &str = "kubeflow.org";
 /// Labels that put a role into `admin`, `edit` and `view`.
 const TO_ADMIN: &str = "rbac.authorization.k8s.io/aggregate-to-admin";
@@ -24,8 +27,19 @@ const TO_MXJOBS_ADMIN: &str = "rbac.authorization.kubeflow.org/aggregate-to-kube
 /// Paths that say how the server is, to anybody.
 const PUBLIC_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/version/"];
 /// Paths that say what the server can do.
-const DISCOVERY_PATHS: &[&str] =
-    &["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"];
+const DISCOVERY_PATHS: &[&str] = &[
+    "/api",
+    "/api/*",
+    "/apis",
+    "/apis/*",
+    "/healthz",
+    "/livez",
+    "/openapi",
+    "/openapi/*",
+    "/readyz",
+    "/version",
+    "/version/",
+];
 
 /// All default roles and bindings, without what the server sets (uid, times).
 pub(super) fn all() -> Vec<Value> {
@@ -40,14 +54,22 @@ fn users() -> Vec<Value> {
     let everybody = || group(SYSTEM_AUTHENTICATED);
     let reviews = &["selfsubjectaccessreviews", "selfsubjectrulesreviews"];
     vec![
-        role("cluster-admin", &[], &[Rule::on(&["*"], &["*"], &["*"]), Rule::on_paths(&["*"], &["*"])]),
+        role(
+            "cluster-admin",
+            &[],
+            &[Rule::on(&["*"], &["*"], &["*"]), Rule::on_paths(&["*"], &["*"])],
+        ),
         binding("cluster-admin", "cluster-admin", &[group(SYSTEM_MASTERS)]),
         role("system:discovery", &[], &[Rule::on_paths(DISCOVERY_PATHS, &["get"])]),
         binding("system:discovery", "system:discovery", &[everybody()]),
-        role("system:basic-user", &[], &[
-            Rule::on(&["authorization.k8s.io"], reviews, &["create"]),
-            Rule::on(&["authentication.k8s.io"], &["selfsubjectreviews"], &["create"]),
-        ]),
+        role(
+            "system:basic-user",
+            &[],
+            &[
+                Rule::on(&["authorization.k8s.io"], reviews, &["create"]),
+                Rule::on(&["authentication.k8s.io"], &["selfsubjectreviews"], &["create"]),
+            ],
+        ),
         binding("system:basic-user", "system:basic-user", &[everybody()]),
         role("system:public-info-viewer", &[], &[Rule::on_paths(PUBLIC_PATHS, &["get"])]),
         binding(
@@ -55,15 +77,32 @@ fn users() -> Vec<Value> {
             "system:public-info-viewer",
             &[everybody(), group(SYSTEM_UNAUTHENTICATED)],
         ),
-        role("system:monitoring", &[], &[Rule::on_paths(
-            &["/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/metrics/slis", "/readyz", "/readyz/*"],
-            &["get"],
-        )]),
+        role(
+            "system:monitoring",
+            &[],
+            &[Rule::on_paths(
+                &[
+                    "/healthz",
+                    "/healthz/*",
+                    "/livez",
+                    "/livez/*",
+                    "/metrics",
+                    "/metrics/slis",
+                    "/readyz",
+                    "/readyz/*",
+                ],
+                &["get"],
+            )],
+        ),
         binding("system:monitoring", "system:monitoring", &[group("system:monitoring")]),
-        role("system:auth-delegator", &[], &[
-            Rule::on(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),
-            Rule::on(&["authorization.k8s.io"], &["subjectaccessreviews"], &["create"]),
-        ]),
+        role(
+            "system:auth-delegator",
+            &[],
+            &[
+                Rule::on(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),
+                Rule::on(&["authorization.k8s.io"], &["subjectaccessreviews"], &["create"]),
+            ],
+        ),
     ]
 }
 
@@ -73,43 +112,81 @@ fn aggregated() -> Vec<Value> {
         aggregating("admin", &[], TO_ADMIN),
         aggregating("edit", &[TO_ADMIN], TO_EDIT),
         aggregating("view", &[TO_EDIT], TO_VIEW),
-        role("system:aggregate-to-admin", &[TO_ADMIN], &[
-            Rule::on(&["authorization.k8s.io"], &["localsubjectaccessreviews"], &["create"]),
-            Rule::on(&[GROUP], &["roles", "rolebindings"], EVERY),
-        ]),
-        role("system:aggregate-to-edit", &[TO_EDIT], &[
-            Rule::on(&[""], &[into_pods, &["secrets", "services/proxy"][..]].concat(), READ),
-            Rule::on(&[""], &["serviceaccounts"], &["impersonate"]),
-            Rule::on(&[""], &[&["pods"][..], into_pods].concat(), WRITE),
-            Rule::on(&[""], &["pods/eviction"], &["create"]),
-            Rule::on(
-                &[""],
-                &["configmaps", "events", "persistentvolumeclaims", "secrets", "serviceaccounts", "services", "services/proxy"],
-                WRITE,
-            ),
-            Rule::on(&[""], &["serviceaccounts/token"], &["create"]),
-            Rule::on(&["coordination.k8s.io"], &["leases"], EVERY),
-            Rule::on(&["events.k8s.io"], &["events"], WRITE),
-            Rule::on(&["policy"], &["poddisruptionbudgets"], WRITE),
-        ]),
-        role("system:aggregate-to-view", &[TO_VIEW], &[
-            Rule::on(
-                &[""],
-                &["configmaps", "endpoints", "persistentvolumeclaims", "pods", "serviceaccounts", "services", "services/status"],
-                READ,
-            ),
-            Rule::on(
-                &[""],
-                &[
-                    "bindings", "events", "limitranges", "namespaces/status", "pods/log", "pods/status", "resourcequotas",
-                    "resourcequotas/status",
-                ],
-                READ,
-            ),
-            Rule::on(&[""], &["namespaces"], READ),
-            Rule::on(&["events.k8s.io"], &["events"], READ),
-            Rule::on(&["policy"], &["poddisruptionbudgets", "poddisruptionbudgets/status"], READ),
-        ]),
+        role(
+            "system:aggregate-to-admin",
+            &[TO_ADMIN],
+            &[
+                Rule::on(&["authorization.k8s.io"], &["localsubjectaccessreviews"], &["create"]),
+                Rule::on(&[GROUP], &["roles", "rolebindings"], EVERY),
+            ],
+        ),
+        role(
+            "system:aggregate-to-edit",
+            &[TO_EDIT],
+            &[
+                Rule::on(&[""], &[into_pods, &["secrets", "services/proxy"][..]].concat(), READ),
+                Rule::on(&[""], &["serviceaccounts"], &["impersonate"]),
+                Rule::on(&[""], &[&["pods"][..], into_pods].concat(), WRITE),
+                Rule::on(&[""], &["pods/eviction"], &["create"]),
+                Rule::on(
+                    &[""],
+                    &[
+                        "configmaps",
+                        "events",
+                        "persistentvolumeclaims",
+                        "secrets",
+                        "serviceaccounts",
+                        "services",
+                        "services/proxy",
+                    ],
+                    WRITE,
+                ),
+                Rule::on(&[""], &["serviceaccounts/token"], &["create"]),
+                Rule::on(&["coordination.k8s.io"], &["leases"], EVERY),
+                Rule::on(&["events.k8s.io"], &["events"], WRITE),
+                Rule::on(&["policy"], &["poddisruptionbudgets"], WRITE),
+            ],
+        ),
+        role(
+            "system:aggregate-to-view",
+            &[TO_VIEW],
+            &[
+                Rule::on(
+                    &[""],
+                    &[
+                        "configmaps",
+                        "endpoints",
+                        "persistentvolumeclaims",
+                        "pods",
+                        "serviceaccounts",
+                        "services",
+                        "services/status",
+                    ],
+                    READ,
+                ),
+                Rule::on(
+                    &[""],
+                    &[
+                        "bindings",
+                        "events",
+                        "limitranges",
+                        "namespaces/status",
+                        "pods/log",
+                        "pods/status",
+                        "resourcequotas",
+                        "resourcequotas/status",
+                    ],
+                    READ,
+                ),
+                Rule::on(&[""], &["namespaces"], READ),
+                Rule::on(&["events.k8s.io"], &["events"], READ),
+                Rule::on(
+                    &["policy"],
+                    &["poddisruptionbudgets", "poddisruptionbudgets/status"],
+                    READ,
+                ),
+            ],
+        ),
     ]
 }
 
@@ -117,40 +194,60 @@ fn aggregated() -> Vec<Value> {
 fn mxjobs() -> Vec<Value> {
     vec![
         aggregating("kubeflow-mxjobs-admin", &[TO_KUBEFLOW_ADMIN], TO_MXJOBS_ADMIN),
-        role("kubeflow-mxjobs-edit", &[TO_EDIT, TO_KUBEFLOW_EDIT, TO_MXJOBS_ADMIN], &[
-            Rule::on(&[MXJOBS], &["mxjobs"], EVERY),
-            Rule::on(&[MXJOBS], &["mxjobs/status"], &["get"]),
-        ]),
-        role("kubeflow-mxjobs-view", &[TO_VIEW, TO_KUBEFLOW_VIEW], &[
-            Rule::on(&[MXJOBS], &["mxjobs"], READ),
-            Rule::on(&[MXJOBS], &["mxjobs/status"], &["get"]),
-        ]),
+        role(
+            "kubeflow-mxjobs-edit",
+            &[TO_EDIT, TO_KUBEFLOW_EDIT, TO_MXJOBS_ADMIN],
+            &[
+                Rule::on(&[MXJOBS], &["mxjobs"], EVERY),
+                Rule::on(&[MXJOBS], &["mxjobs/status"], &["get"]),
+            ],
+        ),
+        role(
+            "kubeflow-mxjobs-view",
+            &[TO_VIEW, TO_KUBEFLOW_VIEW],
+            &[
+                Rule::on(&[MXJOBS], &["mxjobs"], READ),
+                Rule::on(&[MXJOBS], &["mxjobs/status"], &["get"]),
+            ],
+        ),
     ]
 }
 
 /// What the parts of this program need, and no more.
 fn components() -> Vec<Value> {
     let mut objects = vec![
-        role("system:mxjob-controller", &[], &[
-            Rule::on(&[MXJOBS], &["mxjobs"], &["delete", "get", "list", "watch"]),
-            Rule::on(&[MXJOBS], &["mxjobs/status"], &["patch"]),
-            Rule::on(&[""], &["pods", "services"], &["create", "delete", "get", "list", "watch"]),
-            Rule::on(&[""], &["events"], &["create"]),
-        ]),
+        role(
+            "system:mxjob-controller",
+            &[],
+            &[
+                Rule::on(&[MXJOBS], &["mxjobs"], &["delete", "get", "list", "watch"]),
+                Rule::on(&[MXJOBS], &["mxjobs/status"], &["patch"]),
+                Rule::on(
+                    &[""],
+                    &["pods", "services"],
+                    &["create", "delete", "get", "list", "watch"],
+                ),
+                Rule::on(&[""], &["events"], &["create"]),
+            ],
+        ),
         binding("system:mxjob-controller", "system:mxjob-controller", &[user(CONTROLLER)]),
         // Upstream's role of this name, without what a kubelet does and our agent does not, with the binding of pods,
         // which a scheduler does there. Upstream gives it to nobody, since it narrows nodes down in another way.
-        role("system:node", &[], &[
-            Rule::on(&[""], &["nodes"], &["create", "get", "patch"]),
-            Rule::on(&[""], &["nodes/status"], &["patch"]),
-            Rule::on(&["coordination.k8s.io"], &["leases"], &["create", "patch"]),
-            Rule::on(&[""], &["pods"], &["delete", "get", "list", "watch"]),
-            Rule::on(&[""], &["pods/status"], &["patch"]),
-            Rule::on(&[""], &["pods/binding"], &["create"]),
-            Rule::on(&[""], &["services"], READ),
-            Rule::on(&[""], &["configmaps", "secrets"], &["get"]),
-            Rule::on(&[""], &["events"], &["create"]),
-        ]),
+        role(
+            "system:node",
+            &[],
+            &[
+                Rule::on(&[""], &["nodes"], &["create", "get", "patch"]),
+                Rule::on(&[""], &["nodes/status"], &["patch"]),
+                Rule::on(&["coordination.k8s.io"], &["leases"], &["create", "patch"]),
+                Rule::on(&[""], &["pods"], &["delete", "get", "list", "watch"]),
+                Rule::on(&[""], &["pods/status"], &["patch"]),
+                Rule::on(&[""], &["pods/binding"], &["create"]),
+                Rule::on(&[""], &["services"], READ),
+                Rule::on(&[""], &["configmaps", "secrets"], &["get"]),
+                Rule::on(&[""], &["events"], &["create"]),
+            ],
+        ),
         binding("system:node", "system:node", &[group(SYSTEM_NODES)]),
     ];
     for (name, account, rules) in [
@@ -172,7 +269,11 @@ fn components() -> Vec<Value> {
         (
             "clusterrole-aggregation-controller",
             "clusterrole-aggregation-controller",
-            vec![Rule::on(&[GROUP], &["clusterroles"], &["escalate", "get", "list", "patch", "update", "watch"])],
+            vec![Rule::on(
+                &[GROUP],
+                &["clusterroles"],
+                &["escalate", "get", "list", "patch", "update", "watch"],
+            )],
         ),
         (
             "service-account-controller",
@@ -181,7 +282,8 @@ fn components() -> Vec<Value> {
         ),
     ] {
         let name = format!("system:controller:{name}");
-        let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": "kube-system"});
+        let subject =
+            json!({"kind": "ServiceAccount", "name": account, "namespace": "kube-system"});
         objects.push(role(&name, &[], &rules));
         objects.push(binding(&name, &name, &[subject]));
     }
