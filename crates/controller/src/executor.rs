@@ -22,6 +22,7 @@ mod queue;
 mod requests;
 mod watches;
 
+use crate::metrics::Metrics;
 use effects::Context;
 use jiff::Timestamp;
 use kube::Client;
@@ -45,6 +46,8 @@ pub struct Options {
     pub workers: usize,
     /// Who decides which jobs may start.
     pub gang: Gang,
+    /// Where the controller counts; keep a clone to read it.
+    pub metrics: Metrics,
     /// The clock.
     pub now: fn() -> Timestamp,
 }
@@ -63,7 +66,13 @@ pub enum Gang {
 impl Default for Options {
     /// All namespaces. Four workers keep an in-process API server busy; a job's own requests run in parallel besides.
     fn default() -> Self {
-        Self { namespace: None, workers: 4, gang: Gang::Off, now: Timestamp::now }
+        Self {
+            namespace: None,
+            workers: 4,
+            gang: Gang::Off,
+            metrics: Metrics::default(),
+            now: Timestamp::now,
+        }
     }
 }
 
@@ -91,7 +100,8 @@ pub async fn run(
     let (recorder, poster) = events::channel(requests.clone());
     let context = Arc::new(Context {
         requests,
-        cache: cache::Cache::new(admits),
+        cache: cache::Cache::new(admits, options.metrics.clone()),
+        metrics: options.metrics.clone(),
         recorder,
         now: options.now,
     });
@@ -163,7 +173,9 @@ async fn work(context: Arc<Context>, queue: Arc<Queue>, mut stopped: watch::Rece
             _ = stopped.wait_for(|stopped| *stopped) => return,
             key = queue.next() => key,
         };
+        let begun = std::time::Instant::now();
         let outcome = reconcile(&context, &key).await;
+        context.metrics.reconciled(begun.elapsed());
         queue.done(key, &outcome);
     }
 }

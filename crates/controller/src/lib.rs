@@ -5,6 +5,7 @@
 //! * [`memory`]: what must outlive the controller, kept in the job's status.
 //! * [`admission`]: which of the jobs that wait may start, where nobody else decides that. Pure too.
 //! * [`plan`](mod@plan): the decisions. No I/O, no clock.
+//! * [`metrics`]: what is counted on the way.
 //! * [`run`]: the executor. No decisions.
 //!
 //! ```
@@ -35,9 +36,11 @@
 pub mod admission;
 mod executor;
 pub mod memory;
+pub mod metrics;
 pub mod plan;
 pub mod view;
 
 pub use admission::Admission;
 pub use executor::{Error, Gang, Options, run};
+pub use metrics::Metrics;
 pub use plan::{Plan, Snapshot, plan};

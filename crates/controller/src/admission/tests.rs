@@ -9,6 +9,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_764_000_000 + seconds).unwrap()
 }
 
+#[allow(clippy::needless_pass_by_value)] // reads better with a literal
 fn resources(list: Value) -> Resources {
     Resources::from_list(Some(&list))
 }
@@ -211,6 +212,9 @@ fn jobs_that_ask_for_nothing_start_while_there_are_places_for_pods() {
 
 // === Properties ===
 
+/// Replicas, CPUs, arrival, minimum, priority, queue, schedule timeout.
+type Traits = (u32, i64, i64, u32, i32, usize, Option<i32>);
+
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     let one = (
         1_u32..4,
@@ -222,10 +226,8 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
         proptest::option::of(0_i32..900),
     );
     proptest::collection::vec(one, 0..12).prop_map(|all| {
-        let make = |(number, (replicas, cpu, came, min, priority, queue, timeout)): (
-            usize,
-            (u32, i64, i64, u32, i32, usize, Option<i32>),
-        )| {
+        let make = |(number, traits): (usize, Traits)| {
+            let (replicas, cpu, came, min, priority, queue, timeout) = traits;
             let name = format!("j{number:02}");
             Candidate {
                 min_available: u32::min(min, replicas),

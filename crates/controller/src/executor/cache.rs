@@ -9,6 +9,7 @@ use super::object::{Identity, Key, controller};
 use super::requests::Child;
 use crate::admission::Admission;
 use crate::memory::Memory;
+use crate::metrics::{self, Metrics};
 use crate::plan::{Problem, Snapshot};
 use crate::view::{PodView, ServiceView};
 use jiff::Timestamp;
@@ -16,8 +17,8 @@ use mxjob_api::{Job, labels};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::warn;
 
 /// A job as it was last seen.
@@ -50,6 +51,7 @@ pub(super) struct Cache {
     state: Mutex<State>,
     /// Told when a new decision about the line may come out differently.
     line: Notify,
+    metrics: Metrics,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +62,8 @@ struct State {
     problems: HashMap<Key, Vec<Problem>>,
     /// Who holds and who waits for room, where the controller admits jobs.
     ledger: Option<Ledger>,
+    /// The state in which each job is counted.
+    states: HashMap<Key, metrics::State>,
 }
 
 /// A change that a watch tells of.
@@ -79,9 +83,9 @@ pub(super) enum Change<'a> {
 
 impl Cache {
     /// An empty one. `admits`: whether the controller decides which jobs may start; its pods are then to be all there are, for all take room.
-    pub(super) fn new(admits: bool) -> Self {
+    pub(super) fn new(admits: bool, metrics: Metrics) -> Self {
         let state = State { ledger: admits.then(Ledger::default), ..State::default() };
-        Self { state: Mutex::new(state), line: Notify::new() }
+        Self { state: Mutex::new(state), line: Notify::new(), metrics }
     }
 
     /// Takes in what a watch tells; gives the jobs that are concerned.
@@ -224,10 +228,20 @@ impl Cache {
         self.line.notified().await;
     }
 
-    /// Tells the ledger what a job is like now.
+    /// Tells the ledger and the metrics what a job is like now.
     fn book(&self, state: &mut State, key: &Key) {
+        let job = state.jobs.get(key);
+        let is_in = job.as_ref().map(|document| metrics::State::of(&document.job));
+        let was_in = match is_in {
+            Some(is_in) => state.states.insert(key.clone(), is_in),
+            None => state.states.remove(key),
+        };
+        self.metrics.moved(&key.namespace, was_in, is_in);
+        if was_in.is_some() && is_in.is_none() {
+            self.metrics.deleted(&key.namespace);
+        }
         if let Some(ledger) = &mut state.ledger {
-            ledger.job(key, state.jobs.get(key).as_deref());
+            ledger.job(key, job.as_deref());
             if ledger.has_line() {
                 self.line.notify_one();
             }

@@ -12,6 +12,7 @@ use super::events::{Recorder, Subject};
 use super::object::{Identity, Key, controller};
 use super::patch::status_patch;
 use super::requests::{self, Child, Requests};
+use crate::metrics::Metrics;
 use crate::plan::{Event, EventKind, Plan, Problem, ReplicaId, Target};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -28,6 +29,7 @@ pub(super) struct Context {
     pub(super) requests: Requests,
     pub(super) cache: Cache,
     pub(super) recorder: Recorder,
+    pub(super) metrics: Metrics,
     pub(super) now: fn() -> Timestamp,
 }
 
@@ -114,6 +116,7 @@ impl Effects<'_> {
             Err(error) if requests::is_conflict(&error) => return Err(Error::Conflict),
             Err(error) => return Err(Error::Status(error)),
         }
+        self.context.metrics.wrote(self.job, next, self.now);
         for event in &self.plan.events {
             self.context.recorder.tell(self.subject(), event, &self.now.to_string(), self.now);
         }

@@ -20,7 +20,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// The classes that every Kubernetes cluster has.
 const BUILT_IN: [(&str, i32); 2] =

@@ -12,7 +12,8 @@
 
 use super::object::{Identity, Key, Owner};
 use std::collections::{BTreeSet, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long an answer is believed without a watch event.
 const UNCONFIRMED_FOR: Duration = Duration::from_secs(30);
@@ -78,6 +79,10 @@ impl<V: Clone> Mirror<V> {
 
     /// A watch delivers an object.
     pub(super) fn watched(&mut self, identity: Identity, owner: Option<Owner>, value: V) {
+        if identity.version != 0 && identity.version <= self.position {
+            // Told before. Its object may be gone by now, and would be waited for for ever.
+            return;
+        }
         self.position = self.position.max(identity.version);
         self.put(identity, owner, value, None);
     }
@@ -230,6 +235,15 @@ mod tests {
         mirror.watched("a", "u", 5);
         mirror.0.deleted(&identity("a", "u", 6));
         mirror.wrote("a", "u", 5);
+        assert_eq!(mirror.all(), [0_u64; 0]);
+    }
+
+    #[test]
+    fn an_event_that_comes_again_does_not_bring_a_deleted_object_back() {
+        let mut mirror = Mirrored::new();
+        mirror.watched("a", "u", 5);
+        mirror.0.deleted(&identity("a", "u", 6));
+        mirror.watched("a", "u", 5);
         assert_eq!(mirror.all(), [0_u64; 0]);
     }
 

@@ -6,8 +6,9 @@
 use super::object::Key;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The wait after the first failure of a reconcile; it doubles with each further one. Conflicts are over when the next watch event
 /// has come, so the first try is soon.
@@ -69,7 +70,7 @@ impl Queue {
             match wait {
                 Some(time) => tokio::select! {
                     () = changed => {}
-                    () = tokio::time::sleep_until(time.into()) => {}
+                    () = tokio::time::sleep_until(time) => {}
                 },
                 None => changed.await,
             }

@@ -1,7 +1,7 @@
 //! Jobs that wait for room on one machine, as clients see it.
 
 use crate::server::Server;
-use mxjob_controller::{Gang, Options, run};
+use mxjob_controller::{Gang, Metrics, Options, run};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -11,6 +11,7 @@ struct Machine {
     server: Server,
     stop: Option<oneshot::Sender<()>>,
     controller: Option<JoinHandle<()>>,
+    metrics: Metrics,
 }
 
 impl Machine {
@@ -26,7 +27,8 @@ impl Machine {
                 },
             }),
         );
-        let mut machine = Self { server, stop: None, controller: None };
+        let mut machine =
+            Self { server, stop: None, controller: None, metrics: Metrics::default() };
         machine.start();
         machine
     }
@@ -34,8 +36,9 @@ impl Machine {
     fn start(&mut self) {
         let (stop, stopped) = oneshot::channel::<()>();
         let client = self.server.client();
+        let metrics = self.metrics.clone();
         self.controller = Some(tokio::spawn(async move {
-            let options = Options { gang: Gang::Native, ..Options::default() };
+            let options = Options { gang: Gang::Native, metrics, ..Options::default() };
             run(client, options, async move { stopped.await.unwrap_or_default() }).await.unwrap();
         }));
         self.stop = Some(stop);
@@ -129,6 +132,10 @@ async fn a_job_waits_without_pods_and_starts_when_the_one_before_it_is_done() {
     let message = machine.created("second", "MXJobCreated").await;
     assert_eq!(message, "MXJob second is created.");
     machine.stop().await;
+    let created =
+        "training_operator_jobs_created_total{job_namespace=\"default\",framework=\"mxnet\"} 2";
+    let text = machine.metrics.encode();
+    assert!(text.contains(created), "{text}");
 }
 
 #[tokio::test]
@@ -156,9 +163,13 @@ async fn a_new_controller_knows_who_has_started_and_who_waits() {
     machine.stop().await;
     // A replica that is gone for the moment keeps its room.
     machine.server.remove("pods", "first-worker-1");
+    machine.metrics = Metrics::default();
     machine.start();
     machine.pods("first", 3).await;
     machine.pods("second", 0).await;
+    let text = machine.metrics.encode();
+    assert!(!text.contains("jobs_created_total{"), "jobs of before are not counted again: {text}");
+    assert!(text.contains("mxjob_jobs{job_namespace=\"default\",state=\"waiting\"} 1"), "{text}");
     for pod in ["first-worker-0", "first-worker-1", "first-worker-2"] {
         machine.end(pod);
     }
