@@ -62,6 +62,16 @@ impl Failure {
         Self::system(chain(error))
     }
 
+    /// The same, with the innermost cause alone: where what lies between is the words of a library about itself.
+    pub(crate) fn at_root(error: &dyn Error) -> Self {
+        let mut root = error;
+        while let Some(cause) = root.source() {
+            root = cause;
+        }
+        let (said, why) = (error.to_string(), root.to_string());
+        Self::system(if said == why { said } else { format!("{said}: {why}") })
+    }
+
     /// The same, with what was attempted before it.
     pub(crate) fn doing(what: &str, error: &dyn Error) -> Self {
         Self::system(format!("{what}: {}", chain(error)))
@@ -95,6 +105,8 @@ mod tests {
         let cause = || std::io::Error::other("no such disk");
         assert_eq!(chain(&Outer("a", cause())), "cannot open a: no such disk");
         assert_eq!(chain(&Outer("a: no such disk", cause())), "cannot open a: no such disk");
+        assert_eq!(Failure::at_root(&Outer("a", cause())).message, "cannot open a: no such disk");
+        assert_eq!(Failure::at_root(&cause()).message, "no such disk");
         assert_eq!(
             Failure::doing("cannot start", &cause()).to_string(),
             "cannot start: no such disk"

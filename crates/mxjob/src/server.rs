@@ -141,7 +141,7 @@ impl Server {
     /// Waits for something that must not happen: the disk fails, or a part ends. May be dropped at any time.
     pub(crate) async fn broken(&mut self) -> Failure {
         tokio::select! {
-            failure = self.api.store().failure() => Failure::of(&failure),
+            failure = self.api.store().failure() => Failure::at_root(&failure),
             Some(ended) = self.parts.join_next() => match ended {
                 Ok((part, Ok(()))) => Failure::system(format!("the {part} ended by itself")),
                 Ok((part, Err(error))) => Failure::system(format!("the {part} failed: {error}")),
@@ -253,7 +253,7 @@ async fn open(
     let dir = settings.data_dir.clone();
     let store = tokio::task::spawn_blocking(move || {
         Store::open(&dir.store(), mxjob_store::Options::default())
-            .map_err(|error| Failure::of(&error))
+            .map_err(|error| Failure::at_root(&error))
     });
     let dir = settings.data_dir.clone();
     let keys = tokio::task::spawn_blocking(move || {
