@@ -123,13 +123,18 @@ fn of(kind: &Kind) -> [(String, Value); 2] {
     let gvk = |kind_name: &str| json!([{ "group": kind.group, "version": kind.version, "kind": kind_name }]);
     let api_version = || described("The version of the schema that this object follows.");
     let kind_field = || described("What this object is.");
-    let mut own = built_in(&name).or_else(|| custom(kind)).unwrap_or_else(
-        || json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {} }),
-    );
+    let mut own = built_in(&name).unwrap_or_else(|| {
+        let mut own = custom(kind);
+        own["properties"]["apiVersion"] = api_version();
+        own["properties"]["kind"] = kind_field();
+        // Beside a reference nothing is read, so a described one is wrapped.
+        own["properties"]["metadata"] = json!({
+            "description": "Name, labels and whatever else all objects have.",
+            "allOf": [reference(&meta("ObjectMeta"))],
+        });
+        own
+    });
     own["x-kubernetes-group-version-kind"] = gvk(kind.kind);
-    own["properties"]["apiVersion"] = api_version();
-    own["properties"]["kind"] = kind_field();
-    own["properties"]["metadata"] = reference(&meta("ObjectMeta"));
     let list = json!({
         "type": "object",
         "description": format!("A list of {}.", kind.plural),
@@ -149,10 +154,13 @@ fn built_in(name: &str) -> Option<Value> {
     serde_json::from_str(kubernetes::definitions().json(name)?).ok()
 }
 
-/// The structural schema of a custom resource.
-fn custom(kind: &Kind) -> Option<Value> {
+/// The structural schema of a custom resource; of one that has none, that it is an object.
+fn custom(kind: &Kind) -> Value {
     use mxjob_api::mxjob::{GROUP, KIND};
-    (kind.group == GROUP && kind.kind == KIND).then(|| mxjob_api::schema::open_api().clone())
+    if kind.group == GROUP && kind.kind == KIND {
+        return mxjob_api::schema::open_api().clone();
+    }
+    json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {} })
 }
 
 fn described(description: &str) -> Value {

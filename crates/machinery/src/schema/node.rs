@@ -59,7 +59,8 @@ pub struct Node(pub Kind);
 impl Node {
     /// Reads a structural schema. A schema without a known type stands for anything.
     pub fn from_schema(schema: &Value) -> Self {
-        if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
+        let reference = schema.get("$ref").or_else(|| schema.pointer("/allOf/0/$ref"));
+        if let Some(reference) = reference.and_then(Value::as_str) {
             let name = reference.strip_prefix(REFERENCE).unwrap_or(reference);
             return Self(Kind::Reference(name.into()));
         }

@@ -81,19 +81,24 @@ fn definitions() -> Map<String, Value> {
         if let Some(text) = prose::of(name) {
             definition["description"] = text.into();
         }
-        for field in ["apiVersion", "kind"] {
-            if let (Some(text), Some(Value::Object(property))) = (
-                prose::of_field(field),
-                definition.get_mut("properties").and_then(|properties| properties.get_mut(field)),
-            ) && !property.contains_key("$ref")
-                && name.rsplit('.').next().is_some_and(prose::is_kind)
-            {
-                property.insert("description".to_owned(), text.into());
+        let structure = name.rsplit('.').next().unwrap_or(name);
+        let fields = definition.get_mut("properties").and_then(Value::as_object_mut);
+        for (field, property) in fields.into_iter().flatten() {
+            if let Some(text) = prose::of_field(structure, field) {
+                describe(property, text);
             }
         }
     }
     merging::annotate(&mut definitions);
     definitions
+}
+
+/// Beside a reference nothing is read, so a described one is wrapped, as upstream wraps it.
+fn describe(property: &mut Value, text: &str) {
+    if property.get("$ref").is_some() {
+        *property = json!({ "allOf": [property.take()] });
+    }
+    property["description"] = text.into();
 }
 
 /// A schema without prose, referring as OpenAPI refers.
@@ -197,4 +202,16 @@ fn kinds_are_found_by_group_version_and_kind() {
     }
     assert_eq!(kubernetes::name("kubeflow.org", "v1", "MXJob"), "org.kubeflow.v1.MXJob");
     assert!(kubernetes::kind("kubeflow.org", "v1", "MXJob").is_none());
+}
+
+#[test]
+fn every_described_field_exists() {
+    let definitions = kubernetes::definitions();
+    for (structure, field) in prose::fields() {
+        let has_it = |name: &str| {
+            name.ends_with(&format!(".{structure}"))
+                && definitions.schema(name).is_some_and(|schema| schema.member(field).is_some())
+        };
+        assert!(definitions.names().any(has_it), "{structure}.{field}");
+    }
 }

@@ -31,7 +31,8 @@ fn definition(name: &str) -> Value {
 }
 
 fn inline(schema: &Value) -> Value {
-    if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
+    let reference = schema.get("$ref").or_else(|| schema.pointer("/allOf/0/$ref"));
+    if let Some(reference) = reference.and_then(Value::as_str) {
         return definition(reference.trim_start_matches(REFERENCE));
     }
     match schema.get("format").and_then(Value::as_str) {

@@ -31,7 +31,8 @@ fn walk(definitions: &mut Map<String, Value>, name: &str, shape: &Shape) {
             describe(property, field, shape);
         }
         let below = property.get("items").unwrap_or(property);
-        let Some(target) = below.get("$ref").and_then(Value::as_str) else { continue };
+        let target = below.get("$ref").or_else(|| below.pointer("/allOf/0/$ref"));
+        let Some(target) = target.and_then(Value::as_str) else { continue };
         let target = target.trim_start_matches(REFERENCE).to_owned();
         let item = if let Shape::ListMap { item, .. } = shape { item } else { *shape };
         walk(definitions, &target, item);

@@ -1,4 +1,6 @@
-//! What the kinds are, in our words.
+//! What the kinds and their fields are, in our words.
+
+mod fields;
 
 /// Definitions and a sentence on each.
 const KINDS: &[(&str, &str)] = &[
@@ -73,15 +75,33 @@ pub(super) fn of(name: &str) -> Option<&'static str> {
 }
 
 /// Whether the definition is a kind of its own.
-pub(super) fn is_kind(name: &str) -> bool {
+fn is_kind(name: &str) -> bool {
     KINDS.iter().any(|(kind, _)| *kind == name)
 }
 
-/// Our sentence on a field that all kinds have.
-pub(super) fn of_field(field: &str) -> Option<&'static str> {
-    match field {
-        "apiVersion" => Some("The version of the schema that this object follows."),
-        "kind" => Some("What this object is."),
-        _ => None,
-    }
+/// Our sentence on a field, if there is one.
+pub(super) fn of_field(structure: &str, field: &str) -> Option<&'static str> {
+    let (_, fields) =
+        fields::FIELDS.iter().find(|(name, _)| *name == structure).unwrap_or(&("", &[]));
+    let own = fields.iter().find(|(name, _)| *name == field).map(|(_, text)| *text);
+    own.or_else(|| is_kind(structure).then(|| common(field)).flatten())
+}
+
+/// A field that all kinds have.
+fn common(field: &str) -> Option<&'static str> {
+    Some(match field {
+        "apiVersion" => "The version of the schema that this object follows.",
+        "kind" => "What this object is.",
+        "metadata" => "Name, labels and whatever else all objects have.",
+        "spec" => "What the object is to be.",
+        "status" => "What has become of the object. Who carries it out writes it.",
+        _ => return None,
+    })
+}
+
+/// Every field that has a sentence.
+pub(super) fn fields() -> impl Iterator<Item = (&'static str, &'static str)> {
+    fields::FIELDS
+        .iter()
+        .flat_map(|(structure, fields)| fields.iter().map(|(name, _)| (*structure, *name)))
 }
