@@ -27,6 +27,7 @@ const LANES: &[&[&str]] = &[
         "discovery",
     ],
     &["watch"],
+    &["gzipped", "dryrun"],
 ];
 /// The users that the recorder speaks as: `token,user,uid,"groups"`.
 const TOKENS: &str =

@@ -23,11 +23,10 @@ pub(crate) fn media_type<'a>(headers: &'a HeaderMap, default: &'a str) -> &'a st
 pub(crate) fn object(context: &mut Context<'_>, validation: FieldValidation) -> Result<Value, ApiError> {
     let kind = context.kind;
     let unrecognized = |why: String| {
-        let shown = if context.body.is_empty() { "<empty>".into() } else { String::from_utf8_lossy(&context.body) };
         ApiError::bad_request(format!(
             "the object provided is unrecognized (must be of type {}): {why} ({})",
             kind.kind,
-            shown_prefix(&shown)
+            summary(&context.body)
         ))
     };
     let (value, duplicates) = match media_type(context.headers, "application/json") {
@@ -50,13 +49,16 @@ pub(crate) fn object(context: &mut Context<'_>, validation: FieldValidation) -> 
     Ok(value)
 }
 
-/// Long bodies are shown by their beginning.
-fn shown_prefix(text: &str) -> String {
-    const SHOWN: usize = 1024;
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{} [truncated]", &text[..end]),
-        None => text.to_owned(),
-    }
+/// A body in a message: its beginning, in hexadecimal where it does not look like JSON (upstream's `summarizeData`).
+fn summary(body: &[u8]) -> String {
+    const SHOWN: usize = 30;
+    let start = body.get(..SHOWN).unwrap_or(body);
+    let shown = match body.first() {
+        None => return "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
+        Some(_) => start.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    if body.len() > SHOWN { format!("{shown} ...") } else { shown }
 }
 
 /// Checks `kind` and `apiVersion`. Built-in kinds may leave both out, custom resources may not.

@@ -13,6 +13,7 @@ mod rbac;
 mod reviews;
 mod server;
 mod tokens;
+mod transports;
 mod watches;
 mod watching;
 mod writes;
