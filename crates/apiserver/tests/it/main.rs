@@ -11,6 +11,7 @@ mod lists;
 mod logs;
 mod rbac;
 mod reviews;
+mod schemas;
 mod server;
 mod tokens;
 mod transports;
