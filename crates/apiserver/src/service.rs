@@ -224,6 +224,7 @@ impl ApiServer {
             return Ok(());
         }
         let message = authz::message(attributes, &decision.reason());
+        tracing::debug!(message, "refused");
         Err(ApiError::forbidden(message, authz::details(attributes)))
     }
 

@@ -227,6 +227,9 @@ fn components() -> Vec<Value> {
                     &["pods", "services"],
                     &["create", "delete", "get", "list", "watch"],
                 ),
+                // To place jobs whole or not at all.
+                Rule::on(&[""], &["nodes"], READ),
+                Rule::on(&["scheduling.k8s.io"], &["priorityclasses"], READ),
                 Rule::on(&[""], &["events"], &["create"]),
             ],
         ),
