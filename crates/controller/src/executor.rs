@@ -20,9 +20,11 @@ mod object;
 mod patch;
 mod queue;
 mod requests;
+mod vigil;
 mod watches;
 
 use crate::metrics::Metrics;
+use crate::nodes::Limits;
 use effects::Context;
 use jiff::Timestamp;
 use kube::Client;
@@ -46,6 +48,9 @@ pub struct Options {
     pub workers: usize,
     /// Who decides which jobs may start.
     pub gang: Gang,
+    /// How long nodes may be silent until they, and then their pods, are given up; `None` where a cluster's own node controller sees
+    /// to that.
+    pub nodes: Option<Limits>,
     /// Where the controller counts; keep a clone to read it.
     pub metrics: Metrics,
     /// The clock.
@@ -70,6 +75,7 @@ impl Default for Options {
             namespace: None,
             workers: 4,
             gang: Gang::Off,
+            nodes: None,
             metrics: Metrics::default(),
             now: Timestamp::now,
         }
@@ -141,6 +147,9 @@ pub async fn run(
         info!("the controller has seen all jobs, pods and services");
         if admits {
             tasks.spawn(gang::keep_deciding(Arc::clone(&context), Arc::clone(&queue)));
+        }
+        if let Some(limits) = options.nodes {
+            tasks.spawn(vigil::keep(client.clone(), limits, options.now));
         }
         for _ in 0..options.workers.max(1) {
             tasks.spawn(work(Arc::clone(&context), Arc::clone(&queue), stopped.clone()));

@@ -5,6 +5,7 @@
 //! * [`memory`]: what must outlive the controller, kept in the job's status.
 //! * [`admission`]: which of the jobs that wait may start, where nobody else decides that. Pure too.
 //! * [`plan`](mod@plan): the decisions. No I/O, no clock.
+//! * [`nodes`]: which nodes are alive, where nobody else watches over them.
 //! * [`metrics`]: what is counted on the way.
 //! * [`run`]: the executor. No decisions.
 //!
@@ -37,6 +38,7 @@ pub mod admission;
 mod executor;
 pub mod memory;
 pub mod metrics;
+pub mod nodes;
 pub mod plan;
 pub mod view;
 

@@ -253,6 +253,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    #[allow(clippy::needless_pass_by_value)] // reads better with a literal
     fn job(status: Value) -> Job {
         let object = json!({
             "metadata": { "name": "digits", "namespace": "team", "uid": "u", "creationTimestamp": "2026-11-24T08:00:00Z" },
@@ -297,7 +298,7 @@ mod tests {
             created.clone(),
             running.clone(),
             restarting,
-            running.clone(),
+            running,
             ended("Succeeded"),
         ]);
         let counts = ["created", "successful", "failed", "restarted", "deleted"]

@@ -4,5 +4,6 @@
 
 mod executor;
 mod gang;
+mod nodes;
 mod server;
 mod wild;

@@ -1,0 +1,78 @@
+//! A node that dies under its pods.
+
+use crate::server::Server;
+use mxjob_controller::{Options, nodes::Limits, run};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// A server with one node that never renews its lease, and a controller that has little patience.
+async fn with_silent_node(policy: &str, test: impl AsyncFnOnce(&Server)) {
+    let server = Server::new();
+    server.put(
+        "nodes",
+        &json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": { "name": "machine", "namespace": "" },
+            "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
+        }),
+    );
+    let template = json!({ "spec": { "containers": [{ "name": "mxnet", "image": "mxnet" }] } });
+    server.put("mxjobs", &json!({
+        "apiVersion": "kubeflow.org/v1", "kind": "MXJob",
+        "metadata": { "name": "digits", "namespace": "default" },
+        "spec": { "mxReplicaSpecs": { "Worker": { "replicas": 1, "restartPolicy": policy, "template": template } } },
+    }));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let client = server.client();
+    let controller = tokio::spawn(async move {
+        let short = Duration::from_millis(200);
+        let limits = Limits { unreachable_after: short, lost_after: short };
+        let options = Options { nodes: Some(limits), ..Options::default() };
+        run(client, options, async move { stopped.await.unwrap_or_default() }).await.unwrap();
+    });
+    let has_pod = |server: &Server| server.get("pods", "digits-worker-0").is_some();
+    server.wait_for("a pod", has_pod).await;
+    server.change("pods", "digits-worker-0", |pod| {
+        pod["spec"]["nodeName"] = json!("machine");
+        pod["status"] = json!({ "phase": "Running" });
+    });
+    test(&server).await;
+    let node = server.all("nodes").remove(0);
+    let ready = &node["status"]["conditions"][0];
+    assert_eq!(
+        (&ready["status"], &ready["reason"]),
+        (&json!("Unknown"), &json!("NodeStatusUnknown"))
+    );
+    stop.send(()).unwrap();
+    controller.await.unwrap();
+}
+
+fn failure(server: &Server) -> Value {
+    let job = server.get("mxjobs", "digits").unwrap_or_default();
+    let conditions = job.pointer("/status/conditions").and_then(Value::as_array).cloned();
+    let failed = |all: Vec<Value>| all.into_iter().find(|one| one["type"] == "Failed");
+    conditions.and_then(failed).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_pod_that_is_lost_with_its_node_fails_a_job_that_never_restarts() {
+    with_silent_node("Never", async |server| {
+        server.wait_for("the failure", |server| failure(server)["status"] == "True").await;
+        let message = failure(server)["message"].to_string();
+        assert!(message.contains("NodeLost"), "{message}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_that_is_lost_with_its_node_has_no_exit_code_and_is_replaced() {
+    with_silent_node("ExitCode", async |server| {
+        let restarts = |server: &Server| {
+            let job = server.get("mxjobs", "digits").unwrap_or_default();
+            job["status"]["mxReplicaStatuses"]["Worker"]["restarts"].clone()
+        };
+        server.wait_for("the restart", |server| restarts(server) == 1).await;
+    })
+    .await;
+}
