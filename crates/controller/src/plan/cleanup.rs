@@ -11,7 +11,7 @@
 use super::draft::Draft;
 use super::message::{self, Failure};
 use super::observe::{Observed, Replica};
-use super::{EventKind, limits};
+use super::{EventKind, limits, replicas};
 use crate::view::Phase;
 use mxjob_api::{CleanPodPolicy, ConditionType, JobStatus};
 
@@ -19,6 +19,7 @@ use mxjob_api::{CleanPodPolicy, ConditionType, JobStatus};
 pub(super) fn fail(draft: &mut Draft<'_>, observed: &Observed<'_>, failure: &Failure<'_>) {
     let events: Vec<_> = message::exits(draft.job, failure.replicas()).collect();
     draft.plan.events.extend(events);
+    replicas::resume(draft);
     let message = failure.message(draft.job);
     draft.transition(ConditionType::Failed, true, EventKind::Warning, "MXJobFailed", message);
     end(draft, observed);
@@ -26,6 +27,8 @@ pub(super) fn fail(draft: &mut Draft<'_>, observed: &Observed<'_>, failure: &Fai
 
 /// Completes the job.
 pub(super) fn succeed(draft: &mut Draft<'_>, observed: &Observed<'_>) {
+    // What remained of it may have ended well while it was held back.
+    replicas::resume(draft);
     let message = message::succeeded(draft.job);
     draft.transition(ConditionType::Succeeded, true, EventKind::Normal, "MXJobSucceeded", message);
     end(draft, observed);

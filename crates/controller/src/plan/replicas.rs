@@ -67,18 +67,14 @@ pub(super) fn suspend(draft: &mut Draft<'_>, observed: &Observed<'_>) {
 
 /// Holds nothing while there is no room for the job. A job that is resumed waits as resumed, and its clock stands still until it starts.
 pub(super) fn wait(draft: &mut Draft<'_>) {
-    if draft.status.is_true(&ConditionType::Suspended) {
-        resume(draft);
+    if resume(draft) {
         draft.status.start_time = None;
     }
 }
 
 /// What being active means for the status: the clock runs, and from now on if the job was held back.
 fn activate(draft: &mut Draft<'_>) {
-    if draft.status.is_true(&ConditionType::Suspended) {
-        resume(draft);
-        draft.status.start_time = Some(draft.now);
-    }
+    resume(draft);
     if draft.status.start_time.is_none() {
         draft.status.start_time = Some(draft.now);
     }
@@ -87,9 +83,15 @@ fn activate(draft: &mut Draft<'_>) {
     draft.wake(deadline);
 }
 
-fn resume(draft: &mut Draft<'_>) {
+/// Lets a job go that was held back, and its clock with it; says whether it was.
+pub(super) fn resume(draft: &mut Draft<'_>) -> bool {
+    if !draft.status.is_true(&ConditionType::Suspended) {
+        return false;
+    }
     let message = message::resumed(draft.job);
     draft.transition(ConditionType::Suspended, false, EventKind::Normal, "MXJobResumed", message);
+    draft.status.start_time = Some(draft.now);
+    true
 }
 
 /// Takes the new restarts into the status.

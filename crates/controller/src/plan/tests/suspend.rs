@@ -104,3 +104,22 @@ fn suspending_a_finished_job_changes_nothing() {
     world.quiesce();
     assert_eq!(world.status, before);
 }
+
+#[test]
+fn a_job_whose_last_process_ended_well_while_held_back_is_let_go_to_succeed() {
+    let mut world = workers(&json!({})).started();
+    world.end("worker-0", 0);
+    world.quiesce();
+    world.spec["suspend"] = json!(true);
+    world.quiesce();
+    // It takes the signal as its cue to finish.
+    world.end("worker-1", 0);
+    world.quiesce();
+    world.reap();
+    world.spec["suspend"] = json!(false);
+    world.quiesce();
+    assert_eq!(world.conditions(), "Created !Running !Suspended Succeeded");
+    let told: Vec<&str> =
+        world.events.iter().map(|event| event.split(':').next().unwrap()).collect();
+    assert_eq!(told, ["MXJobRunning", "MXJobSuspended", "MXJobResumed", "MXJobSucceeded"]);
+}

@@ -1,0 +1,48 @@
+//! Virtual time: milliseconds since the beginning of a life. Tokio's paused clock moves it, from one timer to the next.
+
+use jiff::{SignedDuration, Timestamp};
+use std::cell::Cell;
+use std::time::Duration;
+use tokio::time::Instant;
+
+thread_local! {
+    /// When the life on this thread began. The controller takes its clock as a plain function.
+    static BEGIN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// A new life begins.
+pub(crate) fn begin() {
+    BEGIN.set(Some(Instant::now()));
+}
+
+/// Milliseconds since the beginning.
+pub(crate) fn now() -> u64 {
+    u64::try_from(BEGIN.get().unwrap().elapsed().as_millis()).unwrap()
+}
+
+/// A moment for tokio.
+pub(crate) fn instant(ms: u64) -> Instant {
+    BEGIN.get().unwrap() + Duration::from_millis(ms)
+}
+
+/// A moment on the calendar.
+pub(crate) fn date(ms: u64) -> Timestamp {
+    let start: Timestamp = "2026-11-24T08:00:00Z".parse().unwrap();
+    start + SignedDuration::from_millis(i64::try_from(ms).unwrap())
+}
+
+/// The calendar's now: the clock that the controller is given.
+pub(crate) fn calendar() -> Timestamp {
+    date(now())
+}
+
+/// A moment as objects have it.
+pub(crate) fn text(ms: u64) -> String {
+    date(ms / 1000 * 1000).to_string()
+}
+
+/// Milliseconds of what an object says.
+pub(crate) fn parse(text: &str) -> u64 {
+    let time: Timestamp = text.parse().unwrap();
+    u64::try_from(time.duration_since(date(0)).as_millis()).unwrap()
+}
