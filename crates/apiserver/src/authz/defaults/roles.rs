@@ -231,6 +231,11 @@ fn components() -> Vec<Value> {
                 Rule::on(&[""], &["nodes"], READ),
                 Rule::on(&["scheduling.k8s.io"], &["priorityclasses"], READ),
                 Rule::on(&[""], &["events"], &["create"]),
+                // To admit jobs to the room that the nodes have, and to watch over the nodes.
+                Rule::on(&[""], &["nodes"], &["get", "list", "watch"]),
+                Rule::on(&["coordination.k8s.io"], &["leases"], &["get", "list", "watch"]),
+                Rule::on(&["scheduling.k8s.io"], &["priorityclasses"], &["get", "list", "watch"]),
+                Rule::on(&[""], &["nodes/status", "pods/status"], &["patch"]),
             ],
         ),
         binding("system:mxjob-controller", "system:mxjob-controller", &[user(CONTROLLER)]),
