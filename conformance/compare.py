@@ -23,6 +23,7 @@ HASH = re.compile(r'\bhash=[0-9A-F]+')
 SELF_LINK = re.compile(r',\s*"selfLink": ?"[^"]*"|\n *selfLink: \S+')
 CONTINUE = re.compile(r'("?continue"?: ?)"?[A-Za-z0-9_=-]{16,}"?')
 AGE = re.compile(r'"\ds"')
+ALONE = re.compile(r'\ds')  # the same as a cell of its own
 VERSION = re.compile(r'("?resourceVersion"?: ?)"\d+"')
 
 
@@ -42,6 +43,7 @@ def norm(v, key=None):
     if key == 'uid' and v: return '<uid>'
     if key in TIMES and v: return '<time>'
     if key == 'continue' and v: return '<continue>'
+    if isinstance(v, str) and ALONE.fullmatch(v): return '<age>'
     return text(v) if isinstance(v, str) else v
 
 
