@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The build profile of what is measured.
+const PROFILE: &str = "release-fast";
 /// Odd, so that the median is one of the runs.
 const STARTS: usize = 11;
 const JOBS: usize = 11;
@@ -40,13 +42,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         _ => bail!("the only argument is --quick"),
     };
     let interrupted = Flag::install()?;
-    run::check(run::cargo().args(["build", "--release", "--locked"]).args([
-        "--package",
-        "mxjob",
-        "--package",
-        "mxjob-loadgen",
-    ]))?;
-    let binaries = run::target()?.join("release");
+    // The profile made for this: `release` without link-time optimization, in a third of its build time.
+    run::check(
+        run::cargo()
+            .args(["build", "--profile", PROFILE, "--locked"])
+            .args(["--package", "mxjob", "--package", "mxjob-loadgen"]),
+    )?;
+    let binaries = run::target()?.join(PROFILE);
     let folder = run::local().join(format!("bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make {}", folder.display()))?;

@@ -8,7 +8,7 @@ pub(crate) fn markdown(figures: &Figures) -> String {
     let mut page = String::from(
         "# Benchmarks\n\n\
          <!-- Written by `cargo xtask bench`; do not edit. -->\n\n\
-         Taken by `cargo xtask bench` with the release profile on one machine, which other work may have shared.\n\
+         Taken by `cargo xtask bench` with the `release-fast` profile on one machine, which other work may have shared.\n\
          Compare the ratios, not the absolute figures: their two sides were measured in the same run.\n\n",
     );
     let (job, shell) = (milliseconds(figures.job.job), milliseconds(figures.job.shell));
