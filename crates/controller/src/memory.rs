@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use mxjob_api::Role;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use indexes::Indexes;
 
@@ -43,6 +43,10 @@ pub struct Restarts {
     /// By uid of a pod that still exists: how many of its restarts are in the counts.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub counted: BTreeMap<String, u32>,
+    /// The uids of pods that still exist and whose failure is in the counts, beside their restarts in place: an evicted pod may lose
+    /// what is known of its containers, so the number alone cannot tell the one from the other.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub replaced: BTreeSet<String>,
     /// By replica (`worker-1`), or [`WHOLE_JOB`]: when the next replacement may come.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub delays: BTreeMap<String, Delay>,
@@ -126,6 +130,7 @@ mod tests {
             restarts: Restarts {
                 attempt: 2,
                 counted: [("u1".to_owned(), 1)].into(),
+                replaced: ["u2".to_owned()].into(),
                 delays: [(
                     "job".to_owned(),
                     Delay { streak: 2, until: "2026-11-24T08:00:02Z".parse().unwrap() },
@@ -141,6 +146,7 @@ mod tests {
                 "restartState": {
                     "attempt": 2,
                     "counted": { "u1": 1 },
+                    "replaced": ["u2"],
                     "delays": { "job": { "streak": 2, "until": "2026-11-24T08:00:02Z" } },
                 },
             })

@@ -39,6 +39,7 @@ fn end(draft: &mut Draft<'_>, observed: &Observed<'_>) {
     // Nothing is made again, so nothing waits and nothing can be counted twice.
     draft.memory.restarts.delays.clear();
     draft.memory.restarts.counted.clear();
+    draft.memory.restarts.replaced.clear();
     clean(draft, observed);
     let time = expiry(draft);
     draft.wake(time);

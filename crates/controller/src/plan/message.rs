@@ -4,8 +4,8 @@
 //! `kubectl describe` answers "why" without a second command.
 
 use super::observe::{Replica, State};
-use crate::admission::Waiting;
 use super::{Event, EventKind, Problem};
+use crate::admission::Waiting;
 use crate::view::{Exit, PodView};
 use mxjob_api::{Job, ReplicaSpec};
 use serde_json::Value;

@@ -82,7 +82,9 @@ impl<'a> Observed<'a> {
                 replicas.push(Replica { role: spec.role, index, pod, service, state });
             }
         }
-        memory.restarts.counted.retain(|uid, _| snapshot.pods.iter().any(|pod| pod.uid == *uid));
+        let exists = |uid: &String| snapshot.pods.iter().any(|pod| pod.uid == *uid);
+        memory.restarts.counted.retain(|uid, _| exists(uid));
+        memory.restarts.replaced.retain(exists);
         Self { replicas, memory }
     }
 

@@ -5,12 +5,13 @@
 //! a uid is forgotten when no pod has it any more.
 //!
 //! Under `restartScope: Job` a failure starts a new *attempt*: the number goes up with the count, pods of an older attempt are removed, and new ones are made when
-//! all of those are gone. A replica that vanishes from a running rendezvous (somebody deleted its pod) cannot be put back by ps-lite
-//! either, so it has the same effect. Replicas that had succeeded run again in the new attempt: a rendezvous takes all or none.
+//! all of those are gone. A replica that vanishes from a rendezvous that it has joined (somebody deleted its pod) cannot be put
+//! back by ps-lite either, so it has the same effect. Replicas that had succeeded run again in the new attempt: a rendezvous takes all or none.
 
 use super::Snapshot;
 use super::observe::{Observed, Replica, State, Verdict};
 use crate::memory::{Delay, Memory, WHOLE_JOB};
+use crate::view::Phase;
 use jiff::{SignedDuration, Timestamp};
 use mxjob_api::{ConditionType, RestartScope, Role};
 use std::collections::BTreeMap;
@@ -73,14 +74,19 @@ pub(super) fn account<'a>(
 fn replica_by_replica<'a>(account: &mut Account<'a>, observed: &'a Observed<'a>, now: Timestamp) {
     for replica in &observed.replicas {
         let Some(pod) = replica.pod else { continue };
-        let is_replaced = replica.state == State::Failed(Verdict::Replaceable);
-        let due = pod.restarts.saturating_add(u32::from(is_replaced));
-        let seen = account.memory.restarts.counted.get(&pod.uid).copied().unwrap_or(0);
-        if due <= seen {
-            continue;
+        let restarts = &mut account.memory.restarts;
+        let is_replaced = replica.state == State::Failed(Verdict::Replaceable)
+            && restarts.replaced.insert(pod.uid.clone());
+        let seen = restarts.counted.get(&pod.uid).copied().unwrap_or(0);
+        let added = pod.restarts.saturating_sub(seen);
+        if added > 0 {
+            restarts.counted.insert(pod.uid.clone(), pod.restarts);
         }
-        *account.added.entry(replica.role).or_default() += due - seen;
-        account.memory.restarts.counted.insert(pod.uid.clone(), due);
+        let added = added.saturating_add(u32::from(is_replaced));
+        if added > 0 {
+            let total = account.added.entry(replica.role).or_default();
+            *total = total.saturating_add(added);
+        }
         if is_replaced {
             let ran = pod.exit.as_ref().and_then(|exit| exit.started_at).or(pod.started_at);
             delay(
@@ -104,12 +110,14 @@ fn all_together<'a>(
 ) {
     let running = snapshot.job.status.condition(&ConditionType::Running);
     let was_running = snapshot.job.status.is_true(&ConditionType::Running);
+    let attempt = account.memory.restarts.attempt;
     account.culprits = observed
         .replicas
         .iter()
         .filter(|replica| match replica.state {
             State::Failed(Verdict::Replaceable) => true,
-            State::Missing | State::Leaving => was_running,
+            State::Missing => was_running,
+            State::Leaving => was_running || has_joined(replica, attempt),
             State::Failed(Verdict::Final)
             | State::Outdated
             | State::Pending
@@ -124,6 +132,14 @@ fn all_together<'a>(
     account.memory.restarts.attempt = account.memory.restarts.attempt.saturating_add(1);
     let since = running.filter(|_| was_running).and_then(|running| running.last_transition_time);
     delay(&mut account.memory, WHOLE_JOB, since, now, now);
+}
+
+/// Whether a replica that is leaving has taken part in the rendezvous of this attempt: its place is not given to another, so those that
+/// are there would wait for ever.
+fn has_joined(replica: &Replica<'_>, attempt: u32) -> bool {
+    replica.pod.is_some_and(|pod| {
+        pod.attempt == attempt && (pod.phase != Phase::Pending || pod.exit.is_some())
+    })
 }
 
 /// Notes that the next replacement waits: 1 s, then twice as long each time.

@@ -1,6 +1,7 @@
 //! Replaceable failures: one replica or all, counts, waits and the limit.
 
 use super::world::{World, at, distributed, workers};
+use crate::view::Phase;
 use serde_json::json;
 
 #[test]
@@ -39,11 +40,11 @@ fn a_failure_is_counted_once_however_often_it_is_seen() {
     assert_eq!((plan.status, plan.events), (None, vec![]));
     assert_eq!(plan.delete_pods.len(), 1);
     assert_eq!(world.counts("Worker"), json!({ "active": 1, "restarts": 1 }));
-    assert_eq!(world.status["restartState"]["counted"], json!({ "u4": 1 }));
+    assert_eq!(world.status["restartState"]["replaced"], json!(["u4"]));
     world.reap();
     world.quiesce();
     assert_eq!(
-        world.status["restartState"].get("counted"),
+        world.status["restartState"].get("replaced"),
         None,
         "a pod that is gone is forgotten"
     );
@@ -137,6 +138,36 @@ fn a_replica_that_vanishes_from_a_running_rendezvous_restarts_it() {
         assert_eq!(world.alive().len(), 4);
         assert_eq!(world.counts("Worker"), json!({ "restarts": 1 }));
     }
+}
+
+#[test]
+fn an_eviction_counts_although_it_hides_the_restarts_before_it() {
+    let mut world = workers(&json!({ "backoffLimit": 3 })).restarting("OnFailure").started();
+    world.pod("worker-0").restarts = 3;
+    world.quiesce();
+    assert_eq!(world.counts("Worker")["restarts"], 3);
+    let pod = world.pod("worker-0");
+    (pod.phase, pod.restarts, pod.reason) = (Phase::Failed, 0, Some("Evicted".to_owned()));
+    world.quiesce();
+    assert_eq!(world.state(), "Failed");
+}
+
+#[test]
+fn a_replica_that_leaves_a_rendezvous_it_has_joined_restarts_it_even_before_all_run() {
+    let mut world = distributed(&json!({}));
+    world.quiesce();
+    world.run("scheduler-0");
+    world.run("server-0");
+    world.quiesce();
+    world.pod("server-0").leaving = true;
+    world.quiesce();
+    assert_eq!(world.message(), "MXJob digits is restarting because server-0 was removed.");
+    world.reap();
+    world.advance(1);
+    world.quiesce();
+    world.run_all();
+    assert_eq!(world.conditions(), "Created Running");
+    assert_eq!(world.counts("Server"), json!({ "active": 1, "restarts": 1 }));
 }
 
 #[test]
