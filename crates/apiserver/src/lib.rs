@@ -27,6 +27,7 @@ pub mod node;
 pub mod openapi;
 mod options;
 mod ownership;
+mod protobuf;
 pub mod registry;
 mod request;
 mod schemas;

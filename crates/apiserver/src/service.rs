@@ -26,7 +26,7 @@ use crate::request::{self, Query, ResourcePath, Target};
 use crate::server::{ApiServer, Context};
 use crate::table::IncludeObject;
 use crate::verbs::{binding, create, delete, eviction, list, log, patch, review, token, update, watch};
-use crate::{alias, compress, discovery, health, openapi, version};
+use crate::{alias, compress, discovery, health, openapi, protobuf, version};
 
 /// How long a client may take to send a body (upstream's time for a whole request).
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -192,6 +192,7 @@ impl ApiServer {
         };
         let rendering = self.rendering(call, form)?;
         let body = if matches!(verb, "get" | "list" | "watch") { Bytes::new() } else { timed(read(body)).await? };
+        let (headers, body) = protobuf::to_json(&call.parts.headers, body);
         let mut context = Context {
             server: &self.0,
             identity: &call.identity,
@@ -199,8 +200,8 @@ impl ApiServer {
             shown: kind,
             path: target,
             query: &call.query,
-            headers: &call.parts.headers,
-            body: alias::body(kind, &call.parts.headers, body)?,
+            headers: &headers,
+            body: alias::body(kind, &headers, body)?,
             now: rendering.now,
             warnings: Vec::new(),
         };
