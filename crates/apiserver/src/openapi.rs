@@ -6,16 +6,20 @@
 //! Version 2 is the same content under other names. Each document is built when it is first asked for, and kept.
 
 mod freshness;
+mod gnostic;
 mod operations;
 mod schemas;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 pub use self::freshness::{Freshness, freshness};
 use self::schemas::Schemas;
+use crate::answer::{Body, full};
 use crate::discovery::{Document, Groups, hash, root};
 use crate::registry::{self, Kind};
 use crate::version;
@@ -23,9 +27,38 @@ use crate::version;
 /// The documents of version 3, by path, and their index.
 static V3: LazyLock<BTreeMap<String, Document>> = LazyLock::new(|| v3(registry::kinds()));
 static V2: LazyLock<Document> = LazyLock::new(|| v2(registry::kinds()));
+/// Version 2 in protobuf.
+static V2_PACKED: LazyLock<Bytes> = LazyLock::new(|| {
+    let document = serde_json::from_slice(&V2.json).unwrap_or_default();
+    gnostic::encode(&document).into()
+});
+/// The names of protobuf in `Accept`: the second is also the answer's type.
+const PACKED: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+];
+
+/// The answer in protobuf, where the path has one and the client prefers it. `known` is the tag of the client's copy.
+pub(crate) fn packed(path: &str, accept: &str, known: Option<&str>) -> Option<Response<Body>> {
+    let first = accept.split(',').next()?.split(';').next()?.trim();
+    if path.trim_end_matches('/') != "/openapi/v2" || !PACKED.contains(&first) {
+        return None;
+    }
+    let etag = V2.etag.as_deref().unwrap_or_default();
+    let is_known = known == Some(etag);
+    let mut response = Response::new(full(if is_known { Bytes::new() } else { V2_PACKED.clone() }));
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, HeaderValue::from_str(etag).ok()?);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PACKED[1]));
+    headers.append(header::VARY, HeaderValue::from_static("Accept"));
+    Some(response)
+}
 
 /// The document under a path: `/openapi/v3`, `/openapi/v3/apis/{group}/{version}`, `/openapi/v3/api/v1`, `/openapi/v2`.
-/// JSON only: a client that accepts nothing else than protobuf is to get 406.
+/// JSON only; see [`packed`] for the other form of version 2.
 #[must_use]
 pub fn answer(path: &str) -> Option<Document> {
     match path.strip_suffix('/').unwrap_or(path) {
@@ -45,10 +78,31 @@ fn v3(kinds: &[Kind]) -> BTreeMap<String, Document> {
         index.insert(root.trim_start_matches('/').to_owned(), json!({ "serverRelativeURL": url }));
         documents.insert(format!("/openapi/v3{root}"), document);
     }
-    // The index has no tag, as upstream's has none.
+    for (path, name, description) in operations::ENTRANCES {
+        let key = path.trim_matches('/');
+        let document = entrance(path, name, description);
+        let url = format!("/openapi/v3/{key}?hash={}", hash(&document.json));
+        index.insert(key.to_owned(), json!({ "serverRelativeURL": url }));
+        documents.insert(format!("/openapi/v3/{key}"), document);
+    }
+    // The index has no tag and is no JSON by its type, as upstream's.
     let index = json!({ "paths": index }).to_string();
-    documents.insert("/openapi/v3".to_owned(), Document { etag: None, ..document(index) });
+    let content_type = Some("text/plain; charset=utf-8".to_owned());
+    let index = Document { etag: None, content_type, ..document(index) };
+    documents.insert("/openapi/v3".to_owned(), index);
     documents
+}
+
+/// The version 3 document of a path that leads to group versions.
+fn entrance(path: &str, name: &str, description: &str) -> Document {
+    let operation = operations::entrance(name, description);
+    let document_json = json!({
+        "components": { "schemas": {} },
+        "info": info(false),
+        "openapi": "3.0.0",
+        "paths": { path: { "get": operation } },
+    });
+    document(document_json.to_string())
 }
 
 /// The version 3 document of one group version.
@@ -277,5 +331,24 @@ mod tests {
             "/apis/kubeflow.org/v1/namespaces/{namespace}/mxjobs/{name}",
         );
         assert_eq!(keys(&jobs).len(), 3, "{jobs}");
+    }
+
+    #[test]
+    fn version_2_comes_in_protobuf_to_whom_prefers_that() {
+        for (path, accept, known, expected) in [
+            ("/openapi/v2", PACKED[0], None, Some(200)),
+            ("/openapi/v2/", PACKED[1], None, Some(200)),
+            ("/openapi/v2", PACKED[0], V2.etag.as_deref(), Some(304)),
+            ("/openapi/v2", "application/json", None, None),
+            ("/openapi/v2", "", None, None),
+            ("/openapi/v3", PACKED[0], None, None),
+        ] {
+            let response = packed(path, accept, known);
+            let code = response.as_ref().map(|response| response.status().as_u16());
+            assert_eq!(code, expected, "{path} {accept}");
+            if let Some(response) = response {
+                assert_eq!(response.headers()["content-type"], PACKED[1]);
+            }
+        }
     }
 }

@@ -138,6 +138,9 @@ impl ApiServer {
             return Ok(moved);
         }
         let known = call.parts.headers.get(header::IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());
+        if let Some(packed) = openapi::packed(&call.path, &accept, known) {
+            return Ok(packed);
+        }
         let form = match &document.content_type {
             Some(_) => Form::for_errors(&call.parts.headers, &call.query),
             None => Form::for_objects(&call.parts.headers, &call.query)?,

@@ -131,6 +131,28 @@ const ITEM: &[Row] = &[
 const POST: &[Row] =
     &[Row { verb: "create", method: "post", action: "post", word: "create", query: WRITE }];
 
+/// What has no kind: the path, the name of reading it, and what is read.
+pub(super) const ENTRANCES: &[(&str, &str, &str)] = &[
+    ("/api/", "getCoreAPIVersions", "get the versions of the core group"),
+    ("/apis/", "getAPIVersions", "get the groups and their versions"),
+    ("/version/", "getCodeVersion", "get the version of the server"),
+];
+
+/// The one operation of such a path.
+pub(super) fn entrance(name: &str, description: &str) -> Value {
+    json!({
+        "operationId": name,
+        "description": description,
+        "responses": {
+            "200": {
+                "description": "OK",
+                "content": { "application/json": { "schema": { "type": "object" } } },
+            },
+            "401": { "description": "Unauthorized" },
+        },
+    })
+}
+
 /// The version 3 paths of a kind.
 pub(super) fn paths(kind: &Kind) -> Map<String, Value> {
     let root = root(kind.group, kind.version);

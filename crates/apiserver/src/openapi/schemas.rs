@@ -91,7 +91,7 @@ impl Schemas {
             let json = match name.rsplit('.').next() {
                 Some("Quantity") => r#"{"type":"string"}"#.into(),
                 Some("IntOrString") => r#"{"format":"int-or-string","type":"string"}"#.into(),
-                _ => json.replace(REFERENCE, REFERENCE_V2).into(),
+                _ => unwrapped(json).replace(REFERENCE, REFERENCE_V2).into(),
             };
             (name, json)
         }))
@@ -109,6 +109,19 @@ fn object<'a>(members: impl Iterator<Item = (&'a String, Cow<'a, str>)>) -> Stri
         text.push_str(&json);
     }
     text.push('}');
+    text
+}
+
+/// Version 2 has descriptions beside references, as upstream writes it; its readers do not look into `allOf`.
+fn unwrapped(json: &str) -> String {
+    let mut parts = json.split("\"allOf\":[{");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        // A wrapper holds a reference and nothing else.
+        let (reference, rest) = part.split_once("}]").unwrap_or((part, ""));
+        text.push_str(reference);
+        text.push_str(rest);
+    }
     text
 }
 
