@@ -44,6 +44,9 @@ pub(crate) struct Inner {
     pub(crate) readiness: Readiness,
     /// How logs are read; set once the node is there.
     pub(crate) node: OnceLock<Arc<dyn NodeConnector>>,
+    /// Whose turn it is to create in a namespace with quotas. Without turns, many creates at once would each fail
+    /// on the quota that the one before it wrote, and count again.
+    pub(crate) quota_turn: tokio::sync::Mutex<()>,
     /// Turns true when open watches are to end.
     pub(crate) closing: watch::Sender<bool>,
 }
@@ -55,7 +58,7 @@ impl ApiServer {
         let Config { store, environment, authenticator, readiness } = config;
         let authorizer = Authorizer::new(store.clone());
         let (closing, _) = watch::channel(false);
-        Self(Arc::new(Inner { store, environment, authenticator, authorizer, readiness, node: OnceLock::new(), closing }))
+        Self(Arc::new(Inner { store, environment, authenticator, authorizer, readiness, node: OnceLock::new(), closing, quota_turn: tokio::sync::Mutex::default() }))
     }
 
     /// Says how pods' logs are read. The first call counts.

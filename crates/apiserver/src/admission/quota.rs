@@ -1,7 +1,8 @@
 //! Quotas: what a namespace uses, and whether it may use more (upstream's `resourcequota` plug-in and controller).
 //!
-//! What is used is counted from the stored objects each time, so it cannot drift. A create that counts writes the quota
-//! too, in the same transaction and only if the quota is as it was read: two creates cannot both take the last place.
+//! What is used is counted from the stored objects: by the collector whenever something went or ended, and here before
+//! a create is refused; so it cannot drift. A create writes the quota too, in the same transaction and only if the quota
+//! is as it was read: two creates cannot both take the last place, and the status is never below the truth.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,15 +56,15 @@ pub(crate) fn account(
                 &format!("failed quota: {quota_name}: must specify {missing}"),
             ));
         }
-        let used = used(&context.server.store, context.namespace(), &hard, &quota, context.now);
-        let mut total = used.clone();
-        limits::add(&mut total, &delta);
-        let exceeded: BTreeSet<&str> = delta
-            .iter()
-            .filter(|(_, amount)| !amount.is_zero())
-            .filter(|(name, _)| total.get(*name) > hard.get(*name))
-            .map(|(name, _)| name.as_str())
-            .collect();
+        // The status is never below the truth, so what fits it fits; only what does not is worth counting for.
+        let (mut used, mut exceeded) = (recorded(&quota, &hard), BTreeSet::new());
+        if used.as_ref().is_none_or(|used| !beyond(used, &delta, &hard).is_empty()) {
+            let counted =
+                count(&context.server.store, context.namespace(), &hard, &quota, context.now);
+            exceeded = beyond(&counted, &delta, &hard);
+            used = Some(counted);
+        }
+        let used = used.unwrap_or_default();
         if !exceeded.is_empty() {
             let why = format!(
                 "exceeded quota: {quota_name}, requested: {}, used: {}, limited: {}",
@@ -73,9 +74,36 @@ pub(crate) fn account(
             );
             return Err(refused(context.kind, name, &why));
         }
+        let mut total = used;
+        limits::add(&mut total, &delta);
         operations.push(put(entry, quota, &hard, &total));
     }
     Ok(operations)
+}
+
+/// Whether the namespace has quotas, so that creates in it must take turns.
+pub(crate) fn limits_namespace(context: &Context<'_>) -> bool {
+    context.kind.namespaced
+        && !stored(&context.server.store, "", "v1", "resourcequotas", context.namespace())
+            .is_empty()
+}
+
+/// The resources of which there would be too much.
+fn beyond<'a>(used: &Amounts, delta: &'a Amounts, hard: &Amounts) -> BTreeSet<&'a str> {
+    let mut total = used.clone();
+    limits::add(&mut total, delta);
+    delta
+        .iter()
+        .filter(|(_, amount)| !amount.is_zero())
+        .filter(|(name, _)| total.get(*name) > hard.get(*name))
+        .map(|(name, _)| name.as_str())
+        .collect()
+}
+
+/// What the quota's status says is used, if it speaks of all that the quota limits.
+fn recorded(quota: &Value, hard: &Amounts) -> Option<Amounts> {
+    let used = limits::amounts(quota.pointer("/status/used"));
+    used.keys().eq(hard.keys()).then_some(used)
 }
 
 fn put(entry: Entry, mut quota: Value, hard: &Amounts, used: &Amounts) -> Op {
@@ -88,7 +116,7 @@ fn put(entry: Entry, mut quota: Value, hard: &Amounts, used: &Amounts) -> Op {
 /// The status a quota should have; `None` where it has it.
 pub(crate) fn fresh_status(store: &Store, quota: &Value, now: Timestamp) -> Option<Value> {
     let hard = limits::amounts(quota.pointer("/spec/hard"));
-    let used = used(store, document::meta_str(quota, "namespace"), &hard, quota, now);
+    let used = count(store, document::meta_str(quota, "namespace"), &hard, quota, now);
     let status = status_of(&hard, &used);
     let old = |name: &str| limits::amounts(quota.pointer(&format!("/status/{name}")));
     (old("hard") != hard || old("used") != used).then_some(status)
@@ -107,7 +135,7 @@ fn listed(amounts: &Amounts, names: &BTreeSet<&str>) -> String {
 }
 
 /// What the namespace uses of what a quota limits.
-fn used(store: &Store, namespace: &str, hard: &Amounts, quota: &Value, now: Timestamp) -> Amounts {
+fn count(store: &Store, namespace: &str, hard: &Amounts, quota: &Value, now: Timestamp) -> Amounts {
     let mut used: Amounts =
         hard.keys().map(|name| (name.clone(), Quantity::from_integer(0))).collect();
     for kind in registry::kinds()
@@ -166,7 +194,9 @@ fn usage(kind: &Kind, object: &Value, hard: &Amounts, quota: &Value, now: Timest
     let mut usage = Amounts::new();
     let pod = kind.group.is_empty() && kind.plural == "pods";
     let scopes = crate::kinds::quota::scopes(quota);
-    let in_all = |(name, operator, values): &(&str, &str, Vec<&str>)| in_scope(object, name, operator, values);
+    let in_all = |(name, operator, values): &(&str, &str, Vec<&str>)| {
+        in_scope(object, name, operator, values)
+    };
     let scoped = pod && scopes.iter().all(in_all);
     if !scopes.is_empty() && !scoped {
         return usage;

@@ -95,6 +95,10 @@ async fn commit(
         admission::quota::account(context, name, object)?;
         return Ok(Bytes::from(document::to_vec(object)));
     }
+    let _turn = match admission::quota::limits_namespace(context) {
+        true => Some(context.server.quota_turn.lock().await),
+        false => None,
+    };
     loop {
         let put = Op::Put { key: key.as_str().into(), expect: Expect::Absent, value: document::encode(object) };
         let mut operations = vec![put];

@@ -24,7 +24,10 @@ pub(crate) async fn evict(context: &mut Context<'_>) -> Result<Answer, ApiError>
             ApiError::bad_request(format!("couldn't get version/kind; yaml parse error: {error}"))
         })?,
         _ => {
-            return Err(ApiError::unsupported_media_type(&["application/json", "application/yaml"]));
+            return Err(ApiError::unsupported_media_type(&[
+                "application/json",
+                "application/yaml",
+            ]));
         }
     };
     let said = |field: &str| eviction.get(field).and_then(Value::as_str).unwrap_or_default();

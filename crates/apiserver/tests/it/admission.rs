@@ -255,3 +255,17 @@ async fn what_is_no_quota_is_refused() {
     let fields: Vec<&str> = causes.iter().map(|cause| cause["field"].as_str().unwrap()).collect();
     assert_eq!(fields, ["spec.hard[pods]", "spec.hard[services]", "spec.hard[widgets]"]);
 }
+
+#[tokio::test]
+async fn a_quota_that_fits_many_lets_them_in_side_by_side_and_counts_each_once() {
+    let server = Server::start().await;
+    server.make(QUOTAS, &quota(json!({"pods": 1000, "requests.cpu": "1000"}))).await;
+    let bodies: Vec<Value> = (0..100)
+        .map(|index| pod(&format!("p{index}"), json!({"requests": {"cpu": "10m"}})))
+        .collect();
+    let answers =
+        futures_util::future::join_all(bodies.iter().map(|body| server.post(PODS, body))).await;
+    assert!(answers.iter().all(|(code, _)| *code == 201), "{answers:?}");
+    let (_, stored) = server.get(&format!("{QUOTAS}/q")).await;
+    assert_eq!(stored["status"]["used"], json!({"pods": "100", "requests.cpu": "1"}));
+}
