@@ -8,6 +8,7 @@
     reason = "helpers of tests, too"
 )]
 
+mod access;
 mod crash;
 mod jobs;
 mod kubectl;
