@@ -51,8 +51,25 @@ pub(crate) fn body(
     Ok(document::to_vec(&value).into())
 }
 
+/// What came of a request, in the form and the words of the kind that was asked for.
+///
+/// # Errors
+/// The given error.
+pub(crate) fn outcome(
+    kind: &'static Kind,
+    outcome: Result<Answer, ApiError>,
+) -> Result<Answer, ApiError> {
+    match outcome {
+        Ok(given) => Ok(answer(kind, given)),
+        Err(error) if kind.strategy.stored_as().is_some() => {
+            Err(error.told_of(kind.stored(), kind))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// The answer in the form that was asked for.
-pub(crate) fn answer(kind: &'static Kind, answer: Answer) -> Answer {
+fn answer(kind: &'static Kind, answer: Answer) -> Answer {
     if kind.strategy.stored_as().is_none() {
         return answer;
     }

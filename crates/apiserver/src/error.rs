@@ -168,6 +168,25 @@ impl ApiError {
         Self::new(410, Reason::Expired, message)
     }
 
+    /// The same error about a kind under which the objects of another are served.
+    #[must_use]
+    pub(crate) fn told_of(mut self, stored: &Kind, shown: &Kind) -> Self {
+        if let Some(details) = &mut self.status.details {
+            if details.group == stored.group && (details.kind == stored.plural || details.kind == stored.kind) {
+                shown.group.clone_into(&mut details.group);
+            }
+        }
+        if let Some(message) = &mut self.status.message {
+            for (old, new) in [
+                (stored.qualified_resource(), shown.qualified_resource()),
+                (stored.qualified_kind(), shown.qualified_kind()),
+            ] {
+                *message = message.replacen(&format!("{old} \""), &format!("{new} \""), 1);
+            }
+        }
+        self
+    }
+
     /// The same error with a continue token in its metadata.
     #[must_use]
     pub(crate) fn continued_by(mut self, token: &str) -> Self {

@@ -210,7 +210,7 @@ impl ApiServer {
         };
         let answer = dispatch(&mut context, verb, rendering).await;
         warnings.append(&mut context.warnings);
-        alias::answer(kind, answer?).into_response(&rendering)
+        alias::outcome(kind, answer)?.into_response(&rendering)
     }
 
     /// Who the caller acts as, if it is somebody else and they may.

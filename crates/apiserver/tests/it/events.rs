@@ -106,6 +106,24 @@ async fn selection_and_changes_speak_the_groups_language() {
 }
 
 #[tokio::test]
+async fn errors_name_the_group_that_was_asked() {
+    let server = Server::start().await;
+    let (code, answer) = server.get(&format!("{GROUPED}/nope")).await;
+    assert_eq!(
+        (code, &answer["message"]),
+        (404, &json!("events.events.k8s.io \"nope\" not found"))
+    );
+    assert_eq!(answer["details"]["group"], "events.k8s.io");
+    server.make(GROUPED, &grouped("b")).await;
+    let (code, answer) = server.post(GROUPED, &grouped("b")).await;
+    assert_eq!(
+        (code, &answer["message"]),
+        (409, &json!("events.events.k8s.io \"b\" already exists"))
+    );
+    assert_eq!(server.get(&format!("{CORE}/nope")).await.1["message"], "events \"nope\" not found");
+}
+
+#[tokio::test]
 async fn tables_show_the_same_in_both_groups() {
     let server = Server::start().await;
     server.make(CORE, &core("a")).await;
