@@ -171,10 +171,11 @@ impl ApiError {
     /// The same error about a kind under which the objects of another are served.
     #[must_use]
     pub(crate) fn told_of(mut self, stored: &Kind, shown: &Kind) -> Self {
-        if let Some(details) = &mut self.status.details {
-            if details.group == stored.group && (details.kind == stored.plural || details.kind == stored.kind) {
-                shown.group.clone_into(&mut details.group);
-            }
+        let about = |details: &&mut Details| {
+            details.group == stored.group && (details.kind == stored.plural || details.kind == stored.kind)
+        };
+        if let Some(details) = self.status.details.as_mut().filter(about) {
+            shown.group.clone_into(&mut details.group);
         }
         if let Some(message) = &mut self.status.message {
             for (old, new) in [
