@@ -81,3 +81,57 @@ impl fmt::Debug for Cache {
         f.debug_struct("Cache").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mxjob_store::{Expect, Op, Options, Transaction};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::authn::Identity;
+    use crate::authz::Attributes;
+
+    fn put(store: &Store, key: &str, object: &Value) {
+        let key = format!("/registry/{key}").into();
+        let put = Op::Put { key, expect: Expect::Any, value: document::encode(object) };
+        store.commit(Transaction(vec![put])).wait().unwrap();
+    }
+
+    fn bind(store: &Store, user: &str) {
+        let binding = json!({
+            "kind": "ClusterRoleBinding", "metadata": {"name": user},
+            "roleRef": {"kind": "ClusterRole", "name": "all"}, "subjects": [{"kind": "User", "name": user}],
+        });
+        put(store, &format!("{GROUP}/clusterrolebindings/{user}"), &binding);
+    }
+
+    fn may(cache: &Cache, user: &str) -> bool {
+        let identity = Identity::new(user, "", []);
+        let attributes = Attributes { verb: "get", resource: "pods", ..Attributes::new(&identity) };
+        cache.policy().grant(&attributes).is_ok()
+    }
+
+    #[test]
+    fn it_follows_the_store_also_where_the_log_was_cut_off_in_between() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = Options::default();
+        options.history_events = 8;
+        let store = Store::open(dir.path(), options).unwrap();
+        let cache = Cache::new(store.clone());
+        let rules = json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]);
+        let role = json!({"kind": "ClusterRole", "metadata": {"name": "all"}, "rules": rules});
+        put(&store, &format!("{GROUP}/clusterroles/all"), &role);
+        bind(&store, "ann");
+        assert!(may(&cache, "ann") && !may(&cache, "bob"));
+        bind(&store, "bob");
+        assert!(may(&cache, "bob"));
+        bind(&store, "eve");
+        for _ in 0..100 {
+            put(&store, "configmaps/n/a", &json!({"kind": "ConfigMap", "metadata": {"name": "a"}}));
+        }
+        assert!(may(&cache, "eve") && may(&cache, "ann"));
+        let key = format!("/registry/{GROUP}/clusterrolebindings/ann").into();
+        store.commit(Transaction(vec![Op::Delete { key, expect: Expect::Any }])).wait().unwrap();
+        assert!(!may(&cache, "ann") && may(&cache, "eve"));
+    }
+}

@@ -1,31 +1,35 @@
-//! Nobody gives away what they do not have: checks on writes of roles and bindings, as upstream's
-//! `pkg/registry/rbac/*/policybased` makes them.
+//! What a write takes besides the right to its verb. Nobody gives away what they do not have: checks on writes of roles and
+//! bindings, as upstream's `pkg/registry/rbac/*/policybased` makes them.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use crate::authn::SYSTEM_MASTERS;
-use crate::authz::Attributes;
 use crate::authz::policy::{GROUP, MissingRole, RoleRef, missing_reason};
 use crate::authz::rules::{self, Rule};
+use crate::authz::{self, Attributes};
 use crate::document;
 use crate::error::ApiError;
 use crate::server::Context;
 
-/// Checks a write of a role or a binding; any other write passes.
+/// Checks what a write takes besides the right to its verb: a replace or a patch that creates takes the right to create,
+/// and a role or a binding takes the rights that it gives.
 ///
 /// # Errors
-/// 403 where the writer would give rights that they lack; 404 where the role of a binding does not exist.
+/// 403 where the writer lacks a right; 404 where the role of a binding does not exist.
 pub(crate) fn check(
     context: &Context<'_>,
     old: Option<&Value>,
     new: &Value,
 ) -> Result<(), ApiError> {
-    if context.kind.group != GROUP
-        || context.identity.is_member(SYSTEM_MASTERS)
-        || only_metadata_changes(old, new)
-    {
+    if context.identity.is_member(SYSTEM_MASTERS) {
+        return Ok(());
+    }
+    if old.is_none() && context.path.name.is_some() {
+        check_create(context)?;
+    }
+    if context.kind.group != GROUP || only_metadata_changes(old, new) {
         return Ok(());
     }
     match context.kind.kind {
@@ -33,6 +37,26 @@ pub(crate) fn check(
         "RoleBinding" | "ClusterRoleBinding" => check_binding(context, new),
         _ => Ok(()),
     }
+}
+
+/// The name in the path says that the request was no plain create.
+fn check_create(context: &Context<'_>) -> Result<(), ApiError> {
+    let kind = context.shown;
+    let attributes = Attributes {
+        verb: "create",
+        group: kind.group,
+        version: kind.version,
+        resource: kind.plural,
+        namespace: context.namespace(),
+        name: context.name(),
+        ..Attributes::new(context.identity)
+    };
+    let decision = context.server.authorizer.authorize(&attributes);
+    if decision.is_allowed() {
+        return Ok(());
+    }
+    let message = authz::message(&attributes, &decision.reason());
+    Err(ApiError::forbidden(message, authz::details(&attributes)))
 }
 
 fn check_role(context: &Context<'_>, old: Option<&Value>, new: &Value) -> Result<(), ApiError> {

@@ -305,7 +305,7 @@ async fn components_have_the_rights_of_their_roles_and_no_more() {
         (Method::POST, pods, true, false),
         (Method::DELETE, "/api/v1/namespaces/default/pods/p", true, true),
         (Method::PATCH, "/api/v1/namespaces/default/pods/p", false, false),
-        (Method::PATCH, "/api/v1/namespaces/default/pods/p/status", false, true),
+        (Method::PATCH, "/api/v1/namespaces/default/pods/p/status", true, true),
         (Method::POST, "/api/v1/namespaces/default/pods/p/binding", false, true),
         (Method::PATCH, status.as_str(), true, false),
         (Method::PATCH, "/apis/kubeflow.org/v1/namespaces/default/mxjobs/j", false, false),
@@ -322,4 +322,26 @@ async fn components_have_the_rights_of_their_roles_and_no_more() {
     // The name alone does not make a node agent.
     check(Identity::new("system:node:n1", "", []), Method::GET, pods, false).await;
     assert_eq!(server.get(RBAC).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_replace_or_an_apply_that_creates_takes_the_right_to_create() {
+    let server = Server::start().await;
+    server.make(ROLES, &role("changer", &["mxjobs"], &["get", "update", "patch"])).await;
+    server.make(BINDINGS, &binding("ann", "Role", "changer", "ann")).await;
+    let ann = server.api.connector(Identity::new("ann", "", []), "test");
+    let apply = "application/apply-patch+yaml";
+    let path = format!("{JOBS}/j");
+    let applied = format!("{path}?fieldManager=m");
+    let refusal = r#"mxjobs.kubeflow.org "j" is forbidden: User "ann" cannot create resource "mxjobs" in API group "kubeflow.org" in the namespace "default""#;
+    for (method, path, content_type) in
+        [(Method::PUT, &path, JSON), (Method::PATCH, &applied, apply)]
+    {
+        let (status, answer) = ann.send(method, path, content_type, Some(&job("j"))).await;
+        assert_eq!((status.as_u16(), answer["message"].as_str()), (403, Some(refusal)));
+    }
+    server.make(ROLES, &role("creator", &["mxjobs"], &["create"])).await;
+    server.make(BINDINGS, &binding("ann-creates", "Role", "creator", "ann")).await;
+    assert_eq!(ann.send(Method::PUT, &path, JSON, Some(&job("j"))).await.0.as_u16(), 201);
+    assert_eq!(ann.send(Method::PATCH, &applied, apply, Some(&job("j"))).await.0.as_u16(), 200);
 }

@@ -227,14 +227,11 @@ fn components() -> Vec<Value> {
                     &["pods", "services"],
                     &["create", "delete", "get", "list", "watch"],
                 ),
-                // To place jobs whole or not at all.
-                Rule::on(&[""], &["nodes"], READ),
-                Rule::on(&["scheduling.k8s.io"], &["priorityclasses"], READ),
                 Rule::on(&[""], &["events"], &["create"]),
                 // To admit jobs to the room that the nodes have, and to watch over the nodes.
-                Rule::on(&[""], &["nodes"], &["get", "list", "watch"]),
-                Rule::on(&["coordination.k8s.io"], &["leases"], &["get", "list", "watch"]),
-                Rule::on(&["scheduling.k8s.io"], &["priorityclasses"], &["get", "list", "watch"]),
+                Rule::on(&[""], &["nodes"], READ),
+                Rule::on(&["coordination.k8s.io"], &["leases"], READ),
+                Rule::on(&["scheduling.k8s.io"], &["priorityclasses"], READ),
                 Rule::on(&[""], &["nodes/status", "pods/status"], &["patch"]),
             ],
         ),
