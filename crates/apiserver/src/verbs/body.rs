@@ -8,6 +8,7 @@ use crate::document;
 use crate::error::ApiError;
 use crate::options::FieldValidation;
 use crate::registry::Kind;
+use crate::schemas;
 use crate::server::Context;
 
 const ACCEPTED: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
@@ -40,7 +41,7 @@ pub(crate) fn object(context: &mut Context<'_>, validation: FieldValidation) -> 
     let value = identify(value, kind, &unrecognized)?;
     let duplicates = duplicates.into_iter().map(|path| format!("duplicate field \"{path}\"")).collect();
     report_fields(context, duplicates, validation)?;
-    if let Some(problem) = value.get("metadata").and_then(metadata::decode_problem) {
+    if let Some(problem) = schemas::decode_problem(kind, &value) {
         let (kind, version) = (kind.kind, kind.version);
         return Err(ApiError::bad_request(format!(
             "{kind} in version \"{version}\" cannot be handled as a {kind}: {problem}"
@@ -132,16 +133,15 @@ fn unknown_fields(
     object: &mut Value,
     validation: FieldValidation,
 ) -> Result<(), ApiError> {
-    let strategy = context.kind.strategy;
     let in_metadata = document::metadata(object).map(|meta| metadata::unknown_fields(meta, "metadata"));
     let in_metadata = in_metadata.unwrap_or_default();
-    let unknown = strategy.unknown_fields(object);
+    let unknown = schemas::unknown_fields(context.kind, object);
     if unknown.is_empty() && in_metadata.is_empty() {
         return Ok(());
     }
     let faults = in_metadata.iter().chain(&unknown).map(|path| format!("unknown field \"{path}\"")).collect();
     report_fields(context, faults, validation)?;
-    strategy.prune(object);
+    schemas::prune(context.kind, object);
     Ok(())
 }
 
