@@ -60,6 +60,8 @@ pub(crate) struct Remains {
     pub(crate) services: Vec<Value>,
     /// How late anything may be decided, in milliseconds.
     pub(crate) slack: u64,
+    /// How long anything may go unseen while nothing is refused, in milliseconds.
+    pub(crate) sight: u64,
     pub(crate) end: u64,
 }
 
@@ -88,6 +90,7 @@ pub(crate) fn live(seed: u64) -> Remains {
             services: state.all("services").cloned().collect(),
             job,
             slack,
+            sight: if is_gentle { 200 } else { slack },
             end,
         }
     })
@@ -328,9 +331,7 @@ impl Life {
 
     /// Decides when the process of a pod will end, if ever.
     fn go_on(&mut self, pod: &Value) {
-        let role =
-            pod["metadata"]["labels"]["training.kubeflow.org/replica-type"].as_str().unwrap();
-        let serves = matches!(role, "server" | "tunerserver" | "tunertracker");
+        let serves = matches!(role(pod), "server" | "tunerserver" | "tunertracker");
         let fails = !self.is_calm && self.script.chance(self.failures);
         let hangs = if serves { 800 } else { self.hangs };
         if !fails && self.script.chance(hangs) {
@@ -366,7 +367,16 @@ impl Life {
             return;
         }
         end(&mut pod, Some(code));
-        self.cluster.act(|state| state.store("pods", pod));
+        self.cluster.act(|state| state.store("pods", pod.clone()));
+        if code == 0 && role(&pod) == "scheduler" {
+            // ps-lite's processes leave through one barrier, and who ends badly there ends badly now.
+            self.failures = self.failures.max(200);
+            let others = running(&self.cluster.state());
+            for other in others {
+                let after = self.script.between(0, 1500);
+                self.plan(after, Action::Exit(super::life::uid(&other)));
+            }
+        }
     }
 
     fn reap(&mut self, uid: &str) {
@@ -533,6 +543,10 @@ fn end(pod: &mut Value, code: Option<i64>) {
 
 fn uid(object: &Value) -> String {
     object["metadata"]["uid"].as_str().unwrap().to_owned()
+}
+
+fn role(pod: &Value) -> &str {
+    pod["metadata"]["labels"]["training.kubeflow.org/replica-type"].as_str().unwrap_or_default()
 }
 
 fn name(object: &Value) -> String {

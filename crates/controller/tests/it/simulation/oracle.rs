@@ -164,9 +164,25 @@ impl Judge<'_> {
                 None => {
                     self.wrong("it succeeded without the success of the deciding role".to_owned())
                 }
-                Some((_, revision)) => {
-                    if let Some(pod) = finals.iter().find(|(_, failed)| *failed < revision) {
-                        self.wrong(format!("it succeeded although {} had failed for good", pod.0));
+                Some((success, revision)) => {
+                    // Nobody waits for workers that run on, so an end this soon was decided in sight of all theirs.
+                    let early = self.life.sight < 1000 && end.ms < success + 9000;
+                    // Who had seen the success had seen what failed before it; and what failed after it, if there was time.
+                    let passed_over = finals.iter().find(|pod| {
+                        pod.ended.is_some_and(|(ms, failed, _)| {
+                            failed < revision
+                                || ms + self.life.sight + self.life.history.absence(ms, end.ms)
+                                    < end.ms
+                                || early
+                        })
+                        // One that somebody made leave by holding the job back has not failed it.
+                        && pod.leaving.is_none_or(|(_, leaving)| leaving > end.revision)
+                    });
+                    if let Some(pod) = passed_over {
+                        self.wrong(format!(
+                            "it succeeded although {} had failed for good",
+                            pod.name
+                        ));
                     }
                 }
             }
@@ -198,16 +214,14 @@ impl Judge<'_> {
         }
     }
 
-    /// Replicas that had failed for good before an end, and when.
-    fn finals(&self, end: &Written) -> Vec<(String, u64)> {
+    /// Pods that had failed for good before an end.
+    fn finals(&self, end: &Written) -> Vec<Pod> {
         let counts = |pod: &&Pod| {
             self.verdict(pod) == Some(Verdict::Final)
+                && pod.ended.is_some_and(|(_, revision, _)| revision < end.revision)
                 && (!self.life.history.together || pod.attempt == end.attempt)
         };
-        let failed =
-            self.pods().filter(counts).filter_map(|pod| Some((pod.name.clone(), pod.ended?.1)));
-        // One that left before the end was gone with a suspension.
-        failed.filter(|(_, revision)| *revision < end.revision).collect()
+        self.pods().filter(counts).cloned().collect()
     }
 
     fn end_was_in_time(&mut self, end: &Written) {
