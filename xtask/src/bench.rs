@@ -191,7 +191,7 @@ fn object(command: &[&str]) -> Value {
                 "command": command,
                 "env": [{ "name": "OMP_NUM_THREADS", "value": "1" }],
                 "ports": [{ "name": "mxjob-port", "containerPort": 9091 }],
-                "resources": { "limits": { "cpu": "1", "memory": "2Gi" } },
+                "resources": { "limits": { "cpu": "100m", "memory": "64Mi" } },
             }]}},
         })
     };

@@ -28,8 +28,12 @@ pub(crate) fn measure(bench: &Bench, rounds: usize, interrupted: &Flag) -> Resul
         interrupted.check()?;
         let stamps = bench.folder.join(format!("stamps-{round}"));
         std::fs::create_dir_all(&stamps).context("cannot make a folder for the time stamps")?;
-        // Each process writes when it started; the name of the file is its process id.
-        let process = format!("date +%s.%N > {}/$$.new && mv {0}/$$.new {0}/$$", stamps.display());
+        // Each process writes when it started, to a file of its own that appears when it is whole. (Not `$$`, which a pod's
+        // command spells `$$$$`.) They live on for a while, since a job whose scheduler has ended is over.
+        let process = format!(
+            "t=`mktemp {}/XXXXXXXX.new` && date +%s.%N > $t && mv $t ${{t%.new}}; exec sleep 2",
+            stamps.display()
+        );
 
         let sent = since_epoch();
         let script = format!("for n in 1 2 3 4; do /bin/sh -c '{process}' & done; wait");
