@@ -4,6 +4,7 @@
 
 mod executor;
 mod gang;
+mod nodes;
 mod server;
 mod simulation;
 mod wild;
