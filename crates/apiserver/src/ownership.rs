@@ -1,21 +1,13 @@
 //! Field ownership of the served kinds: the glue between verbs and `mxjob_machinery::ownership`.
 
 use jiff::Timestamp;
-use mxjob_machinery::ownership::{self, ApplyError, OBJECT, OBJECT_META, Options, Set, Shape};
+use mxjob_machinery::merge_keys;
+use mxjob_machinery::ownership::{self, ApplyError, OBJECT, Options, Set};
 use serde_json::Value;
 
 use crate::document;
 use crate::error::ApiError;
 use crate::registry::Kind;
-
-/// A built-in kind: its parts are structs, so they are owned through what is in them.
-static BUILT_IN: Shape = Shape::Struct(&[
-    ("apiVersion", &Shape::Atomic),
-    ("kind", &Shape::Atomic),
-    ("metadata", &OBJECT_META),
-    ("spec", &Shape::Struct(&[])),
-    ("status", &Shape::Struct(&[])),
-]);
 
 /// Who writes what, when.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +24,12 @@ impl Write<'_> {
     /// submitted counts, as upstream counts it, even where parts of it are not stored.
     pub(crate) fn record(&self, old: Option<&Value>, submitted: &Value, new: &mut Value) {
         let mut counted = if self.subresource.is_empty() { new.clone() } else { submitted.clone() };
-        self.with_options(|options| ownership::update(old, &mut counted, options));
+        // Objects of typed kinds are born with some fields, which belong to nobody.
+        let born = (old.is_none() && !self.kind.custom)
+            .then(|| merge_keys::born(&self.kind.api_version(), self.kind.kind));
+        self.with_options(|options| {
+            ownership::update(old.or(born.as_ref()), &mut counted, options)
+        });
         document::carry_managed(&counted, new);
     }
 
@@ -40,13 +37,20 @@ impl Write<'_> {
     ///
     /// # Errors
     /// 409 with one cause a field that others own.
-    pub(crate) fn apply(&self, old: Option<&Value>, intent: &Value, force: bool) -> Result<Value, ApiError> {
-        self.with_options(|options| ownership::apply(old, intent, force, options)).map_err(|error| match error {
-            ApplyError::ManagedFieldsSet => ApiError::bad_request(error.to_string()),
-            ApplyError::Conflicts(conflicts) => {
-                ApiError::apply_conflict(conflicts.to_string(), conflicts.causes())
-            }
-        })
+    pub(crate) fn apply(
+        &self,
+        old: Option<&Value>,
+        intent: &Value,
+        force: bool,
+    ) -> Result<Value, ApiError> {
+        self.with_options(|options| ownership::apply(old, intent, force, options)).map_err(
+            |error| match error {
+                ApplyError::ManagedFieldsSet => ApiError::bad_request(error.to_string()),
+                ApplyError::Conflicts(conflicts) => {
+                    ApiError::apply_conflict(conflicts.to_string(), conflicts.causes())
+                }
+            },
+        )
     }
 
     fn with_options<T>(&self, act: impl FnOnce(&Options<'_>) -> T) -> T {
@@ -63,7 +67,11 @@ impl Write<'_> {
             api_version: &api_version,
             now: self.now,
             ignored: &ignored,
-            shape: if self.kind.custom { &OBJECT } else { &BUILT_IN },
+            shape: if self.kind.custom {
+                &OBJECT
+            } else {
+                merge_keys::shape(&api_version, self.kind.kind)
+            },
         })
     }
 }

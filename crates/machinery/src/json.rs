@@ -71,6 +71,19 @@ pub fn kind(value: &Value) -> &'static str {
     }
 }
 
+/// Whether objects and lists nest no deeper than [`MAX_DEPTH`], so that what is written can be read again. A patch
+/// can build what no body may bring.
+pub fn is_shallow(value: &Value) -> bool {
+    fn within(value: &Value, levels: usize) -> bool {
+        match value {
+            Value::Array(items) => levels > 0 && items.iter().all(|item| within(item, levels - 1)),
+            Value::Object(map) => levels > 0 && map.values().all(|value| within(value, levels - 1)),
+            _ => true,
+        }
+    }
+    within(value, MAX_DEPTH)
+}
+
 /// How many bytes the value has as compact JSON.
 pub fn encoded_len(value: &Value) -> usize {
     struct Count(usize);

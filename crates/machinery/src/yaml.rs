@@ -5,25 +5,65 @@ mod emit;
 mod scalar;
 
 use serde_json::Value;
+use serde_saphyr::DuplicateKeyPolicy;
 
-use crate::json::{DecodeError, MAX_DEPTH};
+use crate::{
+    go,
+    json::{DecodeError, MAX_DEPTH},
+};
 
 /// Decodes one YAML document; of a duplicate key the last value counts, nothing at all is null.
 pub fn decode(bytes: &[u8]) -> Result<Value, DecodeError> {
+    read(bytes, DuplicateKeyPolicy::LastWins).map_err(|error| match error {
+        ReadError::Utf8 => problem("yaml: invalid UTF-8"),
+        ReadError::Yaml(error) => {
+            let line = error.location().map_or(1, |location| location.line());
+            problem(&format!("yaml: line {line}: {}", reason(&error.to_string())))
+        }
+    })
+}
+
+/// Decodes like [`decode`] and names a key that its map has already, as strict decoding reports it:
+/// `line 7: key "jobMode" already set in map`. The first one is enough to find the others by.
+pub fn decode_reporting_duplicates(bytes: &[u8]) -> Result<(Value, Vec<String>), DecodeError> {
+    match read(bytes, DuplicateKeyPolicy::Error) {
+        Ok(value) => Ok((value, Vec::new())),
+        Err(error) => Ok((decode(bytes)?, error.duplicate().into_iter().collect())),
+    }
+}
+
+enum ReadError {
+    Utf8,
+    Yaml(serde_saphyr::Error),
+}
+
+fn read(bytes: &[u8], duplicate_keys: DuplicateKeyPolicy) -> Result<Value, ReadError> {
     let mut budget = serde_saphyr::Budget::default();
     budget.max_depth = MAX_DEPTH;
     let mut options = serde_saphyr::Options::default();
     options.budget = Some(budget);
-    options.duplicate_keys = serde_saphyr::DuplicateKeyPolicy::LastWins;
+    options.duplicate_keys = duplicate_keys;
     options.legacy_octal_numbers = true;
     options.with_snippet = false;
-    let text = std::str::from_utf8(bytes).map_err(|_| problem("yaml: invalid UTF-8"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| ReadError::Utf8)?;
     let value: Option<Value> =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-            let line = error.location().map_or(1, |location| location.line());
-            problem(&format!("yaml: line {line}: {}", reason(&error.to_string())))
-        })?;
+        serde_saphyr::from_str_with_options(text, options).map_err(ReadError::Yaml)?;
     Ok(value.unwrap_or(Value::Null))
+}
+
+// === impl ReadError ===
+
+impl ReadError {
+    /// The duplicate key that it is about, if it is.
+    fn duplicate(&self) -> Option<String> {
+        match self {
+            Self::Yaml(serde_saphyr::Error::DuplicateMappingKey { key, location }) => {
+                let key = go::quote(key.as_deref().unwrap_or_default());
+                Some(format!("line {}: key {key} already set in map", location.line()))
+            }
+            Self::Yaml(_) | Self::Utf8 => None,
+        }
+    }
 }
 
 /// The reason without its place, in the words people know from Kubernetes where there are such.

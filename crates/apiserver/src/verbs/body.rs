@@ -11,17 +11,22 @@ use crate::registry::Kind;
 use crate::schemas;
 use crate::server::Context;
 
-const ACCEPTED: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const ACCEPTED: &[&str] =
+    &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 
 /// The media type of a body, without parameters; `default` where none is given.
 pub(crate) fn media_type<'a>(headers: &'a HeaderMap, default: &'a str) -> &'a str {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let bare = given.split(';').next().unwrap_or_default().trim();
     if bare.is_empty() { default } else { bare }
 }
 
 /// Decodes an object of the kind and checks what it says it is. Duplicate fields are dealt with by `validation`.
-pub(crate) fn object(context: &mut Context<'_>, validation: FieldValidation) -> Result<Value, ApiError> {
+pub(crate) fn object(
+    context: &mut Context<'_>,
+    validation: FieldValidation,
+) -> Result<Value, ApiError> {
     let kind = context.kind;
     let unrecognized = |why: String| {
         ApiError::bad_request(format!(
@@ -32,14 +37,21 @@ pub(crate) fn object(context: &mut Context<'_>, validation: FieldValidation) -> 
     };
     let (value, duplicates) = match media_type(context.headers, "application/json") {
         "application/json" => json::decode_reporting_duplicates(&context.body)
-            .map_err(|error| unrecognized(format!("couldn't get version/kind; json parse error: {error}")))?,
-        "application/yaml" => yaml::decode(&context.body)
-            .map(|value| (value, Vec::new()))
-            .map_err(|error| unrecognized(format!("couldn't get version/kind; yaml parse error: {error}")))?,
+            .map(|(value, paths)| {
+                let faults = paths.into_iter().map(|path| format!("duplicate field \"{path}\""));
+                (value, faults.collect())
+            })
+            .map_err(|error| {
+                unrecognized(format!("couldn't get version/kind; json parse error: {error}"))
+            })?,
+        "application/yaml" => {
+            yaml::decode_reporting_duplicates(&context.body).map_err(|error| {
+                unrecognized(format!("couldn't get version/kind; yaml parse error: {error}"))
+            })?
+        }
         _ => return Err(ApiError::unsupported_media_type(ACCEPTED)),
     };
     let value = identify(value, kind, &unrecognized)?;
-    let duplicates = duplicates.into_iter().map(|path| format!("duplicate field \"{path}\"")).collect();
     report_fields(context, duplicates, validation)?;
     if let Some(problem) = schemas::decode_problem(kind, &value) {
         let (kind, version) = (kind.kind, kind.version);
@@ -63,7 +75,11 @@ fn summary(body: &[u8]) -> String {
 }
 
 /// Checks `kind` and `apiVersion`. Built-in kinds may leave both out, custom resources may not.
-fn identify(mut value: Value, kind: &Kind, unrecognized: &dyn Fn(String) -> ApiError) -> Result<Value, ApiError> {
+fn identify(
+    mut value: Value,
+    kind: &Kind,
+    unrecognized: &dyn Fn(String) -> ApiError,
+) -> Result<Value, ApiError> {
     let wanted = kind.api_version();
     let shown = || String::from_utf8_lossy(&document::to_vec(&value)).into_owned();
     let Some(map) = value.as_object() else {
@@ -112,9 +128,27 @@ pub(crate) fn check_kind(context: &Context<'_>, object: &Value) -> Result<(), Ap
         return Ok(());
     }
     let detail = format!("must be {}", context.kind.kind);
-    let errors = field::Errors::from(vec![field::Error::invalid(&field::Path::new("kind"), said, detail)]);
+    let errors =
+        field::Errors::from(vec![field::Error::invalid(&field::Path::new("kind"), said, detail)]);
     let name = document::meta_str(object, "name");
     Err(ApiError::invalid_as(said, context.kind.group, name, &errors))
+}
+
+/// The longest object that is stored, as JSON with its managed fields: what a body may have at most.
+const OBJECT_MAX: usize = 3 * 1024 * 1024;
+
+/// Checks that an object can be stored and read again, which patches and managed fields could otherwise prevent.
+pub(crate) fn check_bounds(object: &Value) -> Result<(), ApiError> {
+    if !json::is_shallow(object) {
+        return Err(ApiError::bad_request(format!(
+            "the object is nested more than {} levels deep",
+            json::MAX_DEPTH
+        )));
+    }
+    if json::encoded_len(object) > OBJECT_MAX {
+        return Err(ApiError::too_large(format_args!("limit is {OBJECT_MAX}")));
+    }
+    Ok(())
 }
 
 /// Checks and drops unknown fields, and brings metadata into the form in which it is stored.
@@ -123,26 +157,66 @@ pub(crate) fn settle_fields(
     object: &mut Value,
     validation: FieldValidation,
 ) -> Result<(), ApiError> {
-    unknown_fields(context, object, validation)?;
+    let faults = unknown_fields(context, object);
+    report_fields(context, faults, validation)?;
+    schemas::prune(context.kind, object);
     metadata::normalize(document::metadata_mut(object));
     Ok(())
 }
 
-fn unknown_fields(
+/// The same for an object that came out of a patch, which says what is wrong in its own way. `faults` are those
+/// of the patch itself.
+pub(crate) fn settle_patched(
     context: &mut Context<'_>,
     object: &mut Value,
     validation: FieldValidation,
+    faults: &[String],
 ) -> Result<(), ApiError> {
-    let in_metadata = document::metadata(object).map(|meta| metadata::unknown_fields(meta, "metadata"));
-    let in_metadata = in_metadata.unwrap_or_default();
-    let unknown = schemas::unknown_fields(context.kind, object);
-    if unknown.is_empty() && in_metadata.is_empty() {
-        return Ok(());
+    if let Some(problem) = patched_problem(context.kind, object) {
+        return Err(invalid_patch(object, &problem));
     }
-    let faults = in_metadata.iter().chain(&unknown).map(|path| format!("unknown field \"{path}\"")).collect();
+    let faults: Vec<String> =
+        faults.iter().cloned().chain(unknown_fields(context, object)).collect();
+    if validation == FieldValidation::Strict && !faults.is_empty() {
+        return Err(invalid_patch(object, &strict_problem(&faults)));
+    }
     report_fields(context, faults, validation)?;
     schemas::prune(context.kind, object);
+    metadata::normalize(document::metadata_mut(object));
     Ok(())
+}
+
+/// Why a patched object is no longer one of its kind.
+fn patched_problem(kind: &Kind, object: &Value) -> Option<String> {
+    let said = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
+    let (version, name) = (said("apiVersion"), said("kind"));
+    if name.is_empty() {
+        return Some(format!("Object 'Kind' is missing in '{object}'"));
+    }
+    if version != kind.api_version() || name != kind.kind {
+        return Some(format!(
+            "no kind \"{name}\" is registered for version \"{version}\" in scheme \"pkg/runtime/scheme.go:100\""
+        ));
+    }
+    schemas::decode_problem(kind, object)
+}
+
+fn invalid_patch(object: &Value, problem: &str) -> ApiError {
+    let error = field::Error::invalid(&field::Path::new("patch"), object.to_string(), problem);
+    ApiError::invalid_as("", "", "", &field::Errors::from(vec![error]))
+}
+
+/// Each field that the kind does not have, as a fault.
+fn unknown_fields(context: &Context<'_>, object: &Value) -> Vec<String> {
+    let in_metadata =
+        document::metadata(object).map(|meta| metadata::unknown_fields(meta, "metadata"));
+    let unknown =
+        in_metadata.into_iter().flatten().chain(schemas::unknown_fields(context.kind, object));
+    unknown.map(|path| format!("unknown field \"{path}\"")).collect()
+}
+
+fn strict_problem(faults: &[String]) -> String {
+    format!("strict decoding error: {}", faults.join(", "))
 }
 
 /// Strict: 400; Warn: a `Warning` header each; Ignore: silence (CONTRACT section 3).
@@ -151,21 +225,24 @@ fn report_fields(
     faults: Vec<String>,
     validation: FieldValidation,
 ) -> Result<(), ApiError> {
-    if faults.is_empty() {
-        return Ok(());
-    }
     match validation {
-        FieldValidation::Ignore => {}
-        FieldValidation::Warn => context.warnings.extend(faults),
-        FieldValidation::Strict => {
+        FieldValidation::Strict if !faults.is_empty() => {
             let (kind, version) = (context.kind.kind, context.kind.version);
-            let faults = faults.join(", ");
-            return Err(ApiError::bad_request(if context.kind.custom {
-                format!("strict decoding error: {faults}")
-            } else {
-                format!("{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {faults}")
-            }));
+            let problem = strict_problem(&faults);
+            Err(ApiError::bad_request(format!(
+                "{kind} in version \"{version}\" cannot be handled as a {kind}: {problem}"
+            )))
         }
+        FieldValidation::Warn => {
+            // A write that is tried again says it once.
+            let known = context.warnings.len();
+            for fault in faults {
+                if !context.warnings.iter().take(known).any(|warning| *warning == fault) {
+                    context.warnings.push(fault);
+                }
+            }
+            Ok(())
+        }
+        FieldValidation::Strict | FieldValidation::Ignore => Ok(()),
     }
-    Ok(())
 }

@@ -48,7 +48,9 @@ pub(crate) async fn insert(
     let kind = context.kind;
     check_namespace(context, &mut object)?;
     if !matches!(text(&object, "/metadata/resourceVersion"), "") {
-        return Err(ApiError::unclassified("resourceVersion should not be set on objects to be created"));
+        return Err(ApiError::unclassified(
+            "resourceVersion should not be set on objects to be created",
+        ));
     }
     body::check_kind(context, &object)?;
     body::settle_fields(context, &mut object, options.field_validation)?;
@@ -76,6 +78,7 @@ pub(crate) async fn insert(
         let write = Write { kind, subresource: "", manager: &options.manager, now: context.now };
         write.record(None, &Value::Null, &mut object);
     }
+    body::check_bounds(&object)?;
     commit(context, &name, &object, options).await
 }
 
@@ -87,7 +90,9 @@ async fn commit(
 ) -> Result<Bytes, ApiError> {
     let kind = context.kind;
     let key = kind.key(context.namespace(), name);
-    let exists = |bytes: &[u8]| ApiError::already_exists(kind, name, document::is_terminating(&document::decode(bytes)));
+    let exists = |bytes: &[u8]| {
+        ApiError::already_exists(kind, name, document::is_terminating(&document::decode(bytes)))
+    };
     if let Some(entry) = context.server.store.get(&key) {
         return Err(exists(&entry.value));
     }
@@ -100,12 +105,17 @@ async fn commit(
         false => None,
     };
     loop {
-        let put = Op::Put { key: key.as_str().into(), expect: Expect::Absent, value: document::encode(object) };
+        let put = Op::Put {
+            key: key.as_str().into(),
+            expect: Expect::Absent,
+            value: document::encode(object),
+        };
         let mut operations = vec![put];
         if kind.namespaced {
             // The namespace must still be there when the object is: nothing is left behind in one that went.
             let namespace = check_namespace_open(context)?;
-            operations.push(Op::Check { key: namespace.key, expect: Expect::At(namespace.revision) });
+            operations
+                .push(Op::Check { key: namespace.key, expect: Expect::At(namespace.revision) });
             operations.extend(admission::quota::account(context, name, object)?);
         }
         match context.server.commit(Transaction(operations)).await? {
@@ -136,7 +146,9 @@ fn check_namespace_open(context: &Context<'_>) -> Result<Entry, ApiError> {
     let namespace = context.namespace();
     let row = registry::find("", "v1", "namespaces");
     let Some(entry) = context.server.store.get(&namespace_key(namespace)) else {
-        return Err(row.map_or_else(ApiError::no_such_resource, |row| ApiError::not_found(row, namespace)));
+        return Err(
+            row.map_or_else(ApiError::no_such_resource, |row| ApiError::not_found(row, namespace))
+        );
     };
     if document::is_terminating(&document::decode(&entry.value)) {
         let kind = context.kind;
@@ -155,7 +167,13 @@ fn stamp(context: &Context<'_>, object: &mut Value) {
     let (kind, environment) = (context.kind, &context.server.environment);
     let namespace = context.namespace().to_owned();
     let meta = document::metadata_mut(object);
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"] {
+    for field in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "resourceVersion",
+        "generation",
+    ] {
         meta.remove(field);
     }
     let has_name = meta.get("name").and_then(Value::as_str).is_some_and(|name| !name.is_empty());
@@ -171,10 +189,14 @@ fn stamp(context: &Context<'_>, object: &mut Value) {
     }
     if kind.strategy.self_link() {
         let name = meta.get("name").and_then(Value::as_str).unwrap_or_default();
-        let link = format!("/apis/{}/{}/namespaces/{namespace}/{}/{name}", kind.group, kind.version, kind.plural);
+        let link = format!(
+            "/apis/{}/{}/namespaces/{namespace}/{}/{name}",
+            kind.group, kind.version, kind.plural
+        );
         meta.insert("selfLink".to_owned(), link.into());
     }
-    let drops_status = kind.subresource("status").is_some() && !kind.strategy.keeps_status_on_create();
+    let drops_status =
+        kind.subresource("status").is_some() && !kind.strategy.keeps_status_on_create();
     if let Some(map) = object.as_object_mut().filter(|_| drops_status) {
         map.remove("status");
     }

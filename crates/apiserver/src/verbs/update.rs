@@ -16,16 +16,25 @@ use crate::server::Context;
 use crate::verbs::{body, create};
 
 /// What upstream says to a writer whose copy is stale.
-const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
+const MODIFIED: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
 /// How often a change that does not insist on a resource version is tried against a newer object.
 const ATTEMPTS: usize = 16;
+
+/// What the new object is, given the stored one.
+pub(crate) type Change<'a> = dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync + 'a;
 
 /// What a writer sends.
 pub(crate) enum Submission<'a> {
     /// The whole object.
     Whole(&'a Value),
     /// A change to whatever is stored.
-    Change(&'a (dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync)),
+    Change {
+        /// What it makes of the stored object.
+        change: &'a Change<'a>,
+        /// What is wrong with the change itself, for `fieldValidation`.
+        faults: &'a [String],
+    },
 }
 
 /// Answers a `PUT`.
@@ -38,14 +47,16 @@ pub(crate) async fn update(context: &mut Context<'_>) -> Result<Answer, ApiError
     check_body_name(context, &object)?;
     check_body_namespace(context, &object)?;
     if context.kind.namespaced {
-        document::metadata_mut(&mut object).insert("namespace".to_owned(), context.namespace().into());
+        document::metadata_mut(&mut object)
+            .insert("namespace".to_owned(), context.namespace().into());
     }
     let may_create = context.kind.create_on_update && context.path.subresource.is_empty();
     if may_create && context.server.store.get(&context.key()).is_none() {
         return create_missing(context, object, &options).await;
     }
     context.entry()?;
-    if context.kind.custom && object.get("kind").and_then(Value::as_str) != Some(context.kind.kind) {
+    if context.kind.custom && object.get("kind").and_then(Value::as_str) != Some(context.kind.kind)
+    {
         return Err(wrong_kind(context, &object));
     }
     let json = write(context, &Submission::Whole(&object), &options).await?;
@@ -56,7 +67,9 @@ pub(crate) async fn update(context: &mut Context<'_>) -> Result<Answer, ApiError
 fn wrong_kind(context: &Context<'_>, object: &Value) -> ApiError {
     let said = object.get("kind").and_then(Value::as_str).unwrap_or_default();
     let wanted = context.kind.kind;
-    ApiError::bad_request(format!("the kind in the data ({said}) does not match the expected kind ({wanted})"))
+    ApiError::bad_request(format!(
+        "the kind in the data ({said}) does not match the expected kind ({wanted})"
+    ))
 }
 
 /// `PUT` to a free name. With a uid the writer meant an object that is gone; for MXJobs a resource version says the
@@ -92,16 +105,22 @@ pub(crate) async fn write(
         let old = document::decode(&entry.value);
         let mut submitted = match submission {
             Submission::Whole(object) => (*object).clone(),
-            Submission::Change(change) => change(&old)?,
+            Submission::Change { change, .. } => change(&old)?,
         };
         let whole = matches!(submission, Submission::Whole(_));
         let insists = check_versions(context, &entry, &old, &submitted, whole)?;
         check_body_name(context, &submitted)?;
-        body::settle_fields(context, &mut submitted, options.field_validation)?;
+        match submission {
+            Submission::Change { faults, .. } if !options.applying => {
+                body::settle_patched(context, &mut submitted, options.field_validation, faults)?;
+            }
+            _ => body::settle_fields(context, &mut submitted, options.field_validation)?,
+        }
         let new = next(context, &old, &submitted, options)?;
         if json::equal(&old, &new) {
             return Ok(entry.value);
         }
+        body::check_bounds(&new)?;
         if options.dry_run {
             return Ok(Bytes::from(document::to_vec(&new)));
         }
@@ -116,7 +135,11 @@ pub(crate) async fn write(
 }
 
 /// Stores the new state if the old one is still there; removes the object where its last finalizer has gone.
-async fn store(context: &Context<'_>, entry: &Entry, new: &Value) -> Result<Option<Bytes>, ApiError> {
+async fn store(
+    context: &Context<'_>,
+    entry: &Entry,
+    new: &Value,
+) -> Result<Option<Bytes>, ApiError> {
     let (key, expect) = (entry.key.clone(), Expect::At(entry.revision));
     let gone = is_released(new);
     let operation = if gone {
@@ -133,10 +156,17 @@ async fn store(context: &Context<'_>, entry: &Entry, new: &Value) -> Result<Opti
 
 /// Whether an object that is being deleted has nothing left that holds it.
 pub(crate) fn is_released(object: &Value) -> bool {
-    let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+    let grace =
+        object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
     let spec_finalizers = object.get("kind").and_then(Value::as_str) == Some("Namespace")
-        && object.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
-    document::is_terminating(object) && document::finalizers(object).is_empty() && grace == 0 && !spec_finalizers
+        && object
+            .pointer("/spec/finalizers")
+            .and_then(Value::as_array)
+            .is_some_and(|list| !list.is_empty());
+    document::is_terminating(object)
+        && document::finalizers(object).is_empty()
+        && grace == 0
+        && !spec_finalizers
 }
 
 /// The bytes of the first thing that a transaction stored.
@@ -166,8 +196,11 @@ fn check_versions(
     if matches!(version, "" | "0") {
         if whole && !kind.unconditional_update {
             let path = field::Path::new("metadata").child("resourceVersion");
-            let error =
-                field::Error::invalid(&path, field::BadValue::bare("0x0"), "must be specified for an update");
+            let error = field::Error::invalid(
+                &path,
+                field::BadValue::bare("0x0"),
+                "must be specified for an update",
+            );
             let errors = field::Errors::from(vec![error]);
             return Err(ApiError::invalid_as(kind.plural, kind.group, name, &errors));
         }
@@ -228,7 +261,8 @@ fn next(
 
 fn metadata_faults(context: &Context<'_>, old: &Value, new: &Value) -> field::Errors {
     let none = document::Object::new();
-    let (old, new) = (document::metadata(old).unwrap_or(&none), document::metadata(new).unwrap_or(&none));
+    let (old, new) =
+        (document::metadata(old).unwrap_or(&none), document::metadata(new).unwrap_or(&none));
     let path = field::Path::new("metadata");
     let mut errors = metadata::validate_update(new, old, &path);
     if context.kind.custom {
@@ -238,7 +272,12 @@ fn metadata_faults(context: &Context<'_>, old: &Value, new: &Value) -> field::Er
     errors
 }
 
-fn rule_faults(context: &Context<'_>, old: &Value, new: &Value, name: &str) -> Result<field::Errors, ApiError> {
+fn rule_faults(
+    context: &Context<'_>,
+    old: &Value,
+    new: &Value,
+    name: &str,
+) -> Result<field::Errors, ApiError> {
     let strategy = context.kind.strategy;
     let forbidden = strategy.validate_update(old, new);
     if !forbidden.is_empty() {
@@ -257,7 +296,9 @@ fn content(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
 
 fn same_content(old: &Value, new: &Value) -> bool {
     content(old).count() == content(new).count()
-        && content(old).zip(content(new)).all(|((a, old), (b, new))| a == b && json::equal(old, new))
+        && content(old)
+            .zip(content(new))
+            .all(|((a, old), (b, new))| a == b && json::equal(old, new))
 }
 
 fn keep_content(old: &Value, new: &mut Value) {
@@ -312,7 +353,9 @@ fn with_status(old: &Value, new: &Value) -> Value {
 fn with_finalizers(old: &Value, new: &Value) -> Value {
     let mut result = old.clone();
     let finalizers = new.pointer("/spec/finalizers").cloned();
-    if let (Some(spec), Some(finalizers)) = (result.get_mut("spec").and_then(Value::as_object_mut), finalizers) {
+    if let (Some(spec), Some(finalizers)) =
+        (result.get_mut("spec").and_then(Value::as_object_mut), finalizers)
+    {
         spec.insert("finalizers".to_owned(), finalizers);
     } else if let Some(spec) = result.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("finalizers");

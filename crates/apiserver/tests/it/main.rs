@@ -9,6 +9,7 @@ mod events;
 mod gzip;
 mod lists;
 mod logs;
+mod patches;
 mod rbac;
 mod reviews;
 mod schemas;

@@ -115,3 +115,14 @@ proptest! {
         let _ = decode(&bytes);
     }
 }
+
+#[test]
+fn what_is_shallow_can_be_read_again() {
+    let nested =
+        |levels: usize| (0..levels).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+    for (levels, shallow) in [(0, true), (MAX_DEPTH, true), (MAX_DEPTH + 1, false)] {
+        let value = nested(levels);
+        assert_eq!(is_shallow(&value), shallow, "{levels}");
+        assert_eq!(decode(value.to_string().as_bytes()).is_ok(), shallow, "{levels}");
+    }
+}

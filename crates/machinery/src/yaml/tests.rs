@@ -218,3 +218,13 @@ proptest! {
         prop_assert_eq!(decode(written.as_bytes()).map_err(|e| format!("{e}: {written}")), Ok(value), "{}", written);
     }
 }
+
+#[test]
+fn duplicate_keys_are_named_with_their_line() {
+    let body = "kind: A\nspec:\n  mode: a\n  mode: b\n";
+    let (value, duplicates) = decode_reporting_duplicates(body.as_bytes()).unwrap();
+    assert_eq!(value, json!({"kind": "A", "spec": {"mode": "b"}}));
+    assert_eq!(duplicates, ["line 4: key \"mode\" already set in map"]);
+    assert!(decode_reporting_duplicates(b"{\"a\": 1}").unwrap().1.is_empty());
+    assert!(decode_reporting_duplicates(b"a: [").is_err());
+}

@@ -1,0 +1,118 @@
+//! Server-side apply: the whole configuration of one manager, merged with what others own.
+
+use http::StatusCode;
+use mxjob_machinery::ownership::config_problem;
+use mxjob_machinery::yaml;
+use serde_json::Value;
+
+use crate::answer::Answer;
+use crate::document;
+use crate::error::ApiError;
+use crate::options::{FieldValidation, WriteOptions};
+use crate::ownership::Write;
+use crate::server::Context;
+use crate::verbs::update::Submission;
+use crate::verbs::{create, update};
+
+/// The fields of a custom resource. Those of built-in kinds are for their schemas to know.
+const CUSTOM_FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
+
+/// Answers an apply: 201 where the object is new.
+pub(super) async fn apply(
+    context: &mut Context<'_>,
+    options: &WriteOptions,
+) -> Result<Answer, ApiError> {
+    let kind = context.kind;
+    let intent = decoded(context, options.field_validation)?;
+    check_intent(context, &intent)?;
+    let intent = named(context, intent);
+    let exists = context.server.store.get(&context.key()).is_some();
+    if !exists && context.path.subresource.is_empty() {
+        check_free_name(context, &intent)?;
+        let object = write(context, options).apply(None, &intent, true)?;
+        let json = create::insert(context, object, &options.applying()).await?;
+        return Ok(Answer::Object {
+            kind,
+            json: create::decorated(context, json),
+            code: StatusCode::CREATED,
+        });
+    }
+    let force = options.force == Some(true);
+    let path = context.path;
+    let write = Write { subresource: &path.subresource, ..write(context, options) };
+    let change = move |old: &Value| write.apply(Some(old), &intent, force);
+    let submission = Submission::Change { change: &change, faults: &[] };
+    let json = update::write(context, &submission, &options.applying()).await?;
+    Ok(super::updated(context, json))
+}
+
+/// The configuration, which is YAML or, as YAML goes, JSON.
+fn decoded(context: &mut Context<'_>, validation: FieldValidation) -> Result<Value, ApiError> {
+    let (intent, duplicates) = yaml::decode_reporting_duplicates(&context.body)
+        .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))?;
+    match validation {
+        FieldValidation::Strict if !duplicates.is_empty() => Err(ApiError::bad_request(format!(
+            "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {}",
+            duplicates.join("\n  ")
+        ))),
+        FieldValidation::Warn => {
+            context.warnings.extend(duplicates);
+            Ok(intent)
+        }
+        FieldValidation::Strict | FieldValidation::Ignore => Ok(intent),
+    }
+}
+
+fn write<'a>(context: &Context<'_>, options: &'a WriteOptions) -> Write<'a> {
+    Write { kind: context.kind, subresource: "", manager: &options.manager, now: context.now }
+}
+
+/// The configuration says which object it is about, even where only the path said so.
+fn named(context: &Context<'_>, mut intent: Value) -> Value {
+    let (name, namespace) = (context.name().to_owned(), context.namespace().to_owned());
+    let meta = document::metadata_mut(&mut intent);
+    meta.insert("name".to_owned(), name.into());
+    if context.kind.namespaced {
+        meta.insert("namespace".to_owned(), namespace.into());
+    }
+    intent
+}
+
+/// With a uid or a resource version the writer means an object that is there.
+fn check_free_name(context: &Context<'_>, intent: &Value) -> Result<(), ApiError> {
+    let uid = document::meta_str(intent, "uid");
+    let why = if !uid.is_empty() {
+        format!(
+            "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        )
+    } else if !matches!(document::meta_str(intent, "resourceVersion"), "" | "0") {
+        return Err(ApiError::not_found(context.kind, context.name()));
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::conflict(context.kind, context.name(), &why))
+}
+
+fn check_intent(context: &Context<'_>, intent: &Value) -> Result<(), ApiError> {
+    let (kind, wanted) = (context.kind, context.kind.api_version());
+    let said = |key: &str| intent.get(key).and_then(Value::as_str).unwrap_or_default();
+    if said("apiVersion") != wanted || said("kind") != kind.kind {
+        let version = if said("apiVersion").is_empty() { "/" } else { said("apiVersion") };
+        return Err(ApiError::bad_request(format!(
+            "invalid object type: {version}, Kind={}",
+            said("kind")
+        )));
+    }
+    if intent.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null()) {
+        return Err(ApiError::bad_request("metadata.managedFields must be nil"));
+    }
+    let fields = if kind.custom { CUSTOM_FIELDS } else { &[] };
+    if let Some(problem) = config_problem(intent, fields) {
+        return Err(ApiError::unclassified(problem));
+    }
+    let name = document::meta_str(intent, "name");
+    if !name.is_empty() && name != context.name() {
+        update::check_body_name(context, intent)?;
+    }
+    update::check_body_namespace(context, intent)
+}
