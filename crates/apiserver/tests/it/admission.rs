@@ -12,11 +12,11 @@ const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";
 const RANGES: &str = "/api/v1/namespaces/default/limitranges";
 const CLASSES: &str = "/apis/scheduling.k8s.io/v1/priorityclasses";
 
-fn pod(name: &str, resources: Value) -> Value {
+fn pod(name: &str, resources: &Value) -> Value {
     json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i", "resources": resources}]}})
 }
 
-fn quota(hard: Value) -> Value {
+fn quota(hard: &Value) -> Value {
     json!({"metadata": {"name": "q"}, "spec": {"hard": hard}})
 }
 
@@ -71,7 +71,7 @@ async fn priority_classes_have_a_fixed_value_and_the_system_has_two() {
 #[tokio::test]
 async fn pods_get_the_priority_of_their_class() {
     let server = Server::start().await;
-    let made = server.make(PODS, &pod("plain", json!({}))).await;
+    let made = server.make(PODS, &pod("plain", &json!({}))).await;
     assert_eq!(
         (&made["spec"]["priority"], &made["spec"]["preemptionPolicy"]),
         (&json!(0), &json!("PreemptLowerPriority"))
@@ -82,7 +82,7 @@ async fn pods_get_the_priority_of_their_class() {
             &json!({"metadata": {"name": "high"}, "value": 1000, "preemptionPolicy": "Never"}),
         )
         .await;
-    let mut high = pod("high", json!({}));
+    let mut high = pod("high", &json!({}));
     high["spec"]["priorityClassName"] = "high".into();
     let made = server.make(PODS, &high).await;
     assert_eq!(
@@ -104,13 +104,13 @@ async fn pods_get_the_priority_of_their_class() {
     server
         .make(CLASSES, &json!({"metadata": {"name": "usual"}, "value": 5, "globalDefault": true}))
         .await;
-    let made = server.make(PODS, &pod("usual", json!({}))).await;
+    let made = server.make(PODS, &pod("usual", &json!({}))).await;
     assert_eq!(
         (&made["spec"]["priority"], &made["spec"]["priorityClassName"]),
         (&json!(5), &json!("usual"))
     );
     // A client that replaces what it once wrote does not undo what admission decided.
-    let mut again = pod("usual", json!({}));
+    let mut again = pod("usual", &json!({}));
     again["metadata"]["labels"] = json!({"x": "1"});
     let (code, answer) = server.put(&format!("{PODS}/usual"), &again).await;
     assert_eq!((code, &answer["spec"]["priority"]), (200, &json!(5)), "{answer:#}");
@@ -129,7 +129,7 @@ async fn limit_ranges_complete_containers_and_bound_them() {
         (&item["default"]["memory"], &item["defaultRequest"]["memory"]),
         (&json!("1Gi"), &json!("1Gi"))
     );
-    let made = server.make(PODS, &pod("plain", json!({}))).await;
+    let made = server.make(PODS, &pod("plain", &json!({}))).await;
     let resources = &made["spec"]["containers"][0]["resources"];
     assert_eq!(
         *resources,
@@ -140,7 +140,7 @@ async fn limit_ranges_complete_containers_and_bound_them() {
         "LimitRanger plugin set: cpu, memory request for container c; cpu, memory limit for container c"
     );
     assert_eq!(made["status"]["qosClass"], "Burstable");
-    let big = pod("big", json!({"limits": {"cpu": 4}, "requests": {"cpu": "50m"}}));
+    let big = pod("big", &json!({"limits": {"cpu": 4}, "requests": {"cpu": "50m"}}));
     let want = "pods \"big\" is forbidden: [minimum cpu usage per Container is 100m, but request is 50m, maximum cpu usage per Container is 2, but limit is 4, maximum cpu usage per Pod is 3, but limit is 4]";
     refused(&server, PODS, &big, want).await;
     let (code, answer) = server
@@ -165,7 +165,7 @@ async fn limit_ranges_complete_containers_and_bound_them() {
 async fn quotas_count_objects_and_refuse_the_first_too_many() {
     let server = Server::start().await;
     server.make(MAPS, &config_map("before")).await;
-    server.make(QUOTAS, &quota(json!({"configmaps": 2, "count/mxjobs.kubeflow.org": "1"}))).await;
+    server.make(QUOTAS, &quota(&json!({"configmaps": 2, "count/mxjobs.kubeflow.org": "1"}))).await;
     server.make(MAPS, &config_map("a")).await;
     let want = "configmaps \"b\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2";
     refused(&server, MAPS, &config_map("b"), want).await;
@@ -186,12 +186,12 @@ async fn quotas_count_objects_and_refuse_the_first_too_many() {
 async fn quotas_sum_what_pods_ask_for_and_let_go_of_pods_that_ended() {
     let server = Server::start().await;
     server
-        .make(QUOTAS, &quota(json!({"requests.cpu": "1", "limits.memory": "2Gi", "pods": 5})))
+        .make(QUOTAS, &quota(&json!({"requests.cpu": "1", "limits.memory": "2Gi", "pods": 5})))
         .await;
     let want = "pods \"bare\" is forbidden: failed quota: q: must specify limits.memory for: c; requests.cpu for: c";
-    refused(&server, PODS, &pod("bare", json!({})), want).await;
+    refused(&server, PODS, &pod("bare", &json!({})), want).await;
     let sized = |name: &str, cpu: &str| {
-        pod(name, json!({"requests": {"cpu": cpu}, "limits": {"memory": "1Gi"}}))
+        pod(name, &json!({"requests": {"cpu": cpu}, "limits": {"memory": "1Gi"}}))
     };
     server.make(PODS, &sized("a", "600m")).await;
     let want = "pods \"b\" is forbidden: exceeded quota: q, requested: requests.cpu=600m, used: requests.cpu=600m, limited: requests.cpu=1";
@@ -210,7 +210,7 @@ async fn quotas_sum_what_pods_ask_for_and_let_go_of_pods_that_ended() {
 #[tokio::test]
 async fn of_creates_side_by_side_no_more_pass_than_the_quota_allows() {
     let server = Server::start().await;
-    server.make(QUOTAS, &quota(json!({"configmaps": 3}))).await;
+    server.make(QUOTAS, &quota(&json!({"configmaps": 3}))).await;
     let bodies: Vec<Value> = (0..16).map(|index| config_map(&format!("m{index}"))).collect();
     let answers =
         futures_util::future::join_all(bodies.iter().map(|body| server.post(MAPS, body))).await;
@@ -228,7 +228,7 @@ async fn the_status_of_a_quota_follows_what_goes_and_what_it_says() {
     let collector = tokio::spawn(garbage::run(server.api.clone(), async {
         let _ = stopped.await;
     }));
-    server.make(QUOTAS, &quota(json!({"configmaps": 3}))).await;
+    server.make(QUOTAS, &quota(&json!({"configmaps": 3}))).await;
     let item = format!("{QUOTAS}/q");
     let used = |count: &str| {
         let count = count.to_owned();
@@ -248,8 +248,9 @@ async fn the_status_of_a_quota_follows_what_goes_and_what_it_says() {
 #[tokio::test]
 async fn what_is_no_quota_is_refused() {
     let server = Server::start().await;
-    let (code, answer) =
-        server.post(QUOTAS, &quota(json!({"pods": "-1", "widgets": 1, "services": "1500m"}))).await;
+    let (code, answer) = server
+        .post(QUOTAS, &quota(&json!({"pods": "-1", "widgets": 1, "services": "1500m"})))
+        .await;
     assert_eq!(code, 422, "{answer:#}");
     let causes = answer["details"]["causes"].as_array().unwrap();
     let fields: Vec<&str> = causes.iter().map(|cause| cause["field"].as_str().unwrap()).collect();
@@ -259,9 +260,9 @@ async fn what_is_no_quota_is_refused() {
 #[tokio::test]
 async fn a_quota_that_fits_many_lets_them_in_side_by_side_and_counts_each_once() {
     let server = Server::start().await;
-    server.make(QUOTAS, &quota(json!({"pods": 1000, "requests.cpu": "1000"}))).await;
+    server.make(QUOTAS, &quota(&json!({"pods": 1000, "requests.cpu": "1000"}))).await;
     let bodies: Vec<Value> = (0..100)
-        .map(|index| pod(&format!("p{index}"), json!({"requests": {"cpu": "10m"}})))
+        .map(|index| pod(&format!("p{index}"), &json!({"requests": {"cpu": "10m"}})))
         .collect();
     let answers =
         futures_util::future::join_all(bodies.iter().map(|body| server.post(PODS, body))).await;
