@@ -27,7 +27,7 @@ const LANES: &[&[&str]] = &[
         "discovery",
     ],
     &["watch"],
-    &["gzipped", "dryrun"],
+    &["gzipped", "dryrun", "apply", "fieldvalidation"],
 ];
 /// The users that the recorder speaks as: `token,user,uid,"groups"`.
 const TOKENS: &str =
