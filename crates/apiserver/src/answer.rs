@@ -21,6 +21,8 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a response.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// What a verb answers.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -61,6 +63,11 @@ pub(crate) enum Answer {
         text: String,
         /// Whether to forbid content sniffing, as upstream's mux does on its own pages.
         nosniff: bool,
+    },
+    /// Metrics in the OpenMetrics text format.
+    Metrics {
+        /// The text.
+        text: String,
     },
     /// There is nothing to show: 204.
     Nothing,
@@ -169,6 +176,7 @@ impl Answer {
                 }
                 Ok(response)
             }
+            Self::Metrics { text } => Ok(response(StatusCode::OK, OPEN_METRICS, full(text))),
             Self::Text { code, text, nosniff } => {
                 let mut response = response(code, "text/plain; charset=utf-8", full(text));
                 if nosniff {

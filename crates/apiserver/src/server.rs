@@ -17,6 +17,9 @@ use crate::node::NodeConnector;
 use crate::registry::Kind;
 use crate::request::{Query, ResourcePath};
 
+/// Writes metrics down in the OpenMetrics text format.
+pub type Metrics = dyn Fn() -> String + Send + Sync;
+
 /// What an API server is made of.
 #[derive(Debug)]
 pub struct Config {
@@ -35,13 +38,14 @@ pub struct Config {
 pub struct ApiServer(pub(crate) Arc<Inner>);
 
 /// Shared state.
-#[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) environment: Arc<dyn Environment>,
     pub(crate) authenticator: Authenticator,
     pub(crate) authorizer: Authorizer,
     pub(crate) readiness: Readiness,
+    /// What `/metrics` shows; set once somebody counts.
+    pub(crate) metrics: OnceLock<Arc<Metrics>>,
     /// How logs are read; set once the node is there.
     pub(crate) node: OnceLock<Arc<dyn NodeConnector>>,
     /// Whose turn it is to create in a namespace with quotas. Without turns, many creates at once would each fail
@@ -58,7 +62,12 @@ impl ApiServer {
         let Config { store, environment, authenticator, readiness } = config;
         let authorizer = Authorizer::new(store.clone());
         let (closing, _) = watch::channel(false);
-        Self(Arc::new(Inner { store, environment, authenticator, authorizer, readiness, node: OnceLock::new(), closing, quota_turn: tokio::sync::Mutex::default() }))
+        Self(Arc::new(Inner { store, environment, authenticator, authorizer, readiness, metrics: OnceLock::new(), node: OnceLock::new(), closing, quota_turn: tokio::sync::Mutex::default() }))
+    }
+
+    /// Says what `/metrics` shows. The first call counts.
+    pub fn connect_metrics(&self, metrics: Arc<Metrics>) {
+        let _ = self.0.metrics.set(metrics);
     }
 
     /// Says how pods' logs are read. The first call counts.
@@ -131,5 +140,11 @@ impl Inner {
             Err(CommitError::Closed) => Err(ApiError::unavailable("the server is shutting down")),
             Err(error) => Err(ApiError::internal(error)),
         }
+    }
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("store", &self.store).finish_non_exhaustive()
     }
 }

@@ -122,6 +122,10 @@ impl ApiServer {
         let method = &call.parts.method;
         let verb = method.as_str().to_ascii_lowercase();
         self.authorize(&Attributes { verb: &verb, path: &call.path, ..Attributes::new(&call.identity) })?;
+        if let ("/metrics", Some(metrics)) = (call.path.as_str(), self.0.metrics.get()) {
+            let text = metrics();
+            return Answer::Metrics { text }.into_response(&self.rendering(call, Form::JSON)?);
+        }
         let accept = negotiate::accept(&call.parts.headers);
         let document = if matches!(call.path.trim_end_matches('/'), "/version") {
             Some(version::document())

@@ -90,6 +90,30 @@ pub(crate) struct UpArgs {
     /// Where pods run, and what their relative paths start from [default: the current directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) workdir: Option<PathBuf>,
+    /// A device that pods may ask for, such as example.com/fpga=2; may be repeated
+    #[arg(long = "extended-resource", value_name = "NAME=AMOUNT", value_parser = extended_resource)]
+    pub(crate) extended_resources: Vec<(String, i64)>,
+}
+
+/// Reads `NAME=AMOUNT`, where the name is qualified as Kubernetes wants it of a resource that it does not know.
+pub(crate) fn extended_resource(text: &str) -> Result<(String, i64), String> {
+    let (name, amount) = text.split_once('=').ok_or("NAME=AMOUNT is wanted, such as example.com/fpga=2")?;
+    let amount = amount.parse().map_err(|_| format!("the amount {amount:?} is not a whole number"))?;
+    resource_amount(name, amount)
+}
+
+/// Checks one extended resource.
+pub(crate) fn resource_amount(name: &str, amount: i64) -> Result<(String, i64), String> {
+    if !name.contains('/') {
+        return Err(format!("{name:?} is not a qualified name, such as example.com/fpga"));
+    }
+    if let Some(fault) = mxjob_machinery::names::qualified_name(name).first() {
+        return Err(format!("{name:?} cannot be the name of a resource: {fault}"));
+    }
+    if amount < 0 {
+        return Err(format!("the amount of {name} must not be negative"));
+    }
+    Ok((name.to_owned(), amount))
 }
 
 /// `mxjob apiserver`

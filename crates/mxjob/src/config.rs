@@ -9,11 +9,13 @@
 //!
 //! Paths in it start from the file's own folder, so that the file means the same wherever the server is started.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::cli::resource_amount;
 use crate::document::{self, Node};
 use crate::exit::Failure;
 use crate::logging::Level;
@@ -22,7 +24,16 @@ const API_VERSION: &str = "mxjob/v1";
 const KIND: &str = "Config";
 /// The keys, in the order in which help and reference have them.
 const KEYS: &[&str] =
-    &["dataDir", "listen", "tokenFile", "logLevel", "garbageCollection", "nodeName", "workdir"];
+    &[
+        "dataDir",
+        "listen",
+        "tokenFile",
+        "logLevel",
+        "garbageCollection",
+        "nodeName",
+        "workdir",
+        "extendedResources",
+    ];
 
 /// What a file sets.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) garbage_collection: Option<bool>,
     pub(crate) node_name: Option<String>,
     pub(crate) workdir: Option<PathBuf>,
+    pub(crate) extended_resources: BTreeMap<String, i64>,
 }
 
 impl Config {
@@ -97,6 +109,13 @@ impl Config {
             }
             "nodeName" => self.node_name = Some(text(value)?),
             "workdir" => self.workdir = Some(folder.join(text(value)?)),
+            "extendedResources" => {
+                for (name, amount) in value.entries().ok_or("must be names with amounts")? {
+                    let amount = amount.value().as_i64().ok_or("amounts must be whole numbers")?;
+                    let (name, amount) = resource_amount(&name.name, amount)?;
+                    self.extended_resources.insert(name, amount);
+                }
+            }
             _ => return Err(format!("there is no such key; the keys are {}", KEYS.join(", "))),
         }
         Ok(())
@@ -123,7 +142,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let config = parse(
-            "dataDir: data\nlisten: 127.0.0.1:0\ntokenFile: /a/tokens\nlogLevel: warn\ngarbageCollection: false\nnodeName: m\nworkdir: .\n",
+            "dataDir: data\nlisten: 127.0.0.1:0\ntokenFile: /a/tokens\nlogLevel: warn\ngarbageCollection: false\nnodeName: m\nworkdir: .\nextendedResources: {example.com/fpga: 2}\n",
         );
         let wanted = Config {
             data_dir: Some("/etc/mxjob/data".into()),
@@ -133,6 +152,7 @@ mod tests {
             garbage_collection: Some(false),
             node_name: Some("m".to_owned()),
             workdir: Some("/etc/mxjob/.".into()),
+            extended_resources: [("example.com/fpga".to_owned(), 2)].into(),
         };
         assert_eq!(config, Ok(wanted));
         assert_eq!(parse(""), Ok(Config::default()));

@@ -181,19 +181,28 @@ impl Server {
     fn start_controller(&mut self) {
         let client = self.client(Identity::controller(), "mxjob-controller");
         let stopped = self.stopped();
+        let metrics = mxjob_controller::Metrics::default();
+        let shown = metrics.clone();
+        self.api.connect_metrics(Arc::new(move || shown.encode()));
         self.spawn("controller", async move {
-            let options = mxjob_controller::Options::default();
+            let options = mxjob_controller::Options {
+                gang: mxjob_controller::Gang::Native,
+                nodes: Some(mxjob_controller::nodes::Limits::default()),
+                metrics,
+                ..mxjob_controller::Options::default()
+            };
             mxjob_controller::run(client, options, stopped).await.map_err(|error| chain(&error))
         });
     }
 
     /// The node agent, a client of the API, which asks it for logs in turn.
     fn start_node(&mut self, settings: &NodeSettings) -> Result<(), Failure> {
-        let NodeSettings { name, workdir } = settings.clone();
+        let NodeSettings { name, workdir, extended_resources } = settings.clone();
         let defaults = mxjob_node::Config::new(self.settings.data_dir.node())
             .map_err(|error| Failure::doing("cannot find this program's own file", &error))?;
         let client = self.client(Identity::node(&name), "mxjob-node");
-        let config = mxjob_node::Config { node_name: name, workdir, ..defaults };
+        let mut config = mxjob_node::Config { node_name: name, workdir, ..defaults };
+        config.extended_resources.extend(extended_resources);
         let agent = mxjob_node::Agent::new(config, client).map_err(|error| Failure::of(&error))?;
         self.api.connect_node(Arc::new(logs::Logs(agent.handle())));
         let stopped = self.stopped();

@@ -1,5 +1,6 @@
 //! What a server is started with: flags first, then the configuration file, then defaults.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,8 @@ pub(crate) struct Settings {
 pub(crate) struct NodeSettings {
     pub(crate) name: String,
     pub(crate) workdir: PathBuf,
+    /// Devices and the like that the node offers, besides those that it finds by itself.
+    pub(crate) extended_resources: BTreeMap<String, i64>,
 }
 
 // === impl Settings ===
@@ -40,10 +43,12 @@ impl Settings {
     /// The settings of `mxjob up`.
     pub(crate) fn for_up(args: UpArgs) -> Result<Self, Failure> {
         let config = file(&args.serve)?;
-        let node = NodeSettings::new(
+        let mut node = NodeSettings::new(
             args.node_name.or_else(|| config.node_name.clone()),
             args.workdir.or_else(|| config.workdir.clone()),
         )?;
+        node.extended_resources = config.extended_resources.clone();
+        node.extended_resources.extend(args.extended_resources);
         Self::new(args.serve, config, Some(node))
     }
 
@@ -111,7 +116,9 @@ impl NodeSettings {
         let workdir = workdir.unwrap_or_else(|| PathBuf::from("."));
         let shown = workdir.display().to_string();
         match std::fs::canonicalize(&workdir) {
-            Ok(path) if path.is_dir() => Ok(Self { name, workdir: path }),
+            Ok(path) if path.is_dir() => {
+                Ok(Self { name, workdir: path, extended_resources: BTreeMap::new() })
+            }
             Ok(_) => {
                 Err(Failure::input(format!("the working directory {shown} is not a directory")))
             }
