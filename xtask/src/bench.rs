@@ -43,11 +43,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     };
     let interrupted = Flag::install()?;
     // The profile made for this: `release` without link-time optimization, in a third of its build time.
-    run::check(
-        run::cargo()
-            .args(["build", "--profile", PROFILE, "--locked"])
-            .args(["--package", "mxjob", "--package", "mxjob-loadgen"]),
-    )?;
+    run::check(run::cargo().args(["build", "--profile", PROFILE, "--locked"]).args([
+        "--package",
+        "mxjob",
+        "--package",
+        "mxjob-loadgen",
+    ]))?;
     let binaries = run::target()?.join(PROFILE);
     let folder = run::local().join(format!("bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)

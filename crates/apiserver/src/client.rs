@@ -27,7 +27,8 @@ impl ApiServer {
     /// value is left out.
     #[must_use]
     pub fn connector(&self, identity: Identity, user_agent: &str) -> Connector {
-        let user_agent = HeaderValue::from_str(user_agent).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        let user_agent = HeaderValue::from_str(user_agent)
+            .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         Connector { server: self.clone(), identity, user_agent }
     }
 }
@@ -73,7 +74,12 @@ impl Connector {
             Err(never) => match never {},
         };
         let status = response.status();
-        let bytes = response.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let bytes = response
+            .into_body()
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes)
+            .unwrap_or_default();
         (status, crate::document::decode(&bytes))
     }
 }

@@ -153,7 +153,8 @@ mod tests {
     fn the_revision_goes_to_its_place_even_when_labels_imitate_it() {
         let object = json!({"kind": "K", "metadata": {"annotations": {"resourceVersion": ""}, "name": "a", "uid": "u"}, "spec": {}});
         let StoreValue { .. } = encode(&object);
-        let text = String::from_utf8(restamp(&to_vec(&object), Revision::from(7)).to_vec()).expect("JSON is UTF-8");
+        let text = String::from_utf8(restamp(&to_vec(&object), Revision::from(7)).to_vec())
+            .expect("JSON is UTF-8");
         assert_eq!(
             text,
             r#"{"kind":"K","metadata":{"annotations":{"resourceVersion":""},"name":"a","resourceVersion":"7","uid":"u"},"spec":{}}"#

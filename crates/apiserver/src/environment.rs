@@ -35,7 +35,9 @@ impl Environment for System {
     fn name_suffix(&self) -> String {
         let random = uuid::Uuid::new_v4();
         let letters = random.as_bytes().iter().take(5);
-        letters.map(|byte| char::from(SUFFIX_ALPHABET[usize::from(*byte) % SUFFIX_ALPHABET.len()])).collect()
+        letters
+            .map(|byte| char::from(SUFFIX_ALPHABET[usize::from(*byte) % SUFFIX_ALPHABET.len()]))
+            .collect()
     }
 }
 

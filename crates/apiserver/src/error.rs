@@ -56,7 +56,10 @@ impl ApiError {
     }
 
     /// 403 on a resource (or on a path, with empty details).
-    pub(crate) fn forbidden(message: impl Into<String>, details: Option<(&str, &str, &str)>) -> Self {
+    pub(crate) fn forbidden(
+        message: impl Into<String>,
+        details: Option<(&str, &str, &str)>,
+    ) -> Self {
         let error = Self::new(403, Reason::Forbidden, message);
         match details {
             Some((name, group, kind)) => error.about(name, group, kind),
@@ -67,12 +70,19 @@ impl ApiError {
     /// 404 for an object.
     #[must_use]
     pub(crate) fn not_found(kind: &Kind, name: &str) -> Self {
-        Self::new(404, Reason::NotFound, format!("{} \"{name}\" not found", kind.qualified_resource()))
-            .about(name, kind.group, kind.plural)
+        Self::new(
+            404,
+            Reason::NotFound,
+            format!("{} \"{name}\" not found", kind.qualified_resource()),
+        )
+        .about(name, kind.group, kind.plural)
     }
 
     /// 404 for an object that a request names besides its own: name, group and resource.
-    pub(crate) fn missing(message: impl Into<String>, (name, group, resource): (&str, &str, &str)) -> Self {
+    pub(crate) fn missing(
+        message: impl Into<String>,
+        (name, group, resource): (&str, &str, &str),
+    ) -> Self {
         Self::new(404, Reason::NotFound, message).about(name, group, resource)
     }
 
@@ -87,14 +97,18 @@ impl ApiError {
     /// 409: the object changed since it was read, or a precondition fails.
     #[must_use]
     pub(crate) fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
-        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified_resource());
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": {why}",
+            kind.qualified_resource()
+        );
         Self::new(409, Reason::Conflict, message).about(name, kind.group, kind.plural)
     }
 
     /// 409 for a failed precondition of a delete, which upstream words with the kind.
     #[must_use]
     pub(crate) fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
-        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified_kind());
+        let message =
+            format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified_kind());
         Self::new(409, Reason::Conflict, message).about(name, kind.group, kind.kind)
     }
 
@@ -132,35 +146,51 @@ impl ApiError {
     /// 422 without particulars, which is what upstream answers where a JSON patch cannot be applied.
     #[must_use]
     pub(crate) fn unprocessable() -> Self {
-        Self::new(422, Reason::Invalid, "the server rejected our request due to an error in our request")
-            .with_empty_details()
+        Self::new(
+            422,
+            Reason::Invalid,
+            "the server rejected our request due to an error in our request",
+        )
+        .with_empty_details()
     }
 
     /// 405.
     #[must_use]
     pub(crate) fn method_not_supported(kind: &Kind, verb: &str) -> Self {
-        let message = format!("{verb} is not supported on resources of kind \"{}\"", kind.qualified_resource());
+        let message = format!(
+            "{verb} is not supported on resources of kind \"{}\"",
+            kind.qualified_resource()
+        );
         Self::new(405, Reason::MethodNotAllowed, message).about("", kind.group, kind.plural)
     }
 
     /// 405 on a path that is not a resource.
     #[must_use]
     pub(crate) fn method_not_allowed() -> Self {
-        Self::new(405, Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
-            .with_empty_details()
+        Self::new(
+            405,
+            Reason::MethodNotAllowed,
+            "the server does not allow this method on the requested resource",
+        )
+        .with_empty_details()
     }
 
     /// 404 for a subresource that a built-in kind does not have.
     #[must_use]
     pub(crate) fn no_such_resource() -> Self {
-        Self::new(404, Reason::NotFound, "the server could not find the requested resource").with_empty_details()
+        Self::new(404, Reason::NotFound, "the server could not find the requested resource")
+            .with_empty_details()
     }
 
     /// 406 with the media types that would do.
     #[must_use]
     pub(crate) fn not_acceptable(types: &[&str]) -> Self {
         let types = types.join(", ");
-        Self::new(406, Reason::NotAcceptable, format!("only the following media types are accepted: {types}"))
+        Self::new(
+            406,
+            Reason::NotAcceptable,
+            format!("only the following media types are accepted: {types}"),
+        )
     }
 
     /// 410: the revision asked for is gone. `Expired` is the reason that clients look for.
@@ -172,7 +202,8 @@ impl ApiError {
     #[must_use]
     pub(crate) fn told_of(mut self, stored: &Kind, shown: &Kind) -> Self {
         let about = |details: &&mut Details| {
-            details.group == stored.group && (details.kind == stored.plural || details.kind == stored.kind)
+            details.group == stored.group
+                && (details.kind == stored.plural || details.kind == stored.kind)
         };
         if let Some(details) = self.status.details.as_mut().filter(about) {
             shown.group.clone_into(&mut details.group);
@@ -197,7 +228,11 @@ impl ApiError {
 
     /// 413.
     pub(crate) fn too_large(message: impl fmt::Display) -> Self {
-        Self::new(413, Reason::RequestEntityTooLarge, format!("Request entity too large: {message}"))
+        Self::new(
+            413,
+            Reason::RequestEntityTooLarge,
+            format!("Request entity too large: {message}"),
+        )
     }
 
     /// 415 with the media types that would do.

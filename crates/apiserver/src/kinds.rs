@@ -36,8 +36,13 @@ pub(crate) fn all() -> Vec<Kind> {
 }
 
 /// The `Name` column.
-pub(crate) const NAME: Column =
-    Column { name: "Name", kind: "string", description: "", priority: 0, cell: Cell::Path(".metadata.name") };
+pub(crate) const NAME: Column = Column {
+    name: "Name",
+    kind: "string",
+    description: "",
+    priority: 0,
+    cell: Cell::Path(".metadata.name"),
+};
 
 /// The `Age` column.
 pub(crate) const AGE: Column = Column {

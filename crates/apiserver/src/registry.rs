@@ -83,7 +83,11 @@ impl Kind {
     /// `group/version`, or the version alone in the core group.
     #[must_use]
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// `mxjobs.kubeflow.org`, `pods`: how messages name the resource.
@@ -117,13 +121,20 @@ impl Kind {
     /// Store key of one object.
     #[must_use]
     pub fn key(&self, namespace: &str, name: &str) -> String {
-        if self.namespaced { format!("{}{namespace}/{name}", self.prefix()) } else { format!("{}{name}", self.prefix()) }
+        if self.namespaced {
+            format!("{}{namespace}/{name}", self.prefix())
+        } else {
+            format!("{}{name}", self.prefix())
+        }
     }
 
     /// The kind as which the objects are stored: itself, save where two groups serve the same objects.
     #[must_use]
     pub fn stored(&'static self) -> &'static Self {
-        self.strategy.stored_as().and_then(|(group, version, plural)| find(group, version, plural)).unwrap_or(self)
+        self.strategy
+            .stored_as()
+            .and_then(|(group, version, plural)| find(group, version, plural))
+            .unwrap_or(self)
     }
 
     /// The subresource of that name.
@@ -148,7 +159,9 @@ pub fn kinds() -> &'static [Kind] {
 /// The kind served under a path's group, version and resource.
 #[must_use]
 pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-    kinds().iter().find(|kind| kind.plural == plural && kind.group == group && kind.version == version)
+    kinds()
+        .iter()
+        .find(|kind| kind.plural == plural && kind.group == group && kind.version == version)
 }
 
 /// The kind that an object or an owner reference names.

@@ -62,7 +62,17 @@ impl ApiServer {
         let Config { store, environment, authenticator, readiness } = config;
         let authorizer = Authorizer::new(store.clone());
         let (closing, _) = watch::channel(false);
-        Self(Arc::new(Inner { store, environment, authenticator, authorizer, readiness, metrics: OnceLock::new(), node: OnceLock::new(), closing, quota_turn: tokio::sync::Mutex::default() }))
+        Self(Arc::new(Inner {
+            store,
+            environment,
+            authenticator,
+            authorizer,
+            readiness,
+            metrics: OnceLock::new(),
+            node: OnceLock::new(),
+            closing,
+            quota_turn: tokio::sync::Mutex::default(),
+        }))
     }
 
     /// Says what `/metrics` shows. The first call counts.
@@ -120,23 +130,32 @@ impl Context<'_> {
 
     /// The stored object that the path names.
     pub(crate) fn entry(&self) -> Result<Entry, ApiError> {
-        self.server.store.get(&self.key()).ok_or_else(|| ApiError::not_found(self.kind, self.name()))
+        self.server
+            .store
+            .get(&self.key())
+            .ok_or_else(|| ApiError::not_found(self.kind, self.name()))
     }
 
     pub(crate) fn user_agent(&self) -> &str {
-        self.headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(http::header::USER_AGENT)
+            .and_then(|agent| agent.to_str().ok())
+            .unwrap_or_default()
     }
 }
 
 impl Inner {
     /// Commits, with everything but a failed expectation turned into an API error.
-    pub(crate) async fn commit(&self, transaction: Transaction) -> Result<Result<Committed, Option<Entry>>, ApiError> {
+    pub(crate) async fn commit(
+        &self,
+        transaction: Transaction,
+    ) -> Result<Result<Committed, Option<Entry>>, ApiError> {
         match self.store.commit(transaction).await {
             Ok(committed) => Ok(Ok(committed)),
             Err(CommitError::Conflict { current, .. }) => Ok(Err(current)),
-            Err(CommitError::Full) => {
-                Err(ApiError::too_many_requests("too many writes are waiting for the disk, please try again later"))
-            }
+            Err(CommitError::Full) => Err(ApiError::too_many_requests(
+                "too many writes are waiting for the disk, please try again later",
+            )),
             Err(CommitError::Closed) => Err(ApiError::unavailable("the server is shutting down")),
             Err(error) => Err(ApiError::internal(error)),
         }

@@ -2,15 +2,15 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body as HttpBody;
-use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use tower_service::Service;
 
@@ -25,7 +25,9 @@ use crate::registry::{self, Kind};
 use crate::request::{self, Query, ResourcePath, Target};
 use crate::server::{ApiServer, Context};
 use crate::table::IncludeObject;
-use crate::verbs::{binding, create, delete, eviction, list, log, patch, review, token, update, watch};
+use crate::verbs::{
+    binding, create, delete, eviction, list, log, patch, review, token, update, watch,
+};
 use crate::{alias, compress, discovery, health, openapi, protobuf, version};
 
 /// How long a client may take to send a body (upstream's time for a whole request).
@@ -72,8 +74,11 @@ impl ApiServer {
         let head = parts.method == Method::HEAD;
         let mut warnings = Vec::new();
         // A bug in one handler must cost one request.
-        let answer = AssertUnwindSafe(self.answer(parts, query, body, &mut warnings)).catch_unwind().await;
-        let mut response = match answer.unwrap_or_else(|_| Err(ApiError::internal("a handler failed, see the log"))) {
+        let answer =
+            AssertUnwindSafe(self.answer(parts, query, body, &mut warnings)).catch_unwind().await;
+        let mut response = match answer
+            .unwrap_or_else(|_| Err(ApiError::internal("a handler failed, see the log")))
+        {
             Ok(response) => response,
             Err(error) => error_response(&error, form),
         };
@@ -98,11 +103,19 @@ impl ApiServer {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BodyError>,
     {
-        let Some(path) = request::decode_path(parts.uri.path()).map(std::borrow::Cow::into_owned) else {
-            return Err(ApiError::bad_request("the path is not valid UTF-8 or has a broken percent-escape"));
+        let Some(path) = request::decode_path(parts.uri.path()).map(std::borrow::Cow::into_owned)
+        else {
+            return Err(ApiError::bad_request(
+                "the path is not valid UTF-8 or has a broken percent-escape",
+            ));
         };
         let store_ok = self.0.store.failed().is_none();
-        if let Some(page) = health::answer(&path, parts.uri.query().unwrap_or_default(), &self.0.readiness, store_ok) {
+        if let Some(page) = health::answer(
+            &path,
+            parts.uri.query().unwrap_or_default(),
+            &self.0.readiness,
+            store_ok,
+        ) {
             return plain(page);
         }
         let identity = self
@@ -121,7 +134,11 @@ impl ApiServer {
     fn non_resource(&self, call: &Call) -> Result<Response<Body>, ApiError> {
         let method = &call.parts.method;
         let verb = method.as_str().to_ascii_lowercase();
-        self.authorize(&Attributes { verb: &verb, path: &call.path, ..Attributes::new(&call.identity) })?;
+        self.authorize(&Attributes {
+            verb: &verb,
+            path: &call.path,
+            ..Attributes::new(&call.identity)
+        })?;
         if let ("/metrics", Some(metrics)) = (call.path.as_str(), self.0.metrics.get()) {
             let text = metrics();
             return Answer::Metrics { text }.into_response(&self.rendering(call, Form::JSON)?);
@@ -152,7 +169,11 @@ impl ApiServer {
         let rendering = self.rendering(call, form)?;
         let answer = match &document.etag {
             Some(etag) if known == Some(etag) => Answer::NotModified { etag: etag.clone() },
-            _ => Answer::Json { json: document.json, content_type: document.content_type, etag: document.etag },
+            _ => Answer::Json {
+                json: document.json,
+                content_type: document.content_type,
+                etag: document.etag,
+            },
         };
         let mut response = answer.into_response(&rendering)?;
         freshness.mark(response.headers_mut(), rendering.now);
@@ -172,19 +193,17 @@ impl ApiServer {
     {
         let watching = call.query.flag("watch");
         let verb = request::verb(&call.parts.method, target, watching);
-        self.authorize(
-            &Attributes {
-                verb,
-                group: &target.group,
-                version: &target.version,
-                resource: &target.resource,
-                subresource: &target.subresource,
-                namespace: &target.namespace,
-                name: target.name.as_deref().unwrap_or_default(),
-                path: &call.path,
-                ..Attributes::new(&call.identity)
-            },
-        )?;
+        self.authorize(&Attributes {
+            verb,
+            group: &target.group,
+            version: &target.version,
+            resource: &target.resource,
+            subresource: &target.subresource,
+            namespace: &target.namespace,
+            name: target.name.as_deref().unwrap_or_default(),
+            path: &call.path,
+            ..Attributes::new(&call.identity)
+        })?;
         let Some(kind) = registry::find(&target.group, &target.version, &target.resource) else {
             return page_not_found();
         };
@@ -198,7 +217,11 @@ impl ApiServer {
             Form::for_objects(&call.parts.headers, &call.query)?
         };
         let rendering = self.rendering(call, form)?;
-        let body = if matches!(verb, "get" | "list" | "watch") { Bytes::new() } else { timed(read(body)).await? };
+        let body = if matches!(verb, "get" | "list" | "watch") {
+            Bytes::new()
+        } else {
+            timed(read(body)).await?
+        };
         let (headers, body) = protobuf::to_json(&call.parts.headers, body);
         let mut context = Context {
             server: &self.0,
@@ -219,7 +242,9 @@ impl ApiServer {
 
     /// Who the caller acts as, if it is somebody else and they may.
     fn impersonated(&self, caller: Identity, headers: &HeaderMap) -> Result<Identity, ApiError> {
-        let Some(wish) = Impersonation::parse(headers).map_err(ApiError::bad_request)? else { return Ok(caller) };
+        let Some(wish) = Impersonation::parse(headers).map_err(ApiError::bad_request)? else {
+            return Ok(caller);
+        };
         for question in wish.questions(&caller) {
             self.authorize(&question)?;
         }
@@ -238,11 +263,20 @@ impl ApiServer {
 
     fn rendering(&self, call: &Call, form: Form) -> Result<Rendering, ApiError> {
         let include = IncludeObject::parse(&call.query)?;
-        Ok(Rendering { form, include, now: self.0.environment.now(), gzip: compress::accepted(&call.parts.headers) })
+        Ok(Rendering {
+            form,
+            include,
+            now: self.0.environment.now(),
+            gzip: compress::accepted(&call.parts.headers),
+        })
     }
 }
 
-async fn dispatch(context: &mut Context<'_>, verb: &str, rendering: Rendering) -> Result<Answer, ApiError> {
+async fn dispatch(
+    context: &mut Context<'_>,
+    verb: &str,
+    rendering: Rendering,
+) -> Result<Answer, ApiError> {
     let path = context.path;
     match (verb, path.subresource.as_str()) {
         ("create", "binding") => binding::bind(context).await,
@@ -269,7 +303,11 @@ fn check_verb(kind: &Kind, path: &ResourcePath, verb: &str) -> Result<(), ApiErr
     } else {
         let Some(subresource) = kind.subresource(&path.subresource) else {
             let name = path.name.as_deref().unwrap_or_default();
-            return Err(if kind.custom { ApiError::not_found(kind, name) } else { ApiError::no_such_resource() });
+            return Err(if kind.custom {
+                ApiError::not_found(kind, name)
+            } else {
+                ApiError::no_such_resource()
+            });
         };
         subresource.verbs.contains(&verb)
     };
@@ -298,13 +336,19 @@ where
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| ApiError::bad_request(format!("the body broke off: {}", error.into())))?;
+        let frame = frame.map_err(|error| {
+            ApiError::bad_request(format!("the body broke off: {}", error.into()))
+        })?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + rest.len() + data.len() > BODY_MAX {
             return Err(too_large());
         }
         // Most bodies are one frame, which needs no copy.
-        if first.is_empty() && rest.is_empty() { first = data } else { rest.extend_from_slice(&data) }
+        if first.is_empty() && rest.is_empty() {
+            first = data
+        } else {
+            rest.extend_from_slice(&data)
+        }
     }
     if rest.is_empty() {
         return Ok(first);
@@ -316,13 +360,23 @@ where
 }
 
 fn page_not_found() -> Result<Response<Body>, ApiError> {
-    let rendering = Rendering { form: Form::JSON, include: IncludeObject::None, now: jiff::Timestamp::UNIX_EPOCH, gzip: false };
+    let rendering = Rendering {
+        form: Form::JSON,
+        include: IncludeObject::None,
+        now: jiff::Timestamp::UNIX_EPOCH,
+        gzip: false,
+    };
     Answer::page_not_found().into_response(&rendering)
 }
 
 fn plain(page: health::Page) -> Result<Response<Body>, ApiError> {
     let code = StatusCode::from_u16(page.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let rendering = Rendering { form: Form::JSON, include: IncludeObject::None, now: jiff::Timestamp::UNIX_EPOCH, gzip: false };
+    let rendering = Rendering {
+        form: Form::JSON,
+        include: IncludeObject::None,
+        now: jiff::Timestamp::UNIX_EPOCH,
+        gzip: false,
+    };
     Answer::Text { code, text: page.text, nosniff: page.nosniff }.into_response(&rendering)
 }
 

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use mxjob_machinery::{field, json, yaml};
 use mxjob_machinery::status::{Details, Status};
+use mxjob_machinery::{field, json, yaml};
 use mxjob_store::{Entry, Expect, Op, Transaction};
 use serde_json::Value;
 
@@ -59,7 +59,10 @@ impl DeleteOptions {
             None => options::integer(query, "gracePeriodSeconds")?,
         };
         let orphan = body.get("orphanDependents").and_then(Value::as_bool).or_else(|| {
-            query.get("orphanDependents").filter(|text| !text.is_empty()).map(|text| matches!(text, "true" | "1"))
+            query
+                .get("orphanDependents")
+                .filter(|text| !text.is_empty())
+                .map(|text| matches!(text, "true" | "1"))
         });
         let path = || field::Path::new("propagationPolicy");
         let policy = text("propagationPolicy");
@@ -79,9 +82,15 @@ impl DeleteOptions {
             errors.push(field::Error::invalid(&path(), policy.as_str(), detail));
         }
         if propagation.is_none() {
-            propagation = orphan.map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background });
+            propagation = orphan
+                .map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background });
         }
-        let in_body = body.get("dryRun").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let in_body = body
+            .get("dryRun")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
         let dry_run = options::dry_run(in_body.chain(query.all("dryRun")), &mut errors);
         if !errors.is_empty() {
             return Err(ApiError::invalid_as("DeleteOptions", "meta.k8s.io", "", &errors));
@@ -108,9 +117,18 @@ impl DeleteOptions {
             ApiError::unclassified(format!("couldn't get version/kind; json parse error: {why}"))
         };
         let value = match media_type(context.headers, "application/json") {
-            "application/yaml" => yaml::decode(&context.body).map_err(|error| broken(error.to_string()))?,
-            "application/json" => json::decode(&context.body).map_err(|error| broken(error.to_string()))?,
-            _ => return Err(ApiError::unsupported_media_type(&["application/json", "application/yaml"])),
+            "application/yaml" => {
+                yaml::decode(&context.body).map_err(|error| broken(error.to_string()))?
+            }
+            "application/json" => {
+                json::decode(&context.body).map_err(|error| broken(error.to_string()))?
+            }
+            _ => {
+                return Err(ApiError::unsupported_media_type(&[
+                    "application/json",
+                    "application/yaml",
+                ]));
+            }
         };
         let kind = value.get("kind").and_then(Value::as_str).unwrap_or("DeleteOptions");
         if kind != "DeleteOptions" {
@@ -138,13 +156,18 @@ pub(crate) async fn delete(context: &mut Context<'_>) -> Result<Answer, ApiError
 }
 
 /// Deletes one object with `DeleteOptions` that are not the request's body.
-pub(crate) async fn delete_with(context: &mut Context<'_>, body: &Value) -> Result<Answer, ApiError> {
+pub(crate) async fn delete_with(
+    context: &mut Context<'_>,
+    body: &Value,
+) -> Result<Answer, ApiError> {
     let options = DeleteOptions::from_body(context, body)?;
     admission::check_delete(context.kind, context.name())?;
     let entry = context.entry()?;
     let name = context.name().to_owned();
     match remove(context, entry, &name, &options).await? {
-        Some(Outcome::Pending(json)) => Ok(Answer::Object { kind: context.kind, json, code: StatusCode::OK }),
+        Some(Outcome::Pending(json)) => {
+            Ok(Answer::Object { kind: context.kind, json, code: StatusCode::OK })
+        }
         Some(Outcome::Gone { uid }) => {
             let mut details = Details::new(context.kind.group, context.kind.plural, &name);
             details.uid = uid;
@@ -226,7 +249,8 @@ fn check_preconditions(
         return Err(ApiError::precondition(context.kind, name, &why));
     }
     let stored = document::meta_str(old, "resourceVersion");
-    if let Some(version) = options.resource_version.as_deref().filter(|version| *version != stored) {
+    if let Some(version) = options.resource_version.as_deref().filter(|version| *version != stored)
+    {
         let why = format!(
             "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({stored}). The object might have been modified"
         );
@@ -266,7 +290,8 @@ fn marked(context: &Context<'_>, old: &Value, options: &DeleteOptions) -> Option
     };
     let before = meta.get("deletionGracePeriodSeconds").and_then(Value::as_i64);
     if !terminating {
-        let end = context.now.checked_add(jiff::SignedDuration::from_secs(grace)).unwrap_or(context.now);
+        let end =
+            context.now.checked_add(jiff::SignedDuration::from_secs(grace)).unwrap_or(context.now);
         meta.insert("deletionTimestamp".to_owned(), rfc3339(end).into());
         meta.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
         strategy.mark_terminating(&mut new);

@@ -47,7 +47,9 @@ async fn a_dependent_stays_while_one_owner_is_left() {
     let two = server.make(MAPS, &config_map("two")).await;
     server.make(MAPS, &owned("child", &[&one, &two])).await;
     server.delete(&format!("{MAPS}/one")).await;
-    let left = |_: u16, child: &Value| child["metadata"]["ownerReferences"].as_array().is_some_and(|list| list.len() == 1);
+    let left = |_: u16, child: &Value| {
+        child["metadata"]["ownerReferences"].as_array().is_some_and(|list| list.len() == 1)
+    };
     server.until(&format!("{MAPS}/child"), "with one owner", left).await;
     server.delete(&format!("{MAPS}/two")).await;
     server.until(&format!("{MAPS}/child"), "collected", gone).await;

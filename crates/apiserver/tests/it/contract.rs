@@ -9,7 +9,8 @@ use crate::server::{JOBS, Server, job};
 #[tokio::test]
 async fn the_documented_replace_comes_back_as_documented() {
     let server = Server::start().await;
-    let pair: Value = serde_json::from_str(include_str!("../../../../examples/replace.json")).unwrap();
+    let pair: Value =
+        serde_json::from_str(include_str!("../../../../examples/replace.json")).unwrap();
     let mut body = pair["request"].clone();
     server.make("/api/v1/namespaces", &json!({"metadata": {"name": "kube-test"}})).await;
     let path = "/apis/kubeflow.org/v1/namespaces/kube-test/mxjobs";
@@ -80,30 +81,53 @@ fn new_version(before: &Value, answer: &Value) {
 
 fn generation(before: &Value, answer: &Value) -> i64 {
     new_version(before, answer);
-    answer["metadata"]["generation"].as_i64().unwrap() - before["metadata"]["generation"].as_i64().unwrap()
+    answer["metadata"]["generation"].as_i64().unwrap()
+        - before["metadata"]["generation"].as_i64().unwrap()
 }
 
 #[tokio::test]
 async fn a_replace_may_change_labels_annotations_and_the_three_policies() {
-    let counts = |by: i64| move |before: &Value, answer: &Value| assert_eq!(generation(before, answer), by);
+    let counts =
+        |by: i64| move |before: &Value, answer: &Value| assert_eq!(generation(before, answer), by);
     check("labels", |job| job["metadata"]["labels"] = json!({"a": "b"}), 200, counts(0)).await;
-    check("annotations", |job| job["metadata"]["annotations"] = json!({"a": "b"}), 200, counts(0)).await;
+    check("annotations", |job| job["metadata"]["annotations"] = json!({"a": "b"}), 200, counts(0))
+        .await;
     check("deadline", |job| job["spec"]["activeDeadlineSeconds"] = json!(5), 200, counts(1)).await;
     check("ttl", |job| job["spec"]["ttlSecondsAfterFinished"] = json!(5), 200, counts(1)).await;
     check("clean-up", |job| job["spec"]["cleanPodPolicy"] = json!("All"), 200, counts(1)).await;
     check("suspend, ours", |job| job["spec"]["suspend"] = json!(true), 200, counts(1)).await;
-    check("nested", |job| job["spec"]["runPolicy"] = json!({"cleanPodPolicy": "None"}), 200, counts(1)).await;
+    check(
+        "nested",
+        |job| job["spec"]["runPolicy"] = json!({"cleanPodPolicy": "None"}),
+        200,
+        counts(1),
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_replace_that_changes_nothing_changes_nothing() {
     check("as it is", |_| {}, 200, same_version).await;
-    check("number form", |job| job["spec"]["ttlSecondsAfterFinished"] = json!(100.0), 200, same_version).await;
-    let without = |job: &mut Value| drop(job["metadata"].as_object_mut().unwrap().remove("managedFields"));
+    check(
+        "number form",
+        |job| job["spec"]["ttlSecondsAfterFinished"] = json!(100.0),
+        200,
+        same_version,
+    )
+    .await;
+    let without =
+        |job: &mut Value| drop(job["metadata"].as_object_mut().unwrap().remove("managedFields"));
     check("without managed fields", without, 200, same_version).await;
-    check("status sent along", |job| job["status"] = json!({"startTime": "x"}), 200, same_version).await;
+    check("status sent along", |job| job["status"] = json!({"startTime": "x"}), 200, same_version)
+        .await;
     for field in ["creationTimestamp", "selfLink", "deletionTimestamp"] {
-        check(field, |job| job["metadata"][field] = json!("2001-01-01T00:00:00Z"), 200, same_version).await;
+        check(
+            field,
+            |job| job["metadata"][field] = json!("2001-01-01T00:00:00Z"),
+            200,
+            same_version,
+        )
+        .await;
     }
     check("generation", |job| job["metadata"]["generation"] = json!(99), 200, same_version).await;
 }
@@ -127,19 +151,34 @@ async fn a_replace_of_anything_else_is_refused_with_a_cause_a_field() {
         job["spec"]["backoffLimit"] = json!(2);
         job["spec"]["ttlSecondsAfterFinished"] = json!(7);
     };
-    check("two, and an allowed one", both, 422, cause(&["spec.jobMode", "spec.backoffLimit"])).await;
+    check("two, and an allowed one", both, 422, cause(&["spec.jobMode", "spec.backoffLimit"]))
+        .await;
     let image = |job: &mut Value| {
-        job["spec"]["mxReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["image"] = json!("x");
+        job["spec"]["mxReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["image"] =
+            json!("x");
     };
-    check("image", image, 422, cause(&["spec.mxReplicaSpecs.Worker.template.spec.containers[0].image"])).await;
+    check(
+        "image",
+        image,
+        422,
+        cause(&["spec.mxReplicaSpecs.Worker.template.spec.containers[0].image"]),
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_replace_says_which_object_it_means() {
     let nothing = |_: &Value, _: &Value| {};
-    check("uid", |job| job["metadata"]["uid"] = json!("11111111-2222-3333-4444-555555555555"), 409, nothing).await;
+    check(
+        "uid",
+        |job| job["metadata"]["uid"] = json!("11111111-2222-3333-4444-555555555555"),
+        409,
+        nothing,
+    )
+    .await;
     check("stale", |job| job["metadata"]["resourceVersion"] = json!("1"), 409, nothing).await;
-    let none = |job: &mut Value| drop(job["metadata"].as_object_mut().unwrap().remove("resourceVersion"));
+    let none =
+        |job: &mut Value| drop(job["metadata"].as_object_mut().unwrap().remove("resourceVersion"));
     check("no version", none, 422, |_, answer| {
         assert!(answer["message"].as_str().unwrap().contains("must be specified for an update"));
     })
@@ -148,9 +187,16 @@ async fn a_replace_says_which_object_it_means() {
     check("namespace", |job| job["metadata"]["namespace"] = json!("b"), 400, nothing).await;
     check("kind", |job| job["kind"] = json!("Pod"), 400, nothing).await;
     check("version", |job| job["apiVersion"] = json!("kubeflow.org/v2"), 400, nothing).await;
-    check("finalizers", |job| job["metadata"]["finalizers"] = json!(["example.com/f"]), 200, new_version).await;
+    check(
+        "finalizers",
+        |job| job["metadata"]["finalizers"] = json!(["example.com/f"]),
+        200,
+        new_version,
+    )
+    .await;
     let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "u"}]);
-    check("owners", |job| job["metadata"]["ownerReferences"] = owner.clone(), 200, new_version).await;
+    check("owners", |job| job["metadata"]["ownerReferences"] = owner.clone(), 200, new_version)
+        .await;
 }
 
 #[tokio::test]
@@ -172,12 +218,16 @@ async fn patches_obey_the_replace_rule_and_strategic_ones_are_refused() {
     let server = Server::start().await;
     server.make(JOBS, &job("a")).await;
     let item = format!("{JOBS}/a");
-    let (code, answer) = server.patch(&item, &json!({"spec": {"ttlSecondsAfterFinished": 7}})).await;
+    let (code, answer) =
+        server.patch(&item, &json!({"spec": {"ttlSecondsAfterFinished": 7}})).await;
     assert_eq!((code, &answer["spec"]["ttlSecondsAfterFinished"]), (200, &json!(7)));
     let (code, answer) = server.patch(&item, &json!({"spec": {"jobMode": "MXTune"}})).await;
     assert_eq!(code, 422, "{answer:#}");
     let operations = json!([{"op": "replace", "path": "/spec/cleanPodPolicy", "value": "All"}]);
-    let (status, _) = server.admin.send(Method::PATCH, &item, "application/json-patch+json", Some(&operations)).await;
+    let (status, _) = server
+        .admin
+        .send(Method::PATCH, &item, "application/json-patch+json", Some(&operations))
+        .await;
     assert_eq!(status, 200);
     let kind = "application/strategic-merge-patch+json";
     let (status, _) = server.admin.send(Method::PATCH, &item, kind, Some(&json!({}))).await;

@@ -5,7 +5,12 @@ use serde_json::{Value, json};
 use crate::server::{JOBS, Server, config_map, job};
 
 fn names(list: &Value) -> Vec<&str> {
-    list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap()).collect()
+    list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["metadata"]["name"].as_str().unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -15,7 +20,10 @@ async fn pages_show_one_snapshot_whatever_is_written_between_them() {
         server.make(JOBS, &job(name)).await;
     }
     let (_, first) = server.get(&format!("{JOBS}?limit=2")).await;
-    assert_eq!((names(&first), &first["metadata"]["remainingItemCount"]), (vec!["a", "b"], &json!(3)));
+    assert_eq!(
+        (names(&first), &first["metadata"]["remainingItemCount"]),
+        (vec!["a", "b"], &json!(3))
+    );
     server.make(JOBS, &job("bb")).await;
     server.delete(&format!("{JOBS}/d")).await;
     let mut token = first["metadata"]["continue"].as_str().unwrap().to_owned();
@@ -60,13 +68,15 @@ async fn lists_at_a_revision_show_the_past_and_refuse_the_future() {
     let then = server.make(maps, &config_map("a")).await["metadata"]["resourceVersion"].clone();
     server.make(maps, &config_map("b")).await;
     let then = then.as_str().unwrap();
-    let (_, exact) = server.get(&format!("{maps}?resourceVersion={then}&resourceVersionMatch=Exact")).await;
+    let (_, exact) =
+        server.get(&format!("{maps}?resourceVersion={then}&resourceVersionMatch=Exact")).await;
     assert_eq!(names(&exact), ["a"]);
     let (_, later) = server.get(&format!("{maps}?resourceVersion={then}")).await;
     assert_eq!(names(&later), ["a", "b"]);
     assert_eq!(server.get(&format!("{maps}?resourceVersion=99999999")).await.0, 504);
     server.api.store().compact(server.api.store().revision());
     server.make(maps, &config_map("c")).await;
-    let (code, gone) = server.get(&format!("{maps}?resourceVersion={then}&resourceVersionMatch=Exact")).await;
+    let (code, gone) =
+        server.get(&format!("{maps}?resourceVersion={then}&resourceVersionMatch=Exact")).await;
     assert_eq!((code, &gone["reason"]), (410, &json!("Expired")));
 }

@@ -1,5 +1,11 @@
 //! The API server in process: real store on a temporary folder, requests through the in-memory connector.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod admission;
 mod clients;

@@ -87,7 +87,13 @@ impl Server {
     }
 
     /// The raw answer to a request from the network: headers as given, no identity but what they carry.
-    pub async fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub async fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
         let mut request = http::Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -114,7 +120,12 @@ impl Server {
     }
 
     /// Waits until an object is in some state.
-    pub async fn until(&self, path: &str, what: &str, condition: impl Fn(u16, &Value) -> bool) -> Value {
+    pub async fn until(
+        &self,
+        path: &str,
+        what: &str,
+        condition: impl Fn(u16, &Value) -> bool,
+    ) -> Value {
         let wait = async {
             loop {
                 let (code, object) = self.get(path).await;
@@ -124,7 +135,9 @@ impl Server {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{path}: never {what}"))
+        tokio::time::timeout(PATIENCE, wait)
+            .await
+            .unwrap_or_else(|_| panic!("{path}: never {what}"))
     }
 }
 
@@ -153,7 +166,8 @@ impl Watch {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
                 return Some(serde_json::from_slice(&line).unwrap());
             }
-            let chunk = tokio::time::timeout(PATIENCE, self.body.next()).await.expect("no event came")?;
+            let chunk =
+                tokio::time::timeout(PATIENCE, self.body.next()).await.expect("no event came")?;
             self.buffer.extend_from_slice(&chunk.unwrap());
         }
     }

@@ -17,9 +17,13 @@ async fn a_watch_goes_on_where_the_list_ended() {
     assert_eq!(watch.line().await, "MODIFIED a");
     server.delete(&format!("{JOBS}/a")).await;
     let event = watch.next().await.unwrap();
-    assert_eq!((event["type"].as_str(), &event["object"]["metadata"]["labels"]["x"]), (Some("DELETED"), &json!("1")));
+    assert_eq!(
+        (event["type"].as_str(), &event["object"]["metadata"]["labels"]["x"]),
+        (Some("DELETED"), &json!("1"))
+    );
     // The deletion is a version of its own, so that a client can go on from it.
-    let deleted: u64 = event["object"]["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    let deleted: u64 =
+        event["object"]["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
     assert_eq!(deleted, server.api.store().revision().get());
 }
 
@@ -37,7 +41,8 @@ async fn a_watch_without_a_version_begins_with_what_is_there() {
 async fn a_streaming_list_marks_the_end_of_the_initial_events() {
     let server = Server::start().await;
     server.make(JOBS, &job("a")).await;
-    let query = "watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan";
+    let query =
+        "watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan";
     let mut watch = server.watch(&format!("{JOBS}?{query}")).await;
     assert_eq!(watch.line().await, "ADDED a");
     let bookmark = watch.next().await.unwrap();

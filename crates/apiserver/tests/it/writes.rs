@@ -21,7 +21,8 @@ async fn names_are_taken_once_generated_and_checked() {
     assert!(name.starts_with("g-") && name.len() == 7, "{name}");
     assert_eq!(server.post(MAPS, &config_map("Bad_Name")).await.0, 422);
     assert_eq!(server.post(MAPS, &json!({"metadata": {}})).await.0, 422);
-    let (code, answer) = server.post("/api/v1/namespaces/nowhere/configmaps", &config_map("a")).await;
+    let (code, answer) =
+        server.post("/api/v1/namespaces/nowhere/configmaps", &config_map("a")).await;
     assert_eq!((code, &answer["details"]["kind"]), (404, &json!("namespaces")));
 }
 
@@ -32,7 +33,10 @@ async fn a_dry_run_answers_and_writes_nothing() {
     assert_eq!(server.get(&format!("{MAPS}/a")).await.0, 404);
     server.make(MAPS, &config_map("a")).await;
     let (_, before) = server.get(&format!("{MAPS}/a")).await;
-    assert_eq!(server.patch(&format!("{MAPS}/a?dryRun=All"), &json!({"data": {"x": "y"}})).await.0, 200);
+    assert_eq!(
+        server.patch(&format!("{MAPS}/a?dryRun=All"), &json!({"data": {"x": "y"}})).await.0,
+        200
+    );
     assert_eq!(server.delete(&format!("{MAPS}/a?dryRun=All")).await.0, 200);
     assert_eq!(server.get(&format!("{MAPS}/a")).await.1, before);
     assert_eq!(server.post(&format!("{MAPS}?dryRun=Some"), &config_map("b")).await.0, 422);
@@ -44,7 +48,8 @@ async fn concurrent_patches_all_count() {
     server.make(MAPS, &config_map("a")).await;
     let path = format!("{MAPS}/a");
     let bodies: Vec<_> = (0..12).map(|index| json!({"data": {format!("k{index}"): "v"}})).collect();
-    let answers = futures_util::future::join_all(bodies.iter().map(|body| server.patch(&path, body))).await;
+    let answers =
+        futures_util::future::join_all(bodies.iter().map(|body| server.patch(&path, body))).await;
     assert!(answers.iter().all(|(code, _)| *code == 200), "{answers:?}");
     let (_, after) = server.get(&path).await;
     assert_eq!(after["data"].as_object().unwrap().len(), bodies.len());
@@ -72,7 +77,8 @@ async fn deletes_respect_preconditions_and_collections_respect_selectors() {
     let server = Server::start().await;
     let made = server.make(MAPS, &config_map("a")).await;
     let delete = async |preconditions: Value| {
-        let body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions});
+        let body =
+            json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions});
         server.call(http::Method::DELETE, &format!("{MAPS}/a"), &body).await.0
     };
     assert_eq!(delete(json!({"uid": "wrong"})).await, 409);
@@ -114,7 +120,13 @@ async fn no_body_makes_a_server_error_or_a_change() {
     let check = async |body: &[u8], content_type: &str, want: u16| {
         let headers = [auth, ("content-type", content_type)];
         let answer = server.raw("POST", JOBS, &headers, body).await;
-        assert_eq!(answer.code, want, "{} {}", String::from_utf8_lossy(&body[..body.len().min(80)]), answer.text);
+        assert_eq!(
+            answer.code,
+            want,
+            "{} {}",
+            String::from_utf8_lossy(&body[..body.len().min(80)]),
+            answer.text
+        );
         assert_eq!(answer.json()["kind"], "Status");
     };
     let before = server.api.store().revision();
