@@ -3,6 +3,8 @@
 //! The Python environment is in `.demo/venv`, outside the system's Python. Everything here is done once; a stamp
 //! with the versions makes later calls return at once.
 
+pub(crate) mod clients;
+
 use crate::run;
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
