@@ -20,17 +20,20 @@ pub(crate) struct Write<'a> {
 }
 
 impl Write<'_> {
-    /// Settles `managedFields` of `new` after a create, update or patch. On the `status` subresource the object as
-    /// submitted counts, as upstream counts it, even where parts of it are not stored.
-    pub(crate) fn record(&self, old: Option<&Value>, submitted: &Value, new: &mut Value) {
-        let mut counted = if self.subresource.is_empty() { new.clone() } else { submitted.clone() };
+    /// Settles `managedFields` of `new` after a create, update or patch. On a subresource the object as `sent`
+    /// counts, as upstream counts it, even where parts of it are not stored.
+    pub(crate) fn record(&self, old: Option<&Value>, sent: Option<Value>, new: &mut Value) {
         // Objects of typed kinds are born with some fields, which belong to nobody.
         let born = (old.is_none() && !self.kind.custom)
             .then(|| merge_keys::born(&self.kind.api_version(), self.kind.kind));
-        self.with_options(|options| {
-            ownership::update(old.or(born.as_ref()), &mut counted, options)
+        let old = old.or(born.as_ref());
+        self.with_options(|options| match sent {
+            None => ownership::update(old, new, options),
+            Some(mut sent) => {
+                ownership::update(old, &mut sent, options);
+                document::carry_managed(&sent, new);
+            }
         });
-        document::carry_managed(&counted, new);
     }
 
     /// The object after a server-side apply of `intent` to `old`.

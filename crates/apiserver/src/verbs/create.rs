@@ -76,7 +76,7 @@ pub(crate) async fn insert(
     }
     if !options.applying {
         let write = Write { kind, subresource: "", manager: &options.manager, now: context.now };
-        write.record(None, &Value::Null, &mut object);
+        write.record(None, None, &mut object);
     }
     body::check_bounds(&object)?;
     commit(context, &name, &object, options).await

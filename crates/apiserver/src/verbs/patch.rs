@@ -49,7 +49,7 @@ pub(crate) async fn patch(context: &mut Context<'_>) -> Result<Answer, ApiError>
         _ => decode::strategic_merge_patch(&context.body, context.kind)?,
     };
     let submission = Submission::Change { change: &*patch.change, faults: &patch.faults };
-    let json = update::write(context, &submission, &options).await?;
+    let json = update::write(context, submission, &options).await?;
     Ok(updated(context, json))
 }
 

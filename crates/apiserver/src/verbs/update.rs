@@ -27,7 +27,7 @@ pub(crate) type Change<'a> = dyn Fn(&Value) -> Result<Value, ApiError> + Send + 
 /// What a writer sends.
 pub(crate) enum Submission<'a> {
     /// The whole object.
-    Whole(&'a Value),
+    Whole(Value),
     /// A change to whatever is stored.
     Change {
         /// What it makes of the stored object.
@@ -59,7 +59,7 @@ pub(crate) async fn update(context: &mut Context<'_>) -> Result<Answer, ApiError
     {
         return Err(wrong_kind(context, &object));
     }
-    let json = write(context, &Submission::Whole(&object), &options).await?;
+    let json = write(context, Submission::Whole(object), &options).await?;
     Ok(Answer::Object { kind: context.kind, json, code: StatusCode::OK })
 }
 
@@ -97,26 +97,32 @@ async fn create_missing(
 /// Applies a submission to the stored object, atomically, and returns the object as stored.
 pub(crate) async fn write(
     context: &mut Context<'_>,
-    submission: &Submission<'_>,
+    mut submission: Submission<'_>,
     options: &WriteOptions,
 ) -> Result<Bytes, ApiError> {
     for _ in 0..ATTEMPTS {
         let entry = context.entry()?;
         let old = document::decode(&entry.value);
-        let mut submitted = match submission {
-            Submission::Whole(object) => (*object).clone(),
-            Submission::Change { change, .. } => change(&old)?,
+        let (mut submitted, insists) = match &mut submission {
+            Submission::Whole(object) => {
+                let insists = check_versions(context, &entry, &old, object, true)?;
+                // Who insists on a version gets one try, so that the common case copies nothing.
+                (if insists { std::mem::take(object) } else { object.clone() }, insists)
+            }
+            Submission::Change { change, .. } => {
+                let changed = change(&old)?;
+                check_versions(context, &entry, &old, &changed, false)?;
+                (changed, false)
+            }
         };
-        let whole = matches!(submission, Submission::Whole(_));
-        let insists = check_versions(context, &entry, &old, &submitted, whole)?;
         check_body_name(context, &submitted)?;
-        match submission {
+        match &submission {
             Submission::Change { faults, .. } if !options.applying => {
                 body::settle_patched(context, &mut submitted, options.field_validation, faults)?;
             }
             _ => body::settle_fields(context, &mut submitted, options.field_validation)?,
         }
-        let new = next(context, &old, &submitted, options)?;
+        let new = next(context, &old, submitted, options)?;
         if json::equal(&old, &new) {
             return Ok(entry.value);
         }
@@ -217,17 +223,19 @@ fn check_versions(
 fn next(
     context: &Context<'_>,
     old: &Value,
-    submitted: &Value,
+    submitted: Value,
     options: &WriteOptions,
 ) -> Result<Value, ApiError> {
     let (kind, name) = (context.kind, context.name());
-    let mut new = submitted.clone();
+    let subresource = context.path.subresource.as_str();
+    // On a subresource ownership counts what was sent, even where it is not taken.
+    let sent = (!subresource.is_empty()).then(|| submitted.clone());
+    let mut new = submitted;
     keep_system_fields(old, &mut new);
-    if context.path.subresource.is_empty() {
+    if subresource.is_empty() {
         escalation::check(context, Some(old), &new)?;
     }
     let mut errors = metadata_faults(context, old, &new);
-    let subresource = context.path.subresource.as_str();
     match subresource {
         "status" => {
             new = with_status(old, &new);
@@ -254,7 +262,7 @@ fn next(
     }
     if !options.applying {
         let write = Write { kind, subresource, manager: &options.manager, now: context.now };
-        write.record(Some(old), submitted, &mut new);
+        write.record(Some(old), sent, &mut new);
     }
     Ok(new)
 }

@@ -42,7 +42,7 @@ pub(super) async fn apply(
     let write = Write { subresource: &path.subresource, ..write(context, options) };
     let change = move |old: &Value| write.apply(Some(old), &intent, force);
     let submission = Submission::Change { change: &change, faults: &[] };
-    let json = update::write(context, &submission, &options.applying()).await?;
+    let json = update::write(context, submission, &options.applying()).await?;
     Ok(super::updated(context, json))
 }
 
