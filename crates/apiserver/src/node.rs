@@ -1,4 +1,6 @@
-//! The one thing that the API server asks of nodes: the log of a container.
+//! What the API server asks of nodes: logs of containers, commands in them, connections to pods.
+
+mod connect;
 
 use std::fmt;
 use std::io;
@@ -8,13 +10,27 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
 
+pub use self::connect::{ExecRequest, ExecSession, Link, PortRequest, Resize, Stdin};
+
 /// A log as it is read.
 pub type LogStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
-/// Reads logs where the pods run. The wiring connects it to the node agent.
+/// Reaches containers where the pods run. The wiring connects it to the node agent.
 pub trait NodeConnector: fmt::Debug + Send + Sync {
     /// Opens a container's log.
     fn logs(&self, request: LogRequest) -> BoxFuture<'static, Result<LogStream, LogError>>;
+
+    /// Starts a command in the place of a running container. It is killed when the session is dropped.
+    fn exec(&self, request: ExecRequest) -> BoxFuture<'static, io::Result<ExecSession>> {
+        drop(request);
+        Box::pin(async { Err(io::Error::other("this node runs no commands in containers")) })
+    }
+
+    /// Connects to a port of a pod.
+    fn connect(&self, request: PortRequest) -> BoxFuture<'static, io::Result<Box<dyn Link>>> {
+        drop(request);
+        Box::pin(async { Err(io::Error::other("this node connects to no ports")) })
+    }
 }
 
 /// Which log, and how much of it.

@@ -14,6 +14,7 @@
 
 mod body;
 mod connection;
+mod takeover;
 mod upload;
 
 use std::future::Future;
@@ -33,6 +34,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
+pub use crate::serve::takeover::Takeover;
 pub use crate::serve::upload::RequestBody;
 
 /// Address of the other end, in the extensions of every request that came over the network.

@@ -26,7 +26,7 @@ use crate::request::{self, Query, ResourcePath, Target};
 use crate::server::{ApiServer, Context};
 use crate::table::IncludeObject;
 use crate::verbs::{
-    binding, create, delete, eviction, list, log, patch, review, token, update, watch,
+    binding, connect, create, delete, eviction, list, log, patch, review, token, update, watch,
 };
 use crate::{alias, compress, discovery, health, openapi, protobuf, version};
 
@@ -235,6 +235,9 @@ impl ApiServer {
             now: rendering.now,
             warnings: Vec::new(),
         };
+        if connect::is_connection(&context) {
+            return connect::open(&context, call.parts.extensions.get()).await;
+        }
         let answer = dispatch(&mut context, verb, rendering).await;
         warnings.append(&mut context.warnings);
         alias::outcome(kind, answer)?.into_response(&rendering)

@@ -2,6 +2,7 @@
 
 pub(crate) mod binding;
 pub(crate) mod body;
+pub(crate) mod connect;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod eviction;

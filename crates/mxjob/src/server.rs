@@ -7,6 +7,7 @@
 //! Controller and node are clients of the API like any other; only their connection is shorter. Whatever ends without being
 //! told to ends the server: half a server is worse than none, since it looks like a whole one.
 
+mod connect;
 mod logs;
 mod pods;
 

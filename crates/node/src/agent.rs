@@ -49,7 +49,7 @@ use tokio::{
 
 use self::{events::Events, names::Names};
 use crate::{
-    log,
+    exec, log,
     runtime::{Error, Isolation, IsolationMode, Runtime, ShimCommand},
     state,
 };
@@ -88,11 +88,12 @@ pub struct Agent {
     context: Arc<Context>,
 }
 
-/// Access to what the node alone has: logs, and how pods are kept apart.
+/// Access to what the node alone has: logs, commands in containers, and how pods are kept apart.
 #[derive(Debug, Clone)]
 pub struct Handle {
     state_dir: Arc<PathBuf>,
     isolation: Arc<Isolation>,
+    shim: Arc<ShimCommand>,
 }
 
 /// What all parts of the agent share.
@@ -156,6 +157,23 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// Runs a command beside the program of a running container. Blocks for the start of a process. Needs a tokio
+    /// runtime around it.
+    ///
+    /// # Errors
+    /// When the container does not run, or the process cannot be started.
+    pub fn exec(&self, request: &exec::Request) -> Result<exec::Session, exec::Error> {
+        exec::start(&self.state_dir, &self.shim, request)
+    }
+
+    /// The address at which a pod of this node listens.
+    #[must_use]
+    pub fn address_of(&self, uid: &str) -> Option<std::net::Ipv4Addr> {
+        state::PodDir::new(&self.state_dir, uid).record().map(|record| record.address)
+    }
+}
+
 // === impl Agent ===
 
 impl fmt::Debug for Agent {
@@ -187,6 +205,7 @@ impl Agent {
         Handle {
             state_dir: Arc::new(self.context.runtime.state_dir().to_owned()),
             isolation: Arc::new(self.context.runtime.isolation().clone()),
+            shim: Arc::new(self.context.config.shim.clone()),
         }
     }
 

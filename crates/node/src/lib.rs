@@ -4,6 +4,7 @@
 //! * [`runtime`] runs containers as processes and knows no API.
 //! * [`shim`] is the small process between the two, which outlives the agent. The binary must call
 //!   [`shim::main`] before anything else when it is started as `mxjob shim`.
+//! * [`exec`] runs a command beside a container's program.
 //! * [`log`] writes and reads container logs, [`state`] is what is written down, and [`stop`] ends everything without
 //!   an agent.
 //!
@@ -16,6 +17,7 @@ mod addresses;
 pub mod agent;
 mod cgroup;
 mod changes;
+pub mod exec;
 mod expand;
 mod hosts;
 pub mod log;

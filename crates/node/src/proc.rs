@@ -17,6 +17,11 @@ pub(crate) fn start_time(pid: Pid) -> Option<u64> {
     stat(pid.as_raw_nonzero().get()).map(|stat| stat.start)
 }
 
+/// The parent of a living process.
+pub(crate) fn parent(pid: Pid) -> Option<i32> {
+    stat(pid.as_raw_nonzero().get()).map(|stat| stat.parent)
+}
+
 /// All living descendants of a process, and those that belong to `session` (0 for none).
 pub(crate) fn descendants(root: Pid, session: i32) -> Vec<Pid> {
     let root = root.as_raw_nonzero().get();

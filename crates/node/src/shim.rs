@@ -9,6 +9,7 @@
 //! processes, and after the grace period (file `stop`, or the spec's) SIGKILL.
 
 mod child;
+mod enter;
 mod output;
 mod supervise;
 
@@ -37,11 +38,16 @@ use crate::{
 /// What the shim tells the agent on its standard output once the program runs (or could not be started).
 pub(crate) const READY: &[u8] = b"ready\n";
 
-/// Runs a shim. `args` are the words after `shim`: `--state DIR`, the folder of the attempt.
+/// Runs a shim. `args` are the words after `shim`: `--state DIR`, the folder of the attempt; or `--exec DIR [--tty] -- COMMAND…`,
+/// which becomes a command in the place of that attempt's program.
 ///
 /// Call this first thing in `main`, before any thread exists. The exit code says only whether the shim
 /// itself worked; how the program ended is in the folder.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut args = args.into_iter().peekable();
+    if args.next_if(|word| word == "--exec").is_some() {
+        return enter::main(args);
+    }
     let Some(dir) = parse(args) else {
         complain("usage: shim --state DIR");
         return ExitCode::from(2);

@@ -4,5 +4,6 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod bpf;
+pub(crate) mod duplex;
 pub(crate) mod process;
 pub(crate) mod readable;

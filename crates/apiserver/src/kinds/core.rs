@@ -11,6 +11,8 @@ use super::{
 };
 use crate::registry::{Column, Kind, Subresource};
 
+/// A connection is opened by either method, and authorized by it.
+const CONNECT: &[&str] = &["create", "get"];
 const STATUS_ONLY: &[Subresource] = &[Subresource { name: "status", body: None, verbs: STATUS }];
 
 /// A row of the core group with the usual verbs and no rules.
@@ -84,6 +86,11 @@ pub(super) fn kinds() -> Vec<Kind> {
             categories: &["all"],
             subresources: &[
                 Subresource {
+                    name: "attach",
+                    body: Some(("", "v1", "PodAttachOptions")),
+                    verbs: CONNECT,
+                },
+                Subresource {
                     name: "binding",
                     body: Some(("", "v1", "Binding")),
                     verbs: &["create"],
@@ -93,7 +100,17 @@ pub(super) fn kinds() -> Vec<Kind> {
                     body: Some(("policy", "v1", "Eviction")),
                     verbs: &["create"],
                 },
+                Subresource {
+                    name: "exec",
+                    body: Some(("", "v1", "PodExecOptions")),
+                    verbs: CONNECT,
+                },
                 Subresource { name: "log", body: None, verbs: &["get"] },
+                Subresource {
+                    name: "portforward",
+                    body: Some(("", "v1", "PodPortForwardOptions")),
+                    verbs: CONNECT,
+                },
                 Subresource { name: "status", body: None, verbs: STATUS },
             ],
             columns: pod::COLUMNS,

@@ -22,7 +22,8 @@ use tower_service::Service;
 
 use crate::authn::Identity;
 use crate::serve::body::{Body, stopped};
-use crate::serve::{Limits, LongRunning, PeerAddr, PeerCertificates, RequestBody};
+use crate::serve::takeover::Next;
+use crate::serve::{Limits, LongRunning, PeerAddr, PeerCertificates, RequestBody, Takeover};
 
 /// Flow-control window of an HTTP/2 stream: upstream's, a small fraction of the largest body.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -62,6 +63,7 @@ struct Requests<S> {
     certificates: Option<PeerCertificates>,
     stop: watch::Receiver<bool>,
     activity: Arc<Activity>,
+    next: Arc<Next>,
 }
 
 // === impl Connection ===
@@ -124,6 +126,7 @@ where
     {
         let Self { peer, limits, stop, service } = self;
         let activity = Arc::new(Activity::default());
+        let next = Arc::new(Next::default());
         let builder = builder(&limits, h2);
         let requests = Requests {
             service,
@@ -131,16 +134,22 @@ where
             certificates,
             stop: stop.clone(),
             activity: Arc::clone(&activity),
+            next: Arc::clone(&next),
         };
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), requests));
+        let mut connection =
+            pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), requests));
         let mut stop = pin!(stopped(stop));
         let mut check = pin!(tokio::time::sleep(limits.first_request));
         let (mut stopping, mut closing, mut seen) = (false, false, 0);
         loop {
             tokio::select! {
                 result = connection.as_mut() => {
-                    if let Err(error) = result {
-                        tracing::debug!(peer = %peer.0, %error, "connection broke off");
+                    match result {
+                        // It still counts as a connection, and a stop still waits for it.
+                        Ok(()) => next.run().await,
+                        Err(error) => {
+                            tracing::debug!(peer = %peer.0, %error, "connection broke off");
+                        }
                     }
                     return;
                 }
@@ -221,9 +230,13 @@ where
         let version = request.version();
         let request = request.map(|body| RequestBody::new(body, version));
         let (mut service, stop) = (self.service.clone(), self.stop.clone());
+        let next = Arc::clone(&self.next);
         Box::pin(async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
             let response = service.call(request).await?;
+            if let Some(takeover) = response.extensions().get::<Takeover>() {
+                next.set(takeover);
+            }
             let long_running = response.extensions().get::<LongRunning>().is_some();
             Ok(response.map(|body| {
                 if long_running { Body::until(body, busy, stop) } else { Body::new(body, busy) }

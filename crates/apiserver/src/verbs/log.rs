@@ -103,7 +103,7 @@ fn options(context: &Context<'_>) -> Result<LogRequest, ApiError> {
 }
 
 /// The container asked for, or the only one there is.
-fn container(context: &Context<'_>, pod: &Value) -> Result<String, ApiError> {
+pub(super) fn container(context: &Context<'_>, pod: &Value) -> Result<String, ApiError> {
     let names = |group: &str| -> Vec<&str> {
         list(pod, group).iter().map(|item| text(item, "/name")).collect()
     };

@@ -1,11 +1,17 @@
-//! How the API server reads the logs of this machine's pods: its words for what is asked, and the node's.
+//! How the API server reaches this machine's pods: its words for what is asked, and the node's.
+
+use std::io;
 
 use futures_core::future::BoxFuture;
-use mxjob_apiserver::node::{LogError, LogRequest, LogStream, NodeConnector};
+use mxjob_apiserver::node::{
+    ExecRequest, ExecSession, Link, LogError, LogRequest, LogStream, NodeConnector, PortRequest,
+};
 use mxjob_node::Handle;
 use mxjob_node::log::read;
 
-/// The logs of this machine's node.
+use super::connect;
+
+/// This machine's node.
 #[derive(Debug)]
 pub(crate) struct Logs(pub(crate) Handle);
 
@@ -15,6 +21,14 @@ impl NodeConnector for Logs {
     fn logs(&self, request: LogRequest) -> BoxFuture<'static, Result<LogStream, LogError>> {
         let node = self.0.clone();
         Box::pin(async move { open(&node, request) })
+    }
+
+    fn exec(&self, request: ExecRequest) -> BoxFuture<'static, io::Result<ExecSession>> {
+        Box::pin(connect::exec(self.0.clone(), request))
+    }
+
+    fn connect(&self, request: PortRequest) -> BoxFuture<'static, io::Result<Box<dyn Link>>> {
+        Box::pin(connect::port(self.0.clone(), request))
     }
 }
 

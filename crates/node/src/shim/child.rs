@@ -26,9 +26,9 @@ use crate::{
 };
 
 /// The program is not there: what a shell answers.
-const NOT_FOUND: u8 = 127;
+pub(super) const NOT_FOUND: u8 = 127;
 /// The program is there and cannot be run: what a shell answers.
-const NOT_EXECUTABLE: u8 = 126;
+pub(super) const NOT_EXECUTABLE: u8 = 126;
 /// The machine refused something around the program, so trying again may help: what Kubernetes answers.
 pub(super) const SETUP_FAILED: u8 = 128;
 
@@ -130,7 +130,7 @@ fn mount(bind: &Bind) -> Result<(), Failure> {
     Ok(())
 }
 
-fn change_user(spec: &Spec) -> Result<(), Failure> {
+pub(super) fn change_user(spec: &Spec) -> Result<(), Failure> {
     if spec.user.is_none() && spec.group.is_none() {
         return Ok(());
     }
@@ -143,7 +143,7 @@ fn change_user(spec: &Spec) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tried<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> Result<T, Failure> {
+pub(super) fn tried<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> Result<T, Failure> {
     result
         .map_err(|error| Failure { code: SETUP_FAILED, message: format!("cannot {what}: {error}") })
 }

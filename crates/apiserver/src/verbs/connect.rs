@@ -1,0 +1,167 @@
+//! `pods/exec`, `pods/attach` and `pods/portforward`: requests that become connections.
+//!
+//! ```text
+//! request ─▶ options, pod, container ─▶ WebSocket? ─▶ the node ─▶ 101 ─▶ exec: channels ◀─▶ the command
+//!                                                                     └▶ forward, tunnel: channels or SPDY frames ◀─▶ ports
+//! ```
+//!
+//! Everything that can be refused is refused before the answer, as an ordinary `Status`. Only WebSocket is spoken, which
+//! `kubectl` has preferred since 1.31 and every other client uses; the older upgrade to bare SPDY is refused with a message.
+
+mod exec;
+mod forward;
+mod options;
+mod socket;
+mod spdy;
+mod tunnel;
+
+use std::sync::Arc;
+
+use http::Response;
+use hyper::upgrade::OnUpgrade;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use self::options::Options;
+use self::socket::{Handshake, Protocol};
+use crate::answer::Body;
+use crate::document;
+use crate::error::ApiError;
+use crate::kinds::{list, text};
+use crate::node::{ExecRequest, ExecSession, LogRequest, NodeConnector};
+use crate::server::Context;
+use crate::verbs::log;
+
+/// Whether a request asks for a connection.
+pub(crate) fn is_connection(context: &Context<'_>) -> bool {
+    context.kind.group.is_empty()
+        && context.kind.plural == "pods"
+        && matches!(context.path.subresource.as_str(), "exec" | "attach" | "portforward")
+}
+
+/// Answers `101` and goes on with the connection, or says why not.
+pub(crate) async fn open(
+    context: &Context<'_>,
+    upgrade: Option<&OnUpgrade>,
+) -> Result<Response<Body>, ApiError> {
+    let what = context.path.subresource.as_str();
+    let pod = document::decode(&context.entry()?.value);
+    let uid = document::meta_str(&pod, "uid").to_owned();
+    if what == "portforward" {
+        let ports = options::ports(context.query)?;
+        let node = node(context, &pod)?;
+        if text(&pod, "/status/phase") != "Running" {
+            let phase = text(&pod, "/status/phase");
+            return Err(ApiError::bad_request(format!(
+                "unable to forward port because pod is not running. Current status={phase}"
+            )));
+        }
+        let handshake =
+            Handshake::read(context.headers, upgrade, &[Protocol::PortForward, Protocol::V4])?;
+        let closing = closing(context);
+        return Ok(handshake.accept(move |socket, protocol| async move {
+            if protocol == Protocol::PortForward {
+                tunnel::run(socket, node, uid, closing).await;
+            } else {
+                forward::run(socket, node, uid, ports, closing).await;
+            }
+        }));
+    }
+    let options = Options::read(context.query, what)?;
+    let container = log::container(context, &pod)?;
+    let node = node(context, &pod)?;
+    must_run(context, &pod, &container)?;
+    if what == "attach" && options.stdin {
+        return Err(ApiError::bad_request(format!(
+            "containers of this node have no standard input, so nothing can be sent to container {container}; attach without stdin follows its output, and exec runs a command with input beside it"
+        )));
+    }
+    let handshake = Handshake::read(context.headers, upgrade, &[Protocol::V5, Protocol::V4])?;
+    let session = if what == "attach" {
+        attach(context, node.as_ref(), &uid, container).await?
+    } else {
+        let Options { command, stdin, stdout, stderr, tty } = options;
+        let request =
+            ExecRequest { uid, container, command, stdin, stdout, stderr: stderr && !tty, tty };
+        node.exec(request).await.map_err(|error| ApiError::internal(causes(&error)))?
+    };
+    let closing = closing(context);
+    Ok(handshake.accept(move |socket, _| exec::run(socket, session, closing)))
+}
+
+/// The output of a container from now on. Both streams of it come in one, since the log has them in one order.
+async fn attach(
+    context: &Context<'_>,
+    node: &dyn NodeConnector,
+    uid: &str,
+    container: String,
+) -> Result<ExecSession, ApiError> {
+    let request = LogRequest {
+        namespace: context.namespace().to_owned(),
+        pod: context.name().to_owned(),
+        uid: uid.to_owned(),
+        container,
+        follow: true,
+        tail_lines: Some(0),
+        ..LogRequest::default()
+    };
+    let output = node.logs(request).await.map_err(|error| ApiError::internal(causes(&error)))?;
+    Ok(ExecSession {
+        stdin: None,
+        stdout: Some(output),
+        stderr: None,
+        resize: None,
+        // The output ends with the container, and how that ended is in the pod's status.
+        exit: None,
+    })
+}
+
+fn node(context: &Context<'_>, pod: &Value) -> Result<Arc<dyn NodeConnector>, ApiError> {
+    if text(pod, "/spec/nodeName").is_empty() {
+        let name = context.name();
+        return Err(ApiError::bad_request(format!("pod {name} does not have a host assigned")));
+    }
+    context.server.node.get().cloned().ok_or_else(|| {
+        ApiError::unavailable("no node is connected to this API server, so no pod can be reached")
+    })
+}
+
+/// Refuses containers that do not run.
+fn must_run(context: &Context<'_>, pod: &Value, container: &str) -> Result<(), ApiError> {
+    let running = ["/status/containerStatuses", "/status/initContainerStatuses"]
+        .iter()
+        .flat_map(|group| list(pod, group))
+        .any(|status| {
+            text(status, "/name") == container && status.pointer("/state/running").is_some()
+        });
+    if running {
+        return Ok(());
+    }
+    let (name, phase) = (context.name(), text(pod, "/status/phase"));
+    Err(ApiError::bad_request(format!(
+        "container {container} of pod {name} is not running; the pod's phase is {phase}"
+    )))
+}
+
+/// Becomes true when the server stops.
+fn closing(context: &Context<'_>) -> watch::Receiver<bool> {
+    context.server.closing.subscribe()
+}
+
+/// Resolves when the server stops.
+async fn closed(mut closing: watch::Receiver<bool>) {
+    // An error says that the server is gone.
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// An error with what led to it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,230 @@
+//! The WebSocket under a connection: its handshake, its messages, and their way out.
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use crate::answer::{self, Body};
+use crate::error::ApiError;
+use crate::serve::Takeover;
+
+/// The number that makes a key an answer (RFC 6455, section 1.3).
+const ANSWER_SALT: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// The largest message that is taken; clients send at most 64 KiB.
+const MESSAGE_MAX: usize = 4 * 1024 * 1024;
+/// Messages on their way out before whoever makes them waits.
+const OUTBOUND: usize = 16;
+
+/// What a connection speaks inside the WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// Messages that begin with the number of their channel.
+    V4,
+    /// The same, and a channel can be closed alone.
+    V5,
+    /// SPDY frames, for `kubectl port-forward`.
+    PortForward,
+}
+
+/// A request to become a WebSocket that can be granted.
+pub(super) struct Handshake {
+    answer: HeaderValue,
+    protocol: Protocol,
+    upgrade: OnUpgrade,
+}
+
+pub(super) type Stream = WebSocketStream<TokioIo<Upgraded>>;
+pub(super) type Incoming = SplitStream<Stream>;
+/// Where messages to the client go.
+pub(super) type Outbound = mpsc::Sender<Message>;
+
+// === impl Protocol ===
+
+impl Protocol {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "v4.channel.k8s.io",
+            Self::V5 => "v5.channel.k8s.io",
+            Self::PortForward => "SPDY/3.1+portforward.k8s.io",
+        }
+    }
+}
+
+// === impl Handshake ===
+
+impl Handshake {
+    /// Reads the headers of RFC 6455. `offered` are the protocols there are, the best first.
+    pub(super) fn read(
+        headers: &HeaderMap,
+        upgrade: Option<&OnUpgrade>,
+        offered: &[Protocol],
+    ) -> Result<Self, ApiError> {
+        let Some(upgrade) = upgrade.filter(|_| headers.contains_key(header::UPGRADE)) else {
+            return Err(ApiError::bad_request("Upgrade request required"));
+        };
+        if !has(headers, header::UPGRADE, "websocket")
+            || !has(headers, header::CONNECTION, "upgrade")
+        {
+            return Err(ApiError::bad_request(
+                "this server upgrades connections to WebSocket only; kubectl does so from version 1.31 on, or with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true and KUBECTL_PORT_FORWARD_WEBSOCKETS=true",
+            ));
+        }
+        let key = headers.get(header::SEC_WEBSOCKET_KEY);
+        let version = headers.get(header::SEC_WEBSOCKET_VERSION);
+        let (Some(key), Some(b"13")) = (key, version.map(HeaderValue::as_bytes)) else {
+            return Err(ApiError::bad_request(
+                "unable to upgrade: the WebSocket handshake is broken",
+            ));
+        };
+        let asked = |protocol: &&Protocol| {
+            words(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|word| word == protocol.name())
+        };
+        let Some(&protocol) = offered.iter().find(asked) else {
+            let names: Vec<_> = offered.iter().map(|protocol| protocol.name()).collect();
+            return Err(ApiError::bad_request(format!(
+                "unable to upgrade: unable to negotiate a protocol: this server has {}",
+                names.join(", ")
+            )));
+        };
+        let answer = answer_to(key.as_bytes())?;
+        Ok(Self { answer, protocol, upgrade: upgrade.clone() })
+    }
+
+    /// The answer, with what happens on the connection afterwards.
+    pub(super) fn accept<F>(
+        self,
+        work: impl FnOnce(Stream, Protocol) -> F + Send + 'static,
+    ) -> Response<Body>
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let Self { answer, protocol, upgrade } = self;
+        let mut response = Response::new(answer::full(Bytes::new()));
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, answer);
+        let name = HeaderValue::from_static(protocol.name());
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+        response.extensions_mut().insert(Takeover::new(async move {
+            let upgraded = match upgrade.await {
+                Ok(upgraded) => TokioIo::new(upgraded),
+                Err(error) => {
+                    tracing::debug!(%error, "the connection broke off before its upgrade");
+                    return;
+                }
+            };
+            let config = WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX));
+            let stream = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config));
+            work(stream.await, protocol).await;
+        }));
+        response
+    }
+}
+
+fn words(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+fn has(headers: &HeaderMap, name: header::HeaderName, wanted: &str) -> bool {
+    words(headers, name).any(|word| word.eq_ignore_ascii_case(wanted))
+}
+
+fn answer_to(key: &[u8]) -> Result<HeaderValue, ApiError> {
+    let salted = [key, ANSWER_SALT.as_bytes()].concat();
+    let answer = BASE64_STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &salted));
+    HeaderValue::from_str(&answer).map_err(ApiError::internal)
+}
+
+/// Both directions of a socket: what comes in, where to send, and the future that carries what is sent until every sender is
+/// gone, and then says goodbye.
+pub(super) fn split(stream: Stream) -> (Incoming, Outbound, impl Future<Output = ()> + Send) {
+    let (sink, incoming) = stream.split();
+    let (sender, receiver) = mpsc::channel(OUTBOUND);
+    (incoming, sender, carry(sink, receiver))
+}
+
+async fn carry(mut sink: SplitSink<Stream, Message>, mut messages: mpsc::Receiver<Message>) {
+    while let Some(message) = messages.recv().await {
+        if sink.send(message).await.is_err() {
+            // The reading side sees the end too.
+            return;
+        }
+    }
+    // Without a code, clients take the end for an accident.
+    let frame = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
+    let _ = sink.send(Message::Close(Some(frame))).await;
+}
+
+/// The next message with content; `None` when the client has gone or says goodbye.
+pub(super) async fn next(incoming: &mut Incoming) -> Option<Bytes> {
+    loop {
+        match incoming.next().await? {
+            Ok(Message::Binary(data)) => return Some(data),
+            Ok(Message::Text(text)) => return Some(text.into()),
+            // Pings are answered below this.
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+            Ok(Message::Close(_)) | Err(_) => return None,
+        }
+    }
+}
+
+/// A message for a channel.
+pub(super) fn on_channel(channel: u8, data: &[u8]) -> Message {
+    let mut message = BytesMut::with_capacity(1 + data.len());
+    message.put_u8(channel);
+    message.put_slice(data);
+    Message::Binary(message.freeze())
+}
+
+/// The channel of a message, and its content.
+pub(super) fn channel_of(mut message: Bytes) -> Option<(u8, Bytes)> {
+    let &channel = message.first()?;
+    let content = message.split_off(1);
+    Some((channel, content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_the_rfc_has_the_answer_of_the_rfc() {
+        let answer = answer_to(b"dGhlIHNhbXBsZSBub25jZQ==").unwrap();
+        assert_eq!(answer, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn messages_carry_the_number_of_their_channel() {
+        assert_eq!(on_channel(1, b"ab"), Message::Binary(Bytes::from_static(b"\x01ab")));
+        let (channel, content) = channel_of(Bytes::from_static(b"\x04{}")).unwrap();
+        assert_eq!((channel, content.as_ref()), (4, b"{}".as_slice()));
+        assert_eq!(channel_of(Bytes::from_static(b"\x01")), Some((1, Bytes::new())));
+        assert_eq!(channel_of(Bytes::new()), None);
+    }
+
+    #[test]
+    fn header_words_are_found_in_lists_whatever_their_case() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
+        assert!(has(&headers, header::CONNECTION, "upgrade"));
+        assert!(!has(&headers, header::UPGRADE, "websocket"));
+    }
+}

@@ -1,0 +1,226 @@
+//! Ports over SPDY frames inside WebSocket messages, as `kubectl port-forward` speaks.
+//!
+//! For every local connection the client opens two streams with the same request id: one for an error, then one for data.
+//! Windows are not kept by any client of this protocol, so none are granted: a port that takes nothing stops the reading of the
+//! socket, and the transport below slows the client down.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, split as split_link};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::closed;
+use super::socket::{Incoming, Outbound, Stream, next, split};
+use super::spdy::{Decoder, Encoder, Error, Frame};
+use crate::node::{NodeConnector, PortRequest};
+
+/// One read from a port.
+const BLOCK: usize = 16 * 1024;
+/// Messages from the client that wait for a port.
+const WAITING: usize = 16;
+/// Connections at a time through one tunnel.
+const CONNECTIONS: usize = 1024;
+
+/// Carries connections until the client goes.
+pub(super) async fn run(
+    stream: Stream,
+    node: Arc<dyn NodeConnector>,
+    uid: String,
+    closing: watch::Receiver<bool>,
+) {
+    let (incoming, sender, carry) = split(stream);
+    let tunnel = Tunnel {
+        node,
+        uid,
+        sender,
+        encoder: Encoder::default(),
+        waiting: HashMap::new(),
+        ports: HashMap::new(),
+        works: JoinSet::new(),
+    };
+    let mut carry = pin!(carry);
+    tokio::select! {
+        result = tunnel.read(incoming) => if let Err(error) = result {
+            tracing::debug!(%error, "a port-forwarding client does not speak as expected");
+        },
+        () = carry.as_mut() => return,
+        () = closed(closing) => {}
+    }
+    // Every sender is gone with the tunnel, so this only says goodbye.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), carry).await;
+}
+
+struct Tunnel {
+    node: Arc<dyn NodeConnector>,
+    uid: String,
+    sender: Outbound,
+    encoder: Encoder,
+    /// Streams for errors whose stream for data is still to come, by request id.
+    waiting: HashMap<String, u32>,
+    /// The connections, by their stream for data.
+    ports: HashMap<u32, Port>,
+    /// Each ends with the number of its stream for data.
+    works: JoinSet<u32>,
+}
+
+/// One connection to a port.
+struct Port {
+    /// Where data goes; dropped when the client has said all.
+    input: Option<mpsc::Sender<Bytes>>,
+    /// The stream for errors.
+    errors: u32,
+    work: AbortHandle,
+}
+
+impl Tunnel {
+    async fn read(mut self, mut incoming: Incoming) -> Result<(), Error> {
+        let mut decoder = Decoder::new()?;
+        loop {
+            tokio::select! {
+                message = next(&mut incoming) => {
+                    let Some(message) = message else { return Ok(()) };
+                    decoder.push(&message);
+                    while let Some(frame) = decoder.next()? {
+                        if !self.take(frame).await {
+                            return Ok(());
+                        }
+                    }
+                }
+                Some(ended) = self.works.join_next(), if !self.works.is_empty() => {
+                    if let Ok(stream) = ended {
+                        self.ports.remove(&stream);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Handles a frame; whether the connection goes on.
+    async fn take(&mut self, frame: Frame) -> bool {
+        match frame {
+            Frame::Open { stream, headers, last } => self.open(stream, &headers, last).await,
+            Frame::Data { stream, data, last } => {
+                let Some(port) = self.ports.get_mut(&stream) else { return true };
+                if let Some(input) = &port.input
+                    && !data.is_empty()
+                {
+                    // A port that has ended takes no more.
+                    let _ = input.send(data).await;
+                }
+                if last {
+                    port.input = None;
+                }
+                true
+            }
+            Frame::Reset { stream } => {
+                let Some(port) = self.ports.remove(&stream) else { return true };
+                port.work.abort();
+                // The client still waits for the end of this one.
+                self.send(Encoder::data(port.errors, &[], true)).await
+            }
+            Frame::Ping { id } => self.send(Encoder::pong(id)).await,
+            Frame::Goodbye => false,
+            Frame::Other => true,
+        }
+    }
+
+    async fn open(&mut self, stream: u32, headers: &[(String, String)], last: bool) -> bool {
+        let reply = self.encoder.accept(stream);
+        if !self.send(reply).await {
+            return false;
+        }
+        let header = |name: &str| {
+            let found = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+            found.map_or("", |(_, value)| value.as_str())
+        };
+        let id = header("requestid").to_owned();
+        if header("streamtype") == "error" {
+            if self.waiting.len() < CONNECTIONS {
+                self.waiting.insert(id, stream);
+            }
+            return true;
+        }
+        let errors = self.waiting.remove(&id);
+        let port = header("port").parse().ok();
+        let (Some(errors), Some(port)) = (errors, port) else {
+            // A stream that means nothing is ended at once.
+            return self.send(Encoder::data(stream, &[], true)).await;
+        };
+        if self.works.len() >= CONNECTIONS {
+            let text = format!("error forwarding port {port}: too many connections at a time");
+            return self.send(Encoder::data(errors, text.as_bytes(), true)).await
+                && self.send(Encoder::data(stream, &[], true)).await;
+        }
+        let (input, data) = mpsc::channel(WAITING);
+        let request = PortRequest { uid: self.uid.clone(), port };
+        let (node, sender) = (Arc::clone(&self.node), self.sender.clone());
+        let work = self.works.spawn(async move {
+            let error = one(node, request, stream, data, &sender).await.unwrap_or_default();
+            // The client waits for the end of both.
+            let _ = send(&sender, Encoder::data(errors, error.as_bytes(), true)).await;
+            let _ = send(&sender, Encoder::data(stream, &[], true)).await;
+            stream
+        });
+        let input = (!last).then_some(input);
+        self.ports.insert(stream, Port { input, errors, work });
+        true
+    }
+
+    async fn send(&self, frame: Bytes) -> bool {
+        send(&self.sender, frame).await
+    }
+}
+
+async fn send(sender: &Outbound, frame: Bytes) -> bool {
+    sender.send(Message::Binary(frame)).await.is_ok()
+}
+
+/// One connection from its beginning to its end; what went wrong, if something did.
+async fn one(
+    node: Arc<dyn NodeConnector>,
+    request: PortRequest,
+    stream: u32,
+    mut data: mpsc::Receiver<Bytes>,
+    sender: &Outbound,
+) -> Option<String> {
+    let port = request.port;
+    let link = match node.connect(request).await {
+        Ok(link) => link,
+        Err(error) => return Some(format!("error forwarding port {port}: {error}")),
+    };
+    let (mut reader, mut writer) = split_link(link);
+    let out = async {
+        let mut block = vec![0; BLOCK];
+        loop {
+            match reader.read(&mut block).await {
+                Ok(0) => return None,
+                Ok(read) => {
+                    let block = block.get(..read).unwrap_or_default();
+                    if !send(sender, Encoder::data(stream, block, false)).await {
+                        return None;
+                    }
+                }
+                Err(error) => return Some(format!("error forwarding port {port}: {error}")),
+            }
+        }
+    };
+    let into = async {
+        while let Some(data) = data.recv().await {
+            if writer.write_all(&data).await.is_err() {
+                break;
+            }
+        }
+        // The client has said all; the program at the port still has the last word.
+        let _ = writer.shutdown().await;
+        std::future::pending().await
+    };
+    tokio::select! {
+        error = out => error,
+        error = into => error,
+    }
+}

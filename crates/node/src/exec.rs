@@ -1,0 +1,325 @@
+//! Commands that run beside a container's program, in its place: same cgroup, mounts, host name, environment, user and
+//! working directory.
+//!
+//! This process never forks: it spawns the shim's other mode (`shim --exec`), which makes itself the command. A command is
+//! killed when its [`Program`] is dropped, and ends with its container at the latest.
+
+mod terminal;
+
+use std::{
+    fs, io,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::stream;
+use rustix::{
+    pipe::{PipeFlags, pipe_with},
+    process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open},
+};
+use tokio::io::Interest;
+
+pub use self::terminal::Terminal;
+use crate::{
+    cgroup, proc,
+    runtime::ShimCommand,
+    state::{AttemptDir, PodDir},
+    sys::{duplex::Duplex, readable::Readable},
+};
+
+/// How long killed processes may take to go before their cgroup is left to the container's end.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// What to run, and where.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Uid of the pod.
+    pub uid: String,
+    /// Name of the container.
+    pub container: String,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Whether it gets input; without, it reads nothing.
+    pub stdin: bool,
+    /// Whether its output is wanted; without, it is thrown away.
+    pub stdout: bool,
+    /// Whether its errors are wanted; without, they are thrown away. In a terminal they are part of the output.
+    pub stderr: bool,
+    /// Whether it runs in a terminal of its own.
+    pub tty: bool,
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub struct Session {
+    /// Its input; dropped, the input ends.
+    pub stdin: Option<Writer>,
+    /// Its output.
+    pub stdout: Option<Reader>,
+    /// Its errors.
+    pub stderr: Option<Reader>,
+    /// Its terminal, to set the size of.
+    pub terminal: Option<Terminal>,
+    /// The process.
+    pub program: Program,
+}
+
+/// Why a command cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such container here, or it does not run.
+    #[error("container {container:?} does not run on this node")]
+    NotRunning {
+        /// Name of the container.
+        container: String,
+    },
+    /// The system refused something.
+    #[error("cannot start a command in container {container:?}")]
+    Start {
+        /// Name of the container.
+        container: String,
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The writing end of a command's input.
+#[derive(Debug)]
+pub struct Writer(Duplex);
+
+/// The reading end of a command's output.
+#[derive(Debug)]
+pub struct Reader(Duplex);
+
+/// The process of a command. Dropping it kills the command and what it has started.
+#[derive(Debug)]
+pub struct Program {
+    /// Until it was collected; while it is not, its id is its own.
+    child: Option<Child>,
+    pidfd: Readable,
+    /// The command's own cgroup.
+    group: Option<PathBuf>,
+    /// Ends with the container; watched only where no cgroup ends the command with it.
+    container: Option<Readable>,
+}
+
+/// The cgroup of a command, below its container's.
+pub(crate) fn group(container: &Path, pid: Pid) -> PathBuf {
+    container.join(format!("exec-{}", pid.as_raw_nonzero()))
+}
+
+/// Starts a command.
+pub(crate) fn start(
+    state_dir: &Path,
+    shim: &ShimCommand,
+    request: &Request,
+) -> Result<Session, Error> {
+    let container = || request.container.clone();
+    let attempts = PodDir::new(state_dir, &request.uid).attempts(&request.container);
+    let dir = attempts
+        .into_iter()
+        .map(|(_, dir)| dir)
+        .next_back()
+        .filter(|dir| dir.exit().is_none() && dir.is_locked())
+        .ok_or_else(|| Error::NotRunning { container: container() })?;
+    spawn(&dir, shim, request).map_err(|source| Error::Start { container: container(), source })
+}
+
+/// What the command gets as its three standard descriptors, and what we keep of them.
+#[derive(Default)]
+struct Ends {
+    theirs: [Option<OwnedFd>; 3],
+    stdin: Option<Writer>,
+    stdout: Option<Reader>,
+    stderr: Option<Reader>,
+    terminal: Option<Terminal>,
+}
+
+fn spawn(dir: &AttemptDir, shim: &ShimCommand, request: &Request) -> io::Result<Session> {
+    let spec = dir.spec().ok_or_else(|| io::Error::other("spec.json cannot be read"))?;
+    let run = dir.run().ok_or_else(|| io::Error::other("run.json cannot be read"))?;
+    let container = match &spec.cgroup {
+        Some(_) => None,
+        None => Some(watch(run.shim, run.shim_start)?),
+    };
+    let ends =
+        if request.tty { Ends::terminal(spec.user, request)? } else { Ends::pipes(request)? };
+    let Ends { theirs, stdin, stdout, stderr, terminal } = ends;
+    let [input, output, errors] = theirs.map(|end| end.map_or_else(Stdio::null, Stdio::from));
+    let mut command = Command::new(&shim.program);
+    command.args(&shim.args).arg("--exec").arg(dir.path());
+    if request.tty {
+        command.arg("--tty");
+    }
+    let child = command
+        .arg("--")
+        .args(&request.command)
+        .env_clear()
+        .envs(shim.env.iter().map(|(name, value)| (name, value)))
+        .stdin(input)
+        .stdout(output)
+        .stderr(errors)
+        .spawn()?;
+    // Our copies of the command's ends go with it; otherwise its output would never end.
+    drop(command);
+    let program = Program::of(child, spec.cgroup.as_deref(), container)?;
+    Ok(Session { stdin, stdout, stderr, terminal, program })
+}
+
+/// A descriptor that is readable once this process has ended.
+fn watch(pid: i32, start: u64) -> io::Result<Readable> {
+    let gone = || io::Error::other("the container does not run any more");
+    let pid = Pid::from_raw(pid).ok_or_else(gone)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+    // The descriptor holds the number; if the process is still the recorded one now, it stays so.
+    if proc::start_time(pid) != Some(start) {
+        return Err(gone());
+    }
+    Readable::new(pidfd)
+}
+
+// === impl Ends ===
+
+impl Ends {
+    fn pipes(request: &Request) -> io::Result<Self> {
+        let mut ends = Self::default();
+        if request.stdin {
+            let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+            ends.stdin = Some(Writer(Duplex::new(writer, Interest::WRITABLE)?));
+            ends.theirs[0] = Some(reader);
+        }
+        if request.stdout {
+            let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+            ends.stdout = Some(Reader(Duplex::new(reader, Interest::READABLE)?));
+            ends.theirs[1] = Some(writer);
+        }
+        if request.stderr {
+            let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+            ends.stderr = Some(Reader(Duplex::new(reader, Interest::READABLE)?));
+            ends.theirs[2] = Some(writer);
+        }
+        Ok(ends)
+    }
+
+    fn terminal(user: Option<u32>, request: &Request) -> io::Result<Self> {
+        let (ours, theirs) = terminal::open(user)?;
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let ours = Duplex::new(ours, both)?;
+        Ok(Self {
+            theirs: [Some(theirs.try_clone()?), Some(theirs.try_clone()?), Some(theirs)],
+            stdin: request.stdin.then(|| Writer(ours.clone())),
+            stdout: request.stdout.then(|| Reader(ours.clone())),
+            stderr: None,
+            terminal: Some(Terminal::of(ours)),
+        })
+    }
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// Writes everything.
+    ///
+    /// # Errors
+    /// When the command reads no more.
+    pub async fn write(&self, data: &[u8]) -> io::Result<()> {
+        self.0.write(data).await
+    }
+}
+
+// === impl Reader ===
+
+impl Reader {
+    /// What the command writes, as it comes.
+    pub fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
+        stream::try_unfold(self, async |reader| {
+            let read = reader.0.read().await?;
+            Ok(read.map(|data| (data, reader)))
+        })
+    }
+}
+
+// === impl Program ===
+
+impl Program {
+    fn of(child: Child, cgroup: Option<&Path>, container: Option<Readable>) -> io::Result<Self> {
+        let pid = pid_of(&child)?;
+        let pidfd = Readable::new(pidfd_open(pid, PidfdFlags::NONBLOCK)?)?;
+        let group = cgroup.map(|folder| group(folder, pid));
+        Ok(Self { child: Some(child), pidfd, group, container })
+    }
+
+    /// Waits for the end. The exit code, or 128 and the signal that ended it.
+    ///
+    /// # Errors
+    /// When the system cannot say.
+    pub async fn wait(mut self) -> io::Result<i32> {
+        match &self.container {
+            None => self.pidfd.readable().await?,
+            Some(container) => {
+                let container_ended = tokio::select! {
+                    ended = self.pidfd.readable() => { ended?; false }
+                    ended = container.readable() => { ended?; true }
+                };
+                if container_ended {
+                    self.kill();
+                    self.pidfd.readable().await?;
+                }
+            }
+        }
+        let Some(mut child) = self.child.take() else { return Ok(0) };
+        // It has ended, so this only collects it.
+        let status = child.wait()?;
+        self.remove_group();
+        Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
+    }
+
+    fn kill(&self) {
+        let Some(pid) = self.child.as_ref().and_then(|child| pid_of(child).ok()) else { return };
+        // Not collected yet, so these numbers are the command's. It may not have come so far as to lead a group.
+        let _ = kill_process(pid, Signal::KILL);
+        let _ = kill_process_group(pid, Signal::KILL);
+        if let Some(group) = self.group.as_deref().filter(|group| group.exists()) {
+            cgroup::kill(group);
+        }
+    }
+
+    fn remove_group(&self) {
+        if let Some(group) = &self.group {
+            // Where the command has left something running, the container's end removes both.
+            let _ = fs::remove_dir(group);
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if self.child.is_none() {
+            return;
+        }
+        self.kill();
+        let (child, group) = (self.child.take(), self.group.take());
+        // A killed process is gone at once, but not before this returns.
+        std::thread::spawn(move || {
+            if let Some(mut child) = child {
+                let _ = child.wait();
+            }
+            if let Some(group) = group {
+                cgroup::kill_and_wait(&group, KILL_LIMIT);
+                let _ = fs::remove_dir(group);
+            }
+        });
+    }
+}
+
+fn pid_of(child: &Child) -> io::Result<Pid> {
+    i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::other("the process has no id"))
+}
