@@ -1,4 +1,4 @@
-//! The commands that call cargo's own checks: `test`, `lint`, `codegen`, and `ci`, which runs everything.
+//! The commands that call cargo's own checks: `test`, `lint`, `fuzz`, `codegen`, and `ci`, which runs everything.
 
 use crate::{conformance, environment, run, tidy};
 use anyhow::{Context as _, Result};
@@ -41,6 +41,12 @@ pub(crate) fn lint(_: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Feeds mutated input to every decoder, for a bounded time; the arguments are those of the `mxjob-fuzz` program.
+pub(crate) fn fuzz(arguments: &[String]) -> Result<()> {
+    let program = ["run", "--package", "mxjob-fuzz", "--quiet", "--locked", "--"];
+    run::check(run::cargo().args(program).args(arguments))
+}
+
 /// Writes the generated files again.
 pub(crate) fn codegen(_: &[String]) -> Result<()> {
     // The tests that compare the files with the types write them when they are asked to. A file is compiled into the program
@@ -57,5 +63,6 @@ pub(crate) fn ci(_: &[String]) -> Result<()> {
     tidy::run(&[])?;
     lint(&[])?;
     test(&[])?;
-    conformance::run(&[])
+    conformance::run(&[])?;
+    fuzz(&[])
 }

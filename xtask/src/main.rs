@@ -28,9 +28,10 @@ const COMMANDS: &[Command] = &[
     ("lint", "formatting, clippy, and cargo-deny where it is installed", checks::lint),
     ("tidy", "the rules of this repository that no other tool checks", tidy::run),
     ("conformance", "compare the API server with recorded answers of a real one", conformance::run),
+    ("fuzz", "feed mutated input to every decoder, some seconds each", checks::fuzz),
     ("bench", "measure, and write docs/reference/benchmarks.md", bench::run),
     ("codegen", "write the generated files again (schemas, manifests/)", checks::codegen),
-    ("ci", "tidy, lint, test, conformance: what must pass before a merge", checks::ci),
+    ("ci", "tidy, lint, test, conformance, fuzz: what must pass before a merge", checks::ci),
 ];
 
 fn main() -> ExitCode {
@@ -69,6 +70,7 @@ fn help() {
         println!("  {name:<12} {about}");
     }
     println!(
-        "\nArguments of `test` go to the test runner; those of `conformance` are group names."
+        "\nArguments of `test` go to the test runner; those of `conformance` are group names;\n\
+         `fuzz` takes [TARGET [FILE...]] [--seconds N] [--seed N], see fuzz/README.md."
     );
 }

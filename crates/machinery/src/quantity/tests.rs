@@ -24,6 +24,8 @@ fn quantities_have_a_canonical_form() {
         ("1.5Gi", "1536Mi"),
         ("512", "512"),
         ("0.5Ki", "512"),
+        ("437.5Ki", "448000"),
+        ("448000", "448k"),
         ("1e3", "1e3"),
         ("1E3", "1e3"),
         ("12e-1", "1200e-3"),
@@ -108,7 +110,11 @@ proptest! {
         let quantity = Quantity::parse(&text).unwrap();
         let again = Quantity::parse(&quantity.to_string()).unwrap();
         prop_assert_eq!(again, quantity);
-        prop_assert_eq!(again.to_string(), quantity.to_string());
+        // The text may change once more, as upstream's does: `437.5Ki` is written as `448000`, which has lost its binary
+        // suffix and is read as decimal, `448k`. After that it stays.
+        let third = Quantity::parse(&again.to_string()).unwrap();
+        prop_assert_eq!(third, quantity);
+        prop_assert_eq!(third.to_string(), again.to_string());
     }
 
     #[test]

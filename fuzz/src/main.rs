@@ -1,0 +1,92 @@
+//! `mxjob-fuzz [TARGET [FILE...]] [--seconds N] [--seed N]`, which is what `cargo xtask fuzz` runs.
+#![allow(clippy::print_stdout, reason = "this command talks to a developer's terminal")]
+#![allow(clippy::print_stderr, reason = "this command talks to a developer's terminal")]
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use mxjob_fuzz::drive::{self, Budget, Failure};
+use mxjob_fuzz::targets::{self, TARGETS};
+use mxjob_fuzz::{Target, corpus};
+
+/// Long enough for some hundred inputs of the slowest target.
+const SECONDS: u64 = 4;
+
+/// What the command line asks for.
+struct Wish {
+    target: Option<&'static Target>,
+    files: Vec<String>,
+    seconds: u64,
+    seed: u64,
+}
+
+fn main() -> ExitCode {
+    match parse(std::env::args().skip(1)).and_then(|wish| run(&wish)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("fuzz: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Wish, String> {
+    let mut wish = Wish { target: None, files: Vec::new(), seconds: SECONDS, seed: 1 };
+    while let Some(argument) = arguments.next() {
+        let mut number = || {
+            let text = arguments.next().unwrap_or_default();
+            text.parse().map_err(|_| format!("{argument} needs a whole number, not {text:?}"))
+        };
+        match argument.as_str() {
+            "--seconds" => wish.seconds = number()?,
+            "--seed" => wish.seed = number()?,
+            option if option.starts_with('-') => {
+                return Err(format!("there is no option {option}"));
+            }
+            name if wish.target.is_none() => {
+                let names: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
+                let found = targets::find(name);
+                let unknown =
+                    || format!("there is no target {name}; there are {}", names.join(", "));
+                wish.target = Some(found.ok_or_else(unknown)?);
+            }
+            _ => wish.files.push(argument),
+        }
+    }
+    Ok(wish)
+}
+
+fn run(wish: &Wish) -> Result<(), String> {
+    if let Some(target) = wish.target.filter(|_| !wish.files.is_empty()) {
+        return wish.files.iter().try_for_each(|file| replay(target, file));
+    }
+    let mut failed = Vec::new();
+    for target in
+        TARGETS.iter().filter(|one| wish.target.is_none_or(|target| target.name == one.name))
+    {
+        let time = Duration::from_secs(wish.seconds);
+        let budget = Budget { seed: wish.seed, count: u64::MAX, time };
+        match drive::run(target, budget)
+            .map_err(|error| format!("cannot read the corpus of {}: {error}", target.name))?
+        {
+            Ok(count) => println!("{:<16} {count} inputs, nothing found", target.name),
+            Err(Failure { message, path }) => {
+                println!("{:<16} FAILED: {message:.2000}", target.name);
+                println!("{:<16} replay: cargo xtask fuzz {} {}", "", target.name, path.display());
+                failed.push(target.name);
+            }
+        }
+    }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("found something in {}", failed.join(", ")))
+    }
+}
+
+fn replay(target: &Target, file: &str) -> Result<(), String> {
+    let seed = corpus::read(file.into()).map_err(|error| format!("cannot read {file}: {error}"))?;
+    drive::feed(target, &seed.bytes).map_err(|message| format!("{file}: {message}"))?;
+    println!("{file}: nothing found");
+    Ok(())
+}

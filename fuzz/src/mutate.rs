@@ -1,0 +1,55 @@
+//! From one input to another: most changes keep a document well-formed, so that they reach what lies behind the parser;
+//! the others do not care.
+
+mod bytes;
+mod tree;
+
+use mxjob_machinery::json;
+
+use crate::corpus::Seed;
+use crate::random::Random;
+use crate::{Form, Target};
+
+/// The longest input that is made. Larger ones are refused by their size alone.
+const LENGTH_MAX: usize = 512 * 1024;
+
+/// An input made from the corpus.
+#[must_use]
+pub fn mutate(target: &Target, seeds: &[Seed], random: &mut Random) -> Vec<u8> {
+    let mut input = random.pick(seeds).map(|seed| seed.bytes.clone()).unwrap_or_default();
+    let other = random.pick(seeds).map(|seed| seed.bytes.clone()).unwrap_or_default();
+    // Mostly one change: with many, nothing gets past the first check.
+    loop {
+        input = match target.form {
+            Form::Json | Form::Yaml if !random.one_in(4) => {
+                match (decode(target.form, &input), decode(target.form, &other)) {
+                    (Some(mut value), Some(other)) => {
+                        tree::mutate(&mut value, &other, target.words, random);
+                        encode(target.form, &value)
+                    }
+                    _ => bytes::mutate(input, &other, target.words, random),
+                }
+            }
+            _ => bytes::mutate(input, &other, target.words, random),
+        };
+        input.truncate(LENGTH_MAX);
+        if !random.one_in(3) {
+            return input;
+        }
+    }
+}
+
+fn decode(form: Form, input: &[u8]) -> Option<serde_json::Value> {
+    match form {
+        Form::Json => json::decode(input).ok(),
+        Form::Yaml => json::yaml_to_value(input).ok(),
+        Form::Plain => None,
+    }
+}
+
+fn encode(form: Form, value: &serde_json::Value) -> Vec<u8> {
+    match form {
+        Form::Yaml => json::to_yaml(value).into_bytes(),
+        Form::Json | Form::Plain => value.to_string().into_bytes(),
+    }
+}
