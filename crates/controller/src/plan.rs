@@ -143,8 +143,15 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
         Decision::Finished => cleanup::finished(&mut draft, &observed),
         Decision::Suspend => replicas::suspend(&mut draft, &observed),
         Decision::Wait => replicas::wait(&mut draft),
-        Decision::Fail(failure) => cleanup::fail(&mut draft, &observed, &failure),
-        Decision::Succeed => cleanup::succeed(&mut draft, &observed),
+        Decision::Fail(failure, in_place) => {
+            replicas::count(&mut draft, in_place);
+            cleanup::fail(&mut draft, &observed, &failure);
+        }
+        Decision::Succeed(in_place) => {
+            // A replica may have failed, run again and ended well between two looks at it.
+            replicas::count(&mut draft, in_place);
+            cleanup::succeed(&mut draft, &observed);
+        }
         Decision::Settle { until } => replicas::settle(&mut draft, until),
         Decision::Restart(account) => replicas::restart(&mut draft, &observed, account),
         Decision::Proceed(account) => replicas::proceed(&mut draft, &observed, account),

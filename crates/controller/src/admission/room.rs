@@ -33,6 +33,8 @@ impl<'a> Room<'a> {
     }
 
     fn of(nodes: impl Iterator<Item = &'a Node>) -> Self {
+        // A node that has just been made has not said yet what it has: nothing can be concluded from that.
+        let nodes = nodes.filter(|node| node.allocatable.iter().next().is_some());
         let mut nodes: Vec<_> = nodes.map(|node| (node, node.allocatable.clone())).collect();
         nodes.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
         Self { nodes }

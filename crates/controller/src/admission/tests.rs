@@ -175,6 +175,13 @@ fn a_closed_node_takes_nobody_and_no_node_is_no_reason_to_give_up() {
 }
 
 #[test]
+fn a_node_that_has_not_said_what_it_has_is_no_reason_to_give_up() {
+    let mut snapshot = machine(vec![], vec![job("a", 1, 1, 0)]);
+    snapshot.nodes = vec![node(json!({}))];
+    assert_eq!(told(&snapshot, 0), "a: waits for cpu 1 for 1 pod");
+}
+
+#[test]
 fn a_schedule_timeout_gives_up_the_turn_and_not_the_job() {
     let mut impatient = job("a", 1, 8, 0);
     impatient.timeout_seconds = Some(60);

@@ -4,7 +4,7 @@ use super::Snapshot;
 use super::limits;
 use super::message::Failure;
 use super::observe::{Observed, Replica, State, Verdict};
-use super::restart::{self, Account};
+use super::restart::{self, Account, InPlace};
 use super::success::{self, Success};
 use jiff::Timestamp;
 
@@ -17,9 +17,9 @@ pub(super) enum Decision<'a> {
     /// There is no room for it yet.
     Wait,
     /// It has failed.
-    Fail(Failure<'a>),
+    Fail(Failure<'a>, InPlace),
     /// It has succeeded.
-    Succeed,
+    Succeed(InPlace),
     /// It has succeeded as far as its scheduler tells; the workers are about to end and may still fail.
     Settle {
         /// How long they may take.
@@ -47,15 +47,20 @@ pub(super) fn decide<'a>(
     if snapshot.admission.waiting().is_some() {
         return Decision::Wait;
     }
-    if observed.in_state(State::Failed(Verdict::Final)).next().is_some() {
-        return Decision::Fail(Failure::Replica(first_failures(observed)));
-    }
     let account = restart::account(snapshot, observed, now);
-    if let Some(failure) = limits::exceeded(job, &account, now) {
-        return Decision::Fail(failure);
+    if observed.in_state(State::Failed(Verdict::Final)).next().is_some() {
+        return Decision::Fail(Failure::Replica(first_failures(observed)), account.in_place);
+    }
+    match limits::exceeded(job, &account, now) {
+        // The restart that was one too many does not count: what is counted is within the limit.
+        Some(failure @ Failure::Backoff { .. }) => {
+            return Decision::Fail(failure, InPlace::default());
+        }
+        Some(failure) => return Decision::Fail(failure, account.in_place),
+        None => {}
     }
     match success::judge(job, observed, now) {
-        Success::Reached => return Decision::Succeed,
+        Success::Reached => return Decision::Succeed(account.in_place),
         Success::Settling { until } => return Decision::Settle { until },
         Success::Open => {}
     }

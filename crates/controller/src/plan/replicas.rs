@@ -6,7 +6,8 @@ use super::restart::Account;
 use super::{EventKind, limits, message};
 use crate::memory::WHOLE_JOB;
 use jiff::Timestamp;
-use mxjob_api::{ConditionType, RestartScope};
+use mxjob_api::{ConditionType, RestartScope, Role};
+use std::collections::BTreeMap;
 
 /// Goes on: what is missing is made, and the job is running when every replica of every role is.
 pub(super) fn proceed(draft: &mut Draft<'_>, observed: &Observed<'_>, account: Account<'_>) {
@@ -96,11 +97,16 @@ pub(super) fn resume(draft: &mut Draft<'_>) -> bool {
 
 /// Takes the new restarts into the status.
 fn remember(draft: &mut Draft<'_>, account: Account<'_>) {
-    for (role, added) in account.added {
+    count(draft, account.added);
+    draft.memory = account.memory;
+}
+
+/// Adds to the restarts in the status.
+pub(super) fn count(draft: &mut Draft<'_>, restarts: BTreeMap<Role, u32>) {
+    for (role, added) in restarts {
         let restarts = &mut draft.status.replicas.entry(role).or_default().restarts;
         *restarts = restarts.saturating_add(added);
     }
-    draft.memory = account.memory;
 }
 
 /// Removes what is to be made again. The new attempt of a whole-job restart makes every pod a leftover.

@@ -21,12 +21,17 @@ const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(5);
 /// A run this long before a failure forgives the failures before it.
 const LONG_RUN: SignedDuration = SignedDuration::from_mins(10);
 
+/// Containers that their node started again, by role. They have happened, whatever becomes of the job.
+pub(super) type InPlace = BTreeMap<Role, u32>;
+
 /// The restarts of a job up to this moment.
 pub(super) struct Account<'a> {
     /// The memory with the new restarts in it.
     pub(super) memory: Memory,
     /// New restarts by role: not in the status yet.
     pub(super) added: BTreeMap<Role, u32>,
+    /// Those of them that were in place.
+    pub(super) in_place: InPlace,
     /// Replicas whose failure is new and that are to be made again; the first to fail is in front.
     pub(super) culprits: Vec<&'a Replica<'a>>,
     /// Restarts in the status already.
@@ -61,6 +66,7 @@ pub(super) fn account<'a>(
     let mut account = Account {
         memory: observed.memory.clone(),
         added: BTreeMap::new(),
+        in_place: InPlace::new(),
         culprits: Vec::new(),
         counted,
     };
@@ -81,6 +87,8 @@ fn replica_by_replica<'a>(account: &mut Account<'a>, observed: &'a Observed<'a>,
         let added = pod.restarts.saturating_sub(seen);
         if added > 0 {
             restarts.counted.insert(pod.uid.clone(), pod.restarts);
+            let total = account.in_place.entry(replica.role).or_default();
+            *total = total.saturating_add(added);
         }
         let added = added.saturating_add(u32::from(is_replaced));
         if added > 0 {

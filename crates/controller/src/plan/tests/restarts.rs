@@ -311,6 +311,29 @@ fn restarts_in_place_trip_the_limit_too() {
 }
 
 #[test]
+fn restarts_in_place_that_nobody_saw_before_the_job_ended_are_counted() {
+    for (code, state) in [(0, "Succeeded"), (1, "Failed")] {
+        let mut world = workers(&json!({ "activeDeadlineSeconds": 60 })).restarting("OnFailure");
+        world = world.started();
+        // Failed, run again and ended well: all of it between two looks.
+        for worker in ["worker-0", "worker-1"] {
+            world.pod(worker).restarts = 1;
+        }
+        world.end("worker-0", 0);
+        if code == 0 {
+            world.end("worker-1", 0);
+        } else {
+            world.advance(60);
+        }
+        world.quiesce();
+        assert_eq!(world.state(), state);
+        assert_eq!(world.counts("Worker")["restarts"], 2, "{state}");
+        world.quiesce();
+        assert_eq!(world.counts("Worker")["restarts"], 2, "{state}");
+    }
+}
+
+#[test]
 fn a_replica_that_succeeded_stays_so_while_another_is_replaced() {
     let mut world = World::new(&[("Worker", 3)], &json!({})).restarting("OnFailure").started();
     world.end("worker-2", 0);
