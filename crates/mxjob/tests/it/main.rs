@@ -10,6 +10,7 @@
 
 mod access;
 mod crash;
+mod exec;
 mod jobs;
 mod kubectl;
 mod real_mxnet;
