@@ -9,12 +9,15 @@
 )]
 
 mod access;
+mod clients;
 mod crash;
 mod exec;
 mod jobs;
 mod kubectl;
+mod life;
 mod real_mxnet;
 mod run;
 mod starting;
 mod stopping;
 mod support;
+mod tuning;

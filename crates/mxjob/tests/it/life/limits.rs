@@ -1,0 +1,75 @@
+//! `backoffLimit`, `activeDeadlineSeconds` and `ttlSecondsAfterFinished`, also when they are replaced on a live job.
+
+use serde_json::json;
+
+use super::{condition, ended, outcome, replace, restarts, workers};
+use crate::support::{Place, Server};
+
+#[test]
+fn a_job_that_fails_once_more_than_its_backoff_limit_allows_has_failed() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    let run = "echo run >> \"$PLACE/runs\"; echo no luck; exit 129";
+    let mut job = workers(&place, "unlucky", 1, "ExitCode", run);
+    job["spec"]["backoffLimit"] = json!(2);
+    server.create(&job);
+    let job = ended(&server, "unlucky");
+    let (_, reason, message) = condition(&job, "Failed").unwrap();
+    assert_eq!(reason, "MXJobFailed");
+    for part in ["backoff limit of 2", "worker-0 exited with exit code 129", "no luck"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(restarts(&job), 2, "{}", job["status"]);
+    assert_eq!(std::fs::read_to_string(place.path().join("runs")).unwrap(), "run\n".repeat(3));
+}
+
+#[test]
+fn a_job_that_is_active_for_too_long_is_stopped() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    let mut job = workers(&place, "slow", 2, "Never", "sleep 1000");
+    job["spec"]["activeDeadlineSeconds"] = json!(1);
+    server.create(&job);
+    let job = ended(&server, "slow");
+    let (_, _, message) = condition(&job, "Failed").unwrap();
+    assert!(message.contains("active longer than its deadline of 1 s"), "{message}");
+    place.wait_until_only_the_server_runs(&server);
+}
+
+#[test]
+fn a_shorter_deadline_stops_the_running_job_it_is_given_to() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    let mut job = place.job("endless", "sleep 1000", "sleep 1000", "sleep 1000");
+    job["spec"]["activeDeadlineSeconds"] = json!(3600);
+    server.create(&job);
+    server.wait_for("endless", "Running");
+    replace(&server, "endless", |spec| spec["activeDeadlineSeconds"] = json!(1));
+    let job = ended(&server, "endless");
+    assert_eq!(outcome(&job), Some("Failed"));
+    let (_, _, message) = condition(&job, "Failed").unwrap();
+    assert!(message.contains("deadline of 1 s"), "{message}");
+    place.wait_until_only_the_server_runs(&server);
+}
+
+#[test]
+fn finished_jobs_go_when_their_time_is_up_also_when_it_is_given_later() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    for (name, ttl) in [("kept", None), ("brief", Some(1)), ("long", Some(3600))] {
+        let mut job = workers(&place, name, 1, "Never", "true");
+        if let Some(ttl) = ttl {
+            job["spec"]["ttlSecondsAfterFinished"] = json!(ttl);
+        }
+        server.create(&job);
+    }
+    server.kubectl(&["wait", "mxjob/brief", "--for=delete", "--timeout=60s"]);
+    for name in ["kept", "long"] {
+        assert_eq!(outcome(&ended(&server, name)), Some("Succeeded"), "{name}");
+        replace(&server, name, |spec| spec["ttlSecondsAfterFinished"] = json!(0));
+        server.kubectl(&["wait", &format!("mxjob/{name}"), "--for=delete", "--timeout=60s"]);
+    }
+    crate::support::wait_until("their pods and services are gone", || {
+        server.kubectl(&["get", "pods,services", "-o", "name"]).is_empty().then_some(())
+    });
+}
