@@ -10,6 +10,7 @@
 mod admission;
 mod clients;
 mod collect;
+mod connections;
 mod contract;
 mod events;
 mod gzip;

@@ -12,6 +12,7 @@
 )]
 
 mod agent;
+mod exec;
 mod fake;
 mod harness;
 mod isolation;
@@ -29,6 +30,14 @@ fn main() -> ExitCode {
         return mxjob_node::shim::main(args);
     }
     let tests: Vec<harness::Test> =
-        [lifecycle::TESTS, recovery::TESTS, isolation::TESTS, logs::TESTS, agent::TESTS].concat();
+        [
+        lifecycle::TESTS,
+        recovery::TESTS,
+        isolation::TESTS,
+        logs::TESTS,
+        agent::TESTS,
+        exec::TESTS,
+    ]
+    .concat();
     harness::run(&tests)
 }

@@ -70,9 +70,9 @@ impl Handshake {
         upgrade: Option<&OnUpgrade>,
         offered: &[Protocol],
     ) -> Result<Self, ApiError> {
-        let Some(upgrade) = upgrade.filter(|_| headers.contains_key(header::UPGRADE)) else {
+        if !headers.contains_key(header::UPGRADE) {
             return Err(ApiError::bad_request("Upgrade request required"));
-        };
+        }
         if !has(headers, header::UPGRADE, "websocket")
             || !has(headers, header::CONNECTION, "upgrade")
         {
@@ -96,6 +96,11 @@ impl Handshake {
                 "unable to upgrade: unable to negotiate a protocol: this server has {}",
                 names.join(", ")
             )));
+        };
+        let Some(upgrade) = upgrade else {
+            return Err(ApiError::bad_request(
+                "unable to upgrade: only connections of HTTP/1.1 can be upgraded",
+            ));
         };
         let answer = answer_to(key.as_bytes())?;
         Ok(Self { answer, protocol, upgrade: upgrade.clone() })
