@@ -143,7 +143,10 @@ pub(super) fn change_user(spec: &Spec) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn tried<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> Result<T, Failure> {
+pub(super) fn tried<T, E: std::fmt::Display>(
+    what: &str,
+    result: Result<T, E>,
+) -> Result<T, Failure> {
     result
         .map_err(|error| Failure { code: SETUP_FAILED, message: format!("cannot {what}: {error}") })
 }

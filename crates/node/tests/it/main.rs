@@ -29,8 +29,7 @@ fn main() -> ExitCode {
     if args.next_if(|word| word == "shim").is_some() {
         return mxjob_node::shim::main(args);
     }
-    let tests: Vec<harness::Test> =
-        [
+    let tests: Vec<harness::Test> = [
         lifecycle::TESTS,
         recovery::TESTS,
         isolation::TESTS,
