@@ -177,6 +177,7 @@ const NODE_COLUMNS: &[Column] = &[
             .find(|address| text(address, "/type") == "InternalIP");
         or_none(address.map_or("", |address| text(address, "/address")))
     }),
+    computed("External-IP", 1, |_, _| "<none>".into()),
     computed("OS-Image", 1, |node, _| or_none(text(node, "/status/nodeInfo/osImage"))),
     computed("Kernel-Version", 1, |node, _| or_none(text(node, "/status/nodeInfo/kernelVersion"))),
     computed("Container-Runtime", 1, |node, _| {
