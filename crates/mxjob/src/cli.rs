@@ -97,8 +97,10 @@ pub(crate) struct UpArgs {
 
 /// Reads `NAME=AMOUNT`, where the name is qualified as Kubernetes wants it of a resource that it does not know.
 pub(crate) fn extended_resource(text: &str) -> Result<(String, i64), String> {
-    let (name, amount) = text.split_once('=').ok_or("NAME=AMOUNT is wanted, such as example.com/fpga=2")?;
-    let amount = amount.parse().map_err(|_| format!("the amount {amount:?} is not a whole number"))?;
+    let (name, amount) =
+        text.split_once('=').ok_or("NAME=AMOUNT is wanted, such as example.com/fpga=2")?;
+    let amount =
+        amount.parse().map_err(|_| format!("the amount {amount:?} is not a whole number"))?;
     resource_amount(name, amount)
 }
 

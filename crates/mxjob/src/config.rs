@@ -23,17 +23,16 @@ use crate::logging::Level;
 const API_VERSION: &str = "mxjob/v1";
 const KIND: &str = "Config";
 /// The keys, in the order in which help and reference have them.
-const KEYS: &[&str] =
-    &[
-        "dataDir",
-        "listen",
-        "tokenFile",
-        "logLevel",
-        "garbageCollection",
-        "nodeName",
-        "workdir",
-        "extendedResources",
-    ];
+const KEYS: &[&str] = &[
+    "dataDir",
+    "listen",
+    "tokenFile",
+    "logLevel",
+    "garbageCollection",
+    "nodeName",
+    "workdir",
+    "extendedResources",
+];
 
 /// What a file sets.
 #[derive(Debug, Default, PartialEq, Eq)]
