@@ -1,8 +1,27 @@
 //! kubectl, verb by verb, as people use it.
 
+mod apply;
+mod change;
+mod read;
+mod remove;
+
 use serde_json::{Value, json};
 
 use crate::support::{Place, Server, until, wait_until};
+
+/// A job that is held back: everything of it can be looked at, and nothing runs.
+pub(crate) fn held(name: &str) -> Value {
+    let replica = |count: u32| {
+        json!({"replicas": count, "restartPolicy": "Never", "template": {"spec": {"containers": [
+            {"name": "mxnet", "image": "none", "command": ["/bin/true"]}]}}})
+    };
+    json!({
+        "apiVersion": "kubeflow.org/v1", "kind": "MXJob", "metadata": {"name": name},
+        "spec": {"suspend": true, "cleanPodPolicy": "None", "mxReplicaSpecs": {
+            "Scheduler": replica(1), "Server": replica(1), "Worker": replica(2),
+        }},
+    })
+}
 
 #[test]
 fn jobs_are_shown_watched_and_described() {
