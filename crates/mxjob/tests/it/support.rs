@@ -178,7 +178,10 @@ impl<'a> Server<'a> {
         let _ = fs::remove_file(place.data().join("kubeconfig"));
         let log = File::create(place.path().join("server.err")).unwrap();
         let out = File::create(place.path().join("server.out")).unwrap();
-        let mut words = vec![command, "--data-dir", &data, "--listen", "127.0.0.1:0"];
+        let mut words = vec![command, "--data-dir", &data];
+        if !args.contains(&"--listen") {
+            words.extend(["--listen", "127.0.0.1:0"]);
+        }
         words.extend(args);
         let mut child = place.command(&words).stdout(out).stderr(log).spawn().unwrap();
         let ready = place.data().join("kubeconfig");
@@ -196,6 +199,15 @@ impl<'a> Server<'a> {
 
     pub(crate) fn id(&self) -> i32 {
         self.child.id().try_into().unwrap()
+    }
+
+    /// Where it listens, for `--listen` of a server that takes its place.
+    pub(crate) fn address(&self) -> String {
+        let kubeconfig = fs::read_to_string(self.place.data().join("kubeconfig")).unwrap();
+        let (_, rest) = kubeconfig.split_once("https://").unwrap();
+        rest.chars()
+            .take_while(|&char| char == '.' || char == ':' || char.is_ascii_digit())
+            .collect()
     }
 
     /// What it has logged so far.

@@ -1,0 +1,86 @@
+//! Clients of other languages: scripts in `tests/clients` that use their own calls and check what they get.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::kubectl::held;
+use crate::support::{Done, Lines, Place, Server};
+
+/// Something that `cargo xtask test` installs.
+fn installed(path: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.demo").join(path);
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo xtask test`, which installs the clients",
+        path.display()
+    );
+    path
+}
+
+fn script(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(path)
+}
+
+fn check_python(venv: &str, name: &str) {
+    let place = Place::new();
+    let _server = Server::up(&place);
+    let mut command = Command::new(installed(venv).join("bin/python"));
+    command.arg("-B").arg(script(name)).arg(place.data().join("kubeconfig"));
+    let done = Done::of(command.current_dir(place.path()).output().unwrap());
+    assert!(
+        done.status.success() && done.stdout.ends_with("done\n"),
+        "{}{}",
+        done.stdout,
+        done.stderr
+    );
+}
+
+#[test]
+fn the_newest_python_client_does_everything_with_jobs() {
+    check_python("clients-venv", "python/newest.py");
+}
+
+#[test]
+fn the_training_sdk_does_everything_with_jobs() {
+    check_python("training-venv", "python/training.py");
+}
+
+/// The Node.js that comes with the packages.
+fn node() -> PathBuf {
+    let cpu = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+    installed(&format!("node/node_modules/node-linux-{cpu}/bin/node"))
+}
+
+#[test]
+fn a_javascript_informer_goes_on_after_the_server_was_killed_and_started_again() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    server.create(&held("before"));
+    let mut command = Command::new(node());
+    command
+        .arg(script("node/informer.mjs"))
+        .arg(place.data().join("kubeconfig"))
+        .arg(installed("node"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let mut informer = Lines::of(command.spawn().unwrap());
+    informer.wait_for("add before");
+    server.create(&held("watched"));
+    informer.wait_for("add watched");
+
+    let address = server.address();
+    server.kill();
+    informer.wait_for("error");
+    let server = Server::start(&place, "up", &["--listen", &address]);
+    // The informer asks for what came after the last version it saw, and the version is still known.
+    server.create(&held("after"));
+    informer.wait_for("add after");
+    let patch = json!({"metadata": {"labels": {"team": "digits"}}}).to_string();
+    server.kubectl(&["patch", "mxjob", "before", "--type=merge", "-p", &patch]);
+    informer.wait_for("update before");
+    server.kubectl(&["delete", "mxjob", "watched"]);
+    let seen = informer.wait_for("delete");
+    assert_eq!(seen, "delete watched");
+}
