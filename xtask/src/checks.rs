@@ -8,6 +8,7 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     environment::prepare()?;
     environment::kubectl()?;
     environment::clients::prepare()?;
+    environment::tvm::prepare();
     if !run::exists("cargo-nextest") {
         eprintln!("cargo-nextest is not installed: using `cargo test` (slower, less clear output)");
         return run::check(run::cargo().args(["test", "--workspace", "--locked"]).args(arguments));

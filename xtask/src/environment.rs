@@ -4,6 +4,7 @@
 //! with the versions makes later calls return at once.
 
 pub(crate) mod clients;
+pub(crate) mod tvm;
 
 use crate::run;
 use anyhow::{Context as _, Result, bail};

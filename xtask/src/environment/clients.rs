@@ -58,7 +58,7 @@ fn node() -> Result<()> {
 }
 
 /// Fills a folder unless its stamp says that the same was put there before.
-fn once(folder: &Path, wanted: &str, fill: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(super) fn once(folder: &Path, wanted: &str, fill: impl FnOnce() -> Result<()>) -> Result<()> {
     let stamp = folder.join("stamp");
     if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
