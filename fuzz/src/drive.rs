@@ -34,18 +34,27 @@ pub struct Failure {
     pub path: PathBuf,
 }
 
-/// Feeds a target; the number of inputs, or the first that something is wrong with.
+/// What was done without anything being wrong.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Report {
+    /// The number of inputs.
+    pub count: u64,
+    /// The longest that one took: what grows faster than the input shows here first.
+    pub slowest: Duration,
+}
+
+/// Feeds a target; what was done, or the first that something is wrong with.
 ///
 /// # Errors
 /// The corpus cannot be read.
-pub fn run(target: &Target, budget: Budget) -> io::Result<Result<u64, Failure>> {
+pub fn run(target: &Target, budget: Budget) -> io::Result<Result<Report, Failure>> {
     let seeds = corpus::load(target)?;
-    let mut count = 0;
+    let mut report = Report::default();
     for Seed { path, bytes } in &seeds {
-        if let Err(message) = feed(target, bytes) {
-            return Ok(Err(Failure { message, path: path.clone() }));
+        match feed(target, bytes) {
+            Ok(took) => report.add(took),
+            Err(message) => return Ok(Err(Failure { message, path: path.clone() })),
         }
-        count += 1;
     }
     let mut random = Random::new(budget.seed, target.name);
     let began = Instant::now();
@@ -54,23 +63,32 @@ pub fn run(target: &Target, budget: Budget) -> io::Result<Result<u64, Failure>> 
             break;
         }
         let input = mutate::mutate(target, &seeds, &mut random);
-        if let Err(message) = feed(target, &input) {
-            return Ok(Err(Failure { message, path: keep(target, &input)? }));
+        match feed(target, &input) {
+            Ok(took) => report.add(took),
+            Err(message) => {
+                return Ok(Err(Failure { message, path: keep(target, &input)? }));
+            }
         }
-        count += 1;
     }
-    Ok(Ok(count))
+    Ok(Ok(report))
 }
 
-/// Feeds one input.
+impl Report {
+    fn add(&mut self, took: Duration) {
+        self.count += 1;
+        self.slowest = self.slowest.max(took);
+    }
+}
+
+/// Feeds one input; how long it took.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn feed(target: &Target, input: &[u8]) -> Result<(), String> {
+pub fn feed(target: &Target, input: &[u8]) -> Result<Duration, String> {
     let began = Instant::now();
     catch_unwind(AssertUnwindSafe(|| (target.run)(input))).map_err(|panic| text(panic.as_ref()))?;
     let took = began.elapsed();
-    if took > SLOW { Err(format!("took {took:?}")) } else { Ok(()) }
+    if took > SLOW { Err(format!("took {took:?}")) } else { Ok(took) }
 }
 
 fn text(panic: &(dyn Any + Send)) -> String {

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use mxjob_fuzz::drive::{self, Budget, Failure};
+use mxjob_fuzz::drive::{self, Budget, Failure, Report};
 use mxjob_fuzz::targets::{self, TARGETS};
 use mxjob_fuzz::{Target, corpus};
 
@@ -69,7 +69,12 @@ fn run(wish: &Wish) -> Result<(), String> {
         match drive::run(target, budget)
             .map_err(|error| format!("cannot read the corpus of {}: {error}", target.name))?
         {
-            Ok(count) => println!("{:<16} {count} inputs, nothing found", target.name),
+            Ok(Report { count, slowest }) => {
+                println!(
+                    "{:<16} {count} inputs, nothing found, slowest {slowest:.1?}",
+                    target.name
+                );
+            }
             Err(Failure { message, path }) => {
                 println!("{:<16} FAILED: {message:.2000}", target.name);
                 println!("{:<16} replay: cargo xtask fuzz {} {}", "", target.name, path.display());
@@ -86,7 +91,7 @@ fn run(wish: &Wish) -> Result<(), String> {
 
 fn replay(target: &Target, file: &str) -> Result<(), String> {
     let seed = corpus::read(file.into()).map_err(|error| format!("cannot read {file}: {error}"))?;
-    drive::feed(target, &seed.bytes).map_err(|message| format!("{file}: {message}"))?;
-    println!("{file}: nothing found");
+    let took = drive::feed(target, &seed.bytes).map_err(|message| format!("{file}: {message}"))?;
+    println!("{file}: nothing found, took {took:.1?}");
     Ok(())
 }

@@ -1,5 +1,10 @@
 //! Patches of all sorts through the API: what they change, who owns it then, and what is refused.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::Timestamp;
+use mxjob_apiserver::environment::{Environment, System};
 use serde_json::{Value, json};
 
 use crate::server::{Answer, JOBS, Server, config_map, job};
@@ -78,6 +83,38 @@ async fn applying_the_same_twice_writes_nothing() {
         let version = |answer: &Answer| answer.json()["metadata"]["resourceVersion"].clone();
         assert_eq!(version(&first), version(&second), "{path}");
     }
+}
+
+/// A clock that never shows the same second twice.
+#[derive(Debug)]
+struct Ticking(AtomicI64);
+
+impl Environment for Ticking {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(self.0.fetch_add(1, Ordering::Relaxed)).unwrap()
+    }
+
+    fn uid(&self) -> String {
+        System.uid()
+    }
+
+    fn name_suffix(&self) -> String {
+        System.name_suffix()
+    }
+}
+
+#[tokio::test]
+async fn applying_a_status_beside_other_fields_twice_writes_nothing() {
+    let server = Server::start_in(Arc::new(Ticking(AtomicI64::new(1_800_000_000)))).await;
+    server.make(JOBS, &job("a")).await;
+    let mut config = job("a");
+    config["spec"]["mxReplicaSpecs"]["Worker"]["replicas"] = json!(5);
+    config["status"] = json!({"startTime": "2026-01-01T00:00:00Z"});
+    let path = format!("{JOBS}/a/status?fieldManager=m&force=true");
+    let first = patch(&server, &path, APPLY, &config.to_string()).await;
+    assert_eq!(first.code, 200, "{}", first.text);
+    let second = patch(&server, &path, APPLY, &config.to_string()).await;
+    assert_eq!(second.json(), first.json());
 }
 
 #[tokio::test]

@@ -126,3 +126,18 @@ fn what_is_shallow_can_be_read_again() {
         assert_eq!(decode(value.to_string().as_bytes()).is_ok(), shallow, "{levels}");
     }
 }
+
+#[test]
+fn numbers_are_the_same_after_writing_and_reading_them() {
+    for text in [
+        "1.1111111111111111e+21",
+        "1111111111111111111111",
+        "0.1",
+        "5e-324",
+        "1.7976931348623157e308",
+    ] {
+        let value = decode(text.as_bytes()).unwrap();
+        assert_eq!(decode(value.to_string().as_bytes()).unwrap(), value, "{text}");
+    }
+    assert_eq!(decode(b"1.1111111111111111e+21").unwrap().to_string(), "1.1111111111111111e+21");
+}
