@@ -7,10 +7,11 @@ mod scalar;
 use serde_json::Value;
 use serde_saphyr::DuplicateKeyPolicy;
 
-use crate::{
-    go,
-    json::{DecodeError, MAX_DEPTH},
-};
+use crate::{go, json::DecodeError};
+
+/// How deep a YAML document may nest: less than JSON may, because the YAML reader needs some 16 KiB of stack for each level
+/// in a build without optimisation, and threads have 2 MiB. Nothing real comes near it.
+const YAML_DEPTH_MAX: usize = 64;
 
 /// Decodes one YAML document; of a duplicate key the last value counts, nothing at all is null.
 pub fn decode(bytes: &[u8]) -> Result<Value, DecodeError> {
@@ -39,7 +40,7 @@ enum ReadError {
 
 fn read(bytes: &[u8], duplicate_keys: DuplicateKeyPolicy) -> Result<Value, ReadError> {
     let mut budget = serde_saphyr::Budget::default();
-    budget.max_depth = MAX_DEPTH;
+    budget.max_depth = YAML_DEPTH_MAX;
     let mut options = serde_saphyr::Options::default();
     options.budget = Some(budget);
     options.duplicate_keys = duplicate_keys;

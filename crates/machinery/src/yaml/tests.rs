@@ -228,3 +228,15 @@ fn duplicate_keys_are_named_with_their_line() {
     assert!(decode_reporting_duplicates(b"{\"a\": 1}").unwrap().1.is_empty());
     assert!(decode_reporting_duplicates(b"a: [").is_err());
 }
+
+#[test]
+fn a_document_that_nests_deeply_is_refused_within_the_stack_of_a_thread() {
+    let deep = |levels: usize| {
+        (0..levels).map(|at| format!("{}a:\n", "  ".repeat(at))).collect::<String>()
+    };
+    assert!(decode(deep(40).as_bytes()).is_ok());
+    for levels in [100, 126, 140, 1000] {
+        assert!(decode(deep(levels).as_bytes()).is_err(), "{levels}");
+        assert!(decode("- ".repeat(levels).as_bytes()).is_err(), "{levels}");
+    }
+}
