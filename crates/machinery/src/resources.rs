@@ -168,13 +168,13 @@ mod tests {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    fn container(resources: Value) -> Value {
+    fn container(resources: &Value) -> Value {
         json!({ "resources": resources })
     }
 
     #[test]
     fn a_pod_asks_for_its_containers_together_and_for_its_place() {
-        let half = container(json!({ "requests": { "cpu": "500m", "memory": "1Gi" } }));
+        let half = container(&json!({ "requests": { "cpu": "500m", "memory": "1Gi" } }));
         for (spec, expect) in [
             (json!({}), "pods=1"),
             (json!({ "containers": [{}] }), "pods=1"),
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn what_is_limited_and_not_requested_is_requested_as_limited() {
-        let spec = json!({ "containers": [container(json!({
+        let spec = json!({ "containers": [container(&json!({
             "limits": { "cpu": "2", "memory": "64Mi", "nvidia.com/gpu": 1 },
             "requests": { "cpu": "1" },
         }))] });
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn init_containers_count_where_their_largest_moment_is_more() {
-        let cpu = |amount: &str| container(json!({ "requests": { "cpu": amount } }));
+        let cpu = |amount: &str| container(&json!({ "requests": { "cpu": amount } }));
         let sidecar = |amount: &str| {
             let mut sidecar = cpu(amount);
             sidecar["restartPolicy"] = "Always".into();
