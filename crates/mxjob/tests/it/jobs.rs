@@ -42,6 +42,12 @@ fn a_job_runs_all_its_replicas_and_succeeds() {
     {
         assert!(events.contains(reason), "{events}");
     }
+    // Counted once the status is accepted, which may be a moment after a client has seen it.
+    let counted =
+        "training_operator_jobs_successful_total{job_namespace=\"default\",framework=\"mxnet\"} 1";
+    wait_until("the success to be counted", || {
+        server.kubectl(&["get", "--raw", "/metrics"]).contains(counted).then_some(())
+    });
     place.wait_until_only_the_server_runs(&server);
 }
 
