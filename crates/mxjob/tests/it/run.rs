@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{Done, Lines, Place, signal};
+use crate::support::{Done, Lines, Place, signal, until};
 
 /// Runs a job; temporary files go into the place, so that leftovers are seen.
 fn run(place: &Place, job: &Value, args: &[&str]) -> Done {
@@ -26,11 +26,11 @@ fn command(place: &Place, job: &Value, args: &[&str]) -> std::process::Command {
 #[test]
 fn success_is_0_and_every_line_is_on_stdout_with_its_replica() {
     let place = Place::new();
-    let done = run(
-        &place,
-        &place.job("fine", "true", "true", "echo out $DMLC_WORKER_ID; echo err >&2; printf end"),
-        &[],
-    );
+    // The scheduler's end is the job's, so it waits for the workers, as a real one does.
+    let wait = format!("{}; {}", until("done-0"), until("done-1"));
+    let worker =
+        "echo out $DMLC_WORKER_ID; echo err >&2; printf end; : > $PLACE/done-$DMLC_WORKER_ID";
+    let done = run(&place, &place.job("fine", &wait, &wait, worker), &[]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     let mut lines: Vec<&str> = done.stdout.lines().collect();
     lines.sort_unstable();

@@ -18,11 +18,20 @@ from kubeflow.training import (
 from kubernetes import client
 
 NAME = "sdk"
+# A job is over when its scheduler is, so that one waits for the workers, as a real one does.
+SCRIPT = """
+if [ "$DMLC_ROLE" = worker ]; then
+  : > sdk-done-$DMLC_WORKER_ID
+else
+  until [ -e sdk-done-0 ] && [ -e sdk-done-1 ]; do sleep 0.05; done
+fi
+echo from $DMLC_ROLE
+"""
 
 
 def replica(count):
     container = client.V1Container(
-        name="mxnet", image="none", command=["/bin/sh", "-c", "echo from $DMLC_ROLE"]
+        name="mxnet", image="none", command=["/bin/sh", "-c", SCRIPT]
     )
     template = client.V1PodTemplateSpec(spec=client.V1PodSpec(containers=[container]))
     return KubeflowOrgV1ReplicaSpec(replicas=count, restart_policy="Never", template=template)
@@ -43,6 +52,9 @@ def job():
 
 sdk = TrainingClient(config_file=sys.argv[1], job_kind="MXJob")
 sdk.create_job(job())
+sdk.wait_for_job_conditions(
+    NAME, expected_conditions={"Created"}, wait_timeout=60, polling_interval=0.1
+)
 assert sdk.is_job_created(NAME)
 done = sdk.wait_for_job_conditions(
     NAME, expected_conditions={"Succeeded"}, wait_timeout=60, polling_interval=0.1
