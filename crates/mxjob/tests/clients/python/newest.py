@@ -7,6 +7,15 @@ from kubernetes import client, config, watch
 GROUP = dict(group="kubeflow.org", version="v1", namespace="default", plural="mxjobs")
 NAME = "python"
 LIMIT = 60
+# A job is over when its scheduler is, so that one waits for the workers, as a real one does.
+SCRIPT = """
+if [ "$DMLC_ROLE" = worker ]; then
+  : > python-done-$DMLC_WORKER_ID
+else
+  until [ -e python-done-0 ] && [ -e python-done-1 ]; do sleep 0.05; done
+fi
+echo from $DMLC_ROLE
+"""
 
 
 def job():
@@ -14,7 +23,7 @@ def job():
         container = {
             "name": "mxnet",
             "image": "none",
-            "command": ["/bin/sh", "-c", "echo from $DMLC_ROLE"],
+            "command": ["/bin/sh", "-c", SCRIPT],
         }
         return {
             "replicas": count,
