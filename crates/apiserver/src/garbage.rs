@@ -228,12 +228,11 @@ impl Collector {
         let Some(path) = path(&node) else { return true };
         if node.terminating && node.holds(ORPHAN) {
             return self.orphan_dependents(uid).await
-                && self.drop_finalizer(&path, &node, uid, ORPHAN).await;
+                && self.drop_finalizer(&path, uid, ORPHAN).await;
         }
         if node.terminating && node.holds(FOREGROUND) {
             // The dependents are looked at on their own; the last one to go brings this one back.
-            return self.graph.is_blocked(uid)
-                || self.drop_finalizer(&path, &node, uid, FOREGROUND).await;
+            return self.graph.is_blocked(uid) || self.drop_finalizer(&path, uid, FOREGROUND).await;
         }
         match self.graph.judge(uid) {
             Verdict::Keep => true,
@@ -271,9 +270,13 @@ impl Collector {
         .await
     }
 
-    async fn drop_finalizer(&self, path: &str, node: &Node, uid: &str, finalizer: &str) -> Settled {
-        let kept: Vec<&String> = node.finalizers.iter().filter(|own| *own != finalizer).collect();
-        self.edit(path, uid, |_| json!({"finalizers": kept})).await
+    async fn drop_finalizer(&self, path: &str, uid: &str, finalizer: &str) -> Settled {
+        self.edit(path, uid, |meta| {
+            let own = meta["finalizers"].as_array().into_iter().flatten();
+            let kept: Vec<&Value> = own.filter(|own| own.as_str() != Some(finalizer)).collect();
+            json!({"finalizers": kept})
+        })
+        .await
     }
 
     /// Changes metadata of the object as it is now, unless somebody else changes it meanwhile.
@@ -292,7 +295,13 @@ impl Collector {
     async fn namespace(&mut self, name: &str) -> Settled {
         let path = format!("/api/v1/namespaces/{name}");
         let (status, mut object) = self.api.send(Method::GET, &path, JSON, None).await;
-        if status == StatusCode::NOT_FOUND || object["metadata"]["deletionTimestamp"].is_null() {
+        if status == StatusCode::NOT_FOUND {
+            return true;
+        }
+        if !status.is_success() {
+            return false;
+        }
+        if object["metadata"]["deletionTimestamp"].is_null() {
             return true;
         }
         let mut left = false;
@@ -306,9 +315,13 @@ impl Collector {
                 format!("/apis/{}", kind.group)
             };
             let collection = format!("{base}/{}/namespaces/{name}/{}", kind.version, kind.plural);
-            let (_, list) =
+            let (status, list) =
                 self.api.send(Method::GET, &format!("{collection}?limit=1"), JSON, None).await;
-            if list["items"].as_array().is_some_and(|items| !items.is_empty()) {
+            // What cannot be looked at is not known to be empty.
+            let Some(items) = list["items"].as_array().filter(|_| status.is_success()) else {
+                return false;
+            };
+            if !items.is_empty() {
                 left = true;
                 self.call(Method::DELETE, &collection, JSON, &Value::Null).await;
             }

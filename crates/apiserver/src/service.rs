@@ -210,6 +210,10 @@ impl ApiServer {
         if kind.namespaced && target.namespace.is_empty() && !matches!(verb, "list" | "watch") {
             return page_not_found();
         }
+        // Rights in a namespace were asked for; they must not reach what is in none.
+        if !kind.namespaced && !target.namespace.is_empty() {
+            return page_not_found();
+        }
         check_verb(kind, target, verb)?;
         let form = if verb == "watch" {
             Form::for_watch(&call.parts.headers)?

@@ -23,10 +23,23 @@ pub(super) struct Node {
 #[serde(rename_all = "camelCase", default)]
 #[derive(Default)]
 pub(super) struct Owner {
+    #[serde(deserialize_with = "or_default")]
     pub(super) api_version: String,
+    #[serde(deserialize_with = "or_default")]
     pub(super) kind: String,
+    #[serde(deserialize_with = "or_default")]
     pub(super) uid: String,
+    #[serde(deserialize_with = "or_default")]
     pub(super) block_owner_deletion: bool,
+}
+
+/// Null is the zero value of every type, as in Go: an object that were not understood would count as gone.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// What the collector reads of an object: nothing but metadata is kept.
@@ -44,8 +57,10 @@ struct Metadata {
     uid: String,
     name: String,
     namespace: String,
+    #[serde(deserialize_with = "or_default")]
     owner_references: Vec<Owner>,
-    finalizers: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    finalizers: Vec<Option<String>>,
     deletion_timestamp: Option<String>,
 }
 
@@ -81,7 +96,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<(String, Node)> {
             namespace: meta.namespace,
             name: meta.name,
             owners: meta.owner_references,
-            finalizers: meta.finalizers,
+            finalizers: meta.finalizers.into_iter().flatten().collect(),
             terminating: meta.deletion_timestamp.is_some(),
         };
         (meta.uid, node)

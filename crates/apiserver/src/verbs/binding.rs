@@ -9,6 +9,7 @@ use crate::answer::Answer;
 use crate::document;
 use crate::error::ApiError;
 use crate::kinds::text;
+use crate::options::WriteOptions;
 use crate::server::Context;
 use crate::verbs::body;
 
@@ -20,6 +21,7 @@ pub(crate) async fn bind(context: &mut Context<'_>) -> Result<Answer, ApiError> 
     if body::media_type(context.headers, "application/json") != "application/json" {
         return Err(ApiError::unsupported_media_type(&["application/json"]));
     }
+    let options = WriteOptions::parse(context.query, context.user_agent(), "CreateOptions")?;
     let node = text(&binding, "/target/name").to_owned();
     if node.is_empty() {
         return Err(ApiError::bad_request("target.name: Required value: the name of a node"));
@@ -30,6 +32,11 @@ pub(crate) async fn bind(context: &mut Context<'_>) -> Result<Answer, ApiError> 
         let taken = text(&pod, "/spec/nodeName");
         if !taken.is_empty() {
             let why = format!("pod {} is already assigned to node \"{taken}\"", context.name());
+            return Err(ApiError::conflict(context.kind, context.name(), &why));
+        }
+        let uid = text(&binding, "/metadata/uid");
+        if !uid.is_empty() && uid != document::meta_str(&pod, "uid") {
+            let why = format!("pod {} is another one than the binding means", context.name());
             return Err(ApiError::conflict(context.kind, context.name(), &why));
         }
         if document::is_terminating(&pod) {
@@ -43,7 +50,7 @@ pub(crate) async fn bind(context: &mut Context<'_>) -> Result<Answer, ApiError> 
             expect: Expect::At(entry.revision),
             value: document::encode(&pod),
         };
-        if context.server.commit(Transaction(vec![put])).await?.is_ok() {
+        if options.dry_run || context.server.commit(Transaction(vec![put])).await?.is_ok() {
             let status =
                 Status { code: Some(StatusCode::CREATED.as_u16()), ..Status::success(None) };
             return Ok(Answer::Status(Box::new(status)));

@@ -26,6 +26,10 @@ const GENERATE_NAME_MAX: usize = 58;
 pub(crate) async fn create(context: &mut Context<'_>) -> Result<Answer, ApiError> {
     let options = WriteOptions::parse(context.query, context.user_agent(), "CreateOptions")?;
     let object = body::object(context, options.field_validation)?;
+    if context.path.name.is_some() {
+        // The right to create was asked for under the path's name.
+        update::check_body_name(context, &object)?;
+    }
     let json = insert(context, object, &options).await?;
     let kind = context.kind;
     Ok(Answer::Object { kind, json: decorated(context, json), code: StatusCode::CREATED })

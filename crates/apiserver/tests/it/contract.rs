@@ -278,6 +278,27 @@ async fn only_the_known_get_in_and_health_is_open_to_all() {
 }
 
 #[tokio::test]
+async fn what_is_in_no_namespace_cannot_be_reached_through_one() {
+    let server = Server::start().await;
+    let role = json!({"metadata": {"name": "x"}, "rules": []});
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    assert_eq!(server.post(&format!("{rbac}/clusterroles"), &role).await.0, 404);
+    for path in ["clusterroles/cluster-admin", "clusterrolebindings"] {
+        assert_eq!(server.get(&format!("{rbac}/{path}")).await.0, 404, "{path}");
+    }
+    assert_eq!(server.get("/api/v1/namespaces/default/namespaces/kube-system").await.0, 404);
+    assert_eq!(server.get("/api/v1/namespaces/default/nodes").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_create_under_a_name_creates_that_name() {
+    let server = Server::start().await;
+    let map = json!({"metadata": {"name": "b"}});
+    assert_eq!(server.post("/api/v1/namespaces/default/configmaps/a", &map).await.0, 400);
+    assert_eq!(server.get("/api/v1/namespaces/default/configmaps/b").await.0, 404);
+}
+
+#[tokio::test]
 async fn unknown_fields_are_refused_warned_about_or_dropped_as_asked() {
     let server = Server::start().await;
     let mut body = job("a");

@@ -28,7 +28,7 @@ const MAX_PODS: u32 = 1000;
 
 /// Registers the node and renews its lease for ever.
 pub(super) async fn keep_registered(context: Arc<Context>) {
-    let node = loop {
+    let mut node = loop {
         match register(&context).await {
             Ok(node) => break node,
             Err(error) => {
@@ -50,6 +50,11 @@ pub(super) async fn keep_registered(context: Arc<Context>) {
             tracing::warn!(%error, "cannot renew the node's lease");
         }
         sleep(RENEW_EVERY).await;
+        // Somebody may have deleted the Node: without it no job would ever find room again.
+        match register(&context).await {
+            Ok(current) => node = current,
+            Err(error) => tracing::warn!(%error, "cannot see to the node's registration"),
+        }
     }
 }
 

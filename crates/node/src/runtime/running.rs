@@ -71,7 +71,11 @@ impl Running {
         child: Option<Child>,
     ) -> io::Result<Option<Self>> {
         let Some(pid) = Pid::from_raw(run.shim) else { return Ok(None) };
-        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::NONBLOCK) else { return Ok(None) };
+        let pidfd = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
+            Ok(pidfd) => pidfd,
+            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
         // The descriptor holds the number; if the process is still the recorded one now, it stays so.
         if proc::start_time(pid) != Some(run.shim_start) {
             return Ok(None);

@@ -121,8 +121,11 @@ impl AttemptDir {
     #[must_use]
     pub fn is_locked(&self) -> bool {
         // A shared lock, so that two who look at the same time do not see each other.
-        self.open_lock(false)
-            .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+        match self.open_lock(false) {
+            Ok(file) => flock(&file, FlockOperation::NonBlockingLockShared).is_err(),
+            // Where it cannot be told (out of descriptors, say), the shim is taken to live.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 
     fn open_lock(&self, create: bool) -> io::Result<File> {
