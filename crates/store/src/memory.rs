@@ -51,7 +51,8 @@ pub(crate) struct Trim {
 /// A change in the history, by number.
 pub(crate) enum Lookup {
     Found {
-        number: u64,
+        /// Where to look on from.
+        next: u64,
         event: Event,
     },
     /// Nothing up to this number.
@@ -250,9 +251,16 @@ impl Memory {
         let Some(skip) = from.checked_sub(self.first) else { return Lookup::TooOld };
         let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(self.history.len());
         let mut number = from;
-        for change in self.history.range(skip..).take(most) {
+        for (at, change) in self.history.range(skip..).take(most).enumerate() {
             if change.key.starts_with(prefix) {
-                return Lookup::Found { number, event: change.event() };
+                // What is left of its revision and is of no interest is passed over at once: a place inside a revision of
+                // which nothing is missing would be lost with it.
+                let rest = self.history.range(skip + at + 1..).take_while(|next| {
+                    next.position.revision == change.position.revision
+                        && !next.key.starts_with(prefix)
+                });
+                let next = number + 1 + rest.count() as u64;
+                return Lookup::Found { next, event: change.event() };
             }
             number += 1;
         }

@@ -144,8 +144,8 @@ impl Watch {
                 place.next = memory.end();
             }
             match memory.find(&self.prefix, place.next, SCAN_STEP) {
-                Lookup::Found { number, event } => {
-                    place.next = number + 1;
+                Lookup::Found { next, event } => {
+                    place.next = next;
                     return Poll::Ready(Some(Ok(event)));
                 }
                 Lookup::TooOld => {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_core::Stream;
-use mxjob_store::{Event, EventKind, Revision, TooOld, Watch};
+use mxjob_store::{Event, EventKind, Expect, Op, Revision, TooOld, Transaction, Value, Watch};
 
 use crate::{delete, put, reopen, store};
 
@@ -189,4 +189,18 @@ fn many_watches_and_writers_at_once_miss_nothing_and_repeat_nothing() {
     }
     let counts: Vec<_> = seen.iter().map(Vec::len).collect();
     assert_eq!(counts, [3 * WRITES, WRITES, WRITES, WRITES, WRITES, 0]);
+}
+
+#[test]
+fn a_watch_that_missed_nothing_lives_on_when_its_last_revision_leaves_the_history() {
+    let (_dir, store) = store(100);
+    let mut watch = store.watch("a", Revision::ZERO).unwrap();
+    let put =
+        |key: &str| Op::Put { key: key.into(), expect: Expect::Any, value: Value::plain("v") };
+    let both = store.commit(Transaction(vec![put("a"), put("b")])).wait().unwrap();
+    assert_eq!(next(&mut watch).revision, both.revision);
+    store.compact(both.revision);
+    store.commit(Transaction::default()).wait().unwrap();
+    assert_eq!(store.compacted(), both.revision);
+    assert_eq!(watch.try_next(), None);
 }
