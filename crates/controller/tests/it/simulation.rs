@@ -22,7 +22,7 @@ mod random;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Lives in each of the tests below; they run beside each other.
-const SEEDS: u64 = 250;
+const SEEDS: u64 = 500;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
