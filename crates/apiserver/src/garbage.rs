@@ -309,12 +309,7 @@ impl Collector {
             .iter()
             .filter(|kind| kind.namespaced && kind.verbs.contains(&"delete"))
         {
-            let base = if kind.group.is_empty() {
-                "/api".to_owned()
-            } else {
-                format!("/apis/{}", kind.group)
-            };
-            let collection = format!("{base}/{}/namespaces/{name}/{}", kind.version, kind.plural);
+            let collection = kind.collection_path(name);
             let (status, list) =
                 self.api.send(Method::GET, &format!("{collection}?limit=1"), JSON, None).await;
             // What cannot be looked at is not known to be empty.
@@ -352,10 +347,5 @@ impl Collector {
 }
 
 fn path(node: &Node) -> Option<String> {
-    let kind = node.row()?;
-    let base =
-        if kind.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", kind.group) };
-    let scope =
-        if kind.namespaced { format!("namespaces/{}/", node.namespace) } else { String::new() };
-    Some(format!("{base}/{}/{scope}{}/{}", kind.version, kind.plural, node.name))
+    Some(format!("{}/{}", node.row()?.collection_path(&node.namespace), node.name))
 }

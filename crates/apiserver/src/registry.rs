@@ -137,6 +137,16 @@ impl Kind {
             .unwrap_or(self)
     }
 
+    /// Path of the collection, of one namespace where one is named.
+    #[must_use]
+    pub fn collection_path(&self, namespace: &str) -> String {
+        let base =
+            if self.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", self.group) };
+        let scope =
+            if namespace.is_empty() { String::new() } else { format!("namespaces/{namespace}/") };
+        format!("{base}/{}/{scope}{}", self.version, self.plural)
+    }
+
     /// The subresource of that name.
     #[must_use]
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {

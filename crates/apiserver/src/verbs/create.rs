@@ -193,10 +193,7 @@ fn stamp(context: &Context<'_>, object: &mut Value) {
     }
     if kind.strategy.self_link() {
         let name = meta.get("name").and_then(Value::as_str).unwrap_or_default();
-        let link = format!(
-            "/apis/{}/{}/namespaces/{namespace}/{}/{name}",
-            kind.group, kind.version, kind.plural
-        );
+        let link = format!("{}/{name}", kind.collection_path(&namespace));
         meta.insert("selfLink".to_owned(), link.into());
     }
     let drops_status =

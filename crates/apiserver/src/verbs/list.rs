@@ -169,12 +169,6 @@ fn meta(
     remaining: Option<usize>,
 ) -> ListMeta {
     let kind = context.kind;
-    let self_link = kind.strategy.self_link().then(|| {
-        let scope = match context.namespace() {
-            "" => String::new(),
-            namespace => format!("namespaces/{namespace}/"),
-        };
-        format!("/apis/{}/{}/{scope}{}", kind.group, kind.version, kind.plural)
-    });
+    let self_link = kind.strategy.self_link().then(|| kind.collection_path(context.namespace()));
     ListMeta { resource_version: revision.to_string(), continue_token, remaining, self_link }
 }
