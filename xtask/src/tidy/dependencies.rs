@@ -13,6 +13,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("mxjob-apiserver", &["mxjob-machinery", "mxjob-api", "mxjob-store"]),
     ("mxjob-controller", &["mxjob-machinery", "mxjob-api"]),
     ("mxjob-node", &["mxjob-machinery"]),
+    // Of the API server only its serving loop.
+    (
+        "mxjob-operator",
+        &["mxjob-machinery", "mxjob-api", "mxjob-controller", "mxjob-apiserver", "mxjob-store"],
+    ),
 ];
 /// Crates whose tests must build in seconds, and what would spoil that.
 const PURE: &[&str] = &["mxjob-machinery", "mxjob-api", "mxjob-store"];
