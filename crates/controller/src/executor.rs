@@ -25,6 +25,7 @@ mod watches;
 
 use crate::metrics::Metrics;
 use crate::nodes::Limits;
+use crate::standing::Standing;
 use effects::Context;
 use jiff::Timestamp;
 use kube::Client;
@@ -53,12 +54,14 @@ pub struct Options {
     pub nodes: Option<Limits>,
     /// Where the controller counts; keep a clone to read it.
     pub metrics: Metrics,
+    /// Where the controller says how it stands; keep a clone to read it.
+    pub standing: Standing,
     /// The clock.
     pub now: fn() -> Timestamp,
 }
 
 /// Who sees to it that a job starts with enough of its replicas or not at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Gang {
     /// Nobody, or the cluster's own scheduler: every job may start.
     #[default]
@@ -66,6 +69,20 @@ pub enum Gang {
     /// The controller, by [`admission`](crate::admission): where nodes bind whatever pods they get, as on one machine. It looks at all pods and
     /// nodes, so `Options::namespace` should be `None` beside it.
     Native,
+    /// A scheduler of the cluster that is told of each job by a `PodGroup`.
+    PodGroups(PodGroups),
+}
+
+/// The schedulers that know a `PodGroup`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PodGroups {
+    /// Volcano: it says when the pods of a group may be made.
+    Volcano,
+    /// A scheduler with the coscheduling plugin of scheduler-plugins: the pods are made at once and held back by it.
+    SchedulerPlugins {
+        /// Its name, for `schedulerName` of pods that name none.
+        scheduler: String,
+    },
 }
 
 impl Default for Options {
@@ -77,6 +94,7 @@ impl Default for Options {
             gang: Gang::Off,
             nodes: None,
             metrics: Metrics::default(),
+            standing: Standing::default(),
             now: Timestamp::now,
         }
     }
@@ -102,6 +120,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let admits = options.gang == Gang::Native;
+    let standing = options.standing.clone();
+    standing.begin();
     let requests = Requests::new(client.clone());
     let (recorder, poster) = events::channel(requests.clone());
     let context = Arc::new(Context {
@@ -145,6 +165,7 @@ pub async fn run(
             }
         }
         info!("the controller has seen all jobs, pods and services");
+        standing.set_synced();
         if admits {
             tasks.spawn(gang::keep_deciding(Arc::clone(&context), Arc::clone(&queue)));
         }

@@ -7,6 +7,7 @@
 //! * [`plan`](mod@plan): the decisions. No I/O, no clock.
 //! * [`nodes`]: which nodes are alive, where nobody else watches over them.
 //! * [`metrics`]: what is counted on the way.
+//! * [`rights`]: what it asks of the API, and [`Standing`]: what is in its way.
 //! * [`run`]: the executor. No decisions.
 //!
 //! ```
@@ -40,9 +41,12 @@ pub mod memory;
 pub mod metrics;
 pub mod nodes;
 pub mod plan;
+pub mod rights;
+mod standing;
 pub mod view;
 
 pub use admission::Admission;
-pub use executor::{Error, Gang, Options, run};
+pub use executor::{Error, Gang, Options, PodGroups, run};
 pub use metrics::Metrics;
 pub use plan::{Plan, Snapshot, plan};
+pub use standing::Standing;
