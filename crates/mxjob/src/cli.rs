@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Failure;
 use crate::logging::Level;
+use crate::operator::{self, OperatorArgs};
 use crate::settings::Settings;
 use crate::{down, output, run, up, version};
 
@@ -40,6 +41,11 @@ enum Command {
     /// ends, fails or is interrupted.
     #[command(after_help = RUN_EXIT)]
     Run(RunArgs),
+    /// Look after the jobs of a Kubernetes cluster
+    ///
+    /// Runs the controller of `mxjob up` against the cluster's own API server, as the leader of all such operators, until
+    /// SIGTERM or ^C. Prints on stdout where it can be asked for its health and its metrics.
+    Operator(OperatorArgs),
     /// Stop the server of a data directory, and all pods that it left running
     Down(DownArgs),
     /// Print the version
@@ -198,6 +204,7 @@ impl Command {
             Self::Up(args) => up::run(Settings::for_up(args)?),
             Self::Apiserver(args) => up::run(Settings::for_apiserver(args)?),
             Self::Run(args) => run::run(args),
+            Self::Operator(args) => operator::run(args),
             Self::Down(args) => down::run(&args),
             Self::Version(args) => {
                 version::run(&args);
@@ -208,7 +215,7 @@ impl Command {
 }
 
 /// Reads `90`, `90s`, `15m`, `2h`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(text.trim_end_matches(['s', 'm', 'h']).len());
     let unit = match unit {
         "" | "s" => 1,

@@ -4,6 +4,7 @@
 //! main ─▶ shim?  (one thread, no runtime: becomes the parent of a container)
 //!      └▶ cli ─▶ up, apiserver ─▶ server: store + API + garbage collector [+ controller + node]
 //!              ├▶ run             ─▶ document, manifest ─▶ server ─▶ follow
+//!              ├▶ operator        ─▶ the controller as a client of a cluster
 //!              ├▶ down            ─▶ lock: SIGTERM to the server, then the node's pods
 //!              └▶ version
 //! ```
@@ -19,6 +20,7 @@ mod exit;
 mod lock;
 mod logging;
 mod manifest;
+mod operator;
 mod output;
 mod run;
 mod server;

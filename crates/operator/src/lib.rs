@@ -13,5 +13,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
 mod certificates;
+pub mod client;
 pub mod manifests;
+mod run;
 pub mod webhook;
+
+pub use run::{Config, Error, Sockets, run};
