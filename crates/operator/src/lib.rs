@@ -15,6 +15,7 @@
 mod certificates;
 pub mod client;
 pub mod manifests;
+pub mod preflight;
 mod run;
 pub mod webhook;
 
