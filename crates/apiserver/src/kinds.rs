@@ -3,6 +3,7 @@
 mod cluster;
 mod core;
 mod event;
+mod installed;
 pub(crate) mod limits;
 mod mxjob;
 mod namespace;
@@ -12,6 +13,7 @@ pub(crate) mod quota;
 mod rbac;
 pub(crate) mod review;
 pub(crate) mod strategy;
+mod webhook;
 
 use serde_json::Value;
 
@@ -27,9 +29,12 @@ pub(crate) const STATUS: &[&str] = &["get", "patch", "update"];
 #[must_use]
 pub(crate) fn all() -> Vec<Kind> {
     let mut kinds = core::kinds();
+    kinds.push(installed::deployment());
     kinds.push(event::grouped());
     kinds.extend(review::kinds());
+    kinds.push(installed::disruption_budget());
     kinds.extend(rbac::kinds());
+    kinds.push(installed::webhook_configuration());
     kinds.extend(cluster::kinds());
     kinds.push(mxjob::kind());
     kinds

@@ -41,6 +41,9 @@ pub fn shape(api_version: &str, kind: &str) -> &'static Shape {
         "ResourceQuota" if core => &RESOURCE_QUOTA,
         "ClusterRole" => &CLUSTER_ROLE,
         "CustomResourceDefinition" => &DEFINITION,
+        "Deployment" => &DEPLOYMENT,
+        "PodDisruptionBudget" => &DISRUPTION_BUDGET,
+        "ValidatingWebhookConfiguration" => &WEBHOOKS,
         _ => &PLAIN,
     }
 }
@@ -72,6 +75,13 @@ pub fn born(api_version: &str, kind: &str) -> Value {
             "eventTime": null, "regarding": {},
         }),
         "Lease" => json!({"spec": {}}),
+        "Deployment" => json!({
+            "spec": {"selector": null, "strategy": {}, "template": {"metadata": {}, "spec": {"containers": null}}},
+            "status": {},
+        }),
+        "PodDisruptionBudget" => json!({"spec": {}, "status": {
+            "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0,
+        }}),
         "PriorityClass" => json!({"value": 0}),
         "Role" | "ClusterRole" => json!({"rules": null}),
         "RoleBinding" | "ClusterRoleBinding" => {
@@ -121,6 +131,39 @@ static CLUSTER_ROLE: Shape =
 static DEFINITION: Shape = Shape::Typed(&[
     ("metadata", &OBJECT_META),
     ("status", &Shape::Typed(&[("conditions", &by!("type", STRUCT))])),
+]);
+
+static DEPLOYMENT: Shape = Shape::Typed(&[
+    ("metadata", &OBJECT_META),
+    (
+        "spec",
+        &Shape::Typed(&[
+            ("selector", &Shape::Atomic),
+            ("template", &Shape::Typed(&[("metadata", &OBJECT_META), ("spec", &POD_SPEC)])),
+        ]),
+    ),
+    ("status", &Shape::Typed(&[("conditions", &by!("type", STRUCT))])),
+]);
+
+static DISRUPTION_BUDGET: Shape = Shape::Typed(&[
+    ("metadata", &OBJECT_META),
+    ("spec", &Shape::Typed(&[("selector", &Shape::Atomic)])),
+    (
+        "status",
+        &Shape::Typed(&[
+            ("conditions", &by!("type", STRUCT)),
+            ("disruptedPods", &Shape::Map(&Shape::Atomic)),
+        ]),
+    ),
+]);
+
+static WEBHOOKS: Shape =
+    Shape::Typed(&[("metadata", &OBJECT_META), ("webhooks", &by!("name", WEBHOOK))]);
+
+const WEBHOOK: Shape = Shape::Typed(&[
+    ("matchConditions", &by!("name", STRUCT)),
+    ("namespaceSelector", &Shape::Atomic),
+    ("objectSelector", &Shape::Atomic),
 ]);
 
 static NODE: Shape = Shape::Typed(&[
@@ -269,6 +312,9 @@ mod tests {
             ("ServiceAccount", "secrets", "name"),
             ("ServiceAccount", "imagePullSecrets", ""),
             ("LimitRange", "spec.limits", ""),
+            ("Deployment", "spec.template.spec.containers.*.env", "name"),
+            ("ValidatingWebhookConfiguration", "webhooks", "name"),
+            ("ValidatingWebhookConfiguration", "webhooks.*.rules", ""),
         ] {
             let keys = match at(shape("v1", kind), path) {
                 Shape::ListMap { keys, .. } => keys

@@ -7,9 +7,10 @@ mod merging;
 mod prose;
 
 use k8s_openapi::api::{
-    authentication::v1 as authentication, authorization::v1 as authorization,
-    coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery,
-    events::v1 as events, policy::v1 as policy, rbac::v1 as rbac, scheduling::v1 as scheduling,
+    admissionregistration::v1 as admission, apps::v1 as apps, authentication::v1 as authentication,
+    authorization::v1 as authorization, coordination::v1 as coordination, core::v1 as core,
+    discovery::v1 as discovery, events::v1 as events, policy::v1 as policy, rbac::v1 as rbac,
+    scheduling::v1 as scheduling,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as extensions;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
@@ -62,6 +63,7 @@ fn definitions() -> Map<String, Value> {
         core::Binding, core::ConfigMap, core::Endpoints, core::Event, core::LimitRange, core::Namespace, core::Node,
         core::PersistentVolumeClaim, core::Pod, core::PodTemplateSpec, core::ResourceQuota, core::Secret, core::Service,
         core::ServiceAccount, events::Event, coordination::Lease, discovery::EndpointSlice,
+        admission::ValidatingWebhookConfiguration, apps::Deployment,
         policy::Eviction, policy::PodDisruptionBudget, scheduling::PriorityClass,
         rbac::ClusterRole, rbac::ClusterRoleBinding, rbac::Role, rbac::RoleBinding,
         authentication::SelfSubjectReview, authentication::TokenRequest, authentication::TokenReview,

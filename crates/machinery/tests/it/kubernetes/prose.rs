@@ -9,6 +9,10 @@ const KINDS: &[(&str, &str)] = &[
     ("ClusterRoleBinding", "Gives the rights of a cluster role in the whole cluster."),
     ("ConfigMap", "Configuration that pods read, as text and bytes under keys."),
     ("CustomResourceDefinition", "Defines a kind of resource that is not built in."),
+    (
+        "Deployment",
+        "A number of pods like each other, replaced a few at a time when they are to change.",
+    ),
     ("EndpointSlice", "Some of the addresses behind a service."),
     ("Endpoints", "The addresses behind a service."),
     ("Event", "Something that happened to an object, as it is reported to people."),
@@ -37,6 +41,10 @@ const KINDS: &[(&str, &str)] = &[
     ("SubjectAccessReview", "Asks whether somebody may do something."),
     ("TokenRequest", "Asks for a token of a service account."),
     ("TokenReview", "Asks who a token belongs to."),
+    (
+        "ValidatingWebhookConfiguration",
+        "Which requests are shown to which web services before they are carried out.",
+    ),
 ];
 
 /// More definitions of interest to who writes a pod, and a sentence on each.

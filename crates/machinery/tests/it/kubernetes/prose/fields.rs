@@ -293,6 +293,51 @@ pub(super) const FIELDS: &[Struct] = &[
         ],
     ),
     (
+        "DeploymentSpec",
+        &[
+            ("replicas", "How many pods there are to be. Default 1."),
+            ("selector", "Which pods are the deployment's own."),
+            ("strategy", "How old pods give way to new ones."),
+            ("template", "What the pods are to be."),
+        ],
+    ),
+    (
+        "PodDisruptionBudgetSpec",
+        &[
+            ("maxUnavailable", "The most pods that may be missing."),
+            ("minAvailable", "The least pods that must be there."),
+            ("selector", "Which pods are meant."),
+        ],
+    ),
+    (
+        "ValidatingWebhookConfiguration",
+        &[("webhooks", "The web services, each with the requests that it is shown.")],
+    ),
+    (
+        "ValidatingWebhook",
+        &[
+            ("clientConfig", "Where the web service is, and whose certificates it shows."),
+            (
+                "failurePolicy",
+                "What an unreachable web service means: Fail or Ignore. Default Fail.",
+            ),
+            (
+                "matchConditions",
+                "Conditions in CEL, all of which must hold for a request to be shown.",
+            ),
+            (
+                "matchPolicy",
+                "Whether other versions of the same resource match, too. Default Equivalent.",
+            ),
+            ("name", "The name of the web service: a domain name of at least three parts."),
+            ("namespaceSelector", "The labels of the namespaces whose objects are shown."),
+            ("objectSelector", "The labels of the objects that are shown."),
+            ("rules", "Which operations on which resources are shown."),
+            ("sideEffects", "Whether a call changes anything: None or NoneOnDryRun."),
+            ("timeoutSeconds", "How long an answer may take, from 1 to 30. Default 10."),
+        ],
+    ),
+    (
         "PolicyRule",
         &[
             ("apiGroups", "The groups of the resources; \"\" is the core group."),
