@@ -70,6 +70,11 @@ impl Field {
         Self { names: &["schedulingPolicy", "minAvailable"], is_replaceable: false }
     }
 
+    /// The field of `suspend`.
+    pub(crate) fn suspend() -> Self {
+        Self { names: &["suspend"], is_replaceable: true }
+    }
+
     /// The names from the place down to the field.
     pub(crate) fn names(self) -> &'static [&'static str] {
         self.names

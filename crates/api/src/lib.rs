@@ -1,8 +1,9 @@
 //! The MXJob resource: what a job is, which jobs are accepted, what a replace may change, and what a job becomes.
 //!
-//! Owns every rule that speaks of MXJob fields: the typed view with the defaults in force ([`Job`]), admission
-//! ([`validate`](validate::validate)), the replace rule ([`replace`]), unknown fields ([`unknown`]), the names, labels, environment, pods and
-//! services of a replica, the status and its conditions, and the CustomResourceDefinition generated from the types.
+//! Owns every rule that speaks of MXJob fields: the typed view with the defaults in force ([`Job`]), which jobs are valid
+//! ([`validate`](validate::validate)), the replace rule ([`replace`]), both together as a request meets them ([`admission`], and on a cluster
+//! [`review`]), unknown fields ([`unknown`]), the names, labels, environment, pods and services of a replica, the status and its
+//! conditions, and the CustomResourceDefinition generated from the types.
 //!
 //! Pure: no I/O, no async, no clock, no randomness; the time of a transition is a parameter. Stored objects stay the JSON documents
 //! that users wrote; nothing here writes a default into one.
@@ -28,6 +29,7 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod admission;
 pub mod crd;
 pub mod env;
 pub mod job;
@@ -38,6 +40,7 @@ pub mod names;
 pub mod pods;
 pub mod policy;
 pub mod replace;
+pub mod review;
 pub mod role;
 pub mod schema;
 pub mod spec;

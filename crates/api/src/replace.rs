@@ -2,11 +2,15 @@
 //!
 //! Five fields of the documented API and, ours, `suspend`; everything else in the spec is fixed at creation. A field counts as the same in either
 //! layout, so moving one between the spec and `runPolicy` is no change. Whatever can be said of `metadata` beyond that is said by Kubernetes' own rules, not here.
+//!
+//! A job that waits in a queue of Kueue may be changed in five more places of its templates while it is suspended ([`queued`]).
+
+mod queued;
 
 use crate::layout::{FIELDS, Field, NESTED, Place, SCHEDULING};
 use crate::mxjob;
 use crate::value::equal;
-use mxjob_machinery::field::{Error, Errors, Path};
+use mxjob_machinery::field::{Error, ErrorKind, Errors, Path};
 use mxjob_machinery::schema::{Trail, member};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -26,8 +30,14 @@ pub const REPLACEABLE: [&str; 6] = [
 /// A change is reported as deep as it goes (`spec.mxReplicaSpecs.Worker.template.spec.containers[0].image`); something added or removed is
 /// reported as a whole, by its own path. A spec that is gone altogether counts as empty.
 pub fn check(old: &Value, new: &Value) -> Errors {
+    if queued::is_open(old, new) {
+        return check_specs(queued::masked(old).as_ref(), queued::masked(new).as_ref());
+    }
+    check_specs(old.get("spec"), new.get("spec"))
+}
+
+fn check_specs(old: Option<&Value>, new: Option<&Value>) -> Errors {
     let mut errors = Errors::new();
-    let (old, new) = (old.get("spec"), new.get("spec"));
     let spec = Path::new("spec");
     if !check_members(&spec, old, new, |key| key == NESTED || is_known(&[key]), &mut errors) {
         return errors;
@@ -57,7 +67,8 @@ pub fn check(old: &Value, new: &Value) -> Errors {
     errors
 }
 
-/// The message of the answer to such a replace.
+/// The message of the answer to such a replace: where several fixed fields have changed the list of what may change is said once.
+/// Faults of another origin are listed as everywhere.
 ///
 /// ```
 /// use mxjob_api::replace;
@@ -70,15 +81,13 @@ pub fn check(old: &Value, new: &Value) -> Errors {
 /// ```
 pub fn message(name: &str, errors: &Errors) -> String {
     let subject = format!("{}.{} {name:?} is invalid: ", mxjob::KIND, mxjob::GROUP);
-    match &**errors {
-        [] | [_] => format!("{subject}{errors}"),
-        several => {
-            // The list of what may change is said once, not once a field.
-            let fields: Vec<_> =
-                several.iter().map(|error| format!("{}: Forbidden", error.path)).collect();
-            format!("{subject}[{}]: {}", fields.join(", "), detail())
-        }
+    let detail = detail();
+    let is_fixed = |error: &Error| error.kind == ErrorKind::Forbidden && error.detail == detail;
+    if errors.len() < 2 || !errors.iter().all(is_fixed) {
+        return format!("{subject}{errors}");
     }
+    let fields: Vec<_> = errors.iter().map(|error| format!("{}: Forbidden", error.path)).collect();
+    format!("{subject}[{}]: {detail}", fields.join(", "))
 }
 
 /// What each cause says.

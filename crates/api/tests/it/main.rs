@@ -1,13 +1,16 @@
 //! The rules of the contract, row by row.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod admission;
 mod defaults;
 mod documented;
 mod jobs;
 mod manifests;
 mod pods;
 mod properties;
+mod queued;
 mod replacing;
+mod reviews;
 mod status;
 mod unknown_fields;
 mod validation;

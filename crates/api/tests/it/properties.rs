@@ -1,7 +1,7 @@
 //! What holds of every job and every change, not only of the cases we thought of.
 
 use crate::jobs::{alone, training, tuning, with};
-use mxjob_api::{Job, JobStatus, env, pods, replace, unknown, validate};
+use mxjob_api::{Job, JobStatus, admission, env, pods, replace, review, unknown, validate};
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -231,6 +231,31 @@ proptest! {
     }
 
     #[test]
+    fn what_a_queue_may_place_is_fixed_for_a_job_of_no_queue(
+        old in job(), is_in_old: bool, is_in_new: bool, suspends: [Option<bool>; 2], which in 0_usize..5, role: prop::sample::Index,
+    ) {
+        let place = ["/spec/nodeSelector", "/spec/tolerations", "/spec/schedulingGates", "/metadata/labels", "/metadata/annotations"][which];
+        let suspended = |job: &Value, suspend: Option<bool>| {
+            let fields = suspend.map(|suspend| ("suspend".to_owned(), suspend.into())).into_iter().collect();
+            change_replaceable(job, &fields, false)
+        };
+        let (mut old, mut new) = (suspended(&old, suspends[0]), suspended(&old, suspends[1]));
+        for (job, is_queued) in [(&mut old, is_in_old), (&mut new, is_in_new)] {
+            if is_queued {
+                job["metadata"]["labels"] = json!({ "kueue.x-k8s.io/queue-name": "gpu" });
+            }
+        }
+        let roles = new["spec"]["mxReplicaSpecs"].as_object_mut().unwrap();
+        let (role, name) = (role.index(roles.len()), place.rsplit('/').next().unwrap());
+        let template = &mut roles.values_mut().nth(role).unwrap()["template"];
+        let parent = place.strip_suffix(name).unwrap().trim_matches('/');
+        template[parent][name] = json!({ "certainly": "new" });
+        let is_open = is_in_old && is_in_new && suspends.contains(&Some(true));
+        let errors = replace::check(&old, &new);
+        prop_assert_eq!(errors.is_empty(), is_open, "{} {}", place, errors);
+    }
+
+    #[test]
     fn a_no_op_reports_nothing(old in job()) {
         prop_assert!(replace::check(&old, &old).is_empty());
         prop_assert!(replace::check(&old, &reformatted(&old)).is_empty());
@@ -270,6 +295,8 @@ proptest! {
             let _ = Job::from_value(&spec);
             let _ = JobStatus::deserialize(&spec);
             let _ = replace::message("a", &replace::check(&spec, &other));
+            let _ = admission::update(&spec, &other);
+            prop_assert!(review::answer(&spec)["response"]["allowed"] == false);
             let _ = replace::check(&json!({ "spec": other.clone() }), &spec);
             let mut pruned = spec.clone();
             unknown::prune(&mut pruned);

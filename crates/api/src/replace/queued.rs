@@ -1,0 +1,57 @@
+//! What Kueue changes in a job that it starts and stops: where the pods may go, and how they are marked.
+//!
+//! Kueue holds a queued job back by `suspend`. When there is room it puts the place of the pods into the templates and lifts `suspend` in
+//! the same change; when it takes the room away it sets `suspend` and puts the templates back as they were.
+
+use crate::layout::Field;
+use serde_json::{Map, Value};
+
+/// The label by which a job names the queue that it waits in.
+const QUEUE_NAME: &str = "kueue.x-k8s.io/queue-name";
+
+/// The places in the template of a role, and the members of them that are open.
+const OPEN: [(&str, &[&str]); 2] = [
+    ("metadata", &["labels", "annotations"]),
+    ("spec", &["nodeSelector", "tolerations", "schedulingGates"]),
+];
+
+/// Whether a change is one that Kueue may make: of a queued job that is suspended before it or after it.
+pub(super) fn is_open(old: &Value, new: &Value) -> bool {
+    is_queued(old) && is_queued(new) && (is_suspended(old) || is_suspended(new))
+}
+
+fn is_queued(job: &Value) -> bool {
+    job.pointer("/metadata/labels")
+        .and_then(|labels| labels.get(QUEUE_NAME))
+        .is_some_and(Value::is_string)
+}
+
+fn is_suspended(job: &Value) -> bool {
+    let value = job.get("spec").and_then(|spec| Field::suspend().value(spec));
+    value.and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// The spec without the open places of its templates.
+pub(super) fn masked(job: &Value) -> Option<Value> {
+    let mut spec = job.get("spec")?.clone();
+    let roles = spec.get_mut("mxReplicaSpecs").and_then(Value::as_object_mut);
+    for role in roles.into_iter().flat_map(Map::values_mut) {
+        if let Some(template) = role.get_mut("template").and_then(Value::as_object_mut) {
+            mask(template);
+        }
+    }
+    Some(spec)
+}
+
+fn mask(template: &mut Map<String, Value>) {
+    for (place, members) in OPEN {
+        let Some(object) = template.get_mut(place).and_then(Value::as_object_mut) else { continue };
+        for member in members {
+            object.remove(*member);
+        }
+        // A place that came or went with an open member is no change either.
+        if object.values().all(Value::is_null) {
+            template.remove(place);
+        }
+    }
+}
