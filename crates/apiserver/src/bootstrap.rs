@@ -83,7 +83,7 @@ impl ApiServer {
                 return Err(Error::PriorityClass { name, message });
             }
         }
-        self.store_definition().await
+        if self.registry().has_mxjobs() { self.store_definition().await } else { Ok(()) }
     }
 
     /// The definition is read-only for clients, so it goes to the store directly; it is rewritten when a new version of

@@ -1,6 +1,6 @@
 //! Discovery: which groups, versions and resources are served, as `kubectl` and client libraries ask for it.
 //!
-//! Everything comes from the registry's rows and is rendered once. Structs are in upstream's order of fields, so that the
+//! Everything comes from the registry's rows and is rendered once for each set of rows. Structs are in upstream's order of fields, so that the
 //! documents read like upstream's byte for byte. Rendering in other forms (indented, YAML) and answering 304 is the
 //! service's matter.
 
@@ -9,12 +9,11 @@ mod aggregated;
 mod plain;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use aws_lc_rs::digest::{SHA512, digest};
 
 use crate::discovery::accept::Wanted;
-use crate::registry::{self, Kind};
+use crate::registry::Kind;
 
 /// A document to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,20 +31,11 @@ pub(crate) struct Groups<'a>(Vec<(&'a str, Versions<'a>)>);
 
 type Versions<'a> = Vec<(&'a str, Vec<&'a Kind>)>;
 
-static DOCUMENTS: LazyLock<Documents> =
-    LazyLock::new(|| Documents::new(&Groups::of(registry::kinds())));
-
 /// All documents, by path without a trailing slash.
-struct Documents {
+#[derive(Debug)]
+pub(crate) struct Documents {
     plain: BTreeMap<String, Vec<u8>>,
     aggregated: BTreeMap<(&'static str, aggregated::Version), Document>,
-}
-
-/// The discovery document under a path, with or without a trailing slash; `None` where there is none. `/api` and `/apis`
-/// come aggregated to clients that ask for it.
-#[must_use]
-pub fn answer(path: &str, accept: &str) -> Option<Document> {
-    DOCUMENTS.find(path, accept)
 }
 
 /// A strong entity tag for some bytes: as upstream's, the SHA-512 in upper-case hex, quoted.
@@ -67,7 +57,7 @@ fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
 // === impl Groups ===
 
 impl<'a> Groups<'a> {
-    pub(crate) fn of(kinds: &'a [Kind]) -> Self {
+    pub(crate) fn of(kinds: impl IntoIterator<Item = &'a Kind>) -> Self {
         let mut groups: Vec<(&str, Versions<'_>)> = Vec::new();
         for kind in kinds {
             let versions = entry(&mut groups, kind.group);
@@ -119,11 +109,15 @@ pub(crate) fn root(group: &str, version: &str) -> String {
 // === impl Documents ===
 
 impl Documents {
-    fn new(groups: &Groups<'_>) -> Self {
+    /// The documents of these kinds.
+    pub(crate) fn of<'a>(kinds: impl IntoIterator<Item = &'a Kind>) -> Self {
+        let groups = &Groups::of(kinds);
         Self { plain: plain::documents(groups), aggregated: aggregated::documents(groups) }
     }
 
-    fn find(&self, path: &str, accept: &str) -> Option<Document> {
+    /// The document under a path, with or without a trailing slash; `None` where there is none. `/api` and `/apis` come
+    /// aggregated to clients that ask for it.
+    pub(crate) fn find(&self, path: &str, accept: &str) -> Option<Document> {
         let path = path.strip_suffix('/').unwrap_or(path);
         if let Some(root) = ["/api", "/apis"].into_iter().find(|root| *root == path)
             && let Wanted::Aggregated(version) = accept::wanted(accept)

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::authn::Identity;
 use crate::client::Connector;
-use crate::registry;
+use crate::registry::Served;
 use crate::server::ApiServer;
 use crate::verbs::delete::{FOREGROUND, ORPHAN};
 use graph::{Graph, Node, Verdict};
@@ -225,7 +225,8 @@ impl Collector {
 
     async fn object(&mut self, uid: &str) -> Settled {
         let Some(node) = self.graph.get(uid).cloned() else { return true };
-        let Some(path) = path(&node) else { return true };
+        let served = self.server.registry().served();
+        let Some(path) = path(&served, &node) else { return true };
         if node.terminating && node.holds(ORPHAN) {
             return self.orphan_dependents(uid).await
                 && self.drop_finalizer(&path, uid, ORPHAN).await;
@@ -234,7 +235,7 @@ impl Collector {
             // The dependents are looked at on their own; the last one to go brings this one back.
             return self.graph.is_blocked(uid) || self.drop_finalizer(&path, uid, FOREGROUND).await;
         }
-        match self.graph.judge(uid) {
+        match self.graph.judge(&served, uid) {
             Verdict::Keep => true,
             Verdict::Delete { foreground } => {
                 let policy = if foreground { "Foreground" } else { "Background" };
@@ -250,8 +251,11 @@ impl Collector {
 
     async fn orphan_dependents(&self, owner: &str) -> Settled {
         let mut settled = true;
+        let served = self.server.registry().served();
         for uid in self.graph.dependents(owner) {
-            let Some(path) = self.graph.get(&uid).and_then(path) else { continue };
+            let Some(path) = self.graph.get(&uid).and_then(|node| path(&served, node)) else {
+                continue;
+            };
             settled &= self.drop_owners(&path, &uid, &[owner.to_owned()]).await;
         }
         settled
@@ -305,9 +309,9 @@ impl Collector {
             return true;
         }
         let mut left = false;
-        for kind in registry::kinds()
-            .iter()
-            .filter(|kind| kind.namespaced && kind.verbs.contains(&"delete"))
+        let served = self.server.registry().served();
+        for kind in
+            served.resources().filter(|kind| kind.namespaced && kind.verbs.contains(&"delete"))
         {
             let collection = kind.collection_path(name);
             let (status, list) =
@@ -346,6 +350,6 @@ impl Collector {
     }
 }
 
-fn path(node: &Node) -> Option<String> {
-    Some(format!("{}/{}", node.row()?.collection_path(&node.namespace), node.name))
+fn path(served: &Served, node: &Node) -> Option<String> {
+    Some(format!("{}/{}", node.row(served)?.collection_path(&node.namespace), node.name))
 }

@@ -40,6 +40,12 @@ pub(crate) fn all() -> Vec<Kind> {
     kinds
 }
 
+/// Whether a row is that of the built-in MXJobs.
+pub(crate) fn is_mxjob(kind: &Kind) -> bool {
+    use mxjob_api::mxjob::{GROUP, PLURAL};
+    kind.group == GROUP && kind.plural == PLURAL
+}
+
 /// The `Name` column.
 pub(crate) const NAME: Column = Column {
     name: "Name",

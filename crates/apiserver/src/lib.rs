@@ -42,4 +42,4 @@ mod verbs;
 pub mod version;
 
 pub use answer::{Body, BodyError};
-pub use server::{ApiServer, Config, Metrics};
+pub use server::{ApiServer, Config, Extensions, Metrics};

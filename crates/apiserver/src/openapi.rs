@@ -11,7 +11,7 @@ mod operations;
 mod schemas;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -21,17 +21,19 @@ pub use self::freshness::{Freshness, freshness};
 use self::schemas::Schemas;
 use crate::answer::{Body, full};
 use crate::discovery::{Document, Groups, hash, root};
-use crate::registry::{self, Kind};
+use crate::registry::{Kind, Served};
 use crate::version;
 
-/// The documents of version 3, by path, and their index.
-static V3: LazyLock<BTreeMap<String, Document>> = LazyLock::new(|| v3(registry::kinds()));
-static V2: LazyLock<Document> = LazyLock::new(|| v2(registry::kinds()));
-/// Version 2 in protobuf.
-static V2_PACKED: LazyLock<Bytes> = LazyLock::new(|| {
-    let document = serde_json::from_slice(&V2.json).unwrap_or_default();
-    gnostic::encode(&document).into()
-});
+/// The documents of a set of kinds.
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
+    /// Version 3, by path, and the index.
+    v3: OnceLock<BTreeMap<String, Document>>,
+    v2: OnceLock<Document>,
+    /// Version 2 in protobuf.
+    v2_packed: OnceLock<Bytes>,
+}
+
 /// The names of protobuf in `Accept`: the second is also the answer's type.
 const PACKED: [&str; 2] = [
     "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
@@ -39,14 +41,24 @@ const PACKED: [&str; 2] = [
 ];
 
 /// The answer in protobuf, where the path has one and the client prefers it. `known` is the tag of the client's copy.
-pub(crate) fn packed(path: &str, accept: &str, known: Option<&str>) -> Option<Response<Body>> {
+pub(crate) fn packed(
+    served: &Served,
+    path: &str,
+    accept: &str,
+    known: Option<&str>,
+) -> Option<Response<Body>> {
     let first = accept.split(',').next()?.split(';').next()?.trim();
     if path.trim_end_matches('/') != "/openapi/v2" || !PACKED.contains(&first) {
         return None;
     }
-    let etag = V2.etag.as_deref().unwrap_or_default();
+    let v2 = served.openapi().v2(served);
+    let etag = v2.etag.as_deref().unwrap_or_default();
     let is_known = known == Some(etag);
-    let mut response = Response::new(full(if is_known { Bytes::new() } else { V2_PACKED.clone() }));
+    let packed = || {
+        let document = serde_json::from_slice(&v2.json).unwrap_or_default();
+        served.openapi().v2_packed.get_or_init(|| gnostic::encode(&document).into()).clone()
+    };
+    let mut response = Response::new(full(if is_known { Bytes::new() } else { packed() }));
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
@@ -60,18 +72,29 @@ pub(crate) fn packed(path: &str, accept: &str, known: Option<&str>) -> Option<Re
 /// The document under a path: `/openapi/v3`, `/openapi/v3/apis/{group}/{version}`, `/openapi/v3/api/v1`, `/openapi/v2`.
 /// JSON only; see [`packed`] for the other form of version 2.
 #[must_use]
-pub fn answer(path: &str) -> Option<Document> {
+pub fn answer(served: &Served, path: &str) -> Option<Document> {
+    let documents = served.openapi();
     match path.strip_suffix('/').unwrap_or(path) {
-        "/openapi/v2" => Some(V2.clone()),
-        path if path.starts_with("/openapi/v3") => V3.get(path).cloned(),
+        "/openapi/v2" => Some(documents.v2(served).clone()),
+        path if path.starts_with("/openapi/v3") => {
+            documents.v3.get_or_init(|| v3(served)).get(path).cloned()
+        }
         _ => None,
     }
 }
 
-fn v3(kinds: &[Kind]) -> BTreeMap<String, Document> {
+// === impl Documents ===
+
+impl Documents {
+    fn v2(&self, served: &Served) -> &Document {
+        self.v2.get_or_init(|| v2(served))
+    }
+}
+
+fn v3(served: &Served) -> BTreeMap<String, Document> {
     let mut documents = BTreeMap::new();
     let mut index = Map::new();
-    for (group, version, kinds) in Groups::of(kinds).versions() {
+    for (group, version, kinds) in Groups::of(served.kinds()).versions() {
         let root = root(group, version);
         let document = group_version(kinds);
         let url = format!("/openapi/v3{root}?hash={}", hash(&document.json));
@@ -116,10 +139,10 @@ fn group_version(kinds: &[&Kind]) -> Document {
 }
 
 /// The version 2 document, of everything.
-fn v2(kinds: &[Kind]) -> Document {
+fn v2(served: &Served) -> Document {
     let mut all = Map::new();
     let mut schemas = Schemas::default();
-    for (_, _, kinds) in Groups::of(kinds).versions() {
+    for (_, _, kinds) in Groups::of(served.kinds()).versions() {
         let paths = paths(kinds);
         schemas.merge(Schemas::of(kinds, &Value::from(paths.clone()).to_string()));
         all.extend(operations::to_v2(&paths));
@@ -152,6 +175,14 @@ fn document(json: String) -> Document {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::{self, Registry};
+    use std::sync::{Arc, LazyLock};
+
+    static SERVED: LazyLock<Arc<Served>> = LazyLock::new(|| Registry::new(true).served());
+
+    fn answer(path: &str) -> Option<Document> {
+        super::answer(&SERVED, path)
+    }
 
     fn ask(path: &str) -> Value {
         serde_json::from_slice(&answer(path).unwrap().json).unwrap()
@@ -220,7 +251,7 @@ mod tests {
     #[test]
     fn kubectl_finds_the_parameters_of_every_kind_that_can_be_patched() {
         let v2 = ask("/openapi/v2");
-        for kind in registry::kinds().iter().filter(|kind| kind.verbs.contains(&"patch")) {
+        for kind in registry::built_in().iter().filter(|kind| kind.verbs.contains(&"patch")) {
             let v3 = ask(&format!("/openapi/v3{}", root(kind.group, kind.version)));
             for parameter in ["fieldValidation", "dryRun", "fieldManager"] {
                 assert!(supports(&v3, kind, parameter), "{} {parameter}", kind.kind);
@@ -241,8 +272,9 @@ mod tests {
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
             }
         }
-        let all = V3.iter().map(|(path, document)| (path.as_str(), document));
-        for (path, document) in all.chain([("/openapi/v2", &*V2)]) {
+        let v3 = v3(&SERVED);
+        let all = v3.iter().map(|(path, document)| (path.as_str(), document));
+        for (path, document) in all.chain([("/openapi/v2", SERVED.openapi().v2(&SERVED))]) {
             let document: Value = serde_json::from_slice(&document.json).unwrap();
             let mut found = Vec::new();
             references(&document, &mut found);
@@ -277,7 +309,7 @@ mod tests {
     #[test]
     fn every_served_kind_has_its_schema_and_its_lists_schema_in_both_versions() {
         let v2 = ask("/openapi/v2");
-        for kind in registry::kinds() {
+        for kind in registry::built_in() {
             let v3 = ask(&format!("/openapi/v3{}", root(kind.group, kind.version)));
             for (schemas, version) in [(&v3["components"]["schemas"], 3), (&v2["definitions"], 2)] {
                 for name in [kind.kind.to_owned(), kind.list_kind()] {
@@ -338,12 +370,12 @@ mod tests {
         for (path, accept, known, expected) in [
             ("/openapi/v2", PACKED[0], None, Some(200)),
             ("/openapi/v2/", PACKED[1], None, Some(200)),
-            ("/openapi/v2", PACKED[0], V2.etag.as_deref(), Some(304)),
+            ("/openapi/v2", PACKED[0], SERVED.openapi().v2(&SERVED).etag.as_deref(), Some(304)),
             ("/openapi/v2", "application/json", None, None),
             ("/openapi/v2", "", None, None),
             ("/openapi/v3", PACKED[0], None, None),
         ] {
-            let response = packed(path, accept, known);
+            let response = packed(&SERVED, path, accept, known);
             let code = response.as_ref().map(|response| response.status().as_u16());
             assert_eq!(code, expected, "{path} {accept}");
             if let Some(response) = response {

@@ -2,11 +2,17 @@
 //!
 //! A row says what discovery, the router, the verbs and the tables need to know. What a row cannot say
 //! (a default, a rule, a selectable field) is in its [`Strategy`].
+//!
+//! The rows of built-in kinds are static and the same for all servers. A server's own [`Registry`] has these and the rows
+//! of the custom resources that are defined on it; a request works on one [`Served`] from its beginning to its end.
+
+mod served;
 
 use std::sync::LazyLock;
 
 use crate::kinds;
 pub use crate::kinds::strategy::{DeleteMode, Strategy};
+pub use served::{Registry, Served};
 
 /// A served kind.
 #[derive(Debug)]
@@ -147,6 +153,10 @@ impl Kind {
         format!("{base}/{}/{scope}{}", self.version, self.plural)
     }
 
+    fn is_resource(&self, group: &str, version: &str, plural: &str) -> bool {
+        self.plural == plural && self.group == group && self.version == version
+    }
+
     /// The subresource of that name.
     #[must_use]
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {
@@ -158,24 +168,16 @@ fn qualified(name: &str, group: &str) -> String {
     if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
 }
 
-static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(kinds::all);
+static BUILT_IN: LazyLock<Vec<Kind>> = LazyLock::new(kinds::all);
 
-/// All served kinds, in discovery's order.
+/// All built-in kinds, in discovery's order.
 #[must_use]
-pub fn kinds() -> &'static [Kind] {
-    &KINDS
+pub fn built_in() -> &'static [Kind] {
+    &BUILT_IN
 }
 
-/// The kind served under a path's group, version and resource.
+/// The built-in kind of a group, a version and a resource.
 #[must_use]
 pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-    kinds()
-        .iter()
-        .find(|kind| kind.plural == plural && kind.group == group && kind.version == version)
-}
-
-/// The kind that an object or an owner reference names.
-#[must_use]
-pub fn find_kind(api_version: &str, kind: &str) -> Option<&'static Kind> {
-    kinds().iter().find(|row| row.kind == kind && row.api_version() == api_version)
+    built_in().iter().find(|kind| kind.is_resource(group, version, plural))
 }

@@ -14,7 +14,7 @@ use crate::environment::Environment;
 use crate::error::ApiError;
 use crate::health::Readiness;
 use crate::node::NodeConnector;
-use crate::registry::Kind;
+use crate::registry::{Kind, Registry};
 use crate::request::{Query, ResourcePath};
 
 /// Writes metrics down in the OpenMetrics text format.
@@ -33,6 +33,20 @@ pub struct Config {
     pub readiness: Readiness,
 }
 
+/// What a server has besides the usual.
+#[derive(Debug, Clone, Copy)]
+pub struct Extensions {
+    /// Whether MXJobs are built in, with all of the contract. Without them they are custom resources like any other, once
+    /// their definition is installed: that is how they are on a cluster.
+    pub built_in_mxjobs: bool,
+}
+
+impl Default for Extensions {
+    fn default() -> Self {
+        Self { built_in_mxjobs: true }
+    }
+}
+
 /// The Kubernetes API over a store, as a tower service. A cheap handle.
 #[derive(Debug, Clone)]
 pub struct ApiServer(pub(crate) Arc<Inner>);
@@ -44,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) authenticator: Authenticator,
     pub(crate) authorizer: Authorizer,
     pub(crate) readiness: Readiness,
+    pub(crate) registry: Registry,
     /// What `/metrics` shows; set once somebody counts.
     pub(crate) metrics: OnceLock<Arc<Metrics>>,
     /// How logs are read; set once the node is there.
@@ -59,6 +74,14 @@ impl ApiServer {
     /// An API server over a store.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        Self::with(config, Extensions::default())
+    }
+
+    /// The same, with more or less than usual.
+    #[must_use]
+    pub fn with(config: Config, extensions: Extensions) -> Self {
+        let Extensions { built_in_mxjobs } = extensions;
+        let registry = Registry::new(built_in_mxjobs);
         let Config { store, environment, authenticator, readiness } = config;
         let authorizer = Authorizer::new(store.clone());
         let (closing, _) = watch::channel(false);
@@ -68,6 +91,7 @@ impl ApiServer {
             authenticator,
             authorizer,
             readiness,
+            registry,
             metrics: OnceLock::new(),
             node: OnceLock::new(),
             closing,
@@ -88,6 +112,12 @@ impl ApiServer {
     /// Ends all open watches and followed logs cleanly, so that connections can be drained.
     pub fn close_streams(&self) {
         self.0.closing.send_replace(true);
+    }
+
+    /// The kinds that are served.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
     }
 
     /// The store underneath.

@@ -21,14 +21,14 @@ use crate::authz::{self, Attributes};
 use crate::error::ApiError;
 use crate::kinds::review::is_review;
 use crate::negotiate::{self, Form};
-use crate::registry::{self, Kind};
+use crate::registry::Kind;
 use crate::request::{self, Query, ResourcePath, Target};
 use crate::server::{ApiServer, Context};
 use crate::table::IncludeObject;
 use crate::verbs::{
     binding, connect, create, delete, eviction, list, log, patch, review, token, update, watch,
 };
-use crate::{alias, compress, discovery, health, openapi, protobuf, version};
+use crate::{alias, compress, health, openapi, protobuf, version};
 
 /// How long a client may take to send a body (upstream's time for a whole request).
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -144,10 +144,14 @@ impl ApiServer {
             return Answer::Metrics { text }.into_response(&self.rendering(call, Form::JSON)?);
         }
         let accept = negotiate::accept(&call.parts.headers);
+        let served = self.0.registry.served();
         let document = if matches!(call.path.trim_end_matches('/'), "/version") {
             Some(version::document())
         } else {
-            discovery::answer(&call.path, &accept).or_else(|| openapi::answer(&call.path))
+            served
+                .discovery()
+                .find(&call.path, &accept)
+                .or_else(|| openapi::answer(&served, &call.path))
         };
         let Some(document) = document else { return page_not_found() };
         if !matches!(*method, Method::GET | Method::HEAD) {
@@ -159,7 +163,7 @@ impl ApiServer {
             return Ok(moved);
         }
         let known = call.parts.headers.get(header::IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());
-        if let Some(packed) = openapi::packed(&call.path, &accept, known) {
+        if let Some(packed) = openapi::packed(&served, &call.path, &accept, known) {
             return Ok(packed);
         }
         let form = match &document.content_type {
@@ -204,7 +208,8 @@ impl ApiServer {
             path: &call.path,
             ..Attributes::new(&call.identity)
         })?;
-        let Some(kind) = registry::find(&target.group, &target.version, &target.resource) else {
+        let served = self.0.registry.served();
+        let Some(kind) = served.find(&target.group, &target.version, &target.resource) else {
             return page_not_found();
         };
         if kind.namespaced && target.namespace.is_empty() && !matches!(verb, "list" | "watch") {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use mxjob_machinery::quantity::Quantity;
-use mxjob_store::{Entry, Expect, ListOptions, Op, Store};
+use mxjob_store::{Entry, Expect, ListOptions, Op};
 use serde_json::{Value, json};
 
 use super::limits::{self, Amounts};
@@ -16,8 +16,8 @@ use super::{refused, stored};
 use crate::document;
 use crate::error::ApiError;
 use crate::kinds::{list, text};
-use crate::registry::{self, Kind};
-use crate::server::Context;
+use crate::registry::Kind;
+use crate::server::{Context, Inner};
 
 /// Kinds that are also counted by their bare names.
 const BY_NAME: &[&str] =
@@ -59,8 +59,7 @@ pub(crate) fn account(
         // The status is never below the truth, so what fits it fits; only what does not is worth counting for.
         let (mut used, mut exceeded) = (recorded(&quota, &hard), BTreeSet::new());
         if used.as_ref().is_none_or(|used| !beyond(used, &delta, &hard).is_empty()) {
-            let counted =
-                count(&context.server.store, context.namespace(), &hard, &quota, context.now);
+            let counted = count(context.server, context.namespace(), &hard, &quota, context.now);
             exceeded = beyond(&counted, &delta, &hard);
             used = Some(counted);
         }
@@ -114,9 +113,9 @@ fn put(entry: Entry, mut quota: Value, hard: &Amounts, used: &Amounts) -> Op {
 }
 
 /// The status a quota should have; `None` where it has it.
-pub(crate) fn fresh_status(store: &Store, quota: &Value, now: Timestamp) -> Option<Value> {
+pub(crate) fn fresh_status(server: &Inner, quota: &Value, now: Timestamp) -> Option<Value> {
     let hard = limits::amounts(quota.pointer("/spec/hard"));
-    let used = count(store, document::meta_str(quota, "namespace"), &hard, quota, now);
+    let used = count(server, document::meta_str(quota, "namespace"), &hard, quota, now);
     let status = status_of(&hard, &used);
     let old = |name: &str| limits::amounts(quota.pointer(&format!("/status/{name}")));
     (old("hard") != hard || old("used") != used).then_some(status)
@@ -135,19 +134,23 @@ fn listed(amounts: &Amounts, names: &BTreeSet<&str>) -> String {
 }
 
 /// What the namespace uses of what a quota limits.
-fn count(store: &Store, namespace: &str, hard: &Amounts, quota: &Value, now: Timestamp) -> Amounts {
+fn count(
+    server: &Inner,
+    namespace: &str,
+    hard: &Amounts,
+    quota: &Value,
+    now: Timestamp,
+) -> Amounts {
     let mut used: Amounts =
         hard.keys().map(|name| (name.clone(), Quantity::from_integer(0))).collect();
-    for kind in registry::kinds()
-        .iter()
-        .filter(|kind| kind.namespaced && kind.strategy.stored_as().is_none())
-    {
+    let served = server.registry.served();
+    for kind in served.resources().filter(|kind| kind.namespaced) {
         let counted = hard.keys().any(|name| concerns(kind, name));
         if !counted {
             continue;
         }
         let prefix = format!("{}{namespace}/", kind.prefix());
-        let Ok(page) = store.list(&prefix, &ListOptions::default()) else { continue };
+        let Ok(page) = server.store.list(&prefix, &ListOptions::default()) else { continue };
         if needs_content(kind) || !crate::kinds::quota::scopes(quota).is_empty() {
             for entry in &page.entries {
                 limits::add(
@@ -308,9 +311,10 @@ fn in_scope(pod: &Value, scope: &str, operator: &str, values: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry;
 
     fn check(kind: &str, object: &Value, spec: &Value, want: &str) {
-        let kind = registry::kinds().iter().find(|row| row.kind == kind).expect("a kind");
+        let kind = registry::built_in().iter().find(|row| row.kind == kind).expect("a kind");
         let quota = json!({"spec": spec});
         let hard = limits::amounts(quota.pointer("/spec/hard"));
         let usage = usage(kind, object, &hard, &quota, Timestamp::UNIX_EPOCH);

@@ -220,7 +220,7 @@ mod tests {
         let all = roles::all();
         for object in &all {
             let kind =
-                registry::find_kind("rbac.authorization.k8s.io/v1", text(object, "/kind")).unwrap();
+                registry::built_in().iter().find(|row| row.kind == text(object, "/kind")).unwrap();
             let errors = kind.strategy.validate(object);
             assert!(errors.is_empty(), "{errors}");
             let role = text(object, "/roleRef/name");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use crate::registry::{self, Kind};
+use crate::registry::{Kind, Served};
 
 /// An object as the collector sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,8 +105,8 @@ pub(super) fn read(bytes: &[u8]) -> Option<(String, Node)> {
 
 impl Node {
     /// The registry's row; `None` for a kind that is not served.
-    pub(super) fn row(&self) -> Option<&'static Kind> {
-        registry::find_kind(&self.api_version, &self.kind)
+    pub(super) fn row(&self, served: &Served) -> Option<&'static Kind> {
+        served.find_kind(&self.api_version, &self.kind)
     }
 
     /// Whether it carries a finalizer.
@@ -164,7 +164,7 @@ impl Graph {
     }
 
     /// What follows for an object from the state of its owners.
-    pub(super) fn judge(&self, uid: &str) -> Verdict {
+    pub(super) fn judge(&self, served: &Served, uid: &str) -> Verdict {
         let Some(node) =
             self.nodes.get(uid).filter(|node| !node.owners.is_empty() && !node.terminating)
         else {
@@ -173,7 +173,7 @@ impl Graph {
         let (mut solid, mut waiting, mut gone) = (0_usize, 0_usize, Vec::new());
         for owner in &node.owners {
             // An owner of a kind that is not served may live elsewhere: it counts as being there.
-            let served = registry::find_kind(&owner.api_version, &owner.kind).is_some();
+            let is_served = served.find_kind(&owner.api_version, &owner.kind).is_some();
             match self.nodes.get(&owner.uid) {
                 Some(owner)
                     if owner.terminating && owner.holds(crate::verbs::delete::FOREGROUND) =>
@@ -181,7 +181,7 @@ impl Graph {
                     waiting += 1
                 }
                 Some(_) => solid += 1,
-                None if served => gone.push(owner.uid.clone()),
+                None if is_served => gone.push(owner.uid.clone()),
                 None => solid += 1,
             }
         }
@@ -222,7 +222,11 @@ mod tests {
         graph.put("waiting", node(&[], &["foregroundDeletion"], true));
         graph.put("held", node(&[], &["example.com/x"], true));
         graph.put("it", node(owners, &[], false));
-        assert_eq!(graph.judge("it"), *want, "{owners:?}");
+        assert_eq!(
+            graph.judge(&crate::registry::Registry::new(true).served(), "it"),
+            *want,
+            "{owners:?}"
+        );
     }
 
     #[test]

@@ -40,9 +40,12 @@ pub(super) fn touched(server: &ApiServer, event: &Event) -> Option<String> {
         .filter_map(|plural| registry::find("", "v1", plural));
     let namespace = match event.kind {
         EventKind::Put => changing.into_iter().find_map(in_namespace)?,
-        EventKind::Delete => {
-            registry::kinds().iter().filter(|kind| kind.namespaced).find_map(in_namespace)?
-        }
+        EventKind::Delete => server
+            .registry()
+            .served()
+            .kinds()
+            .filter(|kind| kind.namespaced)
+            .find_map(in_namespace)?,
     };
     let prefix = format!("{}{namespace}/", quotas.prefix());
     let limited = server.store().list(&prefix, &ListOptions { limit: 1, ..ListOptions::default() });
@@ -57,7 +60,7 @@ pub(super) async fn refresh(server: &ApiServer, api: &Connector, namespace: &str
     let mut settled = true;
     for entry in page.entries {
         let mut quota = document::decode(&entry.value);
-        let Some(status) = fresh_status(server.store(), &quota, server.0.environment.now()) else {
+        let Some(status) = fresh_status(&server.0, &quota, server.0.environment.now()) else {
             continue;
         };
         if let Some(quota) = quota.as_object_mut() {

@@ -77,6 +77,10 @@ impl Strategy for MxJob {
         }
     }
 
+    fn open_api(&self) -> Option<Value> {
+        Some(mxjob_api::schema::open_api().clone())
+    }
+
     fn self_link(&self) -> bool {
         true
     }

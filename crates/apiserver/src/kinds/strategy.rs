@@ -88,6 +88,11 @@ pub trait Strategy: fmt::Debug + Sync + Send {
     /// Turns an object of this kind's form (or a part of it, in a merge patch) into the stored form.
     fn to_stored(&self, _object: &mut Value) {}
 
+    /// The structural schema of a custom resource, as OpenAPI shows it.
+    fn open_api(&self) -> Option<Value> {
+        None
+    }
+
     /// Whether `metadata.selfLink` is kept on objects and lists (MXJobs, CONTRACT section 1).
     fn self_link(&self) -> bool {
         false

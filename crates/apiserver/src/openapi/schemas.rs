@@ -33,7 +33,7 @@ pub(super) fn meta(name: &str) -> String {
 /// Whether there is a schema for a kind.
 pub(super) fn is_described(group: &str, version: &str, kind: &str) -> bool {
     kubernetes::definitions().json(&name(group, version, kind)).is_some()
-        || registry::kinds()
+        || registry::built_in()
             .iter()
             .any(|row| row.group == group && row.version == version && row.kind == kind)
 }
@@ -169,11 +169,9 @@ fn built_in(name: &str) -> Option<Value> {
 
 /// The structural schema of a custom resource; of one that has none, that it is an object.
 fn custom(kind: &Kind) -> Value {
-    use mxjob_api::mxjob::{GROUP, KIND};
-    if kind.group == GROUP && kind.kind == KIND {
-        return mxjob_api::schema::open_api().clone();
-    }
-    json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {} })
+    kind.strategy.open_api().unwrap_or_else(|| {
+        json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {} })
+    })
 }
 
 fn described(description: &str) -> Value {

@@ -1,0 +1,104 @@
+//! What one server serves, now: the built-in rows and those of its definitions, with the documents that describe them.
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use super::{Kind, built_in};
+use crate::{discovery, openapi};
+
+/// The kinds that a server serves: a cheap handle on the present [`Served`].
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// Whether MXJobs are built in; otherwise they are served once they are defined.
+    mxjobs: bool,
+    /// Held for as long as it takes to copy or replace the pointer.
+    present: Arc<RwLock<Arc<Served>>>,
+}
+
+/// The kinds that a server serves at one moment, and what it says of them. Documents are made when they are first
+/// asked for.
+#[derive(Debug, Default)]
+pub struct Served {
+    rows: Vec<&'static Kind>,
+    discovery: OnceLock<discovery::Documents>,
+    openapi: openapi::Documents,
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// The built-in kinds, MXJobs among them or not.
+    #[must_use]
+    pub fn new(mxjobs: bool) -> Self {
+        let registry = Self { mxjobs, present: Arc::default() };
+        registry.replace(&[]);
+        registry
+    }
+
+    /// Whether MXJobs are built in.
+    #[must_use]
+    pub fn has_mxjobs(&self) -> bool {
+        self.mxjobs
+    }
+
+    /// What is served now.
+    #[must_use]
+    pub fn served(&self) -> Arc<Served> {
+        Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Serves these besides what is built in. Requests that have begun keep what they began with.
+    pub(crate) fn replace(&self, defined: &[&'static Kind]) {
+        let is_here = |kind: &&'static Kind| self.mxjobs || !crate::kinds::is_mxjob(kind);
+        let rows: Vec<&'static Kind> =
+            built_in().iter().filter(is_here).chain(defined.iter().copied()).collect();
+        let served = Arc::new(Served { rows, ..Served::default() });
+        *self.present.write().unwrap_or_else(PoisonError::into_inner) = served;
+    }
+}
+
+// === impl Served ===
+
+impl Served {
+    /// All kinds, the built-in ones first.
+    pub fn kinds(&self) -> impl Iterator<Item = &'static Kind> + Clone + '_ {
+        self.rows.iter().copied()
+    }
+
+    /// Every resource once, however many groups and versions serve it.
+    pub fn resources(&self) -> impl Iterator<Item = &'static Kind> + '_ {
+        let same = |a: &Kind, b: &Kind| a.plural == b.plural && a.group == b.group;
+        let is_first =
+            move |at: usize, kind: &Kind| self.kinds().take(at).all(|earlier| !same(earlier, kind));
+        self.kinds()
+            .enumerate()
+            .filter(move |(at, kind)| kind.strategy.stored_as().is_none() && is_first(*at, kind))
+            .map(|(_, kind)| kind)
+    }
+
+    /// The kind served under a path's group, version and resource.
+    #[must_use]
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
+        self.kinds().find(|kind| kind.is_resource(group, version, plural))
+    }
+
+    /// The kind that an object or an owner reference names. A version that is not served any more stands for another
+    /// of the same kind, since all are of the same objects.
+    #[must_use]
+    pub fn find_kind(&self, api_version: &str, kind: &str) -> Option<&'static Kind> {
+        let of_name = || self.kinds().filter(|row| row.kind == kind);
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        of_name()
+            .find(|row| row.api_version() == api_version)
+            .or_else(|| of_name().find(|row| row.custom && row.group == group))
+    }
+
+    /// The discovery documents.
+    pub(crate) fn discovery(&self) -> &discovery::Documents {
+        self.discovery.get_or_init(|| discovery::Documents::of(self.kinds()))
+    }
+
+    /// The OpenAPI documents.
+    pub(crate) fn openapi(&self) -> &openapi::Documents {
+        &self.openapi
+    }
+}
