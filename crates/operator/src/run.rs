@@ -8,7 +8,7 @@ use mxjob_apiserver::serve::{self, Bound, ServeError};
 use mxjob_controller::{Gang, Metrics};
 use tracing::info;
 
-use crate::client::Cluster;
+use crate::client::{Cluster, Counts, Fence, Transport};
 
 /// How the operator runs.
 #[derive(Debug, Clone)]
@@ -66,7 +66,8 @@ pub async fn run(
 ) -> Result<(), Error> {
     let _ = (sockets, Duration::ZERO);
     let url = config.cluster.config.cluster_url.to_string();
-    let client = kube::Client::try_from(config.cluster.config).map_err(Error::Client)?;
+    let transport = Transport::new(config.cluster.config, None, Counts::default()).map_err(Error::Client)?;
+    let client = transport.client(Fence::open());
     info!(url, "looking after the jobs of a cluster");
     let options = mxjob_controller::Options {
         namespace: config.namespace,

@@ -1,0 +1,133 @@
+//! Where the cluster is and who we are there, from a kubeconfig or from the pod that we run in.
+
+use std::path::PathBuf;
+
+use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+
+/// Where a cluster is said to be.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// A kubeconfig; `$KUBECONFIG`, the service account of the pod, or `~/.kube/config` if `None`.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of it instead of its current one.
+    pub context: Option<String>,
+}
+
+/// A cluster, and who we are there.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// What a client is made of.
+    pub config: kube::Config,
+    /// The namespace of the pod that we run in; none outside of the cluster.
+    pub pod_namespace: Option<String>,
+}
+
+/// Why no cluster is known.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// Nothing says where a cluster is.
+    #[error(
+        "no cluster is known: there is no kubeconfig (name one with --kubeconfig or $KUBECONFIG), and this is not a pod"
+    )]
+    Nothing,
+    /// The file names no such context.
+    #[error("{file} has no context {context:?}; it has {known}")]
+    NoContext {
+        /// The kubeconfig.
+        file: String,
+        /// What was asked for.
+        context: String,
+        /// What there is, as a list.
+        known: String,
+    },
+    /// The file is not there, or says nothing that can be used.
+    #[error("cannot use the kubeconfig {file}: {reason}")]
+    Kubeconfig {
+        /// The kubeconfig.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The service account of the pod cannot be used.
+    #[error("cannot use the service account of this pod")]
+    Pod(#[source] InClusterError),
+}
+
+// === impl Access ===
+
+impl Access {
+    /// Finds the cluster. What is asked for comes first, then `$KUBECONFIG`, then the pod that we run in, then the user's own
+    /// file: a pod has no user, and whoever sets the variable in one means it.
+    ///
+    /// # Errors
+    /// Where nothing is found, or what is found cannot be used.
+    pub async fn find(&self) -> Result<Cluster, AccessError> {
+        let variable = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
+        if let Some(file) = &self.kubeconfig {
+            return self.read(std::slice::from_ref(file)).await;
+        }
+        if let Some(files) = variable {
+            // Files that are not there are skipped, as kubectl does it.
+            let named: Vec<PathBuf> = std::env::split_paths(&files).collect();
+            let there: Vec<PathBuf> = named.iter().filter(|file| file.exists()).cloned().collect();
+            return self.read(if there.is_empty() { &named } else { &there }).await;
+        }
+        let is_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        if is_pod && self.context.is_none() {
+            let config = kube::Config::incluster().map_err(AccessError::Pod)?;
+            let pod_namespace = Some(config.default_namespace.clone());
+            return Ok(Cluster { config, pod_namespace });
+        }
+        let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+        match home.map(|home| home.join(".kube/config")).filter(|file| file.exists()) {
+            Some(file) => self.read(&[file]).await,
+            None => Err(AccessError::Nothing),
+        }
+    }
+
+    /// Reads files, the first word on anything being the one that counts.
+    async fn read(&self, files: &[PathBuf]) -> Result<Cluster, AccessError> {
+        let mut all = Kubeconfig::default();
+        let mut names = Vec::new();
+        for file in files {
+            let name = file.display().to_string();
+            let read = Kubeconfig::read_from(file).and_then(|read| all.merge(read));
+            all = read.map_err(|error| unusable(&name, &error))?;
+            names.push(name);
+        }
+        let file = names.join(", ");
+        let context = self.context.clone().or_else(|| all.current_context.clone());
+        let known: Vec<String> = all.contexts.iter().map(|context| context.name.clone()).collect();
+        if let Some(context) = context.filter(|context| !known.contains(context)) {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(AccessError::NoContext { file, context, known });
+        }
+        let options = KubeConfigOptions { context: self.context.clone(), ..Default::default() };
+        match kube::Config::from_custom_kubeconfig(all, &options).await {
+            Ok(config) => Ok(Cluster { config, pod_namespace: None }),
+            Err(error) => Err(unusable(&file, &error)),
+        }
+    }
+}
+
+fn unusable(file: &str, error: &KubeconfigError) -> AccessError {
+    let reason = match error {
+        KubeconfigError::ReadConfig(error, _) => error.to_string(),
+        KubeconfigError::CurrentContextNotSet => {
+            "it has no current context; name one with --context".to_owned()
+        }
+        KubeconfigError::LoadClusterOfContext(cluster) => {
+            format!("it has no cluster {cluster:?}, which its context names")
+        }
+        KubeconfigError::Parse(error) => {
+            format!("it is no YAML of a kubeconfig: {}", first_line(&error.to_string()))
+        }
+        other => other.to_string(),
+    };
+    AccessError::Kubeconfig { file: file.to_owned(), reason }
+}
+
+/// Parsers show the place with an arrow under it; a sentence has one line.
+fn first_line(text: &str) -> &str {
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
+}
