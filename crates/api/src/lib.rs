@@ -3,7 +3,7 @@
 //! Owns every rule that speaks of MXJob fields: the typed view with the defaults in force ([`Job`]), which jobs are valid
 //! ([`validate`](validate::validate)), the replace rule ([`replace`]), both together as a request meets them ([`admission`], and on a cluster
 //! [`review`]), unknown fields ([`unknown`]), the names, labels, environment, pods and services of a replica, the status and its
-//! conditions, and the CustomResourceDefinition generated from the types.
+//! conditions, the CustomResourceDefinition generated from the types, and what older operators left ([`legacy`]).
 //!
 //! Pure: no I/O, no async, no clock, no randomness; the time of a transition is a parameter. Stored objects stay the JSON documents
 //! that users wrote; nothing here writes a default into one.
@@ -35,6 +35,7 @@ pub mod env;
 pub mod job;
 pub mod labels;
 mod layout;
+pub mod legacy;
 pub mod mxjob;
 pub mod names;
 pub mod pods;

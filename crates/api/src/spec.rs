@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "camelCase")]
 pub struct MXJobSpec {
     /// Which family of roles the job has. Default `MXTrain`.
+    #[serde(default, deserialize_with = "word")]
     pub job_mode: Option<JobMode>,
     /// The replicas by role. Role names are accepted in any letter case.
     #[schemars(required, with = "BTreeMap<String, ReplicaSpec>")]
@@ -30,6 +31,7 @@ pub struct MXJobSpec {
     #[schemars(range(min = 0))]
     pub backoff_limit: Option<i32>,
     /// Which pods go when the job has finished. Default `Running`. Replaceable.
+    #[serde(default, deserialize_with = "clean_pod_policy")]
     pub clean_pod_policy: Option<CleanPodPolicy>,
     /// The job is deleted this many seconds after it has finished. Default: kept. Replaceable.
     #[serde(default, deserialize_with = "int32")]
@@ -60,6 +62,7 @@ pub struct RunPolicy {
     #[schemars(range(min = 0))]
     pub backoff_limit: Option<i32>,
     /// As `spec.cleanPodPolicy`.
+    #[serde(default, deserialize_with = "clean_pod_policy")]
     pub clean_pod_policy: Option<CleanPodPolicy>,
     /// As `spec.ttlSecondsAfterFinished`.
     #[serde(default, deserialize_with = "int32")]
@@ -101,12 +104,33 @@ pub struct ReplicaSpec {
     #[schemars(range(min = 0))]
     pub replicas: Option<i32>,
     /// What happens when a replica ends. Default `Never`; overrides the template's.
+    #[serde(default, deserialize_with = "word")]
     pub restart_policy: Option<RestartPolicy>,
     /// The pod of a replica.
     #[schemars(required, with = "crate::schema::PodTemplate")]
     pub template: Option<Value>,
     /// The tuner key that reaches `MX_CONFIG`.
     pub label: Option<String>,
+}
+
+/// A word of an enumeration; the empty one counts as absent. No job is accepted with it today, but older operators stored it.
+fn word<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?;
+    let value = value.filter(|value| !value.is_null() && value != "");
+    value.map(T::deserialize).transpose().map_err(D::Error::custom)
+}
+
+/// The same, where the empty word had a meaning: neither `None` nor `Running`, so older operators removed all pods.
+fn clean_pod_policy<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<CleanPodPolicy>, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?;
+    if value.as_ref().is_some_and(|value| value == "") {
+        return Ok(Some(CleanPodPolicy::All));
+    }
+    word(value.unwrap_or(Value::Null)).map_err(D::Error::custom)
 }
 
 fn int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {

@@ -158,3 +158,17 @@ fn an_object_that_was_never_admitted_is_an_error_that_names_it() {
     object["status"] = json!({ "conditions": 1 });
     assert!(matches!(Job::from_value(&object), Err(Error::Status { .. })));
 }
+
+#[test]
+fn an_empty_word_that_an_older_operator_stored_is_read_as_that_operator_read_it() {
+    let job = with(
+        &training(),
+        &json!({ "jobMode": "", "cleanPodPolicy": "", "mxReplicaSpecs": { "Worker": { "restartPolicy": "" } } }),
+    );
+    let read_job = read(&job);
+    assert_eq!((read_job.mode, read_job.clean_pod_policy), (JobMode::MXTrain, CleanPodPolicy::All));
+    assert_eq!(read_job.replica(Role::Worker).unwrap().restart_policy, RestartPolicy::Never);
+    let nested = with(&training(), &json!({ "runPolicy": { "cleanPodPolicy": "" } }));
+    assert_eq!(read(&nested).clean_pod_policy, CleanPodPolicy::All);
+    assert!(Job::from_value(&with(&training(), &json!({ "cleanPodPolicy": "Some" }))).is_err());
+}

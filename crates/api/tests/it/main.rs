@@ -5,6 +5,7 @@ mod admission;
 mod defaults;
 mod documented;
 mod jobs;
+mod legacy;
 mod manifests;
 mod pods;
 mod properties;

@@ -1,0 +1,72 @@
+//! Which operator it was: by the labels it put on pods, else by the status it wrote, else by the fields it must have kept.
+
+use super::Era;
+use crate::labels;
+use crate::layout::{FIELDS, NESTED, Place};
+use crate::value::get;
+use serde_json::Value;
+
+/// Label of the job's name by mxnet-operator 1.1 and training-operator 1.3 to 1.5.
+const JOB_NAME: &str = "job-name";
+/// The same by the very first mxnet-operator.
+const OLDEST_JOB_NAME: &str = "mxnet_job_name";
+
+pub(super) fn of(job: &Value, pods: &[&Value]) -> Era {
+    let none = Value::Null;
+    let status = job.get("status").unwrap_or(&none);
+    let spec = job.get("spec").unwrap_or(&none);
+    let has = |key| get(status, key).is_some();
+    if has("completedIndexes")
+        || has("restartState")
+        || (has("mxReplicaStatuses") && has("replicaStatuses"))
+    {
+        return Era::Current;
+    }
+    let is_nested = get(spec, NESTED).is_some();
+    if let Some(era) = pods.iter().find_map(|pod| by_labels(pod, is_nested)) {
+        return era;
+    }
+    if has("mxReplicaStatuses") {
+        return Era::A;
+    }
+    if get(status, "conditions").is_none() && !has("replicaStatuses") {
+        return Era::Unknown;
+    }
+    // Only the last operator knew of suspension, and only it and the first ever stored when a job started.
+    if has_suspended(status) {
+        return Era::CLate;
+    }
+    let has_flat = FIELDS.iter().any(|field| field.get(spec, Place::Flat).is_some());
+    match (is_nested, has("startTime")) {
+        (true, true) => Era::CLate,
+        (true, false) => Era::CEarly,
+        (false, true) if !has_flat => Era::CLate,
+        // A flat field would have been pruned by a training-operator's schema.
+        (false, _) => Era::B,
+    }
+}
+
+fn by_labels(pod: &Value, is_nested: bool) -> Option<Era> {
+    let given = pod.pointer("/metadata/labels")?;
+    let has = |label: &str| given.get(label).is_some();
+    match (
+        has(labels::JOB_NAME),
+        has(labels::MXNET_JOB_NAME) || has(OLDEST_JOB_NAME),
+        has(JOB_NAME),
+    ) {
+        (true, true, _) => Some(Era::Current),
+        (false, true, _) => Some(Era::A),
+        (true, false, true) => Some(Era::CEarly),
+        (true, false, false) => Some(Era::CLate),
+        (false, false, true) => Some(if is_nested { Era::CEarly } else { Era::B }),
+        (false, false, false) => None,
+    }
+}
+
+fn has_suspended(status: &Value) -> bool {
+    let conditions = status.get("conditions").and_then(Value::as_array);
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.get("type").is_some_and(|kind| kind == "Suspended"))
+}
