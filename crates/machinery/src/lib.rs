@@ -37,4 +37,5 @@ pub mod resources;
 pub mod schema;
 pub mod status;
 pub mod strategic;
+pub mod structural;
 pub mod yaml;

@@ -1,0 +1,52 @@
+//! Which part of an old object a part of the new one takes the place of.
+//!
+//! Members are found by their names and items by the keys of their list. Items of other lists have no place of their own:
+//! a list without keys is the same as a whole or not at all.
+
+use serde_json::Value;
+
+use super::node::{ListType, Node};
+use crate::json;
+
+/// The old item with the keys of a new one.
+pub(super) fn item<'a>(node: &Node, new: &Value, old: Option<&'a Value>) -> Option<&'a Value> {
+    let ListType::Map(keys) = &node.list else { return None };
+    let same = |old: &&Value| keys.iter().all(|key| old.get(key) == new.get(key));
+    old?.as_array()?.iter().find(same)
+}
+
+/// Whether both objects have the same at a path such as `spec.list[0].name`.
+pub(super) fn is_same_at(path: &str, new: &Value, old: &Value, root: &Node) -> Option<bool> {
+    let (mut new, mut old, mut node) = (new, Some(old), Some(root));
+    for step in steps(path) {
+        match step {
+            Step::Member(name) => {
+                new = new.get(name)?;
+                old = old.and_then(|old| old.get(name));
+                node = node.and_then(|node| node.member(name));
+            }
+            Step::Item(index) => {
+                new = new.get(index)?;
+                old = node.and_then(|node| item(node, new, old));
+                node = node.and_then(|node| node.items.as_deref());
+            }
+        }
+    }
+    Some(old.is_some_and(|old| json::equal(old, new)))
+}
+
+enum Step<'a> {
+    Member(&'a str),
+    Item(usize),
+}
+
+fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
+    let parts = path.split(['.', '[']).filter(|part| !part.is_empty());
+    parts.map(|part| match part.strip_suffix(']') {
+        Some(inside) => match inside.parse() {
+            Ok(index) => Step::Item(index),
+            Err(_) => Step::Member(inside.trim_matches(['\'', '"'])),
+        },
+        None => Step::Member(part),
+    })
+}
