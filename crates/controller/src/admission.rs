@@ -39,6 +39,8 @@ pub enum Admission {
     /// There is, or nobody asks.
     #[default]
     Admitted,
+    /// There is, and its pods may be made; but whoever places them has no place for them yet.
+    Placing(Waiting),
     /// Not yet.
     Waiting(Waiting),
 }
@@ -61,6 +63,8 @@ pub enum WaitKind {
     TimedOut,
     /// For a larger machine.
     Never,
+    /// For somebody to give the controller what it needs. It cannot see the job's pods: nothing is decided, and nothing is changed.
+    Obstructed,
 }
 
 /// A node, as far as it matters here.
@@ -147,8 +151,16 @@ impl Admission {
     /// Why the job waits, if it does.
     pub fn waiting(&self) -> Option<&Waiting> {
         match self {
-            Self::Admitted => None,
+            Self::Admitted | Self::Placing(_) => None,
             Self::Waiting(waiting) => Some(waiting),
+        }
+    }
+
+    /// What is to be told of a job that does not run yet.
+    pub fn word(&self) -> Option<&Waiting> {
+        match self {
+            Self::Admitted => None,
+            Self::Waiting(waiting) | Self::Placing(waiting) => Some(waiting),
         }
     }
 }
@@ -178,13 +190,14 @@ impl WaitKind {
             Self::Line => "MXJobWaiting",
             Self::TimedOut => "MXJobScheduleTimeout",
             Self::Never => "MXJobUnschedulable",
+            Self::Obstructed => "MXJobObstructed",
         }
     }
 
     pub(crate) fn event(self) -> EventKind {
         match self {
             Self::Line => EventKind::Normal,
-            Self::TimedOut | Self::Never => EventKind::Warning,
+            Self::TimedOut | Self::Never | Self::Obstructed => EventKind::Warning,
         }
     }
 }

@@ -11,22 +11,28 @@
 //! jobs; a second one does no harm to objects (the server refuses what is double) but both would do the work.
 
 mod cache;
+mod document;
 mod effects;
 mod events;
 mod gang;
+mod gate;
 mod ledger;
 mod mirror;
 mod object;
-mod patch;
+mod obstacles;
 mod queue;
 mod requests;
+mod status;
 mod vigil;
 mod watches;
 
 use crate::metrics::Metrics;
 use crate::nodes::Limits;
+use crate::pod_group::{self, Kind, Step};
 use crate::standing::Standing;
+use cache::Look;
 use effects::Context;
+use gate::{Gate, Sight};
 use jiff::Timestamp;
 use kube::Client;
 use object::Key;
@@ -120,8 +126,10 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let admits = options.gang == Gang::Native;
-    let standing = options.standing.clone();
-    standing.begin();
+    let scheduler = match &options.gang {
+        Gang::PodGroups(scheduler) => Some(scheduler.clone()),
+        Gang::Off | Gang::Native => None,
+    };
     let requests = Requests::new(client.clone());
     let (recorder, poster) = events::channel(requests.clone());
     let context = Arc::new(Context {
@@ -129,6 +137,8 @@ pub async fn run(
         cache: cache::Cache::new(admits, options.metrics.clone()),
         metrics: options.metrics.clone(),
         recorder,
+        gate: Gate::new(options.standing.clone()),
+        scheduler,
         now: options.now,
     });
     let queue = Arc::new(Queue::default());
@@ -137,9 +147,16 @@ pub async fn run(
     let mut shutdown = pin!(shutdown);
 
     let poster = tokio::spawn(poster.run());
+    // They have nothing to do before everything has been seen, unless it is to say what is in the way.
+    for _ in 0..options.workers.max(1) {
+        tasks.spawn(work(Arc::clone(&context), Arc::clone(&queue), stopped.clone()));
+    }
     let started = async {
         // Jobs before what they own: a list of pods is then at least as new as every job's word about its pods.
         let mut others = Vec::from([Child::Pod, Child::Service].map(cache::Resource::Children));
+        if let Some(scheduler) = &context.scheduler {
+            others.push(cache::Resource::Children(Child::PodGroup(Kind::of(scheduler))));
+        }
         if admits {
             others.push(cache::Resource::Nodes);
             if gang::has_priority_classes(&client).await {
@@ -165,15 +182,15 @@ pub async fn run(
             }
         }
         info!("the controller has seen all jobs, pods and services");
-        standing.set_synced();
+        context.gate.open();
+        for key in context.cache.keys() {
+            queue.add(key);
+        }
         if admits {
             tasks.spawn(gang::keep_deciding(Arc::clone(&context), Arc::clone(&queue)));
         }
         if let Some(limits) = options.nodes {
             tasks.spawn(vigil::keep(client.clone(), limits, options.now));
-        }
-        for _ in 0..options.workers.max(1) {
-            tasks.spawn(work(Arc::clone(&context), Arc::clone(&queue), stopped.clone()));
         }
     };
     let is_stopped_early = tokio::select! {
@@ -203,32 +220,65 @@ async fn work(context: Arc<Context>, queue: Arc<Queue>, mut stopped: watch::Rece
             _ = stopped.wait_for(|stopped| *stopped) => return,
             key = queue.next() => key,
         };
+        let blind = match context.gate.sight() {
+            Sight::Clear => None,
+            Sight::Blind(why) => Some(why),
+            Sight::NotYet => {
+                // All are looked at when everything has been seen.
+                queue.done(key, &Outcome::Done(None));
+                continue;
+            }
+        };
         let begun = std::time::Instant::now();
-        let outcome = reconcile(&context, &key).await;
+        let outcome = reconcile(&context, &key, blind.as_deref()).await;
         context.metrics.reconciled(begun.elapsed());
         queue.done(key, &outcome);
     }
 }
 
-async fn reconcile(context: &Context, key: &Key) -> Outcome {
-    let Some((document, snapshot)) = context.cache.snapshot(key) else {
-        return Outcome::Done(None);
-    };
+async fn reconcile(context: &Context, key: &Key, blind: Option<&str>) -> Outcome {
     let now = (context.now)();
+    let (document, mut snapshot, group) = match context.cache.look(key, blind) {
+        Look::Nothing => return Outcome::Done(None),
+        Look::Refused(refused) => {
+            let outcome = status::refuse(context, key, &refused, now).await;
+            return conclude(key, outcome, None);
+        }
+        Look::Job(document, snapshot, group) => (document, snapshot, group),
+    };
+    let mut step = Step::Keep;
+    if let (Some(scheduler), None) = (&context.scheduler, blind) {
+        let subject = pod_group::Subject {
+            job: &document.job,
+            annotations: &document.annotations,
+            memory: &document.memory,
+            has_pods: snapshot.pods.iter().any(|pod| !pod.leaving),
+        };
+        (step, snapshot.admission) =
+            pod_group::decide(Kind::of(scheduler), subject, group.as_deref());
+    }
     let plan = crate::plan::plan(&snapshot, now);
     let wake = plan.wake_at.map(|at| sleep(now, at));
     if plan.create_pods.is_empty()
         && plan.create_services.is_empty()
+        && step == Step::Keep
+        && blind.is_none()
         && !snapshot.problems.is_empty()
     {
         // Whatever could not be made is not needed any more; the next plan says so.
         context.cache.set_problems(key, Vec::new());
         return Outcome::Done(Some(Duration::ZERO));
     }
-    if plan.is_empty() {
+    if plan.is_empty() && step == Step::Keep {
         return Outcome::Done(wake);
     }
-    match effects::carry_out(context, &document, &plan, now).await {
+    let outcome = effects::carry_out(context, &document, &plan, &step, now).await;
+    conclude(key, outcome, wake)
+}
+
+/// Tells of what failed. It is tried again.
+fn conclude(key: &Key, outcome: Result<(), effects::Error>, wake: Option<Duration>) -> Outcome {
+    match outcome {
         Ok(()) => Outcome::Done(wake),
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);

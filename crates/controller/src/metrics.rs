@@ -200,6 +200,11 @@ impl Metrics {
         }
     }
 
+    /// Counts a job that has failed before it began.
+    pub(crate) fn refused(&self, namespace: &str) {
+        self.0.failed.get_or_create(&labels(namespace)).inc();
+    }
+
     /// Counts a job that is gone.
     pub(crate) fn deleted(&self, namespace: &str) {
         self.0.deleted.get_or_create(&labels(namespace)).inc();

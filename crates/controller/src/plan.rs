@@ -19,11 +19,12 @@ mod draft;
 mod limits;
 mod message;
 mod observe;
+mod refusal;
 mod replicas;
 mod restart;
 mod success;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, WaitKind};
 use crate::memory::{self, Memory};
 use crate::view::{PodView, ServiceView};
 use jiff::Timestamp;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use decide::Decision;
 use draft::Draft;
 use observe::Observed;
+pub(crate) use refusal::refuse;
 
 /// One job and what belongs to it, at one moment.
 #[derive(Clone, Debug)]
@@ -137,8 +139,11 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
         // The garbage collector takes what the job owns, and a status of a leaving job helps nobody.
         return Plan::default();
     }
+    if snapshot.admission.waiting().is_some_and(|waiting| waiting.kind == WaitKind::Obstructed) {
+        return obstructed(snapshot, now);
+    }
     let observed = Observed::new(snapshot);
-    let mut draft = Draft::new(snapshot, &observed, now);
+    let mut draft = Draft::new(snapshot, &observed.memory, now);
     match decide::decide(snapshot, &observed, now) {
         Decision::Finished => cleanup::finished(&mut draft, &observed),
         Decision::Suspend => replicas::suspend(&mut draft, &observed),
@@ -157,6 +162,14 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
         Decision::Proceed(account) => replicas::proceed(&mut draft, &observed, account),
     }
     draft.finish(&observed)
+}
+
+/// Says what is in the way of a job that is not over, and touches nothing else: what cannot be seen is neither judged nor counted.
+fn obstructed(snapshot: &Snapshot, now: Timestamp) -> Plan {
+    if snapshot.job.status.is_finished() {
+        return Plan::default();
+    }
+    Draft::new(snapshot, &snapshot.memory, now).close()
 }
 
 // === impl Plan ===

@@ -77,7 +77,7 @@ mod tests {
         let standing = Standing::default();
         standing.set_synced();
         standing.set_obstacle("pods", Some("a"));
-        assert!(standing.clone().is_synced());
+        assert!(standing.is_synced());
         standing.begin();
         assert!(!standing.is_synced() && standing.obstacles().is_empty());
     }

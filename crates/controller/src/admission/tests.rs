@@ -57,7 +57,7 @@ fn machine(holdings: Vec<Holding>, candidates: Vec<Candidate>) -> Snapshot {
 
 fn word(admission: &Admission) -> String {
     match admission {
-        Admission::Admitted => "starts".to_owned(),
+        Admission::Admitted | Admission::Placing(_) => "starts".to_owned(),
         Admission::Waiting(waiting) => waiting.message.clone(),
     }
 }
@@ -333,7 +333,7 @@ proptest! {
             let decision = decide(&snapshot, at(2000 + round * 60));
             for job in &snapshot.candidates {
                 match &decision.admissions[&job.uid] {
-                    Admission::Admitted => running.push((round + 2, job.clone())),
+                    Admission::Admitted | Admission::Placing(_) => running.push((round + 2, job.clone())),
                     // Whoever gave up a turn asked for no more than what happens to be free.
                     Admission::Waiting(waiting) if waiting.kind == WaitKind::Line => continue,
                     Admission::Waiting(_) => {}

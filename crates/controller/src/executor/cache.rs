@@ -3,34 +3,23 @@
 //! Reconciles read here and nowhere else. One lock covers all of it and is held for a look-up or a change of one object, never across a
 //! request.
 
+use super::document::{JobDocument, Refused, Seen};
 use super::ledger::{Decided, Ledger};
 use super::mirror::Mirror;
 use super::object::{Identity, Key, controller};
 use super::requests::Child;
-use crate::admission::Admission;
-use crate::memory::Memory;
+use crate::admission::{Admission, WaitKind, Waiting};
 use crate::metrics::{self, Metrics};
 use crate::plan::{Problem, Snapshot};
+use crate::pod_group;
 use crate::view::{PodView, ServiceView};
 use jiff::Timestamp;
-use mxjob_api::{Job, labels};
+use mxjob_api::labels;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tracing::warn;
-
-/// A job as it was last seen.
-#[derive(Debug)]
-pub(super) struct JobDocument {
-    pub(super) job: Arc<Job>,
-    pub(super) memory: Memory,
-    /// The stored status, to patch.
-    pub(super) status: Value,
-    /// As text: only the server may interpret it.
-    pub(super) resource_version: String,
-}
 
 /// The resources that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +34,13 @@ pub(super) enum Resource {
     PriorityClasses,
 }
 
+impl Resource {
+    /// Whether it lies outside of namespaces.
+    pub(super) fn is_of_cluster(self) -> bool {
+        matches!(self, Self::Nodes | Self::PriorityClasses)
+    }
+}
+
 /// The controller's knowledge.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
@@ -56,14 +52,25 @@ pub(super) struct Cache {
 
 #[derive(Debug, Default)]
 struct State {
-    jobs: Mirror<Arc<JobDocument>>,
+    jobs: Mirror<Seen>,
     pods: Mirror<Arc<PodView>>,
     services: Mirror<Arc<ServiceView>>,
+    groups: Mirror<Arc<pod_group::View>>,
     problems: HashMap<Key, Vec<Problem>>,
     /// Who holds and who waits for room, where the controller admits jobs.
     ledger: Option<Ledger>,
     /// The state in which each job is counted.
     states: HashMap<Key, metrics::State>,
+}
+
+/// What is known under the name of a job.
+pub(super) enum Look {
+    /// Nothing to look after, or not yet.
+    Nothing,
+    /// A job, what belongs to it, and its pod group.
+    Job(Arc<JobDocument>, Box<Snapshot>, Option<Arc<pod_group::View>>),
+    /// A job that slipped past admission.
+    Refused(Arc<Refused>),
 }
 
 /// A change that a watch tells of.
@@ -93,12 +100,8 @@ impl Cache {
         let state = &mut *self.state();
         match resource {
             Resource::Jobs => {
-                let keys = take_in(
-                    &mut state.jobs,
-                    change,
-                    |value| read_job(value).map(Arc::new),
-                    job_key,
-                );
+                let keys =
+                    take_in(&mut state.jobs, change, |value| Some(Seen::read(value)), job_key);
                 for key in &keys {
                     self.book(state, key);
                 }
@@ -141,6 +144,12 @@ impl Cache {
                 |value| ServiceView::read(value).map(Arc::new),
                 owner_key,
             ),
+            Resource::Children(Child::PodGroup(_)) => take_in(
+                &mut state.groups,
+                change,
+                |value| pod_group::View::read(value).map(Arc::new),
+                owner_key,
+            ),
         }
     }
 
@@ -152,11 +161,9 @@ impl Cache {
         let state = &mut *self.state();
         match resource {
             Resource::Jobs => {
-                if let Some(job) = read_job(object) {
-                    let key = identity.key.clone();
-                    state.jobs.wrote(identity, None, Arc::new(job), now);
-                    self.book(state, &key);
-                }
+                let key = identity.key.clone();
+                state.jobs.wrote(identity, None, Seen::read(object), now);
+                self.book(state, &key);
             }
             Resource::Children(Child::Pod) => {
                 if let Some(pod) = PodView::read(object) {
@@ -166,6 +173,11 @@ impl Cache {
             Resource::Children(Child::Service) => {
                 if let Some(service) = ServiceView::read(object) {
                     state.services.wrote(identity, owner, Arc::new(service), now);
+                }
+            }
+            Resource::Children(Child::PodGroup(_)) => {
+                if let Some(group) = pod_group::View::read(object) {
+                    state.groups.wrote(identity, owner, Arc::new(group), now);
                 }
             }
             // Not the controller's to write, as far as the ledger goes.
@@ -179,31 +191,52 @@ impl Cache {
         match child {
             Child::Pod => state.pods.forget(key, uid),
             Child::Service => state.services.forget(key, uid),
+            Child::PodGroup(_) => state.groups.forget(key, uid),
         }
     }
 
-    /// A job and what belongs to it; `None` if there is no such job, or it is not decided yet whether it may start. The decision has the job
-    /// looked at again.
-    pub(super) fn snapshot(&self, key: &Key) -> Option<(Arc<JobDocument>, Snapshot)> {
+    /// Looks at a job and what belongs to it. Nothing, too, if it is not decided yet whether it may start: the decision has the job looked
+    /// at again. `blind`: why nothing but the job itself can be seen.
+    pub(super) fn look(&self, key: &Key, blind: Option<&str>) -> Look {
         let state = &mut *self.state();
-        let Some(document) = state.jobs.get(key) else {
-            state.problems.remove(key);
-            return None;
+        let document = match state.jobs.get(key) {
+            Some(Seen::Job(document)) => document,
+            Some(Seen::Refused(refused)) => return Look::Refused(refused),
+            Some(Seen::Unreadable) => return Look::Nothing,
+            None => {
+                state.problems.remove(key);
+                return Look::Nothing;
+            }
         };
-        let admission = match &state.ledger {
-            Some(ledger) => ledger.admission(&document.job)?,
-            None => Admission::Admitted,
+        let admission = match (blind, &state.ledger) {
+            (Some(why), _) => Admission::Waiting(Waiting {
+                kind: WaitKind::Obstructed,
+                message: format!("cannot go on: {why}"),
+            }),
+            (None, None) => Admission::Admitted,
+            (None, Some(ledger)) => match ledger.admission(&document.job) {
+                Some(admission) => admission,
+                None => return Look::Nothing,
+            },
         };
         let now = Instant::now();
-        let snapshot = Snapshot {
+        let uid = &document.job.uid;
+        let snapshot = Box::new(Snapshot {
             job: Arc::clone(&document.job),
             memory: document.memory.clone(),
-            pods: state.pods.owned_by(&document.job.uid, now),
-            services: state.services.owned_by(&document.job.uid, now),
+            pods: state.pods.owned_by(uid, now),
+            services: state.services.owned_by(uid, now),
             problems: state.problems.get(key).cloned().unwrap_or_default(),
             admission,
-        };
-        Some((document, snapshot))
+        });
+        let group = state.groups.owned_by(uid, now).into_iter();
+        let group = group.into_iter().find(|group| group.name == document.job.name);
+        Look::Job(document, snapshot, group)
+    }
+
+    /// The names of all jobs.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.state().jobs.keys().cloned().collect()
     }
 
     /// Notes what could not be made in the last try; nothing, if all could.
@@ -231,7 +264,8 @@ impl Cache {
     /// Tells the ledger and the metrics what a job is like now.
     fn book(&self, state: &mut State, key: &Key) {
         let job = state.jobs.get(key);
-        let is_in = job.as_ref().map(|document| metrics::State::of(&document.job));
+        let job = job.as_ref().and_then(Seen::job);
+        let is_in = job.map(|document| metrics::State::of(&document.job));
         let was_in = match is_in {
             Some(is_in) => state.states.insert(key.clone(), is_in),
             None => state.states.remove(key),
@@ -241,7 +275,7 @@ impl Cache {
             self.metrics.deleted(&key.namespace);
         }
         if let Some(ledger) = &mut state.ledger {
-            ledger.job(key, job.as_deref());
+            ledger.job(key, job.map(|document| &**document));
             if ledger.has_line() {
                 self.line.notify_one();
             }
@@ -301,24 +335,4 @@ fn job_key(object: &Value) -> Option<Key> {
 
 fn owner_key(object: &Value) -> Option<Key> {
     controller(object).map(|owner| owner.key)
-}
-
-fn read_job(object: &Value) -> Option<JobDocument> {
-    let job = match Job::from_value(object) {
-        Ok(job) => Arc::new(job),
-        Err(error) => {
-            // Admission refuses such a job; one that is there all the same cannot be acted on.
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            warn!(%error, cause, "job passed over");
-            return None;
-        }
-    };
-    let status = object.get("status").cloned().unwrap_or_default();
-    let resource_version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-    Some(JobDocument {
-        job,
-        memory: Memory::read(&status),
-        status,
-        resource_version: resource_version.unwrap_or_default().to_owned(),
-    })
 }

@@ -7,18 +7,26 @@
 //! 2. Services are made before pods, because a process may look a name up only once.
 //! 3. Every answer goes into the cache before the next plan is made.
 
-use super::cache::{Cache, JobDocument, Resource};
+mod group;
+
+use super::cache::{Cache, Resource};
+use super::document::JobDocument;
 use super::events::{Recorder, Subject};
+use super::gate::Gate;
 use super::object::{Identity, Key, controller};
-use super::patch::status_patch;
 use super::requests::{self, Child, Requests};
+use super::status;
+use crate::executor::PodGroups;
 use crate::metrics::Metrics;
+use crate::patch::status_patch;
 use crate::plan::{Event, EventKind, Plan, Problem, ReplicaId, Target};
+use crate::pod_group::{self, Kind, Step};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use mxjob_api::{Job, labels, names};
+use serde_json::{Value, json};
 
 /// Requests of one job in flight at once: enough to fill a group commit, and a large job does not crowd out the others.
 const PARALLEL: usize = 32;
@@ -30,6 +38,9 @@ pub(super) struct Context {
     pub(super) cache: Cache,
     pub(super) recorder: Recorder,
     pub(super) metrics: Metrics,
+    pub(super) gate: Gate,
+    /// The scheduler that is told of the jobs by pod groups, if one is.
+    pub(super) scheduler: Option<PodGroups>,
     pub(super) now: fn() -> Timestamp,
 }
 
@@ -49,6 +60,15 @@ pub(super) enum Error {
     #[error("making {object}")]
     Create {
         /// `pod digits-worker-0`.
+        object: String,
+        /// What the server said.
+        #[source]
+        source: kube::Error,
+    },
+    /// An object could not be changed.
+    #[error("changing {object}")]
+    Change {
+        /// `PodGroup digits`.
         object: String,
         /// What the server said.
         #[source]
@@ -83,13 +103,15 @@ pub(super) async fn carry_out(
     context: &Context,
     document: &JobDocument,
     plan: &Plan,
+    group: &Step,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let effects = Effects { context, document, job: &document.job, plan, now };
+    let effects = Effects { context, document, job: &document.job, plan, group, now };
     if plan.delete_job {
         return effects.delete_job().await;
     }
-    if plan.delete_pods.is_empty() && plan.delete_services.is_empty() {
+    let removes_group = matches!(group, Step::Remove(_));
+    if plan.delete_pods.is_empty() && plan.delete_services.is_empty() && !removes_group {
         let (written, made) = tokio::join!(effects.write_status(), effects.create());
         return written.and(made);
     }
@@ -104,6 +126,7 @@ struct Effects<'a> {
     document: &'a JobDocument,
     job: &'a Job,
     plan: &'a Plan,
+    group: &'a Step,
     now: Timestamp,
 }
 
@@ -111,11 +134,7 @@ impl Effects<'_> {
     async fn write_status(self) -> Result<(), Error> {
         let Some(next) = &self.plan.status else { return Ok(()) };
         let patch = status_patch(&self.document.resource_version, &self.document.status, next);
-        match self.context.requests.patch_status(&self.key(), &patch).await {
-            Ok(answer) => self.context.cache.wrote(Resource::Jobs, &answer),
-            Err(error) if requests::is_conflict(&error) => return Err(Error::Conflict),
-            Err(error) => return Err(Error::Status(error)),
-        }
+        status::write_status(self.context, self.subject(), &patch, self.now).await?;
         self.context.metrics.wrote(self.job, next, self.now);
         for event in &self.plan.events {
             self.context.recorder.tell(self.subject(), event, &self.now.to_string(), self.now);
@@ -137,9 +156,12 @@ impl Effects<'_> {
         }
     }
 
-    /// Makes the services, then the pods; none of the pods if a service is lacking.
+    /// Makes or changes the pod group, makes the services, then the pods; none of what comes after one that is lacking.
     async fn create(self) -> Result<(), Error> {
-        let mut failures = self.create_all(Child::Service, &self.plan.create_services).await;
+        let mut failures: Vec<Error> = self.tend_group().await.err().into_iter().collect();
+        if failures.is_empty() {
+            failures = self.create_all(Child::Service, &self.plan.create_services).await;
+        }
         if failures.is_empty() {
             failures = self.create_all(Child::Pod, &self.plan.create_pods).await;
         }
@@ -158,15 +180,23 @@ impl Effects<'_> {
     /// job at once would be megabytes.
     async fn create_one(self, child: Child, replica: ReplicaId) -> Result<(), Error> {
         let object = match child {
-            Child::Pod => self.plan.pod(self.job, replica),
             Child::Service => mxjob_api::pods::service(self.job, replica.role, replica.index),
+            Child::Pod | Child::PodGroup(_) => self.plan.pod(self.job, replica),
         };
         // Only a role that the job does not have gives none, and a plan has no such role.
-        let Some(object) = object else { return Ok(()) };
-        let name = &names::pod_name(&self.job.name, replica.role, replica.index);
+        let Some(mut object) = object else { return Ok(()) };
+        if let (Child::Pod, Some(scheduler)) = (child, &self.context.scheduler) {
+            pod_group::mark(scheduler, self.job, replica.role, &mut object);
+        }
+        let name = names::pod_name(&self.job.name, replica.role, replica.index);
+        self.post(child, &name, &object).await
+    }
+
+    /// Posts one object and tells of it.
+    async fn post(self, child: Child, name: &str, object: &Value) -> Result<(), Error> {
         let named = || format!("{} {name}", child.word());
         let reason = |verb: &str| format!("{verb}Create{}", child.kind());
-        let error = match self.context.requests.create(child, &self.job.namespace, &object).await {
+        let error = match self.context.requests.create(child, &self.job.namespace, object).await {
             Ok(answer) => {
                 self.context.cache.wrote(Resource::Children(child), &answer);
                 let uid = Identity::read(&answer).map(|made| made.uid).unwrap_or_default();
@@ -180,8 +210,9 @@ impl Effects<'_> {
             // Made by a request whose answer was lost. The cache has it now, or the watch is about to bring it.
             return Err(Error::Taken { object: named() });
         }
+        // What is refused to all replicas in the same words is told once.
         let message = format!("Error creating: {}", requests::describe(&error));
-        self.tell(EventKind::Warning, reason("Failed"), message, name);
+        self.tell(EventKind::Warning, reason("Failed"), message, "");
         Err(Error::Create { object: named(), source: error })
     }
 
@@ -194,12 +225,21 @@ impl Effects<'_> {
             .pointer("/metadata/labels")
             .and_then(|all| all.get(labels::OPERATOR_NAME))
             .is_some();
-        let is_ours =
-            is_labelled && controller(&object).is_some_and(|owner| owner.uid == self.job.uid);
-        if is_ours {
-            self.context.cache.wrote(Resource::Children(child), &object);
+        let is_owned = controller(&object).is_some_and(|owner| owner.uid == self.job.uid);
+        match child {
+            Child::PodGroup(_) if is_owned && !is_labelled => {
+                // Made by an operator that did not label them.
+                let uid = object.pointer("/metadata/uid");
+                let labels = pod_group::group_labels(self.job);
+                let patch = json!({ "metadata": { "uid": uid, "labels": labels } });
+                self.patch_group(child, name, &patch).await.is_ok()
+            }
+            _ if is_owned && is_labelled => {
+                self.context.cache.wrote(Resource::Children(child), &object);
+                true
+            }
+            _ => false,
         }
-        is_ours
     }
 
     async fn delete(self) -> Result<(), Error> {
@@ -211,6 +251,9 @@ impl Effects<'_> {
         for target in &self.plan.delete_services {
             requests.push(self.delete_one(Child::Service, target).boxed());
         }
+        if let (Some(scheduler), Step::Remove(target)) = (&self.context.scheduler, self.group) {
+            requests.push(self.delete_one(Child::PodGroup(Kind::of(scheduler)), target).boxed());
+        }
         in_parallel(requests).await.into_iter().next().map_or(Ok(()), Err)
     }
 
@@ -221,6 +264,11 @@ impl Effects<'_> {
                 if answer.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
                 {
                     self.context.cache.wrote(Resource::Children(child), &answer);
+                } else if matches!(child, Child::PodGroup(_)) {
+                    // Nothing waits for its end, so it is gone.
+                    let key =
+                        Key { namespace: self.job.namespace.clone(), name: target.name.clone() };
+                    self.context.cache.forget(child, &key, &target.uid);
                 }
                 let message = format!("Deleted {}", told(child, &target.name));
                 self.tell(EventKind::Normal, reason("Successful"), message, &target.uid);

@@ -6,7 +6,8 @@
 //!
 //! Work is proportional to what lives: finished jobs and finished pods are not in it.
 
-use super::cache::{Change, JobDocument, take_in};
+use super::cache::{Change, take_in};
+use super::document::JobDocument;
 use super::mirror::Mirror;
 use super::object::{Key, controller};
 use crate::admission::{

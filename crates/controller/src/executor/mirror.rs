@@ -118,6 +118,11 @@ impl<V: Clone> Mirror<V> {
         self.entries.get(key).map(|entry| entry.value.clone())
     }
 
+    /// The keys of all objects, in any order.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.entries.keys()
+    }
+
     /// All objects, in any order.
     pub(super) fn values(&self) -> impl Iterator<Item = &V> {
         self.entries.values().map(|entry| &entry.value)

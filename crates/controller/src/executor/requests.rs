@@ -2,6 +2,7 @@
 
 use super::object::Key;
 use crate::plan::Target;
+use crate::pod_group::Kind;
 use kube::Client;
 use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Request;
@@ -15,6 +16,8 @@ pub(super) enum Child {
     Pod,
     /// A service.
     Service,
+    /// The pod group of all its pods.
+    PodGroup(Kind),
 }
 
 /// Makes requests; cheap to clone.
@@ -32,28 +35,33 @@ impl std::fmt::Debug for Requests {
 // === impl Child ===
 
 impl Child {
-    /// `pod`, `service`: as messages have it.
+    /// `pod`, `service`, `PodGroup`: as messages have it.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Pod => "pod",
             Self::Service => "service",
+            Self::PodGroup(_) => "PodGroup",
         }
     }
 
-    /// `Pod`, `Service`: as event reasons have it.
+    /// `Pod`, `Service`, `PodGroup`: as event reasons have it.
     pub(super) fn kind(self) -> &'static str {
         match self {
             Self::Pod => "Pod",
             Self::Service => "Service",
+            Self::PodGroup(_) => "PodGroup",
         }
     }
 
     fn collection(self, namespace: &str) -> Request {
-        let plural = match self {
-            Self::Pod => "pods",
-            Self::Service => "services",
-        };
-        Request::new(format!("/api/v1/namespaces/{namespace}/{plural}"))
+        Request::new(match self {
+            Self::Pod => format!("/api/v1/namespaces/{namespace}/pods"),
+            Self::Service => format!("/api/v1/namespaces/{namespace}/services"),
+            Self::PodGroup(kind) => {
+                let (group, version) = (kind.group(), kind.version());
+                format!("/apis/{group}/{version}/namespaces/{namespace}/podgroups")
+            }
+        })
     }
 }
 
@@ -83,6 +91,18 @@ impl Requests {
         self.send(request.map_err(kube::Error::BuildRequest)?).await
     }
 
+    /// Changes an object by a merge patch.
+    pub(super) async fn patch(
+        &self,
+        child: Child,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> kube::Result<Value> {
+        let request = child.collection(namespace).patch(name, &manager(), &Patch::Merge(patch));
+        self.send(request.map_err(kube::Error::BuildRequest)?).await
+    }
+
     /// Deletes this object and no later one of its name.
     pub(super) async fn delete(
         &self,
@@ -97,16 +117,8 @@ impl Requests {
     }
 
     pub(super) async fn patch_status(&self, job: &Key, patch: &Value) -> kube::Result<Value> {
-        let parameters = PatchParams {
-            field_manager: Some(labels::OPERATOR.to_owned()),
-            ..PatchParams::default()
-        };
-        let request = jobs(&job.namespace).patch_subresource(
-            "status",
-            &job.name,
-            &parameters,
-            &Patch::Merge(patch),
-        );
+        let jobs = jobs(&job.namespace);
+        let request = jobs.patch_subresource("status", &job.name, &manager(), &Patch::Merge(patch));
         self.send(request.map_err(kube::Error::BuildRequest)?).await
     }
 
@@ -153,6 +165,10 @@ impl Requests {
     async fn send(&self, request: http::Request<Vec<u8>>) -> kube::Result<Value> {
         self.client.request(request).await
     }
+}
+
+fn manager() -> PatchParams {
+    PatchParams { field_manager: Some(labels::OPERATOR.to_owned()), ..PatchParams::default() }
 }
 
 fn jobs(namespace: &str) -> Request {

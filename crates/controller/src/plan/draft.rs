@@ -3,7 +3,7 @@
 use super::message;
 use super::observe::{Observed, Replica, State};
 use super::{Event, EventKind, NextStatus, Plan, ReplicaId, Snapshot, Target};
-use crate::admission::Waiting;
+use crate::admission::{Admission, WaitKind, Waiting};
 use crate::memory::Memory;
 use jiff::Timestamp;
 use mxjob_api::{ConditionType, Job, JobStatus, ReplicaStatus};
@@ -23,14 +23,14 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, observed: &Observed<'_>, now: Timestamp) -> Self {
+    pub(super) fn new(snapshot: &'a Snapshot, memory: &Memory, now: Timestamp) -> Self {
         let job = &snapshot.job;
         let mut draft = Self {
             job,
             now: Timestamp::from_second(now.as_second()).unwrap_or(now),
             moment: now,
             status: job.status.clone(),
-            memory: observed.memory.clone(),
+            memory: memory.clone(),
             plan: Plan::default(),
             before: NextStatus { status: job.status.clone(), memory: snapshot.memory.clone() },
             doomed: BTreeSet::new(),
@@ -40,10 +40,17 @@ impl<'a> Draft<'a> {
             job.status.conditions.last().is_none_or(|newest| newest.kind == ConditionType::Created);
         let problems = if is_waiting { snapshot.problems.as_slice() } else { &[] };
         let is_new = job.status.condition(&ConditionType::Created).is_none();
-        let waiting = snapshot.admission.waiting().filter(|_| !job.suspend);
+        let waiting = snapshot.admission.word().filter(|waiting| match snapshot.admission {
+            // It keeps a job from being held back, too.
+            Admission::Waiting(_) if waiting.kind == WaitKind::Obstructed => {
+                !job.suspend || !job.status.is_true(&ConditionType::Suspended)
+            }
+            Admission::Placing(_) => is_waiting && !job.suspend,
+            Admission::Admitted | Admission::Waiting(_) => !job.suspend,
+        });
         let message = waiting.map_or_else(
             || message::created(job, problems),
-            |waiting| message::waiting(job, waiting),
+            |waiting| message::waiting(job, waiting, problems),
         );
         let reason = waiting.map_or("MXJobCreated", |waiting| waiting.kind.reason());
         draft.set(ConditionType::Created, true, reason, &message);
@@ -58,13 +65,15 @@ impl<'a> Draft<'a> {
     fn news(&self, waiting: &Waiting) -> Option<Event> {
         let reason = waiting.kind.reason();
         let created = self.before.status.condition(&ConditionType::Created);
-        let is_news = !self.before.status.is_finished()
-            && created.is_none_or(|created| created.reason != reason);
-        is_news.then(|| Event {
-            kind: waiting.kind.event(),
-            reason: reason.to_owned(),
-            message: message::waits(self.job, waiting),
-        })
+        let message = message::waits(self.job, waiting);
+        let is_told = created.is_some_and(|created| {
+            // Obstacles are few and each is another one to mend; what else a job waits for changes its wording as it goes.
+            let is_same =
+                waiting.kind != WaitKind::Obstructed || created.message.ends_with(&message);
+            created.reason == reason && is_same
+        });
+        let is_news = !self.before.status.is_finished() && !is_told;
+        is_news.then(|| Event { kind: waiting.kind.event(), reason: reason.to_owned(), message })
     }
 
     /// Notes a condition; says whether that changed anything.
@@ -121,6 +130,11 @@ impl<'a> Draft<'a> {
     /// Counts, compares, and closes the plan.
     pub(super) fn finish(mut self, observed: &Observed<'_>) -> Plan {
         self.count(observed);
+        self.close()
+    }
+
+    /// Compares and closes the plan, without counting: for when there is nothing to be seen.
+    pub(super) fn close(mut self) -> Plan {
         self.plan.attempt = self.memory.restarts.attempt;
         let last_reconcile_time = self.status.last_reconcile_time;
         let mut next = NextStatus { status: self.status, memory: self.memory };
@@ -158,6 +172,13 @@ impl<'a> Draft<'a> {
                 }
             }
             counts.succeeded = self.memory.completed_count(spec.role);
+            if is_finished
+                && counts == ReplicaStatus::default()
+                && !self.status.replicas.contains_key(&spec.role)
+            {
+                // It was over before anything was counted.
+                continue;
+            }
             let written = self.status.replicas.entry(spec.role).or_default();
             counts.restarts = written.restarts;
             if is_finished {

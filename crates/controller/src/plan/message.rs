@@ -66,13 +66,21 @@ pub(super) fn created(job: &Job, problems: &[Problem]) -> String {
     let mut message = format!("MXJob {} is created.", job.name);
     // One is enough to act on; the events have them all.
     if let Some(problem) = problems.iter().min() {
-        let _ = write!(message, " The {} cannot be made: {}", problem.object, problem.message);
+        let _ = write!(message, " {}", cannot(problem));
     }
     message
 }
 
-pub(super) fn waiting(job: &Job, waiting: &Waiting) -> String {
-    format!("MXJob {} is created. {}", job.name, waits(job, waiting))
+fn cannot(problem: &Problem) -> String {
+    format!("The {} cannot be made: {}", problem.object, problem.message)
+}
+
+pub(super) fn waiting(job: &Job, waiting: &Waiting, problems: &[Problem]) -> String {
+    let mut message = format!("MXJob {} is created. {}", job.name, waits(job, waiting));
+    if let Some(problem) = problems.iter().min() {
+        let _ = write!(message, " {}", cannot(problem));
+    }
+    message
 }
 
 /// Why a job does not start yet, as a sentence.

@@ -5,6 +5,8 @@
 mod executor;
 mod gang;
 mod nodes;
+mod obstacles;
+mod pod_groups;
 mod server;
 mod simulation;
 mod wild;

@@ -36,6 +36,10 @@ struct State {
     writes: Vec<String>,
     refusals: Vec<(String, StatusCode, &'static str)>,
     lists: Vec<String>,
+    /// `list pods`, `patch mxjobs/status`: what the client may not do.
+    forbidden: Vec<String>,
+    /// Resources that are not served.
+    missing: Vec<String>,
 }
 
 impl Server {
@@ -101,6 +105,17 @@ impl Server {
         self.state.lock().unwrap().refusals.push((write.to_owned(), code, reason));
     }
 
+    /// Forbids that for good (`list pods`); an empty list allows everything again.
+    pub(crate) fn forbid(&self, verbs: &[&str]) {
+        self.state.lock().unwrap().forbidden = verbs.iter().map(|&verb| verb.to_owned()).collect();
+    }
+
+    /// Does not serve these resources for now.
+    pub(crate) fn lack(&self, resources: &[&str]) {
+        self.state.lock().unwrap().missing =
+            resources.iter().map(|&resource| resource.to_owned()).collect();
+    }
+
     /// Holds the watch of these resources back.
     pub(crate) fn hold(&self, resources: &[&str]) {
         self.held.send_replace(resources.iter().map(|&resource| resource.to_owned()).collect());
@@ -114,7 +129,7 @@ impl Server {
                 revision.changed().await.unwrap();
             }
         };
-        let in_time = tokio::time::timeout(Duration::from_secs(20), waiting).await.is_ok();
+        let in_time = tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok();
         assert!(
             in_time,
             "{what} never came true; writes: {:#?}\nobjects: {:#?}",
@@ -141,22 +156,33 @@ impl Server {
             return Response::new(body.boxed_unsync());
         };
         let query = parts.uri.query().unwrap_or_default();
-        if parts.method == Method::GET && query.contains("watch=true") {
+        let is_watch = parts.method == Method::GET && query.contains("watch=true");
+        let verb = match parts.method.as_str() {
+            "GET" if is_watch => "watch",
+            "GET" if rest.len() == 1 => "list",
+            "GET" => "get",
+            "POST" => "create",
+            "PATCH" => "patch",
+            _ => "delete",
+        };
+        if let Some(refusal) = self.state.lock().unwrap().refusal(verb, &rest.join("/"), resource) {
+            return refusal;
+        }
+        if is_watch {
             return self.watch(resource, query);
         }
         let name =
             rest.get(1).copied().or_else(|| body["metadata"]["name"].as_str()).unwrap_or_default();
         let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
-        let result = self.state.lock().unwrap().act(&parts.method, &key, &body, query);
+        let is_status = rest.get(2) == Some(&"status");
+        let result = self.state.lock().unwrap().act(&parts.method, &key, &body, query, is_status);
         self.publish();
-        let (code, value) = match result {
-            Ok(value) => (StatusCode::OK, value),
+        match result {
+            Ok(value) => respond(StatusCode::OK, &value),
             Err((code, reason)) => {
-                (code, status(code, reason, &format!("{resource} {name:?}: {reason}")))
+                respond(code, &status(code, reason, &format!("{resource} {name:?}: {reason}")))
             }
-        };
-        let body = http_body_util::Full::new(Bytes::from(value.to_string()));
-        Response::builder().status(code).body(body.boxed_unsync()).unwrap()
+        }
     }
 
     fn watch(&self, resource: &str, query: &str) -> Answer {
@@ -209,12 +235,33 @@ impl Server {
 }
 
 impl State {
+    fn refusal(&self, verb: &str, path: &str, resource: &str) -> Option<Answer> {
+        let mut segments = path.split('/').skip(2);
+        let resource_path = match segments.next() {
+            Some(sub) => format!("{resource}/{sub}"),
+            None => resource.to_owned(),
+        };
+        if self.missing.iter().any(|missing| missing == resource) {
+            let message = "the server could not find the requested resource";
+            return Some(respond(
+                StatusCode::NOT_FOUND,
+                &status(StatusCode::NOT_FOUND, "NotFound", message),
+            ));
+        }
+        let asked = format!("{verb} {resource_path}");
+        self.forbidden.contains(&asked).then(|| {
+            let message = format!("{resource} is forbidden: User \"operator\" cannot {asked}");
+            respond(StatusCode::FORBIDDEN, &status(StatusCode::FORBIDDEN, "Forbidden", &message))
+        })
+    }
+
     fn act(
         &mut self,
         method: &Method,
         key: &(String, String, String),
         body: &Value,
         query: &str,
+        is_status: bool,
     ) -> Result<Value, (StatusCode, &'static str)> {
         let (resource, _, name) = key;
         if *method != Method::GET {
@@ -247,6 +294,12 @@ impl State {
             ("POST", None) => Ok(self.store(resource, body.clone())),
             (_, None) => Err(not_found),
             ("GET", Some(object)) => Ok(object),
+            ("PATCH", Some(object)) if !is_status => {
+                if body["metadata"]["uid"] != object["metadata"]["uid"] {
+                    return Err(conflict);
+                }
+                Ok(self.store(resource, merge_patch(&object, body)))
+            }
             ("PATCH", Some(object)) => {
                 if body["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
                     return Err(conflict);
@@ -315,6 +368,11 @@ impl tower_service::Service<Request<Body>> for Server {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         self.clone().answer(request).map(Ok).boxed()
     }
+}
+
+fn respond(code: StatusCode, value: &Value) -> Answer {
+    let body = http_body_util::Full::new(Bytes::from(value.to_string()));
+    Response::builder().status(code).body(body.boxed_unsync()).unwrap()
 }
 
 fn is_selected(object: &Value, query: &str) -> bool {

@@ -1,4 +1,4 @@
-//! The body that turns a job's status into the next one.
+//! Merge patches: the body that turns a job's status, or any other document, into the next one.
 
 use crate::plan::NextStatus;
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 /// changed since.
 ///
 /// Only the controller's own keys are touched. What goes is said (`null`): in a merge patch silence means "as it was".
-pub(super) fn status_patch(resource_version: &str, status: &Value, next: &NextStatus) -> Value {
+pub(crate) fn status_patch(resource_version: &str, status: &Value, next: &NextStatus) -> Value {
     let next = next.to_value();
     let mut changes = Map::new();
     for key in NextStatus::keys() {
@@ -19,7 +19,7 @@ pub(super) fn status_patch(resource_version: &str, status: &Value, next: &NextSt
 }
 
 /// What to write over one value to get the other; `None` if they are equal.
-fn change(before: Option<&Value>, after: Option<&Value>) -> Option<Value> {
+pub(crate) fn change(before: Option<&Value>, after: Option<&Value>) -> Option<Value> {
     match (before, after) {
         (None | Some(Value::Null), None) => None,
         (Some(_), None) => Some(Value::Null),

@@ -1,0 +1,114 @@
+//! Whether the controller sees enough to plan: it must have seen all there is, and be able to go on seeing it.
+//!
+//! What is in the way is told four times: in the log and in [`Standing`] once, and as an event and a condition of each job that it stops.
+
+use crate::standing::Standing;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tracing::{info, warn};
+
+/// The gate before the plans.
+#[derive(Debug)]
+pub(super) struct Gate {
+    standing: Standing,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_open: bool,
+    /// Resources that cannot be followed, and why.
+    blind: BTreeMap<String, String>,
+}
+
+/// What may be planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// Nothing: not everything has been seen yet.
+    NotYet,
+    /// Nothing, for this reason.
+    Blind(String),
+    /// Everything.
+    Clear,
+}
+
+impl Gate {
+    pub(super) fn new(standing: Standing) -> Self {
+        standing.begin();
+        Self { standing, state: Mutex::default() }
+    }
+
+    /// Everything has been seen.
+    pub(super) fn open(&self) {
+        self.state().is_open = true;
+        self.standing.set_synced();
+    }
+
+    pub(super) fn sight(&self) -> Sight {
+        let state = self.state();
+        match state.blind.first_key_value() {
+            Some((_, why)) => Sight::Blind(why.clone()),
+            None if state.is_open => Sight::Clear,
+            None => Sight::NotYet,
+        }
+    }
+
+    /// Notes that a resource cannot be followed; says whether that is news.
+    pub(super) fn blinded(&self, resource: &str, why: &str) -> bool {
+        self.state().blind.insert(resource.to_owned(), why.to_owned());
+        self.obstructed(resource, why)
+    }
+
+    /// Notes that a resource can be followed; says whether that is news.
+    pub(super) fn sees(&self, resource: &str) -> bool {
+        let was_blind = self.state().blind.remove(resource).is_some();
+        self.cleared(resource);
+        was_blind
+    }
+
+    /// Notes that something is in the way which does not keep the controller from planning; says whether that is news.
+    pub(super) fn obstructed(&self, what: &str, why: &str) -> bool {
+        let is_news = self.standing.set_obstacle(what, Some(why));
+        if is_news {
+            warn!("{why}");
+        }
+        is_news
+    }
+
+    /// Notes that it is not in the way any more.
+    pub(super) fn cleared(&self, what: &str) {
+        if self.standing.set_obstacle(what, None) {
+            info!(resource = what, "nothing is in the way any more");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_clear_when_all_is_seen_and_nothing_is_in_the_way() {
+        let standing = Standing::default();
+        let gate = Gate::new(standing.clone());
+        assert_eq!(gate.sight(), Sight::NotYet);
+        assert!(gate.blinded("pods", "no pods"));
+        assert!(!gate.blinded("pods", "no pods"), "told once");
+        assert_eq!(gate.sight(), Sight::Blind("no pods".to_owned()));
+        assert!(gate.sees("pods"));
+        assert!(!gate.sees("pods"));
+        assert_eq!(gate.sight(), Sight::NotYet);
+        gate.open();
+        assert_eq!(gate.sight(), Sight::Clear);
+        gate.obstructed("mxjobs/status", "no status");
+        assert_eq!(gate.sight(), Sight::Clear, "it can plan all the same");
+        assert_eq!(standing.obstacles(), ["no status"]);
+        gate.cleared("mxjobs/status");
+        assert!(standing.obstacles().is_empty() && standing.is_synced());
+    }
+}

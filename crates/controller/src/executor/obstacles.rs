@@ -1,0 +1,171 @@
+//! What the API refuses the controller as such, as a sentence that names it and says how to mend it.
+
+use super::cache::Resource;
+use super::requests::Child;
+use crate::pod_group::Kind;
+use kube::core::ApiResource;
+use kube::runtime::watcher;
+use mxjob_api::mxjob;
+
+/// What was asked for when the controller was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    List,
+    Watch,
+}
+
+/// Why a resource cannot be followed, if it is for a right or a kind that is missing. Anything else passes by itself.
+pub(super) fn of_watch(
+    error: &watcher::Error,
+    resource: Resource,
+    kind: &ApiResource,
+    namespace: Option<&str>,
+) -> Option<(Verb, String)> {
+    let (verb, code) = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) => (Verb::List, status.code),
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => (Verb::Watch, status.code),
+        watcher::Error::WatchError(status) => (Verb::Watch, status.code),
+        _ => return None,
+    };
+    Some((verb, sentence(verb, code, resource, kind, namespace)?))
+}
+
+fn sentence(
+    verb: Verb,
+    code: u16,
+    resource: Resource,
+    kind: &ApiResource,
+    namespace: Option<&str>,
+) -> Option<String> {
+    let verb = match verb {
+        Verb::List => "list",
+        Verb::Watch => "watch",
+    };
+    match code {
+        401 => Some(
+            "the server does not accept the controller's credentials: give it valid ones"
+                .to_owned(),
+        ),
+        403 => {
+            let plural = match kind.group.as_str() {
+                "" => kind.plural.clone(),
+                group => format!("{}.{group}", kind.plural),
+            };
+            Some(format!(
+                "the controller may not {verb} {plural} {}: {GRANT}",
+                place(resource, namespace)
+            ))
+        }
+        404 => Some(missing(resource, kind)),
+        _ => None,
+    }
+}
+
+/// Where rights come from.
+const GRANT: &str = "grant it with `mxjob manifests --only rbac | kubectl apply -f -`";
+
+/// Why no status can be written.
+pub(super) fn no_status(error: &kube::Error) -> Option<String> {
+    let kube::Error::Api(status) = error else { return None };
+    (status.code == 403).then(|| {
+        format!("the controller may not patch {}/status.{}: {GRANT}", mxjob::PLURAL, mxjob::GROUP)
+    })
+}
+
+fn place(resource: Resource, namespace: Option<&str>) -> String {
+    match namespace {
+        _ if resource.is_of_cluster() => "of the cluster".to_owned(),
+        Some(namespace) => format!("in namespace {namespace}"),
+        None => "in all namespaces".to_owned(),
+    }
+}
+
+fn missing(resource: Resource, kind: &ApiResource) -> String {
+    let ApiResource { plural, group, version, .. } = kind;
+    let what = match group.as_str() {
+        "" => format!("{plural}/{version}"),
+        group => format!("{plural}.{group}/{version}"),
+    };
+    let mend = match resource {
+        Resource::Jobs => {
+            "install it with `mxjob manifests --only crd | kubectl apply --server-side -f -`"
+                .to_owned()
+        }
+        Resource::Children(Child::PodGroup(kind)) => install(kind),
+        Resource::Children(Child::Pod | Child::Service)
+        | Resource::Nodes
+        | Resource::PriorityClasses => "it is not a Kubernetes cluster".to_owned(),
+    };
+    format!("the server does not serve {what}: {mend}")
+}
+
+fn install(kind: Kind) -> String {
+    format!("install {} or start with --gang-scheduler none", kind.product())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::watches::api_resource;
+    use super::*;
+
+    fn told(verb: Verb, code: u16, resource: Resource, namespace: Option<&str>) -> Option<String> {
+        sentence(verb, code, resource, &api_resource(resource), namespace)
+    }
+
+    #[test]
+    fn a_missing_right_is_named_with_its_place() {
+        let pods = Resource::Children(Child::Pod);
+        for (verb, resource, namespace, expect) in [
+            (Verb::List, pods, None, "the controller may not list pods in all namespaces: "),
+            (
+                Verb::Watch,
+                pods,
+                Some("team"),
+                "the controller may not watch pods in namespace team: ",
+            ),
+            (
+                Verb::List,
+                Resource::Nodes,
+                Some("team"),
+                "the controller may not list nodes of the cluster: ",
+            ),
+            (
+                Verb::List,
+                Resource::Jobs,
+                None,
+                "the controller may not list mxjobs.kubeflow.org in all namespaces: ",
+            ),
+        ] {
+            let told = told(verb, 403, resource, namespace).unwrap();
+            assert_eq!(told.strip_prefix(expect), Some(GRANT), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_missing_kind_is_named_with_the_way_to_get_it() {
+        let group = |kind| Resource::Children(Child::PodGroup(kind));
+        for (resource, expect) in [
+            (
+                group(Kind::Volcano),
+                "the server does not serve podgroups.scheduling.volcano.sh/v1beta1: install Volcano or start with --gang-scheduler none",
+            ),
+            (
+                group(Kind::SchedulerPlugins),
+                "the server does not serve podgroups.scheduling.x-k8s.io/v1alpha1: install scheduler-plugins or start with --gang-scheduler none",
+            ),
+            (
+                Resource::Jobs,
+                "the server does not serve mxjobs.kubeflow.org/v1: install it with `mxjob manifests --only crd | kubectl apply --server-side -f -`",
+            ),
+        ] {
+            assert_eq!(told(Verb::List, 404, resource, None).as_deref(), Some(expect));
+        }
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_no_obstacle() {
+        for code in [409, 410, 429, 500, 503] {
+            assert_eq!(told(Verb::List, code, Resource::Jobs, None), None, "{code}");
+        }
+    }
+}

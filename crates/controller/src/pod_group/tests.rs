@@ -1,0 +1,285 @@
+//! Pod groups, against golden files, and what is done about them.
+
+use super::*;
+use serde_json::json;
+use std::path::Path;
+
+/// A job of one scheduler, one server and two workers, changed.
+fn job(change: impl FnOnce(&mut Value)) -> Value {
+    let replica = |count: u32, resources: Value| {
+        json!({ "replicas": count, "template": { "spec": {
+            "initContainers": [{ "name": "fetch", "resources": { "requests": { "cpu": "64" } } }],
+            "containers": [{ "name": "mxnet", "image": "mxnet", "resources": resources }],
+        } } })
+    };
+    let mut object = json!({
+        "apiVersion": "kubeflow.org/v1", "kind": "MXJob",
+        "metadata": { "name": "digits", "namespace": "team", "uid": "u1", "annotations": {
+            "owner": "mia", "kubectl.kubernetes.io/last-applied-configuration": "{}",
+        } },
+        "spec": { "mxReplicaSpecs": {
+            "Scheduler": replica(1, json!({ "requests": { "cpu": "250m", "memory": "128Mi" } })),
+            "Server": replica(1, json!({ "limits": { "cpu": "1", "memory": "1Gi" } })),
+            "Worker": replica(2, json!({ "requests": { "cpu": "2", "memory": "1536Mi" }, "limits": { "nvidia.com/gpu": 1 } })),
+        } },
+    });
+    change(&mut object);
+    object
+}
+
+fn decided(kind: Kind, object: &Value, group: Option<&Value>, has_pods: bool) -> (Step, Admission) {
+    let job = Job::from_value(object).unwrap();
+    let memory = Memory::read(object.get("status").unwrap_or(&Value::Null));
+    let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object).cloned();
+    let annotations = annotations.unwrap_or_default();
+    let subject = Subject { job: &job, annotations: &annotations, memory: &memory, has_pods };
+    let view = group.map(|group| View::read(group).unwrap());
+    decide(kind, subject, view.as_ref())
+}
+
+/// The group that is made for a job.
+fn made(kind: Kind, object: &Value) -> Value {
+    match decided(kind, object, None, false).0 {
+        Step::Create(group) => group,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The same as the server and its scheduler have it.
+fn stored(kind: Kind, object: &Value, phase: &str) -> Value {
+    let mut group = made(kind, object);
+    group["metadata"]["uid"] = json!("g1");
+    group["status"] = json!({ "phase": phase });
+    group
+}
+
+fn nothing(_: &mut Value) {}
+
+fn policy(policy: Value) -> impl FnOnce(&mut Value) {
+    |job| job["spec"]["schedulingPolicy"] = policy
+}
+
+fn waits(admission: &Admission) -> &str {
+    admission.waiting().map_or("", |waiting| waiting.message.as_str())
+}
+
+#[test]
+fn the_groups_are_those_of_their_golden_files() {
+    let full = || {
+        policy(json!({
+            "minAvailable": 3, "queue": "night", "priorityClass": "high", "scheduleTimeoutSeconds": 60,
+            "minResources": { "cpu": "3000m", "memory": "1e9" },
+        }))
+    };
+    for (name, kind, object) in [
+        ("volcano", Kind::Volcano, job(nothing)),
+        ("volcano-policy", Kind::Volcano, job(full())),
+        ("scheduler-plugins", Kind::SchedulerPlugins, job(nothing)),
+        ("scheduler-plugins-policy", Kind::SchedulerPlugins, job(full())),
+    ] {
+        let made = serde_json::to_string_pretty(&made(kind, &object)).unwrap() + "\n";
+        let file = format!("tests/data/pod-groups/{name}.json");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&file, &made).unwrap();
+        }
+        let golden = std::fs::read_to_string(&file).unwrap_or_default();
+        assert_eq!(golden, made, "{name}: UPDATE_GOLDEN=1 writes it anew");
+    }
+}
+
+#[test]
+fn the_minimum_is_that_of_the_first_replicas_by_priority() {
+    let minimum = |change: fn(&mut Value), members: u32| {
+        let job = Job::from_value(&job(change)).unwrap();
+        Value::Object(minimum::resources(&job, members))
+    };
+    let urgent_workers: fn(&mut Value) = |job| {
+        job["spec"]["mxReplicaSpecs"]["Worker"]["template"]["spec"]["priority"] = json!(10);
+    };
+    let plain: fn(&mut Value) = nothing;
+    for (change, members, expect) in [
+        (plain, 1, json!({ "cpu": "250m", "memory": "128Mi" })),
+        (plain, 2, json!({ "cpu": "1250m", "memory": "1152Mi" })),
+        (plain, 4, json!({ "cpu": "5250m", "memory": "4224Mi", "nvidia.com/gpu": "2" })),
+        (plain, 9, json!({ "cpu": "5250m", "memory": "4224Mi", "nvidia.com/gpu": "2" })),
+        (urgent_workers, 2, json!({ "cpu": "4", "memory": "3Gi", "nvidia.com/gpu": "2" })),
+    ] {
+        assert_eq!(minimum(change, members), expect, "{members}");
+    }
+}
+
+#[test]
+fn pods_are_marked_as_members_and_another_scheduler_is_left_in_place() {
+    let plugins = PodGroups::SchedulerPlugins { scheduler: "gangs".to_owned() };
+    let typed = Job::from_value(&job(nothing)).unwrap();
+    let marked = |scheduler: &PodGroups, pod: Value| {
+        let mut pod = pod;
+        mark(scheduler, &typed, Role::Worker, &mut pod);
+        pod
+    };
+    assert_eq!(
+        marked(&PodGroups::Volcano, json!({ "metadata": {}, "spec": { "schedulerName": "" } })),
+        json!({
+            "metadata": { "annotations": { "scheduling.k8s.io/group-name": "digits", "volcano.sh/task-spec": "worker" } },
+            "spec": { "schedulerName": "volcano" },
+        })
+    );
+    assert_eq!(
+        marked(&plugins, json!({ "metadata": { "labels": { "a": "b" } }, "spec": {} })),
+        json!({
+            "metadata": { "labels": { "a": "b", "scheduling.x-k8s.io/pod-group": "digits" } },
+            "spec": { "schedulerName": "gangs" },
+        })
+    );
+    let other = marked(&plugins, json!({ "metadata": {}, "spec": { "schedulerName": "mine" } }));
+    assert_eq!(other["spec"]["schedulerName"], "mine");
+    let names = |name: &str| {
+        let job = job(|job| {
+            job["spec"]["mxReplicaSpecs"]["Server"]["template"]["spec"]["schedulerName"] =
+                json!(name);
+        });
+        names_another_scheduler(&plugins, &Job::from_value(&job).unwrap())
+    };
+    assert_eq!([names("mine"), names("gangs"), names("")], [true, false, false]);
+}
+
+#[test]
+fn volcano_has_the_last_word_before_the_first_pod_and_only_then() {
+    let started = |job: &mut Value| job["status"] = json!({ "startTime": "2026-11-24T08:00:00Z" });
+    for (phase, is_started, has_pods, may_start) in [
+        ("", false, false, false),
+        ("Pending", false, false, false),
+        ("Inqueue", false, false, true),
+        ("Running", false, false, true),
+        ("Unknown", false, false, true),
+        ("Pending", true, false, true),
+        ("Pending", false, true, true),
+    ] {
+        let object = if is_started { job(started) } else { job(nothing) };
+        let group = stored(Kind::Volcano, &object, phase);
+        let (step, admission) = decided(Kind::Volcano, &object, Some(&group), has_pods);
+        assert_eq!(step, Step::Keep, "{phase}");
+        assert_eq!(admission.waiting().is_none(), may_start, "{phase} {is_started} {has_pods}");
+    }
+    let (_, admission) = decided(Kind::Volcano, &job(nothing), None, false);
+    assert_eq!(waits(&admission), "waits for Volcano to let it into queue default");
+    let (_, admission) = decided(Kind::SchedulerPlugins, &job(nothing), None, false);
+    assert_eq!(admission, Admission::Admitted, "its pods are made at once");
+}
+
+#[test]
+fn the_schedulers_reason_is_passed_on_and_its_numbers_alone_are_no_news() {
+    let object = job(nothing);
+    let unschedulable = |message: &str| json!({ "type": "Unschedulable", "status": "True", "message": message, "lastTransitionTime": "2026-11-24T08:00:00Z" });
+    let scheduled =
+        |time: &str| json!({ "type": "Scheduled", "status": "True", "lastTransitionTime": time });
+    let mut group = stored(Kind::Volcano, &object, "Pending");
+    group["status"]["conditions"] = json!([unschedulable("queue resource quota insufficient.")]);
+    let (_, admission) = decided(Kind::Volcano, &object, Some(&group), false);
+    let told = "waits for Volcano to let it into queue default: queue resource quota insufficient";
+    assert_eq!(waits(&admission), told);
+    // Its pods are there, and there is no place for them.
+    group["status"]["phase"] = json!("Inqueue");
+    for (conditions, expect) in [
+        (
+            json!([unschedulable("3/4 tasks unschedulable")]),
+            Some("waits for its pods to be scheduled: 3/4 tasks unschedulable"),
+        ),
+        (json!([unschedulable("3/4"), scheduled("2026-11-24T08:00:01Z")]), None),
+        (
+            json!([unschedulable("3/4"), scheduled("2026-11-24T07:00:00Z")]),
+            Some("waits for its pods to be scheduled: 3/4"),
+        ),
+        (json!([]), None),
+    ] {
+        group["status"]["conditions"] = conditions;
+        let (_, admission) = decided(Kind::Volcano, &object, Some(&group), true);
+        assert_eq!(admission.waiting(), None);
+        assert_eq!(admission.word().map(|word| word.message.as_str()), expect);
+    }
+    let message =
+        "MXJob digits is created. MXJob digits waits for its pods to be scheduled: 1/4 fit.";
+    let told_before = job(|job| {
+        job["status"] = json!({ "conditions": [{ "type": "Created", "status": "True", "reason": "MXJobWaiting", "message": message }] });
+    });
+    for (message, expect) in [("3/4 fit", "1/4 fit"), ("3/4 are", "3/4 are")] {
+        group["status"]["conditions"] = json!([unschedulable(message)]);
+        let (_, admission) = decided(Kind::Volcano, &told_before, Some(&group), true);
+        let word = admission.word().unwrap().message.clone();
+        assert_eq!(word, format!("waits for its pods to be scheduled: {expect}"));
+    }
+}
+
+#[test]
+fn a_group_goes_with_the_end_or_the_suspension_of_its_job_and_comes_back() {
+    let suspended = |job: &mut Value| job["spec"]["suspend"] = json!(true);
+    let finished = |job: &mut Value| {
+        job["status"] = json!({ "conditions": [{ "type": "Failed", "status": "True" }] });
+    };
+    let remove = Step::Remove(Target { name: "digits".to_owned(), uid: "g1".to_owned() });
+    for object in [job(suspended), job(finished)] {
+        let mut group = stored(Kind::Volcano, &job(nothing), "Running");
+        assert_eq!(decided(Kind::Volcano, &object, Some(&group), false).0, remove);
+        group["metadata"]["deletionTimestamp"] = json!("2026-11-24T08:00:00Z");
+        assert_eq!(decided(Kind::Volcano, &object, Some(&group), false).0, Step::Keep);
+        assert_eq!(decided(Kind::Volcano, &object, None, false).0, Step::Keep);
+    }
+    let deleted = job(|job| job["metadata"]["deletionTimestamp"] = json!("2026-11-24T08:00:00Z"));
+    let group = stored(Kind::Volcano, &job(nothing), "Running");
+    assert_eq!(decided(Kind::Volcano, &deleted, Some(&group), false).0, Step::Keep);
+    let mut leaving = group;
+    leaving["metadata"]["deletionTimestamp"] = json!("2026-11-24T08:00:00Z");
+    for kind in [Kind::Volcano, Kind::SchedulerPlugins] {
+        let (step, admission) = decided(kind, &job(nothing), Some(&leaving), false);
+        assert_eq!((step, waits(&admission)), (Step::Keep, "waits for its last PodGroup to go"));
+    }
+}
+
+#[test]
+fn a_group_is_changed_only_where_it_really_differs() {
+    let object =
+        job(policy(json!({ "minResources": { "cpu": "3000m" }, "priorityClass": "high" })));
+    for (change, expect) in [
+        (json!({}), None),
+        // As another client writes the same.
+        (json!({ "minResources": { "cpu": "3" } }), None),
+        (json!({ "queue": "elsewhere" }), None),
+        (json!({ "queue": "" }), Some(json!({ "queue": "default" }))),
+        (json!({ "theirs": 1 }), None),
+        (
+            json!({ "minResources": { "cpu": "4" } }),
+            Some(json!({ "minResources": { "cpu": "3000m" } })),
+        ),
+        (
+            json!({ "minResources": { "cpu": "3", "memory": "1Gi" } }),
+            Some(json!({ "minResources": { "cpu": "3000m", "memory": null } })),
+        ),
+        (json!({ "minMember": 2 }), Some(json!({ "minMember": 4 }))),
+        (json!({ "minMember": 9 }), Some(json!({ "minMember": 4 }))),
+        (json!({ "priorityClassName": "low" }), Some(json!({ "priorityClassName": "high" }))),
+    ] {
+        let mut group = stored(Kind::Volcano, &object, "Running");
+        for (field, value) in change.as_object().unwrap() {
+            group["spec"][field] = value.clone();
+        }
+        let (step, _) = decided(Kind::Volcano, &object, Some(&group), true);
+        let expect = expect.map_or(Step::Keep, |spec| Step::Change {
+            name: "digits".to_owned(),
+            patch: json!({ "metadata": { "uid": "g1" }, "spec": spec }),
+        });
+        assert_eq!(step, expect, "{change}");
+    }
+}
+
+#[test]
+fn replicas_that_succeed_do_not_change_the_group_and_one_that_is_made_anew_does_not_wait_for_them()
+{
+    let done = |job: &mut Value| job["status"] = json!({ "completedIndexes": { "Worker": "0" } });
+    let group = stored(Kind::Volcano, &job(nothing), "Running");
+    assert_eq!(decided(Kind::Volcano, &job(done), Some(&group), true).0, Step::Keep);
+    let anew = made(Kind::Volcano, &job(done));
+    assert_eq!(anew["spec"]["minMember"], 3);
+    let anew = stored(Kind::Volcano, &job(done), "Running");
+    assert_eq!(decided(Kind::Volcano, &job(done), Some(&anew), true).0, Step::Keep);
+}
