@@ -4,7 +4,7 @@
 //! total: a field that is missing or has an unexpected type counts as absent, because a pod may have been written by
 //! any node, and one odd object must not stop the jobs around it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mxjob_api::mxjob::CONTAINER;
 use serde_json::{Map, Value};
 
@@ -57,6 +57,8 @@ pub struct PodView {
     pub phase: Phase,
     /// Whether the pod is being deleted.
     pub leaving: bool,
+    /// When its removal was asked for: its node has that long ago, and not at `deletionTimestamp`, told its processes to end.
+    pub told_to_leave: Option<Timestamp>,
     /// The attempt it was made for ([`ATTEMPT_ANNOTATION`]).
     pub attempt: u32,
     /// How the training container ended, if it did. Its code is the one that counts.
@@ -151,6 +153,7 @@ impl PodView {
             uid: text(metadata, "uid")?,
             phase,
             leaving: is_leaving(metadata),
+            told_to_leave: told_to_leave(metadata),
             attempt: attempt(metadata),
             exit: training,
             other_exit: other,
@@ -162,6 +165,14 @@ impl PodView {
             reason: text(status, "reason"),
             message: text(status, "message"),
         })
+    }
+
+    /// Whether it did its work: all its containers ended with 0, and not because they were told to end. A process may well
+    /// end so on a signal, and its work is not done for that. What ended within the second in which it was told to has ended for it.
+    pub fn has_succeeded(&self) -> bool {
+        let ended_before =
+            || self.finished_at().zip(self.told_to_leave).is_some_and(|(end, told)| end < told);
+        self.phase == Phase::Succeeded && (!self.leaving || ended_before())
     }
 
     /// When the pod ended, as far as its containers tell.
@@ -213,6 +224,13 @@ fn restart_count(container: &Map<String, Value>) -> u32 {
 
 fn is_leaving(metadata: &Value) -> bool {
     metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null())
+}
+
+/// `deletionTimestamp` is the moment by which it must be gone.
+fn told_to_leave(metadata: &Value) -> Option<Timestamp> {
+    let grace = metadata.get("deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+    let deadline = time(metadata, "deletionTimestamp")?;
+    deadline.checked_sub(SignedDuration::from_secs(grace.max(0))).ok()
 }
 
 fn attempt(metadata: &Value) -> u32 {

@@ -66,7 +66,7 @@ impl<'a> Observed<'a> {
                 let name = names::pod_name(&snapshot.job.name, spec.role, index);
                 let pod = pods.get(name.as_str()).copied();
                 if let Some(pod) = pod
-                    && pod.phase == Phase::Succeeded
+                    && pod.has_succeeded()
                     && pod.attempt == memory.restarts.attempt
                 {
                     memory.completed.entry(spec.role).or_default().insert(index);

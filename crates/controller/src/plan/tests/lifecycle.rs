@@ -202,11 +202,31 @@ fn a_replica_that_succeeded_is_never_made_again() {
 fn a_pod_that_ended_well_counts_even_while_it_is_removed() {
     let mut world = workers(&json!({})).started();
     world.end("worker-0", 0);
-    world.pod("worker-0").leaving = true;
+    world.advance(1);
+    world.tell_to_leave("worker-0");
     world.quiesce();
     world.reap();
     world.quiesce();
     assert_eq!(world.counts("Worker"), json!({ "active": 1, "succeeded": 1 }));
+}
+
+#[test]
+fn a_pod_that_ends_well_because_it_was_told_to_has_not_succeeded() {
+    // The end is written in whole seconds: in the same one, the signal comes before its effect.
+    for (after, finished) in [(0, true), (1, true), (0, false)] {
+        let mut world = workers(&json!({})).started();
+        world.tell_to_leave("worker-0");
+        world.advance(after);
+        world.end("worker-0", 0);
+        if !finished {
+            world.pod("worker-0").exit = None;
+        }
+        world.quiesce();
+        assert_eq!(world.counts("Worker"), json!({ "active": 1 }), "{after} {finished}");
+        world.reap();
+        world.quiesce();
+        assert_eq!(world.alive().len(), 2, "it is made again");
+    }
 }
 
 #[test]

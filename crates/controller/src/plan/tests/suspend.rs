@@ -106,14 +106,14 @@ fn suspending_a_finished_job_changes_nothing() {
 }
 
 #[test]
-fn a_job_whose_last_process_ended_well_while_held_back_is_let_go_to_succeed() {
+fn a_job_whose_last_process_had_ended_well_when_it_was_held_back_is_let_go_to_succeed() {
     let mut world = workers(&json!({})).started();
     world.end("worker-0", 0);
     world.quiesce();
-    world.spec["suspend"] = json!(true);
-    world.quiesce();
-    // It takes the signal as its cue to finish.
+    // It ends by itself, and before anybody has seen it the job is held back.
     world.end("worker-1", 0);
+    world.advance(1);
+    world.spec["suspend"] = json!(true);
     world.quiesce();
     world.reap();
     world.spec["suspend"] = json!(false);
@@ -122,4 +122,20 @@ fn a_job_whose_last_process_ended_well_while_held_back_is_let_go_to_succeed() {
     let told: Vec<&str> =
         world.events.iter().map(|event| event.split(':').next().unwrap()).collect();
     assert_eq!(told, ["MXJobRunning", "MXJobSuspended", "MXJobResumed", "MXJobSucceeded"]);
+}
+
+#[test]
+fn a_process_that_obeys_the_suspension_with_zero_goes_on_when_it_is_resumed() {
+    let mut world = workers(&json!({})).started();
+    world.spec["suspend"] = json!(true);
+    world.quiesce();
+    world.advance(2);
+    world.end("worker-0", 0);
+    world.end("worker-1", 0);
+    world.quiesce();
+    assert_eq!(world.counts("Worker"), json!({}));
+    world.reap();
+    world.spec["suspend"] = json!(false);
+    world.quiesce();
+    assert_eq!((world.state().as_str(), world.alive().len()), ("Created", 2));
 }

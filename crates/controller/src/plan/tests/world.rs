@@ -125,6 +125,7 @@ impl World {
             let pod = self.pods.get_mut(name).expect("only what is there is removed");
             assert!(pod.uid == *uid && !pod.leaving, "{name} is removed once");
             pod.leaving = true;
+            pod.told_to_leave = Some(self.now);
         }
         for Target { name, uid } in &plan.delete_services {
             let service = self.services.remove(name).expect("only what is there is removed");
@@ -161,6 +162,14 @@ impl World {
     /// The pod of `worker-1`.
     pub(super) fn pod(&mut self, replica: &str) -> &mut PodView {
         self.pods.get_mut(&format!("digits-{replica}")).unwrap()
+    }
+
+    /// Somebody removes a pod.
+    pub(super) fn tell_to_leave(&mut self, replica: &str) {
+        let now = self.now;
+        let pod = self.pod(replica);
+        pod.leaving = true;
+        pod.told_to_leave = Some(now);
     }
 
     pub(super) fn run(&mut self, replica: &str) {

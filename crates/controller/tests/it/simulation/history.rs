@@ -58,6 +58,22 @@ pub(crate) struct History {
     pub(crate) together: bool,
 }
 
+impl Pod {
+    /// Whether it ended well by itself, so that its success may count.
+    pub(crate) fn may_have_succeeded(&self) -> bool {
+        let told_before = |revision: u64| self.leaving.is_some_and(|(_, told)| told < revision);
+        self.ended.is_some_and(|(_, revision, code)| code == Some(0) && !told_before(revision))
+    }
+
+    /// Whether that can be seen of it even while it leaves: what is written has whole seconds.
+    pub(crate) fn must_have_succeeded(&self) -> bool {
+        let is_clear = self.leaving.is_none_or(|(told, _)| {
+            self.ended.is_some_and(|(ended, ..)| ended / 1000 < told / 1000)
+        });
+        self.may_have_succeeded() && is_clear
+    }
+}
+
 impl History {
     pub(crate) fn note(&mut self, what: &str) {
         let ms = clock::now();

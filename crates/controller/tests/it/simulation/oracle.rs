@@ -82,10 +82,15 @@ impl Judge<'_> {
     }
 
     /// When every replica of the deciding role had succeeded in that attempt: moment and revision; none if not before that revision.
-    fn success(&self, attempt: u64, before: u64) -> Option<(u64, u64)> {
+    fn success(
+        &self,
+        attempt: u64,
+        before: u64,
+        has_succeeded: fn(&Pod) -> bool,
+    ) -> Option<(u64, u64)> {
         let (role, count) = self.deciding();
         let mut firsts = std::collections::BTreeMap::new();
-        for pod in self.pods().filter(|pod| pod.role == role) {
+        for pod in self.pods().filter(|pod| pod.role == role && has_succeeded(pod)) {
             if let Some((ms, revision, Some(0))) = pod.ended
                 && revision < before
                 && (!self.life.history.together || pod.attempt == attempt)
@@ -160,7 +165,7 @@ impl Judge<'_> {
         let attempt = noted_attempt(&end.status);
         let finals = self.finals(end);
         if terminal(&end.status) == Some("Succeeded") {
-            match self.success(attempt, end.revision) {
+            match self.success(attempt, end.revision, Pod::may_have_succeeded) {
                 None => {
                     self.wrong("it succeeded without the success of the deciding role".to_owned())
                 }
@@ -357,16 +362,15 @@ impl Judge<'_> {
             let succeeded: BTreeSet<&String> = self
                 .pods()
                 .filter(of_role)
-                .filter(|pod| pod.ended.is_some_and(|(.., code)| code == Some(0)))
+                .filter(|pod| pod.may_have_succeeded())
                 .map(|pod| &pod.name)
                 .collect();
             let seen: BTreeSet<&String> = self
                 .pods()
                 .filter(of_role)
                 .filter(|pod| {
-                    pod.ended.is_some_and(|(ms, _, code)| {
-                        code == Some(0) && ms + self.life.slack < end.ms
-                    })
+                    pod.must_have_succeeded()
+                        && pod.ended.is_some_and(|(ms, ..)| ms + self.life.slack < end.ms)
                 })
                 .filter(|pod| self.life.history.absence(pod.ended.unwrap().0, end.ms) == 0)
                 .map(|pod| &pod.name)
@@ -411,7 +415,7 @@ impl Judge<'_> {
             return;
         }
         let attempt = noted_attempt(status);
-        if self.success(attempt, u64::MAX).is_some() {
+        if self.success(attempt, u64::MAX, Pod::must_have_succeeded).is_some() {
             self.wrong("it has succeeded and does not say so".to_owned());
         }
         let failed =
@@ -435,7 +439,7 @@ impl Judge<'_> {
                 let runs = pod.is_some_and(|pod| pod["status"]["phase"] == "Running");
                 let has_succeeded = self.pods().any(|pod| {
                     pod.name == name
-                        && pod.ended.is_some_and(|(.., code)| code == Some(0))
+                        && pod.may_have_succeeded()
                         && (!life.history.together || pod.attempt == attempt)
                 });
                 if !runs && !has_succeeded {
