@@ -77,7 +77,7 @@ pub fn rights(parts: &Parts) -> Vec<Need> {
         needs.push(need(
             "admissionregistration.k8s.io",
             "validatingwebhookconfigurations",
-            &["get", "update"],
+            &["get", "patch"],
             Scope::Cluster,
             Some(configuration),
         ));

@@ -1,0 +1,91 @@
+//! The `caBundle` of the ValidatingWebhookConfiguration: what the API server trusts when it calls the webhook. Pure.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+/// What a configuration says about the webhook.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It trusts what is served.
+    Right,
+    /// It is to be changed by this JSON patch.
+    Patch(Value),
+    /// It has no webhook of this name.
+    NoWebhook,
+    /// Its webhook is another service than ours, which must look after itself.
+    Elsewhere,
+}
+
+/// Compares a configuration with what is served. The patch changes nothing but the bundle, and applies only to the configuration
+/// that was looked at, so that nobody's change gets lost.
+pub(super) fn compare(
+    configuration: &Value,
+    webhook: &str,
+    (namespace, service): (&str, &str),
+    ca_pem: &str,
+) -> Trust {
+    let webhooks = configuration.get("webhooks").and_then(Value::as_array);
+    let found = webhooks.into_iter().flatten().enumerate();
+    let Some((index, found)) = found.into_iter().find(|(_, found)| found["name"] == webhook) else {
+        return Trust::NoWebhook;
+    };
+    let client = &found["clientConfig"];
+    let target = &client["service"];
+    if target["name"] != service || target["namespace"] != namespace {
+        return Trust::Elsewhere;
+    }
+    let bundle = STANDARD.encode(ca_pem);
+    if client["caBundle"] == bundle.as_str() {
+        return Trust::Right;
+    }
+    Trust::Patch(json!([
+        { "op": "test", "path": "/metadata/resourceVersion", "value": configuration["metadata"]["resourceVersion"] },
+        { "op": "test", "path": format!("/webhooks/{index}/name"), "value": webhook },
+        { "op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": bundle },
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[allow(clippy::needless_pass_by_value)] // reads better with a literal
+    fn check(webhooks: Value, want: Trust) {
+        let configuration =
+            json!({ "metadata": { "resourceVersion": "7" }, "webhooks": webhooks.clone() });
+        let found = compare(&configuration, "validate", ("system", "hook"), "PEM");
+        assert_eq!(found, want, "{webhooks}");
+    }
+
+    fn webhook(name: &str, namespace: &str, bundle: &str) -> Value {
+        let service = json!({ "namespace": namespace, "name": "hook", "path": "/validate" });
+        json!({ "name": name, "clientConfig": { "service": service, "caBundle": bundle } })
+    }
+
+    #[test]
+    fn the_bundle_is_changed_where_it_differs_and_nothing_else_is() {
+        let patch = |index: usize| {
+            Trust::Patch(json!([
+                { "op": "test", "path": "/metadata/resourceVersion", "value": "7" },
+                { "op": "test", "path": format!("/webhooks/{index}/name"), "value": "validate" },
+                { "op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": "UEVN" },
+            ]))
+        };
+        check(json!([webhook("validate", "system", "UEVN")]), Trust::Right);
+        check(json!([webhook("validate", "system", "T0xE")]), patch(0));
+        let mut fresh = webhook("validate", "system", "");
+        fresh["clientConfig"].as_object_mut().unwrap().remove("caBundle");
+        check(json!([webhook("other", "system", ""), fresh]), patch(1));
+    }
+
+    #[test]
+    fn a_webhook_that_is_not_ours_is_left_alone() {
+        check(json!([]), Trust::NoWebhook);
+        check(json!(null), Trust::NoWebhook);
+        check(json!([3, { "name": "other" }]), Trust::NoWebhook);
+        check(json!([webhook("validate", "elsewhere", "")]), Trust::Elsewhere);
+        let by_url = json!({ "name": "validate", "clientConfig": { "url": "https://a" } });
+        check(json!([by_url]), Trust::Elsewhere);
+    }
+}
