@@ -14,6 +14,7 @@ use crate::exit::Failure;
 use crate::logging::Level;
 use crate::operator::{self, OperatorArgs};
 use crate::settings::Settings;
+use crate::submit::{self, SubmitArgs};
 use crate::{down, output, run, up, version};
 
 /// Distributed training jobs of the DMLC family (Apache MXNet and whatever else stands on ps-lite), on this machine
@@ -41,6 +42,12 @@ enum Command {
     /// ends, fails or is interrupted.
     #[command(after_help = RUN_EXIT)]
     Run(RunArgs),
+    /// Run the job in a file on a cluster: create it there, follow it, exit with its result
+    ///
+    /// As `mxjob run`, but with the API server of a kubeconfig. The lines that the replicas write go to stdout, everything
+    /// else to stderr. A job that ends stays on the cluster; ^C and --timeout delete what was created.
+    #[command(after_help = SUBMIT_EXIT)]
+    Submit(SubmitArgs),
     /// Look after the jobs of a Kubernetes cluster
     ///
     /// Runs the controller of `mxjob up` against the cluster's own API server, as the leader of all such operators, until
@@ -61,6 +68,16 @@ Exit codes:
   124  the job had not finished after --timeout
   130  interrupted by ^C; everything was stopped first
   143  ended by SIGTERM; everything was stopped first";
+
+const SUBMIT_EXIT: &str = "\
+Exit codes:
+  0    the job succeeded, or was created (--detach)
+  1    the job failed; the message names the replica that failed first, how, and its last lines
+  2    the file, a flag or the kubeconfig is wrong, or the namespace is missing; nothing was created
+  3    the cluster cannot be reached, has no MXJobs, or does not let us; nothing was created
+  124  the job had not finished after --timeout
+  130  interrupted by ^C; everything was stopped first, unless --keep was given
+  143  ended by SIGTERM; everything was stopped first, unless --keep was given";
 
 /// What `up` and `apiserver` have in common.
 #[derive(Debug, Default, Args)]
@@ -204,6 +221,7 @@ impl Command {
             Self::Up(args) => up::run(Settings::for_up(args)?),
             Self::Apiserver(args) => up::run(Settings::for_apiserver(args)?),
             Self::Run(args) => run::run(args),
+            Self::Submit(args) => submit::run(args),
             Self::Operator(args) => operator::run(args),
             Self::Down(args) => down::run(&args),
             Self::Version(args) => {

@@ -6,17 +6,17 @@ use std::process::ExitCode;
 /// The exit codes, as `docs/reference/cli.md` has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
-    /// The job failed (`run`).
+    /// The job failed (`run`, `submit`).
     JobFailed,
     /// What was given is wrong: a flag, the configuration, the token file, the job file. Nothing was started.
     Input,
     /// The system did not let us: a lock, a port, a right, the disk.
     System,
-    /// The job had not finished in time (`run --timeout`), as `timeout` says it.
+    /// The job had not finished in time (`--timeout`), as `timeout` says it.
     Timeout,
     /// Interrupted by ^C, as shells say it.
     Interrupted,
-    /// Ended by SIGTERM before the job was done (`run`), as shells say it.
+    /// Ended by SIGTERM before the job was done, as shells say it.
     Terminated,
 }
 
@@ -64,11 +64,7 @@ impl Failure {
 
     /// The same, with the innermost cause alone: where what lies between is the words of a library about itself.
     pub(crate) fn at_root(error: &dyn Error) -> Self {
-        let mut root = error;
-        while let Some(cause) = root.source() {
-            root = cause;
-        }
-        let (said, why) = (error.to_string(), root.to_string());
+        let (said, why) = (error.to_string(), root(error));
         Self::system(if said == why { said } else { format!("{said}: {why}") })
     }
 
@@ -76,6 +72,15 @@ impl Failure {
     pub(crate) fn doing(what: &str, error: &dyn Error) -> Self {
         Self::system(format!("{what}: {}", chain(error)))
     }
+}
+
+/// The innermost cause alone.
+pub(crate) fn root(error: &dyn Error) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
 }
 
 /// An error and its causes in one sentence. A cause that the error before it has said already is not repeated.

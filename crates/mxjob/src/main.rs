@@ -3,7 +3,8 @@
 //! ```text
 //! main ─▶ shim?  (one thread, no runtime: becomes the parent of a container)
 //!      └▶ cli ─▶ up, apiserver ─▶ server: store + API + garbage collector [+ controller + node]
-//!              ├▶ run             ─▶ document, manifest ─▶ server ─▶ follow
+//!              ├▶ run             ─▶ document, manifest ─▶ server ─▶ create, follow
+//!              ├▶ submit          ─▶ document, manifest ─▶ kubeconfig ─▶ create, follow
 //!              ├▶ operator        ─▶ the controller as a client of a cluster
 //!              ├▶ down            ─▶ lock: SIGTERM to the server, then the node's pods
 //!              └▶ version
@@ -13,10 +14,12 @@
 
 mod cli;
 mod config;
+mod create;
 mod data_dir;
 mod document;
 mod down;
 mod exit;
+mod follow;
 mod lock;
 mod logging;
 mod manifest;
@@ -26,6 +29,7 @@ mod run;
 mod server;
 mod settings;
 mod signals;
+mod submit;
 mod up;
 mod version;
 

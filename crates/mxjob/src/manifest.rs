@@ -1,4 +1,4 @@
-//! Job files: what `mxjob run` accepts, with every fault at its line before anything is started.
+//! Job files: what `mxjob run` and `mxjob submit` accept, with every fault at its line before anything is started.
 //!
 //! The rules are those of the API server and come from the same functions; the server checks again when the objects are
 //! created.
@@ -13,8 +13,17 @@ use serde_json::{Map, Value, json};
 use crate::document::{self, Node};
 use crate::exit::Failure;
 
-/// Where objects go that name no namespace.
-const NAMESPACE: &str = "default";
+/// What a server adds to `generateName`, in length and letters.
+const GENERATED: &str = "xxxxx";
+
+/// Where objects go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Namespace<'a> {
+    /// Here, whatever they say.
+    Always(&'a str),
+    /// Here, if they name none.
+    OrElse(&'a str),
+}
 
 /// The objects of a file, ready to be created.
 #[derive(Debug, Default)]
@@ -36,13 +45,13 @@ struct Fault {
 
 impl Manifest {
     /// Reads and checks a file; `-` is standard input.
-    pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn load(path: &Path, namespace: Namespace<'_>) -> Result<Self, Failure> {
         let (path, shown) = match path.to_str() {
             Some("-") => (Path::new("/dev/stdin"), "standard input".to_owned()),
             _ => (path, path.display().to_string()),
         };
         let text = document::read(path).map_err(Failure::input)?;
-        Self::parse(&text).map_err(|faults| {
+        Self::parse(&text, namespace).map_err(|faults| {
             let lines = faults.iter().map(|fault| match fault.line {
                 Some(line) if line > 0 => format!("{shown}, line {line}: {}", fault.message),
                 _ => format!("{shown}: {}", fault.message),
@@ -51,7 +60,7 @@ impl Manifest {
         })
     }
 
-    fn parse(text: &str) -> Result<Self, Vec<Fault>> {
+    fn parse(text: &str, namespace: Namespace<'_>) -> Result<Self, Vec<Fault>> {
         let documents = document::parse(text)
             .map_err(|error| vec![Fault { line: error.line, message: error.message }])?;
         let mut manifest = Self::default();
@@ -61,12 +70,12 @@ impl Manifest {
             let found = faults.len();
             match (object["apiVersion"].as_str(), object["kind"].as_str()) {
                 (Some(mxjob::API_VERSION), Some(mxjob::KIND)) => {
-                    check_metadata(node, &mut object, &mut faults);
+                    check_metadata(node, &mut object, namespace, &mut faults);
                     check_job(node, &object, &mut faults);
                     manifest.jobs.push(object);
                 }
                 (Some("v1"), Some("ConfigMap" | "Secret")) => {
-                    check_metadata(node, &mut object, &mut faults);
+                    check_metadata(node, &mut object, namespace, &mut faults);
                     manifest.others.push(object);
                 }
                 (_, Some(mxjob::KIND)) => {
@@ -99,7 +108,12 @@ impl Manifest {
 }
 
 /// Puts the namespace in force into the metadata, and checks it.
-fn check_metadata(node: &Node, object: &mut Value, faults: &mut Vec<Fault>) {
+fn check_metadata(
+    node: &Node,
+    object: &mut Value,
+    namespace: Namespace<'_>,
+    faults: &mut Vec<Fault>,
+) {
     if let Some(problem) = object.get("metadata").and_then(metadata::decode_problem) {
         faults.push(Fault::at(node, "metadata", &problem));
         return;
@@ -108,19 +122,39 @@ fn check_metadata(node: &Node, object: &mut Value, faults: &mut Vec<Fault>) {
         object["metadata"] = Value::Object(Map::new());
     }
     let Some(meta) = object["metadata"].as_object_mut() else { return };
-    if meta.get("namespace").and_then(Value::as_str).unwrap_or_default().is_empty() {
-        meta.insert("namespace".to_owned(), json!(NAMESPACE));
+    let named = meta.get("namespace").and_then(Value::as_str).unwrap_or_default();
+    match namespace {
+        Namespace::OrElse(_) if !named.is_empty() => {}
+        Namespace::OrElse(name) | Namespace::Always(name) => {
+            meta.insert("namespace".to_owned(), json!(name));
+        }
     }
     faults.extend(
         metadata::unknown_fields(meta, "metadata").iter().map(|path| Fault::unknown(node, path)),
     );
-    let errors = metadata::validate(meta, true, &field::Path::new("metadata"));
+    let errors = metadata::validate(&with_name(meta), true, &field::Path::new("metadata"));
     faults.extend(errors.iter().map(|error| Fault::of(node, error)));
+}
+
+/// Metadata with the name that the server is going to give, as far as that can be known.
+fn with_name(meta: &Map<String, Value>) -> Map<String, Value> {
+    let mut meta = meta.clone();
+    let text = |field: &str| meta.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (name, prefix) = (text("name"), text("generateName"));
+    if name.is_empty() && !prefix.is_empty() {
+        let name = format!("{prefix}{GENERATED}");
+        meta.insert("name".to_owned(), json!(name));
+    }
+    meta
 }
 
 fn check_job(node: &Node, object: &Value, faults: &mut Vec<Fault>) {
     faults.extend(unknown::fields(object).iter().map(|path| Fault::unknown(node, path)));
-    faults.extend(validate::validate(object).iter().map(|error| Fault::of(node, error)));
+    let mut object = object.clone();
+    if let Some(meta) = object["metadata"].as_object_mut() {
+        *meta = with_name(meta);
+    }
+    faults.extend(validate::validate(&object).iter().map(|error| Fault::of(node, error)));
 }
 
 // === impl Fault ===
@@ -158,7 +192,7 @@ spec:
 ";
 
     fn faults(text: &str) -> Vec<String> {
-        let faults = Manifest::parse(text).map(drop).unwrap_err();
+        let faults = Manifest::parse(text, Namespace::OrElse("default")).map(drop).unwrap_err();
         faults
             .iter()
             .map(|fault| format!("{}: {}", fault.line.unwrap_or_default(), fault.message))
@@ -170,10 +204,30 @@ spec:
         let text = format!(
             "{JOB}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c, namespace: other}}\ndata: {{a: b}}\n---\n{JOB}"
         );
-        let manifest = Manifest::parse(&text).unwrap();
+        let manifest = Manifest::parse(&text, Namespace::OrElse("default")).unwrap();
         assert_eq!((manifest.jobs.len(), manifest.others.len()), (2, 1));
         assert_eq!(manifest.jobs[0]["metadata"]["namespace"], "default");
         assert_eq!(manifest.namespaces().into_iter().collect::<Vec<_>>(), ["default", "other"]);
+        let manifest = Manifest::parse(&text, Namespace::Always("here")).unwrap();
+        assert_eq!(manifest.namespaces().into_iter().collect::<Vec<_>>(), ["here"]);
+    }
+
+    #[test]
+    fn the_server_may_give_the_name() {
+        let text = JOB.replace("{name: a}", "{generateName: a-}");
+        let manifest = Manifest::parse(&text, Namespace::OrElse("default")).unwrap();
+        assert_eq!(
+            manifest.jobs[0]["metadata"],
+            json!({"generateName": "a-", "namespace": "default"})
+        );
+        let long = JOB.replace("{name: a}", &format!("{{generateName: {}}}", "a".repeat(52)));
+        assert!(
+            faults(&long)[0].starts_with("3: metadata.name: Invalid value"),
+            "{:?}",
+            faults(&long)
+        );
+        let bad = faults(&JOB.replace("{name: a}", "{generateName: A-}"));
+        assert!(bad[0].starts_with("3: metadata."), "{bad:?}");
     }
 
     #[test]

@@ -6,31 +6,27 @@
 //!              directory removed ◀─ pods stopped ◀─ server stopped ◀──┘
 //! ```
 
-mod follow;
-mod lines;
-mod screen;
-mod story;
-mod submit;
-
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
 use mxjob_apiserver::authn::Identity;
 use mxjob_node::stop::stop_all;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cli::RunArgs;
+use crate::create::Creation;
 use crate::data_dir::DataDir;
 use crate::exit::{Code, Failure};
-use crate::manifest::Manifest;
+use crate::follow::story::Verdict;
+use crate::follow::{End, Follow};
+use crate::manifest::{Manifest, Namespace};
 use crate::server::Server;
 use crate::settings::{self, NodeSettings, Settings};
 use crate::signals::{Signals, Stop};
 use crate::up::{runtime, shell_word};
 use crate::{logging, output};
-use follow::{End, Follow};
-use story::Verdict;
 
 /// The server's own log would get between the lines of the job.
 const LOG_LEVEL: &str = "error";
@@ -39,7 +35,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs the job in a file.
 pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
-    let manifest = Manifest::load(&args.file)?;
+    let manifest = Manifest::load(&args.file, Namespace::OrElse("default"))?;
     let node = NodeSettings::new(None, args.workdir)?;
     let log_level = settings::level(args.log_level, LOG_LEVEL)?;
     logging::start(&log_level)?;
@@ -96,12 +92,17 @@ async fn serve(
     ));
     let client = server.client(Identity::admin(), "mxjob-run");
     let mut follow = Follow::new(client.clone());
-    let end = match submit::submit(&client, manifest).await {
+    let mut creation = Creation::new(client);
+    let end = match create(&mut creation, manifest).await {
         Ok(jobs) => {
             follow.expect(&jobs);
-            Box::pin(follow.run(&mut server, &mut signals, timeout)).await
+            Box::pin(follow.run(server.broken(), &mut signals, timeout)).await
         }
-        Err(failure) => End::Failed(failure),
+        Err(failure) => {
+            // In a directory that is kept, they would be there for the next server.
+            creation.undo().await;
+            End::Failed(failure)
+        }
     };
     if matches!(end, End::Stopped(Stop::Interrupt)) {
         output::note("mxjob: stopping; ^C again kills what still runs");
@@ -147,6 +148,11 @@ async fn serve(
             ),
         }),
     }
+}
+
+async fn create(creation: &mut Creation, manifest: &Manifest) -> Result<Vec<Value>, Failure> {
+    creation.namespaces(manifest).await?;
+    creation.all(manifest).await
 }
 
 fn interrupted(stop: Stop) -> Failure {

@@ -19,5 +19,6 @@ mod real_mxnet;
 mod run;
 mod starting;
 mod stopping;
+mod submit;
 mod support;
 mod tuning;

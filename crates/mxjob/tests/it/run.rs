@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{Done, Lines, Place, signal, until};
+use crate::support::{Done, Lines, Place, Server, signal, until};
 
 /// Runs a job; temporary files go into the place, so that leftovers are seen.
 fn run(place: &Place, job: &Value, args: &[&str]) -> Done {
@@ -211,4 +211,30 @@ spec:
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     assert_eq!(done.stdout, "worker-0 | hello world\n");
     place.wait_until_nothing_runs();
+}
+
+#[test]
+fn nothing_is_left_of_a_file_of_which_a_job_is_refused() {
+    let place = Place::new();
+    let job = |name: &str| place.job(name, "sleep 1000", "sleep 1000", "sleep 1000").to_string();
+    let file = place.write("job.yaml", &[job("one"), job("two"), job("two")].join("\n---\n"));
+    let data = place.data().display().to_string();
+    let done = place.mxjob(&["run", &file, "--data-dir", &data]);
+    assert_eq!(done.code(), Some(2), "{}", done.stderr);
+    let want = "mxjob: cannot create MXJob two: mxjobs.kubeflow.org \"two\" already exists\n";
+    assert!(done.stderr.ends_with(want), "{}", done.stderr);
+    place.wait_until_nothing_runs();
+    let server = Server::start(&place, "apiserver", &[]);
+    assert_eq!(server.kubectl(&["get", "mxjobs", "-A", "-o", "name"]), "");
+}
+
+#[test]
+fn the_server_may_give_the_name() {
+    let place = Place::new();
+    let mut job =
+        place.job("x", &until("done-0"), &until("done-0"), ": > $PLACE/done-$DMLC_WORKER_ID");
+    job["metadata"] = serde_json::json!({"generateName": "trial-"});
+    let done = run(&place, &job, &[]);
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+    assert!(done.stderr.contains("mxjob: MXJob trial-"), "{}", done.stderr);
 }

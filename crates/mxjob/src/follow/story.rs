@@ -1,6 +1,6 @@
 //! What has become of the jobs so far: told from their objects, their pods and their lines, and nothing else.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
@@ -31,6 +31,14 @@ pub(crate) enum Verdict {
     Succeeded,
     /// Which failed, how, and what the first replica to fail said last.
     Failed(String),
+}
+
+/// Where a job is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) uid: &'a str,
 }
 
 #[derive(Debug, Default)]
@@ -127,6 +135,24 @@ impl Story {
             job.end = Some(Ending::Deleted);
         }
         Vec::new()
+    }
+
+    /// All jobs of a namespace that are there, by uid: others have been deleted without our seeing it.
+    pub(crate) fn jobs_listed(&mut self, namespace: &str, there: &BTreeSet<String>) {
+        let missing = self.jobs.iter_mut().filter(|(uid, job)| {
+            job.namespace == namespace && job.end.is_none() && !there.contains(*uid)
+        });
+        missing.for_each(|(_, job)| job.end = Some(Ending::Deleted));
+    }
+
+    /// All pods of a namespace's jobs that are there, by uid.
+    pub(crate) fn pods_listed(&mut self, namespace: &str, there: &BTreeSet<String>) {
+        for (uid, pod) in &mut self.pods {
+            let job = self.jobs.get(&pod.job);
+            if job.is_some_and(|job| job.namespace == namespace) && !there.contains(uid) {
+                pod.phase.clear();
+            }
+        }
     }
 
     /// Whether a pod belongs to one of the jobs.
@@ -253,17 +279,18 @@ impl Story {
 
     /// The names of the jobs that are not done.
     pub(crate) fn unfinished(&self) -> String {
-        let names = self
-            .jobs
-            .values()
-            .filter(|job| job.end.is_none())
-            .map(|job| format!("job {}", job.name));
-        names.collect::<Vec<_>>().join(", ")
+        list(self.jobs.values().filter(|job| job.end.is_none()))
     }
 
-    /// Namespace and name of every job.
-    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.jobs.values().map(|job| (job.namespace.as_str(), job.name.as_str()))
+    /// The names of the jobs of which nobody has written anything into their status.
+    pub(crate) fn untaken(&self) -> Option<String> {
+        let untaken = self.jobs.values().filter(|job| job.end.is_none() && job.state.is_empty());
+        Some(list(untaken)).filter(|names| !names.is_empty())
+    }
+
+    /// Where every job is.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = Named<'_>> {
+        self.jobs.iter().map(|(uid, job)| Named { namespace: &job.namespace, name: &job.name, uid })
     }
 
     /// One line on how things stand.
@@ -284,6 +311,10 @@ impl Story {
         }
         text
     }
+}
+
+fn list<'a>(jobs: impl Iterator<Item = &'a JobState>) -> String {
+    jobs.map(|job| format!("job {}", job.name)).collect::<Vec<_>>().join(", ")
 }
 
 /// How the first container of a failed pod failed.

@@ -1,5 +1,5 @@
-//! What `mxjob run` shows: the replicas' lines on stdout, what happens on stderr, and a progress line where stderr is a
-//! terminal.
+//! What `mxjob run` and `mxjob submit` show: the replicas' lines on stdout, what happens on stderr, and a progress line
+//! where stderr is a terminal.
 
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};

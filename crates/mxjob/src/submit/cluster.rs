@@ -1,0 +1,82 @@
+//! The cluster that jobs are submitted to: the way there, and whether it knows MXJobs.
+
+use std::time::Duration;
+
+use kube::Client;
+use kube::api::ListParams;
+use mxjob_api::mxjob;
+use mxjob_machinery::names;
+use mxjob_operator::client::Access;
+
+use super::ClusterArgs;
+use crate::exit::{Failure, chain, root};
+use crate::follow::watches;
+
+/// A server that is there answers much faster.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// A cluster, and who we are there.
+pub(crate) struct Cluster {
+    pub(crate) client: Client,
+    /// Where it is, for people.
+    pub(crate) shown: String,
+    /// The namespace of the context.
+    pub(crate) namespace: String,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Finds the way to a cluster. Asks it nothing yet.
+    pub(crate) async fn find(args: &ClusterArgs) -> Result<Self, Failure> {
+        let access = Access { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() };
+        let found = access.find().await.map_err(|error| Failure::input(chain(&error)))?;
+        let mut config = found.config;
+        config.connect_timeout = Some(CONNECT_LIMIT);
+        let (shown, namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
+        let client = Client::try_from(config).map_err(|error| {
+            Failure::input(format!("cannot use the kubeconfig: {}", root(&error)))
+        })?;
+        Ok(Self { client, shown: shown.trim_end_matches('/').to_owned(), namespace })
+    }
+
+    /// Asks whether there are MXJobs on the cluster, and whether we may see those of a namespace.
+    pub(crate) async fn has_jobs(&self, namespace: &str) -> Result<(), Failure> {
+        let one = ListParams::default().limit(1);
+        match watches::jobs(&self.client, namespace).list(&one).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.said(&error)),
+        }
+    }
+
+    /// Why the cluster does not let us.
+    pub(crate) fn said(&self, error: &kube::Error) -> Failure {
+        let place = &self.shown;
+        Failure::system(match error {
+            kube::Error::Api(status) if status.code == 401 => {
+                format!("{place} does not know who we are: {}", status.message)
+            }
+            kube::Error::Api(status) if status.code == 404 => format!(
+                "{place} has no {} of {}; whoever administers it puts it there with `mxjob manifests | kubectl apply --server-side -f -`",
+                mxjob::KIND,
+                mxjob::API_VERSION
+            ),
+            kube::Error::Api(status) => status.message.clone(),
+            kube::Error::SerdeError(_) => {
+                format!("{place} does not answer as a Kubernetes API server")
+            }
+            kube::Error::Auth(error) => format!("cannot log in to {place}: {}", chain(error)),
+            error => format!("cannot reach {place}: {}", root(error)),
+        })
+    }
+}
+
+/// Checks the name of a namespace.
+pub(crate) fn check_namespace(name: &str) -> Result<&str, Failure> {
+    match names::dns1123_label(name).first() {
+        None => Ok(name),
+        Some(fault) => {
+            Err(Failure::input(format!("{name:?} cannot be the name of a namespace: {fault}")))
+        }
+    }
+}

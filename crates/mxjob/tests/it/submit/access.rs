@@ -1,0 +1,215 @@
+//! Clusters that cannot be reached or do not let us, and users with the rights of one namespace.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::process::Stdio;
+
+use super::{command, endless, short, submit};
+use crate::support::{Lines, Place, Server, signal, until};
+
+/// A kubeconfig for the place's server, with a token instead of the administrator's.
+pub(super) fn kubeconfig(place: &Place, token: Option<&str>, namespace: &str) -> String {
+    let admin = std::fs::read_to_string(place.data().join("kubeconfig")).unwrap();
+    let field = |name: &str| {
+        let line =
+            admin.lines().find_map(|line| line.trim_start_matches([' ', '-']).strip_prefix(name));
+        line.unwrap().trim().trim_matches('"').to_owned()
+    };
+    let text = format!(
+        "\
+apiVersion: v1
+kind: Config
+current-context: here
+contexts: [{{name: here, context: {{cluster: c, user: u, namespace: {namespace}}}}}]
+clusters: [{{name: c, cluster: {{server: \"{}\", certificate-authority-data: \"{}\"}}}}]
+users: [{{name: u, user: {{token: \"{}\"}}}}]
+",
+        field("server:"),
+        field("certificate-authority-data:"),
+        token.map_or_else(|| field("token:"), str::to_owned),
+    );
+    place.write(&format!("kubeconfig-{namespace}"), &text)
+}
+
+/// A server with a user `ann` who has a role in the namespace `team`; her kubeconfig.
+fn with_ann<'a>(place: &'a Place, role: &str) -> (Server<'a>, String) {
+    let tokens = place.write("tokens.csv", "secret-of-ann,ann,1\n");
+    let server = Server::start(place, "up", &["--token-file", &tokens]);
+    server.kubectl(&["create", "namespace", "team"]);
+    server.kubectl(&[
+        "-n",
+        "team",
+        "create",
+        "rolebinding",
+        "ann",
+        "--clusterrole",
+        role,
+        "--user",
+        "ann",
+    ]);
+    let file = kubeconfig(place, Some("secret-of-ann"), "team");
+    (server, file)
+}
+
+#[test]
+fn the_rights_of_an_editor_of_one_namespace_are_enough() {
+    let place = Place::new();
+    let (server, ann) = with_ann(&place, "edit");
+    let done = submit(&place, &[short(&place, "hers", "echo hello")], &["--kubeconfig", &ann]);
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+    assert_eq!(done.stdout.lines().count(), 2, "{}", done.stdout);
+    assert!(!done.stderr.contains("cannot be seen"), "{}", done.stderr);
+    // And a stop deletes what she created.
+    let done =
+        submit(&place, &[endless(&place, "slow")], &["--kubeconfig", &ann, "--timeout", "1s"]);
+    assert_eq!(done.code(), Some(124), "{}", done.stderr);
+    assert!(done.stderr.ends_with("everything was stopped\n"), "{}", done.stderr);
+    let left = server.kubectl(&["-n", "team", "get", "mxjobs", "-o", "name"]);
+    assert_eq!(left, "mxjob.kubeflow.org/hers\n");
+    // Elsewhere she may do nothing.
+    let done = submit(&place, &[endless(&place, "x")], &["--kubeconfig", &ann, "-n", "default"]);
+    assert_eq!(done.code(), Some(3), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("User \"ann\" cannot list resource \"mxjobs\""),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn with_rights_for_jobs_alone_their_states_are_followed() {
+    let place = Place::new();
+    let (_server, ann) = with_ann(&place, "kubeflow-mxjobs-edit");
+    let done = submit(&place, &[short(&place, "hers", "echo hello")], &["--kubeconfig", &ann]);
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("mxjob: MXJob hers is successfully completed."),
+        "{}",
+        done.stderr
+    );
+    let told = done
+        .stderr
+        .matches("mxjob: what the replicas do and print cannot be seen: pods is forbidden")
+        .count();
+    // The right may be there already, since other roles may give it.
+    assert_eq!(told, usize::from(done.stdout.is_empty()), "{}", done.stderr);
+}
+
+#[test]
+fn rights_that_are_taken_away_meanwhile_are_told() {
+    let place = Place::new();
+    let (server, ann) = with_ann(&place, "edit");
+    let errors = place.path().join("stderr");
+    let mut command = command(&place, &[endless(&place, "hers")], &["--kubeconfig", &ann]);
+    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
+    let mut lines = Lines::of(command.spawn().unwrap());
+    lines.wait_for("ready");
+    server.kubectl(&["-n", "team", "delete", "rolebinding", "ann"]);
+    signal(lines.id(), "INT");
+    let (status, _) = lines.finish();
+    let said = std::fs::read_to_string(&errors).unwrap();
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert!(
+        said.contains(
+            "\nmxjob: could not be deleted: job hers: mxjobs.kubeflow.org \"hers\" is forbidden"
+        ),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_service_account_submits_with_its_token() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    server.kubectl(&["create", "serviceaccount", "robot"]);
+    server.kubectl(&[
+        "create",
+        "rolebinding",
+        "robot",
+        "--clusterrole",
+        "edit",
+        "--serviceaccount",
+        "default:robot",
+    ]);
+    let token = server.kubectl(&["create", "token", "robot"]);
+    let robot = kubeconfig(&place, Some(token.trim()), "default");
+    let done = submit(&place, &[short(&place, "its", "true")], &["--kubeconfig", &robot]);
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+}
+
+#[test]
+fn a_cluster_that_cannot_be_used_is_said_in_one_sentence() {
+    let place = Place::new();
+    let check = |kubeconfig: &str, args: &[&str], code: i32, want: &str| {
+        let done = submit(
+            &place,
+            &[endless(&place, "x")],
+            &[&["--kubeconfig", kubeconfig], args].concat(),
+        );
+        assert_eq!(done.code(), Some(code), "{}", done.stderr);
+        assert!(done.stderr.starts_with(want), "{:?} should start with {want:?}", done.stderr);
+        assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
+    };
+    check("/no/such/file", &[], 2, "mxjob: cannot use the kubeconfig /no/such/file: ");
+    // A port that nobody listens at any more, and a server that has never heard of MXJobs.
+    let at = |address: std::net::SocketAddr| {
+        let text = format!(
+            "{{apiVersion: v1, kind: Config, current-context: a, contexts: [{{name: a, context: {{cluster: c, user: u}}}}], clusters: [{{name: c, cluster: {{server: \"http://{address}\"}}}}], users: []}}"
+        );
+        place.write("kubeconfig", &text)
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let file = at(address);
+    check(&file, &["--context", "b"], 2, &format!("mxjob: {file} has no context \"b\"; it has a"));
+    let answers = std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        let _ = connection.read(&mut request).unwrap();
+        let body = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"the server could not find the requested resource","reason":"NotFound","code":404}"#;
+        write!(
+            connection,
+            "HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+    });
+    check(
+        &file,
+        &[],
+        3,
+        &format!(
+            "mxjob: http://{address} has no MXJob of kubeflow.org/v1; whoever administers it puts it there with `mxjob manifests | kubectl apply --server-side -f -`"
+        ),
+    );
+    answers.join().unwrap();
+    check(&file, &[], 3, &format!("mxjob: cannot reach http://{address}: Connection refused"));
+}
+
+#[test]
+fn a_bad_token_is_said() {
+    let place = Place::new();
+    let _server = Server::start(&place, "apiserver", &[]);
+    let file = kubeconfig(&place, Some("nobodys"), "default");
+    let done = submit(&place, &[endless(&place, "x")], &["--kubeconfig", &file]);
+    assert_eq!(done.code(), Some(3), "{}", done.stderr);
+    assert!(done.stderr.contains(" does not know who we are: Unauthorized\n"), "{}", done.stderr);
+}
+
+#[test]
+fn a_job_that_somebody_deletes_has_failed() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    let wait = until("never");
+    let mut command =
+        command(&place, &[place.job("gone", &wait, &wait, "echo ready; sleep 1000")], &[]);
+    let errors = place.path().join("stderr");
+    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
+    let mut lines = Lines::of(command.spawn().unwrap());
+    lines.wait_for("ready");
+    server.kubectl(&["delete", "mxjob", "gone", "--wait=false"]);
+    let (status, _) = lines.finish();
+    let said = std::fs::read_to_string(&errors).unwrap();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.ends_with("mxjob: job gone was deleted before it had finished\n"), "{said}");
+}

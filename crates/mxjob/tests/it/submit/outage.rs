@@ -1,0 +1,39 @@
+//! An API server that goes away for a while.
+
+use std::process::Stdio;
+
+use super::{command, short};
+use crate::support::{Lines, Place, Server, until, wait_until};
+
+#[test]
+fn a_server_that_is_gone_for_a_while_is_told_once_and_every_line_comes_once() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    let address = server.address();
+    let worker = format!("echo ready; {}; echo last", until("go"));
+    let errors = place.path().join("stderr");
+    let mut command = command(&place, &[short(&place, "long", &worker)], &[]);
+    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
+    let mut lines = Lines::of(command.spawn().unwrap());
+    lines.wait_for("ready");
+    lines.wait_for("ready");
+    server.kill();
+    let said = || std::fs::read_to_string(&errors).unwrap();
+    wait_until("the outage is told", || {
+        said().contains("mxjob: cannot reach the cluster (").then_some(())
+    });
+    let server = Server::start(&place, "up", &["--listen", &address]);
+    wait_until("the end of the outage is told", || {
+        said().contains("mxjob: the cluster answers again").then_some(())
+    });
+    place.write("go", "");
+    let (status, lines) = lines.finish();
+    assert_eq!(status.code(), Some(0), "{}", said());
+    let mut lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    lines.sort_unstable();
+    let want =
+        ["worker-0    | last", "worker-0    | ready", "worker-1    | last", "worker-1    | ready"];
+    assert_eq!(lines, want);
+    assert_eq!(said().matches("cannot reach the cluster").count(), 1, "{}", said());
+    drop(server);
+}
