@@ -2,7 +2,7 @@
 //!
 //! [`Vigil`] decides, without I/O and without a clock. A node lives as long as its lease is renewed. What counts is when a renewal was *seen*
 //! here, not the time written in it: clocks of other machines may differ, and a server that comes back after a night must not take the
-//! night for the silence of its nodes.
+//! night for the silence of its nodes. For the same reason the vigil's own sleep, in which it could not hear, is nobody's silence.
 //!
 //! ```text
 //! renewed ── unreachable_after ──▶ Ready is Unknown ── lost_after ──▶ its pods have failed (NodeLost)
@@ -123,6 +123,20 @@ impl Vigil {
         }
         let node = self.node(name, now);
         node.sweep_at = (pods > 0).then(|| now + SWEEP_EVERY);
+    }
+
+    /// The vigil itself has slept for so long (its process was stopped, or its machine, or the server did not answer): it has heard
+    /// nothing in that time, whatever was said. Nobody is silent for that.
+    pub(crate) fn has_slept(&mut self, slept: Duration, now: Instant) {
+        for node in self.nodes.values_mut() {
+            // One that was heard of since it woke gains nothing.
+            node.heard = (node.heard + slept).min(now);
+        }
+    }
+
+    /// How often the vigil has to be awake for its own sleep to be told from the silence of the nodes.
+    pub(crate) fn tick(&self) -> Duration {
+        self.limits.unreachable_after / 4
     }
 
     /// What to do now, and when there may be more to do.
@@ -252,6 +266,30 @@ mod tests {
         watch.0.renewed("machine", "t0", watch.1);
         watch.report("True", false);
         assert_eq!(watch.after(1), unreachable());
+    }
+
+    #[test]
+    fn a_vigil_that_slept_takes_nobody_for_lost() {
+        let mut watch = Watch::new();
+        assert_eq!(watch.after(30), []);
+        watch.1 += Duration::from_secs(3600);
+        watch.0.has_slept(Duration::from_secs(3600), watch.1);
+        assert_eq!((watch.after(0), watch.next()), (vec![], Some(10)), "what it had heard counts");
+        assert_eq!(watch.after(10), unreachable());
+        watch.report("Unknown", true);
+        watch.1 += Duration::from_secs(3600);
+        watch.0.has_slept(Duration::from_secs(3600), watch.1);
+        assert_eq!(watch.after(59), []);
+        assert_eq!(watch.after(1), lost());
+    }
+
+    #[test]
+    fn a_node_that_was_heard_of_after_the_sleep_gains_nothing_by_it() {
+        let mut watch = Watch::new();
+        watch.1 += Duration::from_secs(3600);
+        watch.0.renewed("machine", "t1", watch.1);
+        watch.0.has_slept(Duration::from_secs(3600), watch.1);
+        assert_eq!((watch.after(39), watch.after(1)), (vec![], unreachable()));
     }
 
     #[test]

@@ -64,13 +64,16 @@ impl<'a> Room<'a> {
         Some(room)
     }
 
-    /// Takes room for pods whether there is any or not: what a job that started lacks, nobody else may have.
+    /// Takes room for pods whether there is any or not: what a job that started lacks, nobody else may have. A pod that would fit no node if
+    /// it were empty lacks nothing that will ever become free, so it takes nothing.
     fn claim(&mut self, ask: &Ask, count: u32) {
         for done in 0..count {
             if self.place(ask) {
                 continue;
             }
-            if let Some((_, free)) = self.nodes.iter_mut().find(|(node, _)| is_wanted(ask, node)) {
+            let could_take =
+                |node: &Node| is_wanted(ask, node) && ask.requests.fits(&node.allocatable);
+            if let Some((_, free)) = self.nodes.iter_mut().find(|(node, _)| could_take(node)) {
                 free.subtract(&ask.requests.times(count - done));
             }
             return;

@@ -206,6 +206,21 @@ fn replicas_of_started_jobs_without_a_pod_keep_their_room() {
 }
 
 #[test]
+fn what_waits_for_a_larger_machine_takes_no_room_of_this_one() {
+    let waiting = |cpu| Holding { node: None, ..held(cpu, 1) };
+    for (holdings, expect) in [
+        (vec![waiting(9)], "starts"),
+        (vec![waiting(9), waiting(2)], "waits for cpu 8 for 1 pod"),
+        (vec![waiting(8)], "waits for cpu 8 for 1 pod"),
+        (vec![held(1, 1), waiting(8)], "waits for cpu 8 for 1 pod"),
+    ] {
+        let count = holdings.len();
+        let snapshot = machine(holdings, vec![job("a", 1, 8, 0)]);
+        assert_eq!(word(&decide(&snapshot, at(1)).admissions["a"]), expect, "{count}");
+    }
+}
+
+#[test]
 fn jobs_that_ask_for_nothing_start_while_there_are_places_for_pods() {
     let nothing = Arc::new(Ask { requests: resources(json!({ "pods": 1 })), ..Ask::default() });
     let mut trivial = job("a", 2, 0, 0);
@@ -278,7 +293,10 @@ proptest! {
         let started: Vec<_> = snapshot.candidates.iter().filter(|job| starts(&decision, job)).collect();
         let mut free = snapshot.nodes[0].allocatable.clone();
         for holding in &snapshot.holdings {
-            free.subtract(&holding.ask.requests.times(holding.count));
+            // What waits for a larger machine is not on this one.
+            if holding.node.is_some() || holding.ask.requests.fits(&snapshot.nodes[0].allocatable) {
+                free.subtract(&holding.ask.requests.times(holding.count));
+            }
         }
         for job in &started {
             free.subtract(&minimum(job));

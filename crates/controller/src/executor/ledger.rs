@@ -80,6 +80,8 @@ struct Load {
     /// Its role in its job.
     role: Option<Role>,
     leaving: bool,
+    /// Whether it is held back by `spec.schedulingGates`: it is not to be bound, so it takes no room.
+    is_gated: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -223,7 +225,8 @@ impl Ledger {
             ask: Arc::clone(&load.ask),
             count: 1,
         };
-        let mut holdings: Vec<Holding> = self.loads.values().map(hold).collect();
+        let mut holdings: Vec<Holding> =
+            self.loads.values().filter(|load| !load.is_gated).map(hold).collect();
         for demand in self.started.values() {
             let pods = self.loads.owned_by(&demand.job.uid, instant);
             for (role, ask, count) in &demand.replicas {
@@ -322,6 +325,10 @@ impl Load {
             node: node.filter(|node| !node.is_empty()).map(str::to_owned),
             ask: Arc::new(Ask::of_pod(pod.get("spec"))),
             role: role.filter(|_| controller(pod).is_some()),
+            is_gated: pod
+                .pointer("/spec/schedulingGates")
+                .and_then(Value::as_array)
+                .is_some_and(|gates| !gates.is_empty()),
             leaving: pod.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null()),
         }
     }

@@ -33,20 +33,23 @@ pub(super) async fn keep(client: Client, limits: Limits, now: fn() -> Timestamp)
     pin_mut!(node_events, lease_events);
     let mut listed: Option<BTreeSet<String>> = None;
     let mut known = BTreeSet::new();
+    let mut awake = Instant::now();
     loop {
-        let (steps, mut next) = vigil.steps(Instant::now());
+        // It wakes at least with every tick: what it is late by, it has slept.
+        let slept = awake.elapsed().saturating_sub(vigil.tick());
+        if slept > Duration::ZERO {
+            vigil.has_slept(slept, Instant::now());
+        }
+        awake = Instant::now();
+        let (steps, mut next) = vigil.steps(awake);
         for step in steps {
             if let Err(error) = take(&client, &mut vigil, &step, now()).await {
                 warn!(%error, ?step, "cannot act on the state of a node; trying again");
                 next = Some(Instant::now() + RETRY);
             }
         }
-        let timer = async {
-            match next {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
+        let tick = awake + vigil.tick();
+        let timer = tokio::time::sleep_until(next.map_or(tick, |next| next.min(tick)).into());
         tokio::select! {
             Some(event) = node_events.next() => match event {
                 Ok(watcher::Event::Init) => listed = Some(BTreeSet::new()),

@@ -247,3 +247,20 @@ async fn priority_classes_order_the_line_and_an_unknown_one_is_said() {
     machine.pods("lost", 0).await;
     machine.stop().await;
 }
+
+#[tokio::test]
+async fn pods_that_can_never_be_bound_or_must_not_be_yet_take_no_room() {
+    let mut machine = Machine::new();
+    for (name, cpu, gates) in
+        [("giant", "100", json!([])), ("gated", "3", json!([{ "name": "quota" }]))]
+    {
+        machine.server.put("pods", &json!({
+            "metadata": { "name": name, "namespace": "default" },
+            "spec": { "schedulingGates": gates, "containers": [{ "resources": { "requests": { "cpu": cpu } } }] },
+            "status": { "phase": "Pending" },
+        }));
+    }
+    machine.submit("digits", 4, "1", 0, &json!({}));
+    machine.pods("digits", 4).await;
+    machine.stop().await;
+}
