@@ -20,7 +20,10 @@ impl Level {
         match filter {
             // A level alone is about our own words; those of the libraries underneath would bury them.
             Ok(_) if text.eq_ignore_ascii_case("off") => Ok(Self(text.to_owned())),
-            Ok(_) if is_level(text) => Ok(Self(format!("warn,mxjob={text}"))),
+            // One of them reports every request that failed as an error of its own; whoever sent it says what that means.
+            Ok(_) if is_level(text) => {
+                Ok(Self(format!("warn,kube_client::client::builder=off,mxjob={text}")))
+            }
             Ok(_) if text.split(',').all(|part| part.contains('=') || is_level(part)) => {
                 Ok(Self(text.to_owned()))
             }
@@ -58,7 +61,8 @@ mod tests {
         for good in ["warn,mxjob_node=debug", "mxjob_store=trace"] {
             assert_eq!(Level::parse(good), Ok(Level(good.to_owned())), "{good}");
         }
-        assert_eq!(Level::parse("info"), Ok(Level("warn,mxjob=info".to_owned())));
+        let info = "warn,kube_client::client::builder=off,mxjob=info";
+        assert_eq!(Level::parse("info"), Ok(Level(info.to_owned())));
         assert_eq!(Level::parse("OFF"), Ok(Level("OFF".to_owned())));
         for bad in ["", "loud", "warn,loud", "mxjob_node=loud"] {
             assert!(Level::parse(bad).is_err(), "{bad}");

@@ -1,12 +1,16 @@
 //! `mxjob operator`: the controller as a client of a cluster, until somebody stops it.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use mxjob_operator::client::Access;
-use mxjob_operator::{Config, Sockets};
+use mxjob_controller::{Gang, PodGroups};
+use mxjob_machinery::names;
+use mxjob_operator::client::{Access, Cluster, Rate};
+use mxjob_operator::manifests::NAMESPACE;
+use mxjob_operator::{Config, Election, Sockets, Timing};
 
 use crate::exit::{Failure, chain};
 use crate::logging::{self, Level};
@@ -25,7 +29,7 @@ pub(crate) struct OperatorArgs {
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
     /// Look after the jobs of one namespace alone [default: all namespaces]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = label)]
     namespace: Option<String>,
     /// How many jobs are worked on at once; the requests of one job run in parallel besides
     #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = workers)]
@@ -40,10 +44,10 @@ pub(crate) struct OperatorArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set, hide_default_value = true)]
     leader_elect: bool,
     /// The namespace of the Lease [default: the pod's own, else that of --namespace, else mxjob-system]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = label)]
     leader_elect_namespace: Option<String>,
     /// The name of the Lease
-    #[arg(long, value_name = "NAME", default_value = "mxjob-operator")]
+    #[arg(long, value_name = "NAME", default_value = "mxjob-operator", value_parser = subdomain)]
     leader_elect_name: String,
     /// How long others wait for a leader that says nothing, such as 15s
     #[arg(long, value_name = "TIME", value_parser = super::cli::duration, default_value = "15s")]
@@ -68,8 +72,8 @@ pub(crate) struct OperatorArgs {
     webhook_listen: SocketAddr,
     /// Who starts a job's pods together or not at all: none, volcano, or the name of a scheduler with the coscheduling
     /// plugin
-    #[arg(long, value_name = "NAME", default_value = "none")]
-    gang_scheduler: String,
+    #[arg(long, value_name = "NAME", default_value = "none", value_parser = gang)]
+    gang_scheduler: Gang,
     /// What to log: error, warn, info, debug, trace, or a list such as warn,mxjob_operator=debug [default: info]
     #[arg(long, value_name = "LEVEL", env = "MXJOB_LOG", hide_env_values = true, value_parser = Level::parse)]
     log_level: Option<Level>,
@@ -89,17 +93,12 @@ async fn operate(args: OperatorArgs) -> Result<(), Failure> {
         Signals::catch().map_err(|error| Failure::doing("cannot catch signals", &error))?;
     let access = Access { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() };
     let cluster = access.find().await.map_err(|error| Failure::input(chain(&error)))?;
-    let sockets = Sockets::bind(args.metrics_listen, args.probe_listen)
-        .map_err(|error| Failure::of(&error))?;
-    output::data(format_args!("mxjob operator for {}", cluster.config.cluster_url));
-    output::data(format_args!("metrics at http://{}", sockets.metrics.local_addr()));
-    output::data(format_args!("probes at http://{}", sockets.probes.local_addr()));
-    let config = Config {
-        cluster,
-        namespace: args.namespace,
-        workers: args.workers,
-        gang: mxjob_controller::Gang::Off,
-    };
+    let webhook = args.webhook.unwrap_or_else(|| cluster.pod_namespace.is_some());
+    let (metrics, probes) = (args.metrics_listen, args.probe_listen);
+    let webhook = webhook.then_some(args.webhook_listen);
+    let config = config(args, cluster)?;
+    let sockets = Sockets::bind(metrics, probes, webhook).map_err(|error| Failure::of(&error))?;
+    announce(&config, &sockets);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut operator = std::pin::pin!(mxjob_operator::run(config, sockets, async {
         let _ = stopped.await;
@@ -122,6 +121,78 @@ async fn operate(args: OperatorArgs) -> Result<(), Failure> {
     }
 }
 
+/// Where the operator can be asked: a line each, for scripts that let it choose its ports.
+fn announce(config: &Config, sockets: &Sockets) {
+    let url = config.cluster.config.cluster_url.to_string();
+    output::data(format_args!("mxjob operator for {}", url.trim_end_matches('/')));
+    output::data(format_args!("metrics at http://{}", sockets.metrics.local_addr()));
+    output::data(format_args!("probes at http://{}", sockets.probes.local_addr()));
+    if let Some(webhook) = &sockets.webhook {
+        output::data(format_args!("webhook at https://{}", webhook.local_addr()));
+    }
+}
+
+/// What the flags come to on that cluster.
+fn config(args: OperatorArgs, cluster: Cluster) -> Result<Config, Failure> {
+    // Operators that look after the same jobs must meet at the same lease, wherever they run.
+    let home = cluster.pod_namespace.clone().or_else(|| args.namespace.clone());
+    let home = home.unwrap_or_else(|| NAMESPACE.to_owned());
+    let timing =
+        Timing { lease: args.lease_duration, renew: args.renew_deadline, retry: args.retry_period };
+    timing.check().map_err(|error| Failure::input(error.to_string()))?;
+    let election = args.leader_elect.then(|| Election {
+        namespace: args.leader_elect_namespace.unwrap_or_else(|| home.clone()),
+        name: args.leader_elect_name,
+        identity: Election::identity(
+            mxjob_apiserver::tls::host_name().as_deref().unwrap_or("localhost"),
+        ),
+        timing,
+    });
+    Ok(Config {
+        cluster,
+        namespace: args.namespace,
+        own_namespace: home,
+        workers: args.workers,
+        rate: rate(args.kube_api_qps, args.kube_api_burst)?,
+        election,
+        gang: args.gang_scheduler,
+    })
+}
+
+fn rate(qps: u32, burst: u32) -> Result<Option<Rate>, Failure> {
+    match (NonZeroU32::new(qps), NonZeroU32::new(burst)) {
+        (Some(qps), burst) => Ok(Some(Rate { qps, burst: burst.unwrap_or(qps) })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Failure::input(
+            "--kube-api-burst has no effect without --kube-api-qps: there is no limit to exceed",
+        )),
+    }
+}
+
+/// Who starts pods together.
+fn gang(text: &str) -> Result<Gang, String> {
+    match text {
+        "none" => Ok(Gang::Off),
+        "volcano" => Ok(Gang::PodGroups(PodGroups::Volcano)),
+        name => {
+            let scheduler = subdomain(name)?;
+            Ok(Gang::PodGroups(PodGroups::SchedulerPlugins { scheduler }))
+        }
+    }
+}
+
+fn label(text: &str) -> Result<String, String> {
+    names::dns1123_label(text)
+        .first()
+        .map_or_else(|| Ok(text.to_owned()), |fault| Err(fault.to_string()))
+}
+
+fn subdomain(text: &str) -> Result<String, String> {
+    names::dns1123_subdomain(text)
+        .first()
+        .map_or_else(|| Ok(text.to_owned()), |fault| Err(fault.to_string()))
+}
+
 /// A number of workers: some.
 fn workers(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -129,3 +200,6 @@ fn workers(text: &str) -> Result<usize, String> {
         _ => Err("not a number from 1 to 1000".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -226,6 +226,20 @@ impl Patient {
     }
 }
 
+/// What went wrong, for a message: the server's own words where it gave some, otherwise the innermost cause, since what lies between
+/// is the words of libraries about themselves.
+pub(crate) fn describe(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        let said = [&status.message, &status.reason].into_iter().find(|said| !said.is_empty());
+        return said.cloned().unwrap_or_else(|| format!("the API server answers {}", status.code));
+    }
+    let mut root: &dyn std::error::Error = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
+}
+
 /// The same request again, if its body can be had twice.
 fn copy(request: &Request<Body>) -> Option<Request<Body>> {
     let mut copy = Request::new(request.body().try_clone()?);

@@ -14,9 +14,13 @@
 
 mod certificates;
 pub mod client;
+mod lease;
 pub mod manifests;
+mod metrics;
 pub mod preflight;
+mod probes;
 mod run;
 pub mod webhook;
 
+pub use lease::{Election, Timing, TimingError};
 pub use run::{Config, Error, Sockets, run};

@@ -1,14 +1,33 @@
-//! The parts put together: client, lease, controller, webhook, probes.
+//! The parts put together: started at once, stopped in order.
+//!
+//! ```text
+//! client ─┬─▶ probes, metrics, webhook ─────────────────────────────────────┐ all the time
+//!         ├─▶ preflight: until nothing is missing                           │
+//!         └─▶ lease ─ term ─▶ controller ─ lost ─▶ stopped ─▶ standing by   │
+//!
+//! SIGTERM: not ready ─▶ controller stopped ─▶ lease let go ─▶ webhook, probes, metrics
+//! ```
+//!
+//! The lease is renewed until the controller has stopped, and let go only then: the next leader begins at once, and with nobody
+//! beside it. The webhook of a replica that stops goes on until the cluster has heard of it.
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use mxjob_apiserver::serve::{self, Bound, ServeError};
-use mxjob_controller::{Gang, Metrics};
-use tracing::info;
+use mxjob_controller::{Gang, Standing};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
 
-use crate::client::{Cluster, Counts, Fence, Transport};
+use crate::client::{Cluster, Fence, Rate, Transport};
+use crate::lease::{Election, Elector};
+use crate::metrics::Metrics;
+use crate::preflight::{self, Preflight};
+use crate::probes::{self, Health, Pages};
+use crate::webhook;
 
 /// How the operator runs.
 #[derive(Debug, Clone)]
@@ -17,8 +36,14 @@ pub struct Config {
     pub cluster: Cluster,
     /// The namespace whose jobs are looked after; all of them if `None`.
     pub namespace: Option<String>,
+    /// The operator's own namespace, which holds its Service and its Secret.
+    pub own_namespace: String,
     /// How many jobs are worked on at once.
     pub workers: usize,
+    /// A limit on requests; none if `None`.
+    pub rate: Option<Rate>,
+    /// The election in which it takes part; if `None` it leads without asking anybody.
+    pub election: Option<Election>,
     /// Who decides which jobs may start.
     pub gang: Gang,
 }
@@ -30,6 +55,8 @@ pub struct Sockets {
     pub metrics: Bound,
     /// `/healthz`, `/livez` and `/readyz`.
     pub probes: Bound,
+    /// The admission webhook, if it is served.
+    pub webhook: Option<Bound>,
 }
 
 /// Why the operator ended, or did not start.
@@ -41,7 +68,21 @@ pub enum Error {
     /// The controller broke.
     #[error("the controller ended")]
     Controller(#[source] mxjob_controller::Error),
+    /// The webhook cannot be served.
+    #[error("the webhook ended")]
+    Webhook(#[source] webhook::Error),
+    /// Probes or metrics cannot be served.
+    #[error("the {0} ended")]
+    Pages(&'static str, #[source] ServeError),
+    /// A part ended that must not: a bug.
+    #[error("a part of the operator ended unexpectedly")]
+    Part(#[source] Option<tokio::task::JoinError>),
 }
+
+/// How long the election may take to end: two requests.
+const LAST_REQUESTS: Duration = Duration::from_secs(10);
+/// How long what is served may take to end, the webhook's time to go on included.
+const LAST_ANSWERS: Duration = Duration::from_secs(15);
 
 // === impl Sockets ===
 
@@ -50,8 +91,16 @@ impl Sockets {
     ///
     /// # Errors
     /// Where an address cannot be had.
-    pub fn bind(metrics: SocketAddr, probes: SocketAddr) -> Result<Self, ServeError> {
-        Ok(Self { metrics: serve::bind(metrics)?, probes: serve::bind(probes)? })
+    pub fn bind(
+        metrics: SocketAddr,
+        probes: SocketAddr,
+        webhook: Option<SocketAddr>,
+    ) -> Result<Self, ServeError> {
+        Ok(Self {
+            metrics: serve::bind(metrics)?,
+            probes: serve::bind(probes)?,
+            webhook: webhook.map(serve::bind).transpose()?,
+        })
     }
 }
 
@@ -64,17 +113,186 @@ pub async fn run(
     sockets: Sockets,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let _ = (sockets, Duration::ZERO);
-    let url = config.cluster.config.cluster_url.to_string();
-    let transport = Transport::new(config.cluster.config, None, Counts::default()).map_err(Error::Client)?;
-    let client = transport.client(Fence::open());
-    info!(url, "looking after the jobs of a cluster");
+    let metrics = Metrics::default();
+    let mut cluster = config.cluster.config.clone();
+    let url = cluster.cluster_url.to_string().trim_end_matches('/').to_owned();
+    if let Some(namespace) = &config.namespace {
+        cluster.default_namespace.clone_from(namespace);
+    }
+    let transport = Transport::new(cluster, config.rate, metrics.requests.clone());
+    let transport = transport.map_err(Error::Client)?;
+    info!(url, namespace = config.namespace, "looking after the jobs of a cluster");
+    Box::pin(operate(config, sockets, transport, metrics, url, shutdown)).await
+}
+
+/// [`run`] over a transport that there is already.
+pub(crate) async fn operate(
+    config: Config,
+    sockets: Sockets,
+    transport: Transport,
+    metrics: Metrics,
+    url: String,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let begun = Instant::now();
+    let standing = Standing::default();
+    let (certified, is_certified) = watch::channel(false);
+    let patience = config.election.as_ref().map(|election| election.timing.lease * 2);
+    let is_certified = sockets.webhook.is_some().then_some(is_certified);
+    let health = Health::new(patience, is_certified, standing.clone());
+    health.turned();
+
+    // What stops last, and what must not stop before.
+    let (stop, stopped) = watch::channel(false);
+    let mut parts = JoinSet::new();
+    for (name, bound, pages) in [
+        ("probes", sockets.probes, Pages::Probes(health.clone())),
+        (
+            "metrics",
+            sockets.metrics,
+            Pages::Metrics({
+                let metrics = metrics.clone();
+                std::sync::Arc::new(move || metrics.encode())
+            }),
+        ),
+    ] {
+        // They go on until everything else has ended.
+        let serving = probes::serve(bound, pages, std::future::pending());
+        parts.spawn(async move { serving.await.map_err(|error| Error::Pages(name, error)) });
+    }
+    let mut needs = preflight::Parts {
+        gang: config.gang.clone(),
+        lease: config.election.as_ref().map(|election| election.name.clone()),
+        webhook: None,
+    };
+    let mut served = JoinSet::new();
+    if let Some(bound) = sockets.webhook {
+        let options = webhook::Options {
+            namespace: config.own_namespace.clone(),
+            metrics: metrics.webhook.clone(),
+            ..webhook::Options::default()
+        };
+        needs.webhook = Some((options.secret.clone(), options.configuration.clone()));
+        let client = transport.client(Fence::open());
+        let serving = webhook::run(client, options, bound, certified, until(stopped.clone()));
+        served.spawn(async move { serving.await.map_err(Error::Webhook) });
+    }
+    let preflight = Preflight {
+        client: transport.client(Fence::open()),
+        url,
+        needs: preflight::rights(&needs),
+        jobs: config.namespace.clone(),
+        own: config.own_namespace.clone(),
+        lease: config.election.as_ref().map(|election| election.namespace.clone()),
+        health: health.clone(),
+    };
+    parts.spawn(async move {
+        preflight.run().await;
+        std::future::pending().await
+    });
+    let (leave, left) = watch::channel(false);
+    let mut elections = JoinSet::new();
+    let mut term = match config.election.clone() {
+        Some(election) => {
+            let elector = Elector::new(transport.plain(), election, health.clone());
+            let term = elector.term();
+            elections.spawn(elector.run(until(left)));
+            term
+        }
+        None => watch::channel(Some(Fence::open())).1,
+    };
+
+    let mut shutdown = pin!(async {
+        shutdown.await;
+        health.stopping();
+    });
     let options = mxjob_controller::Options {
-        namespace: config.namespace,
+        namespace: config.namespace.clone(),
         workers: config.workers,
-        gang: config.gang,
-        metrics: Metrics::default(),
+        gang: config.gang.clone(),
+        metrics: metrics.controller.clone(),
+        standing,
         ..mxjob_controller::Options::default()
     };
-    mxjob_controller::run(client, options, shutdown).await.map_err(Error::Controller)
+    let leading = lead(&transport, &options, &mut term, &metrics, begun, &mut shutdown);
+    let ended = tokio::select! {
+        ended = leading => ended,
+        ended = parts.join_next() => Err(failure(ended)),
+        ended = elections.join_next(), if !elections.is_empty() => {
+            Err(Error::Part(ended.and_then(Result::err)))
+        }
+        ended = served.join_next(), if !served.is_empty() => Err(failure(ended)),
+    };
+    health.stopping();
+    stop.send_replace(true);
+    leave.send_replace(true);
+    let leaving = async { while elections.join_next().await.is_some() {} };
+    if tokio::time::timeout(LAST_REQUESTS, leaving).await.is_err() {
+        warn!("the election has not ended in time and is cut");
+    }
+    let serving = async { while served.join_next().await.is_some() {} };
+    if tokio::time::timeout(LAST_ANSWERS, serving).await.is_err() {
+        warn!("the webhook has not ended in time and is cut");
+    }
+    parts.shutdown().await;
+    ended
+}
+
+/// Leads whenever there is a term, until the shutdown is asked for.
+async fn lead(
+    transport: &Transport,
+    options: &mxjob_controller::Options,
+    term: &mut watch::Receiver<Option<Fence>>,
+    metrics: &Metrics,
+    begun: Instant,
+    shutdown: &mut (impl Future<Output = ()> + Unpin),
+) -> Result<(), Error> {
+    loop {
+        let fence = tokio::select! {
+            () = &mut *shutdown => return Ok(()),
+            // The sender is gone where there is no election; then the term is there already.
+            fence = async { term.wait_for(Option::is_some).await.ok().and_then(|fence| fence.clone()) } => fence,
+        };
+        let Some(fence) = fence else { return Err(Error::Part(None)) };
+        let after = begun.elapsed();
+        info!(
+            after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+            "the controller starts"
+        );
+        metrics.leads(after);
+        let mut is_over = false;
+        let lost = async {
+            let is_other = |now: &Option<Fence>| now.as_ref().is_none_or(|now| !now.is(&fence));
+            if term.wait_for(is_other).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let ends = async {
+            tokio::select! {
+                () = &mut *shutdown => is_over = true,
+                () = lost => {}
+            }
+        };
+        let client = transport.client(fence.clone());
+        let ended = mxjob_controller::run(client, options.clone(), ends).await;
+        metrics.stands_by();
+        ended.map_err(Error::Controller)?;
+        info!("the controller has stopped");
+        if is_over {
+            return Ok(());
+        }
+    }
+}
+
+fn failure(ended: Option<Result<Result<(), Error>, tokio::task::JoinError>>) -> Error {
+    match ended {
+        Some(Ok(Err(error))) => error,
+        Some(Ok(Ok(()))) | None => Error::Part(None),
+        Some(Err(error)) => Error::Part(Some(error)),
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error says that the sender is gone, and with it the operator.
+    let _ = stopped.wait_for(|stop| *stop).await;
 }

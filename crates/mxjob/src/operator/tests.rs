@@ -1,0 +1,107 @@
+use clap::Parser;
+
+use super::*;
+
+#[derive(Debug, Parser)]
+struct Flags {
+    #[command(flatten)]
+    args: OperatorArgs,
+}
+
+fn flags(flags: &str) -> Result<OperatorArgs, String> {
+    let words = std::iter::once("operator").chain(flags.split_whitespace());
+    Flags::try_parse_from(words).map(|flags| flags.args).map_err(|error| error.to_string())
+}
+
+/// What flags come to, in a pod or outside of the cluster.
+fn settled(words: &str, pod_namespace: Option<&str>) -> Result<Config, String> {
+    let cluster = Cluster {
+        config: kube::Config::new(http::Uri::from_static("https://127.0.0.1:1")),
+        pod_namespace: pod_namespace.map(str::to_owned),
+    };
+    config(flags(words)?, cluster).map_err(|failure| {
+        assert!(matches!(failure.code, crate::exit::Code::Input), "{failure}");
+        failure.message
+    })
+}
+
+#[test]
+fn without_flags_everything_is_as_the_cluster_expects() {
+    let config = settled("", Some("system")).unwrap();
+    let election = config.election.unwrap();
+    assert_eq!((election.namespace.as_str(), election.name.as_str()), ("system", "mxjob-operator"));
+    assert_eq!(election.timing, Timing::default());
+    assert_eq!((config.namespace, config.rate, config.gang), (None, None, Gang::Off));
+    assert_eq!(config.own_namespace, "system");
+    let other = settled("", Some("system")).unwrap().election.unwrap();
+    assert_ne!(other.identity, election.identity, "no two have the same name");
+}
+
+#[test]
+fn operators_for_the_same_jobs_meet_at_the_same_lease() {
+    let lease = |words: &str, pod: Option<&str>| {
+        let election = settled(words, pod).unwrap().election.unwrap();
+        format!("{}/{}", election.namespace, election.name)
+    };
+    for (words, pod, want) in [
+        ("", None, "mxjob-system/mxjob-operator"),
+        ("--namespace team", None, "team/mxjob-operator"),
+        ("--namespace team", Some("system"), "system/mxjob-operator"),
+        ("--leader-elect-namespace x --leader-elect-name y.z", Some("system"), "x/y.z"),
+    ] {
+        assert_eq!(lease(words, pod), want, "{words}");
+    }
+    assert!(settled("--leader-elect=false", None).unwrap().election.is_none());
+    assert!(settled("--leader-elect", None).unwrap().election.is_some());
+}
+
+#[test]
+fn limits_are_off_until_somebody_asks_for_them() {
+    let rate = |words: &str| {
+        settled(words, None)
+            .map(|config| config.rate.map(|rate| (rate.qps.get(), rate.burst.get())))
+    };
+    assert_eq!(rate("--kube-api-qps 0 --kube-api-burst 0"), Ok(None));
+    assert_eq!(rate("--kube-api-qps 50"), Ok(Some((50, 50))));
+    assert_eq!(rate("--kube-api-qps 50 --kube-api-burst 100"), Ok(Some((50, 100))));
+    assert!(rate("--kube-api-burst 100").unwrap_err().contains("without --kube-api-qps"));
+}
+
+#[test]
+fn gangs_are_started_by_whoever_is_named() {
+    let gang = |name: &str| settled(&format!("--gang-scheduler {name}"), None).map(|c| c.gang);
+    assert_eq!(gang("none"), Ok(Gang::Off));
+    assert_eq!(gang("volcano"), Ok(Gang::PodGroups(PodGroups::Volcano)));
+    let scheduler = "scheduler-plugins-scheduler".to_owned();
+    assert_eq!(
+        gang(&scheduler),
+        Ok(Gang::PodGroups(PodGroups::SchedulerPlugins { scheduler: scheduler.clone() }))
+    );
+    assert!(gang("No_Such").unwrap_err().contains("--gang-scheduler"));
+}
+
+#[test]
+fn what_cannot_work_is_refused_before_anything_is_asked() {
+    for (words, want) in [
+        ("--renew-deadline 15s", "the renew deadline must be shorter than the lease duration"),
+        ("--retry-period 8", "the retry period must be at most half of the renew deadline"),
+        ("--lease-duration 0", "the lease duration must be whole seconds, and at least one"),
+        ("--workers 0", "not a number from 1 to 1000"),
+        ("--namespace Team", "--namespace"),
+        ("--leader-elect-name a/b", "--leader-elect-name"),
+        ("--kube-api-qps=-1", "--kube-api-qps"),
+        ("--probe-listen 8081", "--probe-listen"),
+        ("--webhook=perhaps", "--webhook"),
+    ] {
+        let refused = settled(words, None).unwrap_err();
+        assert!(refused.contains(want), "{words}: {refused}");
+    }
+}
+
+#[test]
+fn the_webhook_is_served_where_the_cluster_can_reach_it_or_where_it_is_asked_for() {
+    let webhook = |words: &str| flags(words).unwrap().webhook;
+    assert_eq!(webhook(""), None);
+    assert_eq!(webhook("--webhook"), Some(true));
+    assert_eq!(webhook("--webhook=false"), Some(false));
+}
