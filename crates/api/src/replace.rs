@@ -91,7 +91,7 @@ pub fn message(name: &str, errors: &Errors) -> String {
 }
 
 /// What each cause says.
-fn detail() -> String {
+pub(crate) fn detail() -> String {
     let (last, first) = REPLACEABLE.split_last().unwrap_or((&"", &[]));
     format!("only {} and {last} may be changed", first.join(", "))
 }
@@ -128,25 +128,26 @@ fn check_members(
     true
 }
 
-/// Compares one field wherever it stands: moved is not changed.
+/// Compares one field wherever it stands: moved is not changed, as long as the value in force stays.
 fn check_both_places(field: Field, old: &Value, new: &Value, errors: &mut Errors) {
     let in_force = field.value(old);
-    let mut is_given = false;
+    let before = errors.len();
+    let mut given = None;
     for place in Place::ALL {
-        if let Some(value) = field.get(new, place) {
-            is_given = true;
-            if field.get(old, place).is_some_and(|old| equal(old, value)) {
-                continue;
-            }
-            let before = errors.len();
+        let Some(value) = field.get(new, place) else { continue };
+        let is_first = given.is_none();
+        given = given.or(Some(place));
+        let is_kept = field.get(old, place).is_some_and(|old| equal(old, value));
+        // In the place that wins only the value in force will do; the other may keep what never counted.
+        if is_first || !is_kept {
             diff(&field.path(place), in_force, Some(value), errors);
-            if errors.len() > before {
-                return; // said once, even where both places have the new value
-            }
+        }
+        if errors.len() > before {
+            return; // said once, even where both places have the new value
         }
     }
-    if let (false, Some(place)) =
-        (is_given, Place::ALL.into_iter().find(|place| field.get(old, *place).is_some()))
+    if let (None, Some(place)) =
+        (given, Place::ALL.into_iter().find(|place| field.get(old, *place).is_some()))
     {
         forbid(&field.path(place), errors);
     }

@@ -1,10 +1,13 @@
 //! The structural schema of an MXJob: generated from the types, and read into a form that can be walked.
 //!
-//! One schema serves the CustomResourceDefinition, the type checks of admission and the search for unknown fields, so they can never
-//! disagree. The pod template's part comes from `schema/pod_template.json`, which a test generates from the schemas of the built-in
+//! One schema serves the type checks of admission, the search for unknown fields and the description in OpenAPI, so they can never
+//! disagree. The CustomResourceDefinition carries the same, opened for what older operators stored ([`definition`]), with rules in CEL for what
+//! that leaves unsaid ([`rules`]). The pod template's part comes from `schema/pod_template.json`, which a test generates from the schemas of the built-in
 //! kinds and holds fresh (`tests/it/manifests.rs`).
 
+mod definition;
 mod generate;
+mod rules;
 
 use mxjob_machinery::schema::{Node, QUANTITY_PATTERN, Schema as Walker};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -22,9 +25,14 @@ const POD_TEMPLATE: &str = include_str!("schema/pod_template.json");
 static OPEN_API: LazyLock<Value> = LazyLock::new(generate::object);
 static ROOT: LazyLock<Node> = LazyLock::new(|| Node::from_schema(&OPEN_API));
 
-/// The schema of the whole object, as a CustomResourceDefinition carries it.
+/// The schema of the whole object, as strict as admission reads it.
 pub fn open_api() -> &'static Value {
     &OPEN_API
+}
+
+/// The schema of the whole object, as the CustomResourceDefinition carries it.
+pub fn of_definition() -> Value {
+    definition::object()
 }
 
 /// The same schema to walk along with a value.

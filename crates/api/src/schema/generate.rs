@@ -14,9 +14,9 @@ pub(super) fn object() -> Value {
         "type": "object",
         "required": ["spec"],
         "properties": {
-            "apiVersion": { "type": "string" },
-            "kind": { "type": "string" },
-            "metadata": { "type": "object" },
+            "apiVersion": { "type": "string", "description": "`kubeflow.org/v1`." },
+            "kind": { "type": "string", "description": "`MXJob`." },
+            "metadata": { "type": "object", "description": "Standard metadata of an object." },
             "spec": generate::<MXJobSpec>("What the job is."),
             "status": generate::<status::Wire>("What has become of the job; the controller writes it."),
         },

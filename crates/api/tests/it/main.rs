@@ -3,6 +3,7 @@
 
 mod admission;
 mod defaults;
+mod definition;
 mod documented;
 mod jobs;
 mod legacy;

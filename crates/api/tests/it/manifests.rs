@@ -64,66 +64,6 @@ fn the_definition_names_the_resource_as_documented() {
     assert_eq!(version["additionalPrinterColumns"][0]["jsonPath"], ".status.conditions[-1:].type");
 }
 
-/// Calls a function for every schema below one.
-fn walk(schema: &Value, path: &str, visit: &mut impl FnMut(&str, &Value)) {
-    visit(path, schema);
-    for keyword in ["items", "additionalProperties"] {
-        if let Some(inner) = schema.get(keyword) {
-            walk(inner, &format!("{path}.{keyword}"), visit);
-        }
-    }
-    for (name, property) in
-        schema.get("properties").and_then(Value::as_object).into_iter().flatten()
-    {
-        walk(property, &format!("{path}.{name}"), visit);
-    }
-}
-
-#[test]
-fn the_schema_is_structural() {
-    const ALLOWED: [&str; 14] = [
-        "type",
-        "properties",
-        "items",
-        "additionalProperties",
-        "required",
-        "description",
-        "format",
-        "enum",
-        "minimum",
-        "maximum",
-        "nullable",
-        "pattern",
-        "x-kubernetes-int-or-string",
-        "x-kubernetes-preserve-unknown-fields",
-    ];
-    walk(schema::open_api(), "", &mut |path, schema| {
-        let keywords =
-            schema.as_object().unwrap_or_else(|| panic!("{path} is no schema: {schema}"));
-        for keyword in keywords.keys() {
-            assert!(ALLOWED.contains(&keyword.as_str()), "{path}: {keyword}");
-        }
-        let is_int_or_string = keywords.contains_key("x-kubernetes-int-or-string");
-        assert_eq!(
-            keywords.get("type").is_some_and(Value::is_string),
-            !is_int_or_string,
-            "{path}: {schema}"
-        );
-        assert!(
-            !(keywords.contains_key("properties") && keywords.contains_key("additionalProperties")),
-            "{path}"
-        );
-        assert_eq!(
-            keywords.get("type") == Some(&json!("array")),
-            keywords.contains_key("items"),
-            "{path}"
-        );
-        if let Some(kind) = keywords.get("enum") {
-            assert!(kind.as_array().unwrap().iter().all(Value::is_string), "{path}");
-        }
-    });
-}
-
 #[test]
 fn the_schema_holds_every_field_of_the_contract() {
     let spec = &schema::open_api()["properties"]["spec"];

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 /// Any JSON of moderate size, with the keys and words of jobs in it more often than chance would have.
-fn any_json() -> impl Strategy<Value = Value> {
+pub(crate) fn any_json() -> impl Strategy<Value = Value> {
     let words = prop::sample::select(vec![
         "spec",
         "status",
@@ -50,7 +50,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 /// The fields that may be replaced, with random values that are valid.
-fn replaceable() -> impl Strategy<Value = Map<String, Value>> {
+pub(crate) fn replaceable() -> impl Strategy<Value = Map<String, Value>> {
     let fields = (
         prop::option::of(1_i64..10_000),
         prop::option::of(0_i32..10_000),
@@ -72,7 +72,7 @@ fn replaceable() -> impl Strategy<Value = Map<String, Value>> {
 }
 
 /// A valid job: one of the shapes, with policies in either layout and something in the templates.
-fn job() -> impl Strategy<Value = Value> {
+pub(crate) fn job() -> impl Strategy<Value = Value> {
     let shape = prop::sample::select(vec![training(), alone(), tuning()]);
     let policy =
         prop_oneof![Just(json!({})), (0_i32..9).prop_map(|limit| json!({ "backoffLimit": limit }))];
@@ -108,7 +108,11 @@ fn job() -> impl Strategy<Value = Value> {
 }
 
 /// Puts the replaceable fields of a job at other values, in the given layout.
-fn change_replaceable(object: &Value, fields: &Map<String, Value>, is_nested: bool) -> Value {
+pub(crate) fn change_replaceable(
+    object: &Value,
+    fields: &Map<String, Value>,
+    is_nested: bool,
+) -> Value {
     let mut object = object.clone();
     let spec = object["spec"].as_object_mut().unwrap();
     for name in ["activeDeadlineSeconds", "ttlSecondsAfterFinished", "cleanPodPolicy", "suspend"] {
@@ -127,7 +131,7 @@ fn change_replaceable(object: &Value, fields: &Map<String, Value>, is_nested: bo
 }
 
 /// The pointers of everything in a spec that is fixed.
-fn fixed_pointers(object: &Value) -> Vec<String> {
+pub(crate) fn fixed_pointers(object: &Value) -> Vec<String> {
     fn walk(value: &Value, pointer: &str, found: &mut Vec<String>) {
         found.push(pointer.to_owned());
         match value {
@@ -160,7 +164,7 @@ fn fixed_pointers(object: &Value) -> Vec<String> {
 }
 
 /// Changes one place for certain: another value, something added, or something taken away.
-fn change(object: &mut Value, pointer: &str, how: u8) {
+pub(crate) fn change(object: &mut Value, pointer: &str, how: u8) {
     let place = object.pointer_mut(pointer).unwrap();
     match (how % 3, place) {
         (1, Value::Object(members)) => {

@@ -1,7 +1,8 @@
 //! The structural schema of a PodTemplateSpec, from the schemas of the built-in kinds.
 //!
 //! References are inlined (a CustomResourceDefinition may hold none), prose and patch strategies are dropped, and quantities get the
-//! pattern by which a schema can be told to hold one.
+//! pattern by which a schema can be told to hold one. Whatever need not be there may be null, which counts as absent: older operators stored
+//! templates as they came, and Go clients write a null `creationTimestamp` into each.
 
 use mxjob_machinery::schema::{QUANTITY_PATTERN, REFERENCE, kubernetes};
 use serde_json::{Map, Value, json};
@@ -54,10 +55,20 @@ fn inline(schema: &Value) -> Value {
         }
     }
     if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+        let required = schema.get("required").and_then(Value::as_array);
+        let is_required =
+            |name: &String| required.is_some_and(|names| names.iter().any(|other| other == name));
         let properties = properties
             .iter()
             .filter(|(name, _)| !DROPPED.contains(&name.as_str()))
-            .map(|(name, property)| (name.clone(), inline(property)))
+            .map(|(name, property)| {
+                let mut property = inline(property);
+                // An enumeration would have to list null besides.
+                if !is_required(name) && property.get("enum").is_none() {
+                    property["nullable"] = true.into();
+                }
+                (name.clone(), property)
+            })
             .collect::<Map<_, _>>();
         kept.insert("properties".to_owned(), properties.into());
     }

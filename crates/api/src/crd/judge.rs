@@ -1,0 +1,191 @@
+//! Whether a cluster's definition is ours, and what is missing if it is not.
+
+use super::{REVISION, SCHEMA_ANNOTATION, schema_id};
+use crate::{mxjob, schema};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// The command that puts our definition in the place of another.
+pub const MENDING: &str =
+    "mxjob manifests --only crd | kubectl apply --server-side --force-conflicts -f -";
+
+/// What a cluster's definition is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Ours, of this version.
+    Same,
+    /// Ours, of an earlier version.
+    Older(Difference),
+    /// Ours, of a later version (or of another build of this one).
+    Newer(Difference),
+    /// Somebody else's.
+    Foreign(Difference),
+}
+
+/// What a definition lacks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Without these the controller cannot do its work: clauses such as `it does not serve v1`.
+    pub obstacles: Vec<String>,
+    /// The fields of an MXJob that it would drop, as `spec.suspend`.
+    pub fields: Vec<String>,
+    /// Versions in which objects may be stored and that our definition does not have: they must be forgotten before it can be applied.
+    pub stored_versions: Vec<String>,
+}
+
+/// Compares a definition, as `apiextensions.k8s.io/v1` serves it, with ours.
+///
+/// ```
+/// use mxjob_api::crd::{Verdict, crd, judge};
+///
+/// let mut definition = crd();
+/// assert_eq!(judge(&definition), Verdict::Same);
+/// definition["metadata"]["annotations"] = serde_json::Value::Null;
+/// assert!(matches!(judge(&definition), Verdict::Foreign(_)));
+/// ```
+pub fn judge(definition: &Value) -> Verdict {
+    let difference = difference(definition);
+    let id = definition.pointer("/metadata/annotations").and_then(|map| map.get(SCHEMA_ANNOTATION));
+    let Some(id) = id.and_then(Value::as_str) else { return Verdict::Foreign(difference) };
+    // The annotation may have outlived what it speaks of: an apply by another owner keeps it.
+    if id == schema_id() && difference.is_none() {
+        return Verdict::Same;
+    }
+    match id.split_once('.').and_then(|(revision, _)| revision.parse::<u32>().ok()) {
+        Some(revision) if revision < REVISION => Verdict::Older(difference),
+        Some(_) if difference.is_none() => Verdict::Newer(difference),
+        _ => Verdict::Foreign(difference),
+    }
+}
+
+fn difference(definition: &Value) -> Difference {
+    let mut difference = Difference::default();
+    let list = |pointer: &str| {
+        definition.pointer(pointer).and_then(Value::as_array).map_or(&[][..], Vec::as_slice)
+    };
+    let stored = list("/status/storedVersions").iter().filter_map(Value::as_str);
+    difference.stored_versions =
+        stored.filter(|version| *version != mxjob::VERSION).map(str::to_owned).collect();
+    if definition.pointer("/spec/scope").is_some_and(|scope| scope != "Namespaced") {
+        difference.obstacles.push("its objects are not namespaced".to_owned());
+    }
+    let versions = list("/spec/versions");
+    let ours = versions
+        .iter()
+        .find(|version| version.get("name").is_some_and(|name| name == mxjob::VERSION))
+        .filter(|version| version.get("served") == Some(&Value::Bool(true)));
+    let Some(ours) = ours else {
+        difference.obstacles.push(format!("it does not serve {}", mxjob::VERSION));
+        return difference;
+    };
+    if ours.pointer("/subresources/status").is_none() {
+        difference.obstacles.push("it has no status subresource".to_owned());
+    }
+    let keeps_all = definition.pointer("/spec/preserveUnknownFields") == Some(&Value::Bool(true));
+    if !keeps_all {
+        let none = Value::Object(Map::new());
+        let schema = ours.pointer("/schema/openAPIV3Schema").unwrap_or(&none);
+        missing(schema::open_api(), schema, "", &mut difference.fields);
+    }
+    difference
+}
+
+/// The fields that one schema has and another does not. Templates are not looked into: they differ with each release of Kubernetes.
+fn missing(wanted: &Value, given: &Value, path: &str, found: &mut Vec<String>) {
+    let keeps = given.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
+    if keeps || path.ends_with(".template") || path == "metadata" {
+        return;
+    }
+    let fields = wanted.get("properties").and_then(Value::as_object);
+    for (name, wanted) in fields.into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        match given.get("properties").and_then(|fields| fields.get(name)) {
+            Some(given) => missing(wanted, given, &path, found),
+            None => found.push(path),
+        }
+    }
+    for (inner, mark) in [("additionalProperties", ".*"), ("items", "[]")] {
+        if let (Some(wanted), Some(given)) = (wanted.get(inner), given.get(inner)) {
+            missing(wanted, given, &format!("{path}{mark}"), found);
+        }
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// Whether the controller can work with it.
+    pub fn is_usable(&self) -> bool {
+        self.difference().is_none_or(Difference::is_none)
+    }
+
+    /// What it lacks.
+    pub fn difference(&self) -> Option<&Difference> {
+        match self {
+            Self::Same => None,
+            Self::Older(difference) | Self::Newer(difference) | Self::Foreign(difference) => {
+                Some(difference)
+            }
+        }
+    }
+}
+
+/// One sentence, with the command that mends it.
+impl fmt::Display for Verdict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = match self {
+            Self::Same => return write!(out, "The definition {} is up to date.", super::name()),
+            Self::Older(_) => "of an earlier mxjob",
+            Self::Newer(_) => "of a later mxjob",
+            Self::Foreign(_) => "not the one of mxjob",
+        };
+        write!(out, "The definition {} is {whose}", super::name())?;
+        let none = Difference::default();
+        let difference = self.difference().unwrap_or(&none);
+        write!(out, "{difference}")?;
+        match self {
+            Self::Newer(_) => write!(out, "; an update of the operator would fit it."),
+            _ if difference.stored_versions.is_empty() => {
+                write!(out, "; put that in its place with: {MENDING}")
+            }
+            _ => write!(
+                out,
+                "; put that in its place with: kubectl patch crd {} --subresource status --type merge -p '{{\"status\":{{\"storedVersions\":[\"{}\"]}}}}' && {MENDING}",
+                super::name(),
+                mxjob::VERSION
+            ),
+        }
+    }
+}
+
+// === impl Difference ===
+
+impl Difference {
+    /// Whether nothing is missing.
+    pub fn is_none(&self) -> bool {
+        self.obstacles.is_empty() && self.fields.is_empty()
+    }
+}
+
+/// Clauses that follow the subject: `: it lacks spec.suspend, which it would drop`.
+impl fmt::Display for Difference {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 6;
+        let mut clauses = self.obstacles.clone();
+        if !self.fields.is_empty() {
+            let shown: Vec<_> = self.fields.iter().take(SHOWN).map(String::as_str).collect();
+            let more = match self.fields.len().saturating_sub(SHOWN) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            clauses.push(format!(
+                "it does not know {}{more}, which are lost on the way",
+                shown.join(", ")
+            ));
+        }
+        if clauses.is_empty() {
+            return out.write_str(", and lacks nothing that the controller needs");
+        }
+        write!(out, ": {}", clauses.join(", "))
+    }
+}

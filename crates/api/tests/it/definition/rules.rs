@@ -1,0 +1,390 @@
+//! The rules in CEL: they compile, they are cheap, and they refuse what admission refuses and nothing else.
+
+use super::{schema, shape};
+use crate::jobs::{alone, replica, training, tuning, with};
+use crate::properties::{any_json, change, change_replaceable, fixed_pointers, job, replaceable};
+use kube_cel::{
+    CompiledSchema, ScopeContext, Validator, WarningKind, analyze_rule, compile_schema,
+};
+use mxjob_api::admission;
+use mxjob_machinery::patch::merge_patch;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::cell::LazyCell;
+
+thread_local! {
+    static RULES: LazyCell<(Value, CompiledSchema, Validator)> = LazyCell::new(|| {
+        let mut schema = schema();
+        // No rule looks into a template, and compiling its schema takes longer than all the rest.
+        schema["properties"]["spec"]["properties"]["mxReplicaSpecs"]["additionalProperties"]["properties"]["template"] =
+            json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+        let compiled = compile_schema(&schema);
+        (schema, compiled, Validator::new())
+    });
+}
+
+/// The object as rules see it: a null field counts as absent.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let given = members.iter().filter(|(_, value)| !value.is_null());
+            given.map(|(name, value)| (name.clone(), without_nulls(value))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+/// The paths and messages of the rules that refuse a create or an update; `None` if the object does not even have the shape.
+fn refusals(new: &Value, old: Option<&Value>) -> Option<Vec<String>> {
+    RULES.with(|rules| {
+        let (schema, compiled, validator) = &**rules;
+        if !shape::faults(schema, new).is_empty() {
+            return None;
+        }
+        let (new, old) = (without_nulls(new), old.map(without_nulls));
+        let errors = validator.validate_compiled(compiled, &new, old.as_ref()).err();
+        Some(
+            errors
+                .into_iter()
+                .flatten()
+                .map(|error| {
+                    assert!(!format!("{:?}", error.kind).contains("Evaluation"), "{error:?}");
+                    format!("{}: {}", error.field_path, error.message)
+                })
+                .collect(),
+        )
+    })
+}
+
+/// The same of an object that has the shape.
+pub(super) fn refused(new: &Value, old: Option<&Value>) -> Vec<String> {
+    refusals(new, old).expect("the shape of a job")
+}
+
+/// A job that somebody has begun with.
+fn begun(job: &Value) -> Value {
+    merge_patch(
+        job,
+        &json!({ "status": { "conditions": [{ "type": "Created", "status": "True" }] } }),
+    )
+}
+
+#[track_caller]
+fn check_new(job: &Value, words: &str) {
+    let found = refused(job, None);
+    assert!(found.iter().any(|refusal| refusal.contains(words)), "{words}: {found:?}");
+    assert!(!admission::create(job).is_empty(), "{words}");
+    // Not of a job that somebody has begun with.
+    assert_eq!(refused(&begun(job), Some(&begun(job))), Vec::<String>::new(), "{words}");
+}
+
+#[track_caller]
+fn check_update(old: &Value, patch: &Value, words: &str) {
+    let new = with(old, patch);
+    let refusals = refused(&new, Some(old));
+    if words.is_empty() {
+        assert_eq!(refusals, Vec::<String>::new());
+    } else {
+        assert!(refusals.iter().any(|refusal| refusal.contains(words)), "{words}: {refusals:?}");
+        assert!(!admission::update(old, &new).is_empty(), "{words}");
+    }
+}
+
+fn each_rule(visit: &mut impl FnMut(&str, &Value, &Value)) {
+    fn walk(schema: &Value, path: &str, visit: &mut impl FnMut(&str, &Value, &Value)) {
+        for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+            visit(path, schema, rule);
+        }
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            walk(field, &format!("{path}.{name}"), visit);
+        }
+        for inner in ["items", "additionalProperties"] {
+            if schema.get(inner).is_some() {
+                walk(&schema[inner], &format!("{path}.{inner}"), visit);
+            }
+        }
+    }
+    walk(&schema(), "", visit);
+}
+
+#[test]
+fn all_rules_compile_and_none_is_dear() {
+    let mut count = 0;
+    each_rule(&mut |path, schema, rule| {
+        count += 1;
+        let compiled =
+            compile_schema(&json!({ "type": schema["type"], "x-kubernetes-validations": [rule] }));
+        assert!(!compiled.has_errors(), "{path}: {:?}", compiled.compilation_errors());
+        let text = rule["rule"].as_str().unwrap();
+        let warnings = analyze_rule(text, &compiled, ScopeContext::CrdValidation);
+        // It takes the variable of a loop for one that is not there.
+        for warning in
+            warnings.iter().filter(|warning| !warning.message.starts_with("variable 'role'"))
+        {
+            // It cannot see the bound of a map, nor that loops are over one: the next test does.
+            assert_eq!(warning.kind, WarningKind::MissingBounds, "{path}: {warning:?}");
+        }
+        // Constructs that an estimate multiplies by the length of a text, or that servers before 1.29 do not have.
+        for dear in [
+            ".matches(",
+            ".contains(",
+            ".lowerAscii(",
+            ".split(",
+            "optional",
+            ".?",
+            ".map(",
+            ".filter(",
+            "cel.bind",
+            "sets.",
+        ] {
+            assert!(!text.contains(dear), "{path}: {text}");
+        }
+    });
+    assert!(count > 40, "{count}");
+}
+
+#[test]
+fn loops_go_over_the_roles_alone_which_are_bounded() {
+    let schema = schema();
+    assert_eq!(schema["properties"]["spec"]["properties"]["mxReplicaSpecs"]["maxProperties"], 16);
+    each_rule(&mut |path, _, rule| {
+        let text = rule["rule"].as_str().unwrap();
+        for (at, _) in text.match_indices(".all(") {
+            let is_over_roles = text[..at].ends_with("self.spec.mxReplicaSpecs")
+                || (path.ends_with(".mxReplicaSpecs")
+                    && (text[..at].ends_with("self") || text[..at].ends_with("oldSelf")));
+            assert!(is_over_roles, "{path}: {text}");
+            // No loop in a loop.
+            assert!(
+                !text[at + 5..].split(" && oldSelf.all(").next().unwrap().contains(".all("),
+                "{text}"
+            );
+        }
+    });
+}
+
+/// Texts of 3 MB, a tenth a byte, on the smaller side of a comparison: what an API server's estimate comes to.
+#[test]
+fn the_comparisons_of_texts_without_bound_stay_far_within_what_an_api_server_takes() {
+    const WHOLE_REQUEST: u64 = 3 * 1024 * 1024;
+    let mut total = 0;
+    each_rule(&mut |path, _, rule| {
+        let text = rule["rule"].as_str().unwrap();
+        let unbounded = ["label", "queue", "priorityClass", "restartScope"];
+        let comparisons = unbounded
+            .iter()
+            .filter(|field| text.contains(&format!(".{field}")) && text.contains("=="))
+            .count();
+        let times = if path.contains("additionalProperties") { 16 } else { 1 };
+        let cost = (comparisons as u64) * times * WHOLE_REQUEST / 10;
+        assert!(cost < 10_000_000, "{path}: {text}");
+        total += cost + 1_000; // whatever else a rule does
+    });
+    assert!(total < 100_000_000 / 4, "{total}");
+}
+
+#[test]
+fn a_new_job_must_have_what_no_job_can_do_without() {
+    let roles = |roles: Value| with(&training(), &json!({ "mxReplicaSpecs": roles }));
+    let cases = [
+        (json!({ "metadata": { "name": "digits" } }), "needs spec.mxReplicaSpecs"),
+        (with(&training(), &json!({ "mxReplicaSpecs": null })), "needs spec.mxReplicaSpecs"),
+        (
+            with(&training(), &json!({ "jobMode": "MXTalk" })),
+            "supported values: \"MXTrain\", \"MXTune\"",
+        ),
+        (
+            with(&training(), &json!({ "successPolicy": "Some" })),
+            "supported values: \"\", \"AllWorkers\"",
+        ),
+        (
+            with(&training(), &json!({ "cleanPodPolicy": "" })),
+            "supported values: \"All\", \"Running\", \"None\"",
+        ),
+        (with(&training(), &json!({ "runPolicy": { "cleanPodPolicy": "Some" } })), "\"Running\""),
+        (with(&training(), &json!({ "backoffLimit": -1 })), "must be at least 0"),
+        (
+            with(&training(), &json!({ "runPolicy": { "activeDeadlineSeconds": 0 } })),
+            "must be at least 1",
+        ),
+        (
+            with(&training(), &json!({ "schedulingPolicy": { "minAvailable": -1 } })),
+            "must be at least 0",
+        ),
+        (
+            with(&training(), &json!({ "suspend": true, "runPolicy": { "suspend": false } })),
+            "are the same field",
+        ),
+        (
+            with(
+                &training(),
+                &json!({ "schedulingPolicy": { "queue": "a" }, "runPolicy": { "schedulingPolicy": { "queue": "b" } } }),
+            ),
+            "spec.schedulingPolicy.queue and spec.runPolicy.schedulingPolicy.queue are the same field",
+        ),
+        (roles(json!({ "Worker": { "template": null } })), "a role needs a template"),
+        (roles(json!({ "Worker": { "replicas": -1 } })), "replicas must be at least 0"),
+        (roles(json!({ "Worker": { "restartPolicy": "" } })), "restartPolicy must be one of"),
+        (roles(json!({ "Scheduler": { "replicas": 2 } })), "at most one Scheduler"),
+        (roles(json!({ "Scheduler": null })), "servers need a scheduler"),
+        (roles(json!({ "Server": null })), "a scheduler needs servers"),
+        (roles(json!({ "Worker": null })), "a training job needs workers"),
+        (with(&tuning(), &json!({ "mxReplicaSpecs": { "Tuner": null } })), "a tuning job needs"),
+        (
+            with(&tuning(), &json!({ "mxReplicaSpecs": { "Tuner": { "replicas": 2 } } })),
+            "at most one Tuner",
+        ),
+    ];
+    for (job, words) in cases {
+        check_new(&job, words);
+    }
+}
+
+#[test]
+fn a_role_in_another_letter_case_is_a_role() {
+    for (name, other) in [("Scheduler", "scheduler"), ("Server", "SERVER"), ("Worker", "worker")] {
+        let roles = json!({ "mxReplicaSpecs": { name: null, other: replica() } });
+        assert_eq!(refusals(&with(&training(), &roles), None), Some(vec![]));
+    }
+}
+
+#[test]
+fn fixed_fields_are_fixed() {
+    let old = begun(&with(
+        &training(),
+        &json!({
+            "jobMode": "MXTrain", "backoffLimit": 3, "schedulingPolicy": { "queue": "a", "minAvailable": 2 },
+            "mxReplicaSpecs": { "Worker": { "replicas": 2, "restartPolicy": "Never", "label": "k" } },
+        }),
+    ));
+    for (patch, words) in [
+        (json!({ "jobMode": null }), "spec.jobMode: only metadata.labels"),
+        (json!({ "successPolicy": "AllWorkers" }), "spec.successPolicy: only"),
+        (json!({ "restartScope": "Job" }), "spec.restartScope: only"),
+        (json!({ "backoffLimit": 4 }), "spec.backoffLimit: only"),
+        (json!({ "backoffLimit": null }), "spec.backoffLimit: only"),
+        (json!({ "runPolicy": { "backoffLimit": 4 } }), "spec.backoffLimit: only"),
+        (json!({ "schedulingPolicy": { "queue": "b" } }), "spec.schedulingPolicy.queue: only"),
+        (
+            json!({ "schedulingPolicy": { "minAvailable": null } }),
+            "spec.schedulingPolicy.minAvailable: only",
+        ),
+        (
+            json!({ "schedulingPolicy": { "priorityClass": "p" } }),
+            "spec.schedulingPolicy.priorityClass: only",
+        ),
+        (json!({ "mxReplicaSpecs": null }), "spec.mxReplicaSpecs: only"),
+        (json!({ "mxReplicaSpecs": { "Server": null } }), "a role was added or removed"),
+        (json!({ "mxReplicaSpecs": { "Server2": replica() } }), "a role was added or removed"),
+        (
+            json!({ "mxReplicaSpecs": { "Worker": { "replicas": 3 } } }),
+            "spec.mxReplicaSpecs.Worker.replicas: only",
+        ),
+        (
+            json!({ "mxReplicaSpecs": { "Worker": { "restartPolicy": "Always" } } }),
+            "Worker.restartPolicy: only",
+        ),
+        (json!({ "mxReplicaSpecs": { "Worker": { "label": null } } }), "Worker.label: only"),
+    ] {
+        check_update(&old, &patch, words);
+    }
+    // Moved is not changed.
+    check_update(&old, &json!({ "backoffLimit": null, "runPolicy": { "backoffLimit": 3 } }), "");
+}
+
+#[test]
+fn replaceable_fields_are_replaceable_and_a_wrong_value_may_stay() {
+    let wrong = json!({ "ttlSecondsAfterFinished": -1, "cleanPodPolicy": "", "runPolicy": { "activeDeadlineSeconds": 0 } });
+    let old = begun(&with(&alone(), &wrong));
+    for patch in [
+        json!({ "suspend": true }),
+        json!({ "ttlSecondsAfterFinished": 0 }),
+        json!({ "ttlSecondsAfterFinished": null, "cleanPodPolicy": "All" }),
+        json!({ "runPolicy": { "activeDeadlineSeconds": 1, "cleanPodPolicy": "None" } }),
+    ] {
+        check_update(&old, &patch, "");
+    }
+    check_update(&old, &json!({ "ttlSecondsAfterFinished": -2 }), "must be at least 0");
+    check_update(&old, &json!({ "cleanPodPolicy": "Some" }), "supported values");
+    check_update(&old, &json!({ "runPolicy": { "cleanPodPolicy": "Some" } }), "supported values");
+    check_update(&old, &json!({ "activeDeadlineSeconds": 0 }), "must be at least 1");
+}
+
+#[test]
+fn a_queue_may_place_the_pods_of_a_suspended_job() {
+    let place = json!({ "mxReplicaSpecs": { "Worker": { "template": { "spec": { "nodeSelector": { "a": "b" } } } } } });
+    let old = begun(&with(&alone(), &json!({ "suspend": true })));
+    check_update(&old, &merge_patch(&place, &json!({ "suspend": false })), "");
+}
+
+/// A job, begun with or not, with something in it changed at one place.
+fn odd_job() -> impl Strategy<Value = Value> {
+    let words = prop::sample::select(vec![
+        json!(""),
+        json!("All"),
+        json!("MXTune"),
+        json!("x"),
+        json!(-1),
+        json!(0),
+        json!(2),
+        Value::Null,
+    ]);
+    let junk = prop_oneof![4 => words, 1 => any_json()];
+    (job(), any::<prop::sample::Index>(), any::<bool>(), any::<bool>(), junk).prop_map(
+        |(mut job, place, is_begun, is_odd, junk)| {
+            if is_odd {
+                let pointers = fixed_pointers(&job);
+                let pointer: &String = place.get(&pointers);
+                *job.pointer_mut(pointer).unwrap() = junk;
+            }
+            if is_begun { begun(&job) } else { job }
+        },
+    )
+}
+
+/// A quarter of the usual number: evaluating rules is slow without optimisation.
+fn cases() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: usual.cases / 4, ..usual }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn what_is_refused_of_a_new_job_is_refused_by_admission(job in odd_job()) {
+        let mut job = job;
+        job.as_object_mut().unwrap().remove("status");
+        if let Some(refusals) = refusals(&job, None).filter(|refusals| !refusals.is_empty()) {
+            prop_assert!(!admission::create(&job).is_empty(), "{refusals:?} {job}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_of_a_change_is_refused_by_admission(
+        old in odd_job(), fields in replaceable(), is_nested: bool, place: prop::sample::Index, how: u8, is_changed: bool, ttl in -2_i64..2,
+    ) {
+        prop_assume!(refusals(&old, None).is_some() && old["spec"].is_object());
+        let mut new = change_replaceable(&old, &fields, is_nested);
+        if is_changed {
+            let pointers = fixed_pointers(&old);
+            let pointers: Vec<_> = pointers.iter().filter(|pointer| new.pointer(pointer).is_some()).collect();
+            let pointer: &&String = place.get(&pointers);
+            change(&mut new, pointer, how);
+        } else if new["spec"].is_object() {
+            new["spec"]["ttlSecondsAfterFinished"] = ttl.into();
+        }
+        if let Some(refusals) = refusals(&new, Some(&old)).filter(|refusals| !refusals.is_empty()) {
+            let is_new = old.get("status").is_none() && !admission::create(&new).is_empty();
+            prop_assert!(is_new || !admission::update(&old, &new).is_empty(), "{refusals:?} {old} {new}");
+        }
+    }
+
+    #[test]
+    fn what_admission_takes_is_taken(old in job(), fields in replaceable(), is_nested: bool) {
+        prop_assert_eq!(refusals(&old, None), Some(vec![]));
+        let new = change_replaceable(&old, &fields, is_nested);
+        prop_assert_eq!(refusals(&new, Some(&old)), Some(vec![]));
+        prop_assert_eq!(refusals(&begun(&new), Some(&begun(&old))), Some(vec![]));
+    }
+}
