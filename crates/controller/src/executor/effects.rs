@@ -259,36 +259,44 @@ impl Effects<'_> {
 
     async fn delete_one(self, child: Child, target: &Target) -> Result<(), Error> {
         let reason = |verb: &str| format!("{verb}Delete{}", child.kind());
-        match self.context.requests.delete(child, &self.job.namespace, target).await {
+        let error = match self.context.requests.delete(child, &self.job.namespace, target).await {
             Ok(answer) => {
                 if answer.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
                 {
                     self.context.cache.wrote(Resource::Children(child), &answer);
                 } else if matches!(child, Child::PodGroup(_)) {
                     // Nothing waits for its end, so it is gone.
-                    let key =
-                        Key { namespace: self.job.namespace.clone(), name: target.name.clone() };
-                    self.context.cache.forget(child, &key, &target.uid);
+                    self.forget(child, target);
                 }
                 let message = format!("Deleted {}", told(child, &target.name));
                 self.tell(EventKind::Normal, reason("Successful"), message, &target.uid);
-                Ok(())
+                return Ok(());
             }
-            // It is gone, or another one has its name by now: either way this one is no more.
-            Err(error) if requests::is_not_found(&error) || requests::is_conflict(&error) => {
-                let key = Key { namespace: self.job.namespace.clone(), name: target.name.clone() };
-                self.context.cache.forget(child, &key, &target.uid);
-                Ok(())
-            }
-            Err(error) => {
-                let message = format!("Error deleting: {}", requests::describe(&error));
-                self.tell(EventKind::Warning, reason("Failed"), message, &target.uid);
-                Err(Error::Delete {
-                    object: format!("{} {}", child.word(), target.name),
-                    source: error,
-                })
-            }
+            Err(error) => error,
+        };
+        if requests::is_not_found(&error)
+            || requests::is_conflict(&error) && self.is_no_more(child, target).await
+        {
+            self.forget(child, target);
+            return Ok(());
         }
+        let message = format!("Error deleting: {}", requests::describe(&error));
+        self.tell(EventKind::Warning, reason("Failed"), message, &target.uid);
+        Err(Error::Delete { object: format!("{} {}", child.word(), target.name), source: error })
+    }
+
+    /// Whether a conflict means that another object has the name by now. It may as well mean that this one was changed by somebody at
+    /// the same moment, and what is taken for gone is never looked at again.
+    async fn is_no_more(self, child: Child, target: &Target) -> bool {
+        match self.context.requests.get(child, &self.job.namespace, &target.name).await {
+            Ok(object) => Identity::read(&object).is_none_or(|found| found.uid != target.uid),
+            Err(error) => requests::is_not_found(&error),
+        }
+    }
+
+    fn forget(self, child: Child, target: &Target) {
+        let key = Key { namespace: self.job.namespace.clone(), name: target.name.clone() };
+        self.context.cache.forget(child, &key, &target.uid);
     }
 
     fn tell(self, kind: EventKind, reason: String, message: String, occasion: &str) {

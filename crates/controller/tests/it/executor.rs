@@ -267,6 +267,22 @@ async fn a_server_that_is_in_trouble_is_asked_again() {
 }
 
 #[tokio::test]
+async fn what_is_not_removed_because_of_a_conflict_is_not_taken_for_gone() {
+    let server = Server::new();
+    let controller = Running::start(&server);
+    controller.running(&json!({})).await;
+    server.refuse("DELETE pods digits-worker-0", StatusCode::CONFLICT, "Conflict");
+    controller.end("worker-1", 3, "");
+    server
+        .wait_for("the rest to be stopped", |server| {
+            let leaves = |pod: &&Value| pod["metadata"].get("deletionTimestamp").is_some();
+            server.all("pods").iter().filter(leaves).count() == 3
+        })
+        .await;
+    controller.stop().await;
+}
+
+#[tokio::test]
 async fn a_finished_job_is_deleted_when_its_time_is_up() {
     let server = Server::new();
     let controller = Running::start(&server);
