@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mxjob_apiserver::authn::Identity;
-use mxjob_node::stop::stop_all;
+use mxjob_node::stop::stop_all_after_agent;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -32,6 +32,8 @@ use crate::{logging, output};
 const LOG_LEVEL: &str = "error";
 /// How long what is still running may take to end before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long the node agent may take to end the step that it is in.
+const AGENT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs the job in a file.
 pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
@@ -121,7 +123,9 @@ async fn serve(
         _ = signals.next() => Duration::ZERO,
     };
     let node = dir.node();
-    let stopped = tokio::task::spawn_blocking(move || stop_all(&node, grace));
+    // A server that was cut short may still be starting a container.
+    let stopped =
+        tokio::task::spawn_blocking(move || stop_all_after_agent(&node, grace, AGENT_LIMIT));
     match stopped.await {
         Ok(Ok(report)) if report.alive.is_empty() => {}
         Ok(Ok(report)) => {

@@ -30,4 +30,4 @@ mod sys;
 mod volumes;
 
 pub use agent::{Agent, Config, Handle};
-pub use stop::{StopReport, stop_all};
+pub use stop::{StopReport, stop_all, stop_all_after_agent};

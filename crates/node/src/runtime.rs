@@ -28,6 +28,9 @@ pub use self::{
 };
 use crate::state::{self, PodDir, PodRecord};
 
+/// The file in the state directory that an agent holds locked.
+pub(crate) const LOCK: &str = "agent.lock";
+
 /// The program that becomes the shim; `--state DIR` is added to its arguments.
 #[derive(Debug, Clone)]
 pub struct ShimCommand {
@@ -88,7 +91,7 @@ impl Runtime {
             .write(true)
             .create(true)
             .truncate(false)
-            .open(state_dir.join("agent.lock"))
+            .open(state_dir.join(LOCK))
             .map_err(prepare)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| Error::InUse { path: state_dir.clone() })?;

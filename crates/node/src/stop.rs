@@ -1,6 +1,7 @@
 //! Stopping every pod of a state directory without an agent or an API server: `mxjob down`.
 
 use std::{
+    fs::OpenOptions,
     io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -8,17 +9,21 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    fs::{FlockOperation, flock},
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
 use crate::{
     cgroup, proc,
-    runtime::remove_unused,
+    runtime::{LOCK, remove_unused},
     state::{AttemptDir, PodDir, PodRecord},
 };
 
 /// What a shim needs after its container's last process is killed.
 const SHIM_TIME: Duration = Duration::from_secs(15);
+
+/// Between two looks at a lock. There is no event to wait for that a deadline could end.
+const LOCK_POLL: Duration = Duration::from_millis(5);
 
 /// What was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,6 +79,42 @@ pub fn stop_all(state_dir: &Path, grace: Duration) -> io::Result<StopReport> {
     }
     report.stopped.sort();
     report.alive.sort();
+    Ok(report)
+}
+
+/// The same beside an agent that is about to go, and may be in the middle of starting a container: stops what there is, waits
+/// up to `patience` for the agent to give up its lock, and stops what there is then.
+///
+/// # Errors
+/// As [`stop_all`].
+pub fn stop_all_after_agent(
+    state_dir: &Path,
+    grace: Duration,
+    patience: Duration,
+) -> io::Result<StopReport> {
+    if !state_dir.exists() {
+        return Ok(StopReport::default());
+    }
+    let lock =
+        OpenOptions::new().write(true).create(true).truncate(false).open(state_dir.join(LOCK))?;
+    let is_free = || flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+    if is_free() {
+        return stop_all(state_dir, grace);
+    }
+    let mut report = stop_all(state_dir, grace)?;
+    let deadline = Instant::now() + patience;
+    while !is_free() && Instant::now() < deadline {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "see the constant; this function blocks anyway"
+        )]
+        std::thread::sleep(LOCK_POLL);
+    }
+    let late = stop_all(state_dir, grace)?;
+    report.alive = late.alive;
+    report.stopped.extend(late.stopped);
+    report.stopped.sort();
+    report.stopped.dedup();
     Ok(report)
 }
 

@@ -134,6 +134,28 @@ fn a_second_interrupt_does_not_wait_for_pods_that_do_not_listen() {
 }
 
 #[test]
+fn two_interrupts_while_pods_are_starting_leave_nothing() {
+    let place = Place::new();
+    let mut job = place.job("many", "sleep 1000", "sleep 1000", "sleep 1000");
+    job["spec"]["mxReplicaSpecs"]["Worker"]["replicas"] = 24.into();
+    let errors = place.path().join("stderr");
+    let mut command = command(&place, &job, &[]);
+    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
+    let lines = Lines::of(command.spawn().unwrap());
+    let said = |text: &str| {
+        crate::support::wait_until(text, || {
+            std::fs::read_to_string(&errors).unwrap().contains(text).then_some(())
+        });
+    };
+    said("mxjob: MXJob many is created.");
+    signal(lines.id(), "INT");
+    said("mxjob: stopping");
+    signal(lines.id(), "INT");
+    assert_eq!(lines.finish().0.code(), Some(130));
+    place.wait_until_nothing_runs();
+}
+
+#[test]
 fn a_broken_file_is_2_and_names_line_and_field_and_starts_nothing() {
     let place = Place::new();
     let check = |text: &str, want: &[&str]| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mxjob_node::{
     runtime::{Attempt, Error, IsolationMode, Runtime, ShimCommand},
     state::{ExitReason, ExitRecord},
-    stop::stop_all,
+    stop::{stop_all, stop_all_after_agent},
 };
 
 use crate::{
@@ -24,6 +24,7 @@ crate::tests!("recovery":
     an_attempt_that_no_shim_took_can_be_started,
     two_agents_never_share_a_state_directory,
     stopping_everything_needs_no_agent,
+    stopping_everything_waits_for_an_agent_that_is_about_to_go,
     removing_a_pod_leaves_nothing,
     a_full_disk_costs_log_lines_and_nothing_else,
     a_shim_stays_small,
@@ -183,6 +184,31 @@ fn stopping_everything_needs_no_agent() {
         };
         assert_eq!(exit.exit_code(), Some(143));
     }
+}
+
+fn stopping_everything_waits_for_an_agent_that_is_about_to_go() {
+    let mut node = Node::new(IsolationMode::Auto);
+    let pod = node.pod("early");
+    block_on(async { drop(start(&pod, shell("exec sleep 1000"))) });
+    drop(pod);
+    let dir = node.dir.path().to_owned();
+    let stopping = std::thread::spawn(move || {
+        stop_all_after_agent(&dir, Duration::ZERO, Duration::from_secs(60)).unwrap()
+    });
+    // Once this one has ended, whoever stops has looked at all pods; only then the agent starts one more.
+    let early = node.pod("early").dir().attempt("main", 0);
+    eventually("the end of the first", || early.exit());
+    let pod = node.pod("late");
+    block_on(async { drop(start(&pod, shell("echo $$; exec sleep 1000"))) });
+    let pid = printed_pid(&pod, 0);
+    drop(pod);
+    node.runtime = None;
+    let report = stopping.join().unwrap();
+    assert_eq!(
+        (report.stopped.as_slice(), lives(pid)),
+        (&["ns/early".to_owned(), "ns/late".to_owned()][..], false)
+    );
+    assert!(report.alive.is_empty());
 }
 
 fn removing_a_pod_leaves_nothing() {
