@@ -15,6 +15,7 @@ mod exec;
 mod jobs;
 mod kubectl;
 mod life;
+mod operator;
 mod real_mxnet;
 mod run;
 mod starting;

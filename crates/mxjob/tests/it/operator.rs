@@ -1,0 +1,21 @@
+//! `mxjob operator` as a process of its own, across the network from an API server, with nodes that only play.
+//!
+//! ```text
+//! operator(s) ──▶ proxy: faults, records ──▶ mxjob apiserver ◀── nodes, history: clients without faults
+//! ```
+//!
+//! What is asserted comes from two sides: what the operator asked (the proxy's records) and what became of it (the history,
+//! which sees every version of every object).
+
+mod cluster;
+mod history;
+mod leading;
+mod lifecycle;
+mod lives;
+mod nodes;
+mod oracle;
+mod proxy;
+mod random;
+mod record;
+mod storms;
+mod trouble;

@@ -1,0 +1,260 @@
+//! A cluster without a controller: `mxjob apiserver`, nodes that only play, and operators as processes of their own.
+
+use std::fs::{self, File};
+use std::process::{Child, ExitStatus};
+
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::history::{History, kind};
+use super::nodes::{Fate, Nodes};
+use super::proxy::Proxy;
+use crate::support::{Place, Server, signal, wait_until};
+
+/// A cluster for one test.
+pub(crate) struct Cluster<'a> {
+    pub(crate) place: &'a Place,
+    pub(crate) server: Option<Server<'a>>,
+    pub(crate) client: Client,
+    pub(crate) history: History,
+    pub(crate) nodes: Nodes,
+}
+
+/// An operator at work, behind a line of its own.
+#[derive(Debug)]
+pub(crate) struct Operator {
+    pub(crate) proxy: Proxy,
+    child: Child,
+    out: std::path::PathBuf,
+    err: std::path::PathBuf,
+}
+
+impl<'a> Cluster<'a> {
+    /// One whose pods run until they are told to end.
+    pub(crate) async fn start(place: &'a Place) -> Self {
+        Self::with_fates(place, |_| Fate::default()).await
+    }
+
+    /// One whose pods have a fate.
+    pub(crate) async fn with_fates(
+        place: &'a Place,
+        fate: impl Fn(&Value) -> Fate + Send + Sync + 'static,
+    ) -> Self {
+        let server = Server::start(place, "apiserver", &[]);
+        let client = client(place).await;
+        let history = History::follow(&client).await;
+        let nodes = Nodes::start(&client, &history, fate);
+        Self { place, server: Some(server), client, history, nodes }
+    }
+
+    pub(crate) fn server(&self) -> &Server<'a> {
+        self.server.as_ref().unwrap()
+    }
+
+    /// `kill -9` of the API server, and another one on the same port and data.
+    pub(crate) fn restart_server(&mut self) {
+        let server = self.server.take().unwrap();
+        let address = server.address();
+        server.kill();
+        self.server = Some(Server::start(self.place, "apiserver", &["--listen", &address]));
+    }
+
+    /// A line to the server and an operator at its other end.
+    pub(crate) async fn operator(&self, name: &str) -> Operator {
+        self.operator_with(name, &token(self.place), &[]).await
+    }
+
+    /// The same for whoever has a token, with more arguments.
+    pub(crate) async fn operator_with(&self, name: &str, token: &str, args: &[&str]) -> Operator {
+        let proxy = Proxy::to(&self.place.data().join("kubeconfig"), 0).await;
+        let kubeconfig = self.place.write(&format!("{name}.kubeconfig"), &proxy.kubeconfig(token));
+        let [out, err] = ["out", "err"].map(|end| self.place.path().join(format!("{name}.{end}")));
+        let mut words = vec!["operator", "--kubeconfig", &kubeconfig];
+        words.extend(["--lease-duration", "3s", "--renew-deadline", "2s", "--retry-period", "1s"]);
+        words.extend(["--metrics-listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0"]);
+        words.extend([
+            "--leader-elect-namespace",
+            "default",
+            "--log-level",
+            "debug,hyper_util=info,rustls=info,tower=info",
+        ]);
+        words.extend(args);
+        let mut command = self.place.command(&words);
+        command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+        let child = command.spawn().unwrap();
+        Operator { proxy, child, out, err }
+    }
+
+    /// Submits a job of one scheduler, one server and two workers, with other fields of the spec.
+    pub(crate) async fn submit(&self, name: &str, more: &Value) {
+        let mut job = job(name, &[("Scheduler", 1), ("Server", 1), ("Worker", 2)]);
+        for (key, value) in more.as_object().unwrap() {
+            job["spec"][key] = value.clone();
+        }
+        self.create(&job).await;
+    }
+
+    pub(crate) async fn create(&self, job: &Value) {
+        let job = serde_json::from_value(job.clone()).unwrap();
+        self.jobs().create(&PostParams::default(), &job).await.unwrap();
+    }
+
+    /// Changes fields of a job's spec.
+    pub(crate) async fn change(&self, job: &str, spec: &Value) {
+        let patch = json!({ "spec": spec });
+        self.jobs().patch(job, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    }
+
+    /// The same of a job that may be gone, at a server that may be away.
+    pub(crate) async fn set(&self, job: &str, spec: &Value) {
+        let patch = json!({ "spec": spec });
+        loop {
+            let jobs = self.jobs();
+            match jobs.patch(job, &PatchParams::default(), &Patch::Merge(&patch)).await {
+                Ok(_) => return,
+                Err(kube::Error::Api(status)) if status.code == 404 => return,
+                Err(kube::Error::Api(status)) if status.code < 500 => panic!("{status:?}"),
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    fn jobs(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), "default", &kind("mxjobs"))
+    }
+
+    /// Who leads, and how often that has changed.
+    pub(crate) fn lease(&self) -> Option<(String, i64)> {
+        let lease = self.history.get("leases", "mxjob-operator")?;
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
+        Some((holder, lease["spec"]["leaseTransitions"].as_i64().unwrap_or(0)))
+    }
+
+    /// Waits until somebody leads; who.
+    pub(crate) fn wait_for_leader(&self, is_wanted: impl Fn(&str) -> bool) -> (String, i64) {
+        wait_until("somebody leads", || {
+            self.lease().filter(|(holder, _)| !holder.is_empty() && is_wanted(holder))
+        })
+    }
+}
+
+/// A job of such roles, with quick restarts of nothing.
+pub(crate) fn job(name: &str, roles: &[(&str, usize)]) -> Value {
+    let mut specs = json!({});
+    for (role, count) in roles {
+        specs[*role] = json!({
+            "replicas": count, "restartPolicy": "Never",
+            "template": { "spec": { "containers": [{ "name": "mxnet", "image": "mxnet" }] } },
+        });
+    }
+    json!({
+        "apiVersion": "kubeflow.org/v1", "kind": "MXJob",
+        "metadata": { "name": name, "namespace": "default" }, "spec": { "mxReplicaSpecs": specs },
+    })
+}
+
+/// The token of a kubeconfig that the server wrote.
+pub(crate) fn token(place: &Place) -> String {
+    let kubeconfig = fs::read_to_string(place.data().join("kubeconfig")).unwrap();
+    let (_, token) = kubeconfig.split_once("token: ").unwrap();
+    token.trim().trim_matches('"').to_owned()
+}
+
+/// A client of the server itself.
+pub(crate) async fn client(place: &Place) -> Client {
+    let kubeconfig = Kubeconfig::read_from(place.data().join("kubeconfig")).unwrap();
+    let options = KubeConfigOptions::default();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+    config.default_retry = false;
+    Client::try_from(config).unwrap()
+}
+
+// === impl Operator ===
+
+impl Operator {
+    pub(crate) fn id(&self) -> i32 {
+        self.child.id().try_into().unwrap()
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.err).unwrap()
+    }
+
+    /// Waits until it has logged something.
+    pub(crate) fn wait_for_log(&self, text: &str) -> String {
+        wait_until(&format!("the operator says {text:?}"), || {
+            let log = self.log();
+            log.lines().find(|line| line.contains(text)).map(str::to_owned)
+        })
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.id(), name);
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        wait_until("the operator has ended", || self.child.try_wait().unwrap())
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Code and body of an answer to `GET`, of `metrics` or `probes`.
+    pub(crate) async fn ask(&self, what: &str, path: &str) -> (u16, String) {
+        let address = wait_until("it says where it listens", || {
+            let printed = fs::read_to_string(&self.out).unwrap();
+            let (_, rest) = printed.split_once(&format!("{what} at http://"))?;
+            rest.split_once('\n').map(|(address, _)| address.to_owned())
+        });
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let code = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (code, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    }
+
+    /// Waits until the readiness probe answers with a code; its body.
+    pub(crate) async fn wait_until_ready_is(&self, wanted: u16) -> String {
+        let began = std::time::Instant::now();
+        loop {
+            let (code, body) = self.ask("probes", "/readyz").await;
+            if code == wanted {
+                return body;
+            }
+            assert!(began.elapsed() < crate::support::LIMIT, "/readyz is {code}: {body}");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Operator {
+    #[allow(clippy::print_stderr, reason = "the words of a process that a failed test leaves")]
+    fn drop(&mut self) {
+        // It may have ended, and then that is fine too. Stopped processes are killed as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(&self.err).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().rev().take(60).collect();
+            let lines: Vec<&str> = lines.into_iter().rev().collect();
+            eprintln!("the operator's last words ({}):\n{}", self.err.display(), lines.join("\n"));
+        }
+    }
+}

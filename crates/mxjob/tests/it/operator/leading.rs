@@ -1,0 +1,196 @@
+//! Two operators: one leads, and when it dies, goes or falls silent the other one goes on where it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::cluster::{Cluster, Operator};
+use super::history::terminal;
+use super::nodes::{End, Fate};
+use super::record::Record;
+use crate::support::{Place, wait_until};
+
+/// Two operators, the leading one first.
+async fn two(cluster: &Cluster<'_>) -> (Operator, Operator) {
+    let first = cluster.operator("first").await;
+    cluster.wait_for_leader(|_| true);
+    let second = cluster.operator("second").await;
+    wait_until("the second has looked who leads", || {
+        let records = second.proxy.records();
+        records.iter().any(|record| record.request.is_about_leading()).then_some(())
+    });
+    (first, second)
+}
+
+fn is_work(record: &Record) -> bool {
+    record.request.is_write() && !record.request.is_about_leading()
+}
+
+fn work(operator: &Operator) -> usize {
+    operator.proxy.records().iter().filter(|record| is_work(record)).count()
+}
+
+/// Everything that was made by either, each once.
+fn assert_nothing_is_doubled(cluster: &Cluster<'_>, operators: &[&Operator]) {
+    let mut made: BTreeMap<String, usize> = BTreeMap::new();
+    for operator in operators {
+        for record in operator.proxy.records() {
+            let creates = matches!(record.request.resource.as_str(), "pods" | "services");
+            if record.request.verb == "create" && creates && record.is_done() {
+                *made.entry(record.request.text()).or_default() += 1;
+            }
+        }
+    }
+    let doubled: Vec<_> = made.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(doubled.is_empty(), "{doubled:?}");
+    for resource in ["pods", "services"] {
+        for (name, uids) in cluster.history.uids(resource) {
+            assert_eq!(uids.len(), 1, "{resource} {name} was made again");
+        }
+    }
+}
+
+/// Pods that end well by themselves after a while.
+fn short_lives(pod: &serde_json::Value) -> Fate {
+    let is_server = super::history::role(pod) == "server";
+    let end = (Duration::from_millis(if is_server { 60_000 } else { 200 }), End::Code(0));
+    Fate { end: Some(end), ..Fate::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_leader_is_killed_in_the_middle_of_a_hundred_jobs_each_ends_and_nothing_is_doubled()
+ {
+    let place = Place::new();
+    let cluster = Cluster::with_fates(&place, short_lives).await;
+    let (mut first, second) = two(&cluster).await;
+    let (leader, transitions) = cluster.lease().unwrap();
+    let names: Vec<String> = (0..100).map(|number| format!("j{number}")).collect();
+    for name in &names {
+        let mut job = super::cluster::job(name, &[("Scheduler", 1), ("Server", 1), ("Worker", 1)]);
+        job["spec"]["cleanPodPolicy"] = json!("None");
+        cluster.create(&job).await;
+        if name == "j60" {
+            wait_until("half of them are at it", || {
+                (cluster.history.all("pods").len() > 60).then_some(())
+            });
+            first.kill();
+        }
+    }
+    let (_, later) = cluster.wait_for_leader(|holder| holder != leader);
+    assert_eq!(later, transitions + 1);
+    for name in &names {
+        cluster.history.wait_for_state(name, "Succeeded");
+    }
+    assert!(work(&first) > 0 && work(&second) > 0, "both had their part");
+    assert_nothing_is_doubled(&cluster, &[&first, &second]);
+    let mut told = BTreeMap::<String, usize>::new();
+    for change in cluster.history.log() {
+        if change.resource == "events" && !change.is_gone {
+            let event = &change.object;
+            let words =
+                ["reason", "message"].map(|field| event[field].as_str().unwrap_or_default());
+            *told
+                .entry(format!("{} {}", event["involvedObject"]["name"], words.join(" ")))
+                .or_default() += 1;
+        }
+    }
+    let twice: Vec<_> = told.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(twice.is_empty(), "{twice:#?}");
+    assert_statuses_only_grow(&cluster);
+}
+
+/// An end stays an end, whoever writes the status.
+fn assert_statuses_only_grow(cluster: &Cluster<'_>) {
+    let mut ended = BTreeSet::new();
+    for change in cluster.history.log() {
+        if change.resource == "mxjobs" {
+            let name = change.object["metadata"]["name"].as_str().unwrap().to_owned();
+            let has_ended = terminal(&change.object).is_some();
+            assert!(has_ended || !ended.contains(&name), "{name} came back from its end");
+            if has_ended {
+                ended.insert(name);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_told_to_stop_hands_over_without_a_wait() {
+    let place = Place::new();
+    let cluster = Cluster::start(&place).await;
+    let (mut first, second) = two(&cluster).await;
+    cluster.submit("digits", &json!({})).await;
+    cluster.history.wait_for_state("digits", "Running");
+    let (leader, transitions) = cluster.lease().unwrap();
+    first.signal("TERM");
+    assert!(first.ended().success(), "{}", first.log());
+    // It let go itself: nobody had to wait until its lease ran out.
+    let leases = cluster.history.log();
+    let leases = leases.iter().filter(|change| change.resource == "leases");
+    let let_go = leases
+        .clone()
+        .any(|change| change.object["spec"]["holderIdentity"].as_str().is_none_or(str::is_empty));
+    assert!(let_go, "{:#?}", leases.last());
+    let (_, later) = cluster.wait_for_leader(|holder| holder != leader);
+    assert_eq!(later, transitions + 1);
+    for replica in ["scheduler-0", "server-0", "worker-0", "worker-1"] {
+        cluster.nodes.end(&format!("digits-{replica}"), End::Code(0));
+    }
+    cluster.history.wait_for_state("digits", "Succeeded");
+    assert_nothing_is_doubled(&cluster, &[&first, &second]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_was_frozen_beyond_its_lease_writes_nothing_when_it_thaws() {
+    let place = Place::new();
+    let cluster = Cluster::start(&place).await;
+    let (mut first, second) = two(&cluster).await;
+    cluster.submit("digits", &json!({})).await;
+    cluster.history.wait_for_state("digits", "Running");
+    let (leader, _) = cluster.lease().unwrap();
+    first.signal("STOP");
+    first.proxy.wait_until_idle();
+    let before = work(&first);
+    // Something to do for it the moment that it thaws.
+    cluster.nodes.end("digits-worker-1", End::Code(3));
+    cluster.submit("letters", &json!({})).await;
+    let (next, _) = cluster.wait_for_leader(|holder| holder != leader);
+    cluster.history.wait_for_state("digits", "Failed");
+    cluster.history.wait_for_state("letters", "Running");
+    let asked = first.proxy.records().len();
+    first.signal("CONT");
+    wait_until("it has asked who leads, or has ended", || {
+        let leases = first.proxy.records().split_off(asked);
+        let has_asked = leases.iter().any(|record| record.request.is_about_leading());
+        (has_asked || !first.is_running()).then_some(())
+    });
+    for replica in ["scheduler-0", "server-0", "worker-0", "worker-1"] {
+        cluster.nodes.end(&format!("letters-{replica}"), End::Code(0));
+    }
+    cluster.history.wait_for_state("letters", "Succeeded");
+    assert_eq!(cluster.lease().unwrap().0, next);
+    assert_eq!(work(&first), before, "{:#?}", first.proxy.records().split_off(asked));
+    assert_nothing_is_doubled(&cluster, &[&first, &second]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_cut_off_is_replaced_and_waits_in_line_afterwards() {
+    let place = Place::new();
+    let cluster = Cluster::start(&place).await;
+    let (first, second) = two(&cluster).await;
+    cluster.submit("digits", &json!({})).await;
+    cluster.history.wait_for_state("digits", "Running");
+    let (leader, _) = cluster.lease().unwrap();
+    first.proxy.set_down(true);
+    let before = work(&first);
+    let (next, _) = cluster.wait_for_leader(|holder| holder != leader);
+    first.proxy.set_down(false);
+    for replica in ["scheduler-0", "server-0", "worker-0", "worker-1"] {
+        cluster.nodes.end(&format!("digits-{replica}"), End::Code(0));
+    }
+    cluster.history.wait_for_state("digits", "Succeeded");
+    assert_eq!(cluster.lease().unwrap().0, next);
+    assert_eq!(work(&first), before);
+    assert_nothing_is_doubled(&cluster, &[&first, &second]);
+}
