@@ -2,6 +2,9 @@
 //!
 //! Bodies are turned into the stored form before a verb sees them and answers into the asked form after it, so verbs
 //! know one form only. Watches turn their events themselves, because their selection looks at stored objects.
+//!
+//! The versions of a custom resource differ by their names alone. Verbs work on the version that was asked for; answers
+//! are turned here, and the store is written in the storage version (see [`crate::registry::Strategy::to_stored`]).
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -70,7 +73,7 @@ pub(crate) fn outcome(
 
 /// The answer in the form that was asked for.
 fn answer(kind: &'static Kind, answer: Answer) -> Answer {
-    if kind.strategy.stored_as().is_none() {
+    if !kind.strategy.converts() {
         return answer;
     }
     match answer {
@@ -86,7 +89,7 @@ fn answer(kind: &'static Kind, answer: Answer) -> Answer {
 
 /// A stored object in the form of a kind.
 pub(crate) fn shown(kind: &'static Kind, stored: &Bytes) -> Bytes {
-    if kind.strategy.stored_as().is_none() {
+    if !kind.strategy.converts() {
         return stored.clone();
     }
     let mut object = document::decode(stored);

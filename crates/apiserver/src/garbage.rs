@@ -2,8 +2,9 @@
 //!
 //! It follows the store's log, keeps a graph of owners, and acts through the API like any client: dependents of what is
 //! gone are deleted (background), go first (foreground) or are let go (orphan), and a terminating namespace is emptied
-//! before it is finalized. Besides it keeps the status of quotas right. Upstream runs these in its controller manager.
+//! before it is finalized, as the objects of a definition are. Besides it keeps the status of quotas right. Upstream runs these in its controller manager.
 
+mod definitions;
 mod graph;
 mod quotas;
 
@@ -100,6 +101,10 @@ enum Task {
     Namespace(String),
     /// The quotas of a namespace, by its name.
     Quotas(String),
+    /// A custom resource definition that goes, by name.
+    Definition(String),
+    /// A custom resource definition that waits for names that others have, or had.
+    Names(String),
 }
 
 /// What is to be looked at, and when to try again what failed.
@@ -159,6 +164,9 @@ impl Collector {
         if node.kind == "Namespace" && node.terminating {
             self.todo.soon(Task::Namespace(node.name.clone()));
         }
+        if node.kind == definitions::KIND && node.terminating {
+            self.todo.soon(Task::Definition(node.name.clone()));
+        }
         self.graph.put(&uid, node);
         Some(uid)
     }
@@ -189,11 +197,25 @@ impl Collector {
                 for owner in node.owners {
                     self.todo.soon(Task::Object(owner.uid));
                 }
+                if node.kind == definitions::KIND {
+                    let group = node.name.split_once('.').map_or("", |(_, group)| group);
+                    for name in crate::definitions::unaccepted(self.server.store(), group) {
+                        self.todo.soon(Task::Names(name));
+                    }
+                }
+                self.wake_definitions();
                 if !node.namespace.is_empty() && self.is_terminating(&node.namespace) {
                     self.todo.soon(Task::Namespace(node.namespace));
                 }
             }
         }
+    }
+
+    /// Whatever went may have been the last object of a definition that waits for that.
+    fn wake_definitions(&mut self) {
+        let waiting = self.todo.later.keys().filter(|task| matches!(task, Task::Definition(_)));
+        let waiting: Vec<Task> = waiting.cloned().collect();
+        waiting.into_iter().for_each(|task| self.todo.soon(task));
     }
 
     fn is_terminating(&self, namespace: &str) -> bool {
@@ -211,6 +233,8 @@ impl Collector {
             let settled = match &task {
                 Task::Object(uid) => self.object(uid).await,
                 Task::Namespace(name) => self.namespace(name).await,
+                Task::Definition(name) => definitions::empty(&self.server, &self.api, name).await,
+                Task::Names(name) => definitions::look_again(&self.api, name).await,
                 Task::Quotas(namespace) => {
                     quotas::refresh(&self.server, &self.api, namespace).await
                 }

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod core;
+mod definition;
 mod event;
 mod installed;
 pub(crate) mod limits;

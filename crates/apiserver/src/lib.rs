@@ -14,6 +14,7 @@ pub mod authz;
 pub mod bootstrap;
 pub mod client;
 mod compress;
+mod definitions;
 pub mod discovery;
 mod document;
 pub mod environment;

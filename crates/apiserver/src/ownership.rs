@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use mxjob_machinery::merge_keys;
-use mxjob_machinery::ownership::{self, ApplyError, OBJECT, Options, Set};
+use mxjob_machinery::ownership::{self, ApplyError, Options, Set};
 use serde_json::Value;
 
 use crate::document;
@@ -71,7 +71,7 @@ impl Write<'_> {
             now: self.now,
             ignored: &ignored,
             shape: if self.kind.custom {
-                &OBJECT
+                self.kind.strategy.shape()
             } else {
                 merge_keys::shape(&api_version, self.kind.kind)
             },

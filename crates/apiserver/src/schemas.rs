@@ -35,6 +35,11 @@ pub(crate) fn prune(kind: &Kind, object: &mut Value) {
     }
 }
 
+/// Fills in the defaults of a custom resource's schema.
+pub(crate) fn fill(kind: &Kind, object: &mut Value) {
+    kind.strategy.fill(object);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,11 +5,14 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
-use mxjob_store::{CommitError, Committed, Entry, Store, Transaction};
+use mxjob_store::{CommitError, Committed, Entry, Op, Store, Transaction};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::authn::{Authenticator, Identity};
 use crate::authz::Authorizer;
+use crate::definitions::{self, Definitions};
+use crate::document;
 use crate::environment::Environment;
 use crate::error::ApiError;
 use crate::health::Readiness;
@@ -59,6 +62,9 @@ pub(crate) struct Inner {
     pub(crate) authorizer: Authorizer,
     pub(crate) readiness: Readiness,
     pub(crate) registry: Registry,
+    pub(crate) definitions: Definitions,
+    /// Whose turn it is to write a definition.
+    pub(crate) definition_turn: tokio::sync::Mutex<()>,
     /// What `/metrics` shows; set once somebody counts.
     pub(crate) metrics: OnceLock<Arc<Metrics>>,
     /// How logs are read; set once the node is there.
@@ -85,6 +91,8 @@ impl ApiServer {
         let Config { store, environment, authenticator, readiness } = config;
         let authorizer = Authorizer::new(store.clone());
         let (closing, _) = watch::channel(false);
+        let definitions = Definitions::default();
+        definitions.refresh(&store, &registry);
         Self(Arc::new(Inner {
             store,
             environment,
@@ -92,6 +100,8 @@ impl ApiServer {
             authorizer,
             readiness,
             registry,
+            definitions,
+            definition_turn: tokio::sync::Mutex::default(),
             metrics: OnceLock::new(),
             node: OnceLock::new(),
             closing,
@@ -146,6 +156,30 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Turns a stored object into the version that was asked for.
+    pub(crate) fn show_stored(&self, object: &mut Value) {
+        if self.kind.strategy.converts() {
+            self.kind.strategy.show_stored(object);
+        }
+    }
+
+    /// The bytes to store for an object.
+    pub(crate) fn encode(&self, object: &Value) -> mxjob_store::Value {
+        if !self.kind.strategy.converts() {
+            return document::encode(object);
+        }
+        let mut stored = object.clone();
+        self.kind.strategy.to_stored(&mut stored);
+        document::encode(&stored)
+    }
+
+    /// Decides what becomes of a definition that is to be stored; nothing for other kinds.
+    pub(crate) fn settle_definition(&self, object: &mut Value) {
+        if definitions::is_definition(self.kind) {
+            definitions::settle(&self.server.store, &self.server.registry, self.now, object);
+        }
+    }
+
     pub(crate) fn name(&self) -> &str {
         self.path.name.as_deref().unwrap_or_default()
     }
@@ -175,13 +209,38 @@ impl Context<'_> {
 }
 
 impl Inner {
+    /// Definitions are written one after another, since each looks at the names of the others. Nothing for other kinds.
+    pub(crate) async fn definition_turn(
+        &self,
+        kind: &Kind,
+    ) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        if definitions::is_definition(kind) {
+            Some(self.definition_turn.lock().await)
+        } else {
+            None
+        }
+    }
+
+    fn concerns_definition(operation: &Op) -> bool {
+        match operation {
+            Op::Put { key, .. } | Op::Delete { key, .. } => key.starts_with(definitions::PREFIX),
+            Op::Check { .. } => false,
+        }
+    }
+
     /// Commits, with everything but a failed expectation turned into an API error.
     pub(crate) async fn commit(
         &self,
         transaction: Transaction,
     ) -> Result<Result<Committed, Option<Entry>>, ApiError> {
+        let defines = transaction.0.iter().any(Self::concerns_definition);
         match self.store.commit(transaction).await {
-            Ok(committed) => Ok(Ok(committed)),
+            Ok(committed) => {
+                if defines {
+                    self.definitions.refresh(&self.store, &self.registry);
+                }
+                Ok(Ok(committed))
+            }
             Err(CommitError::Conflict { current, .. }) => Ok(Err(current)),
             Err(CommitError::Full) => Err(ApiError::too_many_requests(
                 "too many writes are waiting for the disk, please try again later",

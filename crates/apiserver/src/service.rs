@@ -28,7 +28,7 @@ use crate::table::IncludeObject;
 use crate::verbs::{
     binding, connect, create, delete, eviction, list, log, patch, review, token, update, watch,
 };
-use crate::{alias, compress, health, openapi, protobuf, version};
+use crate::{alias, compress, definitions, health, openapi, protobuf, version};
 
 /// How long a client may take to send a body (upstream's time for a whole request).
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -220,6 +220,12 @@ impl ApiServer {
             return page_not_found();
         }
         check_verb(kind, target, verb)?;
+        let name = target.name.as_deref().unwrap_or_default();
+        if !matches!(verb, "get" | "list" | "watch")
+            && definitions::is_fixed(&self.0.registry, kind, name)
+        {
+            return Err(ApiError::method_not_supported(kind, verb));
+        }
         let form = if verb == "watch" {
             Form::for_watch(&call.parts.headers)?
         } else {

@@ -1,43 +1,15 @@
 //! Rows of the built-in groups besides core.
 
 use super::strategy::Plain;
-use super::{AGE, BUILT_IN, NAME, computed, priority, text};
-use crate::registry::{Cell, Column, Kind};
+use super::{AGE, BUILT_IN, NAME, computed, definition, priority, text};
+use crate::registry::{Column, Kind};
 
 const LEASE_COLUMNS: &[Column] =
     &[NAME, computed("Holder", 0, |object, _| text(object, "/spec/holderIdentity").into()), AGE];
 
 pub(super) fn kinds() -> Vec<Kind> {
     vec![
-        Kind {
-            group: "apiextensions.k8s.io",
-            version: "v1",
-            kind: "CustomResourceDefinition",
-            plural: "customresourcedefinitions",
-            singular: "customresourcedefinition",
-            short_names: &["crd", "crds"],
-            categories: &["api-extensions"],
-            namespaced: false,
-            // Read only: the one definition there is says what this server does, it does not make it do so.
-            verbs: &["get", "list", "watch"],
-            subresources: &[],
-            columns: &[
-                NAME,
-                Column {
-                    name: "Created At",
-                    kind: "date",
-                    description: "When the definition was created.",
-                    priority: 0,
-                    cell: Cell::Computed(|object, _| {
-                        text(object, "/metadata/creationTimestamp").into()
-                    }),
-                },
-            ],
-            custom: false,
-            create_on_update: false,
-            unconditional_update: false,
-            strategy: &Plain,
-        },
+        definition::kind(),
         Kind {
             group: "scheduling.k8s.io",
             version: "v1",

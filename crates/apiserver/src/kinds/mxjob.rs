@@ -55,8 +55,8 @@ impl Strategy for MxJob {
         replace::check(old, new)
     }
 
-    fn validate_status(&self, object: &Value) -> field::Errors {
-        mxjob_api::validate::validate_status(object)
+    fn validate_status(&self, _: &Value, new: &Value) -> field::Errors {
+        mxjob_api::validate::validate_status(new)
     }
 
     fn update_message(&self, name: &str, errors: &field::Errors) -> Option<String> {

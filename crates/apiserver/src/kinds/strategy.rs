@@ -3,6 +3,7 @@
 use std::fmt;
 
 use mxjob_machinery::metadata::NameRule;
+use mxjob_machinery::ownership::{OBJECT, Shape};
 use mxjob_machinery::{field, names};
 use serde_json::Value;
 
@@ -38,8 +39,14 @@ pub trait Strategy: fmt::Debug + Sync + Send {
         field::Errors::default()
     }
 
+    /// Faults of an object that takes the place of another, its content changed. What both have in common need not be
+    /// looked at.
+    fn revalidate(&self, _old: &Value, new: &Value) -> field::Errors {
+        self.validate(new)
+    }
+
     /// Faults of the status of an object sent to the `status` subresource.
-    fn validate_status(&self, _object: &Value) -> field::Errors {
+    fn validate_status(&self, _old: &Value, _new: &Value) -> field::Errors {
         field::Errors::default()
     }
 
@@ -56,6 +63,9 @@ pub trait Strategy: fmt::Debug + Sync + Send {
     /// Drops what [`Strategy::unknown_fields`] lists.
     fn prune(&self, _object: &mut Value) {}
 
+    /// Fills in the defaults of a schema, on every write.
+    fn fill(&self, _object: &mut Value) {}
+
     /// A field that `fieldSelector` may use, besides `metadata.name` and `metadata.namespace`; `None` if it may not.
     fn selectable(&self, _object: &Value, _field: &str) -> Option<String> {
         None
@@ -71,6 +81,11 @@ pub trait Strategy: fmt::Debug + Sync + Send {
         DeleteMode::Now
     }
 
+    /// Finalizers that every object gets when its deletion begins.
+    fn holds_on_delete(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Shows in the object itself that its deletion has begun.
     fn mark_terminating(&self, _object: &mut Value) {}
 
@@ -82,6 +97,11 @@ pub trait Strategy: fmt::Debug + Sync + Send {
         None
     }
 
+    /// Whether a stored object may have another form than this kind's.
+    fn converts(&self) -> bool {
+        self.stored_as().is_some()
+    }
+
     /// Turns a stored object into this kind's form.
     fn show_stored(&self, _object: &mut Value) {}
 
@@ -91,6 +111,22 @@ pub trait Strategy: fmt::Debug + Sync + Send {
     /// The structural schema of a custom resource, as OpenAPI shows it.
     fn open_api(&self) -> Option<Value> {
         None
+    }
+
+    /// How objects of a custom resource are merged by server-side apply.
+    fn shape(&self) -> &'static Shape {
+        &OBJECT
+    }
+
+    /// The fields at the top of a custom resource that an apply may name; `None` for any.
+    fn top_fields(&self) -> Option<Vec<String>> {
+        let all = ["apiVersion", "kind", "metadata", "spec", "status"];
+        Some(all.map(str::to_owned).to_vec())
+    }
+
+    /// Whether the kind itself is about to go, so that nothing can be created any more.
+    fn is_closing(&self) -> bool {
+        false
     }
 
     /// Whether `metadata.selfLink` is kept on objects and lists (MXJobs, CONTRACT section 1).

@@ -160,6 +160,7 @@ pub(crate) fn settle_fields(
     let faults = unknown_fields(context, object);
     report_fields(context, faults, validation)?;
     schemas::prune(context.kind, object);
+    schemas::fill(context.kind, object);
     metadata::normalize(document::metadata_mut(object));
     Ok(())
 }
@@ -182,6 +183,7 @@ pub(crate) fn settle_patched(
     }
     report_fields(context, faults, validation)?;
     schemas::prune(context.kind, object);
+    schemas::fill(context.kind, object);
     metadata::normalize(document::metadata_mut(object));
     Ok(())
 }

@@ -59,7 +59,14 @@ pub(crate) async fn insert(
     body::check_kind(context, &object)?;
     body::settle_fields(context, &mut object, options.field_validation)?;
     stamp(context, &mut object);
+    if kind.strategy.is_closing() {
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(ApiError::method_not_supported(kind, "create").saying(Some(why.to_owned())));
+    }
     kind.strategy.prepare_create(&mut object);
+    let server = context.server;
+    let _turn = server.definition_turn(kind).await;
+    context.settle_definition(&mut object);
     escalation::check(context, None, &object)?;
     admission::complete(context, &mut object)?;
 
@@ -112,7 +119,7 @@ async fn commit(
         let put = Op::Put {
             key: key.as_str().into(),
             expect: Expect::Absent,
-            value: document::encode(object),
+            value: context.encode(object),
         };
         let mut operations = vec![put];
         if kind.namespaced {

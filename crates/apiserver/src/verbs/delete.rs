@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::admission;
 use crate::answer::{Answer, ListMeta};
+use crate::definitions;
 use crate::document;
 use crate::environment::rfc3339;
 use crate::error::ApiError;
@@ -188,6 +189,9 @@ pub(crate) async fn delete_collection(context: &mut Context<'_>) -> Result<Answe
         let name = document::meta_str(&object, "name").to_owned();
         let key = context.kind.key(document::meta_str(&object, "namespace"), &name);
         let Some(entry) = context.server.store.get(&key) else { continue };
+        if definitions::is_fixed(&context.server.registry, context.kind, &name) {
+            continue;
+        }
         remove(context, entry, &name, &delete_options).await?;
         shown.push(item);
     }
@@ -266,6 +270,11 @@ fn marked(context: &Context<'_>, old: &Value, options: &DeleteOptions) -> Option
     let mode = strategy.delete_mode(old, options.grace);
     let mut finalizers = document::finalizers(old);
     let terminating = document::is_terminating(old);
+    if !terminating {
+        for finalizer in strategy.holds_on_delete() {
+            hold(&mut finalizers, finalizer, "");
+        }
+    }
     match options.propagation {
         Some(Propagation::Foreground) => hold(&mut finalizers, FOREGROUND, ORPHAN),
         Some(Propagation::Orphan) => hold(&mut finalizers, ORPHAN, FOREGROUND),

@@ -13,6 +13,7 @@ use crate::document;
 use crate::error::ApiError;
 use crate::options::{self, WriteOptions};
 use crate::ownership::Write;
+use crate::registry::Kind;
 use crate::server::Context;
 use crate::verbs::{body, create};
 
@@ -101,9 +102,12 @@ pub(crate) async fn write(
     mut submission: Submission<'_>,
     options: &WriteOptions,
 ) -> Result<Bytes, ApiError> {
+    let server = context.server;
+    let _turn = server.definition_turn(context.kind).await;
     for _ in 0..ATTEMPTS {
         let entry = context.entry()?;
-        let old = document::decode(&entry.value);
+        let mut old = document::decode(&entry.value);
+        context.show_stored(&mut old);
         let (mut submitted, insists) = match &mut submission {
             Submission::Whole(object) => {
                 let insists = check_versions(context, &entry, &old, object, true)?;
@@ -153,7 +157,7 @@ async fn store(
     let operation = if gone {
         Op::Delete { key, expect }
     } else {
-        Op::Put { key, expect, value: document::encode(new) }
+        Op::Put { key, expect, value: context.encode(new) }
     };
     match context.server.commit(Transaction(vec![operation])).await? {
         Ok(_) if gone => Ok(Some(Bytes::from(document::to_vec(new)))),
@@ -241,7 +245,7 @@ fn next(
     match subresource {
         "status" => {
             new = with_status(old, &new);
-            errors.extend(kind.strategy.validate_status(&new));
+            errors.extend(kind.strategy.validate_status(old, &new));
         }
         "finalize" => new = with_finalizers(old, &new),
         _ => {
@@ -249,6 +253,7 @@ fn next(
                 carry(old, &mut new, "status");
             }
             kind.strategy.prepare_update(old, &mut new);
+            context.settle_definition(&mut new);
             if errors.is_empty() {
                 errors.extend(rule_faults(context, old, &new, name)?);
             }
@@ -257,8 +262,8 @@ fn next(
     if !errors.is_empty() {
         return Err(ApiError::invalid(kind, name, &errors));
     }
-    if same_content(old, &new) {
-        keep_content(old, &mut new); // what is equal stays as it was written
+    if same_content(kind, old, &new) {
+        keep_content(kind, old, &mut new); // what is equal stays as it was written
     } else if kind.strategy.has_generation() {
         bump_generation(&mut new);
     }
@@ -295,24 +300,29 @@ fn rule_faults(
         return Err(ApiError::invalid(context.kind, name, &forbidden).saying(message));
     }
     // What has not changed was accepted once; a finalizer must be removable from anything that is stored.
-    if same_content(old, new) { Ok(field::Errors::default()) } else { Ok(strategy.validate(new)) }
+    if same_content(context.kind, old, new) {
+        Ok(field::Errors::default())
+    } else {
+        Ok(strategy.revalidate(old, new))
+    }
 }
 
-/// Everything that counts in the generation: all but metadata and status.
-fn content(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+/// Everything that counts in the generation: all but metadata, and status where that is written apart.
+fn content<'a>(kind: &Kind, object: &'a Value) -> impl Iterator<Item = (&'a String, &'a Value)> {
     let fields = object.as_object().into_iter().flatten();
-    fields.filter(|(key, _)| !matches!(key.as_str(), "metadata" | "status"))
+    let whole = kind.custom && kind.subresource("status").is_none();
+    fields.filter(move |(key, _)| *key != "metadata" && (whole || *key != "status"))
 }
 
-fn same_content(old: &Value, new: &Value) -> bool {
-    content(old).count() == content(new).count()
-        && content(old)
-            .zip(content(new))
-            .all(|((a, old), (b, new))| a == b && json::equal(old, new))
+fn same_content(kind: &Kind, old: &Value, new: &Value) -> bool {
+    let (old, new) = (|| content(kind, old), || content(kind, new));
+    old().count() == new().count()
+        && old().zip(new()).all(|((a, old), (b, new))| a == b && json::equal(old, new))
 }
 
-fn keep_content(old: &Value, new: &mut Value) {
-    let kept: Vec<_> = content(old).map(|(key, value)| (key.clone(), value.clone())).collect();
+fn keep_content(kind: &Kind, old: &Value, new: &mut Value) {
+    let kept: Vec<_> =
+        content(kind, old).map(|(key, value)| (key.clone(), value.clone())).collect();
     if let Some(new) = new.as_object_mut() {
         new.extend(kept);
     }

@@ -12,6 +12,7 @@ mod clients;
 mod collect;
 mod connections;
 mod contract;
+mod definitions;
 mod events;
 mod gzip;
 mod lists;

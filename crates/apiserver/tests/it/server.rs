@@ -11,7 +11,7 @@ use mxjob_apiserver::client::Connector;
 use mxjob_apiserver::environment::{Environment, System};
 use mxjob_apiserver::health::Readiness;
 use mxjob_apiserver::tokens::{ServiceAccounts, SigningKey, Tokens};
-use mxjob_apiserver::{ApiServer, Config};
+use mxjob_apiserver::{ApiServer, Config, Extensions};
 use serde_json::{Value, json};
 use tower_service::Service;
 
@@ -34,19 +34,45 @@ impl Server {
 
     /// A server with a clock of one's own.
     pub async fn start_in(environment: Arc<dyn Environment>) -> Self {
+        Self::start_on(tempfile::tempdir().unwrap(), environment, Extensions::default()).await
+    }
+
+    /// A server on which MXJobs are a custom resource like any other. It collects garbage.
+    pub async fn without_mxjobs() -> Self {
+        let extensions = Extensions { built_in_mxjobs: false };
         let dir = tempfile::tempdir().unwrap();
+        let server = Self::start_on(dir, Arc::new(System), extensions).await;
+        tokio::spawn(mxjob_apiserver::garbage::run(server.api.clone(), std::future::pending()));
+        server
+    }
+
+    /// The same data under a new server.
+    pub async fn again(self, extensions: Extensions) -> Self {
+        let Self { api, admin, _dir } = self;
+        let store = api.store().clone();
+        drop((api, admin));
+        tokio::task::spawn_blocking(|| store.close()).await.unwrap();
+        Self::start_on(_dir, Arc::new(System), extensions).await
+    }
+
+    async fn start_on(
+        dir: tempfile::TempDir,
+        environment: Arc<dyn Environment>,
+        extensions: Extensions,
+    ) -> Self {
         let store = mxjob_store::Store::open(dir.path(), mxjob_store::Options::default()).unwrap();
         let mut tokens = Tokens::default();
         tokens.insert("good", Identity::admin());
         tokens.insert("limited", Identity::new("limited", "", []));
         let key = SigningKey::generate().unwrap();
         let accounts = ServiceAccounts::new(key, store.clone(), Arc::clone(&environment));
-        let api = ApiServer::new(Config {
+        let config = Config {
             store,
             environment,
             authenticator: Authenticator::new(tokens).with_service_accounts(accounts),
             readiness: Readiness::new(),
-        });
+        };
+        let api = ApiServer::with(config, extensions);
         api.bootstrap().await.unwrap();
         let admin = api.connector(Identity::admin(), "test");
         Self { api, admin, _dir: dir }

@@ -14,9 +14,6 @@ use crate::server::Context;
 use crate::verbs::update::Submission;
 use crate::verbs::{create, update};
 
-/// The fields of a custom resource. Those of built-in kinds are for their schemas to know.
-const CUSTOM_FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
-
 /// Answers an apply: 201 where the object is new.
 pub(super) async fn apply(
     context: &mut Context<'_>,
@@ -106,8 +103,10 @@ fn check_intent(context: &Context<'_>, intent: &Value) -> Result<(), ApiError> {
     if intent.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null()) {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
-    let fields = if kind.custom { CUSTOM_FIELDS } else { &[] };
-    if let Some(problem) = config_problem(intent, fields) {
+    // The fields of built-in kinds are for their schemas to know.
+    let fields = if kind.custom { kind.strategy.top_fields() } else { None }.unwrap_or_default();
+    let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+    if let Some(problem) = config_problem(intent, &fields) {
         return Err(ApiError::unclassified(problem));
     }
     let name = document::meta_str(intent, "name");

@@ -1,0 +1,286 @@
+//! CustomResourceDefinitions: row, defaults and rules (upstream's `apiextensions` validation). What they add to the server
+//! is [`crate::definitions`]' matter.
+
+use std::collections::BTreeSet;
+
+use mxjob_machinery::field::{Error, Errors, Path};
+use mxjob_machinery::printer::JsonPath;
+use mxjob_machinery::{names, structural};
+use serde_json::{Value, json};
+
+use super::strategy::Strategy;
+use super::{BUILT_IN, NAME, STATUS, default_to, list, text};
+use crate::definitions::{FINALIZER, compilation_faults};
+use crate::document;
+use crate::registry::{Cell, Column, Kind, Subresource};
+
+const COLUMN_TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
+
+/// The row.
+pub(super) fn kind() -> Kind {
+    Kind {
+        group: "apiextensions.k8s.io",
+        version: "v1",
+        kind: "CustomResourceDefinition",
+        plural: "customresourcedefinitions",
+        singular: "customresourcedefinition",
+        short_names: &["crd", "crds"],
+        categories: &["api-extensions"],
+        namespaced: false,
+        verbs: BUILT_IN,
+        subresources: &[Subresource { name: "status", body: None, verbs: STATUS }],
+        columns: &[
+            NAME,
+            Column {
+                name: "Created At",
+                kind: "date",
+                description: "When the definition was created.",
+                priority: 0,
+                cell: Cell::Computed(|object, _| {
+                    text(object, "/metadata/creationTimestamp").into()
+                }),
+            },
+        ],
+        custom: false,
+        create_on_update: false,
+        unconditional_update: false,
+        strategy: &Definition,
+    }
+}
+
+/// The rules of a definition.
+#[derive(Debug)]
+struct Definition;
+
+impl Strategy for Definition {
+    fn prepare_create(&self, object: &mut Value) {
+        let kind = text(object, "/spec/names/kind").to_owned();
+        let Some(spec) = object.get_mut("spec") else { return };
+        if let Some(names) = spec.get_mut("names") {
+            default_to(names, "singular", kind.to_lowercase());
+            default_to(names, "listKind", format!("{kind}List"));
+        }
+        default_to(spec, "conversion", json!({ "strategy": "None" }));
+    }
+
+    fn prepare_update(&self, _: &Value, new: &mut Value) {
+        self.prepare_create(new);
+    }
+
+    fn validate(&self, object: &Value) -> Errors {
+        let mut errors = Errors::new();
+        let spec = Path::new("spec");
+        let (group, plural) = (text(object, "/spec/group"), text(object, "/spec/names/plural"));
+        let name = document::meta_str(object, "name");
+        if name != format!("{plural}.{group}") {
+            let path = Path::new("metadata").child("name");
+            let detail = "must be spec.names.plural+\".\"+spec.group";
+            errors.push(Error::invalid(&path, name, detail));
+        }
+        check_group(object, group, &spec.child("group"), &mut errors);
+        match text(object, "/spec/scope") {
+            "Cluster" | "Namespaced" => {}
+            "" => errors.push(Error::required(&spec.child("scope"), "")),
+            other => errors.push(Error::not_supported(
+                &spec.child("scope"),
+                other,
+                &["Cluster", "Namespaced"],
+            )),
+        }
+        check_names(object, &spec.child("names"), &mut errors);
+        check_versions(object, &spec.child("versions"), &mut errors);
+        let strategy = text(object, "/spec/conversion/strategy");
+        if strategy != "None" {
+            let path = spec.child("conversion").child("strategy");
+            errors.push(Error::not_supported(&path, strategy, &["None"]));
+        }
+        if object.pointer("/spec/preserveUnknownFields") == Some(&Value::Bool(true)) {
+            errors.push(Error::invalid(
+                &spec.child("preserveUnknownFields"),
+                true,
+                "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
+            ));
+        }
+        errors
+    }
+
+    fn validate_update(&self, old: &Value, new: &Value) -> Errors {
+        let mut errors = Errors::new();
+        for (pointer, path) in [
+            ("/spec/group", "spec.group"),
+            ("/spec/scope", "spec.scope"),
+            ("/spec/names/plural", "spec.names.plural"),
+            ("/spec/names/kind", "spec.names.kind"),
+        ] {
+            if text(old, pointer) != text(new, pointer) {
+                let detail = "field is immutable";
+                errors.push(Error::invalid(&Path::new(path), text(new, pointer), detail));
+            }
+        }
+        let is_there = |name: &Value| {
+            list(new, "/spec/versions").iter().any(|version| version.get("name") == Some(name))
+        };
+        let path = Path::new("status").child("storedVersions");
+        for (index, stored) in list(old, "/status/storedVersions").iter().enumerate() {
+            if !is_there(stored) {
+                let name = stored.as_str().unwrap_or_default();
+                let detail = format!(
+                    "missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions"
+                );
+                errors.push(Error::invalid(&path.index(index), name, detail));
+            }
+        }
+        errors
+    }
+
+    fn holds_on_delete(&self) -> &'static [&'static str] {
+        &[FINALIZER]
+    }
+
+    fn mark_terminating(&self, object: &mut Value) {
+        let since = document::meta_str(object, "deletionTimestamp").to_owned();
+        let mut conditions = list(object, "/status/conditions").to_vec();
+        conditions.push(json!({
+            "type": "Terminating", "status": "True", "reason": "InstanceDeletionPending",
+            "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will occur as soon as possible",
+            "lastTransitionTime": since,
+        }));
+        object["status"]["conditions"] = conditions.into();
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+}
+
+fn check_group(object: &Value, group: &str, path: &Path, errors: &mut Errors) {
+    if group.is_empty() {
+        errors.push(Error::required(path, ""));
+        return;
+    }
+    for why in names::dns1123_subdomain(group) {
+        errors.push(Error::invalid(path, group, why));
+    }
+    if !group.contains('.') {
+        errors.push(Error::invalid(path, group, "should be a domain with at least one dot"));
+    }
+    const APPROVED: &str = "api-approved.kubernetes.io";
+    let is_protected = group.ends_with(".k8s.io") || group.ends_with(".kubernetes.io");
+    let annotations = document::metadata(object).and_then(|meta| meta.get("annotations"));
+    if is_protected && annotations.and_then(|all| all.get(APPROVED)).is_none() {
+        errors.push(Error::required(
+            &Path::new("metadata").child("annotations").key(APPROVED),
+            "protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111",
+        ));
+    }
+}
+
+fn check_names(object: &Value, path: &Path, errors: &mut Errors) {
+    let mut word = |name: &str, required: bool| {
+        let given = text(object, &format!("/spec/names/{name}"));
+        let path = path.child(name);
+        if given.is_empty() {
+            if required {
+                errors.push(Error::required(&path, ""));
+            }
+            return;
+        }
+        let mixed = matches!(name, "kind" | "listKind");
+        let lower = given.to_lowercase();
+        for why in names::dns1035_label(if mixed { &lower } else { given }) {
+            let detail = if mixed {
+                format!("may have mixed case, but should otherwise match: {why}")
+            } else {
+                why
+            };
+            errors.push(Error::invalid(&path, given, detail));
+        }
+    };
+    word("plural", true);
+    word("singular", false);
+    word("kind", true);
+    word("listKind", false);
+    for name in ["shortNames", "categories"] {
+        for (index, given) in list(object, &format!("/spec/names/{name}")).iter().enumerate() {
+            let given = given.as_str().unwrap_or_default();
+            for why in names::dns1035_label(given) {
+                errors.push(Error::invalid(&path.child(name).index(index), given, why));
+            }
+        }
+    }
+    let kind = text(object, "/spec/names/kind");
+    if !kind.is_empty() && kind == text(object, "/spec/names/listKind") {
+        let detail = "kind and listKind may not be the same";
+        errors.push(Error::invalid(&path.child("listKind"), kind, detail));
+    }
+}
+
+fn check_versions(object: &Value, path: &Path, errors: &mut Errors) {
+    let versions = list(object, "/spec/versions");
+    let mut seen = BTreeSet::new();
+    for (index, version) in versions.iter().enumerate() {
+        let (path, name) = (path.index(index), text(version, "/name"));
+        for why in names::dns1035_label(name) {
+            errors.push(Error::invalid(&path.child("name"), name, why));
+        }
+        if !seen.insert(name) {
+            errors.push(Error::duplicate(&path.child("name"), name));
+        }
+        check_columns(version, &path.child("additionalPrinterColumns"), errors);
+        let scale = version.pointer("/subresources/scale");
+        if scale.is_some_and(|scale| !scale.is_null()) {
+            errors.push(Error::forbidden(
+                &path.child("subresources").child("scale"),
+                "this server has no scale subresources",
+            ));
+        }
+    }
+    let storing = versions.iter().filter(|version| version["storage"] == true).count();
+    if storing != 1 {
+        let detail = "must have exactly one version marked as storage version";
+        errors.push(Error::invalid(path, &Value::from(versions.to_vec()), detail));
+    }
+    let schema = |version: &Value| version.pointer("/schema/openAPIV3Schema").cloned();
+    let first = versions.first().and_then(schema);
+    // What is the same in all versions is told once, and of none of them.
+    let shared = first.is_some() && versions.iter().all(|version| schema(version) == first);
+    for (index, version) in versions.iter().enumerate() {
+        let path = match (shared, index) {
+            (true, 0) => Path::new("spec").child("validation").child("openAPIV3Schema"),
+            (true, _) => continue,
+            (false, _) => path.index(index).child("schema").child("openAPIV3Schema"),
+        };
+        match version.pointer("/schema/openAPIV3Schema") {
+            None | Some(Value::Null) => errors.push(Error::required(&path, "schemas are required")),
+            Some(schema) => {
+                errors.extend(structural::violations(schema, &path));
+                compilation_faults(schema, &path, errors);
+            }
+        }
+    }
+}
+
+fn check_columns(version: &Value, path: &Path, errors: &mut Errors) {
+    for (index, column) in list(version, "/additionalPrinterColumns").iter().enumerate() {
+        let path = path.index(index);
+        if text(column, "/name").is_empty() {
+            errors.push(Error::required(&path.child("name"), ""));
+        }
+        match text(column, "/type") {
+            "" => errors.push(Error::required(
+                &path.child("type"),
+                format!("must be one of {}", COLUMN_TYPES.join(",")),
+            )),
+            kind if !COLUMN_TYPES.contains(&kind) => {
+                errors.push(Error::not_supported(&path.child("type"), kind, COLUMN_TYPES));
+            }
+            _ => {}
+        }
+        let given = text(column, "/jsonPath");
+        if given.is_empty() {
+            errors.push(Error::required(&path.child("jsonPath"), ""));
+        } else if let Err(error) = JsonPath::parse(given) {
+            errors.push(Error::invalid(&path.child("jsonPath"), given, error.to_string()));
+        }
+    }
+}
