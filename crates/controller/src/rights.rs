@@ -46,7 +46,7 @@ pub fn rights(gang: &Gang) -> Vec<Right> {
     match gang {
         Gang::Off => {}
         Gang::Native => rights.extend([
-            cluster("", "nodes", FOLLOW),
+            cluster("", "nodes", &["get", "list", "watch"]),
             cluster("scheduling.k8s.io", "priorityclasses", FOLLOW),
             // For the vigil over the nodes (`Options::nodes`).
             cluster("", "nodes/status", &["patch"]),

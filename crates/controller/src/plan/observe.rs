@@ -62,6 +62,7 @@ impl<'a> Observed<'a> {
             snapshot.services.iter().map(|service| (service.name.as_str(), &**service)).collect();
         let mut replicas = Vec::with_capacity(snapshot.pods.len());
         for spec in &snapshot.job.replicas {
+            let first = replicas.len();
             for index in 0..spec.count {
                 let name = names::pod_name(&snapshot.job.name, spec.role, index);
                 let pod = pods.get(name.as_str()).copied();
@@ -80,6 +81,9 @@ impl<'a> Observed<'a> {
                 };
                 let service = services.get(name.as_str()).copied();
                 replicas.push(Replica { role: spec.role, index, pod, service, state });
+            }
+            if !snapshot.memory.completed.contains_key(&spec.role) {
+                take_over(snapshot, replicas.get_mut(first..).unwrap_or_default(), &mut memory);
             }
         }
         let exists = |uid: &String| snapshot.pods.iter().any(|pod| pod.uid == *uid);
@@ -101,6 +105,24 @@ impl<'a> Observed<'a> {
         self.replicas.iter().any(|replica| {
             replica.pod.is_some_and(|pod| pod.attempt != self.memory.restarts.attempt)
         })
+    }
+}
+
+/// An operator before this one has counted how many replicas of a role succeeded, and not noted which. Where just so many have
+/// no pod any more, it was those.
+fn take_over(snapshot: &Snapshot, of_role: &mut [Replica<'_>], memory: &mut Memory) {
+    let status = &snapshot.job.status;
+    let Some(role) = of_role.first().map(|replica| replica.role) else { return };
+    let counted = status.replicas.get(&role).map_or(0, |counts| counts.succeeded);
+    let unknown = counted.saturating_sub(memory.completed_count(role));
+    let is_missing = |replica: &&mut Replica<'_>| replica.state == State::Missing;
+    let missing = of_role.iter().filter(|replica| replica.state == State::Missing).count();
+    if unknown == 0 || status.is_finished() || u32::try_from(missing) != Ok(unknown) {
+        return;
+    }
+    for replica in of_role.iter_mut().filter(is_missing) {
+        replica.state = State::Succeeded;
+        memory.completed.entry(role).or_default().insert(replica.index);
     }
 }
 

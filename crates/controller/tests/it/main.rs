@@ -4,9 +4,11 @@
 
 mod executor;
 mod gang;
+mod neighbours;
 mod nodes;
 mod obstacles;
 mod pod_groups;
+mod rights;
 mod server;
 mod simulation;
 mod wild;

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use kube::client::Body;
 use mxjob_machinery::patch::merge_patch;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -36,7 +36,9 @@ struct State {
     writes: Vec<String>,
     refusals: Vec<(String, StatusCode, &'static str)>,
     lists: Vec<String>,
-    /// `list pods`, `patch mxjobs/status`: what the client may not do.
+    /// `list pods`, `patch mxjobs/status`: all that the client has asked for.
+    asked: BTreeSet<String>,
+    /// What the client may not do, in the same words.
     forbidden: Vec<String>,
     /// Resources that are not served.
     missing: Vec<String>,
@@ -98,6 +100,11 @@ impl Server {
 
     pub(crate) fn lists(&self) -> Vec<String> {
         self.state.lock().unwrap().lists.clone()
+    }
+
+    /// All that the client has asked for, as verb and resource.
+    pub(crate) fn asked(&self) -> BTreeSet<String> {
+        self.state.lock().unwrap().asked.clone()
     }
 
     /// Refuses the next write of that description (`POST pods digits-worker-0`).
@@ -235,12 +242,14 @@ impl Server {
 }
 
 impl State {
-    fn refusal(&self, verb: &str, path: &str, resource: &str) -> Option<Answer> {
+    fn refusal(&mut self, verb: &str, path: &str, resource: &str) -> Option<Answer> {
         let mut segments = path.split('/').skip(2);
         let resource_path = match segments.next() {
             Some(sub) => format!("{resource}/{sub}"),
             None => resource.to_owned(),
         };
+        let asked = format!("{verb} {resource_path}");
+        self.asked.insert(asked.clone());
         if self.missing.iter().any(|missing| missing == resource) {
             let message = "the server could not find the requested resource";
             return Some(respond(
@@ -248,7 +257,6 @@ impl State {
                 &status(StatusCode::NOT_FOUND, "NotFound", message),
             ));
         }
-        let asked = format!("{verb} {resource_path}");
         self.forbidden.contains(&asked).then(|| {
             let message = format!("{resource} is forbidden: User \"operator\" cannot {asked}");
             respond(StatusCode::FORBIDDEN, &status(StatusCode::FORBIDDEN, "Forbidden", &message))
