@@ -1,0 +1,143 @@
+//! That what is written installs what is meant.
+
+mod calls;
+mod chart;
+mod fresh;
+mod rights;
+mod schemas;
+
+use super::*;
+
+/// Settings that differ in everything that makes a difference.
+fn variety() -> Vec<Settings> {
+    let mut all = Vec::new();
+    for gang_scheduler in ["none", "volcano", "gangs.example.com"] {
+        for watch_namespace in [None, Some("team"), Some("12345"), Some("mxjob-system")] {
+            for webhook in [true, false] {
+                all.push(Settings {
+                    gang_scheduler: gang_scheduler.to_owned(),
+                    watch_namespace: watch_namespace.map(str::to_owned),
+                    webhook,
+                    image: "registry.example.com:5000/team/mxjob@sha256:00".to_owned(),
+                    replicas: 3,
+                    ..Settings::default()
+                });
+            }
+        }
+    }
+    all.push(Settings::default());
+    all.push(Settings { namespace: "on".to_owned(), ..Settings::default() });
+    all
+}
+
+/// All parts; of these, only the usual settings have the definition, which is large and the same for all.
+fn chosen(settings: &Settings) -> Vec<Part> {
+    let is_usual = *settings == Settings::default();
+    Part::ALL.into_iter().filter(|part| is_usual || *part != Part::Crd).collect()
+}
+
+fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> Option<&'a Value> {
+    objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+}
+
+#[test]
+fn what_is_written_for_people_reads_back_as_what_is_meant() {
+    for settings in variety() {
+        let chosen = chosen(&settings);
+        let text = yaml(&settings, &chosen);
+        let documents = text.split("---\n").skip(1);
+        let read = |text: &str| mxjob_machinery::json::yaml_to_value(text.as_bytes()).unwrap();
+        let read: Vec<Value> = documents.map(read).collect();
+        assert_eq!(read, parts(&settings, &chosen));
+        assert_eq!(json(&settings, &chosen)["items"], Value::from(read));
+    }
+}
+
+#[test]
+fn people_find_the_identity_first_and_the_reasons_beside() {
+    let text = yaml(&Settings::default(), &[Part::Operator, Part::Webhook]);
+    assert!(text.contains("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: mxjob-operator\n  namespace: mxjob-system\n"), "{text}");
+    assert!(text.contains("\n    # Called only for what"), "{text}");
+    for line in text.lines() {
+        assert_eq!(line.trim_end(), line);
+    }
+}
+
+#[test]
+fn parts_come_alone_and_in_order() {
+    let settings = Settings::default();
+    let kinds = |chosen: &[Part]| -> Vec<String> {
+        let objects = parts(&settings, chosen);
+        objects.iter().map(|object| object["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(kinds(&[Part::Webhook]), ["Service", "ValidatingWebhookConfiguration"]);
+    assert_eq!(kinds(&[Part::Crd, Part::Namespace]), ["Namespace", "CustomResourceDefinition"]);
+    assert_eq!(kinds(&[Part::Operator]), ["Service", "Deployment", "PodDisruptionBudget"]);
+    assert_eq!(
+        kinds(&Part::ALL).last().map(String::as_str),
+        Some("ValidatingWebhookConfiguration"),
+        "the webhook comes last"
+    );
+    let without = Settings { webhook: false, ..Settings::default() };
+    assert!(find(&all(&without), "ValidatingWebhookConfiguration", "mxjob").is_none());
+}
+
+#[test]
+fn what_refers_to_something_refers_to_what_is_there() {
+    for settings in variety() {
+        let objects = parts(&settings, &chosen(&settings));
+        let deployment = find(&objects, "Deployment", "mxjob-operator").unwrap();
+        let template = &deployment["spec"]["template"];
+        let labels = template["metadata"]["labels"].as_object().unwrap();
+        let container = &template["spec"]["containers"][0];
+        let ports: Vec<&str> = container["ports"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|port| port["name"].as_str().unwrap())
+            .collect();
+        let selects = |selector: &Value| {
+            selector.as_object().unwrap().iter().all(|(key, value)| labels.get(key) == Some(value))
+        };
+        assert!(selects(&deployment["spec"]["selector"]["matchLabels"]));
+        for object in &objects {
+            match object["kind"].as_str().unwrap() {
+                "Service" => {
+                    assert!(selects(&object["spec"]["selector"]));
+                    let target = object["spec"]["ports"][0]["targetPort"].as_str().unwrap();
+                    assert!(ports.contains(&target));
+                }
+                "PodDisruptionBudget" => {
+                    assert!(selects(&object["spec"]["selector"]["matchLabels"]));
+                }
+                "ValidatingWebhookConfiguration" => {
+                    let service = &object["webhooks"][0]["clientConfig"]["service"];
+                    assert!(find(&objects, "Service", service["name"].as_str().unwrap()).is_some());
+                    assert_eq!(service["namespace"], settings.namespace);
+                }
+                "RoleBinding" | "ClusterRoleBinding" => {
+                    let role = &object["roleRef"];
+                    let (kind, name) = (role["kind"].as_str(), role["name"].as_str());
+                    let role = find(&objects, kind.unwrap(), name.unwrap()).unwrap();
+                    assert_eq!(role["metadata"]["namespace"], object["metadata"]["namespace"]);
+                    let subject = &object["subjects"][0];
+                    assert_eq!(subject["namespace"], settings.namespace);
+                    assert_eq!(subject["name"], template["spec"]["serviceAccountName"]);
+                }
+                _ => {}
+            }
+        }
+        for probe in ["livenessProbe", "readinessProbe"] {
+            let port = container[probe]["httpGet"]["port"].as_str().unwrap();
+            assert!(ports.contains(&port), "{port}");
+        }
+        let names: std::collections::BTreeSet<String> = objects
+            .iter()
+            .map(|object| {
+                let metadata = &object["metadata"];
+                format!("{} {} {}", object["kind"], metadata["namespace"], metadata["name"])
+            })
+            .collect();
+        assert_eq!(names.len(), objects.len(), "no two are the same object");
+    }
+}

@@ -1,0 +1,66 @@
+//! When the webhook is called: its condition, on the requests that a cluster makes of jobs.
+
+use super::*;
+use kube_cel::KubeCelExt as _;
+use kube_cel::cel::{Context, Program, Value as Cel};
+use serde_json::json;
+
+fn is_called(operation: &str, object: &Value, old: &Value) -> bool {
+    let mut context = Context::default().with_all();
+    let program = Program::compile(admission::CONDITION).unwrap();
+    let request = json!({ "operation": operation });
+    for (name, value) in [("request", &request), ("object", object), ("oldObject", old)] {
+        context.add_variable(name, value).unwrap();
+    }
+    match program.execute(&context).unwrap() {
+        Cel::Bool(called) => called,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_webhook_is_called_for_new_jobs_and_changed_specs_alone() {
+    let job = json!({
+        "metadata": { "name": "digits", "finalizers": ["a"], "resourceVersion": "1" },
+        "spec": { "suspend": true, "mxReplicaSpecs": { "Worker": { "replicas": 1 } } },
+        "status": { "conditions": [] },
+    });
+    let changed = |pointer: &str, value: Value| {
+        let mut job = job.clone();
+        *job.pointer_mut(pointer).unwrap() = value;
+        job
+    };
+    let mut without = job.clone();
+    without.as_object_mut().unwrap().remove("spec");
+    assert!(is_called("CREATE", &job, &Value::Null));
+    assert!(is_called("CREATE", &without, &Value::Null));
+    for (new, called) in [
+        (changed("/spec/suspend", json!(false)), true),
+        (changed("/spec/mxReplicaSpecs/Worker/replicas", json!(2)), true),
+        (changed("/spec", json!({})), true),
+        (without.clone(), true),
+        (job.clone(), false),
+        (changed("/metadata/finalizers", json!([])), false),
+        (changed("/metadata", json!({ "name": "digits", "labels": { "a": "b" } })), false),
+        (changed("/metadata", json!({ "deletionTimestamp": "2026-11-24T08:00:00Z" })), false),
+        (changed("/status", json!({ "startTime": "2026-11-24T08:00:00Z" })), false),
+    ] {
+        assert_eq!(is_called("UPDATE", &new, &job), called, "{new}");
+    }
+    assert!(!is_called("UPDATE", &without, &without), "an old job without a spec can be let go");
+    assert!(is_called("UPDATE", &job, &without));
+}
+
+#[test]
+fn the_configuration_says_how_to_get_out_and_leaves_other_namespaces_alone() {
+    let objects = all(&Settings { watch_namespace: Some("team".into()), ..Settings::default() });
+    let configuration = find(&objects, "ValidatingWebhookConfiguration", "mxjob").unwrap();
+    let way_out = &configuration["metadata"]["annotations"]["mxjob.kubeflow.org/when-it-is-down"];
+    let command = "kubectl delete validatingwebhookconfiguration mxjob";
+    assert!(way_out.as_str().unwrap().contains(command), "{way_out}");
+    let webhook = &configuration["webhooks"][0];
+    assert_eq!(webhook["failurePolicy"], "Fail");
+    assert_eq!(webhook["rules"][0]["resources"], json!(["mxjobs"]), "no subresource");
+    let selector = &webhook["namespaceSelector"]["matchLabels"];
+    assert_eq!(*selector, json!({ "kubernetes.io/metadata.name": "team" }));
+}
