@@ -123,6 +123,9 @@ pub(crate) fn change_replaceable(
     }
     if is_nested {
         let policy = spec.entry("runPolicy").or_insert_with(|| json!({}));
+        if policy.is_null() {
+            *policy = json!({});
+        }
         policy.as_object_mut().unwrap().extend(fields.clone());
     } else {
         spec.extend(fields.clone());

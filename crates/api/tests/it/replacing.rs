@@ -330,3 +330,15 @@ fn the_message_lists_the_fields_that_may_be_replaced() {
         assert!(message(json!({ "jobMode": "MXTune" })).contains(field));
     }
 }
+
+#[test]
+fn the_value_in_force_stays_where_an_older_object_gives_a_field_twice() {
+    let both = with(&alone(), &json!({ "backoffLimit": 4, "runPolicy": { "backoffLimit": 3 } }));
+    // The nested one counts, so the flat one may go or follow, and not the reverse.
+    check(&both, &with(&both, &json!({ "backoffLimit": null })), &[]);
+    check(&both, &with(&both, &json!({ "backoffLimit": 3 })), &[]);
+    let nested_gone = with(&both, &json!({ "runPolicy": null }));
+    check(&both, &nested_gone, &["spec.backoffLimit"]);
+    let changed = with(&both, &json!({ "runPolicy": { "backoffLimit": 4 } }));
+    check(&both, &changed, &["spec.runPolicy.backoffLimit"]);
+}

@@ -364,7 +364,9 @@ proptest! {
     fn what_is_refused_of_a_change_is_refused_by_admission(
         old in odd_job(), fields in replaceable(), is_nested: bool, place: prop::sample::Index, how: u8, is_changed: bool, ttl in -2_i64..2,
     ) {
-        prop_assume!(refusals(&old, None).is_some() && old["spec"].is_object());
+        if refusals(&old, None).is_none() || !old["spec"].is_object() {
+            return Ok(());
+        }
         let mut new = change_replaceable(&old, &fields, is_nested);
         if is_changed {
             let pointers = fixed_pointers(&old);
