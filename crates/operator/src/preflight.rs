@@ -16,8 +16,8 @@ use crate::client::describe;
 use crate::probes::Health;
 pub use needs::{CRD, Need, Parts, Scope, rights};
 
-/// How often is asked again for what is missing.
-const AGAIN: Duration = Duration::from_secs(15);
+/// After what time is asked again for what is missing: soon, since somebody may be at it, and then less and less often.
+const AGAIN: std::ops::Range<Duration> = Duration::from_secs(5)..Duration::from_secs(60);
 /// How often for a server that does not answer.
 const UNREACHED: Duration = Duration::from_secs(3);
 
@@ -35,6 +35,8 @@ pub(crate) struct Preflight {
     pub(crate) own: String,
     /// The namespace of the Lease, which may be another.
     pub(crate) lease: Option<String>,
+    /// The command that grants what is needed.
+    pub(crate) grant: String,
     pub(crate) health: Health,
 }
 
@@ -62,13 +64,15 @@ impl std::fmt::Debug for Preflight {
 impl Preflight {
     /// Asks until nothing is missing.
     pub(crate) async fn run(self) {
+        let mut again = AGAIN.start;
         loop {
             let pause = match self.round().await {
                 Found::Well => return,
-                Found::Lacking => AGAIN,
+                Found::Lacking => again,
                 Found::Unreached => UNREACHED,
             };
             tokio::time::sleep(pause).await;
+            again = (again * 2).min(AGAIN.end);
         }
     }
 

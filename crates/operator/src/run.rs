@@ -17,13 +17,14 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use mxjob_apiserver::serve::{self, Bound, ServeError};
-use mxjob_controller::{Gang, Standing};
+use mxjob_controller::{Gang, PodGroups, Standing};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::client::{Cluster, Fence, Rate, Transport};
 use crate::lease::{Election, Elector};
+use crate::manifests::NAMESPACE;
 use crate::metrics::Metrics;
 use crate::preflight::{self, Preflight};
 use crate::probes::{self, Health, Pages};
@@ -184,6 +185,7 @@ pub(crate) async fn operate(
         jobs: config.namespace.clone(),
         own: config.own_namespace.clone(),
         lease: config.election.as_ref().map(|election| election.namespace.clone()),
+        grant: grant(&config),
         health: health.clone(),
     };
     parts.spawn(async move {
@@ -284,6 +286,25 @@ async fn lead(
     }
 }
 
+/// The command that grants an operator of this kind what it needs.
+fn grant(config: &Config) -> String {
+    let mut command = "mxjob manifests --only rbac".to_owned();
+    if config.own_namespace != NAMESPACE {
+        command += &format!(" --namespace {}", config.own_namespace);
+    }
+    if let Some(namespace) = &config.namespace {
+        command += &format!(" --watch-namespace {namespace}");
+    }
+    match &config.gang {
+        Gang::PodGroups(PodGroups::Volcano) => command += " --gang-scheduler volcano",
+        Gang::PodGroups(PodGroups::SchedulerPlugins { scheduler }) => {
+            command += &format!(" --gang-scheduler {scheduler}");
+        }
+        Gang::Off | Gang::Native => {}
+    }
+    command + " | kubectl apply -f -"
+}
+
 fn failure(ended: Option<Result<Result<(), Error>, tokio::task::JoinError>>) -> Error {
     match ended {
         Some(Ok(Err(error))) => error,
@@ -295,4 +316,34 @@ fn failure(ended: Option<Result<Result<(), Error>, tokio::task::JoinError>>) -> 
 async fn until(mut stopped: watch::Receiver<bool>) {
     // An error says that the sender is gone, and with it the operator.
     let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_are_granted_by_a_command_that_fits_the_operator() {
+        let grants = |own: &str, namespace: Option<&str>, gang| {
+            let cluster = kube::Config::new(http::Uri::from_static("https://127.0.0.1:1"));
+            grant(&Config {
+                cluster: Cluster { config: cluster, pod_namespace: None },
+                namespace: namespace.map(str::to_owned),
+                own_namespace: own.to_owned(),
+                workers: 1,
+                rate: None,
+                election: None,
+                gang,
+            })
+        };
+        assert_eq!(
+            grants(NAMESPACE, None, Gang::Off),
+            "mxjob manifests --only rbac | kubectl apply -f -"
+        );
+        let gang = Gang::PodGroups(PodGroups::SchedulerPlugins { scheduler: "gangs".to_owned() });
+        assert_eq!(
+            grants("own", Some("team"), gang),
+            "mxjob manifests --only rbac --namespace own --watch-namespace team --gang-scheduler gangs | kubectl apply -f -"
+        );
+    }
 }

@@ -2,6 +2,7 @@
 
 use http::{Request, StatusCode};
 use kube::Client;
+use mxjob_api::crd::{self, MENDING, Verdict};
 use serde_json::Value;
 
 use super::CRD;
@@ -40,7 +41,7 @@ async fn discovered(client: &Client) -> kube::Result<Option<String>> {
             Ok(match (has("mxjobs"), has("mxjobs/status")) {
                 (true, true) => None,
                 (true, false) => Some(format!(
-                    "the definition {CRD} is another program's: jobs have no status of their own; {MEND}"
+                    "The definition {CRD} is not the one of mxjob: it has no status subresource; put that in its place with: {MENDING}"
                 )),
                 (false, _) => Some(missing()),
             })
@@ -52,16 +53,16 @@ async fn discovered(client: &Client) -> kube::Result<Option<String>> {
     }
 }
 
-const MEND: &str = "`mxjob manifests | kubectl apply -f -` mends that, and keeps the jobs";
-
 fn missing() -> String {
-    format!("the cluster knows no MXJobs: the definition {CRD} is missing; {MEND}")
+    format!("The cluster knows no MXJobs: the definition {CRD} is missing; make it with: {MENDING}")
 }
 
-/// What is wrong with the definition that the cluster has.
+/// What is to be said of the definition that the cluster has.
 fn verdict(definition: &Value) -> Option<String> {
-    let _ = definition;
-    None
+    match crd::judge(definition) {
+        Verdict::Same => None,
+        other => Some(other.to_string()),
+    }
 }
 
 async fn get(client: &Client, path: &str) -> kube::Result<Value> {

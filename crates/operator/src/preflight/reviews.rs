@@ -41,7 +41,7 @@ pub(super) async fn lacking(preflight: &Preflight) -> Vec<String> {
                 .filter(|(refused, _, _)| *refused == number)
                 .map(|(_, verb, _)| *verb)
                 .collect();
-            (!verbs.is_empty()).then(|| sentence(need, *place, &verbs))
+            (!verbs.is_empty()).then(|| sentence(need, *place, &verbs, &preflight.grant))
         })
         .collect()
 }
@@ -79,7 +79,7 @@ async fn ask(
 }
 
 /// What is missing, and how to grant it.
-pub(super) fn sentence(need: &Need, place: Option<&str>, verbs: &[&str]) -> String {
+pub(super) fn sentence(need: &Need, place: Option<&str>, verbs: &[&str], grant: &str) -> String {
     let verbs = match verbs {
         [] => String::new(),
         [verb] => (*verb).to_owned(),
@@ -102,6 +102,6 @@ pub(super) fn sentence(need: &Need, place: Option<&str>, verbs: &[&str]) -> Stri
         Some(place) => format!(" in the namespace {place}"),
     };
     format!(
-        "the operator may not {verbs} {what}{place}; `mxjob manifests | kubectl apply -f -` grants what it needs"
+        "The operator may not {verbs} {what}{place}; grant its service account what it needs with: {grant}"
     )
 }

@@ -1,12 +1,21 @@
 use super::*;
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use kube::client::Body;
 use mxjob_apiserver::authn::{Authenticator, Identity};
 use mxjob_apiserver::environment::System;
 use mxjob_apiserver::health::Readiness;
 use mxjob_apiserver::tokens::Tokens;
 use mxjob_apiserver::{ApiServer, Config};
+use serde_json::json;
+use tower_service::Service;
 
 #[test]
 fn a_missing_right_is_named_in_one_sentence_with_the_command_that_grants_it() {
@@ -19,9 +28,9 @@ fn a_missing_right_is_named_in_one_sentence_with_the_command_that_grants_it() {
     };
     let check = |need: Need, place: Option<&str>, verbs: &[&str], want: &str| {
         let want = format!(
-            "the operator may not {want}; `mxjob manifests | kubectl apply -f -` grants what it needs"
+            "The operator may not {want}; grant its service account what it needs with: the command"
         );
-        assert_eq!(reviews::sentence(&need, place, verbs), want);
+        assert_eq!(reviews::sentence(&need, place, verbs, "the command"), want);
     };
     check(need("", "pods", None), Some(""), &["create"], "create pods in all namespaces");
     check(
@@ -48,6 +57,7 @@ fn preflight(client: Client) -> Preflight {
         jobs: Some("team".to_owned()),
         own: "system".to_owned(),
         lease: Some("leases".to_owned()),
+        grant: "the command".to_owned(),
         health: Health::new(None, None, mxjob_controller::Standing::default()),
     }
 }
@@ -93,4 +103,80 @@ async fn a_server_that_is_not_there_is_said_once_and_asked_again() {
     let said = preflight.health.hindrances();
     assert!(said[0].starts_with("https://cluster cannot be asked: "), "{said:?}");
     assert_eq!(said.len(), 1);
+}
+
+/// A server that has these pages and no others: paths, statuses, texts.
+#[derive(Clone)]
+struct Pages(Vec<(&'static str, u16, String)>);
+
+impl Service<Request<Body>> for Pages {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let page = self.0.iter().find(|(path, ..)| *path == request.uri().path());
+        let (code, text) = page.map_or((404, "no"), |(_, code, text)| (*code, text.as_str()));
+        let response = Response::builder().status(code);
+        ready(Ok(response.body(Full::new(Bytes::copy_from_slice(text.as_bytes()))).unwrap()))
+    }
+}
+
+const DEFINITION_PATH: &str =
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/mxjobs.kubeflow.org";
+const DISCOVERY_PATH: &str = "/apis/kubeflow.org/v1";
+
+async fn judged(pages: &[(&'static str, u16, String)]) -> Option<String> {
+    definition::judge(&Client::new(Pages(pages.to_vec()), "default")).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_definition_is_judged_by_itself_where_it_can_be_seen() {
+    let mut crd = mxjob_api::crd::crd();
+    assert_eq!(judged(&[(DEFINITION_PATH, 200, crd.to_string())]).await, None);
+    crd["metadata"]["annotations"] = serde_json::Value::Null;
+    let said = judged(&[(DEFINITION_PATH, 200, crd.to_string())]).await.unwrap();
+    assert!(
+        said.starts_with("The definition mxjobs.kubeflow.org is not the one of mxjob"),
+        "{said}"
+    );
+    assert!(said.contains(mxjob_api::crd::MENDING), "{said}");
+}
+
+#[tokio::test]
+async fn where_it_cannot_be_seen_it_is_judged_by_what_the_server_says_it_serves() {
+    let serves = |names: &[&str]| {
+        let resources: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
+        (DISCOVERY_PATH, 200, json!({ "resources": resources }).to_string())
+    };
+    let hidden = (DEFINITION_PATH, 403, "no".to_owned());
+    for (pages, want) in [
+        (vec![serves(&["mxjobs", "mxjobs/status"])], None),
+        (vec![hidden.clone(), serves(&["mxjobs", "mxjobs/status"])], None),
+        (vec![serves(&["mxjobs"])], Some("it has no status subresource")),
+        (vec![serves(&["tfjobs", "tfjobs/status"])], Some("The cluster knows no MXJobs")),
+        (vec![hidden], Some("The cluster knows no MXJobs")),
+        (vec![], Some("The cluster knows no MXJobs")),
+    ] {
+        let said = judged(&pages).await;
+        match want {
+            None => assert_eq!(said, None, "{pages:?}"),
+            Some(want) => {
+                let said = said.unwrap();
+                assert!(said.contains(want) && said.contains(mxjob_api::crd::MENDING), "{said}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_in_trouble_says_nothing_about_the_definition() {
+    for code in [401, 429, 500, 503] {
+        let pages = Pages(vec![(DEFINITION_PATH, code, "no".to_owned())]);
+        assert!(definition::judge(&Client::new(pages, "default")).await.is_err(), "{code}");
+    }
 }
