@@ -16,14 +16,17 @@ pub(super) fn of(job: &Value, pods: &[&Value]) -> Era {
     let status = job.get("status").unwrap_or(&none);
     let spec = job.get("spec").unwrap_or(&none);
     let has = |key| get(status, key).is_some();
-    if has("completedIndexes")
+    if is_written_by_us(job)
+        || has("completedIndexes")
         || has("restartState")
         || (has("mxReplicaStatuses") && has("replicaStatuses"))
     {
         return Era::Current;
     }
     let is_nested = get(spec, NESTED).is_some();
-    if let Some(era) = pods.iter().find_map(|pod| by_labels(pod, is_nested)) {
+    // A take-over that was cut short leaves pods of both: what is left to be done counts.
+    let eras = pods.iter().filter_map(|pod| by_labels(pod, is_nested));
+    if let Some(era) = eras.min_by_key(|era| *era == Era::Current) {
         return era;
     }
     if has("mxReplicaStatuses") {
@@ -61,6 +64,15 @@ fn by_labels(pod: &Value, is_nested: bool) -> Option<Era> {
         (false, false, true) => Some(if is_nested { Era::CEarly } else { Era::B }),
         (false, false, false) => None,
     }
+}
+
+/// Whether this controller has written the status, as the server noted.
+fn is_written_by_us(job: &Value) -> bool {
+    let managers = job.pointer("/metadata/managedFields").and_then(Value::as_array);
+    managers.into_iter().flatten().any(|entry| {
+        let is = |field, word| entry.get(field).is_some_and(|given| given == word);
+        is("manager", labels::OPERATOR) && is("subresource", "status")
+    })
 }
 
 fn has_suspended(status: &Value) -> bool {

@@ -89,6 +89,10 @@ fn the_operator_is_told_by_the_status_it_wrote() {
     }
     let suspended = stored(&json!({}), &json!({ "conditions": conditions("Suspended") }));
     assert_eq!(read(&suspended).era, Era::CLate);
+    let mut new = stored(&json!({}), &json!({ "conditions": conditions("Created") }));
+    new["metadata"]["managedFields"] =
+        json!([{ "manager": "mxjob-controller", "operation": "Update", "subresource": "status" }]);
+    assert_eq!(read(&new).era, Era::Current);
     let no_policy = stored(&json!({}), &status(Era::CLate, "Running"));
     assert_eq!(read(&no_policy).era, Era::CLate);
 }
@@ -114,6 +118,18 @@ fn the_labels_of_its_pods_tell_it_better() {
         let children = Children { pods: &pods, services: &[] };
         assert_eq!(legacy::read(&job, Some(&children), NOW.parse().unwrap()).era, era, "{labels}");
     }
+}
+
+#[test]
+fn a_take_over_that_was_cut_short_is_still_to_be_done() {
+    let job = stored(&json!({}), &status(Era::B, "Running"));
+    let done = json!({ "training.kubeflow.org/job-name": "digits", "mxnet-job-name": "digits" });
+    let pods = [
+        adoption::pod("digits-worker-0", &done),
+        adoption::pod("digits-worker-1", &json!({ "job-name": "digits" })),
+    ];
+    let children = Children { pods: &pods, services: &[] };
+    assert_eq!(legacy::read(&job, Some(&children), NOW.parse().unwrap()).era, Era::B);
 }
 
 #[test]
