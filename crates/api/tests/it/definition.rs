@@ -1,5 +1,6 @@
 //! The CustomResourceDefinition as a cluster's API server takes it: structural, small, with rules it can afford, and open for what is stored.
 
+mod cost;
 mod judging;
 mod rules;
 mod shape;
