@@ -51,8 +51,8 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result<()> {
 /// Writes the generated files again.
 pub(crate) fn codegen(_: &[String]) -> Result<()> {
     // The tests that compare the files with the types write them when they are asked to. A file is compiled into the program
-    // that writes the next: built-in kinds, then the pod template, then the definition that contains it.
-    for package in ["mxjob-machinery", "mxjob-api", "mxjob-api"] {
+    // that writes the next: built-in kinds, then the pod template, then the definition that contains it, then the manifests that contain that.
+    for package in ["mxjob-machinery", "mxjob-api", "mxjob-api", "mxjob-operator"] {
         let arguments = ["test", "--package", package, "--quiet", "--locked", "fresh"];
         run::check(run::cargo().env("UPDATE_MANIFESTS", "1").args(arguments))?;
     }

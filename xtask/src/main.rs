@@ -10,6 +10,7 @@ mod checks;
 mod conformance;
 mod demo;
 mod environment;
+mod image;
 mod interrupt;
 mod run;
 mod server;
@@ -30,6 +31,7 @@ const COMMANDS: &[Command] = &[
     ("conformance", "compare the API server with recorded answers of a real one", conformance::run),
     ("fuzz", "feed mutated input to every decoder, some seconds each", checks::fuzz),
     ("bench", "measure, and write docs/reference/benchmarks.md", bench::run),
+    ("image", "build the program for a container image, and try it in an empty root", image::run),
     ("codegen", "write the generated files again (schemas, manifests/)", checks::codegen),
     ("ci", "tidy, lint, test, conformance, fuzz: what must pass before a merge", checks::ci),
 ];

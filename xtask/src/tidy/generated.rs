@@ -16,6 +16,8 @@ pub(crate) fn check(tree: &Tree) -> Result<Vec<String>> {
         "mxjob-machinery",
         "--package",
         "mxjob-api",
+        "--package",
+        "mxjob-operator",
         "--quiet",
         "--locked",
         "fresh",
