@@ -20,23 +20,24 @@ mod ledger;
 mod mirror;
 mod object;
 mod obstacles;
+mod pace;
 mod queue;
 mod requests;
 mod status;
 mod vigil;
 mod watches;
+mod work;
 
 use crate::metrics::Metrics;
 use crate::nodes::Limits;
-use crate::pod_group::{self, Kind, Step};
+use crate::pod_group::Kind;
 use crate::standing::Standing;
-use cache::Look;
 use effects::Context;
-use gate::{Gate, Sight};
+use gate::Gate;
 use jiff::Timestamp;
 use kube::Client;
-use object::Key;
-use queue::{Outcome, Queue};
+use pace::Pace;
+use queue::Queue;
 use requests::{Child, Requests};
 use std::future::Future;
 use std::pin::pin;
@@ -44,7 +45,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{debug, info, warn};
+use tracing::info;
 
 /// How the controller runs.
 #[derive(Clone, Debug)]
@@ -116,8 +117,6 @@ pub enum Error {
 
 /// How long the last requests may take after the shutdown was asked for. What is cut off is done by the next controller.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
-/// The longest sleep of a job with a timer: clocks are set, machines sleep, and timers count other seconds than calendars.
-const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 /// Looks after all jobs until the shutdown is asked for.
 pub async fn run(
@@ -138,6 +137,7 @@ pub async fn run(
         metrics: options.metrics.clone(),
         recorder,
         gate: Gate::new(options.standing.clone()),
+        pace: Pace::default(),
         scheduler,
         now: options.now,
     });
@@ -149,7 +149,7 @@ pub async fn run(
     let poster = tokio::spawn(poster.run());
     // They have nothing to do before everything has been seen, unless it is to say what is in the way.
     for _ in 0..options.workers.max(1) {
-        tasks.spawn(work(Arc::clone(&context), Arc::clone(&queue), stopped.clone()));
+        tasks.spawn(work::work(Arc::clone(&context), Arc::clone(&queue), stopped.clone()));
     }
     let started = async {
         // Jobs before what they own: a list of pods is then at least as new as every job's word about its pods.
@@ -211,107 +211,4 @@ pub async fn run(
     drop(context);
     let _ = tokio::time::timeout(LAST_REQUESTS, poster).await;
     Ok(())
-}
-
-async fn work(context: Arc<Context>, queue: Arc<Queue>, mut stopped: watch::Receiver<bool>) {
-    loop {
-        let key = tokio::select! {
-            biased;
-            _ = stopped.wait_for(|stopped| *stopped) => return,
-            key = queue.next() => key,
-        };
-        let blind = match context.gate.sight() {
-            Sight::Clear => None,
-            Sight::Blind(why) => Some(why),
-            Sight::NotYet => {
-                // All are looked at when everything has been seen.
-                queue.done(key, &Outcome::Done(None));
-                continue;
-            }
-        };
-        let begun = std::time::Instant::now();
-        let outcome = reconcile(&context, &key, blind.as_deref()).await;
-        context.metrics.reconciled(begun.elapsed());
-        queue.done(key, &outcome);
-    }
-}
-
-async fn reconcile(context: &Context, key: &Key, blind: Option<&str>) -> Outcome {
-    let now = (context.now)();
-    let (document, mut snapshot, group) = match context.cache.look(key, blind) {
-        Look::Nothing => return Outcome::Done(None),
-        Look::Refused(refused) => {
-            let outcome = status::refuse(context, key, &refused, now).await;
-            return conclude(key, outcome, None);
-        }
-        Look::Job(document, snapshot, group) => (document, snapshot, group),
-    };
-    let mut step = Step::Keep;
-    if let (Some(scheduler), None) = (&context.scheduler, blind) {
-        let subject = pod_group::Subject {
-            job: &document.job,
-            annotations: &document.annotations,
-            memory: &document.memory,
-            has_pods: snapshot.pods.iter().any(|pod| !pod.leaving),
-        };
-        (step, snapshot.admission) =
-            pod_group::decide(Kind::of(scheduler), subject, group.as_deref());
-    }
-    let plan = crate::plan::plan(&snapshot, now);
-    let wake = plan.wake_at.map(|at| sleep(now, at));
-    if plan.create_pods.is_empty()
-        && plan.create_services.is_empty()
-        && step == Step::Keep
-        && blind.is_none()
-        && !snapshot.problems.is_empty()
-    {
-        // Whatever could not be made is not needed any more; the next plan says so.
-        context.cache.set_problems(key, Vec::new());
-        return Outcome::Done(Some(Duration::ZERO));
-    }
-    if plan.is_empty() && step == Step::Keep {
-        return Outcome::Done(wake);
-    }
-    let outcome = effects::carry_out(context, &document, &plan, &step, now).await;
-    conclude(key, outcome, wake)
-}
-
-/// Tells of what failed. It is tried again.
-fn conclude(key: &Key, outcome: Result<(), effects::Error>, wake: Option<Duration>) -> Outcome {
-    match outcome {
-        Ok(()) => Outcome::Done(wake),
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            let (namespace, job) = (&key.namespace, &key.name);
-            if error.is_expected() {
-                debug!(namespace, job, %error, "to be planned again");
-            } else {
-                warn!(namespace, job, %error, cause, "to be tried again");
-            }
-            Outcome::Failed
-        }
-    }
-}
-
-/// How long to sleep until a time. A millisecond more than it looks: timers are coarse, and too early is once too often.
-fn sleep(now: Timestamp, until: Timestamp) -> Duration {
-    let wait = Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
-    wait.saturating_add(Duration::from_millis(1)).min(LONGEST_SLEEP)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sleeps_reach_the_time_and_are_bounded() {
-        let now: Timestamp = "2026-11-24T08:00:00Z".parse().unwrap();
-        for (until, wait) in [
-            ("2026-11-24T08:00:01.5Z", Duration::from_millis(1501)),
-            ("2026-11-24T07:00:00Z", Duration::from_millis(1)),
-            ("9999-01-01T00:00:00Z", LONGEST_SLEEP),
-        ] {
-            assert_eq!(sleep(now, until.parse().unwrap()), wait, "{until}");
-        }
-    }
 }

@@ -194,14 +194,34 @@ impl Plan {
         Some(pod)
     }
 
+    /// Whether all it does is to count more or fewer running pods than that status: no transition, nothing to remember. It may wait a moment
+    /// for the next of them.
+    pub fn is_minor(&self, job: &Job, memory: &Memory) -> bool {
+        let Some(next) = &self.status else { return false };
+        let without_activity = |status: &JobStatus| {
+            let mut status = status.clone();
+            status.last_reconcile_time = None;
+            status.replicas.values_mut().for_each(|counts| counts.active = 0);
+            status
+        };
+        !self.acts()
+            && self.events.is_empty()
+            && next.memory == *memory
+            && without_activity(&next.status) == without_activity(&job.status)
+    }
+
     /// Whether there is anything to do now.
     pub fn is_empty(&self) -> bool {
-        self.create_services.is_empty()
-            && self.create_pods.is_empty()
-            && self.delete_pods.is_empty()
-            && self.delete_services.is_empty()
-            && self.status.is_none()
-            && !self.delete_job
+        self.status.is_none() && !self.acts()
+    }
+
+    /// Whether it makes or removes anything.
+    fn acts(&self) -> bool {
+        !self.create_services.is_empty()
+            || !self.create_pods.is_empty()
+            || !self.delete_pods.is_empty()
+            || !self.delete_services.is_empty()
+            || self.delete_job
     }
 }
 

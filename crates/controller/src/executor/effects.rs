@@ -14,6 +14,7 @@ use super::document::JobDocument;
 use super::events::{Recorder, Subject};
 use super::gate::Gate;
 use super::object::{Identity, Key, controller};
+use super::pace::Pace;
 use super::requests::{self, Child, Requests};
 use super::status;
 use crate::executor::PodGroups;
@@ -39,6 +40,7 @@ pub(super) struct Context {
     pub(super) recorder: Recorder,
     pub(super) metrics: Metrics,
     pub(super) gate: Gate,
+    pub(super) pace: Pace,
     /// The scheduler that is told of the jobs by pod groups, if one is.
     pub(super) scheduler: Option<PodGroups>,
     pub(super) now: fn() -> Timestamp,
@@ -159,11 +161,14 @@ impl Effects<'_> {
     /// Makes or changes the pod group, makes the services, then the pods; none of what comes after one that is lacking.
     async fn create(self) -> Result<(), Error> {
         let mut failures: Vec<Error> = self.tend_group().await.err().into_iter().collect();
-        if failures.is_empty() {
-            failures = self.create_all(Child::Service, &self.plan.create_services).await;
-        }
-        if failures.is_empty() {
-            failures = self.create_all(Child::Pod, &self.plan.create_pods).await;
+        // A group that could not be changed is there.
+        let has_group = failures.is_empty() || !matches!(self.group, Step::Create(_));
+        if has_group {
+            let before = failures.len();
+            failures.extend(self.create_all(Child::Service, &self.plan.create_services).await);
+            if failures.len() == before {
+                failures.extend(self.create_all(Child::Pod, &self.plan.create_pods).await);
+            }
         }
         let problems = failures.iter().filter_map(problem).collect();
         self.context.cache.set_problems(&self.key(), problems);

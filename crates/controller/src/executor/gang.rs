@@ -43,7 +43,7 @@ pub(super) async fn keep_deciding(context: Arc<Context>, queue: Arc<Queue>) {
             None => context.cache.line_moved().await,
             Some(at) => tokio::select! {
                 () = context.cache.line_moved() => {}
-                () = tokio::time::sleep(super::sleep(now, at)) => {}
+                () = tokio::time::sleep(super::work::sleep(now, at)) => {}
             },
         }
     }

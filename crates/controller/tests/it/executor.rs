@@ -4,6 +4,7 @@ use crate::server::Server;
 use http::StatusCode;
 use mxjob_controller::{Options, run};
 use serde_json::{Value, json};
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -322,4 +323,32 @@ async fn a_new_controller_goes_on_where_the_last_one_stopped() {
         "{since:?}"
     );
     second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_start_about_together_are_told_in_one_write() {
+    let server = Server::new();
+    let controller = Running::start(&server);
+    controller.submit(&json!({}));
+    controller.pods(4).await;
+    let active = |server: &Server| {
+        let job = server.get("mxjobs", "digits").unwrap_or_default();
+        job["status"]["replicaStatuses"]["Scheduler"]["active"].clone()
+    };
+    for replica in REPLICAS {
+        controller.phase(replica, "Running");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    controller.state("Running").await;
+    assert_eq!(count(&server, "PATCH mxjobs digits"), 2, "created, running");
+    controller.stop().await;
+
+    // The others take their time: what runs is told all the same.
+    let server = Server::new();
+    let controller = Running::start(&server);
+    controller.submit(&json!({}));
+    controller.pods(4).await;
+    controller.phase("scheduler-0", "Running");
+    server.wait_for("its count", |server| active(server) == 1).await;
+    controller.stop().await;
 }

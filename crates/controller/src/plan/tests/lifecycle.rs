@@ -68,6 +68,25 @@ fn a_status_without_news_is_not_written_and_its_time_stays() {
 }
 
 #[test]
+fn counts_of_running_pods_may_wait_and_nothing_else() {
+    let is_minor = |world: &World| {
+        let snapshot = world.snapshot();
+        world.plan().is_minor(&snapshot.job, &snapshot.memory)
+    };
+    let mut world = workers(&json!({}));
+    assert!(!is_minor(&world), "it is created");
+    world.quiesce();
+    assert!(!is_minor(&world), "there is nothing to write");
+    world.run("worker-0");
+    assert!(is_minor(&world));
+    world.run("worker-1");
+    assert!(!is_minor(&world), "it is running");
+    world.quiesce();
+    world.end("worker-0", 0);
+    assert!(!is_minor(&world), "a success is to be remembered");
+}
+
+#[test]
 fn only_what_is_missing_is_made() {
     let mut world = distributed(&json!({}));
     world.quiesce();
