@@ -261,7 +261,14 @@ fn the_rules_of_restarts_and_of_success_are_told_where_they_differ() {
         Weight::Change,
         "is replaced, where training-operator 1.8 failed the job",
     );
+    check(
+        &restarting(Era::B, "Always"),
+        Weight::Change,
+        "is replaced, where mxnet-operator 1.1 failed the job",
+    );
     check_silent(&restarting(Era::A, "OnFailure"), "failed the job.");
+    check(&restarting(Era::A, "ExitCode"), Weight::Change, "every code from 128 on is retried");
+    check_silent(&restarting(Era::CLate, "ExitCode"), "every code from 128 on");
     check(
         &restarting(Era::B, "Never"),
         Weight::Change,

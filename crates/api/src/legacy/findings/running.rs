@@ -114,11 +114,16 @@ fn restarts(subject: &Subject<'_>, job: &Job) -> Vec<Finding> {
             .any(|replica| replica.count > 0 && policies.contains(&replica.restart_policy))
     };
     let mut findings = Vec::new();
-    if matches!(era, Era::CEarly | Era::CLate)
+    if matches!(era, Era::B | Era::CEarly | Era::CLate)
         && has(&[RestartPolicy::OnFailure, RestartPolicy::Always])
     {
         findings.push(Finding::change(format!(
             "A failed pod of restartPolicy OnFailure or Always is replaced, where {era} failed the job."
+        )));
+    }
+    if era != Era::CLate && has(&[RestartPolicy::ExitCode]) {
+        findings.push(Finding::change(format!(
+            "With restartPolicy ExitCode every code from 128 on is retried, where {era} took most of them for final (139, a crash, among them)."
         )));
     }
     if job.restart_scope == RestartScope::Job
