@@ -130,13 +130,15 @@ pub async fn run(
         Gang::Off | Gang::Native => None,
     };
     let requests = Requests::new(client.clone());
-    let (recorder, poster) = events::channel(requests.clone());
+    options.standing.begin();
+    let (recorder, poster) = events::channel(requests.clone(), options.standing.clone());
     let context = Arc::new(Context {
         requests,
         cache: cache::Cache::new(admits, options.metrics.clone()),
         metrics: options.metrics.clone(),
         recorder,
         gate: Gate::new(options.standing.clone()),
+        standing: options.standing.clone(),
         pace: Pace::default(),
         scheduler,
         now: options.now,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tracing::{info, warn};
 
 /// How a controller stands; a cheap handle to read.
 #[derive(Clone, Debug, Default)]
@@ -37,8 +38,24 @@ impl Standing {
         self.inner().is_synced = true;
     }
 
+    /// Notes what is in the way of something, and tells the log if it is news; says whether it is.
+    pub(crate) fn obstructed(&self, what: &str, why: &str) -> bool {
+        let is_news = self.set_obstacle(what, Some(why));
+        if is_news {
+            warn!("{why}");
+        }
+        is_news
+    }
+
+    /// Notes that nothing is in the way of something any more.
+    pub(crate) fn cleared(&self, what: &str) {
+        if self.set_obstacle(what, None) {
+            info!(resource = what, "nothing is in the way any more");
+        }
+    }
+
     /// Notes what is in the way of something, or that nothing is any more; says whether that is news.
-    pub(crate) fn set_obstacle(&self, what: &str, obstacle: Option<&str>) -> bool {
+    fn set_obstacle(&self, what: &str, obstacle: Option<&str>) -> bool {
         let mut inner = self.inner();
         match obstacle {
             Some(obstacle) => {

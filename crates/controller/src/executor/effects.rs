@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::patch::status_patch;
 use crate::plan::{Event, EventKind, Plan, Problem, ReplicaId, Target};
 use crate::pod_group::{self, Kind, Step};
+use crate::standing::Standing;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
@@ -40,6 +41,7 @@ pub(super) struct Context {
     pub(super) recorder: Recorder,
     pub(super) metrics: Metrics,
     pub(super) gate: Gate,
+    pub(super) standing: Standing,
     pub(super) pace: Pace,
     /// The scheduler that is told of the jobs by pod groups, if one is.
     pub(super) scheduler: Option<PodGroups>,

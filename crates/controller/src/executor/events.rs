@@ -4,8 +4,10 @@
 //! doubled. Events are told and not waited for: the queue to the poster is bounded, and when it is full the event is dropped with a log line,
 //! because no job may wait for its own story to be written down.
 
+use super::obstacles;
 use super::requests::Requests;
 use crate::plan::{Event, EventKind};
+use crate::standing::Standing;
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use mxjob_api::{labels, mxjob};
@@ -38,12 +40,13 @@ pub(super) struct Recorder {
 pub(super) struct Poster {
     queue: mpsc::Receiver<Value>,
     requests: Requests,
+    standing: Standing,
 }
 
 /// A recorder and its poster.
-pub(super) fn channel(requests: Requests) -> (Recorder, Poster) {
+pub(super) fn channel(requests: Requests, standing: Standing) -> (Recorder, Poster) {
     let (sender, receiver) = mpsc::channel(BACKLOG);
-    (Recorder { queue: sender }, Poster { queue: receiver, requests })
+    (Recorder { queue: sender }, Poster { queue: receiver, requests, standing })
 }
 
 impl Recorder {
@@ -64,11 +67,17 @@ impl Recorder {
 impl Poster {
     /// Posts until all recorders are gone.
     pub(super) async fn run(self) {
-        let Self { queue, requests } = self;
+        let Self { queue, requests, standing } = self;
         let events = stream::unfold(queue, async |mut queue| Some((queue.recv().await?, queue)));
         let post = async |event: Value| {
+            const WHAT: &str = "events";
             if let Err(error) = requests.create_event(&event).await {
+                if let Some(why) = obstacles::no_events(&error) {
+                    standing.obstructed(WHAT, &why);
+                }
                 debug!(%error, event = %event["metadata"]["name"], "event not posted");
+            } else {
+                standing.cleared(WHAT);
             }
         };
         events.for_each_concurrent(PARALLEL, post).await;

@@ -5,7 +5,6 @@
 use crate::standing::Standing;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tracing::{info, warn};
 
 /// The gate before the plans.
 #[derive(Debug)]
@@ -34,7 +33,6 @@ pub(super) enum Sight {
 
 impl Gate {
     pub(super) fn new(standing: Standing) -> Self {
-        standing.begin();
         Self { standing, state: Mutex::default() }
     }
 
@@ -56,30 +54,14 @@ impl Gate {
     /// Notes that a resource cannot be followed; says whether that is news.
     pub(super) fn blinded(&self, resource: &str, why: &str) -> bool {
         self.state().blind.insert(resource.to_owned(), why.to_owned());
-        self.obstructed(resource, why)
+        self.standing.obstructed(resource, why)
     }
 
     /// Notes that a resource can be followed; says whether that is news.
     pub(super) fn sees(&self, resource: &str) -> bool {
         let was_blind = self.state().blind.remove(resource).is_some();
-        self.cleared(resource);
+        self.standing.cleared(resource);
         was_blind
-    }
-
-    /// Notes that something is in the way which does not keep the controller from planning; says whether that is news.
-    pub(super) fn obstructed(&self, what: &str, why: &str) -> bool {
-        let is_news = self.standing.set_obstacle(what, Some(why));
-        if is_news {
-            warn!("{why}");
-        }
-        is_news
-    }
-
-    /// Notes that it is not in the way any more.
-    pub(super) fn cleared(&self, what: &str) {
-        if self.standing.set_obstacle(what, None) {
-            info!(resource = what, "nothing is in the way any more");
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -105,10 +87,10 @@ mod tests {
         assert_eq!(gate.sight(), Sight::NotYet);
         gate.open();
         assert_eq!(gate.sight(), Sight::Clear);
-        gate.obstructed("mxjobs/status", "no status");
+        standing.obstructed("mxjobs/status", "no status");
         assert_eq!(gate.sight(), Sight::Clear, "it can plan all the same");
         assert_eq!(standing.obstacles(), ["no status"]);
-        gate.cleared("mxjobs/status");
+        standing.cleared("mxjobs/status");
         assert!(standing.obstacles().is_empty() && standing.is_synced());
     }
 }

@@ -72,6 +72,14 @@ pub(super) fn no_status(error: &kube::Error) -> Option<String> {
     })
 }
 
+/// Why no events can be told.
+pub(super) fn no_events(error: &kube::Error) -> Option<String> {
+    let kube::Error::Api(status) = error else { return None };
+    // That is also the answer of a namespace that is about to go, and nobody reads the events of that.
+    let is_a_right = status.code == 403 && !status.message.contains("being terminated");
+    is_a_right.then(|| format!("the controller may not create events: {GRANT}"))
+}
+
 fn place(resource: Resource, namespace: Option<&str>) -> String {
     match namespace {
         _ if resource.is_of_cluster() => "of the cluster".to_owned(),

@@ -38,14 +38,14 @@ pub(super) async fn write_status(
     let key = Key { namespace: subject.namespace.to_owned(), name: subject.name.to_owned() };
     match context.requests.patch_status(&key, patch).await {
         Ok(answer) => {
-            context.gate.cleared(WHAT);
+            context.standing.cleared(WHAT);
             context.cache.wrote(Resource::Jobs, &answer);
             Ok(())
         }
         Err(error) if requests::is_conflict(&error) => Err(Error::Conflict),
         Err(error) => {
             if let Some(why) = obstacles::no_status(&error) {
-                context.gate.obstructed(WHAT, &why);
+                context.standing.obstructed(WHAT, &why);
                 let (kind, reason) = (EventKind::Warning, "MXJobObstructed".to_owned());
                 let message = format!("MXJob {} cannot go on: {why}.", subject.name);
                 context.recorder.tell(subject, &Event { kind, reason, message }, "", now);

@@ -195,6 +195,26 @@ async fn a_status_that_may_not_be_written_is_told_by_an_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_that_may_not_be_told_stop_nothing_and_are_an_obstacle() {
+    let server = Server::new();
+    server.forbid(&["create events"]);
+    submit(&server);
+    let controller = Running::start(server.clone(), Gang::Off);
+    controller.pods(2).await;
+    let named = |standing: &Standing| {
+        standing
+            .obstacles()
+            .iter()
+            .any(|why| why.starts_with("the controller may not create events: "))
+    };
+    controller.stands("the obstacle", named).await;
+    server.forbid(&[]);
+    server.change("mxjobs", "digits", |job| job["spec"]["suspend"] = json!(true));
+    controller.stands("its end", |standing| standing.obstacles().is_empty()).await;
+    controller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn pods_that_may_not_be_made_are_told_once_for_all_of_them() {
     let server = Server::new();
     server.forbid(&["create pods"]);
