@@ -6,6 +6,7 @@
 pub(crate) mod limits;
 pub(crate) mod priority;
 pub(crate) mod quota;
+pub(crate) mod webhooks;
 
 use mxjob_store::{Entry, ListOptions};
 use serde_json::Value;

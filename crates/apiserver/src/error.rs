@@ -27,6 +27,11 @@ impl ApiError {
         self.retry_after
     }
 
+    /// A status that somebody else made, such as a webhook.
+    pub(crate) fn of_status(status: Box<Status>) -> Self {
+        Self { status, retry_after: None }
+    }
+
     fn new(code: u16, reason: impl Into<Option<Reason>>, message: impl Into<String>) -> Self {
         Self { status: Box::new(Status::failure(code, reason, message)), retry_after: None }
     }

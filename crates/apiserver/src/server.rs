@@ -1,5 +1,6 @@
 //! The API server's state and the context that verbs work in.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use mxjob_store::{CommitError, Committed, Entry, Op, Store, Transaction};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::admission::webhooks::Webhooks;
 use crate::authn::{Authenticator, Identity};
 use crate::authz::Authorizer;
 use crate::definitions::{self, Definitions};
@@ -37,16 +39,18 @@ pub struct Config {
 }
 
 /// What a server has besides the usual.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Extensions {
     /// Whether MXJobs are built in, with all of the contract. Without them they are custom resources like any other, once
     /// their definition is installed: that is how they are on a cluster.
     pub built_in_mxjobs: bool,
+    /// Where the services are that webhooks name, as `HOST:PORT` by namespace and name: one machine has no cluster network.
+    pub webhook_services: BTreeMap<(String, String), String>,
 }
 
 impl Default for Extensions {
     fn default() -> Self {
-        Self { built_in_mxjobs: true }
+        Self { built_in_mxjobs: true, webhook_services: BTreeMap::new() }
     }
 }
 
@@ -63,6 +67,8 @@ pub(crate) struct Inner {
     pub(crate) readiness: Readiness,
     pub(crate) registry: Registry,
     pub(crate) definitions: Definitions,
+    /// Who is asked before something is written.
+    pub(crate) webhooks: Webhooks,
     /// Whose turn it is to write a definition.
     pub(crate) definition_turn: tokio::sync::Mutex<()>,
     /// What `/metrics` shows; set once somebody counts.
@@ -86,7 +92,7 @@ impl ApiServer {
     /// The same, with more or less than usual.
     #[must_use]
     pub fn with(config: Config, extensions: Extensions) -> Self {
-        let Extensions { built_in_mxjobs } = extensions;
+        let Extensions { built_in_mxjobs, webhook_services } = extensions;
         let registry = Registry::new(built_in_mxjobs);
         let Config { store, environment, authenticator, readiness } = config;
         let authorizer = Authorizer::new(store.clone());
@@ -101,6 +107,7 @@ impl ApiServer {
             readiness,
             registry,
             definitions,
+            webhooks: Webhooks::new(webhook_services),
             definition_turn: tokio::sync::Mutex::default(),
             metrics: OnceLock::new(),
             node: OnceLock::new(),

@@ -100,6 +100,25 @@ pub(crate) struct ServeArgs {
     /// Whether to delete the dependents of deleted objects, and empty deleted namespaces [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_short_help = true)]
     pub(crate) garbage_collection: Option<bool>,
+    /// Where a service that webhooks name can be reached; may be repeated
+    #[arg(long = "webhook-service", value_name = "NAMESPACE/NAME=HOST:PORT", value_parser = webhook_service, hide_short_help = true)]
+    pub(crate) webhook_services: Vec<((String, String), String)>,
+}
+
+/// Reads `NAMESPACE/NAME=HOST:PORT`.
+fn webhook_service(text: &str) -> Result<((String, String), String), String> {
+    let parts = || {
+        let (service, address) = text.split_once('=')?;
+        let (namespace, name) = service.split_once('/')?;
+        let (host, port) = address.rsplit_once(':')?;
+        let complete = !namespace.is_empty() && !name.is_empty() && !host.is_empty();
+        (complete && port.parse::<u16>().is_ok())
+            .then(|| ((namespace.to_owned(), name.to_owned()), address.to_owned()))
+    };
+    parts().ok_or_else(|| {
+        "NAMESPACE/NAME=HOST:PORT is wanted, such as mxjob-system/mxjob-webhook=127.0.0.1:9443"
+            .to_owned()
+    })
 }
 
 /// `mxjob up`
@@ -146,6 +165,9 @@ pub(crate) fn resource_amount(name: &str, amount: i64) -> Result<(String, i64), 
 pub(crate) struct ApiserverArgs {
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
+    /// Whether MXJobs are built in; if not they are served once their definition is installed, as on a cluster [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_short_help = true)]
+    pub(crate) builtin_mxjobs: Option<bool>,
 }
 
 /// `mxjob run`

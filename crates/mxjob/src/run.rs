@@ -47,6 +47,7 @@ pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
         listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
         token_file: None,
         log_level,
+        extensions: mxjob_apiserver::Extensions::default(),
         garbage_collection: true,
         node: Some(node),
     };

@@ -79,14 +79,15 @@ impl Server {
             store.clone(),
             Arc::<System>::clone(&environment),
         );
-        let api = ApiServer::new(Config {
+        let config = Config {
             store,
             environment,
             authenticator: Authenticator::new(keys.tokens)
                 .with_clients(keys.pki.clients.clone())
                 .with_service_accounts(accounts),
             readiness: Readiness::new(),
-        });
+        };
+        let api = ApiServer::with(config, settings.extensions.clone());
         api.bootstrap().await.map_err(|error| Failure::of(&error))?;
 
         let (stop, stopped) = watch::channel(false);

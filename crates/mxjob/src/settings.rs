@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use mxjob_apiserver::Extensions;
 use mxjob_machinery::names;
 
 use crate::cli::{ApiserverArgs, ServeArgs, UpArgs};
@@ -24,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) log_level: Level,
     pub(crate) garbage_collection: bool,
+    pub(crate) extensions: Extensions,
     /// What runs pods; none for the API server alone.
     pub(crate) node: Option<NodeSettings>,
 }
@@ -55,7 +57,9 @@ impl Settings {
     /// The settings of `mxjob apiserver`.
     pub(crate) fn for_apiserver(args: ApiserverArgs) -> Result<Self, Failure> {
         let config = file(&args.serve)?;
-        Self::new(args.serve, config, None)
+        let mut settings = Self::new(args.serve, config, None)?;
+        settings.extensions.built_in_mxjobs = args.builtin_mxjobs.unwrap_or(true);
+        Ok(settings)
     }
 
     fn new(flags: ServeArgs, config: Config, node: Option<NodeSettings>) -> Result<Self, Failure> {
@@ -68,6 +72,10 @@ impl Settings {
                 .garbage_collection
                 .or(config.garbage_collection)
                 .unwrap_or(true),
+            extensions: Extensions {
+                webhook_services: flags.webhook_services.into_iter().collect(),
+                ..Extensions::default()
+            },
             node,
         })
     }

@@ -6,7 +6,7 @@ use mxjob_machinery::{field, metadata};
 use mxjob_store::{Entry, Expect, Op, Transaction};
 use serde_json::Value;
 
-use crate::admission;
+use crate::admission::{self, webhooks};
 use crate::answer::Answer;
 use crate::authz::escalation;
 use crate::document;
@@ -90,6 +90,16 @@ pub(crate) async fn insert(
         write.record(None, None, &mut object);
     }
     body::check_bounds(&object)?;
+    let request = webhooks::Request {
+        operation: webhooks::Operation::Create,
+        name: &name,
+        namespace: &context.path.namespace,
+        object: Some(&object),
+        old: None,
+        dry_run: options.dry_run,
+        manager: &options.manager,
+    };
+    webhooks::admit(context, request).await?;
     commit(context, &name, &object, options).await
 }
 

@@ -7,7 +7,7 @@ use mxjob_machinery::{field, json, yaml};
 use mxjob_store::{Entry, Expect, Op, Transaction};
 use serde_json::Value;
 
-use crate::admission;
+use crate::admission::{self, webhooks};
 use crate::answer::{Answer, ListMeta};
 use crate::definitions;
 use crate::document;
@@ -201,7 +201,7 @@ pub(crate) async fn delete_collection(context: &mut Context<'_>) -> Result<Answe
 
 /// Deletes an object, or marks it as being deleted; `None` where somebody else removed it first.
 async fn remove(
-    context: &Context<'_>,
+    context: &mut Context<'_>,
     mut entry: Entry,
     name: &str,
     options: &DeleteOptions,
@@ -209,6 +209,16 @@ async fn remove(
     loop {
         let old = document::decode(&entry.value);
         check_preconditions(context, &old, name, options)?;
+        let request = webhooks::Request {
+            operation: webhooks::Operation::Delete,
+            name,
+            namespace: document::meta_str(&old, "namespace"),
+            object: None,
+            old: Some(&old),
+            dry_run: options.dry_run,
+            manager: "",
+        };
+        webhooks::admit(context, request).await?;
         let new = marked(context, &old, options);
         let (key, expect) = (entry.key.clone(), Expect::At(entry.revision));
         let (operation, outcome) = match new {

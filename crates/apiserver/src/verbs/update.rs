@@ -7,6 +7,7 @@ use mxjob_machinery::{field, json, metadata};
 use mxjob_store::{Committed, Entry, Expect, Op, Transaction};
 use serde_json::Value;
 
+use crate::admission::webhooks;
 use crate::answer::Answer;
 use crate::authz::escalation;
 use crate::document;
@@ -128,6 +129,17 @@ pub(crate) async fn write(
             _ => body::settle_fields(context, &mut submitted, options.field_validation)?,
         }
         let new = next(context, &old, submitted, options)?;
+        let path = context.path;
+        let request = webhooks::Request {
+            operation: webhooks::Operation::Update,
+            name: path.name.as_deref().unwrap_or_default(),
+            namespace: &path.namespace,
+            object: Some(&new),
+            old: Some(&old),
+            dry_run: options.dry_run,
+            manager: &options.manager,
+        };
+        webhooks::admit(context, request).await?;
         // An apply on a subresource that names other fields, too, says so each time: that moves no time of ownership.
         if json::equal(&old, &new) || (options.applying && same_but_for_times(&old, &new)) {
             return Ok(entry.value);

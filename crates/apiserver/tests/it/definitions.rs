@@ -222,7 +222,7 @@ async fn definitions_and_their_objects_survive_a_restart() {
     let server = Server::start().await;
     server.make(DEFINITIONS, &definition()).await;
     server.make(GROUPS, &group("a", &json!({ "minMember": 2 }))).await;
-    let server = server.again(Extensions { built_in_mxjobs: true }).await;
+    let server = server.again(Extensions::default()).await;
     assert_eq!(server.get(&format!("{GROUPS}/a")).await.1["spec"]["minMember"], 2);
     assert_eq!(server.post(GROUPS, &group("b", &json!({ "minMember": 0 }))).await.0, 422);
 }

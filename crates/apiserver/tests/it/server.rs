@@ -39,7 +39,7 @@ impl Server {
 
     /// A server on which MXJobs are a custom resource like any other. It collects garbage.
     pub async fn without_mxjobs() -> Self {
-        let extensions = Extensions { built_in_mxjobs: false };
+        let extensions = Extensions { built_in_mxjobs: false, ..Extensions::default() };
         let dir = tempfile::tempdir().unwrap();
         let server = Self::start_on(dir, Arc::new(System), extensions).await;
         tokio::spawn(mxjob_apiserver::garbage::run(server.api.clone(), std::future::pending()));

@@ -1,0 +1,266 @@
+//! Validating webhooks: web services that are shown requests before they are carried out, and may refuse them.
+//!
+//! ```text
+//!  configurations in the store ─▶ hooks (read when they change) ─▶ which of them want this request?
+//!                                                                 └▶ all of those at once ─▶ the first refusal is the answer
+//! ```
+//!
+//! They are asked after the server's own rules and before the store; nothing is locked meanwhile. What they agreed to is
+//! stored only if the object they saw is still the stored one.
+//!
+//! Never asked about webhook configurations themselves, so that a broken hook can always be mended or removed.
+
+mod call;
+mod conditions;
+mod hook;
+mod review;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::join_all;
+use mxjob_machinery::status::Status;
+use mxjob_store::{ListOptions, Revision, Store};
+use serde_json::{Value, json};
+
+use crate::document;
+use crate::error::ApiError;
+use crate::registry::Kind;
+use crate::server::{Context, Inner};
+use call::Connections;
+use hook::{Hook, Sides};
+use review::{Answer, Fault};
+
+/// Where configurations are stored.
+const PREFIX: &str = "/registry/admissionregistration.k8s.io/validatingwebhookconfigurations/";
+
+/// What is done to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Create,
+    Update,
+    Delete,
+}
+
+/// A request as webhooks are asked about it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) operation: Operation,
+    pub(crate) name: &'a str,
+    pub(crate) namespace: &'a str,
+    /// The object as it would be; none for a deletion.
+    pub(crate) object: Option<&'a Value>,
+    /// The object as it is; none for a creation.
+    pub(crate) old: Option<&'a Value>,
+    pub(crate) dry_run: bool,
+    /// Field manager of a write.
+    pub(crate) manager: &'a str,
+}
+
+/// The webhooks of a server.
+#[derive(Debug)]
+pub(crate) struct Webhooks {
+    /// `HOST:PORT` by namespace and name of a service.
+    services: BTreeMap<(String, String), String>,
+    /// Held while configurations are read, never while anybody is asked.
+    known: Mutex<Known>,
+    connections: Connections,
+}
+
+/// The hooks of the configurations at these revisions.
+#[derive(Debug, Default)]
+struct Known {
+    revisions: Vec<Revision>,
+    hooks: Arc<Vec<Arc<Hook>>>,
+}
+
+// === impl Operation ===
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    fn options(self) -> &'static str {
+        match self {
+            Self::Create => "CreateOptions",
+            Self::Update => "UpdateOptions",
+            Self::Delete => "DeleteOptions",
+        }
+    }
+}
+
+// === impl Webhooks ===
+
+impl Webhooks {
+    pub(crate) fn new(services: BTreeMap<(String, String), String>) -> Self {
+        Self { services, known: Mutex::default(), connections: Connections::default() }
+    }
+
+    /// All hooks, by the names of their configurations.
+    fn hooks(&self, store: &Store) -> Arc<Vec<Arc<Hook>>> {
+        let page = store.list(PREFIX, &ListOptions::default()).map(|page| page.entries);
+        let entries = page.unwrap_or_default();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !entries.iter().map(|entry| entry.revision).eq(known.revisions.iter().copied()) {
+            known.revisions = entries.iter().map(|entry| entry.revision).collect();
+            let configurations = entries.iter().map(|entry| document::decode(&entry.value));
+            let hooks = configurations.flat_map(|configuration| Hook::all(&configuration));
+            known.hooks = Arc::new(hooks.map(Arc::new).collect());
+        }
+        Arc::clone(&known.hooks)
+    }
+}
+
+/// Asks the webhooks that want to know.
+///
+/// # Errors
+/// The first refusal, or that a hook that must be asked could not be.
+pub(crate) async fn admit(context: &mut Context<'_>, request: Request<'_>) -> Result<(), ApiError> {
+    if is_exempt(context.kind) {
+        return Ok(());
+    }
+    let server = context.server;
+    let hooks = server.webhooks.hooks(&server.store);
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let mut calls = Vec::new();
+    for hook in hooks.iter() {
+        let Some(matched) = matched(context, hook, &request) else { continue };
+        let review = review::request(context, &request, matched);
+        match conditions::hold(&hook.conditions, &review["request"]) {
+            Ok(false) => continue,
+            Ok(true) => {}
+            Err(_) if hook.ignores_failure => continue,
+            Err(error) => {
+                return Err(super::refused(context.kind, request.name, &error));
+            }
+        }
+        if request.dry_run && hook.sides == Sides::Effects {
+            let name = &hook.name;
+            let why = format!("admission webhook {name:?} does not support dry run");
+            return Err(ApiError::bad_request(why));
+        }
+        calls.push((Arc::clone(hook), review));
+    }
+    let answers = join_all(calls.iter().map(|(hook, review)| async move {
+        let address = address(server, hook);
+        (hook, server.webhooks.connections.ask(hook, address, review).await)
+    }))
+    .await;
+    let mut refusal = None;
+    let mut warnings = Vec::new();
+    for (hook, answer) in answers {
+        match answer {
+            Ok(Answer { allowed, status, warnings: own }) => {
+                warnings.extend(own);
+                if !allowed && refusal.is_none() {
+                    refusal = Some(denied(&hook.name, status));
+                }
+            }
+            Err(Fault(why)) if hook.ignores_failure => {
+                tracing::warn!(webhook = hook.name, why, "not asked, and not needed");
+            }
+            Err(Fault(why)) => {
+                let name = &hook.name;
+                let error = ApiError::internal(format!("failed calling webhook {name:?}: {why}"));
+                refusal = refusal.or(Some(error));
+            }
+        }
+    }
+    context.warnings.extend(warnings);
+    refusal.map_or(Ok(()), Err)
+}
+
+/// Nobody is asked about who is asked.
+fn is_exempt(kind: &Kind) -> bool {
+    kind.group == "admissionregistration.k8s.io"
+}
+
+/// As which kind a hook wants to see the request, if it does.
+fn matched(context: &Context<'_>, hook: &Hook, request: &Request<'_>) -> Option<&'static Kind> {
+    let subresource = context.path.subresource.as_str();
+    let wants = |kind: &Kind| {
+        let is_namespaced = kind.namespaced;
+        hook.rules
+            .iter()
+            .any(|rule| rule.matches(request.operation.name(), kind, subresource, is_namespaced))
+    };
+    let kind = if wants(context.shown) {
+        context.shown
+    } else if hook.exact {
+        return None;
+    } else {
+        let own = context.shown;
+        let served = context.server.registry.served();
+        served.kinds().find(|kind| {
+            !std::ptr::eq(*kind, own)
+                && kind.plural == own.plural
+                && kind.group == own.group
+                && wants(kind)
+        })?
+    };
+    let selects = hook.selects_objects(request.object) || hook.selects_objects(request.old);
+    (selects && hook.selects_namespace(|| labels_around(context, request))).then_some(kind)
+}
+
+/// The labels of the namespace that an object is in, or of the namespace that it is; `None` for what is in none.
+fn labels_around(context: &Context<'_>, request: &Request<'_>) -> Option<Value> {
+    let labels =
+        |object: &Value| object.pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({}));
+    let kind = context.kind;
+    if kind.plural == "namespaces" && kind.group.is_empty() {
+        return request.object.or(request.old).map(labels);
+    }
+    if !kind.namespaced {
+        return None;
+    }
+    let key = format!("/registry/namespaces/{}", request.namespace);
+    let entry = context.server.store.get(&key);
+    Some(entry.map_or_else(|| json!({}), |entry| labels(&document::decode(&entry.value))))
+}
+
+/// Where a hook's service is: as the server was told, or at the first of its endpoints.
+fn address(server: &Inner, hook: &Hook) -> Result<String, Fault> {
+    let service = match &hook.target {
+        hook::Target::Address(address) => return Ok(address.clone()),
+        hook::Target::Unusable(why) => return Err(Fault(why.clone())),
+        hook::Target::Service(service) => service,
+    };
+    let key = (service.namespace.clone(), service.name.clone());
+    if let Some(address) = server.webhooks.services.get(&key) {
+        return Ok(address.clone());
+    }
+    let of = |plural: &str| format!("/registry/{plural}/{}/{}", service.namespace, service.name);
+    if server.store.get(&of("services")).is_none() {
+        return Err(Fault(format!("service {:?} not found", service.name)));
+    }
+    let endpoints = server.store.get(&of("endpoints"));
+    let endpoints = endpoints.map(|entry| document::decode(&entry.value)).unwrap_or_default();
+    let ip = endpoints.pointer("/subsets/0/addresses/0/ip").and_then(Value::as_str);
+    let port = endpoints.pointer("/subsets/0/ports/0/port").and_then(Value::as_u64);
+    match (ip, port) {
+        (Some(ip), Some(port)) if ip.contains(':') => Ok(format!("[{ip}]:{port}")),
+        (Some(ip), Some(port)) => Ok(format!("{ip}:{port}")),
+        _ => Err(Fault(format!("no endpoints available for service {:?}", service.name))),
+    }
+}
+
+/// The error of a refusal, in upstream's words.
+fn denied(name: &str, status: Option<Box<Status>>) -> ApiError {
+    let by = format!("admission webhook {name:?} denied the request");
+    let mut status = status.unwrap_or_else(|| Box::new(Status::failure(400, None, String::new())));
+    let said = status.message.take().filter(|message| !message.is_empty());
+    let reason = status.reason.as_ref().map(ToString::to_string).filter(|it| !it.is_empty());
+    status.message = Some(match said.or(reason) {
+        Some(why) => format!("{by}: {why}"),
+        None => format!("{by} without explanation"),
+    });
+    status.code = Some(status.code.filter(|code| *code >= 400).unwrap_or(400));
+    ApiError::of_status(status)
+}

@@ -1,0 +1,116 @@
+//! `AdmissionReview`: the question to a webhook, and its answer.
+
+use mxjob_machinery::status::Status;
+use serde_json::{Value, json};
+
+use super::Request;
+use crate::registry::Kind;
+use crate::server::Context;
+
+const API_VERSION: &str = "admission.k8s.io/v1";
+
+/// Why a webhook could not be asked, or what it said was not understood.
+#[derive(Debug)]
+pub(super) struct Fault(pub(super) String);
+
+/// What a webhook says.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) allowed: bool,
+    pub(super) status: Option<Box<Status>>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// The question about a request, as a webhook for `kind` wants to see it.
+pub(super) fn request(context: &Context<'_>, request: &Request<'_>, kind: &'static Kind) -> Value {
+    let shown = context.shown;
+    let gvk =
+        |kind: &Kind| json!({ "group": kind.group, "version": kind.version, "kind": kind.kind });
+    let resource = |kind: &Kind| json!({ "group": kind.group, "version": kind.version, "resource": kind.plural });
+    let identity = context.identity;
+    let mut user = json!({ "username": &*identity.name, "groups": &*identity.groups });
+    if !identity.uid.is_empty() {
+        user["uid"] = (*identity.uid).into();
+    }
+    if !identity.extra.is_empty() {
+        user["extra"] = json!(*identity.extra);
+    }
+    let mut options =
+        json!({ "kind": request.operation.options(), "apiVersion": "meta.k8s.io/v1" });
+    if !request.manager.is_empty() {
+        options["fieldManager"] = request.manager.into();
+    }
+    if request.dry_run {
+        options["dryRun"] = json!(["All"]);
+    }
+    let object = |object: Option<&Value>| {
+        let mut object = object.cloned().unwrap_or_default();
+        if !std::ptr::eq(kind, shown) && object.is_object() {
+            object["apiVersion"] = kind.api_version().into();
+        }
+        object
+    };
+    let mut about = json!({
+        "uid": context.server.environment.uid(),
+        "kind": gvk(kind), "resource": resource(kind),
+        "requestKind": gvk(shown), "requestResource": resource(shown),
+        "operation": request.operation.name(), "userInfo": user,
+        "object": object(request.object), "oldObject": object(request.old),
+        "dryRun": request.dry_run, "options": options,
+    });
+    let subresource = context.path.subresource.as_str();
+    for (field, value) in [
+        ("name", request.name),
+        ("namespace", request.namespace),
+        ("subResource", subresource),
+        ("requestSubResource", subresource),
+    ] {
+        if !value.is_empty() {
+            about[field] = value.into();
+        }
+    }
+    json!({ "kind": "AdmissionReview", "apiVersion": API_VERSION, "request": about })
+}
+
+/// Reads an answer to a question.
+pub(super) fn read(answer: &Value, question: &Value) -> Result<Answer, Fault> {
+    let said = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (version, kind) = (said("apiVersion"), said("kind"));
+    if version != API_VERSION || kind != "AdmissionReview" {
+        return Err(Fault(format!(
+            "received invalid webhook response: expected webhook response of {API_VERSION}, Kind=AdmissionReview, got {version}, Kind={kind}"
+        )));
+    }
+    let Some(response) = answer.get("response").filter(|response| response.is_object()) else {
+        return Err(Fault(
+            "received invalid webhook response: webhook response was absent".to_owned(),
+        ));
+    };
+    let uid = |value: &Value| value["uid"].as_str().unwrap_or_default().to_owned();
+    let (wanted, found) = (uid(&question["request"]), uid(response));
+    if wanted != found {
+        return Err(Fault(format!(
+            "received invalid webhook response: expected response.uid={wanted:?}, got {found:?}"
+        )));
+    }
+    let warnings = response["warnings"].as_array().into_iter().flatten();
+    Ok(Answer {
+        allowed: response["allowed"] == true,
+        status: status(&response["status"]),
+        warnings: warnings.filter_map(Value::as_str).map(str::to_owned).collect(),
+    })
+}
+
+/// The status of a refusal; webhooks leave out what is always the same.
+fn status(given: &Value) -> Option<Box<Status>> {
+    let mut whole =
+        json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure" });
+    let (whole_members, given) = (whole.as_object_mut()?, given.as_object()?);
+    for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
+        // What was refused has failed, whatever the webhook calls it.
+        if !matches!(name.as_str(), "kind" | "apiVersion" | "metadata" | "status") {
+            whole_members.insert(name.clone(), value.clone());
+        }
+    }
+    serde_json::from_value(whole).ok().map(Box::new)
+}
