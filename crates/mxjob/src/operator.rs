@@ -104,7 +104,7 @@ async fn operate(args: OperatorArgs) -> Result<(), Failure> {
         let _ = stopped.await;
     }));
     tokio::select! {
-        ended = &mut operator => return ended.map_err(|error| Failure::of(&error)),
+        ended = &mut operator => return ended.map_err(|error| failure(&error)),
         stop = signals.next() => {
             if stop == Stop::Interrupt {
                 output::note("mxjob: stopping; ^C again ends the operator at once");
@@ -113,11 +113,19 @@ async fn operate(args: OperatorArgs) -> Result<(), Failure> {
     }
     drop(stop);
     tokio::select! {
-        ended = &mut operator => ended.map_err(|error| Failure::of(&error)),
+        ended = &mut operator => ended.map_err(|error| failure(&error)),
         _ = signals.next() => Err(Failure {
             code: crate::exit::Code::Interrupted,
             message: "ended without waiting for open requests".to_owned(),
         }),
+    }
+}
+
+/// Credentials that cannot be used are a fault of the kubeconfig.
+fn failure(error: &mxjob_operator::Error) -> Failure {
+    match error {
+        mxjob_operator::Error::Client(_) => Failure::input(chain(error)),
+        _ => Failure::of(error),
     }
 }
 

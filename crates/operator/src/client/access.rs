@@ -131,3 +131,71 @@ fn unusable(file: &str, error: &KubeconfigError) -> AccessError {
 fn first_line(text: &str) -> &str {
     text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kubeconfig(current: &str, names: &[&str]) -> String {
+        let each = |kind: &str, of: &dyn Fn(&str) -> String| -> String {
+            let items =
+                names.iter().map(|name| format!("- name: {name}\n  {kind}: {}\n", of(name)));
+            items.collect()
+        };
+        let clusters = each("cluster", &|name| format!("{{ server: \"https://{name}:6443\" }}"));
+        let contexts = each("context", &|name| {
+            format!("{{ cluster: {name}, user: u, namespace: {name}-space }}")
+        });
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: {current}\nclusters:\n{clusters}contexts:\n{contexts}users: []\n"
+        )
+    }
+
+    /// What the files say of a context: the server and the namespace, or what is wrong. `DIR` stands for their folder.
+    async fn read(files: &[(&str, &str)], context: Option<&str>) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let mut paths = Vec::new();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            if !text.is_empty() {
+                std::fs::write(&path, text).unwrap();
+            }
+            paths.push(path);
+        }
+        let access = Access { kubeconfig: None, context: context.map(str::to_owned) };
+        match access.read(&paths).await {
+            Ok(Cluster { config, .. }) => {
+                format!("{} {}", config.cluster_url.host().unwrap(), config.default_namespace)
+            }
+            Err(error) => error.to_string().replace(&dir.path().display().to_string(), "DIR"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_context_leads_to_its_cluster() {
+        let two = kubeconfig("a", &["a", "b"]);
+        assert_eq!(read(&[("k", &two)], None).await, "a a-space");
+        assert_eq!(read(&[("k", &two)], Some("b")).await, "b b-space");
+        let other = kubeconfig("c", &["c"]);
+        assert_eq!(read(&[("k", &two), ("l", &other)], None).await, "a a-space", "the first wins");
+        assert_eq!(read(&[("k", &two), ("l", &other)], Some("c")).await, "c c-space");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_used_is_said_in_a_sentence() {
+        let (two, none) = (kubeconfig("a", &["a", "b"]), kubeconfig("a", &[]));
+        let unset = two.replace("current-context: a\n", "");
+        let lost = two.replace("cluster: b,", "cluster: x,");
+        for (text, context, want) in [
+            (two.as_str(), Some("x"), "DIR/k has no context \"x\"; it has a, b"),
+            (&none, None, "DIR/k has no context \"a\"; it has none"),
+            (&unset, None, "it has no current context; name one with --context"),
+            (&lost, Some("b"), "it has no cluster \"x\", which its context names"),
+            ("a: [", None, "cannot use the kubeconfig DIR/k: it is no YAML of a kubeconfig: "),
+            ("", None, "cannot use the kubeconfig DIR/k: No such file or directory"),
+        ] {
+            let said = read(&[("k", text)], context).await;
+            assert!(said.contains(want) && !said.contains('\n'), "{want}: {said}");
+        }
+    }
+}
