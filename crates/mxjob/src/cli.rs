@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Failure;
 use crate::logging::Level;
+use crate::migrate::{self, MigrateArgs};
 use crate::operator::{self, OperatorArgs};
 use crate::settings::Settings;
 use crate::submit::{self, SubmitArgs};
@@ -48,6 +49,13 @@ enum Command {
     /// else to stderr. A job that ends stays on the cluster; ^C and --timeout delete what was created.
     #[command(after_help = SUBMIT_EXIT)]
     Submit(SubmitArgs),
+    /// Tell what older operators left of MXJobs, and adopt their running jobs
+    ///
+    /// Reads the jobs of mxnet-operator and training-operator from a cluster or from files and says what will be different. It
+    /// changes nothing unless --apply is given; then labels, services and status are patched so that the controller of `mxjob
+    /// operator` takes running jobs over, and no pod restarts. Safe to repeat.
+    #[command(after_help = MIGRATE_EXIT)]
+    Migrate(MigrateArgs),
     /// Look after the jobs of a Kubernetes cluster
     ///
     /// Runs the controller of `mxjob up` against the cluster's own API server, as the leader of all such operators, until
@@ -78,6 +86,13 @@ Exit codes:
   124  the job had not finished after --timeout
   130  interrupted by ^C; everything was stopped first, unless --keep was given
   143  ended by SIGTERM; everything was stopped first, unless --keep was given";
+
+const MIGRATE_EXIT: &str = "\
+Exit codes:
+  0    nothing needs a decision; with --apply: everything was adopted
+  1    something is lost, stopped or left alone unless somebody acts (`danger` in the report)
+  2    a file, a flag or the kubeconfig is wrong
+  3    the cluster cannot be reached, has no MXJobs, or does not let us";
 
 /// What `up` and `apiserver` have in common.
 #[derive(Debug, Default, Args)]
@@ -244,6 +259,7 @@ impl Command {
             Self::Apiserver(args) => up::run(Settings::for_apiserver(args)?),
             Self::Run(args) => run::run(args),
             Self::Submit(args) => submit::run(args),
+            Self::Migrate(args) => migrate::run(&args),
             Self::Operator(args) => operator::run(args),
             Self::Down(args) => down::run(&args),
             Self::Version(args) => {

@@ -5,6 +5,7 @@
 //!      └▶ cli ─▶ up, apiserver ─▶ server: store + API + garbage collector [+ controller + node]
 //!              ├▶ run             ─▶ document, manifest ─▶ server ─▶ create, follow
 //!              ├▶ submit          ─▶ document, manifest ─▶ kubeconfig ─▶ create, follow
+//!              ├▶ migrate         ─▶ kubeconfig or files ─▶ report, adoption
 //!              ├▶ operator        ─▶ the controller as a client of a cluster
 //!              ├▶ down            ─▶ lock: SIGTERM to the server, then the node's pods
 //!              └▶ version
@@ -13,6 +14,7 @@
 //! Owns: flags, the configuration file, exit codes, signals, what is printed. Holds no rule of the API, of jobs or of pods.
 
 mod cli;
+mod cluster;
 mod config;
 mod create;
 mod data_dir;
@@ -23,6 +25,7 @@ mod follow;
 mod lock;
 mod logging;
 mod manifest;
+mod migrate;
 mod operator;
 mod output;
 mod run;

@@ -8,14 +8,13 @@
 //!
 //! Needs the rights of a user of one namespace; reads nothing else of the cluster.
 
-mod cluster;
-
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use kube::Client;
 
+use crate::cluster::{self, Cluster, ClusterArgs};
 use crate::create::Creation;
 use crate::exit::{Code, Failure};
 use crate::follow::story::Verdict;
@@ -25,7 +24,6 @@ use crate::manifest::{Manifest, Namespace};
 use crate::settings;
 use crate::signals::{Signals, Stop};
 use crate::{cli, output, up};
-use cluster::Cluster;
 
 /// What goes wrong is told in sentences; the log of the client libraries would tell it again.
 const LOG_LEVEL: &str = "off";
@@ -33,18 +31,6 @@ const LOG_LEVEL: &str = "off";
 const STOP_LIMIT: Duration = Duration::from_secs(45);
 /// How long a creation may take that ^C found under way.
 const CREATE_LIMIT: Duration = Duration::from_secs(10);
-
-/// Which cluster is meant.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ClusterArgs {
-    /// The kubeconfig that leads to the cluster [default: $KUBECONFIG, else the service account of the pod, else
-    /// ~/.kube/config]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// A context of the kubeconfig instead of its current one
-    #[arg(long, value_name = "NAME")]
-    pub(crate) context: Option<String>,
-}
 
 /// `mxjob submit`
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! `mxjob submit`: the same as `mxjob run`, on a cluster that is there already and knows us as one of its users.
 
-mod access;
+pub(crate) mod access;
 mod outage;
 
 use std::process::{Command, Stdio};

@@ -8,7 +8,7 @@ use super::{command, endless, short, submit};
 use crate::support::{Lines, Place, Server, signal, until};
 
 /// A kubeconfig for the place's server, with a token instead of the administrator's.
-pub(super) fn kubeconfig(place: &Place, token: Option<&str>, namespace: &str) -> String {
+pub(crate) fn kubeconfig(place: &Place, token: Option<&str>, namespace: &str) -> String {
     let admin = std::fs::read_to_string(place.data().join("kubeconfig")).unwrap();
     let field = |name: &str| {
         let line =

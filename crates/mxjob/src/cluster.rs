@@ -1,19 +1,37 @@
-//! The cluster that jobs are submitted to: the way there, and whether it knows MXJobs.
+//! A cluster that is there already: the way to it, whether it knows MXJobs, and its objects as JSON.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::Args;
+use http::Request;
 use kube::Client;
 use kube::api::ListParams;
 use mxjob_api::mxjob;
 use mxjob_machinery::names;
 use mxjob_operator::client::Access;
+use serde_json::Value;
 
-use super::ClusterArgs;
 use crate::exit::{Failure, chain, root};
 use crate::follow::watches;
 
 /// A server that is there answers much faster.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Objects that are read at once.
+const PAGE: u32 = 500;
+
+/// Which cluster is meant.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ClusterArgs {
+    /// The kubeconfig that leads to the cluster [default: $KUBECONFIG, else the service account of the pod, else
+    /// ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig instead of its current one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+}
 
 /// A cluster, and who we are there.
 pub(crate) struct Cluster {
@@ -49,6 +67,28 @@ impl Cluster {
         }
     }
 
+    /// All objects of a collection.
+    pub(crate) async fn list(&self, path: &str) -> Result<Vec<Value>, kube::Error> {
+        let mut items = Vec::new();
+        let mut next = String::new();
+        loop {
+            let mut list = self.get(&format!("{path}?limit={PAGE}{next}")).await?;
+            if let Value::Array(page) = list["items"].take() {
+                items.extend(page);
+            }
+            match list["metadata"]["continue"].as_str() {
+                Some(token) if !token.is_empty() => next = format!("&continue={}", encoded(token)),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    /// One object, or whatever else answers a GET.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, kube::Error> {
+        let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
+        self.client.request(request).await
+    }
+
     /// Why the cluster does not let us.
     pub(crate) fn said(&self, error: &kube::Error) -> Failure {
         let place = &self.shown;
@@ -69,6 +109,17 @@ impl Cluster {
             error => format!("cannot reach {place}: {}", root(error)),
         })
     }
+}
+
+/// A value in a query. Tokens are opaque, and some have `=` or `+` in them.
+fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+            char::from(byte).to_string()
+        }
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(byte).collect()
 }
 
 /// Checks the name of a namespace.

@@ -1,0 +1,82 @@
+//! Jobs in files: dumps of kubectl, and manifests that were written for an older operator.
+
+use serde_json::{Value, json};
+
+use super::{OLDER, job};
+use crate::support::Place;
+
+/// A dump of `kubectl get mxjobs -o json` with one finished job.
+fn dump(place: &Place) -> Value {
+    let mut job = job(place, &OLDER[2], "digits");
+    job["metadata"] = json!({
+        "name": "digits", "namespace": "training", "uid": "7d1f", "resourceVersion": "1", "generation": 1,
+        "creationTimestamp": "2024-09-10T08:00:00Z",
+        "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"},
+    });
+    job["spec"]["runPolicy"]["ttlSecondsAfterFinished"] = 60.into();
+    job["status"] = json!({
+        "conditions": [{"type": "Succeeded", "status": "True", "lastTransitionTime": "2024-09-10T09:00:00Z"}],
+        "replicaStatuses": {"Worker": {"succeeded": 2}},
+        "startTime": "2024-09-10T08:00:00Z", "completionTime": "2024-09-10T09:00:00Z",
+    });
+    json!({"apiVersion": "v1", "kind": "List", "items": [job, {"apiVersion": "v1", "kind": "ConfigMap"}]})
+}
+
+#[test]
+fn a_dump_is_read_without_a_cluster() {
+    let place = Place::new();
+    let file = place.write("dump.json", &dump(&place).to_string());
+    let told = place.mxjob(&["migrate", "-f", &file]);
+    // The job would be deleted at once, which somebody has to want.
+    assert_eq!(told.code(), Some(1), "{}", told.stderr);
+    assert!(
+        told.stdout.starts_with("training/digits  Succeeded  training-operator 1.8\n  danger  "),
+        "{}",
+        told.stdout
+    );
+    assert!(told.stderr.contains("1 finding needs a decision"), "{}", told.stderr);
+    let nothing = place.write("nothing.yaml", "kind: ConfigMap\n");
+    let told = place.mxjob(&["migrate", "-f", &nothing]);
+    assert_eq!((told.code(), told.stderr.as_str()), (Some(2), "mxjob: there is no MXJob in it\n"));
+}
+
+#[test]
+fn a_rewritten_job_can_be_created_anew() {
+    let place = Place::new();
+    let file = place.write("dump.json", &dump(&place).to_string());
+    let told = place.mxjob(&["migrate", "--rewrite", "-f", &file]);
+    assert_eq!((told.code(), told.stderr.as_str()), (Some(0), ""));
+    for gone in ["status", "uid", "creationTimestamp", "last-applied", "List"] {
+        assert!(!told.stdout.contains(gone), "{gone}: {}", told.stdout);
+    }
+    assert!(
+        told.stdout.contains("namespace: training")
+            && told.stdout.contains("ttlSecondsAfterFinished: 60"),
+        "{}",
+        told.stdout
+    );
+    let again = place.write("again.yaml", &told.stdout);
+    let told = place.mxjob(&["migrate", "-f", &again]);
+    assert!(
+        told.stdout.starts_with("training/digits  not begun  no operator\n"),
+        "{}",
+        told.stdout
+    );
+}
+
+#[test]
+fn what_is_not_accepted_any_more_is_said() {
+    let place = Place::new();
+    let mut job = job(&place, &OLDER[0], "digits");
+    job["spec"]["mxReplicaSpecs"].as_object_mut().unwrap().remove("Server");
+    let file = place.write("job.json", &job.to_string());
+    let told = place.mxjob(&["migrate", "--rewrite", "-f", &file]);
+    assert_eq!(told.code(), Some(1), "{}", told.stderr);
+    assert!(
+        told.stderr.starts_with(
+            "mxjob: the server will refuse this until it is mended:\n  digits: spec.mxReplicaSpecs"
+        ),
+        "{}",
+        told.stderr
+    );
+}
