@@ -26,4 +26,5 @@ mod tokens;
 mod transports;
 mod watches;
 mod watching;
+mod webhooks;
 mod writes;
