@@ -70,6 +70,12 @@ async fn reconcile(context: &Context, key: &Key, blind: Option<&str>) -> Outcome
             pod_group::decide(Kind::of(scheduler), subject, group.as_deref());
     }
     let plan = crate::plan::plan(&snapshot, now);
+    if plan.status.as_ref().is_some_and(|next| next.status.is_finished())
+        && !matches!(step, Step::Remove(_))
+    {
+        // The job ends with this plan, and a group that it has goes with the next one.
+        step = Step::Keep;
+    }
     let wake = plan.wake_at.map(|at| sleep(now, at));
     if plan.create_pods.is_empty()
         && plan.create_services.is_empty()

@@ -243,6 +243,12 @@ impl State {
             }
             (_, None) => Err((StatusCode::NOT_FOUND, "NotFound")),
             ("GET", Some(object)) => Ok(object),
+            ("PATCH", Some(object)) if resource == "podgroups" => {
+                if body["metadata"]["uid"] != object["metadata"]["uid"] {
+                    return Err(conflict);
+                }
+                Ok(self.store(resource, merge_patch(&object, body)))
+            }
             ("PATCH", Some(object)) => {
                 if body["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
                     return Err(conflict);

@@ -56,6 +56,10 @@ pub(crate) struct History {
     pub(crate) broken: Vec<String>,
     /// Whether replicas restart all together.
     pub(crate) together: bool,
+    /// Whether Volcano is told of the job by a group.
+    pub(crate) has_scheduler: bool,
+    /// Whether a group of the job has been let in since the job was last held back.
+    pub(crate) was_let_in: bool,
 }
 
 impl Pod {
@@ -105,6 +109,12 @@ impl History {
             body["metadata"]["annotations"]
         ));
         let Some(job) = jobs.first() else { return };
+        if resource == "podgroups"
+            && job["spec"]["suspend"] == true
+            && condition(&job["status"], "Suspended") == Some(true)
+        {
+            self.broke("a group was made for a job that is held back");
+        }
         if terminal(&job["status"]).is_some() {
             self.broke(&format!("{resource} {name} was made after the end"));
         }
@@ -119,6 +129,13 @@ impl History {
                 .any(|line| line.contains(&format!("somebody removes services {name}")))
         {
             self.broke(&format!("{name} was made before its service"));
+        }
+        let group = body["metadata"]["annotations"]["scheduling.k8s.io/group-name"].as_str();
+        if self.has_scheduler != (group == Some("digits")) {
+            self.broke(&format!("{name} is marked as a member of {group:?}"));
+        }
+        if self.has_scheduler && !self.was_let_in {
+            self.broke(&format!("{name} was made before its group was let in"));
         }
         let attempt = attempt(body);
         let has_succeeded = self.pods.values().any(|pod| {
@@ -161,6 +178,11 @@ impl History {
 
     /// Any object was stored.
     pub(crate) fn stored(&mut self, resource: &str, object: &Value, revision: u64) {
+        if resource == "podgroups" {
+            let phase = object["status"]["phase"].as_str().unwrap_or_default();
+            self.note(&format!("the group is {phase:?} {}", object["spec"]));
+            self.was_let_in |= !matches!(phase, "" | "Pending");
+        }
         if resource != "pods" || !object["metadata"]["ownerReferences"].is_array() {
             return;
         }
@@ -260,6 +282,9 @@ impl History {
                     self.broke(&format!("{key} of {role} went back"));
                 }
             }
+        }
+        if condition(new, "Suspended") == Some(true) && condition(old, "Suspended") != Some(true) {
+            self.was_let_in = false;
         }
         self.check_conditions(new);
         self.statuses.push(Written {

@@ -7,7 +7,7 @@ use super::clock;
 use super::cluster::{Cluster, State, Trouble};
 use super::history::{History, condition, number};
 use super::random::Random;
-use mxjob_controller::{Options, run};
+use mxjob_controller::{Gang, Options, PodGroups, run};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::JoinHandle;
@@ -27,6 +27,8 @@ enum Action {
     NodeUp,
     EvictLost,
     Happening,
+    /// Volcano looks at the group.
+    Schedule,
     Calm,
     End,
 }
@@ -48,6 +50,8 @@ struct Life {
     failures: u64,
     /// How often they never end.
     hangs: u64,
+    /// Volcano, if there is one.
+    volcano: Option<Random>,
 }
 
 /// What is left of a life, to be judged.
@@ -58,6 +62,7 @@ pub(crate) struct Remains {
     pub(crate) last: Option<Value>,
     pub(crate) pods: Vec<Value>,
     pub(crate) services: Vec<Value>,
+    pub(crate) groups: Vec<Value>,
     /// How late anything may be decided, in milliseconds.
     pub(crate) slack: u64,
     /// How long anything may go unseen while nothing is refused, in milliseconds.
@@ -74,6 +79,8 @@ pub(crate) fn live(seed: u64) -> Remains {
         let mut random = Random::new(seed);
         let job = job(&mut random.fork());
         let mut life = Life::new(&mut random, &job);
+        life.volcano = (seed % 4 == 3).then(|| Random::new(seed + 1));
+        life.cluster.state().history.has_scheduler = life.volcano.is_some();
         let is_gentle = seed.is_multiple_of(3);
         let slack = if is_gentle { 5 * SECOND } else { 120 * SECOND };
         life.begin(is_gentle, &job);
@@ -88,6 +95,7 @@ pub(crate) fn live(seed: u64) -> Remains {
                 .cloned()
                 .collect(),
             services: state.all("services").cloned().collect(),
+            groups: state.all("podgroups").cloned().collect(),
             job,
             slack,
             sight: if is_gentle { 200 } else { slack },
@@ -158,6 +166,7 @@ impl Life {
             reaped: BTreeSet::new(),
             failures: random.pick(&[0, 100, 300]),
             hangs: random.pick(&[0, 0, 0, 50]),
+            volcano: None,
         }
     }
 
@@ -193,6 +202,9 @@ impl Life {
         });
         self.plan(0, Action::Controller);
         self.plan(first, Action::Happening);
+        if self.volcano.is_some() {
+            self.plan(SECOND, Action::Schedule);
+        }
         self.plan(calm, Action::Calm);
         self.plan(calm + AFTERMATH, Action::End);
     }
@@ -270,6 +282,7 @@ impl Life {
             Action::Reap(uid) => self.reap(&uid),
             Action::NodeUp => self.find_node(),
             Action::EvictLost => self.evict_lost(),
+            Action::Schedule => self.schedule(),
             Action::Happening => {
                 if !self.is_calm {
                     self.happen();
@@ -296,7 +309,11 @@ impl Life {
         }
         self.cluster.state().history.note("a controller starts");
         let workers = self.random.pick(&[1, 4]);
-        let options = Options { workers, now: clock::calendar, ..Options::default() };
+        let gang = match self.volcano {
+            Some(_) => Gang::PodGroups(PodGroups::Volcano),
+            None => Gang::Off,
+        };
+        let options = Options { workers, gang, now: clock::calendar, ..Options::default() };
         let client = self.cluster.client();
         self.controller = Some(tokio::spawn(async move {
             run(client, options, std::future::pending()).await.unwrap();
@@ -418,6 +435,32 @@ impl Life {
                 state.delete("pods", &name(pod));
             }
         });
+    }
+
+    /// Volcano takes a group in after a while, changes its mind, and somebody may remove it.
+    fn schedule(&mut self) {
+        let Some(random) = &mut self.volcano else { return };
+        let phase = if self.is_calm {
+            "Running"
+        } else {
+            random.pick(&["Pending", "Inqueue", "Inqueue", "Running", "Unknown"])
+        };
+        let (is_lost, tasks) = (!self.is_calm && random.chance(50), random.between(1, 9));
+        let after = random.between(1, 40) * SECOND;
+        self.cluster.act(|state| {
+            let Some(mut group) = state.get("podgroups", "digits").cloned() else { return };
+            if is_lost {
+                state.history.note("somebody removes the group");
+                return state.remove("podgroups", "digits");
+            }
+            let trouble = json!([{ "type": "Unschedulable", "status": "True", "message": format!("{tasks} tasks have no place") }]);
+            let status = if phase == "Running" { json!({ "phase": phase }) } else { json!({ "phase": phase, "conditions": trouble }) };
+            if group["status"] != status {
+                group["status"] = status;
+                state.store("podgroups", group);
+            }
+        });
+        self.plan(after, Action::Schedule);
     }
 
     // === People and accidents ===

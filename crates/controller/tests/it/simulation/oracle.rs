@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 pub(crate) fn judge(life: &Remains) -> Vec<String> {
     let mut judge = Judge { life, wrong: life.history.broken.clone() };
     judge.events();
+    judge.group();
     judge.limits_of_restarts();
     match life.history.statuses.iter().find(|written| terminal(&written.status).is_some()) {
         Some(end) => {
@@ -126,6 +127,22 @@ impl Judge<'_> {
             if !ends && self.life.history.events.contains_key(reason) {
                 self.wrong(format!("{reason} was told and did not happen"));
             }
+        }
+    }
+
+    /// A group is there as long as there is something to schedule.
+    fn group(&mut self) {
+        let life = self.life;
+        let is_over = life.last.as_ref().is_none_or(|job| terminal(&job["status"]).is_some());
+        let is_held = life.history.last("suspend").1 == true;
+        let expect = usize::from(life.history.has_scheduler && !is_over && !is_held);
+        if life.groups.len() != expect {
+            self.wrong(format!("there are {} groups and not {expect}", life.groups.len()));
+        }
+        if let Some(group) = life.groups.first()
+            && number(&group["spec"]["minMember"]) == 0
+        {
+            self.wrong("the group is for nobody".to_owned());
         }
     }
 
