@@ -3,7 +3,7 @@
 //! Five fields of the documented API and, ours, `suspend`; everything else in the spec is fixed at creation. A field counts as the same in either
 //! layout, so moving one between the spec and `runPolicy` is no change. Whatever can be said of `metadata` beyond that is said by Kubernetes' own rules, not here.
 //!
-//! A job that waits in a queue of Kueue may be changed in five more places of its templates while it is suspended ([`queued`]).
+//! A job that waits in a queue of Kueue may be changed in five more places of its templates while it is suspended (`queued`).
 
 mod queued;
 

@@ -1,8 +1,8 @@
 //! The structural schema of an MXJob: generated from the types, and read into a form that can be walked.
 //!
 //! One schema serves the type checks of admission, the search for unknown fields and the description in OpenAPI, so they can never
-//! disagree. The CustomResourceDefinition carries the same, opened for what older operators stored ([`definition`]), with rules in CEL for what
-//! that leaves unsaid ([`rules`]). The pod template's part comes from `schema/pod_template.json`, which a test generates from the schemas of the built-in
+//! disagree. The CustomResourceDefinition carries the same, opened for what older operators stored (`definition`), with rules in CEL for what
+//! that leaves unsaid (`rules`). The pod template's part comes from `schema/pod_template.json`, which a test generates from the schemas of the built-in
 //! kinds and holds fresh (`tests/it/manifests.rs`).
 
 mod definition;
