@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Failure;
 use crate::logging::Level;
+use crate::manifests::{self, ManifestsArgs};
 use crate::migrate::{self, MigrateArgs};
 use crate::operator::{self, OperatorArgs};
 use crate::settings::Settings;
@@ -61,6 +62,11 @@ enum Command {
     /// Runs the controller of `mxjob up` against the cluster's own API server, as the leader of all such operators, until
     /// SIGTERM or ^C. Prints on stdout where it can be asked for its health and its metrics.
     Operator(OperatorArgs),
+    /// Print what installs the operator on a Kubernetes cluster
+    ///
+    /// One YAML stream with the definition of the MXJob, the operator, its rights and its webhook: `mxjob manifests --image
+    /// IMAGE | kubectl apply --server-side -f -`.
+    Manifests(ManifestsArgs),
     /// Stop the server of a data directory, and all pods that it left running
     Down(DownArgs),
     /// Print the version
@@ -261,6 +267,7 @@ impl Command {
             Self::Submit(args) => submit::run(args),
             Self::Migrate(args) => migrate::run(&args),
             Self::Operator(args) => operator::run(args),
+            Self::Manifests(args) => manifests::run(args),
             Self::Down(args) => down::run(&args),
             Self::Version(args) => {
                 version::run(&args);

@@ -25,6 +25,7 @@ mod follow;
 mod lock;
 mod logging;
 mod manifest;
+mod manifests;
 mod migrate;
 mod operator;
 mod output;
