@@ -1,5 +1,6 @@
 //! `mxjob migrate`: jobs, pods and services as the Go operators left them, told and adopted.
 
+mod definition;
 mod files;
 
 use serde_json::{Value, json};

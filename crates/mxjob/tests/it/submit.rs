@@ -21,7 +21,7 @@ fn command(place: &Place, objects: &[Value], args: &[&str]) -> Command {
     command
 }
 
-fn submit(place: &Place, objects: &[Value], args: &[&str]) -> Done {
+pub(crate) fn submit(place: &Place, objects: &[Value], args: &[&str]) -> Done {
     Done::of(command(place, objects, args).output().unwrap())
 }
 

@@ -123,3 +123,34 @@ fn progress_counts_what_runs_and_shows_the_newest_line_of_a_worker() {
     story.pod_gone("a-worker-0");
     assert!(story.progress().contains("worker 0/2"));
 }
+
+#[test]
+fn what_a_complete_list_does_not_have_is_gone() {
+    let mut story = jobs(&["a", "b"]);
+    let running = pod("b", "worker", 0, "Running", None);
+    story.pod(&running);
+    story.pods_listed("default", &BTreeSet::from(["b-worker-0".to_owned()]));
+    assert!(story.progress().contains("worker 1/2"), "{}", story.progress());
+    story.pods_listed("elsewhere", &BTreeSet::new());
+    assert!(story.progress().contains("worker 1/2"), "{}", story.progress());
+    story.pods_listed("default", &BTreeSet::new());
+    assert!(!story.progress().contains("worker 1/2"), "{}", story.progress());
+
+    story.job("uid-a", &status("Succeeded", ""));
+    story.jobs_listed("elsewhere", &BTreeSet::new());
+    assert_eq!(story.verdict(), None);
+    // A job that has ended may be deleted.
+    story.jobs_listed("default", &BTreeSet::new());
+    let want = "job b was deleted before it had finished".to_owned();
+    assert_eq!(story.verdict(), Some(Verdict::Failed(want)));
+}
+
+#[test]
+fn jobs_that_nobody_has_written_about_are_named() {
+    let mut story = jobs(&["a", "b"]);
+    assert_eq!(story.untaken().as_deref(), Some("job a, job b"));
+    story.job("uid-a", &status("Created", ""));
+    assert_eq!(story.untaken().as_deref(), Some("job b"));
+    story.job("uid-b", &status("Suspended", ""));
+    assert_eq!(story.untaken(), None);
+}
