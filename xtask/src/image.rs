@@ -9,7 +9,11 @@ mod elf;
 use crate::run;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long the operator may take to ask for its API server.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Makes `target/image`. `--profile NAME` builds by another profile than `release`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -38,6 +42,8 @@ fn build(profile: &str) -> Result<PathBuf> {
     let host = host()?;
     let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
     flags.push_str(" -C target-feature=+crt-static");
+    // Without a loader the crate for random numbers does not find the system call at run time, and would want /dev/urandom.
+    flags.push_str(" --cfg getrandom_backend=\"linux_getrandom\"");
     // With a target named, the flags are not for build scripts and macros, which cannot be static.
     let arguments = ["build", "--package", "mxjob", "--locked", "--offline", "--profile", profile];
     run::check(
@@ -68,18 +74,22 @@ fn lay_out(folder: &Path, program: &Path) -> Result<()> {
     copy().map(drop).with_context(|| format!("cannot lay out {}", folder.display()))
 }
 
-/// Runs the program with nothing around it, and has it find a server by a name, as it must in a pod.
+/// Runs the program with nothing around it but what a cluster mounts into every pod. The operator must get as far as to ask for its
+/// API server, by a name; nobody answers there.
 fn try_in_empty_root(image: &Path) -> Result<()> {
     let root = run::target()?.join("image-root");
+    let account = root.join("var/run/secrets/kubernetes.io/serviceaccount");
     let fill = || {
         if root.exists() {
             std::fs::remove_dir_all(&root)?;
         }
         std::fs::create_dir_all(root.join("etc"))?;
+        std::fs::create_dir_all(&account)?;
         std::fs::copy(image.join("mxjob"), root.join("mxjob"))?;
-        // What a cluster mounts into every container.
         std::fs::write(root.join("etc/hosts"), "127.0.0.1 cluster.example.com\n")?;
-        std::fs::write(root.join("kubeconfig"), KUBECONFIG)
+        std::fs::write(account.join("ca.crt"), include_str!("image/ca.crt"))?;
+        std::fs::write(account.join("token"), "token")?;
+        std::fs::write(account.join("namespace"), "mxjob-system")
     };
     fill().with_context(|| format!("cannot lay out {}", root.display()))?;
     let Some(enter) = entrance() else {
@@ -88,24 +98,34 @@ fn try_in_empty_root(image: &Path) -> Result<()> {
     };
     let version = run::output(enter(&root).args(["/mxjob", "version"]))?;
     println!("runs in an empty root: {}", version.trim());
-    let asked = enter(&root).args(["/mxjob", "migrate", "--kubeconfig", "/kubeconfig"]).output();
-    let asked = asked.context("cannot run the program in an empty root")?;
-    let said = String::from_utf8_lossy(&asked.stderr);
-    // Nobody listens at that port, so a program that has found the address is refused.
-    ensure!(said.contains("refused"), "names are not resolved in an empty root: {}", said.trim());
-    println!("resolves names in an empty root");
-    std::fs::remove_dir_all(&root).context("cannot remove what was tried")
-}
 
-/// A server by a name; port 1 is nobody's.
-const KUBECONFIG: &str = "\
-apiVersion: v1
-kind: Config
-current-context: a
-contexts: [{ name: a, context: { cluster: a, user: a } }]
-clusters: [{ name: a, cluster: { server: 'http://cluster.example.com:1' } }]
-users: [{ name: a, user: { token: a } }]
-";
+    let log = root.with_extension("log");
+    let mut operator = enter(&root);
+    operator.args(["/mxjob", "operator", "--webhook-listen", "127.0.0.1:0"]);
+    operator.args(["--metrics-listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0"]);
+    // Port 1 is nobody's.
+    operator.env("KUBERNETES_SERVICE_HOST", "cluster.example.com");
+    operator.env("KUBERNETES_SERVICE_PORT", "1");
+    let said = std::fs::File::create(&log).context("cannot make a log")?;
+    let mut running = run::Guard::spawn(operator.stdout(Stdio::null()).stderr(said))?;
+    let has_asked = run::poll(PATIENCE, Duration::from_millis(50), || {
+        let said = std::fs::read_to_string(&log).context("cannot read the log")?;
+        // An address was found, and nobody listens there.
+        let is_done = said.contains("refused") || running.0.try_wait()?.is_some();
+        Ok(is_done.then_some(said))
+    })?;
+    drop(running);
+    let said = has_asked.context("the operator said nothing in an empty root")?;
+    ensure!(
+        said.contains("refused"),
+        "the operator does not work in an empty root: {}",
+        said.trim()
+    );
+    println!("asks for its API server in an empty root");
+    std::fs::remove_file(&log)
+        .and_then(|()| std::fs::remove_dir_all(&root))
+        .context("cannot remove what was tried")
+}
 
 /// How a program can be run with another root, if it can: in a user namespace, or as root.
 fn entrance() -> Option<fn(&Path) -> Command> {
