@@ -119,3 +119,6 @@ impl Default for Options {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

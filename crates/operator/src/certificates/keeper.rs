@@ -152,7 +152,7 @@ impl Keeper {
     }
 
     /// Looks once; whether all was well, or is now.
-    pub(super) async fn round(&mut self, now: Timestamp) -> bool {
+    pub(crate) async fn round(&mut self, now: Timestamp) -> bool {
         for _ in 0..ATTEMPTS {
             // Before the Secret, so that what is in it is never older than what a patch of this configuration replaces.
             let configuration = self.get(CONFIGURATION).await;

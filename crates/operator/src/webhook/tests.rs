@@ -1,0 +1,158 @@
+//! The webhook as an API server meets it: over TLS, by the name of its Service, trusting the bundle of the configuration.
+
+use base64::Engine as _;
+use http::Request;
+use jiff::Timestamp;
+use mxjob_apiserver::authn::{Authenticator, Identity};
+use mxjob_apiserver::environment::System;
+use mxjob_apiserver::health::Readiness;
+use mxjob_apiserver::tokens::Tokens;
+use mxjob_apiserver::{ApiServer, Config};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::manifests::{self, NAMESPACE, Part, Settings};
+
+/// Far above what anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+const CONFIGURATIONS: &str =
+    "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+
+/// A cluster in which the webhook's objects are installed.
+struct Cluster {
+    client: Client,
+    _dir: tempfile::TempDir,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = mxjob_store::Store::open(dir.path(), mxjob_store::Options::default()).unwrap();
+        let api = ApiServer::new(Config {
+            store,
+            environment: Arc::new(System),
+            authenticator: Authenticator::new(Tokens::default()),
+            readiness: Readiness::new(),
+        });
+        api.bootstrap().await.unwrap();
+        let client = Client::new(api.connector(Identity::admin(), "operator"), "default");
+        let cluster = Self { client, _dir: dir };
+        let objects = manifests::parts(&Settings::default(), &[Part::Namespace, Part::Webhook]);
+        for object in objects {
+            let path = match object["kind"].as_str().unwrap() {
+                "Namespace" => "/api/v1/namespaces".to_owned(),
+                "Service" => format!("/api/v1/namespaces/{NAMESPACE}/services"),
+                _ => CONFIGURATIONS.to_owned(),
+            };
+            cluster.call("POST", &path, &object).await;
+        }
+        cluster
+    }
+
+    async fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let request = Request::builder().method(method).uri(path);
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let request = request.header("Content-Type", "application/json").body(body).unwrap();
+        self.client.request(request).await.unwrap()
+    }
+
+    /// A client as the API server is one: by the name of the Service, trusting what the configuration says at this moment.
+    async fn caller(&self, port: u16) -> Client {
+        let path = format!("{CONFIGURATIONS}/{CONFIGURATION}");
+        let configuration = self.call("GET", &path, &Value::Null).await;
+        let bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap();
+        let pem = base64::engine::general_purpose::STANDARD.decode(bundle).unwrap();
+        let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let url = format!("https://127.0.0.1:{port}").parse().unwrap();
+        let mut config = kube::Config::new(url);
+        config.root_cert = Some(roots.unwrap().iter().map(|der| der.to_vec()).collect());
+        config.tls_server_name = Some(format!("{SERVICE}.{NAMESPACE}.svc"));
+        Client::try_from(config).unwrap()
+    }
+}
+
+/// Whether a review of a job without a spec comes back as refused.
+async fn is_answered(caller: &Client) -> bool {
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "1",
+            "operation": "CREATE",
+            "resource": { "group": "kubeflow.org", "version": "v1", "resource": "mxjobs" },
+            "object": {},
+        },
+    });
+    let request = Request::post(format!("{PATH}?timeout=5s"));
+    let request = request.header("Content-Type", "application/json");
+    let answer = caller.request::<Value>(request.body(review.to_string().into_bytes()).unwrap());
+    answer.await.is_ok_and(|answer| answer["response"]["allowed"] == false)
+}
+
+fn local() -> Bound {
+    serve::bind(([127, 0, 0, 1], 0).into()).unwrap()
+}
+
+#[tokio::test]
+async fn an_api_server_that_trusts_the_configuration_gets_answers_until_the_stop() {
+    let cluster = Cluster::start().await;
+    let bound = local();
+    let port = bound.local_addr().port();
+    let (ready, mut is_ready) = watch::channel(false);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let metrics = Metrics::default();
+    let options =
+        Options { linger: Duration::ZERO, metrics: metrics.clone(), ..Options::default() };
+    let running = tokio::spawn(run(cluster.client.clone(), options, bound, ready, async {
+        let _ = stopped.await;
+    }));
+    tokio::time::timeout(PATIENCE, is_ready.wait_for(|ready| *ready)).await.unwrap().unwrap();
+    let caller = cluster.caller(port).await;
+    assert!(is_answered(&caller).await);
+    let text = metrics.encode();
+    let counted = "review_duration_seconds_count{operation=\"create\",allowed=\"false\"} 1";
+    assert!(text.contains(counted), "{text}");
+    assert!(!text.contains("expiry_timestamp_seconds 0.0"), "{text}");
+
+    stop.send(()).unwrap();
+    tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
+    assert!(!*is_ready.borrow(), "it is no longer ready");
+    assert!(!is_answered(&cluster.caller(port).await).await);
+}
+
+#[tokio::test]
+async fn certificates_are_exchanged_while_serving() {
+    let cluster = Cluster::start().await;
+    let resolver = Arc::new(Resolver::default());
+    let tls = Arc::new(Arc::clone(&resolver).server_config().unwrap());
+    let place = Place {
+        namespace: NAMESPACE.to_owned(),
+        service: SERVICE.to_owned(),
+        secret: SECRET.to_owned(),
+        configuration: CONFIGURATION.to_owned(),
+        webhook: WEBHOOK.to_owned(),
+    };
+    let metrics = Metrics::default();
+    let mut keeper = Keeper::new(cluster.client.clone(), place, resolver, metrics.clone());
+    let bound = local();
+    let port = bound.local_addr().port();
+    let reviews = service::Reviews::new(metrics);
+    let serving = serve::serve(bound, Some(tls), reviews, std::future::pending(), Duration::ZERO);
+    let serving = tokio::spawn(serving);
+
+    let now = Timestamp::now();
+    assert!(keeper.round(now).await);
+    let first = cluster.caller(port).await;
+    assert!(is_answered(&first).await);
+
+    // The hardest case: nothing of what there was is left.
+    let secret = format!("/api/v1/namespaces/{NAMESPACE}/secrets/{SECRET}");
+    cluster.call("DELETE", &secret, &Value::Null).await;
+    assert!(keeper.round(now).await, "another authority altogether");
+    assert!(is_answered(&first).await, "a connection that there is keeps its certificate");
+    let second = cluster.caller(port).await;
+    assert!(is_answered(&second).await, "a new one gets the new certificate");
+    serving.abort();
+}
