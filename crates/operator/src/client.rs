@@ -183,6 +183,9 @@ impl Patient {
             next = copy(&request);
             tries += 1;
             let answer = self.once(&call, request).await?;
+            if answer.status().is_success() {
+                return Ok(answer);
+            }
             let luck = uuid::Uuid::new_v4().as_bytes()[0];
             match again::pause(answer.status(), answer.headers(), tries, luck) {
                 Some(pause) if next.is_some() => {
@@ -230,6 +233,9 @@ impl Patient {
 /// is the words of libraries about themselves.
 pub(crate) fn describe(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
+        if status.code == StatusCode::UNAUTHORIZED.as_u16() {
+            return "the API server does not accept our credentials".to_owned();
+        }
         let said = [&status.message, &status.reason].into_iter().find(|said| !said.is_empty());
         return said.cloned().unwrap_or_else(|| format!("the API server answers {}", status.code));
     }

@@ -14,6 +14,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mxjob_apiserver::serve::{self, Bound, ServeError};
@@ -114,28 +115,13 @@ pub async fn run(
     sockets: Sockets,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let metrics = Metrics::default();
-    let mut cluster = config.cluster.config.clone();
-    let url = cluster.cluster_url.to_string().trim_end_matches('/').to_owned();
-    if let Some(namespace) = &config.namespace {
-        cluster.default_namespace.clone_from(namespace);
-    }
-    let transport = Transport::new(cluster, config.rate, metrics.requests.clone());
-    let transport = transport.map_err(Error::Client)?;
-    info!(url, namespace = config.namespace, "looking after the jobs of a cluster");
-    Box::pin(operate(config, sockets, transport, metrics, url, shutdown)).await
-}
-
-/// [`run`] over a transport that there is already.
-pub(crate) async fn operate(
-    config: Config,
-    sockets: Sockets,
-    transport: Transport,
-    metrics: Metrics,
-    url: String,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), Error> {
     let begun = Instant::now();
+    let metrics = Metrics::default();
+    let cluster = config.cluster.config.clone();
+    let url = cluster.cluster_url.to_string().trim_end_matches('/').to_owned();
+    let transport =
+        Transport::new(cluster, config.rate, metrics.requests.clone()).map_err(Error::Client)?;
+    info!(url, namespace = config.namespace, "looking after the jobs of a cluster");
     let standing = Standing::default();
     let (certified, is_certified) = watch::channel(false);
     let patience = config.election.as_ref().map(|election| election.timing.lease * 2);
@@ -143,24 +129,8 @@ pub(crate) async fn operate(
     let health = Health::new(patience, is_certified, standing.clone());
     health.turned();
 
-    // What stops last, and what must not stop before.
     let (stop, stopped) = watch::channel(false);
-    let mut parts = JoinSet::new();
-    for (name, bound, pages) in [
-        ("probes", sockets.probes, Pages::Probes(health.clone())),
-        (
-            "metrics",
-            sockets.metrics,
-            Pages::Metrics({
-                let metrics = metrics.clone();
-                std::sync::Arc::new(move || metrics.encode())
-            }),
-        ),
-    ] {
-        // They go on until everything else has ended.
-        let serving = probes::serve(bound, pages, std::future::pending());
-        parts.spawn(async move { serving.await.map_err(|error| Error::Pages(name, error)) });
-    }
+    let mut parts = pages(sockets.probes, sockets.metrics, &health, &metrics);
     let mut needs = preflight::Parts {
         gang: config.gang.clone(),
         lease: config.election.as_ref().map(|election| election.name.clone()),
@@ -240,6 +210,25 @@ pub(crate) async fn operate(
     ended
 }
 
+/// Serves probes and metrics until everything else has ended.
+fn pages(
+    probes: Bound,
+    metrics: Bound,
+    health: &Health,
+    counts: &Metrics,
+) -> JoinSet<Result<(), Error>> {
+    let counts = counts.clone();
+    let shown = Pages::Metrics(Arc::new(move || counts.encode()));
+    let mut parts = JoinSet::new();
+    for (name, bound, pages) in
+        [("probes", probes, Pages::Probes(health.clone())), ("metrics", metrics, shown)]
+    {
+        let serving = probes::serve(bound, pages, std::future::pending());
+        parts.spawn(async move { serving.await.map_err(|error| Error::Pages(name, error)) });
+    }
+    parts
+}
+
 /// Leads whenever there is a term, until the shutdown is asked for.
 async fn lead(
     transport: &Transport,
@@ -272,7 +261,8 @@ async fn lead(
         let ends = async {
             tokio::select! {
                 () = &mut *shutdown => is_over = true,
-                () = lost => {}
+                // Before the controller has stopped: it cannot write any more.
+                () = lost => metrics.stands_by(),
             }
         };
         let client = transport.client(fence.clone());

@@ -162,3 +162,20 @@ async fn requests_beyond_the_burst_wait_and_those_of_the_lease_do_not() {
     futures_util::future::join_all((0..1000).map(|_| post(&plain))).await;
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn errors_are_described_in_the_words_of_whoever_knows() {
+    let api = |code: u16, message: &str, reason: &str| {
+        let status = kube::core::Status::failure(message, reason).with_code(code);
+        describe(&kube::Error::Api(Box::new(status)))
+    };
+    assert_eq!(api(403, "pods is forbidden: no", "Forbidden"), "pods is forbidden: no");
+    assert_eq!(api(500, "", "InternalError"), "InternalError");
+    assert_eq!(api(502, "", ""), "the API server answers 502");
+    assert_eq!(
+        api(401, "Unauthorized", "Unauthorized"),
+        "the API server does not accept our credentials"
+    );
+    let late = kube::Error::Service(Box::new(Late(Duration::from_secs(60))));
+    assert_eq!(describe(&late), "the API server has not answered within 60 seconds");
+}
