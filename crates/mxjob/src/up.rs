@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::exit::{Code, Failure};
 use crate::server::{Server, Stopped};
 use crate::settings::Settings;
@@ -18,8 +20,22 @@ pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
     result
 }
 
-/// The runtime that a server lives in.
+/// Open files that are enough for thousands of watches, logs and shims. Not all that would be allowed: processes of pods inherit
+/// the limit, and some programs go through all numbers up to it.
+const OPEN_FILES: u64 = 65_536;
+
+/// Asks for more open files than the 1,024 that shells give. Without them thousands of watches and logs still fail as before.
+fn raise_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES);
+    if current.is_some_and(|current| current < wanted) {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
+    }
+}
+
+/// The runtime that a server or a client lives in.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    raise_open_files();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -63,10 +63,10 @@ impl PodDir {
         &self.0
     }
 
-    /// The hosts file of the pod.
+    /// The hosts file of the pod. No container has a dot in its name, so none has this one.
     #[must_use]
     pub fn hosts(&self) -> PathBuf {
-        self.0.join("hosts")
+        self.0.join("etc.hosts")
     }
 
     /// What was written down about the pod, if its folder was completed.

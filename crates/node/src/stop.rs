@@ -16,7 +16,7 @@ use rustix::{
 use crate::{
     cgroup, proc,
     runtime::{LOCK, remove_unused},
-    state::{AttemptDir, PodDir, PodRecord},
+    state::{self, AttemptDir, PodDir, PodRecord},
 };
 
 /// What a shim needs after its container's last process is killed.
@@ -37,6 +37,7 @@ pub struct StopReport {
 /// One pod with something to stop.
 struct Target {
     record: PodRecord,
+    /// Its shims, and processes without one.
     shims: Vec<std::os::fd::OwnedFd>,
 }
 
@@ -51,7 +52,9 @@ pub fn stop_all(state_dir: &Path, grace: Duration) -> io::Result<StopReport> {
     for dir in PodDir::all(state_dir)? {
         let Some(record) = dir.record() else { continue };
         let attempts = dir.every_attempt();
-        let shims: Vec<_> = attempts.iter().filter_map(|attempt| stop(attempt, grace)).collect();
+        let mut shims: Vec<_> =
+            attempts.iter().filter_map(|attempt| stop(attempt, grace)).collect();
+        shims.extend(attempts.iter().flat_map(kill_lost));
         let populated = record.cgroup.as_deref().is_some_and(|folder| !cgroup::is_empty(folder));
         if populated || !shims.is_empty() {
             targets.push(Target { record, shims });
@@ -144,6 +147,32 @@ fn stop(attempt: &AttemptDir, grace: Duration) -> Option<std::os::fd::OwnedFd> {
     let _ = attempt.write_stop(grace.as_secs());
     pidfd_send_signal(&shim, Signal::TERM).ok()?;
     Some(shim)
+}
+
+/// Kills what a lost shim left behind where no cgroup holds it together: the program died with its shim, and what it started in
+/// its session did not.
+fn kill_lost(attempt: &AttemptDir) -> Vec<std::os::fd::OwnedFd> {
+    let left = || {
+        let spec = attempt.spec()?;
+        if attempt.is_locked()
+            || attempt.exit().is_some()
+            || spec.cgroup.is_some()
+            || spec.boot_id != state::boot_id()
+        {
+            return None;
+        }
+        let program = Pid::from_raw(attempt.run()?.pid?)?;
+        // Its number is not given away as long as its session has members; if it lives, they are another's.
+        proc::start_time(program)
+            .is_none()
+            .then(|| proc::descendants(program, program.as_raw_nonzero().get()))
+    };
+    let kill = |pid| {
+        let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        pidfd_send_signal(&process, Signal::KILL).ok()?;
+        Some(process)
+    };
+    left().unwrap_or_default().into_iter().filter_map(kill).collect()
 }
 
 fn wait(shim: &std::os::fd::OwnedFd, deadline: Instant) -> bool {

@@ -164,6 +164,27 @@ fn a_configuration_file_is_as_good_as_flags() {
 }
 
 #[test]
+fn a_server_may_open_more_files_than_a_shell_gives() {
+    let place = Place::new();
+    let data = place.data().display().to_string();
+    let script = "ulimit -S -n 256; exec \"$0\" apiserver --listen 127.0.0.1:0 --data-dir \"$1\"";
+    let mut server = std::process::Command::new("sh")
+        .args(["-c", script, crate::support::MXJOB, &data])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    crate::support::wait_until("the server is ready", || {
+        place.data().join("kubeconfig").exists().then_some(())
+    });
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert_eq!(numbers[0], numbers[1].min(65_536), "{line}");
+}
+
+#[test]
 fn a_wrong_flag_is_a_usage_error() {
     let place = Place::new();
     let done = place.mxjob(&["up", "--listen", "nowhere"]);

@@ -21,6 +21,7 @@ crate::tests!("lifecycle":
     a_process_that_ignores_termination_is_killed_after_the_grace_period,
     a_second_request_can_only_shorten_the_grace_period,
     an_attempt_is_run_once,
+    a_container_may_have_the_name_of_a_file_of_the_pod,
     programs_run_as_the_wanted_user,
     exit_records_name_the_last_line,
 );
@@ -204,6 +205,22 @@ pub(crate) fn kill_shim(attempt: &Path) {
         serde_json::from_slice(&std::fs::read(attempt.join("run.json")).unwrap()).unwrap();
     let pid = i32::try_from(run["shim"].as_i64().unwrap()).unwrap();
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
+fn a_container_may_have_the_name_of_a_file_of_the_pod() {
+    let node = Node::new(IsolationMode::Auto);
+    let pod = node.pod("p");
+    for name in ["hosts", "pod"] {
+        let exit = block_on(async {
+            match pod.start(name, 0, shell("exit 7")).unwrap() {
+                Attempt::Running(running) => running.wait().await.unwrap(),
+                Attempt::Ended(exit) => exit,
+                Attempt::NotStarted => panic!("{name} does not run"),
+            }
+        });
+        assert_eq!(exit.code, Some(7), "{name}");
+    }
+    assert_eq!(pod.dir().containers(), ["hosts", "pod"]);
 }
 
 fn exit_records_name_the_last_line() {

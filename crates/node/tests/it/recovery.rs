@@ -25,6 +25,7 @@ crate::tests!("recovery":
     two_agents_never_share_a_state_directory,
     stopping_everything_needs_no_agent,
     stopping_everything_waits_for_an_agent_that_is_about_to_go,
+    stopping_everything_ends_what_a_lost_shim_left,
     removing_a_pod_leaves_nothing,
     a_full_disk_costs_log_lines_and_nothing_else,
     a_shim_stays_small,
@@ -209,6 +210,27 @@ fn stopping_everything_waits_for_an_agent_that_is_about_to_go() {
         (&["ns/early".to_owned(), "ns/late".to_owned()][..], false)
     );
     assert!(report.alive.is_empty());
+}
+
+fn stopping_everything_ends_what_a_lost_shim_left() {
+    for mode in [IsolationMode::Auto, IsolationMode::Plain] {
+        let mut node = Node::new(mode);
+        let pod = node.pod("p");
+        block_on(async {
+            drop(start(&pod, shell("sleep 1000 & echo $!; echo $$; exec sleep 1000")));
+        });
+        let (child, program) = (printed_pid(&pod, 0), printed_pid(&pod, 1));
+        let dir = pod.dir().attempt("main", 0);
+        drop(pod);
+        node.runtime = None;
+        kill_shim(dir.path());
+        eventually("the end of the program", || (!lives(program)).then_some(()));
+        eventually("the end of the shim", || (!dir.is_locked()).then_some(()));
+        let report = stop_all(node.dir.path(), Duration::ZERO).unwrap();
+        assert!(!lives(child), "{mode:?}");
+        assert_eq!(report.stopped, ["ns/p"], "{mode:?}");
+        node.restart();
+    }
 }
 
 fn removing_a_pod_leaves_nothing() {
