@@ -86,7 +86,11 @@ impl Definitions {
             };
             served.insert(name, (entry.revision, rows));
         }
-        state.served = served;
+        // What is left is of definitions that are gone.
+        for row in std::mem::replace(&mut state.served, served).values().flat_map(|(_, rows)| rows)
+        {
+            row.strategy.forget();
+        }
         let mut rows: Vec<&'static Kind> =
             state.served.values().flat_map(|(_, rows)| rows).map(|row| row.kind).collect();
         // Groups by name; of a group's versions the most mature first, as clients prefer them.

@@ -41,8 +41,13 @@ impl ApiServer {
     }
 
     fn default_role_writes(&self) -> Vec<Op> {
-        let mut slots: Vec<Slot> =
-            roles::all().into_iter().filter_map(|wanted| self.slot(&wanted)).collect();
+        // Where MXJobs are installed, their roles are installed with them.
+        let is_here = |wanted: &Value| {
+            self.registry().has_mxjobs()
+                || !document::meta_str(wanted, "name").starts_with(roles::OF_MXJOBS)
+        };
+        let wanted = roles::all().into_iter().filter(is_here);
+        let mut slots: Vec<Slot> = wanted.filter_map(|wanted| self.slot(&wanted)).collect();
         for _ in 0..AGGREGATION_DEPTH {
             let all: Vec<Value> = slots.iter().map(|slot| slot.object.clone()).collect();
             for slot in &mut slots {

@@ -82,6 +82,11 @@ impl Custom {
         *self.version.write().unwrap_or_else(PoisonError::into_inner) = version;
     }
 
+    /// Says nothing any more: the definition is gone.
+    pub(super) fn forget(&self) {
+        *self.version.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn version(&self) -> Option<Arc<Version>> {
         self.version.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -24,6 +24,8 @@ const TO_KUBEFLOW_EDIT: &str = "rbac.authorization.kubeflow.org/aggregate-to-kub
 const TO_KUBEFLOW_VIEW: &str = "rbac.authorization.kubeflow.org/aggregate-to-kubeflow-view";
 const TO_MXJOBS_ADMIN: &str = "rbac.authorization.kubeflow.org/aggregate-to-kubeflow-mxjobs-admin";
 
+/// How the names of the roles begin that come with MXJobs.
+pub(super) const OF_MXJOBS: &str = "kubeflow-mxjobs-";
 /// Paths that say how the server is, to anybody.
 const PUBLIC_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/version/"];
 /// Paths that say what the server can do.
