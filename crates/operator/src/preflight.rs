@@ -92,15 +92,11 @@ impl Preflight {
             info!(url = self.url, "the API server answers");
         }
         let lacking = reviews::lacking(self).await;
-        let is_well = judged.is_none() && lacking.is_empty();
+        let is_well = judged.is_none() && lacking.iter().all(Option::is_none);
         self.say(DEFINITION, judged.as_deref(), "the definition of the jobs is there");
-        for (number, _) in self.needs.iter().enumerate() {
-            let sentence = lacking.get(number).map(String::as_str);
-            self.say(
-                &format!("{RIGHTS}-{number:03}"),
-                sentence,
-                "a right that was missing is there",
-            );
+        for (number, sentence) in lacking.iter().enumerate() {
+            let what = format!("{RIGHTS}-{number:03}");
+            self.say(&what, sentence.as_deref(), "a right that was missing is there");
         }
         if is_well { Found::Well } else { Found::Lacking }
     }

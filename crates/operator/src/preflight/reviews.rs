@@ -9,9 +9,9 @@ use super::{Need, Preflight, Scope};
 /// Questions at once: enough to be done in a moment, few enough to be no burden.
 const PARALLEL: usize = 8;
 
-/// A sentence for each need that is not met. A server that cannot be asked (it may have no such API) counts as one that grants
-/// everything: what is refused is said again when it is used.
-pub(super) async fn lacking(preflight: &Preflight) -> Vec<String> {
+/// For each need, in their order, a sentence if it is not met. A server that cannot be asked (it may have no such API)
+/// counts as one that grants everything: what is refused is said again when it is used.
+pub(super) async fn lacking(preflight: &Preflight) -> Vec<Option<String>> {
     let Preflight { client, needs, jobs, own, lease, .. } = preflight;
     let places: Vec<Option<&str>> = needs
         .iter()
@@ -35,7 +35,7 @@ pub(super) async fn lacking(preflight: &Preflight) -> Vec<String> {
         .iter()
         .zip(&places)
         .enumerate()
-        .filter_map(|(number, (need, place))| {
+        .map(|(number, (need, place))| {
             let verbs: Vec<&str> = refused
                 .iter()
                 .filter(|(refused, _, _)| *refused == number)
