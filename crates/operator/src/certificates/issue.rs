@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::server::ParsedCertificate;
 
 use super::authority::Authority;
-use super::judge::Verdict;
+use super::judge::{Verdict, Why};
 use super::material::Material;
 
 /// How long an authority counts.
@@ -22,33 +22,41 @@ const CERTIFICATE_LIFE: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// Certificates count from so long back: clocks differ.
 pub(super) const BACKDATE: SignedDuration = SignedDuration::from_hours(1);
 
-/// What the Secret is to hold after the verdict was carried out.
+/// What the Secret is to hold after the verdict was carried out, and what was done in the end: where the authority turns out to be
+/// of no use, everything is made.
 ///
 /// # Errors
 /// Where a key or a certificate cannot be made.
 pub(super) fn carry_out(
-    verdict: &Verdict,
+    verdict: Verdict,
     material: Option<&Material>,
     names: &[String],
     now: Timestamp,
-) -> Result<Material, rcgen::Error> {
+) -> Result<(Verdict, Material), rcgen::Error> {
     let present = material.cloned().unwrap_or_default();
-    match verdict {
-        Verdict::Keep => Ok(present),
-        Verdict::RenewCertificate(_) => renew_certificate(present, names, now),
+    let next = match &verdict {
+        Verdict::Keep => present,
+        Verdict::RenewCertificate(_) => match renew_certificate(present, names, now) {
+            Ok(next) => next,
+            Err(_) => {
+                let why = Why::Fault("its authority cannot sign; somebody else may have made it");
+                return carry_out(Verdict::Make(why), material, names, now);
+            }
+        },
         Verdict::RenewAuthority(_) => {
             let old = Authority::all(&present.ca_crt).unwrap_or_default();
             let (pem, key) = authority(now)?;
             let ca_crt = pem + &pems(old.iter().filter(|old| old.validity.holds(now)));
-            Ok(Material { ca_crt, ca_key: key.serialize_pem(), ..present })
+            Material { ca_crt, ca_key: key.serialize_pem(), ..present }
         }
         Verdict::Make(_) => {
             let (ca_crt, key) = authority(now)?;
             let ca_key = key.serialize_pem();
             let (tls_crt, tls_key) = certificate(key, names, now)?;
-            Ok(Material { ca_crt, ca_key, tls_crt, tls_key })
+            Material { ca_crt, ca_key, tls_crt, tls_key }
         }
-    }
+    };
+    Ok((verdict, next))
 }
 
 /// Signs by the current authority. The ones before it are trusted on while replicas may still show a certificate of theirs,

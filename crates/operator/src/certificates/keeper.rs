@@ -209,7 +209,8 @@ impl Keeper {
                     return Ok(material.clone());
                 }
             }
-            let next = match self.issue(verdict, material.as_ref(), now) {
+            let next = issue::carry_out(verdict, material.as_ref(), &self.names, now);
+            let next = match next.map_err(Error::Make) {
                 Ok((verdict, next)) => {
                     self.write(secret, &next, &verdict).await.map(|done| (done, next))
                 }
@@ -225,22 +226,6 @@ impl Keeper {
             }
         }
         Err((Error::Contended { kind: SECRET, name: self.place.secret.clone() }, usable))
-    }
-
-    fn issue(
-        &self,
-        verdict: Verdict,
-        material: Option<&Material>,
-        now: Timestamp,
-    ) -> Result<(Verdict, Material), Error> {
-        match issue::carry_out(&verdict, material, &self.names, now) {
-            Err(_) if matches!(verdict, Verdict::RenewCertificate(_)) => {
-                let verdict = Verdict::Make(Why::Fault("its authority was made by somebody else"));
-                let next = issue::carry_out(&verdict, material, &self.names, now);
-                next.map(|next| (verdict, next)).map_err(Error::Make)
-            }
-            next => next.map(|next| (verdict, next)).map_err(Error::Make),
-        }
     }
 
     /// Handshakes get this certificate from now on.

@@ -52,10 +52,9 @@ mod tests {
 
     #[allow(clippy::needless_pass_by_value)] // reads better with a literal
     fn check(webhooks: Value, want: Trust) {
-        let configuration =
-            json!({ "metadata": { "resourceVersion": "7" }, "webhooks": webhooks.clone() });
+        let configuration = json!({ "metadata": { "resourceVersion": "7" }, "webhooks": webhooks });
         let found = compare(&configuration, "validate", ("system", "hook"), "PEM");
-        assert_eq!(found, want, "{webhooks}");
+        assert_eq!(found, want, "{configuration}");
     }
 
     fn webhook(name: &str, namespace: &str, bundle: &str) -> Value {

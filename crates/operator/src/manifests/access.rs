@@ -21,9 +21,9 @@ pub(super) fn objects(settings: &Settings) -> Vec<Value> {
         rules(settings, Scope::Jobs),
     ));
     if let Some(jobs) = &settings.watch_namespace {
-        objects.extend(role(JOBS, jobs, settings, rules(settings, Scope::Jobs)));
+        objects.extend(role(JOBS, jobs, settings, &rules(settings, Scope::Jobs)));
     }
-    objects.extend(role(OPERATOR, &settings.namespace, settings, rules(settings, Scope::Own)));
+    objects.extend(role(OPERATOR, &settings.namespace, settings, &rules(settings, Scope::Own)));
     objects
 }
 
@@ -38,7 +38,7 @@ fn cluster(settings: &Settings, mut rules: Vec<Value>, jobs: Vec<Value>) -> [Val
 }
 
 /// The rights in one namespace.
-fn role(name: &str, namespace: &str, settings: &Settings, rules: Vec<Value>) -> [Value; 2] {
+fn role(name: &str, namespace: &str, settings: &Settings, rules: &[Value]) -> [Value; 2] {
     let role = object(RBAC_V1, "Role", name, Some(namespace));
     let binding = object(RBAC_V1, "RoleBinding", name, Some(namespace));
     [with(role, json!({ "rules": rules })), bound(binding, "Role", name, settings)]

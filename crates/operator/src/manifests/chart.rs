@@ -88,7 +88,7 @@ fn guard_block(text: &str, start: &str, condition: &str) -> String {
         let is_start = block.is_empty() && line.trim().starts_with(start);
         let is_below = after.is_empty() && own.is_some_and(|own| indent(line) > own);
         let target = if is_start || is_below {
-            own.get_or_insert(indent(line));
+            own.get_or_insert_with(|| indent(line));
             &mut block
         } else if block.is_empty() {
             &mut before

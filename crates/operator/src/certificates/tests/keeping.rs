@@ -180,7 +180,7 @@ fn looked_after(now: Timestamp) -> Material {
     let verdict = Verdict::RenewCertificate(Why::Due);
     let hook = ["hook.system.svc", "hook.system.svc.cluster.local", "hook.system", "hook"];
     let hook = hook.map(str::to_owned);
-    carry_out(&verdict, Some(&made(start())), &hook, now).unwrap()
+    carry_out(verdict, Some(&made(start())), &hook, now).unwrap().1
 }
 
 fn secret_of(material: &Material) -> Value {

@@ -23,7 +23,7 @@ fn verdict(material: &Material, now: Timestamp) -> &'static str {
 /// Does what is to be done at that time, once.
 fn step(material: &Material, now: Timestamp) -> Material {
     let verdict = judge(Some(material), &names(), now);
-    carry_out(&verdict, Some(material), &names(), now).unwrap()
+    carry_out(verdict, Some(material), &names(), now).unwrap().1
 }
 
 /// Which authorities are trusted and which one has signed: `new*` or `new old*`, newest first.
@@ -110,7 +110,7 @@ fn an_authority_has_a_successor_that_is_trusted_before_it_signs() {
 fn a_certificate_that_is_due_waits_until_a_new_authority_has_settled_unless_it_is_urgent() {
     let authority = |material: &Material, now| {
         let verdict = Verdict::RenewAuthority(Why::Due);
-        carry_out(&verdict, Some(material), &names(), now).unwrap()
+        carry_out(verdict, Some(material), &names(), now).unwrap().1
     };
     let material = made(start());
     for (renewed, looked, want) in [
@@ -167,7 +167,7 @@ fn what_cannot_be_used_is_replaced_as_sparingly_as_can_be() {
         };
         let Why::Fault(found) = found else { panic!("{found:?}") };
         assert!(found.contains(why), "{found}");
-        let mended = carry_out(&verdict, Some(&material), &names(), start()).unwrap();
+        let mended = carry_out(verdict, Some(&material), &names(), start()).unwrap().1;
         assert_eq!(judge(Some(&mended), &names(), start()), Verdict::Keep, "{why}");
     };
     check(&|m| *m = Material::default(), "make", "is empty or no list");
@@ -192,11 +192,28 @@ fn what_cannot_be_used_is_replaced_as_sparingly_as_can_be() {
         &|m| {
             let elsewhere = ["hook.elsewhere.svc".to_owned()];
             let verdict = Verdict::RenewCertificate(Why::Due);
-            *m = carry_out(&verdict, Some(m), &elsewhere, start()).unwrap();
+            *m = carry_out(verdict, Some(m), &elsewhere, start()).unwrap().1;
         },
         "mend",
         "for another service",
     );
     check(&|m| *m = made(day(-11 * 365)), "make", "is over");
     check(&|m| *m = made(day(1)), "make", "still to come");
+}
+
+#[test]
+fn whatever_a_single_letter_does_to_the_content_it_is_mended_in_one_step() {
+    let sound = made(start());
+    let fields: [fn(&mut Material) -> &mut String; 4] =
+        [|m| &mut m.ca_crt, |m| &mut m.ca_key, |m| &mut m.tls_crt, |m| &mut m.tls_key];
+    for field in fields {
+        for at in (0..field(&mut sound.clone()).len()).step_by(13) {
+            let mut material = sound.clone();
+            let text = field(&mut material);
+            let letter = if text[at..].starts_with('A') { "B" } else { "A" };
+            text.replace_range(at..=at, letter);
+            let mended = step(&material, start());
+            assert_eq!(judge(Some(&mended), &names(), start()), Verdict::Keep, "letter {at}");
+        }
+    }
 }
