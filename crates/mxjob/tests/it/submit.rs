@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Done, Lines, Place, Server, signal, until};
+use crate::support::{Done, Lines, Place, Server, signal, until, wait_until};
 
 /// `mxjob submit` of objects, as the administrator unless the arguments say otherwise.
 fn command(place: &Place, objects: &[Value], args: &[&str]) -> Command {
@@ -127,6 +127,28 @@ fn a_termination_is_143_and_keep_leaves_the_job_running() {
         "{said}"
     );
     assert!(said.ends_with(" -n default delete mxjob endless\n"), "{said}");
+}
+
+#[test]
+fn a_second_interrupt_does_not_wait_for_pods_that_do_not_listen() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    let deaf = "trap '' TERM; echo ready; while :; do sleep 1; done";
+    let errors = place.path().join("stderr");
+    let mut command = command(&place, &[place.job("deaf", deaf, deaf, deaf)], &[]);
+    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
+    let mut lines = Lines::of(command.spawn().unwrap());
+    lines.wait_for("ready");
+    signal(lines.id(), "INT");
+    wait_until("the job is deleted", || {
+        server.kubectl(&["get", "mxjobs", "-o", "name"]).is_empty().then_some(())
+    });
+    signal(lines.id(), "INT");
+    assert_eq!(lines.finish().0.code(), Some(130));
+    let said = std::fs::read_to_string(&errors).unwrap();
+    let want =
+        "mxjob: interrupted; the jobs are being deleted, but their pods were not waited for\n";
+    assert!(said.ends_with(want), "{said}");
 }
 
 #[test]
