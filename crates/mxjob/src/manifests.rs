@@ -30,7 +30,7 @@ pub(crate) struct ManifestsArgs {
     /// Look after the jobs of this namespace alone, with rights in it and nowhere else [default: all namespaces]
     #[arg(long, value_name = "NAME", value_parser = namespace)]
     watch_namespace: Option<String>,
-    /// Whether the operator checks new jobs and changes of a spec
+    /// Whether the operator checks new jobs and changes of a spec [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set, hide_default_value = true)]
     webhook: bool,
     /// How to print it

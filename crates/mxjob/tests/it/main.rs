@@ -15,6 +15,7 @@ mod exec;
 mod jobs;
 mod kubectl;
 mod life;
+mod manifests;
 mod migrate;
 mod operator;
 mod real_mxnet;

@@ -1,0 +1,123 @@
+//! `mxjob manifests`, and that the kustomization in the tree is the same.
+
+use std::path::Path;
+use std::process::Command;
+
+use mxjob_machinery::json::yaml_to_value;
+use serde_json::{Value, json};
+
+use crate::support::{Done, Place};
+
+/// `manifests/` of this repository.
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests")
+}
+
+fn printed(args: &[&str]) -> Vec<Value> {
+    let place = Place::new();
+    let done = place.mxjob(&[&["manifests", "-o", "json"], args].concat());
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+    let list: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(list["kind"], "List");
+    sorted(list["items"].as_array().unwrap().clone())
+}
+
+fn kustomize(folder: &Path) -> Vec<Value> {
+    let done = Done::of(Command::new("kubectl").arg("kustomize").arg(folder).output().unwrap());
+    assert!(done.status.success(), "{}", done.stderr);
+    let documents = done.stdout.split("\n---\n");
+    sorted(documents.map(|document| yaml_to_value(document.as_bytes()).unwrap()).collect())
+}
+
+fn sorted(mut objects: Vec<Value>) -> Vec<Value> {
+    objects.sort_by_key(|object| format!("{} {}", object["kind"], object["metadata"]["name"]));
+    objects
+}
+
+fn find<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
+    objects.iter().find(|object| object["kind"] == kind).unwrap()
+}
+
+#[test]
+fn kustomize_gives_what_the_command_prints() {
+    assert_eq!(kustomize(&folder()), printed(&[]));
+}
+
+#[test]
+fn a_kustomization_on_top_moves_everything_at_once() {
+    let place = Place::new();
+    for (path, text) in [
+        ("base/install.yaml", std::fs::read_to_string(folder().join("install.yaml")).unwrap()),
+        (
+            "base/kustomization.yaml",
+            std::fs::read_to_string(folder().join("kustomization.yaml")).unwrap(),
+        ),
+        (
+            "own/kustomization.yaml",
+            "namespace: elsewhere\nresources: [../base]\nimages: [{ name: mxjob, newName: registry.example.com/mxjob, newTag: two }]\n"
+                .to_owned(),
+        ),
+    ] {
+        let path = place.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let image = "registry.example.com/mxjob:two";
+    let moved = kustomize(&place.path().join("own"));
+    assert_eq!(moved, printed(&["--namespace", "elsewhere", "--image", image]));
+}
+
+#[test]
+fn flags_decide_what_is_printed() {
+    let objects = printed(&[
+        "--only=operator",
+        "--only=rbac",
+        "--watch-namespace=team",
+        "--gang-scheduler=volcano",
+        "--replicas=3",
+    ]);
+    let deployment = find(&objects, "Deployment");
+    assert_eq!(deployment["spec"]["replicas"], 3);
+    let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    let wanted = ["operator", "--webhook=true", "--gang-scheduler=volcano", "--namespace=team"];
+    assert_eq!(*arguments, json!(wanted));
+    let asks_for_groups = |object: &&Value| object.to_string().contains("scheduling.volcano.sh");
+    let with_groups: Vec<&Value> = objects.iter().filter(asks_for_groups).collect();
+    assert_eq!(with_groups.len(), 1);
+    assert_eq!(with_groups[0]["metadata"]["namespace"], "team");
+}
+
+#[test]
+fn the_operator_takes_the_arguments_that_the_deployment_gives_it() {
+    let place = Place::new();
+    for flags in [&[][..], &["--watch-namespace=team", "--gang-scheduler=gangs", "--webhook=false"]]
+    {
+        let objects = printed(flags);
+        let container = &find(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
+        let words = container["args"].as_array().unwrap().iter();
+        let mut words: Vec<&str> = words.map(|word| word.as_str().unwrap()).collect();
+        // Stops it before it would do anything.
+        words.extend(["--kubeconfig", "/nowhere"]);
+        let done = place.mxjob(&words);
+        assert_eq!(done.code(), Some(2));
+        assert!(done.stderr.contains("/nowhere"), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn a_wrong_flag_is_refused_with_its_name() {
+    let place = Place::new();
+    for (flag, part) in [
+        ("--only=all", "--only"),
+        ("--replicas=0", "--replicas"),
+        ("--namespace=No", "--namespace"),
+        ("--watch-namespace=a.b", "--watch-namespace"),
+        ("--gang-scheduler=", "--gang-scheduler"),
+    ] {
+        let done = place.mxjob(&["manifests", flag]);
+        assert_eq!((done.code(), done.stdout.as_str()), (Some(2), ""), "{flag}");
+        assert!(done.stderr.contains(part), "{}", done.stderr);
+    }
+    let nothing = place.mxjob(&["manifests", "--only=webhook", "--webhook=false"]);
+    assert_eq!(nothing.code(), Some(2), "{}", nothing.stderr);
+}
