@@ -22,6 +22,8 @@ use crate::webhook::Metrics;
 
 /// How often everything is looked at.
 const EVERY: Duration = Duration::from_secs(60);
+/// How often while the cluster does not call us: as soon as it does, it must trust us.
+const UNCALLED: Duration = Duration::from_secs(5);
 /// After something failed it is tried again sooner, and then less and less often.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often one look starts again because somebody else wrote meanwhile. Every other replica writes once.
@@ -129,11 +131,17 @@ impl Keeper {
     pub(crate) async fn keep(mut self, ready: watch::Sender<bool>) -> Infallible {
         let mut retry = RETRY;
         loop {
-            let is_well = self.round(Timestamp::now()).await;
+            // A configuration that is missing is most often about to be made: who installs everything makes it last, and while it
+            // lacks the authority no job can be written.
+            let is_well = self.round(Timestamp::now()).await && self.about_trust.0.is_none();
             if self.served.is_some() {
                 ready.send_if_modified(|ready| !std::mem::replace(ready, true));
             }
-            let pause = if is_well { EVERY } else { retry };
+            let pause = match (is_well, &self.about_trust.0) {
+                (true, None) => EVERY,
+                (true, Some(_)) => UNCALLED,
+                (false, _) => retry,
+            };
             retry = if is_well { RETRY } else { (retry * 2).min(EVERY) };
             tokio::time::sleep(pause).await;
         }
@@ -263,7 +271,7 @@ impl Keeper {
         let service = (place.namespace.as_str(), place.service.as_str());
         match trust::compare(configuration, &place.webhook, service, &material.ca_crt) {
             Trust::Right => {
-                self.about_trust.settled("the cluster calls the webhook again");
+                self.about_trust.settled("the cluster calls the webhook");
                 Ok(true)
             }
             Trust::NoWebhook => {
@@ -289,7 +297,7 @@ impl Keeper {
                             configuration = place.configuration,
                             "the cluster was told the webhook's authority"
                         );
-                        self.about_trust.settled("the cluster calls the webhook again");
+                        self.about_trust.settled("the cluster calls the webhook");
                         Ok(true)
                     }
                     // The test in the patch failed.
