@@ -51,6 +51,33 @@ fn the_webhook_is_called_for_new_jobs_and_changed_specs_alone() {
     assert!(is_called("UPDATE", &job, &without));
 }
 
+/// A request as an API server of 1.32 sent it.
+fn recorded(name: &str) -> Value {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/tests/data/reviews");
+    let text = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+    let review: Value = serde_json::from_str(&text).unwrap();
+    review["request"].clone()
+}
+
+#[test]
+fn of_the_recorded_requests_those_are_called_for_that_change_a_spec() {
+    for (name, called) in [
+        ("create", true),
+        ("apply", true),
+        ("update-of-fixed-fields", true),
+        ("queue", true),
+        ("finalizer", false),
+        ("garbage-collector", false),
+        // The rules leave it out before the condition is asked.
+        ("status", false),
+    ] {
+        let request = recorded(name);
+        let operation = request["operation"].as_str().unwrap();
+        let found = is_called(operation, &request["object"], &request["oldObject"]);
+        assert_eq!(found, called, "{name}");
+    }
+}
+
 #[test]
 fn the_configuration_says_how_to_get_out_and_leaves_other_namespaces_alone() {
     let objects = all(&Settings { watch_namespace: Some("team".into()), ..Settings::default() });

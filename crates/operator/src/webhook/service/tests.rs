@@ -151,3 +151,19 @@ async fn reviews_of_the_largest_objects_fit_many_at_a_time() {
     let codes = futures_util::future::join_all(all).await;
     assert_eq!(codes, [200; 20]);
 }
+
+#[tokio::test]
+async fn recorded_requests_of_a_cluster_are_answered_as_the_rules_answer_them() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/tests/data/reviews");
+    let mut reviews = Reviews::new(Metrics::default());
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let review: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let asked = ask(&mut reviews, post(&review)).await;
+        let answer: Value = serde_json::from_str(&asked.text).unwrap();
+        assert_eq!((asked.code, answer), (200, review::answer(&review)), "{}", path.display());
+        count += 1;
+    }
+    assert!(count >= 10, "{count}");
+}
