@@ -70,14 +70,25 @@ impl Cluster {
     /// All objects of a collection.
     pub(crate) async fn list(&self, path: &str) -> Result<Vec<Value>, kube::Error> {
         let mut items = Vec::new();
-        let mut next = String::new();
+        let mut query = format!("?limit={PAGE}");
         loop {
-            let mut list = self.get(&format!("{path}?limit={PAGE}{next}")).await?;
+            let mut list = match self.get(&format!("{path}{query}")).await {
+                Ok(list) => list,
+                // The list grew too old while it was read in pages: once more, as a whole.
+                Err(kube::Error::Api(status)) if status.code == 410 && !query.is_empty() => {
+                    items.clear();
+                    query.clear();
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             if let Value::Array(page) = list["items"].take() {
                 items.extend(page);
             }
             match list["metadata"]["continue"].as_str() {
-                Some(token) if !token.is_empty() => next = format!("&continue={}", encoded(token)),
+                Some(token) if !token.is_empty() => {
+                    query = format!("?limit={PAGE}&continue={}", encoded(token));
+                }
                 _ => return Ok(items),
             }
         }

@@ -58,8 +58,7 @@ impl Report {
 
     fn text(&self) -> String {
         let mut text = String::new();
-        if let Some(surroundings) = &self.surroundings {
-            let (grave, known) = surroundings.sentences();
+        if let Some((grave, known)) = self.sentences() {
             let line =
                 |weight: Weight, sentence: &String| format!("{:<6}  {sentence}\n", word(weight));
             text.extend(grave.iter().map(|sentence| line(Weight::Danger, sentence)));
@@ -81,8 +80,7 @@ impl Report {
     fn json(&self) -> Value {
         let jobs: Vec<Value> = self.jobs.iter().map(Entry::json).collect();
         let mut report = json!({"jobs": jobs});
-        if let Some(surroundings) = &self.surroundings {
-            let (grave, known) = surroundings.sentences();
+        if let Some((grave, known)) = self.sentences() {
             let of = |weight: Weight, sentences: Vec<String>| {
                 sentences.into_iter().map(move |text| json!({"weight": word(weight), "text": text}))
             };
@@ -112,8 +110,15 @@ impl Report {
         }
     }
 
+    /// What is to be said about the cluster: what needs a decision, and what is good to know.
+    fn sentences(&self) -> Option<(Vec<String>, Vec<String>)> {
+        let patches = || self.jobs.iter().flat_map(|job| &job.legacy.patches);
+        let are_adopted = !patches().any(|patch| patch.target == Target::Pod);
+        self.surroundings.as_ref().map(|around| around.sentences(are_adopted))
+    }
+
     fn dangers(&self) -> impl Iterator<Item = String> {
-        let grave = self.surroundings.iter().flat_map(|all| all.sentences().0);
+        let grave = self.sentences().map(|(grave, _)| grave).unwrap_or_default().into_iter();
         let findings = self.jobs.iter().flat_map(|job| &job.legacy.findings);
         let findings = findings.filter(|finding| finding.weight == Weight::Danger);
         grave.chain(findings.map(|finding| finding.text.clone()))

@@ -7,6 +7,8 @@ use crate::cluster::Cluster;
 
 /// Words in names and images of the operators that looked after MXJobs.
 const OPERATORS: [&str; 2] = ["training-operator", "mxnet-operator"];
+/// The name of our own operator.
+const OURS: &str = "mxjob-operator";
 /// Kinds that a training-operator may go on with.
 const OTHER_KINDS: [&str; 5] = ["tfjob", "pytorchjob", "xgboostjob", "paddlejob", "mpijob"];
 
@@ -17,6 +19,8 @@ pub(super) struct Surroundings {
     pub(super) definition: Option<crd::Verdict>,
     /// Deployments that look after MXJobs.
     pub(super) operators: Vec<Operator>,
+    /// Where our own operator runs already.
+    pub(super) ours: Option<String>,
     /// Webhooks that ask such an operator.
     pub(super) webhooks: Vec<Webhook>,
     /// What could not be looked at, and why.
@@ -62,6 +66,7 @@ impl Surroundings {
         match cluster.list("/apis/apps/v1/deployments").await {
             Ok(deployments) => {
                 found.operators = deployments.iter().filter_map(Operator::of).collect();
+                found.ours = deployments.iter().find_map(ours);
             }
             Err(error) => {
                 found.unseen("whether an older operator still runs", cluster, &error);
@@ -85,8 +90,8 @@ impl Surroundings {
         self.unseen.push(format!("Could not look at {what}: {why}."));
     }
 
-    /// Sentences that need a decision, and sentences that are good to know.
-    pub(super) fn sentences(&self) -> (Vec<String>, Vec<String>) {
+    /// Sentences that need a decision, and sentences that are good to know. `are_adopted` says that no pod waits for its labels.
+    pub(super) fn sentences(&self, are_adopted: bool) -> (Vec<String>, Vec<String>) {
         let (mut grave, mut known) = (Vec::new(), Vec::new());
         if let Some(verdict) = &self.definition {
             let list = if verdict.is_usable() { &mut known } else { &mut grave };
@@ -94,6 +99,11 @@ impl Surroundings {
         }
         grave.extend(self.operators.iter().map(Operator::sentence));
         grave.extend(self.webhooks.iter().map(Webhook::sentence));
+        grave.extend(self.ours.iter().filter(|_| !are_adopted).map(|namespace| {
+            format!(
+                "Deployment {OURS} in namespace {namespace} runs already, and to it pods without its labels are missing: stop it until the jobs are adopted, with: kubectl -n {namespace} scale deployment {OURS} --replicas 0"
+            )
+        }));
         known.extend(self.unseen.iter().cloned());
         (grave, known)
     }
@@ -110,6 +120,17 @@ impl Surroundings {
     }
 }
 
+fn is_stopped(deployment: &Value) -> bool {
+    deployment["spec"]["replicas"].as_i64() == Some(0)
+}
+
+/// The namespace of our own operator, if this is it and it runs.
+fn ours(deployment: &Value) -> Option<String> {
+    let meta = &deployment["metadata"];
+    (meta["name"] == OURS && !is_stopped(deployment))
+        .then(|| meta["namespace"].as_str().unwrap_or_default().to_owned())
+}
+
 // === impl Operator ===
 
 impl Operator {
@@ -117,7 +138,7 @@ impl Operator {
     fn of(deployment: &Value) -> Option<Self> {
         let meta = &deployment["metadata"];
         let text = |field: &str| meta[field].as_str().unwrap_or_default().to_owned();
-        if deployment["spec"]["replicas"].as_i64() == Some(0) {
+        if is_stopped(deployment) {
             return None;
         }
         let containers = deployment["spec"]["template"]["spec"]["containers"].as_array()?;

@@ -225,6 +225,14 @@ fn while_an_older_operator_runs_nothing_is_adopted() {
         server.get("pod", "digits-worker-0")["metadata"]["labels"].get("mxnet-job-name").cloned()
     };
     assert_eq!(label(&server), None);
+    // Our own must not run yet, either.
+    let mut ours = operator(2);
+    ours["metadata"]["name"] = "mxjob-operator".into();
+    ours["spec"]["template"]["spec"]["containers"][0]["image"] = "mxjob:1".into();
+    server.create(&ours);
+    let told = migrate(&place, &[]);
+    let want = "danger  Deployment mxjob-operator in namespace kubeflow runs already";
+    assert!(told.stdout.contains(want), "{}", told.stdout);
     server.kubectl(&[
         "-n",
         "kubeflow",
@@ -241,6 +249,8 @@ fn while_an_older_operator_runs_nothing_is_adopted() {
     let done = migrate(&place, &["--apply", "-n", "default"]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     assert_eq!(label(&server), Some("digits".into()));
+    // Once the jobs are adopted it may.
+    assert!(!migrate(&place, &[]).stdout.contains("mxjob-operator"));
 }
 
 #[test]
