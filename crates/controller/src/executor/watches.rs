@@ -102,7 +102,7 @@ impl Way {
             warn!(%error, cause, resource = %self.kind.plural, "watch interrupted");
             return;
         };
-        debug!(%error, "{why}");
+        debug!(%error, resource = %self.kind.plural, "refused; asking again");
         let mut wait = FIRST_TRY;
         loop {
             tokio::time::sleep(wait).await;
