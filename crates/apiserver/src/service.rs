@@ -221,6 +221,9 @@ impl ApiServer {
         }
         check_verb(kind, target, verb)?;
         let name = target.name.as_deref().unwrap_or_default();
+        if verb == "create" && !name.is_empty() && target.subresource.is_empty() && !kind.custom {
+            return Err(ApiError::method_not_allowed());
+        }
         if !matches!(verb, "get" | "list" | "watch")
             && definitions::is_fixed(&self.0.registry, kind, name)
         {
@@ -329,7 +332,7 @@ fn check_verb(kind: &Kind, path: &ResourcePath, verb: &str) -> Result<(), ApiErr
         };
         subresource.verbs.contains(&verb)
     };
-    // A POST to an item is read as a create, as upstream does for custom resources.
+    // A POST to an item is read as a create, as upstream does for custom resources (and for them alone).
     if known { Ok(()) } else { Err(ApiError::method_not_supported(kind, verb)) }
 }
 

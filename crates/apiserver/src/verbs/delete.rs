@@ -165,7 +165,7 @@ pub(crate) async fn delete_with(
     admission::check_delete(context.kind, context.name())?;
     let entry = context.entry()?;
     let name = context.name().to_owned();
-    match remove(context, entry, &name, &options).await? {
+    match remove(context, entry, &name, &options, None).await? {
         Some(Outcome::Pending(json)) => {
             Ok(Answer::Object { kind: context.kind, json, code: StatusCode::OK })
         }
@@ -192,22 +192,29 @@ pub(crate) async fn delete_collection(context: &mut Context<'_>) -> Result<Answe
         if definitions::is_fixed(&context.server.registry, context.kind, &name) {
             continue;
         }
-        remove(context, entry, &name, &delete_options).await?;
-        shown.push(item);
+        let chosen = Some(&list_options);
+        if remove(context, entry, &name, &delete_options, chosen).await?.is_some() {
+            shown.push(item);
+        }
     }
     let meta = ListMeta { remaining: None, ..meta };
     Ok(Answer::List { kind: context.kind, items: shown, meta })
 }
 
-/// Deletes an object, or marks it as being deleted; `None` where somebody else removed it first.
+/// Deletes an object, or marks it as being deleted; `None` where somebody else removed it first, or changed it so that it
+/// is none of those `chosen` any more.
 async fn remove(
     context: &mut Context<'_>,
     mut entry: Entry,
     name: &str,
     options: &DeleteOptions,
+    chosen: Option<&ListOptions>,
 ) -> Result<Option<Outcome>, ApiError> {
     loop {
         let old = document::decode(&entry.value);
+        if chosen.is_some_and(|chosen| !chosen.selects(context.kind, &old)) {
+            return Ok(None);
+        }
         check_preconditions(context, &old, name, options)?;
         let request = webhooks::Request {
             operation: webhooks::Operation::Delete,

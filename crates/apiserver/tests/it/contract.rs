@@ -293,9 +293,9 @@ async fn what_is_in_no_namespace_cannot_be_reached_through_one() {
 #[tokio::test]
 async fn a_create_under_a_name_creates_that_name() {
     let server = Server::start().await;
-    let map = json!({"metadata": {"name": "b"}});
-    assert_eq!(server.post("/api/v1/namespaces/default/configmaps/a", &map).await.0, 400);
-    assert_eq!(server.get("/api/v1/namespaces/default/configmaps/b").await.0, 404);
+    assert_eq!(server.post(&format!("{JOBS}/a"), &job("b")).await.0, 400);
+    assert_eq!(server.get(&format!("{JOBS}/b")).await.0, 404);
+    assert_eq!(server.post(&format!("{JOBS}/a"), &job("a")).await.0, 201);
 }
 
 #[tokio::test]

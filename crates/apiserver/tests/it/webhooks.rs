@@ -306,6 +306,40 @@ async fn what_was_agreed_to_is_stored_only_on_top_of_what_was_shown() {
 }
 
 #[tokio::test]
+async fn a_collection_goes_without_what_left_the_selection_meanwhile() {
+    let server = Arc::new(Server::start().await);
+    let (entered, mut waiting) = tokio::sync::mpsc::channel(1);
+    let go = Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = Arc::clone(&go);
+    let webhook = Webhook::start_with(move |review| {
+        let (entered, gate) = (entered.clone(), Arc::clone(&gate));
+        async move {
+            if review["request"]["operation"] == "DELETE" {
+                entered.send(()).await.unwrap();
+                gate.acquire().await.unwrap().forget();
+            }
+            json!({ "allowed": true })
+        }
+    })
+    .await;
+    server.make(CONFIGURATIONS, &configuration(&webhook, &json!({}))).await;
+    let mut map = config_map("m");
+    map["metadata"]["labels"] = json!({ "a": "b" });
+    server.make(MAPS, &map).await;
+    let going = tokio::spawn({
+        let server = Arc::clone(&server);
+        async move { server.delete(&format!("{MAPS}?labelSelector=a%3Db")).await }
+    });
+    waiting.recv().await.unwrap();
+    let other = json!({ "metadata": { "labels": { "a": "c" } } });
+    assert_eq!(server.patch(&format!("{MAPS}/m"), &other).await.0, 200);
+    go.add_permits(1);
+    let (code, gone) = going.await.unwrap();
+    assert_eq!((code, &gone["items"]), (200, &json!([])));
+    assert_eq!(server.get(&format!("{MAPS}/m")).await.0, 200);
+}
+
+#[tokio::test]
 async fn built_in_rules_come_first_and_status_is_a_resource_of_its_own() {
     let server = Server::start().await;
     let webhook = Webhook::start(by_annotation).await;

@@ -12,6 +12,18 @@ fn pod(name: &str) -> Value {
 }
 
 #[tokio::test]
+async fn nothing_is_posted_to_an_object_of_a_built_in_kind() {
+    let server = Server::start().await;
+    let path = "/api/v1/namespaces/default/configmaps/a";
+    let (code, answer) = server.post(path, &crate::server::config_map("a")).await;
+    assert_eq!((code, &answer["reason"]), (405, &json!("MethodNotAllowed")), "{answer}");
+    assert_eq!(
+        answer["message"],
+        "the server does not allow this method on the requested resource"
+    );
+}
+
+#[tokio::test]
 async fn names_are_taken_once_generated_and_checked() {
     let server = Server::start().await;
     server.make(MAPS, &config_map("a")).await;

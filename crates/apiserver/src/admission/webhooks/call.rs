@@ -64,9 +64,12 @@ impl Connections {
         {
             return self.finish(key, sender, response).await;
         }
-        let stream = TcpStream::connect(address)
-            .await
-            .map_err(|error| format!("dial tcp {address}: {error}"))?;
+        let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => {
+                format!("dial tcp {address}: connect: connection refused")
+            }
+            _ => format!("dial tcp {address}: {error}"),
+        })?;
         let _ = stream.set_nodelay(true);
         let name = ServerName::try_from(hook.host.clone()).map_err(|error| error.to_string())?;
         let stream = TlsConnector::from(Arc::clone(tls))

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
-use futures_util::StreamExt as _;
+use futures_util::future::try_join;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -52,7 +53,7 @@ pub(super) async fn run(stream: Stream, session: ExecSession, closing: watch::Re
     tokio::select! {
         () = input.as_mut() => return,
         () = closed(closing) => return,
-        _ = async { tokio::join!(work, carry) } => {}
+        both = try_join(work.map(Ok), carry) => if both.is_err() { return },
     }
     // Cut off earlier, the connection could lose what is still on its way.
     let _ = timeout(GOODBYE, input).await;

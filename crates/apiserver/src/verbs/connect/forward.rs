@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::FutureExt as _;
+use futures_util::future::{join_all, try_join};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, split as split_link};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -45,7 +46,7 @@ pub(super) async fn run(
     tokio::select! {
         () = input.as_mut() => return,
         () = closed(closing) => return,
-        _ = async { tokio::join!(join_all(works), carry) } => {}
+        both = try_join(join_all(works).map(Ok), carry) => if both.is_err() { return },
     }
     let _ = timeout(GOODBYE, input).await;
 }

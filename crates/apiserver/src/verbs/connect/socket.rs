@@ -1,15 +1,18 @@
 //! The WebSocket under a connection: its handshake, its messages, and their way out.
 
+use std::time::Duration;
+
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::stream::SplitStream;
+use futures_util::{Sink, SinkExt as _, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -25,6 +28,9 @@ const ANSWER_SALT: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const MESSAGE_MAX: usize = 4 * 1024 * 1024;
 /// Messages on their way out before whoever makes them waits.
 const OUTBOUND: usize = 16;
+/// How long nothing is said before the client is asked whether it is there. While a command or a port takes no input, nobody
+/// reads from the client, and its going shows only here.
+const PING_EVERY: Duration = Duration::from_secs(15);
 
 /// What a connection speaks inside the WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +42,10 @@ pub(super) enum Protocol {
     /// SPDY frames, for `kubectl port-forward`.
     PortForward,
 }
+
+/// The client takes nothing more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Vanished;
 
 /// A request to become a WebSocket that can be granted.
 pub(super) struct Handshake {
@@ -160,22 +170,31 @@ fn answer_to(key: &[u8]) -> Result<HeaderValue, ApiError> {
 
 /// Both directions of a socket: what comes in, where to send, and the future that carries what is sent until every sender is
 /// gone, and then says goodbye.
-pub(super) fn split(stream: Stream) -> (Incoming, Outbound, impl Future<Output = ()> + Send) {
+pub(super) fn split(
+    stream: Stream,
+) -> (Incoming, Outbound, impl Future<Output = Result<(), Vanished>> + Send) {
     let (sink, incoming) = stream.split();
     let (sender, receiver) = mpsc::channel(OUTBOUND);
-    (incoming, sender, carry(sink, receiver))
+    (incoming, sender, carry(sink, receiver, PING_EVERY))
 }
 
-async fn carry(mut sink: SplitSink<Stream, Message>, mut messages: mpsc::Receiver<Message>) {
-    while let Some(message) = messages.recv().await {
-        if sink.send(message).await.is_err() {
-            // The reading side sees the end too.
-            return;
-        }
+async fn carry<S: Sink<Message> + Unpin>(
+    mut sink: S,
+    mut messages: mpsc::Receiver<Message>,
+    ping_every: Duration,
+) -> Result<(), Vanished> {
+    loop {
+        // Nobody may be reading from the client at the moment; whether it is there shows when it is written to.
+        let message = match timeout(ping_every, messages.recv()).await {
+            Ok(Some(message)) => message,
+            Ok(None) => break,
+            Err(_) => Message::Ping(Bytes::new()),
+        };
+        sink.send(message).await.map_err(|_| Vanished)?;
     }
     // Without a code, clients take the end for an accident.
     let frame = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
-    let _ = sink.send(Message::Close(Some(frame))).await;
+    sink.send(Message::Close(Some(frame))).await.map_err(|_| Vanished)
 }
 
 /// The next message with content; `None` when the client has gone or says goodbye.
@@ -214,6 +233,18 @@ mod tests {
     fn the_key_of_the_rfc_has_the_answer_of_the_rfc() {
         let answer = answer_to(b"dGhlIHNhbXBsZSBub25jZQ==").unwrap();
         assert_eq!(answer, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_vanished_is_noticed_though_there_is_nothing_to_say() {
+        let (sender, receiver) = mpsc::channel(1);
+        let sink = futures_util::sink::unfold((), |(), message: Message| async move {
+            if matches!(message, Message::Ping(_)) { Err(()) } else { Ok(()) }
+        });
+        sender.send(on_channel(1, b"a")).await.unwrap();
+        let carried = carry(Box::pin(sink), receiver, Duration::from_millis(1)).await;
+        assert!(matches!(carried, Err(Vanished)));
+        drop(sender);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) async fn run(
         result = tunnel.read(incoming) => if let Err(error) = result {
             tracing::debug!(%error, "a port-forwarding client does not speak as expected");
         },
-        () = carry.as_mut() => return,
+        _ = carry.as_mut() => return,
         () = closed(closing) => {}
     }
     // Every sender is gone with the tunnel, so this only says goodbye.
