@@ -97,7 +97,7 @@ impl Way {
     async fn troubled(&self, error: &watcher::Error) {
         let of_watch =
             obstacles::of_watch(error, self.resource, &self.kind, self.namespace.as_deref());
-        let Some((verb, mut why)) = of_watch else {
+        let Some((verb, _)) = of_watch else {
             let cause = std::error::Error::source(error).map(ToString::to_string);
             warn!(%error, cause, resource = %self.kind.plural, "watch interrupted");
             return;
@@ -110,8 +110,7 @@ impl Way {
             // Only what is refused twice is told: a server that has just learnt of a right, or of a kind, may need a moment.
             match obstacles::of_watch(&error, self.resource, &self.kind, self.namespace.as_deref())
             {
-                Some((_, still)) => {
-                    why = still;
+                Some((_, why)) => {
                     if self.context.gate.blinded(&self.kind.plural, &why) {
                         self.look_at_all();
                     }
