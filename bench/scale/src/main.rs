@@ -7,8 +7,12 @@
 //! cargo run --profile release-fast -p mxjob-bench-scale -- kept 10000
 //! ```
 //!
+//! With `operator` the controller is a process of its own across the network: see [`operator`].
+//!
 //! CPU is that of the whole process: the API server with its disk, the controller, the nodes and the client that submits.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, clippy::indexing_slicing)]
+
+mod operator;
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, pin_mut, stream};
@@ -64,15 +68,21 @@ impl Service<Request<Body>> for Counting {
     }
 }
 
+/// Controller and server in this process.
 struct Bench {
-    admin: Client,
+    world: World,
     controller: Counting,
     metrics: Metrics,
+    _dir: tempfile::TempDir,
+}
+
+/// A server with nodes that only play, and what is seen of its jobs.
+struct World {
+    admin: Client,
     /// Pods made, running jobs, finished jobs.
     seen: watch::Sender<(usize, usize, usize)>,
     /// Whether pods are to end.
     finish: watch::Sender<bool>,
-    _dir: tempfile::TempDir,
 }
 
 impl Bench {
@@ -102,11 +112,9 @@ impl Bench {
         let node = serde_json::from_value(node).unwrap();
         nodes.create(&PostParams::default(), &node).await.unwrap();
         Self {
-            admin,
+            world: World::new(admin),
             controller: Counting { inner, counts: Arc::default() },
             metrics: Metrics::default(),
-            seen: watch::channel((0, 0, 0)).0,
-            finish: watch::channel(false).0,
             _dir: dir,
         }
     }
@@ -116,6 +124,28 @@ impl Bench {
         let options =
             Options { gang: Gang::Native, metrics: self.metrics.clone(), ..Options::default() };
         tokio::spawn(run(client, options, std::future::pending()));
+    }
+
+    fn report(&self, jobs: usize) {
+        let text = self.metrics.encode();
+        let reconciles = text
+            .lines()
+            .find_map(|line| line.strip_prefix("mxjob_reconcile_duration_seconds_count "));
+        let reconciles: f64 = reconciles.unwrap_or("0").parse().unwrap();
+        #[allow(clippy::cast_precision_loss)] // small numbers
+        let per_job = |count: f64| count / jobs as f64;
+        println!("reconciles per job           {:>8.2}", per_job(reconciles));
+        for (what, count) in self.controller.counts.lock().unwrap().iter() {
+            #[allow(clippy::cast_precision_loss)] // small numbers
+            let each = per_job(*count as f64);
+            println!("{what:<28} {count:>8}   {each:.2} per job");
+        }
+    }
+}
+
+impl World {
+    fn new(admin: Client) -> Self {
+        Self { admin, seen: watch::channel((0, 0, 0)).0, finish: watch::channel(false).0 }
     }
 
     /// Nodes that let every pod run, and end it when it is time.
@@ -195,22 +225,6 @@ impl Bench {
             })
             .await;
     }
-
-    fn report(&self, jobs: usize) {
-        let text = self.metrics.encode();
-        let reconciles = text
-            .lines()
-            .find_map(|line| line.strip_prefix("mxjob_reconcile_duration_seconds_count "));
-        let reconciles: f64 = reconciles.unwrap_or("0").parse().unwrap();
-        #[allow(clippy::cast_precision_loss)] // small numbers
-        let per_job = |count: f64| count / jobs as f64;
-        println!("reconciles per job           {:>8.2}", per_job(reconciles));
-        for (what, count) in self.controller.counts.lock().unwrap().iter() {
-            #[allow(clippy::cast_precision_loss)] // small numbers
-            let each = per_job(*count as f64);
-            println!("{what:<28} {count:>8}   {each:.2} per job");
-        }
-    }
 }
 
 /// The life of one pod on a fake node.
@@ -251,30 +265,36 @@ fn job(name: &str, roles: &[(&str, usize)]) -> Value {
 
 /// CPU seconds of this process so far, and its resident memory in MiB.
 fn usage() -> (f64, u64) {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let (cpu, kib) = usage_of("self");
+    (cpu, kib / 1024)
+}
+
+/// CPU seconds of a process so far, and its resident memory in KiB.
+fn usage_of(process: &str) -> (f64, u64) {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let resident: u64 = resident.split_whitespace().next().unwrap().parse().unwrap();
-    (ticks / 100.0, resident / 1024)
+    (ticks / 100.0, resident)
 }
 
 /// Jobs of one scheduler, one server and so many workers, from submission to success.
 async fn lives(jobs: usize, workers: usize) {
     let bench = Bench::new().await;
-    bench.start_nodes();
-    bench.watch_jobs();
+    bench.world.start_nodes();
+    bench.world.watch_jobs();
     bench.start_controller();
     let begun = Instant::now();
     let roles = [("Scheduler", 1), ("Server", 1), ("Worker", workers)];
-    bench.submit(jobs, |number| job(&format!("j{number}"), &roles)).await;
+    bench.world.submit(jobs, |number| job(&format!("j{number}"), &roles)).await;
     println!("{:<28} {:>8.2} s", "submitted", begun.elapsed().as_secs_f64());
-    bench.until("all pods made", begun, |seen| seen.0 == jobs * (workers + 2)).await;
-    bench.until("all jobs Running", begun, |seen| seen.1 == jobs).await;
+    bench.world.until("all pods made", begun, |seen| seen.0 == jobs * (workers + 2)).await;
+    bench.world.until("all jobs Running", begun, |seen| seen.1 == jobs).await;
     let ends = Instant::now();
-    bench.finish.send_replace(true);
-    bench.until("all Succeeded, from the end", ends, |seen| seen.2 == jobs).await;
+    bench.world.finish.send_replace(true);
+    bench.world.until("all Succeeded, from the end", ends, |seen| seen.2 == jobs).await;
     let (cpu, resident) = usage();
     println!("CPU of the whole process     {cpu:>8.2} s, resident {resident} MiB");
     bench.report(jobs);
@@ -285,6 +305,7 @@ async fn kept(jobs: usize) {
     let bench = Bench::new().await;
     let before = usage().1;
     bench
+        .world
         .submit(jobs, |number| {
             let mut job =
                 job(&format!("old{number}"), &[("Scheduler", 1), ("Server", 1), ("Worker", 1)]);
@@ -303,7 +324,8 @@ async fn kept(jobs: usize) {
         ],
         "startTime": "2026-11-24T08:00:00Z", "completionTime": "2026-11-24T08:00:00Z",
     } });
-    let api: Api<DynamicObject> = Api::namespaced_with(bench.admin.clone(), "default", &job_kind());
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(bench.world.admin.clone(), "default", &job_kind());
     stream::iter(0..jobs)
         .for_each_concurrent(PARALLEL, |number| {
             let (api, done) = (api.clone(), &done);
@@ -324,13 +346,13 @@ async fn kept(jobs: usize) {
     tokio::time::sleep(Duration::from_secs(10)).await;
     println!("CPU in 10 s of rest            {:.2} s", usage().0 - cpu);
     bench.report(jobs);
-    bench.start_nodes();
-    bench.watch_jobs();
-    let running = bench.seen.borrow().1;
-    bench.seen.subscribe().wait_for(|seen| seen.2 >= jobs).await.unwrap();
+    bench.world.start_nodes();
+    bench.world.watch_jobs();
+    let running = bench.world.seen.borrow().1;
+    bench.world.seen.subscribe().wait_for(|seen| seen.2 >= jobs).await.unwrap();
     let new = Instant::now();
-    bench.submit(1, |_| job("new", &[("Worker", 1)])).await;
-    bench.until("a new job is Running after", new, |seen| seen.1 > running + jobs).await;
+    bench.world.submit(1, |_| job("new", &[("Worker", 1)])).await;
+    bench.world.until("a new job is Running after", new, |seen| seen.1 > running + jobs).await;
 }
 
 #[tokio::main]
@@ -342,6 +364,10 @@ async fn main() {
         "jobs" => lives(count, 1).await,
         "job" => lives(1, count).await,
         "kept" => kept(count).await,
-        _ => println!("usage: scale jobs|job|kept COUNT"),
+        "operator" => {
+            let foreign = words.next().and_then(|count| count.parse().ok()).unwrap_or(0);
+            operator::run(count, foreign).await;
+        }
+        _ => println!("usage: scale jobs|job|kept COUNT, scale operator JOBS [FOREIGN PODS]"),
     }
 }

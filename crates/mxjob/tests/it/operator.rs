@@ -9,6 +9,7 @@
 
 mod cluster;
 mod history;
+mod install;
 mod leading;
 mod lifecycle;
 mod lives;
@@ -17,5 +18,6 @@ mod oracle;
 mod proxy;
 mod random;
 mod record;
+mod rights;
 mod storms;
 mod trouble;

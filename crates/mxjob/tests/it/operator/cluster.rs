@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::process::{Child, ExitStatus};
 
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
@@ -44,7 +44,15 @@ impl<'a> Cluster<'a> {
         place: &'a Place,
         fate: impl Fn(&Value) -> Fate + Send + Sync + 'static,
     ) -> Self {
-        let server = Server::start(place, "apiserver", &[]);
+        Self::of(place, Server::start(place, "apiserver", &[]), fate).await
+    }
+
+    /// One of a server that runs already.
+    pub(crate) async fn of(
+        place: &'a Place,
+        server: Server<'a>,
+        fate: impl Fn(&Value) -> Fate + Send + Sync + 'static,
+    ) -> Self {
         let client = client(place).await;
         let history = History::follow(&client).await;
         let nodes = Nodes::start(&client, &history, fate);
@@ -65,28 +73,8 @@ impl<'a> Cluster<'a> {
 
     /// A line to the server and an operator at its other end.
     pub(crate) async fn operator(&self, name: &str) -> Operator {
-        self.operator_with(name, &token(self.place), &[]).await
-    }
-
-    /// The same for whoever has a token, with more arguments.
-    pub(crate) async fn operator_with(&self, name: &str, token: &str, args: &[&str]) -> Operator {
-        let proxy = Proxy::to(&self.place.data().join("kubeconfig"), 0).await;
-        let kubeconfig = self.place.write(&format!("{name}.kubeconfig"), &proxy.kubeconfig(token));
-        let [out, err] = ["out", "err"].map(|end| self.place.path().join(format!("{name}.{end}")));
-        let mut words = vec!["operator", "--kubeconfig", &kubeconfig];
-        words.extend(["--lease-duration", "3s", "--renew-deadline", "2s", "--retry-period", "1s"]);
-        words.extend(["--metrics-listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0"]);
-        words.extend([
-            "--leader-elect-namespace",
-            "default",
-            "--log-level",
-            "debug,hyper_util=info,rustls=info,tower=info",
-        ]);
-        words.extend(args);
-        let mut command = self.place.command(&words);
-        command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
-        let child = command.spawn().unwrap();
-        Operator { proxy, child, out, err }
+        let args = ["--leader-elect-namespace", "default"];
+        Operator::start(self.place, name, &token(self.place), &args).await
     }
 
     /// Submits a job of one scheduler, one server and two workers, with other fields of the spec.
@@ -121,6 +109,12 @@ impl<'a> Cluster<'a> {
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
             }
         }
+    }
+
+    pub(crate) async fn delete(&self, resource: &str, name: &str) {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), "default", &kind(resource));
+        drop(api.delete(name, &DeleteParams::default()).await.unwrap());
     }
 
     fn jobs(&self) -> Api<DynamicObject> {
@@ -176,6 +170,32 @@ pub(crate) async fn client(place: &Place) -> Client {
 // === impl Operator ===
 
 impl Operator {
+    /// A line to the server of a place, and an operator at its other end for whoever has a token.
+    pub(crate) async fn start(place: &Place, name: &str, token: &str, args: &[&str]) -> Self {
+        let proxy = Proxy::to(&place.data().join("kubeconfig"), 0).await;
+        let kubeconfig = place.write(&format!("{name}.kubeconfig"), &proxy.kubeconfig(token));
+        let [out, err] = ["out", "err"].map(|end| place.path().join(format!("{name}.{end}")));
+        let mut words = vec!["operator", "--kubeconfig", &kubeconfig];
+        words.extend(["--lease-duration", "3s", "--renew-deadline", "2s", "--retry-period", "1s"]);
+        words.extend(["--metrics-listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0"]);
+        words.extend(["--log-level", "debug"]);
+        words.extend(args);
+        let mut command = place.command(&words);
+        command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+        let child = command.spawn().unwrap();
+        Self { proxy, child, out, err }
+    }
+
+    /// Where it says that it listens: `metrics`, `probes` or `webhook`.
+    pub(crate) fn address(&self, what: &str) -> String {
+        wait_until("it says where it listens", || {
+            let printed = fs::read_to_string(&self.out).unwrap();
+            let (_, rest) = printed.split_once(&format!("{what} at http"))?;
+            let (_, rest) = rest.split_once("://")?;
+            rest.split_once('\n').map(|(address, _)| address.to_owned())
+        })
+    }
+
     pub(crate) fn id(&self) -> i32 {
         self.child.id().try_into().unwrap()
     }
@@ -215,11 +235,7 @@ impl Operator {
 
     /// Code and body of an answer to `GET`, of `metrics` or `probes`.
     pub(crate) async fn ask(&self, what: &str, path: &str) -> (u16, String) {
-        let address = wait_until("it says where it listens", || {
-            let printed = fs::read_to_string(&self.out).unwrap();
-            let (_, rest) = printed.split_once(&format!("{what} at http://"))?;
-            rest.split_once('\n').map(|(address, _)| address.to_owned())
-        });
+        let address = self.address(what);
         let mut stream = TcpStream::connect(&address).await.unwrap();
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -230,15 +246,24 @@ impl Operator {
         (code, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
     }
 
-    /// Waits until the readiness probe answers with a code; its body.
-    pub(crate) async fn wait_until_ready_is(&self, wanted: u16) -> String {
+    /// Waits until the readiness probe answers with a code.
+    pub(crate) async fn wait_until_ready_is(&self, wanted: u16) {
+        self.wait_until_ready(|code, _| code == wanted).await;
+    }
+
+    /// Waits until the page of the readiness probe says something.
+    pub(crate) async fn wait_until_ready_says(&self, text: &str) {
+        self.wait_until_ready(|_, page| page.contains(text)).await;
+    }
+
+    async fn wait_until_ready(&self, is_wanted: impl Fn(u16, &str) -> bool) {
         let began = std::time::Instant::now();
         loop {
-            let (code, body) = self.ask("probes", "/readyz").await;
-            if code == wanted {
-                return body;
+            let (code, page) = self.ask("probes", "/readyz").await;
+            if is_wanted(code, &page) {
+                return;
             }
-            assert!(began.elapsed() < crate::support::LIMIT, "/readyz is {code}: {body}");
+            assert!(began.elapsed() < crate::support::LIMIT, "/readyz is {code}: {page}");
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }
@@ -252,9 +277,13 @@ impl Drop for Operator {
         let _ = self.child.wait();
         if std::thread::panicking() {
             let log = fs::read_to_string(&self.err).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().rev().take(60).collect();
-            let lines: Vec<&str> = lines.into_iter().rev().collect();
-            eprintln!("the operator's last words ({}):\n{}", self.err.display(), lines.join("\n"));
+            let lines: Vec<&str> = log.lines().collect();
+            let lines = lines[lines.len().saturating_sub(100)..].join("\n");
+            let requests = self.proxy.last(100).join("\n");
+            eprintln!(
+                "=== {} at last:\n{lines}\n=== its last requests:\n{requests}",
+                self.err.display()
+            );
         }
     }
 }

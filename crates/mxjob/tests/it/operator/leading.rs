@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Operator};
 use super::history::terminal;
@@ -52,7 +52,7 @@ fn assert_nothing_is_doubled(cluster: &Cluster<'_>, operators: &[&Operator]) {
 }
 
 /// Pods that end well by themselves after a while.
-fn short_lives(pod: &serde_json::Value) -> Fate {
+fn short_lives(pod: &Value) -> Fate {
     let is_server = super::history::role(pod) == "server";
     let end = (Duration::from_millis(if is_server { 60_000 } else { 200 }), End::Code(0));
     Fate { end: Some(end), ..Fate::default() }
@@ -126,12 +126,12 @@ async fn a_leader_that_is_told_to_stop_hands_over_without_a_wait() {
     first.signal("TERM");
     assert!(first.ended().success(), "{}", first.log());
     // It let go itself: nobody had to wait until its lease ran out.
-    let leases = cluster.history.log();
-    let leases = leases.iter().filter(|change| change.resource == "leases");
-    let let_go = leases
-        .clone()
-        .any(|change| change.object["spec"]["holderIdentity"].as_str().is_none_or(str::is_empty));
-    assert!(let_go, "{:#?}", leases.last());
+    let mut leases = cluster.history.log();
+    leases.retain(|change| change.resource == "leases");
+    let is_free =
+        |lease: &Value| lease["spec"]["holderIdentity"].as_str().is_none_or(str::is_empty);
+    let let_go = leases.iter().any(|change| is_free(&change.object));
+    assert!(let_go, "{:#?}", cluster.lease());
     let (_, later) = cluster.wait_for_leader(|holder| holder != leader);
     assert_eq!(later, transitions + 1);
     for replica in ["scheduler-0", "server-0", "worker-0", "worker-1"] {

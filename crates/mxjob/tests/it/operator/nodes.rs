@@ -142,7 +142,8 @@ impl Pod {
             if ending.is_none() {
                 ending = self.is_told_or_leaves(end.map(|(after, _)| after)).await?;
             }
-            let ending = ending.unwrap_or(end.map_or(Ending::Leaves, |(_, end)| Ending::End(end)));
+            let fated = || end.map_or(Ending::Leaves, |(_, end)| Ending::End(end));
+            let ending = ending.unwrap_or_else(fated);
             if let Ending::End(end) = ending {
                 self.end(end, count).await?;
             }

@@ -126,21 +126,23 @@ impl Proxy {
         self.shared.state.lock().unwrap().records.clone()
     }
 
-    /// The requests that have to do with a job, and the watches, for people.
+    /// The requests that have to do with a job, and all watches, for people.
     pub(crate) fn told_of(&self, job: &str) -> Vec<String> {
-        let line = |record: &Record| {
-            let Record { request, code, done, at } = record;
-            let ago = at.elapsed().as_millis();
-            format!("{ago} ms ago: {} {code} ({done} by the server)", request.text())
-        };
         let is_told = |record: &&Record| {
             let name = &record.request.name;
-            record.request.name.is_empty()
-                || name == job
-                || name.starts_with(&format!("{job}-"))
-                || name.starts_with(&format!("{job}."))
+            let rest = name.strip_prefix(job);
+            name.is_empty()
+                || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.']))
         };
-        self.records().iter().filter(is_told).map(line).collect()
+        self.records().iter().filter(is_told).map(Record::line).collect()
+    }
+
+    /// The last requests that are not about who leads, for people.
+    pub(crate) fn last(&self, count: usize) -> Vec<String> {
+        let records = self.records();
+        let is_told = |record: &&Record| !record.request.is_about_leading();
+        let lines: Vec<String> = records.iter().filter(is_told).map(Record::line).collect();
+        lines[lines.len().saturating_sub(count)..].to_vec()
     }
 
     /// How many requests whose text begins so were done.

@@ -97,6 +97,13 @@ impl Request {
 }
 
 impl Record {
+    /// For people.
+    pub(crate) fn line(&self) -> String {
+        let Self { request, code, done, at } = self;
+        let ago = at.elapsed().as_millis();
+        format!("{ago} ms ago: {} {code} ({done} by the server)", request.text())
+    }
+
     /// Whether the server did it.
     pub(crate) fn is_done(&self) -> bool {
         (200..300).contains(&self.done)
