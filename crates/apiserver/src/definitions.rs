@@ -61,6 +61,20 @@ pub(crate) fn is_definition(kind: &Kind) -> bool {
     kind.plural == "customresourcedefinitions" && kind.group == "apiextensions.k8s.io"
 }
 
+/// What a definition says that is not done here.
+pub(crate) fn warnings(definition: &Value) -> Vec<String> {
+    let scales = |version: &&Value| {
+        version.pointer("/subresources/scale").is_some_and(|scale| !scale.is_null())
+    };
+    let versions = list(definition, "/spec/versions").iter().filter(scales);
+    versions
+        .map(|version| {
+            let name = text(version, "/name");
+            format!("this server has no scale subresources, so version {name} is served without")
+        })
+        .collect()
+}
+
 /// Whether a definition says what is built in, which nobody can change.
 pub(crate) fn is_fixed(registry: &Registry, kind: &Kind, name: &str) -> bool {
     use mxjob_api::mxjob::{GROUP, PLURAL};

@@ -180,6 +180,17 @@ impl Context<'_> {
         document::encode(&stored)
     }
 
+    /// Says what is not done of what a definition says; nothing for other kinds. A write that is tried again says it once.
+    pub(crate) fn warn_of_definition(&mut self, object: &Value) {
+        if definitions::is_definition(self.kind) {
+            for warning in definitions::warnings(object) {
+                if !self.warnings.contains(&warning) {
+                    self.warnings.push(warning);
+                }
+            }
+        }
+    }
+
     /// Decides what becomes of a definition that is to be stored; nothing for other kinds.
     pub(crate) fn settle_definition(&self, object: &mut Value) {
         if definitions::is_definition(self.kind) {

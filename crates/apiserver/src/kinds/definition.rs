@@ -227,13 +227,6 @@ fn check_versions(object: &Value, path: &Path, errors: &mut Errors) {
             errors.push(Error::duplicate(&path.child("name"), name));
         }
         check_columns(version, &path.child("additionalPrinterColumns"), errors);
-        let scale = version.pointer("/subresources/scale");
-        if scale.is_some_and(|scale| !scale.is_null()) {
-            errors.push(Error::forbidden(
-                &path.child("subresources").child("scale"),
-                "this server has no scale subresources",
-            ));
-        }
     }
     let storing = versions.iter().filter(|version| version["storage"] == true).count();
     if storing != 1 {

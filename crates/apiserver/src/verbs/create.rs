@@ -67,6 +67,7 @@ pub(crate) async fn insert(
     let server = context.server;
     let _turn = server.definition_turn(kind).await;
     context.settle_definition(&mut object);
+    context.warn_of_definition(&object);
     escalation::check(context, None, &object)?;
     admission::complete(context, &mut object)?;
 

@@ -129,6 +129,7 @@ pub(crate) async fn write(
             _ => body::settle_fields(context, &mut submitted, options.field_validation)?,
         }
         let new = next(context, &old, submitted, options)?;
+        context.warn_of_definition(&new);
         let path = context.path;
         let request = webhooks::Request {
             operation: webhooks::Operation::Update,

@@ -167,6 +167,22 @@ async fn a_definition_that_is_wrong_is_told_what_is() {
 }
 
 #[tokio::test]
+async fn what_is_not_served_of_a_definition_is_said() {
+    let server = Server::without_mxjobs().await;
+    let mut body = definition();
+    body["spec"]["versions"][0]["subresources"]["scale"] =
+        json!({ "specReplicasPath": ".spec.minMember", "statusReplicasPath": ".status.running" });
+    let headers = [("authorization", "Bearer good"), ("content-type", "application/json")];
+    let answer = server.raw("POST", DEFINITIONS, &headers, body.to_string().as_bytes()).await;
+    assert_eq!(answer.code, 201, "{}", answer.text);
+    assert_eq!(
+        answer.headers["warning"],
+        "299 - \"this server has no scale subresources, so version v1 is served without\""
+    );
+    assert_eq!(server.get(&format!("{GROUPS}/a/scale")).await.0, 404);
+}
+
+#[tokio::test]
 async fn names_that_others_have_are_not_accepted_until_they_go() {
     let server = defined().await;
     let mut other = definition();
