@@ -52,8 +52,11 @@ impl Cluster {
         let mut config = found.config;
         config.connect_timeout = Some(CONNECT_LIMIT);
         let (shown, namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
-        let client = Client::try_from(config).map_err(|error| {
-            Failure::input(format!("cannot use the kubeconfig: {}", root(&error)))
+        let client = Client::try_from(config).map_err(|error| match error {
+            kube::Error::ProxyProtocolDisabled { proxy_url, .. } => Failure::input(format!(
+                "the kubeconfig or $HTTPS_PROXY asks for the proxy {proxy_url}, and mxjob cannot use one"
+            )),
+            error => Failure::input(format!("cannot use the kubeconfig: {}", root(&error))),
         })?;
         Ok(Self { client, shown: shown.trim_end_matches('/').to_owned(), namespace })
     }

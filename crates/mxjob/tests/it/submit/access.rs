@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 
 use super::{command, endless, short, submit};
-use crate::support::{Lines, Place, Server, signal, until};
+use crate::support::{Done, Lines, Place, Server, signal, until};
 
 /// A kubeconfig for the place's server, with a token instead of the administrator's.
 pub(crate) fn kubeconfig(place: &Place, token: Option<&str>, namespace: &str) -> String {
@@ -184,6 +184,19 @@ fn a_cluster_that_cannot_be_used_is_said_in_one_sentence() {
     );
     answers.join().unwrap();
     check(&file, &[], 3, &format!("mxjob: cannot reach http://{address}: Connection refused"));
+}
+
+#[test]
+fn a_proxy_is_said_to_be_of_no_use() {
+    let place = Place::new();
+    let _server = Server::start(&place, "apiserver", &[]);
+    let mut command = command(&place, &[endless(&place, "x")], &["--detach"]);
+    let done = Done::of(command.env("HTTPS_PROXY", "http://127.0.0.1:1").output().unwrap());
+    assert_eq!(done.code(), Some(2), "{}", done.stderr);
+    assert_eq!(
+        done.stderr,
+        "mxjob: the kubeconfig or $HTTPS_PROXY asks for the proxy http://127.0.0.1:1/, and mxjob cannot use one\n"
+    );
 }
 
 #[test]
