@@ -13,6 +13,7 @@ mod install;
 mod leading;
 mod lifecycle;
 mod lives;
+mod neighbours;
 mod nodes;
 mod oracle;
 mod proxy;
