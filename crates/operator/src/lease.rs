@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 use crate::client::{Fence, clock, describe};
 use crate::probes::Health;
-use candidate::{Answer, Candidate, Claim, Step};
+use candidate::{Answer, Candidate, Claim, Parting, Step};
 pub use candidate::{Timing, TimingError};
 use record::Record;
 
@@ -43,6 +43,14 @@ pub struct Election {
 
 /// What stands in the way of the election, in [`Health`].
 const OBSTACLE: &str = "lease";
+
+/// How long a request may take once the operator is to end, whatever the timing says.
+const LAST_REQUEST: Duration = Duration::from_secs(5);
+/// How long an election may take to end: what is under way, and then to read the lease and to let go of it.
+pub(crate) const PARTING: Duration = Duration::from_secs(3 * LAST_REQUEST.as_secs());
+
+const LATE: &str = "the API server does not answer";
+const NOT_LET_GO: &str = "the lease was not let go; others wait until it has expired";
 
 /// Takes part in an election.
 #[derive(Debug)]
@@ -95,10 +103,14 @@ impl Elector {
     }
 
     /// Takes part until `left`, and then lets go of the lease, so that another can lead at once. Whatever acts in our term must have
-    /// ended by then.
+    /// ended by then. The end takes at most [`PARTING`].
+    ///
+    /// Pauses are timers, which stand still while the machine sleeps; what is done after one is decided by the [`clock`], which does
+    /// not. A machine that wakes up is thus at most a retry period behind.
     pub(crate) async fn run(mut self, left: impl Future<Output = ()>) {
         let mut left = pin!(left);
-        loop {
+        let mut is_left = false;
+        while !is_left {
             self.health.turned();
             let now = clock::now();
             let step = self.candidate.next(now);
@@ -106,24 +118,30 @@ impl Elector {
             let patience = self.lease.patience();
             let gives_up = self.candidate.gives_up_at();
             let patience = gives_up.map_or(patience, |end| patience.min(end.saturating_sub(now)));
-            let asked = async {
+            let lease = &self.lease;
+            let mut asked = pin!(async {
                 let answer = match &step {
                     Step::Wait(until) => {
                         tokio::time::sleep(until.saturating_sub(now)).await;
                         return None;
                     }
-                    Step::Read => timeout(patience, self.lease.read()).await,
+                    Step::Read => timeout(patience, lease.read()).await,
                     Step::Write { before, claim } => {
-                        timeout(patience, self.lease.write(before.as_deref(), claim)).await
+                        timeout(patience, lease.write(before.as_deref(), claim)).await
                     }
                 };
-                let late = |_| Outcome::lost("the API server does not answer".to_owned());
-                Some(answer.unwrap_or_else(late))
-            };
-            // A request is not broken off: it would be done all the same, and nobody would know.
+                Some(answer.unwrap_or_else(|_| Outcome::late()))
+            });
             let outcome = tokio::select! {
-                () = &mut left, if matches!(step, Step::Wait(_)) => break,
-                outcome = asked => outcome,
+                outcome = &mut asked => outcome,
+                () = &mut left => {
+                    is_left = true;
+                    if matches!(step, Step::Wait(_)) {
+                        break;
+                    }
+                    // A request is not broken off: it would be done all the same, and nobody would know.
+                    timeout(LAST_REQUEST, asked).await.unwrap_or_else(|_| Some(Outcome::late()))
+                }
             };
             if let Some(outcome) = outcome {
                 let answer = self.hear(outcome);
@@ -180,27 +198,40 @@ impl Elector {
         if let Some(fence) = self.term.send_replace(None) {
             fence.close();
         }
-        let Some((mut record, claim)) = self.candidate.release() else { return };
-        let released = timeout(self.lease.patience(), async {
-            loop {
-                match self.lease.write(Some(&record), &claim).await {
-                    Outcome { answer: Answer::Is(_), .. } => return None,
-                    // A renewal of our own may have been done of which we heard nothing.
-                    Outcome { answer: Answer::Conflict, .. } => match self.lease.read().await {
-                        Outcome { answer: Answer::Is(now), .. } if now.holder == record.holder => {
-                            record = now;
-                        }
-                        Outcome { answer: Answer::Is(_) | Answer::Missing, .. } => return None,
-                        Outcome { trouble, .. } => return trouble,
-                    },
-                    Outcome { trouble, .. } => return trouble,
-                }
-            }
-        });
-        let trouble = released.await.unwrap_or_else(|_| Some("no answer in time".to_owned()));
-        match trouble {
-            None => info!("the lease is let go"),
-            Some(why) => warn!(why, "the lease was not let go; others wait until it has expired"),
+        let parting = self.candidate.part();
+        if parting == Parting::Nothing {
+            info!(
+                leader = self.candidate.holder(),
+                "the lease is not ours; there is nothing to let go"
+            );
+            return;
+        }
+        // A lease that nobody knows of is read first, so there is time for two.
+        match timeout(2 * LAST_REQUEST, self.let_go(parting)).await {
+            Ok(Ok(true)) => info!("the lease is let go"),
+            Ok(Ok(false)) => info!("the lease is not ours any more; there is nothing to let go"),
+            Ok(Err(why)) => warn!(why, "{NOT_LET_GO}"),
+            Err(_) => warn!(why = LATE, "{NOT_LET_GO}"),
+        }
+    }
+
+    /// Makes the lease free; says whether it still was ours, or what is in the way.
+    async fn let_go(&self, mut parting: Parting) -> Result<bool, String> {
+        loop {
+            let outcome = match &parting {
+                Parting::Nothing => return Ok(false),
+                Parting::Read => self.lease.read().await,
+                Parting::Free(record, claim) => self.lease.write(Some(record), claim).await,
+            };
+            let is_written = matches!(parting, Parting::Free(..));
+            parting = match outcome.answer {
+                Answer::Is(_) if is_written => return Ok(true),
+                Answer::Is(record) => self.candidate.parting(record),
+                Answer::Missing => return Ok(false),
+                // A renewal of our own may have been done of which we heard nothing.
+                Answer::Conflict => Parting::Read,
+                Answer::Lost => return Err(outcome.trouble.unwrap_or_default()),
+            };
         }
     }
 }
@@ -273,6 +304,11 @@ impl Outcome {
         Self { answer, trouble: None }
     }
 
+    /// Nothing was heard in time.
+    fn late() -> Self {
+        Self::lost(LATE.to_owned())
+    }
+
     /// Nothing is known of what was done.
     fn lost(trouble: String) -> Self {
         Self { answer: Answer::Lost, trouble: Some(trouble) }
@@ -282,3 +318,6 @@ impl Outcome {
 fn is(error: &kube::Error, code: StatusCode) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code.as_u16())
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,9 @@ pub enum TimingError {
     /// The API has no fractions of a second.
     #[error("the lease duration must be whole seconds, and at least one")]
     Fraction,
+    /// The API counts them in 32 bits.
+    #[error("the lease duration must be at most {} seconds, as much as a Lease can say", i32::MAX)]
+    TooLong,
     /// Others would take over before the leader has given up.
     #[error("the renew deadline must be shorter than the lease duration")]
     RenewTooLong,
@@ -80,6 +83,17 @@ pub(super) enum Answer {
     Lost,
 }
 
+/// What a candidate that goes does with the lease.
+#[derive(Debug, PartialEq)]
+pub(super) enum Parting {
+    /// It is ours, and this makes it free.
+    Free(Box<Record>, Claim),
+    /// It may be ours: what is left of it must be read first.
+    Read,
+    /// It is another's or nobody's.
+    Nothing,
+}
+
 /// A candidate for the lease.
 #[derive(Debug)]
 pub(super) struct Candidate {
@@ -89,6 +103,8 @@ pub(super) struct Candidate {
     seen: Option<(Record, Duration)>,
     /// Whether `seen` is what the server has, as far as we know.
     is_current: bool,
+    /// Whether a write of ours was sent and nobody knows what came of it.
+    may_be_written: bool,
     /// When the last write was sent that proved that we lead.
     proved: Option<Duration>,
     turn: Turn,
@@ -120,10 +136,13 @@ impl Timing {
         if self.lease.is_zero() || self.lease.subsec_nanos() != 0 {
             return Err(TimingError::Fraction);
         }
+        if i32::try_from(self.lease.as_secs()).is_err() {
+            return Err(TimingError::TooLong);
+        }
         if self.renew >= self.lease {
             return Err(TimingError::RenewTooLong);
         }
-        if self.retry.is_zero() || self.retry * 2 > self.renew {
+        if self.retry.is_zero() || self.retry.saturating_mul(2) > self.renew {
             return Err(TimingError::RetryTooLong);
         }
         Ok(())
@@ -134,7 +153,15 @@ impl Timing {
 
 impl Candidate {
     pub(super) fn new(identity: String, timing: Timing) -> Self {
-        Self { identity, timing, seen: None, is_current: false, proved: None, turn: Turn::Read }
+        Self {
+            identity,
+            timing,
+            seen: None,
+            is_current: false,
+            may_be_written: false,
+            proved: None,
+            turn: Turn::Read,
+        }
     }
 
     /// Who holds the lease, as far as we know; nobody if empty.
@@ -198,32 +225,51 @@ impl Candidate {
             Answer::Missing if !was_write => {
                 // What was seen last is kept: its holder may not know yet.
                 self.is_current = false;
+                self.may_be_written = false;
                 self.decide(now);
             }
-            // Somebody was faster, or our own write of which we heard nothing.
-            Answer::Conflict | Answer::Missing if was_write && self.is_current => {
+            // Somebody was faster, or our own write of which we heard nothing. Another may lead by now, so it is read at once.
+            Answer::Conflict if was_write => {
                 self.is_current = false;
                 self.turn = Turn::Read;
             }
-            // A creation that came too late; or an answer that makes no sense: not in a hurry.
+            Answer::Missing if was_write && self.is_current => {
+                self.is_current = false;
+                self.turn = Turn::Read;
+            }
+            // No answer, or one that makes no sense: not in a hurry.
             Answer::Conflict | Answer::Missing | Answer::Lost => {
                 self.is_current = false;
+                self.may_be_written |= was_write;
                 self.turn = Turn::Rest(now + self.timing.retry);
             }
         }
     }
 
-    /// What to write to let go of the lease, if it is ours. After this we do not lead.
-    pub(super) fn release(&mut self) -> Option<(Record, Claim)> {
+    /// What to do to let go of the lease. After this we do not lead.
+    pub(super) fn part(&mut self) -> Parting {
         self.proved = None;
-        let (record, _) = self.seen.as_ref().filter(|_| self.is_current)?;
+        match &self.seen {
+            Some((record, _)) if self.is_current => self.parting(record.clone()),
+            Some((record, _)) if record.holder == self.identity => Parting::Read,
+            _ if self.may_be_written => Parting::Read,
+            _ => Parting::Nothing,
+        }
+    }
+
+    /// What to do with a lease that was read to let go of it.
+    pub(super) fn parting(&self, record: Record) -> Parting {
+        if record.holder != self.identity {
+            return Parting::Nothing;
+        }
         // A second is the shortest that the API takes. With no holder nobody waits even for that.
         let claim = Claim { holder: String::new(), seconds: 1 };
-        (record.holder == self.identity).then(|| (record.clone(), claim))
+        Parting::Free(Box::new(record), claim)
     }
 
     fn see(&mut self, record: Record, now: Duration) {
         self.is_current = true;
+        self.may_be_written = false;
         match &mut self.seen {
             Some((seen, _)) if seen.version == record.version => {}
             seen => *seen = Some((record, now)),

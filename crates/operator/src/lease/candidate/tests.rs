@@ -103,7 +103,7 @@ fn a_lease_that_is_let_go_is_taken_at_the_next_look() {
 
 #[test]
 fn whoever_was_slower_stands_by() {
-    check(&[(0, Missing), (0, Conflict), (2, lease(1, "other"))], "create, wait 2, wait 4");
+    check(&[(0, Missing), (0, Conflict), (0, lease(1, "other"))], "create, read, wait 2");
     check(&[(0, lease(1, "")), (0, Conflict), (0, lease(2, "other"))], "update 1, read, wait 2");
 }
 
@@ -172,14 +172,58 @@ fn a_lease_that_vanished_is_made_anew_only_when_its_holder_must_have_noticed() {
 }
 
 #[test]
+fn a_leader_whose_vanished_lease_was_made_anew_by_another_looks_at_once() {
+    let mut candidate = check(
+        &[
+            (0, Missing),
+            (0, lease(1, "me")),
+            (2, Missing),
+            (2, Missing),
+            (2, Conflict),
+            (2, lease(5, "other")),
+        ],
+        "create, leading: wait 2, leading: read, leading: create, leading: read, wait 4",
+    );
+    assert_eq!(candidate.part(), Parting::Nothing);
+}
+
+#[test]
+fn a_lease_that_may_be_ones_own_is_looked_at_before_it_is_let_go() {
+    let mut led = check(
+        &[(0, Missing), (0, lease(1, "me")), (2, Lost)],
+        "create, leading: wait 2, leading: wait 4",
+    );
+    assert_eq!(led.part(), Parting::Read);
+    assert!(!led.leads(seconds(2)));
+    let Answer::Is(ours) = lease(2, "me") else { unreachable!() };
+    let Answer::Is(other) = lease(3, "other") else { unreachable!() };
+    assert!(matches!(led.parting(ours), Parting::Free(record, _) if record.version == "2"));
+    assert_eq!(led.parting(other), Parting::Nothing);
+    for (answers, story, want) in [
+        (vec![(0, Missing), (0, Lost)], "create, wait 2", Parting::Read),
+        (vec![(0, Missing), (0, Lost), (2, Lost)], "create, wait 2, wait 4", Parting::Read),
+        (vec![(0, lease(1, "")), (0, Lost)], "update 1, wait 2", Parting::Read),
+        (
+            vec![(0, Missing), (0, Lost), (2, lease(1, "other"))],
+            "create, wait 2, wait 4",
+            Parting::Nothing,
+        ),
+        (vec![(0, Lost)], "wait 2", Parting::Nothing),
+        (vec![(0, lease(1, "other")), (2, Lost)], "wait 2, wait 4", Parting::Nothing),
+    ] {
+        assert_eq!(check(&answers, story).part(), want, "{story}");
+    }
+}
+
+#[test]
 fn only_a_lease_of_ones_own_is_let_go() {
     let mut candidate = check(&[(0, Missing), (0, lease(1, "me"))], "create, leading: wait 2");
-    let (record, claim) = candidate.release().unwrap();
+    let Parting::Free(record, claim) = candidate.part() else { panic!("{candidate:?}") };
     assert_eq!((record.version.as_str(), claim.holder.as_str(), claim.seconds), ("1", "", 1));
     assert!(!candidate.leads(seconds(1)));
     let mut candidate = check(&[(0, lease(1, "other"))], "wait 2");
-    assert!(candidate.release().is_none());
-    assert!(Candidate::new("me".to_owned(), TIMING).release().is_none());
+    assert_eq!(candidate.part(), Parting::Nothing);
+    assert_eq!(Candidate::new("me".to_owned(), TIMING).part(), Parting::Nothing);
 }
 
 #[test]
@@ -191,10 +235,15 @@ fn timings_that_cannot_work_are_refused() {
         (0, 0, 0, Err(TimingError::Fraction)),
         (1_500, 1_000, 100, Err(TimingError::Fraction)),
         (15_000, 15_000, 2_000, Err(TimingError::RenewTooLong)),
+        (2_147_483_647_000, 10_000, 2_000, Ok(())),
+        (2_147_483_648_000, 10_000, 2_000, Err(TimingError::TooLong)),
+        (15_000, 10_000, u64::MAX, Err(TimingError::RetryTooLong)),
         (15_000, 10_000, 6_000, Err(TimingError::RetryTooLong)),
         (15_000, 10_000, 0, Err(TimingError::RetryTooLong)),
     ] {
         let timing = Timing { lease: ms(lease), renew: ms(renew), retry: ms(retry) };
         assert_eq!(timing.check(), want, "{timing:?}");
     }
+    let endless = Timing { retry: Duration::MAX, ..Timing::default() };
+    assert_eq!(endless.check(), Err(TimingError::RetryTooLong));
 }

@@ -180,10 +180,10 @@ impl World {
             }
             Happens::TimesOut(request) => self.answered(place, request, Answer::Lost),
             Happens::Restarts => {
-                let release = self.processes[place].candidate.release();
-                if let Some((record, claim)) = release {
-                    let step = Step::Write { before: Some(Box::new(record)), claim };
-                    self.send(place, step);
+                // One that would have to look first dies instead.
+                let parting = self.processes[place].candidate.part();
+                if let Parting::Free(record, claim) = parting {
+                    self.send(place, Step::Write { before: Some(record), claim });
                 }
                 let process = &mut self.processes[place];
                 process.lives += 1;
