@@ -98,7 +98,15 @@ pub async fn run(
     };
     let reviews = service::Reviews::new(metrics);
     // An API server has a few connections and many requests on each.
-    let limits = Limits { connections: 500, streams: 250, ..Limits::default() };
+    // It keeps those that it has, so a stranger's are closed soon; one that is needed again is made anew within milliseconds.
+    let limits = Limits {
+        connections: 500,
+        streams: 250,
+        handshake: Duration::from_secs(5),
+        first_request: Duration::from_secs(5),
+        idle: Duration::from_secs(30),
+        head_bytes: 64 * 1024,
+    };
     let serving = serve::serve_within(limits, bound, Some(Arc::new(tls)), reviews, stop, DRAIN);
     tokio::select! {
         ended = serving => ended.map(drop).map_err(Error::Serve),

@@ -37,7 +37,11 @@ type Refusal = (StatusCode, String);
 
 impl Reviews {
     pub(super) fn new(metrics: Metrics) -> Self {
-        Self(Arc::new(Inner { room: Room::default(), metrics }))
+        Self::within(Room::default(), metrics)
+    }
+
+    fn within(room: Room, metrics: Metrics) -> Self {
+        Self(Arc::new(Inner { room, metrics }))
     }
 }
 
@@ -93,10 +97,11 @@ impl Inner {
             let text = "the body must be application/json".to_owned();
             return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
         }
-        let (bytes, _permit) = self.room.read(body).await?;
+        let arrived = self.room.read(body).await?;
         let began = Instant::now();
-        // On a thread for such work: a large review keeps one for some milliseconds, and whatever went wrong there would end there.
-        let judged = tokio::task::spawn_blocking(move || judge(&bytes)).await;
+        // On a thread for such work: a large review keeps one for some milliseconds, and whatever went wrong there would end there. It
+        // goes on when the API server waits no longer, and so does what it holds.
+        let judged = tokio::task::spawn_blocking(move || judge(&arrived.bytes)).await;
         let Ok(judged) = judged else {
             tracing::error!("a review could not be answered; this is a fault of the webhook");
             let text = "the review could not be answered".to_owned();

@@ -167,3 +167,43 @@ async fn recorded_requests_of_a_cluster_are_answered_as_the_rules_answer_them() 
     }
     assert!(count >= 10, "{count}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn senders_that_announce_much_and_send_it_slowly_are_in_nobodys_way() {
+    use mxjob_apiserver::serve;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    let reviews = Reviews::within(Room::new(64 * KIB, 100), Metrics::default());
+    let bound = serve::bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = bound.local_addr();
+    let never = std::future::pending();
+    let serving = serve::serve(bound, None, reviews.clone(), never, std::time::Duration::ZERO);
+    let serving = tokio::spawn(serving);
+    let send = |size: usize, body: String| async move {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+        );
+        stream.write_all((head + &body).as_bytes()).await.unwrap();
+        stream
+    };
+    let mut slow = Vec::new();
+    for number in 1..=3 {
+        slow.push(send(8 * KIB * KIB, " ".repeat(20 * KIB)).await);
+        while reviews.0.room.held() < number * 20 * KIB {
+            tokio::task::yield_now().await;
+        }
+    }
+    // More than what they have left.
+    let mut job = job("mxnet:1.9.1");
+    job["metadata"]["annotations"] = json!({ "notes": "x".repeat(10 * KIB) });
+    let body = review("CREATE", &job, &Value::Null).to_string();
+    let mut answer = send(body.len(), body).await;
+    let mut first = [0; 15];
+    answer.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    slow[0].read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 503 Se", "the oldest has made room");
+    serving.abort();
+}
