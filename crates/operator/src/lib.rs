@@ -23,4 +23,4 @@ mod run;
 pub mod webhook;
 
 pub use lease::{Election, Timing, TimingError};
-pub use run::{Config, Error, Sockets, run};
+pub use run::{Config, Error, Sockets, bind_everywhere, run};

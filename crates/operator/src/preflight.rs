@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::client::describe;
 use crate::probes::Health;
 pub use needs::{CRD, Need, Parts, Scope, rights};
+use reviews::Review;
 
 /// After what time is asked again for what is missing: soon, since somebody may be at it, and then less and less often.
 const AGAIN: std::ops::Range<Duration> = Duration::from_secs(5)..Duration::from_secs(60);
@@ -35,8 +36,10 @@ pub(crate) struct Preflight {
     pub(crate) own: String,
     /// The namespace of the Lease, which may be another.
     pub(crate) lease: Option<String>,
-    /// The command that grants what is needed.
-    pub(crate) grant: String,
+    /// What to do about a right that is missing, as the end of a sentence.
+    pub(crate) advice: String,
+    /// The same for rights on leases.
+    pub(crate) lease_advice: String,
     pub(crate) health: Health,
 }
 
@@ -50,6 +53,8 @@ const RIGHTS: &str = "rights";
 enum Found {
     Well,
     Lacking,
+    /// Nothing is known to be missing, but not everything could be asked.
+    Unsure,
     Unreached,
 }
 
@@ -68,7 +73,7 @@ impl Preflight {
         loop {
             let pause = match self.round().await {
                 Found::Well => return,
-                Found::Lacking => again,
+                Found::Lacking | Found::Unsure => again,
                 Found::Unreached => UNREACHED,
             };
             tokio::time::sleep(pause).await;
@@ -91,14 +96,30 @@ impl Preflight {
         if self.health.set_obstacle(SERVER, None) {
             info!(url = self.url, "the API server answers");
         }
-        let lacking = reviews::lacking(self).await;
-        let is_well = judged.is_none() && lacking.iter().all(Option::is_none);
         self.say(DEFINITION, judged.as_deref(), "the definition of the jobs is there");
-        for (number, sentence) in lacking.iter().enumerate() {
+        let mut found = if judged.is_none() { Found::Well } else { Found::Lacking };
+        for (number, review) in reviews::reviews(self).await.iter().enumerate() {
+            let sentence = match review {
+                Review::Met => None,
+                Review::Lacking(sentence) => {
+                    found = Found::Lacking;
+                    Some(sentence.as_str())
+                }
+                // What was said before is still the last that is known.
+                Review::Unknown => {
+                    found = if found == Found::Well { Found::Unsure } else { found };
+                    continue;
+                }
+            };
             let what = format!("{RIGHTS}-{number:03}");
-            self.say(&what, sentence.as_deref(), "a right that was missing is there");
+            self.say(&what, sentence, "a right that was missing is there");
         }
-        if is_well { Found::Well } else { Found::Lacking }
+        found
+    }
+
+    /// What to do about a right that is missing.
+    fn advice(&self, need: &Need) -> &str {
+        if need.resource == "leases" { &self.lease_advice } else { &self.advice }
     }
 
     fn say(&self, what: &str, sentence: Option<&str>, well: &str) {

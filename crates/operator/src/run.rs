@@ -12,7 +12,7 @@
 //! beside it. The webhook of a replica that stops goes on until the cluster has heard of it.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,8 +24,8 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::client::{Cluster, Fence, Rate, Transport};
-use crate::lease::{Election, Elector};
-use crate::manifests::NAMESPACE;
+use crate::lease::{Election, Elector, PARTING};
+use crate::manifests::{NAMESPACE, OPERATOR};
 use crate::metrics::Metrics;
 use crate::preflight::{self, Preflight};
 use crate::probes::{self, Health, Pages};
@@ -81,10 +81,36 @@ pub enum Error {
     Part(#[source] Option<tokio::task::JoinError>),
 }
 
-/// How long the election may take to end: two requests.
-const LAST_REQUESTS: Duration = Duration::from_secs(10);
-/// How long what is served may take to end, the webhook's time to go on included.
-const LAST_ANSWERS: Duration = Duration::from_secs(15);
+/// Listens on a port of every address of this machine, of whatever family: a kubelet asks by the one that its cluster has.
+///
+/// One socket takes both families, unless `net.ipv6.bindv6only` is set. Where there is no IPv6 it takes the one that there is.
+///
+/// # Errors
+/// Where the port cannot be had.
+pub fn bind_everywhere(port: u16) -> Result<Bound, ServeError> {
+    match serve::bind((Ipv6Addr::UNSPECIFIED, port).into()) {
+        Err(error) if has_no_ipv6(&error) => serve::bind((Ipv4Addr::UNSPECIFIED, port).into()),
+        bound => bound,
+    }
+}
+
+fn has_no_ipv6(error: &ServeError) -> bool {
+    match error {
+        ServeError::NotLocal { .. } => true,
+        ServeError::Listen { source, .. } => {
+            source.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+        }
+        _ => false,
+    }
+}
+
+/// How long the election and the webhook may take to end, beside each other. Both have deadlines of their own, so nothing is cut
+/// here unless something is wrong: the election takes [`PARTING`] at most, the webhook five seconds in which it goes on and five
+/// in which it finishes.
+///
+/// In all a stop takes at most 10 s for the controller (five for its last requests, five for its last events), and then this: 26 s,
+/// where the pod's `terminationGracePeriodSeconds` is 40.
+const LAST: Duration = Duration::from_secs(PARTING.as_secs() + 1);
 
 // === impl Sockets ===
 
@@ -155,7 +181,8 @@ pub async fn run(
         jobs: config.namespace.clone(),
         own: config.own_namespace.clone(),
         lease: config.election.as_ref().map(|election| election.namespace.clone()),
-        grant: grant(&config),
+        advice: advice(&config),
+        lease_advice: lease_advice(&config),
         health: health.clone(),
     };
     parts.spawn(async move {
@@ -199,11 +226,13 @@ pub async fn run(
     stop.send_replace(true);
     leave.send_replace(true);
     let leaving = async { while elections.join_next().await.is_some() {} };
-    if tokio::time::timeout(LAST_REQUESTS, leaving).await.is_err() {
+    let serving = async { while served.join_next().await.is_some() {} };
+    let (leaving, serving) =
+        tokio::join!(tokio::time::timeout(LAST, leaving), tokio::time::timeout(LAST, serving));
+    if leaving.is_err() {
         warn!("the election has not ended in time and is cut");
     }
-    let serving = async { while served.join_next().await.is_some() {} };
-    if tokio::time::timeout(LAST_ANSWERS, serving).await.is_err() {
+    if serving.is_err() {
         warn!("the webhook has not ended in time and is cut");
     }
     parts.shutdown().await;
@@ -276,8 +305,8 @@ async fn lead(
     }
 }
 
-/// The command that grants an operator of this kind what it needs.
-fn grant(config: &Config) -> String {
+/// What grants an operator of this kind what it needs.
+fn advice(config: &Config) -> String {
     let mut command = "mxjob manifests --only rbac".to_owned();
     if config.own_namespace != NAMESPACE {
         command += &format!(" --namespace {}", config.own_namespace);
@@ -292,7 +321,22 @@ fn grant(config: &Config) -> String {
         }
         Gang::Off | Gang::Native => {}
     }
-    command + " | kubectl apply -f -"
+    format!("grant its service account what it needs with: {command} | kubectl apply -f -")
+}
+
+/// What grants it its lease: the same, unless it is another lease than the one that the manifests know.
+fn lease_advice(config: &Config) -> String {
+    match &config.election {
+        Some(Election { namespace, name, .. })
+            if (namespace, name.as_str()) != (&config.own_namespace, OPERATOR) =>
+        {
+            format!(
+                "`mxjob manifests` grants the lease {}/{OPERATOR} alone, so grant its service account by hand `get` and `update` on the lease {name} and `create` on leases in the namespace {namespace}",
+                config.own_namespace
+            )
+        }
+        _ => advice(config),
+    }
 }
 
 fn failure(ended: Option<Result<Result<(), Error>, tokio::task::JoinError>>) -> Error {
@@ -312,28 +356,80 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 mod tests {
     use super::*;
 
+    fn config(own: &str, namespace: Option<&str>, gang: Gang) -> Config {
+        let cluster = kube::Config::new(http::Uri::from_static("https://127.0.0.1:1"));
+        Config {
+            cluster: Cluster { config: cluster, pod_namespace: None },
+            namespace: namespace.map(str::to_owned),
+            own_namespace: own.to_owned(),
+            workers: 1,
+            rate: None,
+            election: None,
+            gang,
+        }
+    }
+
     #[test]
     fn rights_are_granted_by_a_command_that_fits_the_operator() {
-        let grants = |own: &str, namespace: Option<&str>, gang| {
-            let cluster = kube::Config::new(http::Uri::from_static("https://127.0.0.1:1"));
-            grant(&Config {
-                cluster: Cluster { config: cluster, pod_namespace: None },
-                namespace: namespace.map(str::to_owned),
-                own_namespace: own.to_owned(),
-                workers: 1,
-                rate: None,
-                election: None,
-                gang,
+        let check = |config: &Config, command: &str| {
+            let want = format!(
+                "grant its service account what it needs with: mxjob manifests --only rbac{command} | kubectl apply -f -"
+            );
+            assert_eq!(advice(config), want);
+            assert_eq!(lease_advice(config), want);
+        };
+        check(&config(NAMESPACE, None, Gang::Off), "");
+        let gang = Gang::PodGroups(PodGroups::SchedulerPlugins { scheduler: "gangs".to_owned() });
+        check(
+            &config("own", Some("team"), gang),
+            " --namespace own --watch-namespace team --gang-scheduler gangs",
+        );
+    }
+
+    #[test]
+    fn a_port_is_reached_by_either_family() {
+        let bound = bind_everywhere(0).unwrap();
+        let port = bound.local_addr().port();
+        std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        // A machine without IPv6 has nobody who asks by it.
+        if std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+            std::net::TcpStream::connect((Ipv6Addr::LOCALHOST, port)).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_a_missing_family_leads_to_the_other() {
+        let address: SocketAddr = (Ipv6Addr::UNSPECIFIED, 1).into();
+        let source = |code| std::io::Error::from_raw_os_error(code);
+        let no_family = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+        let no_files = rustix::io::Errno::MFILE.raw_os_error();
+        assert!(has_no_ipv6(&ServeError::NotLocal { address }));
+        assert!(has_no_ipv6(&ServeError::Listen { address, source: source(no_family) }));
+        assert!(!has_no_ipv6(&ServeError::Listen { address, source: source(no_files) }));
+        assert!(!has_no_ipv6(&ServeError::InUse { address }));
+    }
+
+    #[test]
+    fn a_lease_that_the_manifests_do_not_know_is_granted_by_hand() {
+        let advice = |namespace: &str, name: &str| {
+            lease_advice(&Config {
+                election: Some(Election {
+                    namespace: namespace.to_owned(),
+                    name: name.to_owned(),
+                    identity: "me".to_owned(),
+                    timing: crate::Timing::default(),
+                }),
+                ..config("own", None, Gang::Off)
             })
         };
-        assert_eq!(
-            grants(NAMESPACE, None, Gang::Off),
-            "mxjob manifests --only rbac | kubectl apply -f -"
-        );
-        let gang = Gang::PodGroups(PodGroups::SchedulerPlugins { scheduler: "gangs".to_owned() });
-        assert_eq!(
-            grants("own", Some("team"), gang),
-            "mxjob manifests --only rbac --namespace own --watch-namespace team --gang-scheduler gangs | kubectl apply -f -"
-        );
+        assert!(advice("own", OPERATOR).contains("mxjob manifests --only rbac --namespace own |"));
+        for (namespace, name) in [("other", OPERATOR), ("own", "b")] {
+            assert_eq!(
+                advice(namespace, name),
+                format!(
+                    "`mxjob manifests` grants the lease own/mxjob-operator alone, so grant its service account by hand `get` and `update` on the lease {name} and `create` on leases in the namespace {namespace}"
+                )
+            );
+        }
     }
 }

@@ -27,10 +27,8 @@ fn a_missing_right_is_named_in_one_sentence_with_the_command_that_grants_it() {
         name: name.map(str::to_owned),
     };
     let check = |need: Need, place: Option<&str>, verbs: &[&str], want: &str| {
-        let want = format!(
-            "The operator may not {want}; grant its service account what it needs with: the command"
-        );
-        assert_eq!(reviews::sentence(&need, place, verbs, "the command"), want);
+        let want = format!("The operator may not {want}; do this");
+        assert_eq!(reviews::sentence(&need, place, verbs, "do this"), want);
     };
     check(need("", "pods", None), Some(""), &["create"], "create pods in all namespaces");
     check(
@@ -57,7 +55,8 @@ fn preflight(client: Client) -> Preflight {
         jobs: Some("team".to_owned()),
         own: "system".to_owned(),
         lease: Some("leases".to_owned()),
-        grant: "the command".to_owned(),
+        advice: "do this".to_owned(),
+        lease_advice: "do that".to_owned(),
         health: Health::new(None, None, mxjob_controller::Standing::default()),
     }
 }
@@ -81,13 +80,20 @@ async fn whoever_may_do_nothing_is_told_each_right_and_is_told_no_more_when_they
         "create, delete, get, list or watch pods in the namespace team;",
         "patch mxjobs.kubeflow.org/status in the namespace team;",
         "update mxjobs.kubeflow.org/finalizers in the namespace team;",
-        "create leases.coordination.k8s.io in the namespace leases;",
-        "get or update leases.coordination.k8s.io \"mxjob-operator\" in the namespace leases;",
-        "create secrets in the namespace system;",
+        "create leases.coordination.k8s.io in the namespace leases; do that",
+        "get or update leases.coordination.k8s.io \"mxjob-operator\" in the namespace leases; do that",
+        "create secrets in the namespace system; do this",
     ] {
         let count = said.iter().filter(|line| line.contains(want)).count();
         assert_eq!(count, 1, "{want}: {said:#?}");
     }
+    // The definition can be judged without being seen, by an operator for one namespace.
+    assert!(!said.iter().any(|line| line.contains("customresourcedefinitions")), "{said:#?}");
+    assert_eq!(said.len(), preflight.needs.len() - 1, "{said:#?}");
+    preflight.jobs = None;
+    assert_eq!(preflight.round().await, Found::Lacking);
+    let said = preflight.health.hindrances();
+    assert!(said.iter().any(|line| line.contains("get customresourcedefinitions")), "{said:#?}");
     assert_eq!(said.len(), preflight.needs.len(), "{said:#?}");
 
     preflight.client = as_user(Identity::admin());
@@ -178,5 +184,29 @@ async fn a_server_in_trouble_says_nothing_about_the_definition() {
     for code in [401, 429, 500, 503] {
         let pages = Pages(vec![(DEFINITION_PATH, code, "no".to_owned())]);
         assert!(definition::judge(&Client::new(pages, "default")).await.is_err(), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_right_that_could_not_be_asked_for_is_asked_for_again() {
+    const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let definition = (DEFINITION_PATH, 200, mxjob_api::crd::crd().to_string());
+    let allowed = |is: bool| json!({ "status": { "allowed": is } }).to_string();
+    let mut preflight = preflight(Client::new(Pages(vec![]), "default"));
+    for (code, text, want, obstacles) in [
+        (503, "no".to_owned(), Found::Unsure, false),
+        (401, "no".to_owned(), Found::Unsure, false),
+        (429, "no".to_owned(), Found::Unsure, false),
+        (404, "no".to_owned(), Found::Well, false),
+        (403, "no".to_owned(), Found::Well, false),
+        (200, allowed(false), Found::Lacking, true),
+        // What was refused and cannot be asked for now is not granted by that.
+        (500, "no".to_owned(), Found::Unsure, true),
+        (200, allowed(true), Found::Well, false),
+    ] {
+        let pages = Pages(vec![definition.clone(), (REVIEWS, code, text)]);
+        preflight.client = Client::new(pages, "default");
+        assert_eq!(preflight.round().await, want, "{code}");
+        assert_eq!(!preflight.health.hindrances().is_empty(), obstacles, "{code}");
     }
 }
