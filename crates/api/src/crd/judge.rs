@@ -18,6 +18,8 @@ pub enum Verdict {
     Older(Difference),
     /// Ours, of a later version (or of another build of this one).
     Newer(Difference),
+    /// Ours, of this version, and the cluster does not serve it.
+    Unserved(Difference),
     /// Somebody else's.
     Foreign(Difference),
 }
@@ -27,6 +29,8 @@ pub enum Verdict {
 pub struct Difference {
     /// Without these the controller cannot do its work: clauses such as `it does not serve v1`.
     pub obstacles: Vec<String>,
+    /// Why the cluster does not serve it, whatever it says: clauses such as `NamesAccepted is False (…)`.
+    pub unserved: Vec<String>,
     /// The fields of an MXJob that it would drop, as `spec.suspend`.
     pub fields: Vec<String>,
     /// Versions in which objects may be stored and that our definition does not have: they must be forgotten before it can be applied.
@@ -48,12 +52,12 @@ pub fn judge(definition: &Value) -> Verdict {
     let id = definition.pointer("/metadata/annotations").and_then(|map| map.get(SCHEMA_ANNOTATION));
     let Some(id) = id.and_then(Value::as_str) else { return Verdict::Foreign(difference) };
     // The annotation may have outlived what it speaks of: an apply by another owner keeps it.
-    if id == schema_id() && difference.is_none() {
-        return Verdict::Same;
+    if id == schema_id() && !difference.lacks_something() {
+        return if difference.is_none() { Verdict::Same } else { Verdict::Unserved(difference) };
     }
     match id.split_once('.').and_then(|(revision, _)| revision.parse::<u32>().ok()) {
         Some(revision) if revision < REVISION => Verdict::Older(difference),
-        Some(_) if difference.is_none() => Verdict::Newer(difference),
+        Some(_) if !difference.lacks_something() => Verdict::Newer(difference),
         _ => Verdict::Foreign(difference),
     }
 }
@@ -69,6 +73,7 @@ fn difference(definition: &Value) -> Difference {
     if definition.pointer("/spec/scope").is_some_and(|scope| scope != "Namespaced") {
         difference.obstacles.push("its objects are not namespaced".to_owned());
     }
+    difference.unserved = list("/status/conditions").iter().filter_map(unserved).collect();
     let versions = list("/spec/versions");
     let ours = versions
         .iter()
@@ -88,6 +93,19 @@ fn difference(definition: &Value) -> Difference {
         missing(schema::open_api(), schema, "", &mut difference.fields);
     }
     difference
+}
+
+/// What a condition says of why the definition is not served; only where it says so, since one that is absent says nothing.
+fn unserved(condition: &Value) -> Option<String> {
+    let text = |field: &str| condition.get(field).and_then(Value::as_str).unwrap_or_default();
+    let kind = text("type");
+    if !["Established", "NamesAccepted"].contains(&kind) || text("status") != "False" {
+        return None;
+    }
+    Some(match text("message") {
+        "" => format!("{kind} is False"),
+        message => format!("{kind} is False ({message})"),
+    })
 }
 
 /// The fields that one schema has and another does not. Templates are not looked into: they differ with each release of Kubernetes.
@@ -123,9 +141,10 @@ impl Verdict {
     pub fn difference(&self) -> Option<&Difference> {
         match self {
             Self::Same => None,
-            Self::Older(difference) | Self::Newer(difference) | Self::Foreign(difference) => {
-                Some(difference)
-            }
+            Self::Older(difference)
+            | Self::Newer(difference)
+            | Self::Unserved(difference)
+            | Self::Foreign(difference) => Some(difference),
         }
     }
 }
@@ -137,14 +156,22 @@ impl fmt::Display for Verdict {
             Self::Same => return write!(out, "The definition {} is up to date.", super::name()),
             Self::Older(_) => "of an earlier mxjob",
             Self::Newer(_) => "of a later mxjob",
+            Self::Unserved(_) => "up to date",
             Self::Foreign(_) => "not the one of mxjob",
         };
         write!(out, "The definition {} is {whose}", super::name())?;
         let none = Difference::default();
         let difference = self.difference().unwrap_or(&none);
-        write!(out, "{difference}")?;
+        match self {
+            Self::Unserved(_) => write!(out, ", but {}", difference.why_unserved())?,
+            _ => write!(out, "{difference}")?,
+        }
         match self {
             Self::Newer(_) => write!(out, "; an update of the operator would fit it."),
+            Self::Unserved(_) => write!(
+                out,
+                "; take away what is in its way, such as another definition with its names, which `kubectl get crd` shows"
+            ),
             _ if difference.stored_versions.is_empty() => {
                 write!(out, "; put that in its place with: {MENDING}")
             }
@@ -163,7 +190,16 @@ impl fmt::Display for Verdict {
 impl Difference {
     /// Whether nothing is missing.
     pub fn is_none(&self) -> bool {
-        self.obstacles.is_empty() && self.fields.is_empty()
+        !self.lacks_something() && self.unserved.is_empty()
+    }
+
+    fn why_unserved(&self) -> String {
+        format!("the cluster does not serve it: {}", self.unserved.join(", "))
+    }
+
+    /// Whether something is missing in the definition itself.
+    fn lacks_something(&self) -> bool {
+        !(self.obstacles.is_empty() && self.fields.is_empty())
     }
 }
 
@@ -182,6 +218,9 @@ impl fmt::Display for Difference {
                 "it does not know {}{more}, which are lost on the way",
                 shown.join(", ")
             ));
+        }
+        if !self.unserved.is_empty() {
+            clauses.push(self.why_unserved());
         }
         if clauses.is_empty() {
             return out.write_str(", and lacks nothing that the controller needs");

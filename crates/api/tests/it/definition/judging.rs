@@ -111,6 +111,37 @@ fn what_stops_the_controller_is_named() {
 }
 
 #[test]
+fn a_definition_that_the_cluster_does_not_serve_is_not_up_to_date() {
+    let condition = |kind: &str, status: &str, message: &str| json!({ "type": kind, "status": status, "message": message });
+    let judged = |mut definition: Value, conditions: &[Value]| {
+        definition["status"] = json!({ "storedVersions": ["v1"], "conditions": conditions });
+        judge(&definition)
+    };
+    let well = [condition("NamesAccepted", "True", ""), condition("Established", "True", "")];
+    assert_eq!(judged(crd::crd(), &well), Verdict::Same);
+    let other =
+        [condition("NonStructuralSchema", "False", ""), condition("Terminating", "False", "")];
+    assert_eq!(judged(crd::crd(), &other), Verdict::Same, "says nothing about that");
+    let taken = [
+        condition("NamesAccepted", "False", "\"mxjobs\" is already in use"),
+        condition("Established", "False", ""),
+    ];
+    let verdict = judged(crd::crd(), &taken);
+    assert!(matches!(verdict, Verdict::Unserved(_)) && !verdict.is_usable());
+    assert_eq!(
+        verdict.to_string(),
+        "The definition mxjobs.kubeflow.org is up to date, but the cluster does not serve it: NamesAccepted is False \
+         (\"mxjobs\" is already in use), Established is False; take away what is in its way, such as another definition \
+         with its names, which `kubectl get crd` shows"
+    );
+    let verdict = judged(last_operator(), &taken).to_string();
+    assert!(verdict.contains("is not the one of mxjob: it does not know"), "{verdict}");
+    assert!(verdict.contains("NamesAccepted is False"), "{verdict}");
+    let newer = judged(annotated(json!("999.0123456789abcdef")), &taken);
+    assert!(matches!(newer, Verdict::Newer(_)) && !newer.is_usable());
+}
+
+#[test]
 fn another_definition_has_another_name() {
     let (revision, hash) = crd::schema_id().split_once('.').unwrap();
     assert!(
