@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use super::*;
 
 /// A body of which parts arrive when they are sent.
-fn body() -> (mpsc::UnboundedSender<usize>, impl Body<Data = Bytes, Error = Infallible> + Unpin) {
-    let (send, mut parts) = mpsc::unbounded_channel::<usize>();
+fn body() -> (mpsc::Sender<usize>, impl Body<Data = Bytes, Error = Infallible> + Unpin) {
+    let (send, mut parts) = mpsc::channel::<usize>(1);
     let frames = futures_util::stream::poll_fn(move |cx| {
         parts
             .poll_recv(cx)
@@ -22,11 +22,11 @@ async fn slow_bodies_leave_the_room_to_those_that_arrive() {
     let room = Room::new(100, 10);
     let (first, slow) = body();
     let mut slow = std::pin::pin!(room.read(slow));
-    first.send(60).unwrap();
+    first.try_send(60).unwrap();
     assert!(slow.as_mut().now_or_never().is_none());
     let (second, other) = body();
     let mut other = std::pin::pin!(room.read(other));
-    second.send(30).unwrap();
+    second.try_send(30).unwrap();
     assert!(other.as_mut().now_or_never().is_none());
     assert_eq!(room.held(), 90);
     let arrived = room.read(Full::new(Bytes::from(vec![b' '; 50]))).now_or_never().unwrap();
