@@ -15,6 +15,7 @@
 
 mod adopt;
 mod children;
+mod early;
 mod era;
 mod findings;
 
@@ -128,10 +129,10 @@ pub fn read(job: &Value, children: Option<&Children<'_>>, now: Timestamp) -> Leg
     let parsed = Job::from_value(job);
     let mut findings = Vec::new();
     let mut patches = Vec::new();
-    if let Ok(job) = &parsed
+    if let Ok(parsed) = &parsed
         && let Some(children) = &children
     {
-        patches = adopt::children(job, children);
+        patches = adopt::children(job, parsed, children);
     }
     let is_finished = parsed.as_ref().is_ok_and(|job| job.status.is_finished());
     findings::note(
@@ -141,6 +142,7 @@ pub fn read(job: &Value, children: Option<&Children<'_>>, now: Timestamp) -> Leg
     );
     if let Ok(parsed) = &parsed {
         findings.extend(adopt::summary(&patches));
+        findings.extend(early::note(job, parsed, era, &patches));
         patches.extend(adopt::status(job, parsed));
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.weight));

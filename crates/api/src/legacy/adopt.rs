@@ -1,8 +1,9 @@
 //! The patches that make pods and services of an older operator findable by this one, and their names resolvable as ours are.
 //!
 //! The controller watches what carries its own label, takes for a job's what the job controls, and tells replicas by name, which every
-//! operator built alike. So labels are all that a pod needs, and no pod restarts for a label. A service needs more: it must select by labels that
-//! pods made from now on have too.
+//! operator built alike. So labels are all that a pod needs, and no pod restarts for a label. Where the controller has restarted the job
+//! without seeing its pods they also get the number of its attempt, without which they would be taken for leftovers of an earlier one and removed.
+//! A service needs more: it must select by labels that pods made from now on have too.
 
 use super::children::{self, Family};
 use super::{Finding, Patch, Target};
@@ -12,13 +13,23 @@ use crate::{labels, mxjob, names, pods, spec};
 use serde_json::{Map, Value, json};
 
 /// The patches for pods, and after them for services.
-pub(super) fn children(job: &Job, family: &Family<'_>) -> Vec<Patch> {
+pub(super) fn children(object: &Value, job: &Job, family: &Family<'_>) -> Vec<Patch> {
+    let attempt = attempt(object.pointer("/status/restartState/attempt"));
     let mut patches = Vec::new();
     for (target, objects) in [(Target::Pod, &family.pods), (Target::Service, &family.services)] {
         let staying = objects.iter().filter(|object| !children::is_leaving(object));
-        patches.extend(staying.filter_map(|object| patch(job, target, object)));
+        patches.extend(staying.filter_map(|object| patch(job, attempt, target, object)));
     }
     patches
+}
+
+/// The number of an attempt, as the controller reads it out of a status or an annotation.
+pub(super) fn attempt(value: Option<&Value>) -> u32 {
+    let number = value.and_then(|value| match value {
+        Value::String(text) => text.parse().ok(),
+        other => other.as_u64().and_then(|number| u32::try_from(number).ok()),
+    });
+    number.unwrap_or_default()
 }
 
 /// What the patches do, in a sentence.
@@ -76,7 +87,7 @@ fn plain(counts: &Value) -> Value {
     Value::Object(counts.collect())
 }
 
-fn patch(job: &Job, target: Target, object: &Value) -> Option<Patch> {
+fn patch(job: &Job, attempt: u32, target: Target, object: &Value) -> Option<Patch> {
     let name = children::name(object);
     let (role, index) = job.replicas.iter().find_map(|replica| {
         let index = name.strip_prefix(&job.name)?.strip_prefix('-')?;
@@ -100,6 +111,12 @@ fn patch(job: &Job, target: Target, object: &Value) -> Option<Patch> {
     let mut metadata = Map::new();
     if !missing.is_empty() {
         metadata.insert("labels".to_owned(), missing.into());
+        // Only of a pod that the controller does not know yet: one that it made itself says which attempt it belongs to.
+        if target == Target::Pod
+            && let Some(annotation) = annotation(object, attempt)
+        {
+            metadata.insert("annotations".to_owned(), annotation);
+        }
     }
     if target == Target::Service {
         let wanted = pods::service(job, role, index)?;
@@ -122,6 +139,19 @@ fn patch(job: &Job, target: Target, object: &Value) -> Option<Patch> {
         name: name.to_owned(),
         body: body.into(),
     })
+}
+
+/// The annotation that puts a pod into the current attempt, unless it is in it.
+fn annotation(pod: &Value, current: u32) -> Option<Value> {
+    let given = pod
+        .pointer("/metadata/annotations")
+        .and_then(|annotations| annotations.get(labels::ATTEMPT_ANNOTATION));
+    if attempt(given) == current {
+        return None;
+    }
+    // The first attempt has no annotation, and a null removes one.
+    let wanted = if current > 0 { current.to_string().into() } else { Value::Null };
+    Some(json!({ (labels::ATTEMPT_ANNOTATION): wanted }))
 }
 
 fn service_spec(given: &Value, wanted: &Value) -> Map<String, Value> {

@@ -1,6 +1,6 @@
 //! Which operator it was: by the labels it put on pods, else by the status it wrote, else by the fields it must have kept.
 
-use super::Era;
+use super::{Era, children};
 use crate::labels;
 use crate::layout::{FIELDS, NESTED, Place};
 use crate::value::get;
@@ -16,18 +16,20 @@ pub(super) fn of(job: &Value, pods: &[&Value]) -> Era {
     let status = job.get("status").unwrap_or(&none);
     let spec = job.get("spec").unwrap_or(&none);
     let has = |key| get(status, key).is_some();
-    if is_written_by_us(job)
+    let is_ours = is_written_by_us(job)
         || has("completedIndexes")
         || has("restartState")
-        || (has("mxReplicaStatuses") && has("replicaStatuses"))
-    {
-        return Era::Current;
-    }
+        || (has("mxReplicaStatuses") && has("replicaStatuses"));
     let is_nested = get(spec, NESTED).is_some();
-    // A take-over that was cut short leaves pods of both: what is left to be done counts.
-    let eras = pods.iter().filter_map(|pod| by_labels(pod, is_nested));
+    // A take-over that was cut short leaves pods of both: what is left to be done counts, whatever the status says by now. Of a job that is
+    // ours, nothing is left to be done about pods that go.
+    let counts = pods.iter().filter(|pod| !(is_ours && children::is_leaving(pod)));
+    let eras = counts.filter_map(|pod| by_labels(pod, is_nested));
     if let Some(era) = eras.min_by_key(|era| *era == Era::Current) {
         return era;
+    }
+    if is_ours {
+        return Era::Current;
     }
     if has("mxReplicaStatuses") {
         return Era::A;
@@ -67,7 +69,7 @@ fn by_labels(pod: &Value, is_nested: bool) -> Option<Era> {
 }
 
 /// Whether this controller has written the status, as the server noted.
-fn is_written_by_us(job: &Value) -> bool {
+pub(super) fn is_written_by_us(job: &Value) -> bool {
     let managers = job.pointer("/metadata/managedFields").and_then(Value::as_array);
     managers.into_iter().flatten().any(|entry| {
         let is = |field, word| entry.get(field).is_some_and(|given| given == word);

@@ -233,3 +233,63 @@ fn a_gang_is_told() {
         "--gang-scheduler",
     );
 }
+
+#[test]
+fn pods_of_a_job_that_was_restarted_without_them_belong_to_its_attempt() {
+    let annotation = |status: &Value, pod: &Value| {
+        let legacy = read(&stored(&json!({}), status), std::slice::from_ref(pod), &[]);
+        patched(&legacy, Target::Pod, pod)["metadata"]["annotations"]
+            .get(labels::ATTEMPT_ANNOTATION)
+            .cloned()
+    };
+    let old = pod("digits-worker-0", &family(Era::CLate, Role::Worker, 0));
+    let running = status(Era::CLate, "Running");
+    assert_eq!(annotation(&running, &old), None);
+    let mut restarted = status(Era::Current, "Restarting");
+    restarted["restartState"] = json!({ "attempt": 2 });
+    assert_eq!(annotation(&restarted, &old), Some(json!("2")));
+    // A template that was copied from a pod of ours.
+    let copied = merge_patch(
+        &old,
+        &json!({ "metadata": { "annotations": { "kubeflow.org/attempt": "7" } } }),
+    );
+    assert_eq!(annotation(&running, &copied), None);
+    assert_eq!(annotation(&restarted, &copied), Some(json!("2")));
+    // A pod of the controller's own says itself to which attempt it belongs.
+    let job = stored(&json!({}), &restarted);
+    let ours = labels::for_replica(&Job::from_value(&job).unwrap(), Role::Worker, 0);
+    assert_eq!(annotation(&restarted, &pod("digits-worker-0", &json!(ours))), None);
+}
+
+#[test]
+fn what_the_controller_did_without_the_pods_is_told() {
+    let (pods, services) = pods_and_services(Era::CLate);
+    let mut restarted = status(Era::Current, "Restarting");
+    restarted["restartState"] = json!({ "attempt": 1 });
+    let legacy = read(&stored(&json!({}), &restarted), &pods, &services);
+    assert_eq!(legacy.era, Era::CLate);
+    check(
+        &legacy,
+        Weight::Danger,
+        "mxjob has restarted the job already (attempt 1), before its 4 pods were adopted",
+    );
+    let mut failed = stored(&json!({}), &status(Era::Current, "Failed"));
+    super::check_silent(&read(&failed, &pods, &services), "mxjob has");
+    failed["metadata"]["managedFields"] =
+        json!([{ "manager": "mxjob-controller", "operation": "Update", "subresource": "status" }]);
+    check(&read(&failed, &pods, &services), Weight::Danger, "mxjob has failed the job already");
+    super::check_silent(&read(&failed, &[], &[]), "mxjob has");
+}
+
+#[test]
+fn a_status_that_is_complete_does_not_hide_pods_that_are_not_adopted() {
+    let job = stored(&json!({}), &status(Era::Current, "Running"));
+    for era in [Era::A, Era::B, Era::CLate] {
+        let (mut pods, _) = pods_and_services(era);
+        assert_eq!(read(&job, &pods, &[]).era, era);
+        for pod in &mut pods {
+            pod["metadata"]["deletionTimestamp"] = json!(NOW);
+        }
+        assert_eq!(read(&job, &pods, &[]).era, Era::Current);
+    }
+}
