@@ -2,6 +2,7 @@
 //!
 //! The API server of one machine asks here directly, that of a cluster through [`review`](crate::review): the rules and the words are the same.
 
+use crate::layout::{Field, Place};
 use crate::value::equal;
 use crate::{replace, validate};
 use mxjob_machinery::field::Errors;
@@ -37,7 +38,13 @@ pub fn update(old: &Value, new: &Value) -> Errors {
     if equal(old.get("spec").unwrap_or(&Value::Null), new.get("spec").unwrap_or(&Value::Null)) {
         return Errors::new();
     }
-    added(validate::validate(new), || validate::validate(old))
+    // A queue that knows the nested field alone changes that one, and it is in force. Who changes the flat one means to change the job.
+    let is_flat_kept = flat_suspend(old) == flat_suspend(new);
+    added(validate::check(new, is_flat_kept), || validate::check(old, false))
+}
+
+fn flat_suspend(job: &Value) -> Option<&Value> {
+    Field::suspend().get(job.get("spec")?, Place::Flat)
 }
 
 /// The faults of a change of the status alone, likewise without those that were there before.

@@ -25,6 +25,12 @@ pub const MXNET_REPLICA_TYPE: &str = "mxnet-replica-type";
 /// Older family: index.
 pub const MXNET_REPLICA_INDEX: &str = "mxnet-replica-index";
 
+/// Label of a job, not of pods: the queue of Kueue that it waits in.
+pub const QUEUE_NAME: &str = "kueue.x-k8s.io/queue-name";
+
+/// Annotation of pods, not a label: the attempt of the job that the pod belongs to; absent in the first.
+pub const ATTEMPT_ANNOTATION: &str = "kubeflow.org/attempt";
+
 /// Value of [`OPERATOR_NAME`], and the component that events name.
 pub const OPERATOR: &str = "mxjob-controller";
 

@@ -9,11 +9,17 @@ mod queued;
 
 use crate::layout::{FIELDS, Field, NESTED, Place, SCHEDULING};
 use crate::mxjob;
-use crate::value::equal;
+use crate::spec::JOB_MODE;
+use crate::value::{equal, is_no_word};
 use mxjob_machinery::field::{Error, ErrorKind, Errors, Path};
 use mxjob_machinery::schema::{Trail, member};
+pub(crate) use queued::is_queued;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
+
+/// Objects that clients with types of Go write empty, or full of nulls, where their user has set none: `resources` of containers and
+/// `metadata` of templates.
+const UNSET_OBJECTS: [&str; 2] = ["metadata", "resources"];
 
 /// What may be replaced, as messages list it.
 pub const REPLACEABLE: [&str; 6] = [
@@ -123,9 +129,14 @@ fn check_members(
         return false;
     };
     for key in keys(old, new).into_iter().filter(|key| !elsewhere(key)) {
-        diff(&member(path, key), old.get(key), new.get(key), errors);
+        diff(&member(path, key), given(old, key), given(new, key), errors);
     }
     true
+}
+
+/// A member, unless it is there without having been given.
+fn given<'a>(members: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    members.get(key).filter(|value| !(key == JOB_MODE && is_no_word(value)))
 }
 
 /// Compares one field wherever it stands: moved is not changed, as long as the value in force stays.
@@ -164,7 +175,10 @@ fn walk(at: &Trail<'_>, old: Option<&Value>, new: Option<&Value>, errors: &mut E
         (Some(old), Some(new)) if old == new => {}
         (Some(Value::Object(old)), Some(Value::Object(new))) => {
             for key in keys(old, new) {
-                walk(&at.member(key), old.get(key), new.get(key), errors);
+                let (old, new) = (old.get(key), new.get(key));
+                if !(is_unset(key, old) && is_unset(key, new)) {
+                    walk(&at.member(key), old, new, errors);
+                }
             }
         }
         (Some(Value::Array(old)), Some(Value::Array(new))) => {
@@ -179,6 +193,17 @@ fn walk(at: &Trail<'_>, old: Option<&Value>, new: Option<&Value>, errors: &mut E
         (Some(old), Some(new)) if equal(old, new) => {}
         (old, new) if !given(old) && !given(new) => {}
         _ => forbid(&at.path(), errors),
+    }
+}
+
+/// Whether a member is not set: it is not there, or as a client with types of Go writes what its user has not set.
+fn is_unset(key: &str, value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null) => true,
+        Some(Value::Object(members)) => {
+            UNSET_OBJECTS.contains(&key) && members.values().all(Value::is_null)
+        }
+        Some(_) => false,
     }
 }
 

@@ -12,11 +12,14 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// The member of the spec that clients with types of Go always write, empty where their user has not given it.
+pub(crate) const JOB_MODE: &str = "jobMode";
+
 /// `spec` of an MXJob.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MXJobSpec {
-    /// Which family of roles the job has. Default `MXTrain`.
+    /// Which family of roles the job has. Default, where it is empty too, `MXTrain`.
     #[serde(default, deserialize_with = "word")]
     pub job_mode: Option<JobMode>,
     /// The replicas by role. Role names are accepted in any letter case.
@@ -113,7 +116,8 @@ pub struct ReplicaSpec {
     pub label: Option<String>,
 }
 
-/// A word of an enumeration; the empty one counts as absent. No job is accepted with it today, but older operators stored it.
+/// A word of an enumeration; the empty one counts as absent. Clients with types of Go write `jobMode` so, and older operators stored it
+/// of every other.
 fn word<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {

@@ -9,23 +9,31 @@ mod replicas;
 mod template;
 
 use crate::layout::{FIELDS, Field, Place};
-use crate::schema;
-use crate::spec::integer;
-use crate::value::equal;
+use crate::spec::{JOB_MODE, integer};
+use crate::value::{equal, is_no_word};
+use crate::{replace, schema};
 use mxjob_machinery::field::{Error, Errors, Path};
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// The faults of a job: empty if it is accepted. Takes any JSON.
 pub fn validate(job: &Value) -> Errors {
+    // Its queue reads and writes the nested field alone, whatever its user has written flat.
+    check(job, replace::is_queued(job))
+}
+
+/// The same; whether `suspend` may differ in its two places (the nested one is in force) is for the caller to say.
+pub(crate) fn check(job: &Value, may_suspend_differ: bool) -> Errors {
     let mut errors = Errors::new();
     let path = Path::new("spec");
     match job.get("spec") {
         None | Some(Value::Null) => errors.push(Error::required(&path, "")),
         Some(spec) => {
+            let spec = &*without_empty_mode(spec);
             if let Some(schema) = schema::root().member("spec") {
                 schema.check(spec, &path, &mut errors);
             }
-            check_places(spec, &mut errors);
+            check_places(spec, may_suspend_differ, &mut errors);
             let replicas = replicas::read(spec);
             replicas::check(spec, &replicas, &mut errors);
             check_gang(spec, &replicas, &mut errors);
@@ -46,9 +54,23 @@ pub fn validate_status(job: &Value) -> Errors {
     errors
 }
 
+/// An empty `jobMode` is none.
+fn without_empty_mode(spec: &Value) -> Cow<'_, Value> {
+    let mut spec = Cow::Borrowed(spec);
+    if spec.get(JOB_MODE).is_some_and(is_no_word)
+        && let Some(members) = spec.to_mut().as_object_mut()
+    {
+        members.remove(JOB_MODE);
+    }
+    spec
+}
+
 /// A field given flat and nested must be the same in both.
-fn check_places(spec: &Value, errors: &mut Errors) {
+fn check_places(spec: &Value, may_suspend_differ: bool, errors: &mut Errors) {
     for field in FIELDS {
+        if may_suspend_differ && field == Field::suspend() && has_flags(spec, field) {
+            continue;
+        }
         let (Some(flat), Some(nested)) =
             (field.get(spec, Place::Flat), field.get(spec, Place::Nested))
         else {
@@ -62,6 +84,11 @@ fn check_places(spec: &Value, errors: &mut Errors) {
             errors.push(Error::invalid(&path, nested, detail));
         }
     }
+}
+
+/// Whether the field is true or false in both places.
+fn has_flags(spec: &Value, field: Field) -> bool {
+    Place::ALL.into_iter().all(|place| field.get(spec, place).is_some_and(Value::is_boolean))
 }
 
 /// A gang larger than the job would wait for ever.

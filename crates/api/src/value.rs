@@ -41,6 +41,11 @@ fn equal_numbers(left: &Number, right: &Number) -> bool {
     }
 }
 
+/// Whether a value is the empty string: how clients with types of Go write a word that their user has not given.
+pub(crate) fn is_no_word(value: &Value) -> bool {
+    value.as_str() == Some("")
+}
+
 /// A member of an object; null counts as absent.
 pub(crate) fn get<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     value.get(key).filter(|value| !value.is_null())

@@ -20,6 +20,7 @@ use super::definition::ROLE_LIMIT;
 use crate::layout::{FIELDS, Field, NESTED};
 use crate::replace;
 use crate::role::{JobMode, Role};
+use crate::spec::JOB_MODE;
 use serde_json::{Value, json};
 
 /// Puts the rules into the schema.
@@ -73,7 +74,9 @@ fn in_force(of: &str, field: Field, none: &str) -> String {
 fn changes() -> Vec<Value> {
     let mut rules =
         vec![fixed(".mxReplicaSpecs", "has(self.mxReplicaSpecs) == has(oldSelf.mxReplicaSpecs)")];
-    for field in ["jobMode", "successPolicy", "restartScope"] {
+    let mode = |of: &str| format!("(has({of}.jobMode) ? {of}.jobMode : '')");
+    rules.push(fixed(".jobMode", &format!("{} == {}", mode("self"), mode("oldSelf"))));
+    for field in ["successPolicy", "restartScope"] {
         rules.push(fixed(&format!(".{field}"), &same(field)));
     }
     for field in FIELDS.into_iter().filter(|field| !field.is_replaceable) {
@@ -168,7 +171,10 @@ fn new_jobs() -> Vec<Value> {
     for (field, values) in words {
         let message =
             format!("supported values: {}", values.trim_matches(['[', ']']).replace('\'', "\""));
-        let text = format!("!({}) || self.spec.{field} in {values}", has_below("self.spec", field));
+        // Clients with types of Go write it empty where it is not given.
+        let unset = if field == JOB_MODE { "self.spec.jobMode == '' || " } else { "" };
+        let text =
+            format!("!({}) || {unset}self.spec.{field} in {values}", has_below("self.spec", field));
         rules.push(new("Invalid", &format!(".spec.{field}"), &message, &text));
     }
     for (field, least) in [
@@ -186,7 +192,10 @@ fn new_jobs() -> Vec<Value> {
             rules.push(new("Invalid", &format!(".spec.{field}"), &message, &text));
         }
     }
-    for field in FIELDS.into_iter().filter(|field| !field.names().contains(&"minResources")) {
+    // Of `suspend` it depends on the labels whether it may differ, and a rule cannot see those.
+    let is_comparable =
+        |field: &Field| !field.names().contains(&"minResources") && *field != Field::suspend();
+    for field in FIELDS.into_iter().filter(is_comparable) {
         let field = field.names().join(".");
         let (flat, nested) = (format!("self.spec.{field}"), format!("self.spec.{NESTED}.{field}"));
         let (has_flat, has_nested) =
@@ -227,8 +236,10 @@ fn roles_of_new_jobs(roles: &str, has_roles: &str) -> Vec<Value> {
         rules.push(new("Invalid", path, &format!("a job has at most one {role}"), &text));
     }
     let has_mode = "has(self.spec.jobMode)";
-    let is_training =
-        format!("({has_roles} && (!{has_mode} || self.spec.jobMode == '{}'))", JobMode::MXTrain);
+    let is_training = format!(
+        "({has_roles} && (!{has_mode} || self.spec.jobMode in ['', '{}']))",
+        JobMode::MXTrain
+    );
     let others = |missing: Role| {
         let known = JobMode::MXTrain.roles().iter().filter(|role| **role != missing);
         known.map(|role| format!("'{role}'")).collect::<Vec<_>>().join(", ")

@@ -2,7 +2,7 @@
 
 mod cost;
 mod judging;
-mod rules;
+pub(crate) mod rules;
 mod shape;
 mod stored;
 mod structural;

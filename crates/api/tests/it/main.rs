@@ -14,6 +14,7 @@ mod queued;
 mod replacing;
 mod reviews;
 mod status;
+mod typed;
 mod unknown_fields;
 mod validation;
 mod wild;

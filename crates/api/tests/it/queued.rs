@@ -1,7 +1,8 @@
 //! The change that a queue may make: a suspended job's pods are sent elsewhere.
 
+use crate::definition::rules::refused;
 use crate::jobs::{training, with};
-use mxjob_api::replace;
+use mxjob_api::{admission, replace};
 use mxjob_machinery::patch::merge_patch;
 use serde_json::{Value, json};
 
@@ -122,4 +123,61 @@ fn an_empty_place_is_no_change() {
         json!({ "creationTimestamp": null, "labels": {} });
     check(&waiting, &new, &[]);
     check(&new, &waiting, &[]);
+}
+
+#[test]
+fn marks_that_mean_something_else_are_fixed() {
+    let waiting = queued(&json!({ "suspend": true }));
+    let annotated = |annotations: &Value| {
+        with(&waiting, &to_workers(&json!({ "metadata": { "annotations": annotations } })))
+    };
+    let old = annotated(&json!({ "a": "b", "tuner-server-key": "k" }));
+    check(&old, &annotated(&json!({ "c": "d", "tuner-server-key": "k" })), &[]);
+    let all = format!("{TEMPLATE}.metadata");
+    for key in ["kubeflow.org/attempt", "tuner-server-key"] {
+        check(&waiting, &annotated(&json!({ key: "1", "c": "d" })), &[&all]);
+    }
+    check(&old, &waiting, &[&all]);
+    let path = format!("{TEMPLATE}.metadata.annotations.tuner-server-key");
+    check(&old, &annotated(&json!({ "tuner-server-key": "l" })), &[&path]);
+}
+
+/// Kueue knows `spec.runPolicy.suspend` alone.
+#[test]
+fn a_queue_that_writes_the_nested_field_alone_is_not_held_up_by_a_flat_one() {
+    for flat in [json!({}), json!({ "suspend": true }), json!({ "suspend": false })] {
+        let nested =
+            |job: &Value, value: bool| with(job, &json!({ "runPolicy": { "suspend": value } }));
+        let created = nested(&queued(&flat), true);
+        assert_eq!(admission::create(&created).to_string(), "[]", "{flat}");
+        assert_eq!(refused(&created, None), Vec::<String>::new());
+        let mut job = created;
+        for value in [false, true, false] {
+            let next = nested(&job, value);
+            assert_eq!(admission::update(&job, &next).to_string(), "[]", "{flat} {value}");
+            assert_eq!(refused(&next, Some(&job)), Vec::<String>::new());
+            assert_eq!(crate::jobs::read(&next).suspend, value, "the nested one is in force");
+            job = next;
+        }
+        // Without its label too: Kueue can be told to hold all jobs.
+        let unqueued = merge_patch(
+            &job,
+            &json!({ "metadata": { "labels": { "kueue.x-k8s.io/queue-name": null } } }),
+        );
+        assert_eq!(admission::update(&job, &unqueued).to_string(), "[]");
+        assert_eq!(admission::update(&unqueued, &nested(&unqueued, true)).to_string(), "[]");
+    }
+}
+
+#[test]
+fn who_changes_the_flat_field_is_told_that_it_is_not_in_force() {
+    let job = queued(&json!({ "runPolicy": { "suspend": false } }));
+    for queued in [job.clone(), with(&training(), &json!({ "runPolicy": { "suspend": false } }))] {
+        let errors = admission::update(&queued, &with(&queued, &json!({ "suspend": true })));
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors.iter().next().unwrap().path.as_str(), "spec.runPolicy.suspend");
+    }
+    let unqueued =
+        with(&training(), &json!({ "suspend": true, "runPolicy": { "suspend": false } }));
+    assert_eq!(admission::create(&unqueued).len(), 1);
 }

@@ -57,7 +57,7 @@ fn refusals(new: &Value, old: Option<&Value>) -> Option<Vec<String>> {
 }
 
 /// The same of an object that has the shape.
-pub(super) fn refused(new: &Value, old: Option<&Value>) -> Vec<String> {
+pub(crate) fn refused(new: &Value, old: Option<&Value>) -> Vec<String> {
     refusals(new, old).expect("the shape of a job")
 }
 
@@ -206,7 +206,7 @@ fn a_new_job_must_have_what_no_job_can_do_without() {
             "must be at least 0",
         ),
         (
-            with(&training(), &json!({ "suspend": true, "runPolicy": { "suspend": false } })),
+            with(&training(), &json!({ "backoffLimit": 1, "runPolicy": { "backoffLimit": 2 } })),
             "are the same field",
         ),
         (

@@ -1,0 +1,116 @@
+//! Jobs as clients with types of Go write them: what their user has not given is there all the same, as null, empty or zero.
+
+use crate::definition::rules::refused;
+use crate::jobs::{read, tuning, with};
+use mxjob_api::{JobMode, admission, validate};
+use mxjob_machinery::patch::merge_patch;
+use serde_json::{Value, json};
+
+/// One worker, as the types of the last Go operator marshal it; Kueue's webhook sends the same.
+fn marshalled() -> Value {
+    json!({
+        "apiVersion": "kubeflow.org/v1", "kind": "MXJob",
+        "metadata": { "name": "digits", "namespace": "team", "creationTimestamp": null },
+        "spec": {
+            "runPolicy": {},
+            "jobMode": "",
+            "mxReplicaSpecs": { "Worker": {
+                "replicas": 1,
+                "template": {
+                    "metadata": { "creationTimestamp": null },
+                    "spec": { "containers": [{ "name": "mxnet", "image": "mxnet:1.9.1", "resources": {} }] },
+                },
+            } },
+        },
+        "status": { "conditions": null, "replicaStatuses": null },
+    })
+}
+
+/// The same job as its user typed it.
+fn typed() -> Value {
+    let mut job = marshalled();
+    let object = job.as_object_mut().unwrap();
+    object.remove("status");
+    object.insert(
+        "spec".to_owned(),
+        json!({ "mxReplicaSpecs": { "Worker": {
+        "replicas": 1,
+        "template": { "spec": { "containers": [{ "name": "mxnet", "image": "mxnet:1.9.1" }] } },
+    } } }),
+    );
+    job
+}
+
+#[test]
+fn what_go_writes_unasked_is_accepted_and_means_nothing() {
+    for patch in [
+        json!({}),
+        json!({ "status": {} }),
+        json!({ "status": null }),
+        json!({ "spec": { "runPolicy": { "suspend": true } } }),
+        json!({ "spec": { "runPolicy": { "schedulingPolicy": {} } } }),
+        json!({ "spec": { "mxReplicaSpecs": { "Worker": { "restartPolicy": "OnFailure" } } } }),
+    ] {
+        let job = merge_patch(&marshalled(), &patch);
+        // A merge patch takes the nulls out.
+        let job = if patch == json!({}) { marshalled() } else { job };
+        assert_eq!(admission::create(&job).to_string(), "[]", "{patch}");
+        assert_eq!(validate::validate_status(&job).to_string(), "[]", "{patch}");
+        let mut stored = job.clone();
+        stored.as_object_mut().unwrap().remove("status");
+        assert_eq!(refused(&stored, None), Vec::<String>::new(), "{patch}");
+        assert_eq!(read(&job).mode, JobMode::MXTrain);
+    }
+    assert_eq!(read(&marshalled()).replicas, {
+        let mut replicas = read(&typed()).replicas;
+        replicas[0].template = read(&marshalled()).replicas[0].template.clone();
+        replicas
+    });
+}
+
+#[test]
+fn reading_and_writing_with_types_is_no_change() {
+    for (old, new) in [(typed(), marshalled()), (marshalled(), typed())] {
+        assert_eq!(admission::update(&old, &new).to_string(), "[]");
+        assert_eq!(refused(&new, Some(&old)), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn an_empty_word_is_no_other_mode() {
+    let paths = |old: &Value, new: &Value| {
+        let errors = admission::update(old, new);
+        errors.iter().map(|error| error.path.to_string()).collect::<Vec<_>>()
+    };
+    let empty = with(&tuning(), &json!({ "jobMode": "" }));
+    assert_eq!(paths(&tuning(), &empty), ["spec.jobMode"]);
+    let named = with(&marshalled(), &json!({ "jobMode": "MXTrain" }));
+    assert_eq!(paths(&marshalled(), &named), ["spec.jobMode"]);
+    assert_eq!(paths(&named, &marshalled()), ["spec.jobMode"]);
+    assert!(!refused(&marshalled(), Some(&named)).is_empty());
+    // The roles are those of the mode that it stands for.
+    assert_eq!(admission::create(&empty).len(), 3);
+}
+
+#[test]
+fn what_their_user_must_have_written_is_judged_as_ever() {
+    for (patch, path) in [
+        (json!({ "cleanPodPolicy": "" }), "spec.cleanPodPolicy"),
+        (json!({ "runPolicy": { "cleanPodPolicy": "" } }), "spec.runPolicy.cleanPodPolicy"),
+        (
+            json!({ "mxReplicaSpecs": { "Worker": { "restartPolicy": "" } } }),
+            "spec.mxReplicaSpecs.Worker.restartPolicy",
+        ),
+    ] {
+        let errors = admission::create(&with(&marshalled(), &patch));
+        assert_eq!(errors.iter().map(|error| error.path.as_str()).collect::<Vec<_>>(), [path]);
+    }
+    let limited = json!({ "mxReplicaSpecs": { "Worker": { "template": { "spec": {
+        "containers": [{ "name": "mxnet", "image": "mxnet:1.9.1", "resources": { "limits": { "cpu": 1 } } }],
+    } } } } });
+    for (old, path) in [(marshalled(), "resources.limits"), (typed(), "resources")] {
+        let errors = admission::update(&old, &with(&old, &limited));
+        let path = format!("spec.mxReplicaSpecs.Worker.template.spec.containers[0].{path}");
+        assert_eq!(errors.iter().map(|error| error.path.as_str()).collect::<Vec<_>>(), [path]);
+    }
+}
