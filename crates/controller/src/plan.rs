@@ -26,7 +26,7 @@ mod success;
 
 use crate::admission::{Admission, WaitKind};
 use crate::memory::{self, Memory};
-use crate::view::{PodView, ServiceView};
+use crate::view::{ATTEMPT_ANNOTATION, PodView, ServiceView};
 use jiff::Timestamp;
 use mxjob_api::{Job, JobStatus, Role, pods};
 use serde_json::{Map, Value, json};
@@ -178,17 +178,18 @@ impl Plan {
     /// The pod to post for a replica, marked with its attempt; `None` for a role the job does not have.
     pub fn pod(&self, job: &Job, replica: ReplicaId) -> Option<Value> {
         let mut pod = pods::pod(job, replica.role, replica.index)?;
+        let metadata = pod.get_mut("metadata")?.as_object_mut()?;
+        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            // A template that was copied from a pod has one, and its pods would be taken for those of another attempt.
+            annotations.remove(ATTEMPT_ANNOTATION);
+        }
         if self.attempt > 0 {
-            let metadata = pod.get_mut("metadata")?.as_object_mut()?;
             let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
             if !annotations.is_object() {
                 *annotations = json!({});
             }
             if let Some(annotations) = annotations.as_object_mut() {
-                annotations.insert(
-                    crate::view::ATTEMPT_ANNOTATION.to_owned(),
-                    self.attempt.to_string().into(),
-                );
+                annotations.insert(ATTEMPT_ANNOTATION.to_owned(), self.attempt.to_string().into());
             }
         }
         Some(pod)

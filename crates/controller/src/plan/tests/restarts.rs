@@ -347,3 +347,25 @@ fn a_replica_that_succeeded_stays_so_while_another_is_replaced() {
     assert_eq!(world.pod_names(), ["worker-0", "worker-1"]);
     assert_eq!(world.counts("Worker"), json!({ "active": 1, "succeeded": 1, "restarts": 1 }));
 }
+
+#[test]
+fn a_template_that_was_copied_from_a_pod_makes_pods_of_this_attempt() {
+    for attempt in ["0", "7"] {
+        let mut world = distributed(&json!({})).restarting("ExitCode");
+        for (_, replica) in world.spec["mxReplicaSpecs"].as_object_mut().unwrap() {
+            replica["template"]["metadata"] =
+                json!({ "annotations": { "kubeflow.org/attempt": attempt, "team": "a" } });
+        }
+        let mut world = world.started();
+        assert_eq!(world.state(), "Running");
+        let uid = world.pod("worker-0").uid.clone();
+        world.quiesce();
+        assert_eq!(world.pod("worker-0").uid, uid);
+        world.end("worker-0", 137);
+        world.quiesce();
+        world.reap();
+        world.advance(600);
+        world.quiesce();
+        assert_eq!((world.pod("worker-0").attempt, world.alive().len()), (1, 4));
+    }
+}
