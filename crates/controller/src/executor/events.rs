@@ -70,14 +70,15 @@ impl Poster {
         let Self { queue, requests, standing } = self;
         let events = stream::unfold(queue, async |mut queue| Some((queue.recv().await?, queue)));
         let post = async |event: Value| {
-            const WHAT: &str = "events";
+            let namespace = event["metadata"]["namespace"].as_str().unwrap_or_default();
+            let what = format!("events of namespace {namespace}");
             if let Err(error) = requests.create_event(&event).await {
-                if let Some(why) = obstacles::no_events(&error) {
-                    standing.obstructed(WHAT, &why);
+                if let Some(why) = obstacles::no_events(&error, namespace) {
+                    standing.obstructed(&what, &why);
                 }
                 debug!(%error, event = %event["metadata"]["name"], "event not posted");
             } else {
-                standing.cleared(WHAT);
+                standing.cleared(&what);
             }
         };
         events.for_each_concurrent(PARALLEL, post).await;

@@ -64,20 +64,29 @@ fn sentence(
 /// Where rights come from.
 const GRANT: &str = "grant it with `mxjob manifests --only rbac | kubectl apply -f -`";
 
-/// Why no status can be written.
-pub(super) fn no_status(error: &kube::Error) -> Option<String> {
-    let kube::Error::Api(status) = error else { return None };
-    (status.code == 403).then(|| {
-        format!("the controller may not patch {}/status.{}: {GRANT}", mxjob::PLURAL, mxjob::GROUP)
+/// Why no status can be written in a namespace.
+pub(super) fn no_status(error: &kube::Error, namespace: &str) -> Option<String> {
+    let (plural, group) = (mxjob::PLURAL, mxjob::GROUP);
+    lacks_right(error, "patch").then(|| {
+        format!(
+            "the controller may not patch {plural}/status.{group} in namespace {namespace}: {GRANT}"
+        )
     })
 }
 
-/// Why no events can be told.
-pub(super) fn no_events(error: &kube::Error) -> Option<String> {
-    let kube::Error::Api(status) = error else { return None };
-    // That is also the answer of a namespace that is about to go, and nobody reads the events of that.
-    let is_a_right = status.code == 403 && !status.message.contains("being terminated");
-    is_a_right.then(|| format!("the controller may not create events: {GRANT}"))
+/// Why no events can be told in a namespace.
+pub(super) fn no_events(error: &kube::Error, namespace: &str) -> Option<String> {
+    lacks_right(error, "create")
+        .then(|| format!("the controller may not create events in namespace {namespace}: {GRANT}"))
+}
+
+/// Whether an answer is that of an authorizer. Webhooks, quotas and a namespace that is about to go refuse with the same code, and no
+/// right helps against them.
+fn lacks_right(error: &kube::Error, verb: &str) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    status.code == 403
+        && status.message.contains(&format!("cannot {verb} resource"))
+        && !status.message.contains("admission webhook")
 }
 
 fn place(resource: Resource, namespace: Option<&str>) -> String {
@@ -174,6 +183,32 @@ mod tests {
     fn what_passes_by_itself_is_no_obstacle() {
         for code in [409, 410, 429, 500, 503] {
             assert_eq!(told(Verb::List, code, Resource::Jobs, None), None, "{code}");
+        }
+    }
+
+    #[test]
+    fn only_the_words_of_an_authorizer_are_a_missing_right() {
+        for (message, expect) in [
+            (
+                r#"mxjobs.kubeflow.org "digits" is forbidden: User "o" cannot patch resource "mxjobs/status" in API group "kubeflow.org" in the namespace "team""#,
+                true,
+            ),
+            (r#"admission webhook "p.q" denied the request: no status today"#, false),
+            (
+                r#"admission webhook "p.q" denied the request: User "o" cannot patch resource "mxjobs""#,
+                false,
+            ),
+            (
+                "mxjobs.kubeflow.org \"digits\" is forbidden: namespace team is being terminated",
+                false,
+            ),
+            ("mxjobs.kubeflow.org \"digits\" is forbidden: exceeded quota", false),
+        ] {
+            let status = kube::core::Status::failure(message, "Forbidden").with_code(403);
+            let error = kube::Error::Api(Box::new(status));
+            let told = no_status(&error, "team");
+            assert_eq!(told.is_some(), expect, "{message}");
+            assert!(told.is_none_or(|told| told.contains(" in namespace team: ")));
         }
     }
 }

@@ -34,20 +34,29 @@ pub(super) async fn write_status(
     patch: &Value,
     now: Timestamp,
 ) -> Result<(), Error> {
-    const WHAT: &str = "mxjobs/status";
+    let what = format!("mxjobs/status of namespace {}", subject.namespace);
     let key = Key { namespace: subject.namespace.to_owned(), name: subject.name.to_owned() };
     match context.requests.patch_status(&key, patch).await {
         Ok(answer) => {
-            context.standing.cleared(WHAT);
+            context.standing.cleared(&what);
             context.cache.wrote(Resource::Jobs, &answer);
             Ok(())
         }
         Err(error) if requests::is_conflict(&error) => Err(Error::Conflict),
         Err(error) => {
-            if let Some(why) = obstacles::no_status(&error) {
-                context.standing.obstructed(WHAT, &why);
-                let (kind, reason) = (EventKind::Warning, "MXJobObstructed".to_owned());
+            let told = if let Some(why) = obstacles::no_status(&error, subject.namespace) {
+                context.standing.obstructed(&what, &why);
                 let message = format!("MXJob {} cannot go on: {why}.", subject.name);
+                Some(("MXJobObstructed", message))
+            } else if matches!(&error, kube::Error::Api(status) if status.code == 403) {
+                // Somebody has rules about this job: a webhook, or a namespace that is about to go.
+                let why = requests::describe(&error);
+                Some(("FailedUpdateStatus", format!("Error updating status: {why}")))
+            } else {
+                None
+            };
+            if let Some((reason, message)) = told {
+                let (kind, reason) = (EventKind::Warning, reason.to_owned());
                 context.recorder.tell(subject, &Event { kind, reason, message }, "", now);
             }
             Err(Error::Status(error))

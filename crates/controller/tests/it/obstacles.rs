@@ -185,7 +185,7 @@ async fn a_status_that_may_not_be_written_is_told_by_an_event() {
     submit(&server);
     let controller = Running::start(server.clone(), Gang::Off);
     controller
-        .event("Warning MXJobObstructed: MXJob digits cannot go on: the controller may not patch mxjobs/status.kubeflow.org: ")
+        .event("Warning MXJobObstructed: MXJob digits cannot go on: the controller may not patch mxjobs/status.kubeflow.org in namespace default: ")
         .await;
     assert_eq!(controller.standing.obstacles().len(), 1);
     server.forbid(&[]);
@@ -202,10 +202,9 @@ async fn events_that_may_not_be_told_stop_nothing_and_are_an_obstacle() {
     let controller = Running::start(server.clone(), Gang::Off);
     controller.pods(2).await;
     let named = |standing: &Standing| {
-        standing
-            .obstacles()
-            .iter()
-            .any(|why| why.starts_with("the controller may not create events: "))
+        standing.obstacles().iter().any(|why| {
+            why.starts_with("the controller may not create events in namespace default: ")
+        })
     };
     controller.stands("the obstacle", named).await;
     server.forbid(&[]);
@@ -221,7 +220,7 @@ async fn pods_that_may_not_be_made_are_told_once_for_all_of_them() {
     submit(&server);
     let controller = Running::start(server.clone(), Gang::Off);
     controller
-        .message("cannot be made: pods is forbidden: User \\\"operator\\\" cannot create pods")
+        .message("cannot be made: pods is forbidden: User \\\"operator\\\" cannot create resource")
         .await;
     tokio::time::sleep(std::time::Duration::from_secs(120)).await;
     let told = events(&server).iter().filter(|event| event.contains("FailedCreatePod")).count();

@@ -258,7 +258,9 @@ impl State {
             ));
         }
         self.forbidden.contains(&asked).then(|| {
-            let message = format!("{resource} is forbidden: User \"operator\" cannot {asked}");
+            let message = format!(
+                "{resource} is forbidden: User \"operator\" cannot {verb} resource \"{resource_path}\" in API group \"\""
+            );
             respond(StatusCode::FORBIDDEN, &status(StatusCode::FORBIDDEN, "Forbidden", &message))
         })
     }
