@@ -1,11 +1,12 @@
 //! `mxjob operator`: the controller as a client of a cluster, until somebody stops it.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use mxjob_apiserver::serve::{self, Bound};
 use mxjob_controller::{Gang, PodGroups};
 use mxjob_machinery::names;
 use mxjob_operator::client::{Access, Cluster, Rate};
@@ -17,6 +18,10 @@ use crate::logging::{self, Level};
 use crate::settings::level;
 use crate::signals::{Signals, Stop};
 use crate::{output, up};
+
+const METRICS_PORT: u16 = 8080;
+const PROBES_PORT: u16 = 8081;
+const WEBHOOK_PORT: u16 = 9443;
 
 /// `mxjob operator`
 #[derive(Debug, Args)]
@@ -58,18 +63,18 @@ pub(crate) struct OperatorArgs {
     /// How often the leader renews, and the others look
     #[arg(long, value_name = "TIME", value_parser = super::cli::duration, default_value = "2s")]
     retry_period: Duration,
-    /// Where /metrics is served; port 0 picks a free one
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8080")]
-    metrics_listen: SocketAddr,
-    /// Where /healthz, /livez and /readyz are served; port 0 picks a free one
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8081")]
-    probe_listen: SocketAddr,
+    /// Where /metrics is served; port 0 picks a free one [default: port 8080 of every address]
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics_listen: Option<SocketAddr>,
+    /// Where /healthz, /livez and /readyz are served; port 0 picks a free one [default: port 8081 of every address]
+    #[arg(long, value_name = "ADDR:PORT")]
+    probe_listen: Option<SocketAddr>,
     /// Whether to serve the admission webhook [default: true in a pod, false elsewhere, since the cluster must reach it]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     webhook: Option<bool>,
-    /// Where the webhook is served; port 0 picks a free one
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:9443")]
-    webhook_listen: SocketAddr,
+    /// Where the webhook is served; port 0 picks a free one [default: port 9443 of every address]
+    #[arg(long, value_name = "ADDR:PORT")]
+    webhook_listen: Option<SocketAddr>,
     /// Who starts a job's pods together or not at all: none, volcano, or the name of a scheduler with the coscheduling
     /// plugin
     #[arg(long, value_name = "NAME", default_value = "none", value_parser = gang)]
@@ -97,7 +102,11 @@ async fn operate(args: OperatorArgs) -> Result<(), Failure> {
     let (metrics, probes) = (args.metrics_listen, args.probe_listen);
     let webhook = webhook.then_some(args.webhook_listen);
     let config = config(args, cluster)?;
-    let sockets = Sockets::bind(metrics, probes, webhook).map_err(|error| Failure::of(&error))?;
+    let sockets = Sockets {
+        metrics: listen(metrics, METRICS_PORT)?,
+        probes: listen(probes, PROBES_PORT)?,
+        webhook: webhook.map(|address| listen(address, WEBHOOK_PORT)).transpose()?,
+    };
     announce(&config, &sockets);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut operator = std::pin::pin!(mxjob_operator::run(config, sockets, async {
@@ -129,14 +138,30 @@ fn failure(error: &mxjob_operator::Error) -> Failure {
     }
 }
 
+/// Listens where that is said, else on a port of every address.
+fn listen(address: Option<SocketAddr>, port: u16) -> Result<Bound, Failure> {
+    let bound = address.map_or_else(|| mxjob_operator::bind_everywhere(port), serve::bind);
+    bound.map_err(|error| Failure::of(&error))
+}
+
+/// An address by which this machine reaches a socket; one that listens everywhere is reached by loopback.
+fn reached(bound: &Bound) -> SocketAddr {
+    let address = bound.local_addr();
+    match address.ip() {
+        // Such a socket takes IPv4 too, which every machine's loopback has.
+        ip if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        _ => address,
+    }
+}
+
 /// Where the operator can be asked: a line each, for scripts that let it choose its ports.
 fn announce(config: &Config, sockets: &Sockets) {
     let url = config.cluster.config.cluster_url.to_string();
     output::data(format_args!("mxjob operator for {}", url.trim_end_matches('/')));
-    output::data(format_args!("metrics at http://{}", sockets.metrics.local_addr()));
-    output::data(format_args!("probes at http://{}", sockets.probes.local_addr()));
+    output::data(format_args!("metrics at http://{}", reached(&sockets.metrics)));
+    output::data(format_args!("probes at http://{}", reached(&sockets.probes)));
     if let Some(webhook) = &sockets.webhook {
-        output::data(format_args!("webhook at https://{}", webhook.local_addr()));
+        output::data(format_args!("webhook at https://{}", reached(webhook)));
     }
 }
 

@@ -86,6 +86,7 @@ fn what_cannot_work_is_refused_before_anything_is_asked() {
         ("--renew-deadline 15s", "the renew deadline must be shorter than the lease duration"),
         ("--retry-period 8", "the retry period must be at most half of the renew deadline"),
         ("--lease-duration 0", "the lease duration must be whole seconds, and at least one"),
+        ("--lease-duration 2147483648s", "the lease duration must be at most 2147483647 seconds"),
         ("--workers 0", "not a number from 1 to 1000"),
         ("--namespace Team", "--namespace"),
         ("--leader-elect-name a/b", "--leader-elect-name"),
@@ -104,4 +105,15 @@ fn the_webhook_is_served_where_the_cluster_can_reach_it_or_where_it_is_asked_for
     assert_eq!(webhook(""), None);
     assert_eq!(webhook("--webhook"), Some(true));
     assert_eq!(webhook("--webhook=false"), Some(false));
+}
+
+#[test]
+fn the_operator_listens_everywhere_unless_it_is_told_where() {
+    let args = flags("--probe-listen 127.0.0.1:0").unwrap();
+    assert_eq!((args.metrics_listen, args.webhook_listen), (None, None));
+    let bound = listen(args.probe_listen, PROBES_PORT).unwrap();
+    assert_eq!(reached(&bound), bound.local_addr());
+    let everywhere = listen(None, 0).unwrap();
+    assert!(everywhere.local_addr().ip().is_unspecified());
+    std::net::TcpStream::connect(reached(&everywhere)).unwrap();
 }
