@@ -21,8 +21,10 @@ use crate::memory::Memory;
 use crate::patch;
 use crate::plan::Target;
 use crate::rights;
-use mxjob_api::{ConditionType, Job, Role, labels, mxjob, pods};
+use crate::view::{Phase, PodView};
+use mxjob_api::{ConditionType, Job, ReplicaSpec, Role, labels, mxjob, pods};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// Volcano's name as a scheduler.
 const VOLCANO_SCHEDULER: &str = "volcano";
@@ -67,6 +69,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) memory: &'a Memory,
     /// Whether it has pods that are not leaving.
     pub(crate) has_pods: bool,
+    /// Whether some of its pods live that are no members of its group ([`has_outsiders`]).
+    pub(crate) has_outsiders: bool,
 }
 
 // === impl Kind ===
@@ -135,7 +139,7 @@ pub(crate) fn wanted(kind: Kind, subject: Subject<'_>, members: u32) -> Value {
         "apiVersion": format!("{}/{}", kind.group(), kind.version()),
         "kind": "PodGroup",
         "metadata": metadata,
-        "spec": spec(kind, job, members),
+        "spec": spec(kind, subject, members),
     })
 }
 
@@ -149,13 +153,21 @@ pub(crate) fn group_labels(job: &Job) -> Value {
     })
 }
 
-fn spec(kind: Kind, job: &Job, members: u32) -> Map<String, Value> {
+fn spec(kind: Kind, subject: Subject<'_>, members: u32) -> Map<String, Value> {
+    let Subject { job, memory, .. } = subject;
     let scheduling = &job.scheduling;
     let mut spec = Map::new();
     spec.insert("minMember".to_owned(), members.into());
-    let resources = match &scheduling.min_resources {
-        Some(given) => given.clone().into_iter().collect(),
-        None => minimum::resources(job, members),
+    let resources = match (&scheduling.min_resources, kind) {
+        // What is given is for the whole gang.
+        (Some(given), Kind::SchedulerPlugins) if members >= least(job) => {
+            given.clone().into_iter().collect()
+        }
+        (Some(given), Kind::Volcano) => given.clone().into_iter().collect(),
+        (_, Kind::SchedulerPlugins) => {
+            minimum::resources(job, members, |replica| left_of(memory, replica))
+        }
+        (None, Kind::Volcano) => minimum::resources(job, members, |replica| replica.count),
     };
     if !resources.is_empty() {
         spec.insert("minResources".to_owned(), resources.into());
@@ -197,6 +209,29 @@ pub(crate) fn mark(scheduler: &PodGroups, job: &Job, role: Role, pod: &mut Value
     }
 }
 
+/// Whether pods of the job live that are not marked as members: they were made before there was such a scheduler. As long as one of them
+/// lives the job goes on without a group, and so do pods that are made anew.
+pub(crate) fn has_outsiders(kind: Kind, pods: &[Arc<PodView>]) -> bool {
+    pods.iter().any(|pod| {
+        let is_member = match kind {
+            Kind::Volcano => pod.is_marked_for_volcano,
+            Kind::SchedulerPlugins => pod.is_marked_for_plugins,
+        };
+        !is_member && !pod.leaving && !matches!(pod.phase, Phase::Succeeded | Phase::Failed)
+    })
+}
+
+/// Whether a pod with this metadata is marked as a member of its job's group.
+pub(crate) fn is_marked(kind: Kind, metadata: &Value) -> bool {
+    let entry = |field: &str, key: &str| metadata.get(field)?.get(key)?.as_str();
+    let group = match kind {
+        Kind::Volcano => entry("annotations", GROUP_ANNOTATION),
+        Kind::SchedulerPlugins => entry("labels", GROUP_LABEL),
+    };
+    // Volcano gives lone pods a group of their own.
+    group.is_some() && group == entry("labels", labels::JOB_NAME)
+}
+
 /// Whether a template names another scheduler than the one that is told of the group. It is obeyed, and the group is of no use then.
 pub(crate) fn names_another_scheduler(scheduler: &PodGroups, job: &Job) -> bool {
     let ours = match scheduler {
@@ -233,6 +268,12 @@ pub(crate) fn decide(kind: Kind, subject: Subject<'_>, group: Option<&View>) -> 
         Step::Keep
     } else if job.status.is_finished() || job.suspend {
         group.and_then(View::removable).map_or(Step::Keep, Step::Remove)
+    } else if let (true, Some(group)) = (job.status.is_true(&ConditionType::Suspended), group) {
+        // Its removal at the suspension did not succeed. The scheduler has let that one in, and the job has to queue anew.
+        group.removable().map_or(Step::Keep, Step::Remove)
+    } else if subject.has_outsiders {
+        // A scheduler would wait for members that are there already, and never become any.
+        Step::Keep
     } else {
         match group {
             None => Step::Create(wanted(kind, subject, least(job).min(left(subject)).max(1))),
@@ -246,10 +287,15 @@ pub(crate) fn decide(kind: Kind, subject: Subject<'_>, group: Option<&View>) -> 
 /// The patch that makes a group what it is to be, if it is not.
 fn change(kind: Kind, subject: Subject<'_>, group: &View) -> Step {
     let Subject { job, .. } = subject;
-    let current = group.members();
-    // Replicas that succeed do not make the group smaller: it has started. One that was made for what was left is right too.
-    let members = current.clamp(least(job).min(left(subject)).max(1), least(job).max(1));
-    let mut next = spec(kind, job, members);
+    let needed = least(job).min(left(subject)).max(1);
+    let members = match kind {
+        // It counts the pods that have ended, too: replicas that succeed do not make the group smaller. One that was made for what was left
+        // is right as well.
+        Kind::Volcano => group.members().clamp(needed, least(job).max(1)),
+        // It counts those that have not ended: a pod that is made anew would wait for those that never come back.
+        Kind::SchedulerPlugins => needed,
+    };
+    let mut next = spec(kind, subject, members);
     let mut before = Map::new();
     for field in kind.fields() {
         let Some(value) = group.spec.get(*field) else { continue };
@@ -281,11 +327,12 @@ fn least(job: &Job) -> u32 {
 
 /// How many replicas have not succeeded.
 fn left(subject: Subject<'_>) -> u32 {
-    let left =
-        subject.job.replicas.iter().map(|replica| {
-            replica.count.saturating_sub(subject.memory.completed_count(replica.role))
-        });
+    let left = subject.job.replicas.iter().map(|replica| left_of(subject.memory, replica));
     left.fold(0, u32::saturating_add)
+}
+
+fn left_of(memory: &Memory, replica: &ReplicaSpec) -> u32 {
+    replica.count.saturating_sub(memory.completed_count(replica.role))
 }
 
 fn admission(kind: Kind, subject: Subject<'_>, group: Option<&View>) -> Admission {

@@ -4,6 +4,7 @@
 //! total: a field that is missing or has an unexpected type counts as absent, because a pod may have been written by
 //! any node, and one odd object must not stop the jobs around it.
 
+use crate::pod_group::{self, Kind};
 use jiff::{SignedDuration, Timestamp};
 use mxjob_api::mxjob::CONTAINER;
 use serde_json::{Map, Value};
@@ -11,7 +12,14 @@ use serde_json::{Map, Value};
 /// Pod annotation with the number of the attempt that the pod belongs to; absent on pods of the first attempt.
 ///
 /// It tells pods that a restart of the whole job has still to remove from those that the restart made.
-pub const ATTEMPT_ANNOTATION: &str = "kubeflow.org/attempt";
+pub const ATTEMPT_ANNOTATION: &str = mxjob_api::labels::ATTEMPT_ANNOTATION;
+
+/// How long before it was told to end a process must have ended for its end to be its own.
+///
+/// Two clocks are compared: the node says when the process ended, the API server when it was told to. Kubernetes wants the clocks of a
+/// cluster to agree within a second or two, and both times are cut to whole seconds. Too much costs at most a second run of what had just
+/// succeeded; too little would take a process that ended because it was told to for one that had done its work.
+const CLEARLY_BEFORE: SignedDuration = SignedDuration::from_secs(5);
 
 /// The pod phases of Kubernetes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +69,10 @@ pub struct PodView {
     pub told_to_leave: Option<Timestamp>,
     /// The attempt it was made for ([`ATTEMPT_ANNOTATION`]).
     pub attempt: u32,
+    /// Whether it is marked as a member of its job's group for Volcano.
+    pub(crate) is_marked_for_volcano: bool,
+    /// The same for scheduler-plugins.
+    pub(crate) is_marked_for_plugins: bool,
     /// How the training container ended, if it did. Its code is the one that counts.
     pub exit: Option<Exit>,
     /// Another container that ended badly: only ever used to explain a failure.
@@ -155,6 +167,8 @@ impl PodView {
             leaving: is_leaving(metadata),
             told_to_leave: told_to_leave(metadata),
             attempt: attempt(metadata),
+            is_marked_for_volcano: pod_group::is_marked(Kind::Volcano, metadata),
+            is_marked_for_plugins: pod_group::is_marked(Kind::SchedulerPlugins, metadata),
             exit: training,
             other_exit: other,
             restarts: init()
@@ -168,10 +182,12 @@ impl PodView {
     }
 
     /// Whether it did its work: all its containers ended with 0, and not because they were told to end. A process may well
-    /// end so on a signal, and its work is not done for that. What ended within the second in which it was told to has ended for it.
+    /// end so on a signal, and its work is not done for that. What ended at about the time at which it was told to has ended for it.
     pub fn has_succeeded(&self) -> bool {
-        let ended_before =
-            || self.finished_at().zip(self.told_to_leave).is_some_and(|(end, told)| end < told);
+        let ended_before = || {
+            let ends = self.finished_at().zip(self.told_to_leave);
+            ends.is_some_and(|(end, told)| told.duration_since(end) >= CLEARLY_BEFORE)
+        };
         self.phase == Phase::Succeeded && (!self.leaving || ended_before())
     }
 

@@ -102,15 +102,16 @@ impl Error {
     }
 }
 
-/// Carries a plan out; the first of several errors is given back.
+/// Carries a plan out; the first of several errors is given back. `marks` says whether new pods are members of the job's group.
 pub(super) async fn carry_out(
     context: &Context,
     document: &JobDocument,
     plan: &Plan,
     group: &Step,
+    marks: bool,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let effects = Effects { context, document, job: &document.job, plan, group, now };
+    let effects = Effects { context, document, job: &document.job, plan, group, marks, now };
     if plan.delete_job {
         return effects.delete_job().await;
     }
@@ -131,6 +132,7 @@ struct Effects<'a> {
     job: &'a Job,
     plan: &'a Plan,
     group: &'a Step,
+    marks: bool,
     now: Timestamp,
 }
 
@@ -192,7 +194,7 @@ impl Effects<'_> {
         };
         // Only a role that the job does not have gives none, and a plan has no such role.
         let Some(mut object) = object else { return Ok(()) };
-        if let (Child::Pod, Some(scheduler)) = (child, &self.context.scheduler) {
+        if let (Child::Pod, true, Some(scheduler)) = (child, self.marks, &self.context.scheduler) {
             pod_group::mark(scheduler, self.job, replica.role, &mut object);
         }
         let name = names::pod_name(&self.job.name, replica.role, replica.index);

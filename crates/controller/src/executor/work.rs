@@ -6,6 +6,7 @@ use super::gate::Sight;
 use super::object::Key;
 use super::queue::{Outcome, Queue};
 use super::status;
+use crate::plan::Plan;
 use crate::pod_group::{self, Kind, Step};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -59,15 +60,26 @@ async fn reconcile(context: &Context, key: &Key, blind: Option<&str>) -> Outcome
         Look::Job(document, snapshot, group) => (document, snapshot, group),
     };
     let mut step = Step::Keep;
+    let mut marks = false;
     if let (Some(scheduler), None) = (&context.scheduler, blind) {
+        let has_outsiders = pod_group::has_outsiders(Kind::of(scheduler), &snapshot.pods);
+        marks = !has_outsiders;
         let subject = pod_group::Subject {
             job: &document.job,
             annotations: &document.annotations,
             memory: &document.memory,
             has_pods: snapshot.pods.iter().any(|pod| !pod.leaving),
+            has_outsiders,
         };
         (step, snapshot.admission) =
             pod_group::decide(Kind::of(scheduler), subject, group.as_deref());
+    }
+    let job = &document.job;
+    if matches!(step, Step::Remove(_)) && !job.suspend && !job.status.is_finished() {
+        // The group of before a suspension. Nothing else before it is gone: the status tells it from that of a resumed job.
+        let nothing = Plan::default();
+        let outcome = effects::carry_out(context, &document, &nothing, &step, marks, now).await;
+        return conclude(context, key, outcome, Some(Duration::ZERO));
     }
     let plan = crate::plan::plan(&snapshot, now);
     if plan.status.as_ref().is_some_and(|next| next.status.is_finished())
@@ -97,7 +109,7 @@ async fn reconcile(context: &Context, key: &Key, blind: Option<&str>) -> Outcome
     } else {
         context.pace.acts(key);
     }
-    let outcome = effects::carry_out(context, &document, &plan, &step, now).await;
+    let outcome = effects::carry_out(context, &document, &plan, &step, marks, now).await;
     conclude(context, key, outcome, wake)
 }
 

@@ -10,13 +10,19 @@ use std::cmp::Reverse;
 /// servers before workers. Containers only, by their requests, or else their limits: the rule of the operators before.
 ///
 /// A template that names its priority by `priorityClassName` alone counts as priority 0: the value of the class is not looked up.
-pub(super) fn resources(job: &Job, members: u32) -> Map<String, Value> {
+///
+/// Of each role only so many count.
+pub(super) fn resources(
+    job: &Job,
+    members: u32,
+    count: impl Fn(&ReplicaSpec) -> u32,
+) -> Map<String, Value> {
     let mut replicas: Vec<&ReplicaSpec> = job.replicas.iter().collect();
     replicas.sort_by_key(|replica| Reverse(priority(replica)));
     let mut sum = Resources::default();
     let mut missing = members;
     for replica in replicas {
-        let count = missing.min(replica.count);
+        let count = missing.min(count(replica));
         missing -= count;
         if count > 0 {
             sum.add(&of_containers(replica).times(count));

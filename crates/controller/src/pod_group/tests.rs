@@ -28,11 +28,22 @@ fn job(change: impl FnOnce(&mut Value)) -> Value {
 }
 
 fn decided(kind: Kind, object: &Value, group: Option<&Value>, has_pods: bool) -> (Step, Admission) {
+    decided_among(kind, object, group, has_pods, false)
+}
+
+fn decided_among(
+    kind: Kind,
+    object: &Value,
+    group: Option<&Value>,
+    has_pods: bool,
+    has_outsiders: bool,
+) -> (Step, Admission) {
     let job = Job::from_value(object).unwrap();
     let memory = Memory::read(object.get("status").unwrap_or(&Value::Null));
     let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object).cloned();
     let annotations = annotations.unwrap_or_default();
-    let subject = Subject { job: &job, annotations: &annotations, memory: &memory, has_pods };
+    let subject =
+        Subject { job: &job, annotations: &annotations, memory: &memory, has_pods, has_outsiders };
     let view = group.map(|group| View::read(group).unwrap());
     decide(kind, subject, view.as_ref())
 }
@@ -92,7 +103,7 @@ fn the_groups_are_those_of_their_golden_files() {
 fn the_minimum_is_that_of_the_first_replicas_by_priority() {
     let minimum = |change: fn(&mut Value), members: u32| {
         let job = Job::from_value(&job(change)).unwrap();
-        Value::Object(minimum::resources(&job, members))
+        Value::Object(minimum::resources(&job, members, |replica| replica.count))
     };
     let urgent_workers: fn(&mut Value) = |job| {
         job["spec"]["mxReplicaSpecs"]["Worker"]["template"]["spec"]["priority"] = json!(10);
@@ -282,4 +293,93 @@ fn replicas_that_succeed_do_not_change_the_group_and_one_that_is_made_anew_does_
     assert_eq!(anew["spec"]["minMember"], 3);
     let anew = stored(Kind::Volcano, &job(done), "Running");
     assert_eq!(decided(Kind::Volcano, &job(done), Some(&anew), true).0, Step::Keep);
+}
+
+#[test]
+fn scheduler_plugins_waits_for_those_alone_that_are_left() {
+    let kind = Kind::SchedulerPlugins;
+    let given = || policy(json!({ "minAvailable": 4, "minResources": { "cpu": "9" } }));
+    for (policy, object, resources) in [
+        (false, job(nothing), json!({ "cpu": "3250m", "memory": "2688Mi", "nvidia.com/gpu": "1" })),
+        (true, job(given()), json!({ "cpu": "3250m", "memory": "2688Mi", "nvidia.com/gpu": "1" })),
+    ] {
+        let group = stored(kind, &object, "Running");
+        let mut done = object.clone();
+        done["status"] = json!({ "completedIndexes": { "Worker": "0" } });
+        let (step, _) = decided(kind, &done, Some(&group), true);
+        let Step::Change { patch, .. } = step else { panic!("{step:?}") };
+        let patch = &patch["spec"];
+        assert_eq!(patch["minMember"], 3);
+        for (name, amount) in resources.as_object().unwrap() {
+            // Of a patch what stays is not there.
+            let there = patch["minResources"].get(name);
+            assert!(there.is_none_or(|there| there == amount), "{policy} {name} {patch}");
+        }
+        let less = made(kind, &done);
+        assert_eq!(less["spec"]["minResources"], resources);
+        // Run anew as a whole, it needs all of them.
+        let less = stored(kind, &done, "Running");
+        let (step, _) = decided(kind, &object, Some(&less), true);
+        let Step::Change { patch, .. } = step else { panic!("{step:?}") };
+        assert_eq!(patch["spec"]["minMember"], 4);
+    }
+}
+
+#[test]
+fn no_group_is_made_or_changed_for_a_job_with_living_pods_that_are_no_members() {
+    for kind in [Kind::Volcano, Kind::SchedulerPlugins] {
+        let (step, admission) = decided_among(kind, &job(nothing), None, true, true);
+        assert_eq!((step, admission), (Step::Keep, Admission::Admitted));
+        let mut group = stored(kind, &job(nothing), "Running");
+        group["spec"]["minMember"] = json!(1);
+        assert_eq!(decided_among(kind, &job(nothing), Some(&group), true, true).0, Step::Keep);
+    }
+    let pod = |phase: &str, metadata: Value| {
+        let mut pod = json!({ "metadata": { "name": "digits-worker-0", "uid": "p", "labels": {
+            "training.kubeflow.org/job-name": "digits",
+        } }, "status": { "phase": phase } });
+        for (field, value) in metadata.as_object().unwrap() {
+            if let (Some(entries), Some(more)) =
+                (pod["metadata"][field].as_object_mut(), value.as_object())
+            {
+                entries.extend(more.clone());
+            } else {
+                pod["metadata"][field] = value.clone();
+            }
+        }
+        vec![Arc::new(PodView::read(&pod).unwrap())]
+    };
+    let volcano = |group: &str| json!({ "annotations": { "scheduling.k8s.io/group-name": group } });
+    let plugins = json!({ "labels": { "scheduling.x-k8s.io/pod-group": "digits" } });
+    let gone = json!({ "deletionTimestamp": "2026-11-24T08:00:00Z" });
+    for (phase, metadata, of_volcano, of_plugins) in [
+        ("Running", json!({}), true, true),
+        ("Pending", json!({}), true, true),
+        ("Succeeded", json!({}), false, false),
+        ("Running", gone, false, false),
+        ("Running", volcano("digits"), false, true),
+        ("Running", volcano("podgroup-7"), true, true),
+        ("Running", plugins, true, false),
+    ] {
+        let pods = pod(phase, metadata.clone());
+        let found = [Kind::Volcano, Kind::SchedulerPlugins].map(|kind| has_outsiders(kind, &pods));
+        assert_eq!(found, [of_volcano, of_plugins], "{phase} {metadata}");
+    }
+}
+
+#[test]
+fn a_resumed_job_does_not_start_with_the_group_of_before() {
+    let resumed = job(|job| {
+        job["spec"]["suspend"] = json!(false);
+        job["status"] = json!({ "startTime": "2026-11-24T08:00:00Z", "conditions": [{ "type": "Suspended", "status": "True" }] });
+    });
+    for kind in [Kind::Volcano, Kind::SchedulerPlugins] {
+        let mut group = stored(kind, &job(nothing), "Running");
+        let remove = Step::Remove(Target { name: "digits".to_owned(), uid: "g1".to_owned() });
+        assert_eq!(decided(kind, &resumed, Some(&group), false).0, remove);
+        group["metadata"]["deletionTimestamp"] = json!("2026-11-24T08:00:00Z");
+        let (step, admission) = decided(kind, &resumed, Some(&group), false);
+        assert_eq!((step, waits(&admission)), (Step::Keep, "waits for its last PodGroup to go"));
+        assert!(matches!(decided(kind, &resumed, None, false).0, Step::Create(_)));
+    }
 }

@@ -288,3 +288,61 @@ async fn a_started_job_whose_group_is_lost_gets_another_one_and_goes_on() {
     cluster.state("Succeeded").await;
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn a_group_whose_removal_failed_goes_before_the_resumed_job_queues_anew() {
+    let cluster = Cluster::with(Server::new(), PodGroups::Volcano);
+    cluster.submit(|_| ());
+    let first = cluster.group().await;
+    cluster.phase("Inqueue", &json!([]));
+    cluster.pods(2).await;
+    let server = &cluster.server;
+    server.forbid(&["delete podgroups"]);
+    server.change("mxjobs", "digits", |job| job["spec"]["suspend"] = json!(true));
+    let failed = |server: &Server| events(server, "FailedDeletePodGroup").len() == 1;
+    server.wait_for("the failure", failed).await;
+    server.change("mxjobs", "digits", |job| job["spec"]["suspend"] = json!(false));
+    server.forbid(&[]);
+    let is_another = |server: &Server| {
+        group(server).is_some_and(|group| group["metadata"]["uid"] != first["metadata"]["uid"])
+    };
+    server.wait_for("another group", is_another).await;
+    for index in 0..2 {
+        server.remove("pods", &format!("digits-worker-{index}"));
+    }
+    cluster.created("MXJobWaiting", "waits for Volcano").await;
+    cluster.phase("Inqueue", &json!([]));
+    cluster.pods(2).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_ran_before_there_was_a_gang_scheduler_goes_on_without_it() {
+    let server = Server::new();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let client = server.client();
+    let before = tokio::spawn(async move {
+        let stopped = async move { stopped.await.unwrap_or_default() };
+        run(client, Options { gang: Gang::Off, ..Options::default() }, stopped).await.unwrap();
+    });
+    let cluster = Cluster { server: server.clone(), stop, controller: before };
+    cluster.submit(|job| {
+        job["spec"]["mxReplicaSpecs"]["Worker"]["restartPolicy"] = json!("ExitCode");
+    });
+    cluster.pods(2).await;
+    cluster.each_pod("Running");
+    cluster.state("Running").await;
+    cluster.stop().await;
+    let cluster = Cluster::with(server.clone(), PodGroups::Volcano);
+    let uid = server.get("pods", "digits-worker-0").unwrap()["metadata"]["uid"].clone();
+    server.remove("pods", "digits-worker-0");
+    let is_anew = |server: &Server| {
+        server.get("pods", "digits-worker-0").is_some_and(|pod| pod["metadata"]["uid"] != uid)
+    };
+    server.wait_for("its replacement", is_anew).await;
+    let pod = server.get("pods", "digits-worker-0").unwrap();
+    assert_eq!(pod["metadata"].get("annotations"), None);
+    assert_eq!(pod["spec"].get("schedulerName"), None);
+    assert_eq!(group(&server), None);
+    cluster.stop().await;
+}

@@ -112,7 +112,7 @@ fn a_job_whose_last_process_had_ended_well_when_it_was_held_back_is_let_go_to_su
     world.quiesce();
     // It ends by itself, and before anybody has seen it the job is held back.
     world.end("worker-1", 0);
-    world.advance(1);
+    world.advance(5);
     world.spec["suspend"] = json!(true);
     world.quiesce();
     world.reap();
@@ -138,4 +138,21 @@ fn a_process_that_obeys_the_suspension_with_zero_goes_on_when_it_is_resumed() {
     world.spec["suspend"] = json!(false);
     world.quiesce();
     assert_eq!((world.state().as_str(), world.alive().len()), ("Created", 2));
+}
+
+#[test]
+fn an_end_at_about_the_time_of_the_suspension_is_not_taken_for_success_by_two_clocks() {
+    let mut world = workers(&json!({})).started();
+    world.advance(100);
+    world.spec["suspend"] = json!(true);
+    world.quiesce();
+    world.end("worker-0", 0);
+    // Its node is late by two seconds.
+    let end = at(98);
+    world.pod("worker-0").exit.as_mut().unwrap().finished_at = Some(end);
+    world.quiesce();
+    world.reap();
+    world.spec["suspend"] = json!(false);
+    world.quiesce();
+    assert_eq!(world.alive().len(), 2);
 }

@@ -69,10 +69,10 @@ impl Pod {
         self.ended.is_some_and(|(_, revision, code)| code == Some(0) && !told_before(revision))
     }
 
-    /// Whether that can be seen of it even while it leaves: what is written has whole seconds.
+    /// Whether that can be seen of it even while it leaves: what is written has whole seconds, and by two clocks.
     pub(crate) fn must_have_succeeded(&self) -> bool {
         let is_clear = self.leaving.is_none_or(|(told, _)| {
-            self.ended.is_some_and(|(ended, ..)| ended / 1000 < told / 1000)
+            self.ended.is_some_and(|(ended, ..)| ended / 1000 + 5 <= told / 1000)
         });
         self.may_have_succeeded() && is_clear
     }
