@@ -1,17 +1,34 @@
 //! Creating the objects of a file: all of them, or none is left.
+//!
+//! An answer may be lost after the server has done what was asked. So every object is written under a manager's name that nobody else has,
+//! which the server keeps in `managedFields`; by it an object is known for ours, whatever its name.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{Method, Request};
 use kube::Client;
 use mxjob_api::mxjob;
 use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::exit::{Failure, chain, root};
+use crate::follow::is_passing;
 use crate::manifest::Manifest;
+
+/// How long it is looked whether an object was created whose answer was lost.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
+/// How often it may not be there before it is taken for not created: the request may still be on its way within the server.
+const LOOKS: usize = 3;
+/// Between two of them.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// The objects that were created, in their order.
 pub(crate) struct Creation {
     client: Client,
+    /// Under which name our objects are written.
+    manager: String,
     made: Vec<Made>,
 }
 
@@ -25,11 +42,20 @@ pub(crate) struct Made {
     uid: String,
 }
 
+/// Why an object is not known to be created.
+#[derive(Debug)]
+struct Unmade {
+    error: kube::Error,
+    /// Whether it may be there all the same.
+    is_open: bool,
+}
+
 // === impl Creation ===
 
 impl Creation {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, made: Vec::new() }
+        let random = RandomState::new().build_hasher().finish();
+        Self { client, manager: format!("mxjob-{random:016x}"), made: Vec::new() }
     }
 
     /// What was created so far. What was there before is not among it.
@@ -47,7 +73,7 @@ impl Creation {
                 Err(kube::Error::Api(status)) if status.code == 404 => {
                     self.create("/api/v1/namespaces", &object)
                         .await
-                        .map_err(|error| refused(&object, &error))?;
+                        .map_err(|unmade| unmade.failure(&object))?;
                 }
                 Err(error) => return Err(refused(&object, &error)),
             }
@@ -63,7 +89,7 @@ impl Creation {
         let mut jobs = Vec::new();
         for object in &manifest.jobs {
             let path = collection(object);
-            let job = self.create(&path, object).await.map_err(|error| refused(object, &error))?;
+            let job = self.create(&path, object).await.map_err(|unmade| unmade.failure(object))?;
             jobs.push(job);
         }
         Ok(jobs)
@@ -73,8 +99,8 @@ impl Creation {
     /// is submitted again and again.
     async fn other(&mut self, object: &Value) -> Result<(), Failure> {
         let path = collection(object);
-        let Err(error) = self.create(&path, object).await else { return Ok(()) };
-        if let kube::Error::Api(status) = &error
+        let Err(unmade) = self.create(&path, object).await else { return Ok(()) };
+        if let kube::Error::Api(status) = &unmade.error
             && status.reason == "AlreadyExists"
             && let Some(name) = object["metadata"]["name"].as_str()
             && let Ok(there) = get(&self.client, &format!("{path}/{name}")).await
@@ -87,7 +113,7 @@ impl Creation {
                 named(object)
             )));
         }
-        Err(refused(object, &error))
+        Err(unmade.failure(object))
     }
 
     /// Removes all that was created, the newest first; what could not be removed, and why.
@@ -116,8 +142,21 @@ impl Creation {
         left
     }
 
-    async fn create(&mut self, path: &str, object: &Value) -> Result<Value, kube::Error> {
-        let answer: Value = self.client.request(request(Method::POST, path, object)?).await?;
+    async fn create(&mut self, path: &str, object: &Value) -> Result<Value, Unmade> {
+        let answer = match self.post(path, object).await {
+            Ok(answer) => answer,
+            // What was asked more than once on its way is there already the second time.
+            Err(error) if is_there_already(&error) => match self.find(path, object).await {
+                Ok(Some(there)) => there,
+                Ok(None) | Err(_) => return Err(Unmade { error, is_open: false }),
+            },
+            Err(error) if may_be_done(&error) => match self.look(path, object).await {
+                Ok(Some(there)) => there,
+                Ok(None) => return Err(Unmade { error, is_open: false }),
+                Err(_) => return Err(Unmade { error, is_open: true }),
+            },
+            Err(error) => return Err(Unmade { error, is_open: false }),
+        };
         let text = |field: &str| answer["metadata"][field].as_str().unwrap_or_default();
         self.made.push(Made {
             shown: shown(&answer),
@@ -126,6 +165,100 @@ impl Creation {
             uid: text("uid").to_owned(),
         });
         Ok(answer)
+    }
+
+    async fn post(&self, path: &str, object: &Value) -> Result<Value, kube::Error> {
+        let path = format!("{path}?fieldManager={}", self.manager);
+        self.client.request(request(Method::POST, &path, object)?).await
+    }
+
+    /// Looks whether an object was created all the same; an error if that cannot be known.
+    async fn look(&self, path: &str, object: &Value) -> Result<Option<Value>, kube::Error> {
+        let deadline = Instant::now() + LOOK_LIMIT;
+        let mut looks = 0;
+        loop {
+            match timeout_at(deadline, self.find(path, object)).await {
+                Ok(Ok(Some(there))) => return Ok(Some(there)),
+                Ok(Ok(None)) => {
+                    looks += 1;
+                    if looks == LOOKS {
+                        return Ok(None);
+                    }
+                }
+                Ok(Err(kube::Error::Api(status))) if !is_passing(status.code) => {
+                    return Err(kube::Error::Api(status));
+                }
+                Ok(Err(error)) if Instant::now() + AGAIN > deadline => return Err(error),
+                Ok(Err(_)) => {}
+                Err(late) => return Err(kube::Error::Service(late.into())),
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    /// The object of ours that a file asks for, if it is there and not known yet.
+    async fn find(&self, path: &str, object: &Value) -> Result<Option<Value>, kube::Error> {
+        let is_it = |there: &Value| {
+            let meta = &there["metadata"];
+            let managers = meta["managedFields"].as_array().map_or(&[][..], Vec::as_slice);
+            managers.iter().any(|entry| entry["manager"] == *self.manager)
+                && !self.made.iter().any(|made| meta["uid"] == *made.uid)
+        };
+        if let Some(name) = object["metadata"]["name"].as_str() {
+            return match get(&self.client, &format!("{path}/{name}")).await {
+                Ok(there) => Ok(Some(there).filter(is_it)),
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+                Err(error) => Err(error),
+            };
+        }
+        let mut list = get(&self.client, path).await?;
+        let items = list["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        Ok(items.into_iter().find(is_it).map(|mut there| {
+            // Items of a list need not say what they are.
+            for field in ["apiVersion", "kind"] {
+                there[field] = object[field].clone();
+            }
+            there
+        }))
+    }
+}
+
+// === impl Unmade ===
+
+impl Unmade {
+    /// The server's own words, and what is left to be looked at.
+    fn failure(&self, object: &Value) -> Failure {
+        let failure = refused(object, &self.error);
+        if !self.is_open {
+            return failure;
+        }
+        let meta = &object["metadata"];
+        let kind = object["kind"].as_str().unwrap_or_default().to_ascii_lowercase();
+        let mut kubectl = "kubectl".to_owned();
+        if let Some(namespace) = meta["namespace"].as_str() {
+            kubectl = format!("{kubectl} -n {namespace}");
+        }
+        let look = match meta["name"].as_str() {
+            Some(name) => format!("{kubectl} get {kind} {name}"),
+            None => format!("{kubectl} get {kind}s --sort-by .metadata.creationTimestamp"),
+        };
+        Failure::system(format!(
+            "{}; it may have been created all the same: look with `{look}`",
+            failure.message
+        ))
+    }
+}
+
+fn is_there_already(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.reason == "AlreadyExists")
+}
+
+/// Whether the server may have done what was asked, though it did not say so.
+fn may_be_done(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code >= 500,
+        kube::Error::HttpError(_) | kube::Error::Auth(_) => false,
+        _ => true,
     }
 }
 

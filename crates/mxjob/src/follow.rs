@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, DynamicObject, Preconditions};
@@ -209,7 +210,11 @@ impl Follow {
                 self.say(notes);
             }
             watcher::Event::Delete(job) => {
-                self.story.job_gone(job.uid().as_deref().unwrap_or_default());
+                // How it was when it went: it may have ended while the watch was broken.
+                let uid = job.uid().unwrap_or_default();
+                let notes = self.story.job(&uid, &job.data);
+                self.say(notes);
+                self.story.job_gone(&uid);
             }
             watcher::Event::Init | watcher::Event::InitDone => {}
         }
@@ -288,8 +293,10 @@ impl Follow {
     pub(crate) async fn remove_jobs(&self, limit: Duration) -> Left {
         let deadline = Instant::now() + limit;
         let mut left = Left::default();
-        for job in self.story.jobs() {
-            if let Err(error) = self.delete(job, deadline).await {
+        // At the same time, so that none has to do without the time that another takes.
+        let deleted = self.story.jobs().map(async |job| (job, self.delete(job, deadline).await));
+        for (job, result) in join_all(deleted).await {
+            if let Err(error) = result {
                 left.jobs.push(format!("job {}: {}", job.name, said(&error)));
             }
         }
@@ -304,16 +311,25 @@ impl Follow {
         let preconditions = Preconditions { uid: Some(job.uid.to_owned()), resource_version: None };
         let how = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         let jobs = watches::jobs(&self.client, job.namespace);
+        let mut last = None;
         loop {
             match timeout_at(deadline, jobs.delete(job.name, &how)).await {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
                     return Ok(());
                 }
-                Ok(Err(error @ kube::Error::Api(_))) => return Err(error),
+                Ok(Err(kube::Error::Api(status))) if !is_passing(status.code) => {
+                    return Err(kube::Error::Api(status));
+                }
                 Ok(Err(error)) if Instant::now() + AGAIN > deadline => return Err(error),
-                Ok(Err(_)) => sleep(AGAIN).await,
-                Err(late) => return Err(kube::Error::Service(late.into())),
+                Ok(Err(error)) => {
+                    last = Some(error);
+                    sleep(AGAIN).await;
+                }
+                Err(_) => {
+                    let late = || kube::Error::Service("the cluster did not do it in time".into());
+                    return Err(last.unwrap_or_else(late));
+                }
             }
         }
     }
@@ -371,10 +387,15 @@ async fn answer(client: &Client, job: Option<Named<'_>>) {
         sleep(AGAIN).await;
         match jobs.get(job.name).await {
             Ok(_) => return,
-            Err(kube::Error::Api(status)) if status.code < 500 && status.code != 429 => return,
+            Err(kube::Error::Api(status)) if !is_passing(status.code) => return,
             Err(_) => {}
         }
     }
+}
+
+/// Whether a server that answers so may answer otherwise in a moment.
+pub(crate) fn is_passing(code: u16) -> bool {
+    code == 429 || code >= 500
 }
 
 /// The server's words, or why there are none.
@@ -384,3 +405,6 @@ fn said(error: &kube::Error) -> String {
         error => root(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

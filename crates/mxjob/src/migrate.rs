@@ -47,7 +47,7 @@ pub(crate) struct MigrateArgs {
     /// Adopt the jobs: patch their pods, services and status as the report says
     #[arg(long, conflicts_with_all = ["files", "rewrite"])]
     apply: bool,
-    /// Adopt them even while an older operator runs or the cluster's definition of MXJobs is not ours
+    /// Adopt them even while an operator runs, the cluster's definition of MXJobs is not ours, or neither can be seen
     #[arg(long, requires = "apply")]
     force: bool,
     /// Print the jobs of the files so that they can be created anew: without status and without what a server writes

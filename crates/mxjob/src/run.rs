@@ -143,6 +143,7 @@ async fn serve(
     match end {
         End::Finished(Verdict::Succeeded) => Ok(()),
         End::Finished(Verdict::Failed(message)) => Err(Failure { code: Code::JobFailed, message }),
+        End::Finished(Verdict::Unknown(message)) => Err(Failure::system(message)),
         End::Failed(failure) => Err(failure),
         End::Stopped(stop) => Err(interrupted(stop)),
         End::TimedOut(unfinished) => Err(Failure {

@@ -127,6 +127,7 @@ async fn submit(args: SubmitArgs) -> Result<(), Failure> {
     match end {
         End::Finished(Verdict::Succeeded) => Ok(()),
         End::Finished(Verdict::Failed(message)) => Err(Failure { code: Code::JobFailed, message }),
+        End::Finished(Verdict::Unknown(message)) => Err(Failure::system(message)),
         End::Failed(failure) => Err(failure),
         End::Stopped(stop) => Err(interrupted(stop, &stopped)),
         End::TimedOut(unfinished) => {
@@ -151,8 +152,13 @@ async fn create(
         jobs = &mut all => jobs?,
         stop = signals.next() => {
             // To its end, since an answer that nobody waits for may be that of an object that was created.
-            let _ = tokio::time::timeout(CREATE_LIMIT, all).await;
-            return Err(interrupted(stop, "what was created has been deleted"));
+            let what = match tokio::time::timeout(CREATE_LIMIT, all).await {
+                // Said with what is to be done about it.
+                Ok(Err(failure)) => format!("{}; what was created has been deleted", failure.message),
+                Ok(Ok(_)) => "what was created has been deleted".to_owned(),
+                Err(_) => "what is known to be created has been deleted, but the last request was not answered: look whether its object is there".to_owned(),
+            };
+            return Err(interrupted(stop, &what));
         }
     };
     let mut follow = Follow::new(client.clone());
@@ -172,7 +178,13 @@ async fn stop(
     }
     let clean = async {
         let Left { mut jobs, pods } = follow.remove_jobs(STOP_LIMIT).await;
-        jobs.extend(creation.undo_others().await);
+        if jobs.is_empty() {
+            jobs.extend(creation.undo_others().await);
+        } else {
+            // A job that goes on needs its ConfigMaps and Secrets.
+            let others = creation.made().iter().filter(|made| !made.is_job);
+            jobs.extend(others.map(|made| format!("{} was left for it", made.shown)));
+        }
         (jobs, pods)
     };
     let (left, pods) = tokio::select! {

@@ -31,6 +31,8 @@ pub(crate) enum Verdict {
     Succeeded,
     /// Which failed, how, and what the first replica to fail said last.
     Failed(String),
+    /// None is known to have failed, and of these nobody saw how they ended.
+    Unknown(String),
 }
 
 /// Where a job is.
@@ -57,7 +59,10 @@ enum Ending {
     Succeeded,
     /// With the reason that the controller gives.
     Failed(String),
+    /// Before it had finished.
     Deleted,
+    /// It is gone, and its end was not seen.
+    Missed,
 }
 
 #[derive(Debug, Default)]
@@ -137,12 +142,12 @@ impl Story {
         Vec::new()
     }
 
-    /// All jobs of a namespace that are there, by uid: others have been deleted without our seeing it.
+    /// All jobs of a namespace that are there, by uid: others have been deleted without our seeing it, and may have ended before.
     pub(crate) fn jobs_listed(&mut self, namespace: &str, there: &BTreeSet<String>) {
         let missing = self.jobs.iter_mut().filter(|(uid, job)| {
             job.namespace == namespace && job.end.is_none() && !there.contains(*uid)
         });
-        missing.for_each(|(_, job)| job.end = Some(Ending::Deleted));
+        missing.for_each(|(_, job)| job.end = Some(Ending::Missed));
     }
 
     /// All pods of a namespace's jobs that are there, by uid.
@@ -245,20 +250,27 @@ impl Story {
     /// How it all ended, once it has.
     pub(crate) fn verdict(&self) -> Option<Verdict> {
         let mut failures = Vec::new();
+        let mut missed = Vec::new();
         for (uid, job) in &self.jobs {
             match job.end.as_ref()? {
                 Ending::Succeeded => {}
                 Ending::Failed(message) => failures.push(self.failure(uid, message)),
                 Ending::Deleted => {
-                    failures.push(format!("job {} was deleted before it had finished", job.name))
+                    failures.push(format!("job {} was deleted before it had finished", job.name));
                 }
+                Ending::Missed => missed.push(format!(
+                    "job {} is gone, and how it ended is not known: it was deleted while it could not be watched",
+                    job.name
+                )),
             }
         }
-        Some(if failures.is_empty() {
-            Verdict::Succeeded
-        } else {
-            Verdict::Failed(failures.join("\nmxjob: "))
-        })
+        let end = match (failures.is_empty(), missed.is_empty()) {
+            (true, true) => return Some(Verdict::Succeeded),
+            (true, false) => Verdict::Unknown,
+            (false, _) => Verdict::Failed,
+        };
+        failures.extend(missed);
+        Some(end(failures.join("\nmxjob: ")))
     }
 
     fn failure(&self, uid: &str, message: &str) -> String {

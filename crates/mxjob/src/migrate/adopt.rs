@@ -2,7 +2,7 @@
 
 use http::{Method, Request};
 use jiff::Timestamp;
-use mxjob_api::legacy::{self, Patch};
+use mxjob_api::legacy::{self, Patch, Target};
 use mxjob_api::mxjob;
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ pub(super) async fn adopt(
     let what = format!("adopted {} jobs with {} patches", done.jobs, done.patches);
     if !done.failures.is_empty() {
         return Err(Failure::system(format!(
-            "{}; {what}, but not everything:\n  {}",
+            "{}; {what}, but not everything; services and the status wait for the pods of their job, so repeat it before an operator starts:\n  {}",
             report.summary(),
             done.failures.join("\n  ")
         )));
@@ -56,31 +56,11 @@ async fn job(
     done: &mut Done,
 ) -> Result<(), Failure> {
     let mut sent = 0;
+    let mut failures = Vec::new();
     for attempt in 1..=ATTEMPTS {
+        // What failed before is tried again, too.
+        failures.clear();
         let Some(job) = found.jobs.get(index) else { return Ok(()) };
-        let patches = legacy::read(job, found.children(job).as_ref(), Timestamp::now()).patches;
-        let mut is_stale = false;
-        for patch in &patches {
-            match send(cluster, patch, found.version_of(patch)).await {
-                Ok(()) => sent += 1,
-                Err(kube::Error::Api(status)) if status.code == 409 && attempt < ATTEMPTS => {
-                    is_stale = true;
-                }
-                // Gone is gone.
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => {
-                    let why = match &error {
-                        kube::Error::Api(status) => status.message.clone(),
-                        error => root(error),
-                    };
-                    let what = format!("{} {}/{}", kind(patch.target), patch.namespace, patch.name);
-                    done.failures.push(format!("{what}: {why}"));
-                }
-            }
-        }
-        if !is_stale {
-            break;
-        }
         let place = source::namespace(job).to_owned();
         let path = format!(
             "/apis/{}/namespaces/{place}/{}/{}",
@@ -88,16 +68,61 @@ async fn job(
             mxjob::PLURAL,
             source::name(job)
         );
+        let patches = legacy::read(job, found.children(job).as_ref(), Timestamp::now()).patches;
+        let mut is_stale = false;
+        let mut held = None;
+        for patch in &patches {
+            // A service must not select what its pod lacks, and a complete status says that the job is adopted.
+            if held.is_some_and(|target| target != patch.target) {
+                break;
+            }
+            match send(cluster, patch, found.version_of(patch)).await {
+                Ok(()) => sent += 1,
+                Err(error) if is_code(&error, 409) && attempt < ATTEMPTS => {
+                    is_stale = true;
+                    held = Some(patch.target);
+                }
+                Err(error) if is_code(&error, 404) && is_gone(cluster, patch, &path).await => {}
+                Err(error) => {
+                    let why = match &error {
+                        kube::Error::Api(status) => status.message.clone(),
+                        error => root(error),
+                    };
+                    let what = format!("{} {}/{}", kind(patch.target), patch.namespace, patch.name);
+                    failures.push(format!("{what}: {why}"));
+                    held = Some(patch.target);
+                }
+            }
+        }
+        if !is_stale {
+            break;
+        }
         match cluster.get(&path).await {
             Ok(job) => found.replace(index, job),
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(error) if is_code(&error, 404) => return Ok(()),
             Err(error) => return Err(cluster.said(&error)),
         }
         found.look(cluster, &place).await?;
     }
     done.patches += sent;
     done.jobs += usize::from(sent > 0);
+    done.failures.extend(failures);
     Ok(())
+}
+
+fn is_code(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}
+
+/// Whether what answered a patch with 404 is gone. That of a status may also mean that the definition has none.
+async fn is_gone(cluster: &Cluster, patch: &Patch, job: &str) -> bool {
+    match patch.target {
+        Target::Pod | Target::Service => true,
+        Target::JobStatus => match cluster.get(job).await {
+            Ok(there) => there["metadata"]["uid"] != patch.body["metadata"]["uid"],
+            Err(error) => is_code(&error, 404),
+        },
+    }
 }
 
 /// Sends one patch. It names the uid already; the version keeps it from undoing what somebody else has done meanwhile.

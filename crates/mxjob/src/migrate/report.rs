@@ -112,9 +112,13 @@ impl Report {
 
     /// What is to be said about the cluster: what needs a decision, and what is good to know.
     fn sentences(&self) -> Option<(Vec<String>, Vec<String>)> {
-        let patches = || self.jobs.iter().flat_map(|job| &job.legacy.patches);
-        let are_adopted = !patches().any(|patch| patch.target == Target::Pod);
-        self.surroundings.as_ref().map(|around| around.sentences(are_adopted))
+        self.surroundings.as_ref().map(|around| around.sentences(self.are_adopted()))
+    }
+
+    /// Whether no pod waits for its labels.
+    fn are_adopted(&self) -> bool {
+        let mut patches = self.jobs.iter().flat_map(|job| &job.legacy.patches);
+        !patches.any(|patch| patch.target == Target::Pod)
     }
 
     fn dangers(&self) -> impl Iterator<Item = String> {
@@ -131,7 +135,8 @@ impl Report {
 
     /// Why nothing should be adopted now.
     pub(super) fn obstacles(&self) -> Vec<String> {
-        self.surroundings.as_ref().map(Surroundings::obstacles).unwrap_or_default()
+        let around = self.surroundings.as_ref();
+        around.map(|around| around.obstacles(self.are_adopted())).unwrap_or_default()
     }
 
     /// How many patches adopt all jobs.

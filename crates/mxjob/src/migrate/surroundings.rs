@@ -25,6 +25,8 @@ pub(super) struct Surroundings {
     pub(super) webhooks: Vec<Webhook>,
     /// What could not be looked at, and why.
     pub(super) unseen: Vec<String>,
+    /// What of that must be known before jobs are adopted, in clauses.
+    pub(super) unknown: Vec<String>,
 }
 
 /// A Deployment of an older operator.
@@ -61,7 +63,11 @@ impl Surroundings {
             Ok(definition) => found.definition = Some(crd::judge(&definition)),
             // Served without one, as `mxjob up` does.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => found.unseen("the definition of MXJobs", cluster, &error),
+            Err(error) => {
+                found.unseen("the definition of MXJobs", cluster, &error);
+                let what = "whether the cluster's definition of MXJobs is that of mxjob";
+                found.unknown(what, "get customresourcedefinitions.apiextensions.k8s.io", &error);
+            }
         }
         match cluster.list("/apis/apps/v1/deployments").await {
             Ok(deployments) => {
@@ -70,6 +76,11 @@ impl Surroundings {
             }
             Err(error) => {
                 found.unseen("whether an older operator still runs", cluster, &error);
+                found.unknown(
+                    "whether an operator runs",
+                    "list deployments.apps in all namespaces",
+                    &error,
+                );
             }
         }
         for kind in ["validatingwebhookconfiguration", "mutatingwebhookconfiguration"] {
@@ -90,6 +101,16 @@ impl Surroundings {
         self.unseen.push(format!("Could not look at {what}: {why}."));
     }
 
+    fn unknown(&mut self, what: &str, right: &str, error: &kube::Error) {
+        let why = match error {
+            kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
+                format!("that takes the right to {right}")
+            }
+            _ => "the cluster did not say".to_owned(),
+        };
+        self.unknown.push(format!("it is not known {what} ({why})"));
+    }
+
     /// Sentences that need a decision, and sentences that are good to know. `are_adopted` says that no pod waits for its labels.
     pub(super) fn sentences(&self, are_adopted: bool) -> (Vec<String>, Vec<String>) {
         let (mut grave, mut known) = (Vec::new(), Vec::new());
@@ -108,15 +129,21 @@ impl Surroundings {
         (grave, known)
     }
 
-    /// What must not be while jobs are adopted.
-    pub(super) fn obstacles(&self) -> Vec<String> {
+    /// What must not be while jobs are adopted, and what must be known for that. Once no pod waits for its labels our own operator is in
+    /// nobody's way.
+    pub(super) fn obstacles(&self, are_adopted: bool) -> Vec<String> {
         let running = self.operators.iter().map(|operator| {
             format!("Deployment {} in namespace {} still runs", operator.name, operator.namespace)
         });
         let definition = self.definition.as_ref().filter(|verdict| !verdict.is_usable());
         let definition = definition
             .map(|_| "the cluster's definition of MXJobs would drop what is written".to_owned());
-        running.chain(definition).collect()
+        let ours = self.ours.iter().filter(|_| !are_adopted).map(|namespace| {
+            format!(
+                "Deployment {OURS} in namespace {namespace} runs already and may be restarting jobs whose pods it does not know (kubectl -n {namespace} scale deployment {OURS} --replicas 0)"
+            )
+        });
+        running.chain(ours).chain(definition).chain(self.unknown.iter().cloned()).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod definition;
 mod files;
+mod refused;
 
 use serde_json::{Value, json};
 
@@ -246,11 +247,18 @@ fn while_an_older_operator_runs_nothing_is_adopted() {
         stopped["metadata"]["name"] = "stopped-training-operator".into();
         stopped
     });
-    let done = migrate(&place, &["--apply", "-n", "default"]);
+    let refused = migrate(&place, &["--apply"]);
+    assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
+    let want = "mxjob: nothing was adopted, since Deployment mxjob-operator in namespace kubeflow runs already and may be restarting jobs";
+    assert!(refused.stderr.starts_with(want), "{}", refused.stderr);
+    assert_eq!(label(&server), None);
+    let done = migrate(&place, &["--apply", "--force", "-n", "default"]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     assert_eq!(label(&server), Some("digits".into()));
     // Once the jobs are adopted it may.
     assert!(!migrate(&place, &[]).stdout.contains("mxjob-operator"));
+    let again = migrate(&place, &["--apply"]);
+    assert_eq!(again.code(), Some(0), "{}", again.stderr);
 }
 
 #[test]
@@ -289,6 +297,23 @@ fn who_may_not_look_around_is_told_what_was_not_seen() {
     let ann = crate::submit::access::kubeconfig(&place, Some("secret-of-ann"), "default");
     let told = place.mxjob(&["migrate", "--kubeconfig", &ann, "-n", "default"]);
     assert!(told.stdout.contains("note    Could not look at whether an older operator still runs: deployments.apps is forbidden"), "{}", told.stdout);
+    // What must not be while jobs are adopted may be there, unseen.
+    let apply = ["migrate", "--kubeconfig", &ann, "-n", "default", "--apply"];
+    let refused = place.mxjob(&apply);
+    assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
+    for want in [
+        "mxjob: nothing was adopted, since it is not known whether",
+        "that takes the right to get customresourcedefinitions.apiextensions.k8s.io",
+        "that takes the right to list deployments.apps in all namespaces",
+    ] {
+        assert!(refused.stderr.contains(want), "{}", refused.stderr);
+    }
+    let label = || {
+        server.get("pod", "digits-worker-0")["metadata"]["labels"].get("mxnet-job-name").cloned()
+    };
+    assert_eq!(label(), None);
+    let forced = place.mxjob(&[&apply[..], &["--force"]].concat());
+    assert_eq!(label(), Some("digits".into()), "{}", forced.stderr);
     let all = place.mxjob(&["migrate", "--kubeconfig", &ann]);
     assert_eq!(all.code(), Some(3), "{}", all.stderr);
     assert!(all.stderr.contains("cannot list resource \"mxjobs\""), "{}", all.stderr);

@@ -7,7 +7,7 @@
 //! What is asserted comes from two sides: what the operator asked (the proxy's records) and what became of it (the history,
 //! which sees every version of every object).
 
-mod cluster;
+pub(crate) mod cluster;
 mod history;
 mod install;
 mod leading;
@@ -16,9 +16,9 @@ mod lives;
 mod neighbours;
 mod nodes;
 mod oracle;
-mod proxy;
+pub(crate) mod proxy;
 mod random;
 mod record;
 mod rights;
 mod storms;
-mod trouble;
+pub(crate) mod trouble;

@@ -1,6 +1,7 @@
 //! `mxjob submit`: the same as `mxjob run`, on a cluster that is there already and knows us as one of its users.
 
 pub(crate) mod access;
+pub(crate) mod lost;
 mod outage;
 
 use std::process::{Command, Stdio};

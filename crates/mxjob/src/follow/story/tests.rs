@@ -141,8 +141,17 @@ fn what_a_complete_list_does_not_have_is_gone() {
     assert_eq!(story.verdict(), None);
     // A job that has ended may be deleted.
     story.jobs_listed("default", &BTreeSet::new());
-    let want = "job b was deleted before it had finished".to_owned();
-    assert_eq!(story.verdict(), Some(Verdict::Failed(want)));
+    let want = "job b is gone, and how it ended is not known: it was deleted while it could not be watched";
+    assert_eq!(story.verdict(), Some(Verdict::Unknown(want.to_owned())));
+}
+
+#[test]
+fn a_job_that_is_known_to_have_failed_outweighs_one_whose_end_is_not_known() {
+    let mut story = jobs(&["a", "b"]);
+    story.job("uid-b", &status("Failed", "b failed"));
+    story.jobs_listed("default", &BTreeSet::new());
+    let Some(Verdict::Failed(message)) = story.verdict() else { panic!("not failed") };
+    assert!(message.starts_with("b failed\nmxjob: job a is gone, and how"), "{message}");
 }
 
 #[test]

@@ -1,0 +1,61 @@
+//! Patches that the API server refuses.
+
+use super::{OLDER, leave, migrate};
+use crate::operator::trouble::Fault;
+use crate::submit::lost::line;
+use crate::support::{Place, Server};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_and_the_status_wait_for_the_pods() {
+    let place = Place::new();
+    let server = Server::start(&place, "apiserver", &[]);
+    leave(&place, &server, &OLDER[2], "digits");
+    let (line, kubeconfig) = line(&place).await;
+    line.rule("patch pods digits-worker-0", Fault::Refuse(422), 1);
+    let done = place.mxjob(&["migrate", "--kubeconfig", &kubeconfig, "--apply"]);
+    assert_eq!(done.code(), Some(3), "{}", done.stderr);
+    let want = "Pod default/digits-worker-0: injected: patch pods digits-worker-0 is refused\n";
+    assert!(done.stderr.ends_with(want), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("adopted 1 jobs with 3 patches, but not everything"),
+        "{}",
+        done.stderr
+    );
+    let told = migrate(&place, &[]);
+    assert!(told.stdout.contains("training-operator 1.8"), "{}", told.stdout);
+    let job = server.get("mxjob", "digits");
+    assert!(job["status"].get("mxReplicaStatuses").is_none(), "{job}");
+    let done = migrate(&place, &["--apply"]);
+    assert!(done.stderr.contains("adopted 1 jobs with 6 patches; now"), "{}", done.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_cannot_be_written_is_not_taken_for_a_job_that_is_gone() {
+    let place = Place::new();
+    let server = Server::start(&place, "apiserver", &[]);
+    leave(&place, &server, &OLDER[2], "digits");
+    let (line, kubeconfig) = line(&place).await;
+    let apply = ["migrate", "--kubeconfig", &kubeconfig, "--apply"];
+    line.rule("patch mxjobs/status digits", Fault::Refuse(404), 1);
+    let done = place.mxjob(&apply);
+    assert_eq!(done.code(), Some(3), "{}", done.stderr);
+    assert!(done.stderr.contains("  MXJob default/digits: injected: patch"), "{}", done.stderr);
+    // What is no longer there needs no patch.
+    line.rule("patch mxjobs/status digits", Fault::Refuse(404), 1);
+    line.rule("get mxjobs digits", Fault::Refuse(404), 1);
+    let done = place.mxjob(&apply);
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_at_a_first_attempt_and_not_at_the_next_is_no_failure() {
+    let place = Place::new();
+    let server = Server::start(&place, "apiserver", &[]);
+    leave(&place, &server, &OLDER[2], "digits");
+    let (line, kubeconfig) = line(&place).await;
+    line.rule("patch pods digits-worker-0", Fault::Refuse(422), 1);
+    line.rule("patch pods digits-worker-1", Fault::Refuse(409), 1);
+    let done = place.mxjob(&["migrate", "--kubeconfig", &kubeconfig, "--apply"]);
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+    assert!(done.stderr.contains("adopted 1 jobs with 9 patches; now"), "{}", done.stderr);
+}

@@ -1,0 +1,86 @@
+//! A line to the API server on which requests and answers are lost.
+
+use serde_json::json;
+
+use super::{endless, settings, submit, there};
+use crate::operator::cluster::token;
+use crate::operator::proxy::Proxy;
+use crate::operator::trouble::Fault;
+use crate::support::{Place, Server};
+
+/// A line to the server of a place, and the kubeconfig that leads through it.
+pub(crate) async fn line(place: &Place) -> (Proxy, String) {
+    let proxy = Proxy::to(&place.data().join("kubeconfig"), 0).await;
+    let kubeconfig = place.write("line.kubeconfig", &proxy.kubeconfig(&token(place)));
+    (proxy, kubeconfig)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_created_is_known_though_the_answer_was_lost() {
+    let place = Place::new();
+    let server = Server::start(&place, "apiserver", &[]);
+    let (line, kubeconfig) = line(&place).await;
+    let mut job = endless(&place, "x");
+    for meta in [json!({"name": "fixed"}), json!({"generateName": "run-"})] {
+        job["metadata"] = meta;
+        line.rule("create mxjobs", Fault::LoseAnswer, 1);
+        let done = submit(&place, &[job.clone()], &["--kubeconfig", &kubeconfig, "--detach"]);
+        assert_eq!(done.code(), Some(0), "{}", done.stderr);
+        let there = server.kubectl(&["get", "mxjobs", "-o", "name"]);
+        assert_eq!(done.stdout, format!("{} created\n", there.trim()));
+        server.kubectl(&["delete", "mxjobs", "--all"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_created_and_what_may_have_been_is_said() {
+    let place = Place::new();
+    let server = Server::start(&place, "apiserver", &[]);
+    let (line, kubeconfig) = line(&place).await;
+    let detached = || {
+        let job = endless(&place, "slow");
+        submit(&place, &[settings("a"), job], &["--kubeconfig", &kubeconfig, "--detach"])
+    };
+    line.rule("create mxjobs", Fault::Cut, 1);
+    let done = detached();
+    assert_eq!(done.code(), Some(3), "{}", done.stderr);
+    assert!(done.stderr.starts_with("mxjob: cannot create MXJob slow: "), "{}", done.stderr);
+    assert!(!done.stderr.contains("may have been"), "{}", done.stderr);
+    assert_eq!(there(&server), "");
+
+    line.rule("create mxjobs", Fault::LoseAnswer, 1);
+    line.rule("get mxjobs slow", Fault::Refuse(403), 1);
+    let done = detached();
+    assert_eq!(done.code(), Some(3), "{}", done.stderr);
+    let want =
+        "; it may have been created all the same: look with `kubectl -n default get mxjob slow`\n";
+    assert!(done.stderr.ends_with(want), "{}", done.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_is_asked_for_until_the_server_does_it() {
+    let place = Place::new();
+    let server = Server::start(&place, "apiserver", &[]);
+    let (line, kubeconfig) = line(&place).await;
+    for fault in [Fault::Refuse(500), Fault::Refuse(429), Fault::LoseAnswer] {
+        line.rule("delete mxjobs slow", fault, 2);
+        let objects = [settings("a"), endless(&place, "slow")];
+        let done = submit(&place, &objects, &["--kubeconfig", &kubeconfig, "--timeout", "1s"]);
+        assert_eq!(done.code(), Some(124), "{fault:?}: {}", done.stderr);
+        assert_eq!(there(&server), "", "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_cannot_be_deleted_keeps_what_it_needs() {
+    let place = Place::new();
+    let server = Server::start(&place, "apiserver", &[]);
+    let (line, kubeconfig) = line(&place).await;
+    line.rule("delete mxjobs slow", Fault::Refuse(403), 1);
+    let objects = [settings("a"), endless(&place, "slow")];
+    let done = submit(&place, &objects, &["--kubeconfig", &kubeconfig, "--timeout", "1s"]);
+    assert_eq!(done.code(), Some(3), "{}", done.stderr);
+    let want = "mxjob: could not be deleted: job slow: injected: delete mxjobs slow is refused; configmap/settings was left for it\n";
+    assert!(done.stderr.ends_with(want), "{}", done.stderr);
+    assert_eq!(there(&server), "mxjob.kubeflow.org/slow configmap/settings");
+}
