@@ -12,8 +12,9 @@
 //! shell around them. Keys are in no log, and the authority's is in memory only while something is signed.
 //!
 //! An authority is renewed in two steps, so that no API server ever meets a certificate that it cannot check: first the new one is
-//! put beside the old one in `ca.crt` and in the `caBundle`, and only later, when a certificate is due anyway, it signs one. The old one
-//! leaves with the renewal after that.
+//! put beside the old one in `ca.crt` and in the `caBundle`, and only later, when that is seen to have happened and a certificate is due
+//! anyway, it signs one. The old one leaves with the renewal after that. Where everything is made at once, because there is no Secret, what
+//! the `caBundle` has is kept in the same way, for the replicas that still serve by it.
 
 mod authority;
 mod issue;
@@ -23,6 +24,7 @@ mod material;
 mod resolver;
 mod trust;
 mod validity;
+mod words;
 
 pub(crate) use keeper::{Keeper, Place};
 pub(crate) use resolver::Resolver;

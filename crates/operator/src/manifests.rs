@@ -12,12 +12,12 @@
 mod access;
 mod admission;
 mod chart;
+mod command;
 mod files;
 mod text;
 mod users;
 mod workload;
 
-use mxjob_controller::{Gang, PodGroups};
 use serde_json::{Map, Value, json};
 
 pub use files::{File, files};
@@ -44,6 +44,12 @@ pub struct Settings {
     pub watch_namespace: Option<String>,
     /// Whether jobs are checked by the webhook.
     pub webhook: bool,
+    /// Secrets with the credentials for the image's registry.
+    pub image_pull_secrets: Vec<String>,
+    /// Labels of the nodes that a pod may run on.
+    pub node_selector: Map<String, Value>,
+    /// More arguments of `mxjob operator`, as they are.
+    pub extra_args: Vec<String>,
     /// Requests and limits of a pod.
     pub resources: Value,
 }
@@ -110,26 +116,28 @@ impl Default for Settings {
             gang_scheduler: "none".to_owned(),
             watch_namespace: None,
             webhook: true,
+            image_pull_secrets: Vec::new(),
+            node_selector: Map::from_iter([("kubernetes.io/os".to_owned(), "linux".into())]),
+            extra_args: Vec::new(),
             resources: workload::resources(),
         }
     }
 }
 
 impl Settings {
-    /// What `--gang-scheduler` of the operator makes of the word.
-    fn gang(&self) -> Gang {
-        match self.gang_scheduler.as_str() {
-            "none" => Gang::Off,
-            "volcano" => Gang::PodGroups(PodGroups::Volcano),
-            name => Gang::PodGroups(PodGroups::SchedulerPlugins { scheduler: name.to_owned() }),
-        }
+    /// The parts of a whole installation. A namespace of another name than the usual one is likely to be there already, with other things in
+    /// it: it is neither changed by an installation nor deleted with it.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        let is_wanted = |part: &Part| *part != Part::Namespace || self.namespace == NAMESPACE;
+        Part::ALL.into_iter().filter(is_wanted).collect()
     }
 }
 
 /// Every object, in the order in which a cluster should get them.
 #[must_use]
 pub fn all(settings: &Settings) -> Vec<Value> {
-    parts(settings, &Part::ALL)
+    parts(settings, &settings.parts())
 }
 
 /// The objects of some parts, in the same order.

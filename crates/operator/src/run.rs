@@ -18,14 +18,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mxjob_apiserver::serve::{self, Bound, ServeError};
-use mxjob_controller::{Gang, PodGroups, Standing};
+use mxjob_controller::{Gang, Standing};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::client::{Cluster, Fence, Rate, Transport};
 use crate::lease::{Election, Elector, PARTING};
-use crate::manifests::{NAMESPACE, OPERATOR};
+use crate::manifests::{OPERATOR, Part, Settings};
 use crate::metrics::Metrics;
 use crate::preflight::{self, Preflight};
 use crate::probes::{self, Health, Pages};
@@ -162,10 +162,11 @@ pub async fn run(
         lease: config.election.as_ref().map(|election| election.name.clone()),
         webhook: None,
     };
+    let installed = installed(&config, sockets.webhook.is_some());
     let mut served = JoinSet::new();
     if let Some(bound) = sockets.webhook {
         let options = webhook::Options {
-            namespace: config.own_namespace.clone(),
+            installed: installed.clone(),
             metrics: metrics.webhook.clone(),
             ..webhook::Options::default()
         };
@@ -181,8 +182,8 @@ pub async fn run(
         jobs: config.namespace.clone(),
         own: config.own_namespace.clone(),
         lease: config.election.as_ref().map(|election| election.namespace.clone()),
-        advice: advice(&config),
-        lease_advice: lease_advice(&config),
+        advice: advice(&installed),
+        lease_advice: lease_advice(&config, &installed),
         health: health.clone(),
     };
     parts.spawn(async move {
@@ -305,27 +306,20 @@ async fn lead(
     }
 }
 
-/// What grants an operator of this kind what it needs.
-fn advice(config: &Config) -> String {
-    let mut command = "mxjob manifests --only rbac".to_owned();
-    if config.own_namespace != NAMESPACE {
-        command += &format!(" --namespace {}", config.own_namespace);
-    }
-    if let Some(namespace) = &config.namespace {
-        command += &format!(" --watch-namespace {namespace}");
-    }
-    match &config.gang {
-        Gang::PodGroups(PodGroups::Volcano) => command += " --gang-scheduler volcano",
-        Gang::PodGroups(PodGroups::SchedulerPlugins { scheduler }) => {
-            command += &format!(" --gang-scheduler {scheduler}");
-        }
-        Gang::Off | Gang::Native => {}
-    }
+/// How an operator of this kind is installed.
+fn installed(config: &Config, webhook: bool) -> Settings {
+    let Config { own_namespace, namespace, gang, .. } = config;
+    Settings::of_operator(own_namespace, namespace.as_deref(), gang, webhook)
+}
+
+/// What grants it what it needs.
+fn advice(installed: &Settings) -> String {
+    let command = installed.command(Part::Rbac);
     format!("grant its service account what it needs with: {command} | kubectl apply -f -")
 }
 
 /// What grants it its lease: the same, unless it is another lease than the one that the manifests know.
-fn lease_advice(config: &Config) -> String {
+fn lease_advice(config: &Config, installed: &Settings) -> String {
     match &config.election {
         Some(Election { namespace, name, .. })
             if (namespace, name.as_str()) != (&config.own_namespace, OPERATOR) =>
@@ -335,7 +329,7 @@ fn lease_advice(config: &Config) -> String {
                 config.own_namespace
             )
         }
-        _ => advice(config),
+        _ => advice(installed),
     }
 }
 
@@ -355,6 +349,8 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifests::NAMESPACE;
+    use mxjob_controller::PodGroups;
 
     fn config(own: &str, namespace: Option<&str>, gang: Gang) -> Config {
         let cluster = kube::Config::new(http::Uri::from_static("https://127.0.0.1:1"));
@@ -375,8 +371,9 @@ mod tests {
             let want = format!(
                 "grant its service account what it needs with: mxjob manifests --only rbac{command} | kubectl apply -f -"
             );
-            assert_eq!(advice(config), want);
-            assert_eq!(lease_advice(config), want);
+            let installed = installed(config, true);
+            assert_eq!(advice(&installed), want);
+            assert_eq!(lease_advice(config, &installed), want);
         };
         check(&config(NAMESPACE, None, Gang::Off), "");
         let gang = Gang::PodGroups(PodGroups::SchedulerPlugins { scheduler: "gangs".to_owned() });
@@ -412,7 +409,7 @@ mod tests {
     #[test]
     fn a_lease_that_the_manifests_do_not_know_is_granted_by_hand() {
         let advice = |namespace: &str, name: &str| {
-            lease_advice(&Config {
+            let config = Config {
                 election: Some(Election {
                     namespace: namespace.to_owned(),
                     name: name.to_owned(),
@@ -420,7 +417,8 @@ mod tests {
                     timing: crate::Timing::default(),
                 }),
                 ..config("own", None, Gang::Off)
-            })
+            };
+            lease_advice(&config, &installed(&config, true))
         };
         assert!(advice("own", OPERATOR).contains("mxjob manifests --only rbac --namespace own |"));
         for (namespace, name) in [("other", OPERATOR), ("own", "b")] {

@@ -22,6 +22,7 @@ use mxjob_apiserver::serve::{self, Bound, Limits, ServeError};
 use tokio::sync::watch;
 
 use crate::certificates::{Keeper, Place, Resolver};
+use crate::manifests::{Part, Settings};
 
 pub use metrics::Metrics;
 
@@ -44,8 +45,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Who the webhook is, and how it behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The namespace of the Service and the Secret.
-    pub namespace: String,
+    /// How the operator was installed. Its namespace is that of the Service and the Secret, and advice in the log is to keep to it.
+    pub installed: Settings,
     /// The Service that leads here; [`SERVICE`].
     pub service: String,
     /// The Secret with the certificates; [`SECRET`].
@@ -83,8 +84,16 @@ pub async fn run(
     ready: watch::Sender<bool>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let Options { namespace, service, secret, configuration, linger, metrics } = options;
-    let place = Place { namespace, service, secret, configuration, webhook: WEBHOOK.to_owned() };
+    let Options { installed, service, secret, configuration, linger, metrics } = options;
+    let place = Place {
+        install: installed.command(Part::Webhook),
+        grant: installed.command(Part::Rbac),
+        namespace: installed.namespace,
+        service,
+        secret,
+        configuration,
+        webhook: WEBHOOK.to_owned(),
+    };
     let resolver = Arc::new(Resolver::default());
     let tls = Arc::clone(&resolver).server_config().map_err(Error::Tls)?;
     let keeper = Keeper::new(client, place, resolver, metrics.clone());
@@ -118,7 +127,7 @@ impl Default for Options {
     /// The usual names in the usual namespace.
     fn default() -> Self {
         Self {
-            namespace: crate::manifests::NAMESPACE.to_owned(),
+            installed: Settings::default(),
             service: SERVICE.to_owned(),
             secret: SECRET.to_owned(),
             configuration: CONFIGURATION.to_owned(),

@@ -21,9 +21,11 @@ const AUTHORITY_LIFE: SignedDuration = SignedDuration::from_hours(10 * 365 * 24)
 const CERTIFICATE_LIFE: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// Certificates count from so long back: clocks differ.
 pub(super) const BACKDATE: SignedDuration = SignedDuration::from_hours(1);
+/// How many authorities of a bundle are kept where all else is made anew: those that a replica may still show, and no endless list.
+const KEPT: usize = 3;
 
 /// What the Secret is to hold after the verdict was carried out, and what was done in the end: where the authority turns out to be
-/// of no use, everything is made.
+/// of no use, everything is made. `trusted` is the bundle of the configuration.
 ///
 /// # Errors
 /// Where a key or a certificate cannot be made.
@@ -31,6 +33,7 @@ pub(super) fn carry_out(
     verdict: Verdict,
     material: Option<&Material>,
     names: &[String],
+    trusted: Option<&str>,
     now: Timestamp,
 ) -> Result<(Verdict, Material), rcgen::Error> {
     let present = material.cloned().unwrap_or_default();
@@ -40,7 +43,7 @@ pub(super) fn carry_out(
             Ok(next) => next,
             Err(_) => {
                 let why = Why::Fault("its authority cannot sign; somebody else may have made it");
-                return carry_out(Verdict::Make(why), material, names, now);
+                return carry_out(Verdict::Make(why), material, names, trusted, now);
             }
         },
         Verdict::RenewAuthority(_) => {
@@ -50,9 +53,13 @@ pub(super) fn carry_out(
             Material { ca_crt, ca_key: key.serialize_pem(), ..present }
         }
         Verdict::Make(_) => {
-            let (ca_crt, key) = authority(now)?;
+            let (pem, key) = authority(now)?;
             let ca_key = key.serialize_pem();
             let (tls_crt, tls_key) = certificate(key, names, now)?;
+            // Other replicas show a certificate of one of these until they have looked at the Secret.
+            let before = Authority::all(trusted.unwrap_or_default()).unwrap_or_default();
+            let before = before.iter().filter(|before| before.validity.holds(now));
+            let ca_crt = pem + &pems(before.take(KEPT));
             Material { ca_crt, ca_key, tls_crt, tls_key }
         }
     };

@@ -41,8 +41,14 @@ pub(super) enum Why {
     Fault(&'static str),
 }
 
-/// Decides. `None`: there is no Secret. The names are those that the certificate must be good for.
-pub(super) fn judge(material: Option<&Material>, names: &[String], now: Timestamp) -> Verdict {
+/// Decides. No material: there is no Secret. The names are those that the certificate must be good for. `trusted` is what the API
+/// server trusts at present, in the PEM format: nothing known if empty, and `None` if it does not call us.
+pub(super) fn judge(
+    material: Option<&Material>,
+    names: &[String],
+    trusted: Option<&str>,
+    now: Timestamp,
+) -> Verdict {
     let Some(material) = material else { return Verdict::Make(Why::Absent) };
     let fault = |text| Verdict::Make(Why::Fault(text));
     let authorities = Authority::all(&material.ca_crt).unwrap_or_default();
@@ -67,7 +73,10 @@ pub(super) fn judge(material: Option<&Material>, names: &[String], now: Timestam
         _ if current.validity.not_after.duration_since(now) < AUTHORITY_OVERLAP => {
             Verdict::RenewAuthority(Why::Due)
         }
-        State::Due { left } if left < URGENT || has_settled(current, now) => {
+        State::Due { left, is_by_current }
+            if (is_by_current || is_trusted(current, trusted))
+                && (left < URGENT || has_settled(current, now)) =>
+        {
             Verdict::RenewCertificate(Why::Due)
         }
         State::Good | State::Due { .. } => Verdict::Keep,
@@ -77,7 +86,11 @@ pub(super) fn judge(material: Option<&Material>, names: &[String], now: Timestam
 /// How a server's certificate is.
 enum State {
     Good,
-    Due { left: SignedDuration },
+    Due {
+        left: SignedDuration,
+        /// Whether the current authority has signed it, rather than one before.
+        is_by_current: bool,
+    },
     Faulty(&'static str),
 }
 
@@ -98,9 +111,10 @@ fn certificate(
     if !validity.holds(now) {
         return State::Faulty("the time of its tls.crt is over, or still to come");
     }
-    if !authorities.iter().any(|authority| authority.signed(&certificate, now)) {
+    let Some(by) = authorities.iter().position(|authority| authority.signed(&certificate, now))
+    else {
         return State::Faulty("its tls.crt was not signed by an authority of its ca.crt");
-    }
+    };
     let is_good_for = |name: &String| {
         ServerName::try_from(name.as_str())
             .is_ok_and(|name| verify_server_name(&certificate, &name).is_ok())
@@ -110,7 +124,20 @@ fn certificate(
     }
     // At two thirds of its life.
     let left = validity.not_after.duration_since(now);
-    if left < validity.length() / 3 { State::Due { left } } else { State::Good }
+    if left < validity.length() / 3 {
+        State::Due { left, is_by_current: by == 0 }
+    } else {
+        State::Good
+    }
+}
+
+/// Whether an API server that calls us would accept what the authority signs. Where it could not be told of it, the certificate of before
+/// serves as long as it can.
+fn is_trusted(authority: &Authority, trusted: Option<&str>) -> bool {
+    trusted.is_none_or(|bundle| {
+        let trusted = Authority::all(bundle).unwrap_or_default();
+        trusted.iter().any(|trusted| trusted.der == authority.der)
+    })
 }
 
 /// Whether every API server has had time to learn of the authority.

@@ -10,13 +10,14 @@ use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::judge::{Verdict, Why, judge};
 use super::material::Material;
 use super::resolver::Resolver;
 use super::trust::{self, Trust};
 use super::validity::Validity;
+use super::words::{Said, advice, announce};
 use super::{authority, issue};
 use crate::webhook::Metrics;
 
@@ -42,6 +43,10 @@ pub(crate) struct Place {
     pub(crate) configuration: String,
     /// The webhook in it.
     pub(crate) webhook: String,
+    /// The command that prints the Service and the configuration as they were installed.
+    pub(crate) install: String,
+    /// The one that prints the rights.
+    pub(crate) grant: String,
 }
 
 /// The shell around the rules; one task of every replica.
@@ -74,11 +79,7 @@ pub(super) enum Error {
     Contended { kind: &'static str, name: String },
 }
 
-/// A complaint is made once, and taken back once.
-#[derive(Default)]
-struct Said(Option<String>);
-
-const SECRET: &str = "Secret";
+pub(super) const SECRET: &str = "Secret";
 const CONFIGURATION: &str = "ValidatingWebhookConfiguration";
 
 // === impl Place ===
@@ -93,6 +94,11 @@ impl Place {
             format!("{service}.{namespace}"),
             service.clone(),
         ]
+    }
+
+    /// The Service, with its namespace first.
+    fn target(&self) -> (&str, &str) {
+        (&self.namespace, &self.service)
     }
 
     fn secrets(&self) -> String {
@@ -133,13 +139,13 @@ impl Keeper {
         loop {
             // A configuration that is missing is most often about to be made: who installs everything makes it last, and while it
             // lacks the authority no job can be written.
-            let is_well = self.round(Timestamp::now()).await && self.about_trust.0.is_none();
+            let is_well = self.round(Timestamp::now()).await && !self.about_trust.is_complaining();
             if self.served.is_some() {
                 ready.send_if_modified(|ready| !std::mem::replace(ready, true));
             }
-            let pause = match (is_well, &self.about_trust.0) {
-                (true, None) => EVERY,
-                (true, Some(_)) => UNCALLED,
+            let pause = match (is_well, self.about_trust.is_complaining()) {
+                (true, false) => EVERY,
+                (true, true) => UNCALLED,
                 (false, _) => retry,
             };
             retry = if is_well { RETRY } else { (retry * 2).min(EVERY) };
@@ -164,7 +170,13 @@ impl Keeper {
         for _ in 0..ATTEMPTS {
             // Before the Secret, so that what is in it is never older than what a patch of this configuration replaces.
             let configuration = self.get(CONFIGURATION).await;
-            let material = match self.certificates(now).await {
+            let trusted = match &configuration {
+                Ok(Some(found)) => trust::bundle(found, &self.place.webhook, self.place.target()),
+                Ok(None) => None,
+                // It may call us, and trust whatever it was told before.
+                Err(_) => Some(String::new()),
+            };
+            let material = match self.certificates(trusted.as_deref(), now).await {
                 Ok(material) => {
                     self.about_certificates.settled("the webhook's certificate is in order again");
                     material
@@ -181,7 +193,7 @@ impl Keeper {
             };
             match trusted {
                 Ok(false) => {}
-                Ok(true) => return self.about_certificates.0.is_none(),
+                Ok(true) => return !self.about_certificates.is_complaining(),
                 Err(error) => {
                     self.about_trust.complain(&advice(&error, &self.place));
                     return false;
@@ -197,6 +209,7 @@ impl Keeper {
     /// Sees to the Secret and to what is served from it. An error comes with what can be served all the same.
     async fn certificates(
         &mut self,
+        trusted: Option<&str>,
         now: Timestamp,
     ) -> Result<Material, (Error, Option<Material>)> {
         let mut usable = None;
@@ -206,7 +219,7 @@ impl Keeper {
                 Err(error) => return Err((error, usable)),
             };
             let material = secret.as_ref().map(|secret| Material::of_data(&secret["data"]));
-            let verdict = judge(material.as_ref(), &self.names, now);
+            let verdict = judge(material.as_ref(), &self.names, trusted, now);
             usable = material.clone().filter(|_| {
                 let is_good = Verdict::RenewCertificate(Why::Due);
                 matches!(verdict, Verdict::Keep | Verdict::RenewAuthority(_)) || verdict == is_good
@@ -217,7 +230,7 @@ impl Keeper {
                     return Ok(material.clone());
                 }
             }
-            let next = issue::carry_out(verdict, material.as_ref(), &self.names, now);
+            let next = issue::carry_out(verdict, material.as_ref(), &self.names, trusted, now);
             let next = match next.map_err(Error::Make) {
                 Ok((verdict, next)) => {
                     self.write(secret, &next, &verdict).await.map(|done| (done, next))
@@ -260,7 +273,7 @@ impl Keeper {
         material: &Material,
     ) -> Result<bool, Error> {
         let place = &self.place;
-        let install = "`mxjob manifests --only webhook | kubectl apply -f -` installs it";
+        let install = format!("`{} | kubectl apply -f -` installs it", place.install);
         let Some(configuration) = configuration else {
             self.about_trust.complain(&format!(
                 "there is no {CONFIGURATION} {}, so jobs are checked by their definition alone when they are written; {install}",
@@ -268,8 +281,7 @@ impl Keeper {
             ));
             return Ok(true);
         };
-        let service = (place.namespace.as_str(), place.service.as_str());
-        match trust::compare(configuration, &place.webhook, service, &material.ca_crt) {
+        match trust::compare(configuration, &place.webhook, place.target(), &material.ca_crt) {
             Trust::Right => {
                 self.about_trust.settled("the cluster calls the webhook");
                 Ok(true)
@@ -324,7 +336,7 @@ impl Keeper {
         }
     }
 
-    /// Writes the Secret; false if somebody else did so first.
+    /// Writes the Secret; false if somebody else did so, or deleted it, first.
     async fn write(
         &self,
         secret: Option<Value>,
@@ -348,6 +360,8 @@ impl Keeper {
                 Ok(true)
             }
             Err(error) if code(&error) == Some(409) => Ok(false),
+            // Somebody has deleted it since it was read, as one does to have everything made anew.
+            Err(error) if action == "update" && code(&error) == Some(404) => Ok(false),
             Err(source) => Err(Error::Request { action, kind: SECRET, name: name.clone(), source }),
         }
     }
@@ -385,88 +399,9 @@ impl Keeper {
 }
 
 /// The HTTP status of an answer.
-fn code(error: &kube::Error) -> Option<u16> {
+pub(super) fn code(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
-    }
-}
-
-/// Says what was done and why.
-fn announce(verdict: &Verdict, place: &Place) {
-    let Place { namespace, secret, .. } = place;
-    match verdict {
-        Verdict::Keep => {}
-        Verdict::Make(Why::Absent | Why::Due) => {
-            info!(namespace, secret, "made the webhook's authority and certificate");
-        }
-        Verdict::RenewCertificate(Why::Absent | Why::Due) => {
-            info!(namespace, secret, "renewed the webhook's certificate");
-        }
-        Verdict::RenewAuthority(Why::Absent | Why::Due) => {
-            info!(namespace, secret, "gave the webhook's authority a successor");
-        }
-        Verdict::Make(Why::Fault(why)) => {
-            warn!(
-                namespace,
-                secret,
-                why,
-                "the webhook's Secret could not be used; everything in it was made anew"
-            );
-        }
-        Verdict::RenewCertificate(Why::Fault(why)) => {
-            warn!(
-                namespace,
-                secret, why, "the webhook's certificate could not be used; it was made anew"
-            );
-        }
-        Verdict::RenewAuthority(Why::Fault(why)) => {
-            warn!(
-                namespace,
-                secret, why, "the webhook's authority could not be used; it was given a successor"
-            );
-        }
-    }
-}
-
-/// The error, its causes, and what mends it where that is known.
-fn advice(error: &Error, place: &Place) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(source) = cause {
-        let said = source.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = source.source();
-    }
-    let Error::Request { source, kind, name, .. } = error else { return text };
-    match code(source) {
-        Some(403) => {
-            format!("{text}; `mxjob manifests --only rbac | kubectl apply -f -` grants the right")
-        }
-        Some(422) if *kind == SECRET => format!(
-            "{text}; `kubectl --namespace {} delete secret {name}` has it made anew",
-            place.namespace
-        ),
-        Some(404) => format!("{text}; is there a namespace {}?", place.namespace),
-        _ => text,
-    }
-}
-
-// === impl Said ===
-
-impl Said {
-    fn complain(&mut self, text: &str) {
-        if self.0.as_deref() != Some(text) {
-            warn!("{text}");
-            self.0 = Some(text.to_owned());
-        }
-    }
-
-    fn settled(&mut self, text: &str) {
-        if self.0.take().is_some() {
-            info!("{text}");
-        }
     }
 }

@@ -26,5 +26,5 @@ fn names() -> Vec<String> {
 
 /// What a new installation has.
 fn made(now: Timestamp) -> Material {
-    carry_out(Verdict::Make(Why::Absent), None, &names(), now).unwrap().1
+    carry_out(Verdict::Make(Why::Absent), None, &names(), None, now).unwrap().1
 }

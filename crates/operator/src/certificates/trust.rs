@@ -22,17 +22,11 @@ pub(super) enum Trust {
 pub(super) fn compare(
     configuration: &Value,
     webhook: &str,
-    (namespace, service): (&str, &str),
+    service: (&str, &str),
     ca_pem: &str,
 ) -> Trust {
-    let webhooks = configuration.get("webhooks").and_then(Value::as_array);
-    let found = webhooks.into_iter().flatten().enumerate();
-    let Some((index, found)) = found.into_iter().find(|(_, found)| found["name"] == webhook) else {
-        return Trust::NoWebhook;
-    };
-    let client = &found["clientConfig"];
-    let target = &client["service"];
-    if target["name"] != service || target["namespace"] != namespace {
+    let Some((index, client)) = find(configuration, webhook) else { return Trust::NoWebhook };
+    if !is_of(client, service) {
         return Trust::Elsewhere;
     }
     let bundle = STANDARD.encode(ca_pem);
@@ -44,6 +38,31 @@ pub(super) fn compare(
         { "op": "test", "path": format!("/webhooks/{index}/name"), "value": webhook },
         { "op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": bundle },
     ]))
+}
+
+/// What the API server trusts when it calls our service, as a text in the PEM format; `None` if it does not call us.
+pub(super) fn bundle(
+    configuration: &Value,
+    webhook: &str,
+    service: (&str, &str),
+) -> Option<String> {
+    let (_, client) = find(configuration, webhook).filter(|(_, client)| is_of(client, service))?;
+    let bundle = client["caBundle"].as_str().and_then(|text| STANDARD.decode(text).ok());
+    Some(bundle.and_then(|pem| String::from_utf8(pem).ok()).unwrap_or_default())
+}
+
+/// The webhook of this name: which one it is, and whom it calls.
+fn find<'a>(configuration: &'a Value, webhook: &str) -> Option<(usize, &'a Value)> {
+    let webhooks = configuration.get("webhooks").and_then(Value::as_array);
+    let mut webhooks = webhooks.into_iter().flatten().enumerate();
+    webhooks
+        .find(|(_, found)| found["name"] == webhook)
+        .map(|(index, found)| (index, &found["clientConfig"]))
+}
+
+fn is_of(client: &Value, (namespace, service): (&str, &str)) -> bool {
+    let target = &client["service"];
+    target["name"] == service && target["namespace"] == namespace
 }
 
 #[cfg(test)]
@@ -76,6 +95,21 @@ mod tests {
         let mut fresh = webhook("validate", "system", "");
         fresh["clientConfig"].as_object_mut().unwrap().remove("caBundle");
         check(json!([webhook("other", "system", ""), fresh]), patch(1));
+    }
+
+    #[test]
+    fn the_bundle_is_read_where_our_service_is_called() {
+        let check = |webhooks: Value, want: Option<&str>| {
+            let configuration = json!({ "webhooks": webhooks });
+            let found = bundle(&configuration, "validate", ("system", "hook"));
+            assert_eq!(found.as_deref(), want, "{configuration}");
+        };
+        check(json!([webhook("validate", "system", "UEVN")]), Some("PEM"));
+        check(json!([webhook("validate", "system", "")]), Some(""));
+        check(json!([webhook("validate", "system", "no base64")]), Some(""));
+        check(json!([webhook("validate", "elsewhere", "UEVN")]), None);
+        check(json!([webhook("other", "system", "UEVN")]), None);
+        check(json!([]), None);
     }
 
     #[test]

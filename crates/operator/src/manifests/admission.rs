@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Settings, annotate, labels, object, selector, with};
+use super::{Part, Settings, annotate, labels, object, selector, with};
 use crate::webhook;
 
 /// Whether a request is one that the webhook has rules for: a new job, or one whose spec changes. Labels, annotations, finalizers,
@@ -11,10 +11,18 @@ pub(super) const CONDITION: &str = "request.operation == 'CREATE' \
 || has(object.spec) != has(oldObject.spec) \
 || (has(object.spec) && object.spec != oldObject.spec)";
 
-/// What to do when it is down, where whoever looks at the configuration finds it.
-const WAY_OUT: &str = "New jobs and changed specs are refused while no operator answers; everything else goes on. \
-To let them through unchecked: kubectl delete validatingwebhookconfiguration mxjob. \
-To check again: mxjob manifests --only webhook | kubectl apply -f -";
+/// Where whoever looks at the configuration finds what to do when it is down.
+pub(super) const WAY_OUT: &str = "mxjob.kubeflow.org/when-it-is-down";
+
+/// What to do then. `back` is the command that installs the configuration again.
+pub(super) fn way_out(back: &str) -> String {
+    format!(
+        "New jobs and changed specs are refused while no operator answers; everything else goes on. \
+         To let them through unchecked: kubectl delete validatingwebhookconfiguration {}. \
+         To check again: {back}",
+        webhook::CONFIGURATION
+    )
+}
 
 /// The Service before the configuration that calls it.
 pub(super) fn objects(settings: &Settings) -> Vec<Value> {
@@ -38,7 +46,8 @@ fn configuration(settings: &Settings) -> Value {
         None,
     );
     configuration["metadata"]["labels"] = labels("webhook");
-    let way_out = ("mxjob.kubeflow.org/when-it-is-down".to_owned(), WAY_OUT.into());
+    let back = format!("{} | kubectl apply -f -", settings.command(Part::Webhook));
+    let way_out = (WAY_OUT.to_owned(), way_out(&back).into());
     annotate(&mut configuration, "annotations", Map::from_iter([way_out]));
     let mut hook = json!({
         "name": webhook::WEBHOOK,

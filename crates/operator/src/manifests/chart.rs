@@ -1,19 +1,23 @@
 //! The Helm chart: the same objects, with marks where a value of the chart decides.
 //!
 //! Objects are made with settings that are marks, written as YAML, and the marks replaced by what a template says. A chart has few
-//! constructs that way (`if`, `else`, a value, one `toYaml`), all of them in this file; a test renders them strictly and compares the outcome
+//! constructs that way (`if`, a value, `toYaml`), all of them in this file; a test renders them strictly and compares the outcome
 //! with [`all`](super::all) for the same settings.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::access::{self, Because};
-use super::{Part, Settings, VERSION, annotate, text};
+use super::{Part, Settings, VERSION, admission, annotate, text};
 use crate::preflight::Scope;
 
 const NAMESPACE: &str = "HELM-namespace";
 const IMAGE: &str = "HELM-image";
 const GANG: &str = "HELM-gang";
 const WATCHED: &str = "HELM-watched";
+const RELEASE: &str = "HELM-release";
+const PULL_SECRETS: &str = "HELM-pull-secrets";
+const NODES: &str = "HELM-nodes";
+const EXTRA_ARGS: &str = "HELM-extra-args";
 const RESOURCES: &str = "HELM-resources";
 const RULES: &str = "HELM-rules";
 /// The one mark that is a number.
@@ -27,6 +31,10 @@ const VALUES: &[(&str, &str)] = &[
     ("--namespace=HELM-watched", "--namespace={{ .Values.watchNamespace }}"),
     ("--gang-scheduler=HELM-gang", "--gang-scheduler={{ .Values.gangScheduler }}"),
     ("--webhook=true", "--webhook={{ .Values.webhook.enabled }}"),
+    (
+        "HELM-release CHART --namespace HELM-namespace",
+        "{{ .Release.Name }} CHART --namespace {{ .Release.Namespace }}",
+    ),
     (NAMESPACE, "{{ .Release.Namespace | quote }}"),
     (WATCHED, "{{ .Values.watchNamespace | quote }}"),
     (IMAGE, "{{ .Values.image | quote }}"),
@@ -46,7 +54,7 @@ pub(super) fn files() -> Vec<(&'static str, String)> {
         ("templates/NOTES.txt", NOTES.to_owned()),
         ("templates/crd.yaml", template(&guarded(".Values.crd.install", &definition()))),
         ("templates/rbac.yaml", template(&rbac())),
-        ("templates/roles.yaml", template(&plain(Part::Roles))),
+        ("templates/roles.yaml", template(&guarded(".Values.roles.install", &plain(Part::Roles)))),
         ("templates/operator.yaml", template(&operator())),
         ("templates/webhook.yaml", template(&guarded(IF_WEBHOOK, &webhook()))),
     ]
@@ -61,6 +69,9 @@ fn marks() -> Settings {
         gang_scheduler: GANG.to_owned(),
         watch_namespace: Some(WATCHED.to_owned()),
         webhook: true,
+        image_pull_secrets: vec![PULL_SECRETS.to_owned()],
+        node_selector: Map::from_iter([(NODES.to_owned(), Value::Null)]),
+        extra_args: vec![EXTRA_ARGS.to_owned()],
         resources: RESOURCES.into(),
     }
 }
@@ -108,26 +119,50 @@ fn definition() -> String {
     text::documents(&[crd])
 }
 
+/// Puts a value of the chart, whatever it holds, where a mark stands for all that is below a key.
+fn whole(text: &str, mark: &str, value: &str) -> String {
+    let mut lines = String::new();
+    for line in text.split_inclusive('\n') {
+        if !line.contains(mark) {
+            lines.push_str(line);
+            continue;
+        }
+        let indent = line.len() - line.trim_start().len();
+        // Beside its key, or already below it.
+        let (key, indent) = match line.split_once(&format!(": {mark}")) {
+            Some((key, _)) if !key.trim().starts_with("- ") => (format!("{key}:\n"), indent + 2),
+            _ => (String::new(), indent),
+        };
+        let value = format!("{{{{- toYaml {value} | nindent {indent} }}}}\n");
+        lines.push_str(&format!("{key}{}{value}", " ".repeat(indent)));
+    }
+    lines
+}
+
 fn operator() -> String {
     let text = text::documents(&Part::Operator.objects(&marks()));
     let text = guard_block(&text, "- --namespace=", IF_WATCHED);
-    let mut lines = String::new();
-    for line in text.split_inclusive('\n') {
-        match line.split_once(&format!(" {RESOURCES}")) {
-            Some((key, end)) => {
-                let indent = key.len() - key.trim_start().len() + 2;
-                let value = format!("{{{{- toYaml .Values.resources | nindent {indent} }}}}");
-                lines.push_str(&format!("{key}\n{}{value}{end}", " ".repeat(indent)));
-            }
-            None => lines.push_str(line),
-        }
-    }
-    valued(&lines)
+    let text = guard_block(&text, &format!("- {EXTRA_ARGS}"), ".Values.extraArgs");
+    let text = guard_block(&text, "imagePullSecrets:", ".Values.imagePullSecrets");
+    let text = whole(&text, EXTRA_ARGS, ".Values.extraArgs");
+    let text = whole(&text, PULL_SECRETS, ".Values.imagePullSecrets");
+    let text = whole(&text, NODES, ".Values.nodeSelector");
+    valued(&whole(&text, RESOURCES, ".Values.resources"))
 }
 
 fn webhook() -> String {
-    let text = text::documents(&Part::Webhook.objects(&marks()));
-    valued(&guard_block(&text, "namespaceSelector:", IF_WATCHED))
+    let mut objects = Part::Webhook.objects(&marks());
+    // Here the way back is Helm's.
+    let back = format!("helm upgrade {RELEASE} CHART --namespace {NAMESPACE} --reuse-values");
+    for object in objects.iter_mut().filter(|object| is_configuration(object)) {
+        let way_out = (admission::WAY_OUT.to_owned(), admission::way_out(&back).into());
+        annotate(object, "annotations", Map::from_iter([way_out]));
+    }
+    valued(&guard_block(&text::documents(&objects), "namespaceSelector:", IF_WATCHED))
+}
+
+fn is_configuration(object: &Value) -> bool {
+    object["kind"] == "ValidatingWebhookConfiguration"
 }
 
 fn rbac() -> String {
@@ -189,14 +224,19 @@ kubeVersion: \">=1.28.0-0\"
 }
 
 fn values() -> String {
-    let Settings { image, replicas, gang_scheduler, webhook, resources, .. } = Settings::default();
+    let Settings { image, replicas, gang_scheduler, webhook, resources, node_selector, .. } =
+        Settings::default();
     let resources = text::document(&json!({ "resources": resources }));
+    let node_selector = text::document(&json!({ "nodeSelector": node_selector }));
     format!(
         "\
 # Generated by `cargo xtask codegen`; do not edit. What is here is as `mxjob manifests` has it.
 
 # The image, in a registry that the cluster can reach.
 image: {image}
+
+# Secrets in the release's namespace with the credentials for that registry, as `- name: NAME`.
+imagePullSecrets: []
 
 # One leads, and all of them answer the webhook.
 replicas: {replicas}
@@ -215,6 +255,16 @@ crd:
   # Whether the definition of the MXJob is installed and upgraded. It stays when the chart is uninstalled.
   install: true
 
+roles:
+  # Whether the roles for people, kubeflow-mxjobs-admin, -edit and -view, are installed.
+  install: true
+
+# Labels of the nodes that it may run on. Helm adds yours to these, such as `kubernetes.io/arch: amd64` where nodes differ and the image is for
+# one architecture.
+{node_selector}
+# More arguments of `mxjob operator`, such as `- --log-level=debug`.
+extraArgs: []
+
 {resources}"
     )
 }
@@ -224,6 +274,8 @@ fn values_schema() -> Value {
     let string = |pattern: &str| json!({ "type": "string", "pattern": pattern });
     let object = |members: Value| json!({ "type": "object", "additionalProperties": false, "properties": members });
     let label = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+    let mut secret = object(json!({ "name": { "type": "string", "minLength": 1 } }));
+    secret["required"] = json!(["name"]);
     let mut schema = object(json!({
         "image": { "type": "string", "minLength": 1 },
         "replicas": { "type": "integer", "minimum": 1 },
@@ -231,12 +283,16 @@ fn values_schema() -> Value {
         "watchNamespace": string(&format!("^({label})?$")),
         "webhook": object(json!({ "enabled": { "type": "boolean" } })),
         "crd": object(json!({ "install": { "type": "boolean" } })),
+        "roles": object(json!({ "install": { "type": "boolean" } })),
+        "imagePullSecrets": { "type": "array", "items": secret },
+        "nodeSelector": { "type": "object", "additionalProperties": { "type": ["string", "null"] } },
+        "extraArgs": { "type": "array", "items": string("^-") },
         "resources": { "type": "object" },
         // What Helm itself puts there.
         "global": { "type": "object" },
     }));
     schema["$schema"] = "http://json-schema.org/draft-07/schema#".into();
-    schema["required"] = json!(["image", "replicas", "gangScheduler", "webhook", "crd"]);
+    schema["required"] = json!(["image", "replicas", "gangScheduler", "webhook", "crd", "roles"]);
     schema
 }
 

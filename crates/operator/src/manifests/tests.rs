@@ -20,6 +20,14 @@ fn variety() -> Vec<Settings> {
                     webhook,
                     image: "registry.example.com:5000/team/mxjob@sha256:00".to_owned(),
                     replicas: 3,
+                    image_pull_secrets: watch_namespace
+                        .iter()
+                        .map(|_| "registry".to_owned())
+                        .collect(),
+                    extra_args: match gang_scheduler {
+                        "none" => Vec::new(),
+                        _ => vec!["--log-level=debug".to_owned(), "--workers=3".to_owned()],
+                    },
                     ..Settings::default()
                 });
             }
@@ -27,6 +35,9 @@ fn variety() -> Vec<Settings> {
     }
     all.push(Settings::default());
     all.push(Settings { namespace: "on".to_owned(), ..Settings::default() });
+    let mut nodes = Settings::default().node_selector;
+    nodes.insert("kubernetes.io/arch".to_owned(), "arm64".into());
+    all.push(Settings { node_selector: nodes, replicas: 1, ..Settings::default() });
     all
 }
 
@@ -78,6 +89,13 @@ fn parts_come_alone_and_in_order() {
         Some("ValidatingWebhookConfiguration"),
         "the webhook comes last"
     );
+    assert_eq!(all(&Settings::default())[0]["kind"], "Namespace");
+    let shared = Settings { namespace: "shared".to_owned(), ..Settings::default() };
+    assert!(
+        all(&shared).iter().all(|object| object["kind"] != "Namespace"),
+        "a namespace that may be others' as well is neither changed nor deleted"
+    );
+    assert_eq!(parts(&shared, &[Part::Namespace])[0]["metadata"]["name"], "shared");
     let without = Settings { webhook: false, ..Settings::default() };
     assert!(find(&all(&without), "ValidatingWebhookConfiguration", "mxjob").is_none());
 }

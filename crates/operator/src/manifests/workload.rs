@@ -77,12 +77,12 @@ fn deployment(settings: &Settings) -> Value {
 }
 
 fn pod(settings: &Settings) -> Value {
-    json!({
+    let mut pod = json!({
         "serviceAccountName": OPERATOR,
         "#terminationGracePeriodSeconds": "Open requests are finished, the lease is let go, and the webhook answers until the cluster has heard of it.",
         "terminationGracePeriodSeconds": 40,
         "enableServiceLinks": false,
-        "nodeSelector": { "kubernetes.io/os": "linux" },
+        "nodeSelector": settings.node_selector,
         "securityContext": {
             "runAsNonRoot": true,
             "runAsUser": USER,
@@ -97,7 +97,12 @@ fn pod(settings: &Settings) -> Value {
             "labelSelector": { "matchLabels": selector("operator") },
         }],
         "containers": [container(settings)],
-    })
+    });
+    if !settings.image_pull_secrets.is_empty() {
+        let secrets = settings.image_pull_secrets.iter();
+        pod["imagePullSecrets"] = secrets.map(|name| json!({ "name": name })).collect();
+    }
+    pod
 }
 
 fn container(settings: &Settings) -> Value {
@@ -132,5 +137,6 @@ fn arguments(settings: &Settings) -> Vec<String> {
     if let Some(namespace) = &settings.watch_namespace {
         arguments.push(format!("--namespace={namespace}"));
     }
+    arguments.extend_from_slice(&settings.extra_args);
     arguments
 }

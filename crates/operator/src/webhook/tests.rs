@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::manifests::{self, NAMESPACE, Part, Settings};
+use crate::manifests::{self, NAMESPACE};
 
 /// Far above what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -133,6 +133,8 @@ async fn certificates_are_exchanged_while_serving() {
         secret: SECRET.to_owned(),
         configuration: CONFIGURATION.to_owned(),
         webhook: WEBHOOK.to_owned(),
+        install: String::new(),
+        grant: String::new(),
     };
     let metrics = Metrics::default();
     let mut keeper = Keeper::new(cluster.client.clone(), place, resolver, metrics.clone());

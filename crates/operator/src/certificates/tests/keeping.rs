@@ -5,13 +5,19 @@ use crate::certificates::{Keeper, Place, Resolver};
 use crate::webhook::Metrics;
 use http::{Method, Request};
 use kube::Client;
+use kube::client::Body;
 use mxjob_apiserver::authn::{Authenticator, Identity};
 use mxjob_apiserver::environment::System;
 use mxjob_apiserver::health::Readiness;
 use mxjob_apiserver::tokens::Tokens;
 use mxjob_apiserver::{ApiServer, Config};
 use serde_json::{Value, json};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use tower_service::Service;
 
 const SECRETS: &str = "/api/v1/namespaces/system/secrets";
 const SECRET: &str = "/api/v1/namespaces/system/secrets/certificate";
@@ -64,7 +70,10 @@ impl World {
     }
 
     fn keeper_as(&self, who: Identity) -> (Keeper, Arc<Resolver>) {
-        let client = Client::new(self.api.connector(who, "operator"), "default");
+        Self::keeper_by(Client::new(self.api.connector(who, "operator"), "default"))
+    }
+
+    fn keeper_by(client: Client) -> (Keeper, Arc<Resolver>) {
         let resolver = Arc::new(Resolver::default());
         let place = Place {
             namespace: "system".to_owned(),
@@ -72,6 +81,8 @@ impl World {
             secret: "certificate".to_owned(),
             configuration: "jobs".to_owned(),
             webhook: "validate.example.com".to_owned(),
+            install: "print the webhook".to_owned(),
+            grant: "print the rights".to_owned(),
         };
         let metrics = Metrics::default();
         (Keeper::new(client, place, Arc::clone(&resolver), metrics), resolver)
@@ -119,7 +130,7 @@ async fn the_first_replica_makes_the_secret_and_the_others_take_it() {
     let (mut first, _) = world.keeper();
     assert!(first.round(start()).await);
     let material = world.material().await;
-    assert_eq!(judge(Some(&material), &first.names(), start()), Verdict::Keep);
+    assert_eq!(judge(Some(&material), &first.names(), None, start()), Verdict::Keep);
     assert!(world.bundle().await == material.ca_crt);
     let secret = world.get(SECRET).await;
     assert_eq!(secret["type"], "kubernetes.io/tls");
@@ -180,7 +191,7 @@ fn looked_after(now: Timestamp) -> Material {
     let verdict = Verdict::RenewCertificate(Why::Due);
     let hook = ["hook.system.svc", "hook.system.svc.cluster.local", "hook.system", "hook"];
     let hook = hook.map(str::to_owned);
-    carry_out(verdict, Some(&made(start())), &hook, now).unwrap().1
+    carry_out(verdict, Some(&made(start())), &hook, None, now).unwrap().1
 }
 
 fn secret_of(material: &Material) -> Value {
@@ -252,6 +263,74 @@ async fn a_bundle_that_somebody_took_out_is_put_back_and_their_other_changes_sta
     assert!(keeper.round(start()).await);
     assert!(world.bundle().await == world.material().await.ca_crt);
     assert_eq!(world.get(CONFIGURATION).await["webhooks"][1]["failurePolicy"], "Ignore");
+}
+
+#[tokio::test]
+async fn a_deleted_secret_is_made_anew_and_other_replicas_are_trusted_until_they_have_seen_it() {
+    let world = World::start().await.configured().await;
+    let (mut first, _) = world.keeper();
+    let (mut second, _) = world.keeper();
+    assert!(first.round(start()).await && second.round(start()).await);
+    let before = world.material().await;
+    world.send(Method::DELETE, SECRET, Value::Null).await.unwrap();
+    assert!(first.round(start()).await);
+    assert!(shown(&second) == before.tls_crt && shown(&first) != before.tls_crt);
+    let bundle = world.bundle().await;
+    assert!(bundle.ends_with(&before.ca_crt) && bundle.len() > before.ca_crt.len());
+    assert!(second.round(start()).await);
+    assert!(shown(&second) == shown(&first));
+}
+
+/// Deletes the Secret right before the first time that it is replaced.
+#[derive(Clone)]
+struct Vanishing<S> {
+    inner: S,
+    client: Client,
+    has_vanished: Arc<AtomicBool>,
+}
+
+type Answer<S> =
+    Result<<S as Service<Request<Body>>>::Response, <S as Service<Request<Body>>>::Error>;
+
+impl<S> Service<Request<Body>> for Vanishing<S>
+where
+    S: Service<Request<Body>, Future: Send> + Clone + Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Answer<S>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let vanishes =
+            request.method() == Method::PUT && !self.has_vanished.swap(true, Ordering::Relaxed);
+        let (mut inner, client) = (self.inner.clone(), self.client.clone());
+        Box::pin(async move {
+            if vanishes {
+                let delete = Request::delete(SECRET).body(Vec::new()).unwrap();
+                let _: Value = client.request(delete).await.unwrap();
+            }
+            inner.call(request).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_deleted_while_it_is_renewed_is_made_anew_at_once() {
+    let world = World::start().await.configured().await;
+    world.keeper().0.round(start()).await;
+    let before = world.material().await;
+    let inner = world.api.connector(Identity::admin(), "operator");
+    let (client, has_vanished) = (world.client.clone(), Arc::new(AtomicBool::new(false)));
+    let service = Vanishing { inner, client, has_vanished: Arc::clone(&has_vanished) };
+    let (mut keeper, _) = World::keeper_by(Client::new(service, "default"));
+    assert!(keeper.round(day(61)).await, "nothing is wrong with the namespace");
+    assert!(has_vanished.load(Ordering::Relaxed));
+    let after = world.material().await;
+    assert!(after.ca_key != before.ca_key && shown(&keeper) == after.tls_crt);
 }
 
 #[tokio::test]

@@ -17,13 +17,14 @@ fn word(verdict: &Verdict) -> &'static str {
 }
 
 fn verdict(material: &Material, now: Timestamp) -> &'static str {
-    word(&judge(Some(material), &names(), now))
+    word(&judge(Some(material), &names(), Some(&material.ca_crt), now))
 }
 
-/// Does what is to be done at that time, once.
+/// Does what is to be done at that time, once, where the API server was told of all that is trusted.
 fn step(material: &Material, now: Timestamp) -> Material {
-    let verdict = judge(Some(material), &names(), now);
-    carry_out(verdict, Some(material), &names(), now).unwrap().1
+    let trusted = Some(material.ca_crt.as_str());
+    let verdict = judge(Some(material), &names(), trusted, now);
+    carry_out(verdict, Some(material), &names(), trusted, now).unwrap().1
 }
 
 /// Which authorities are trusted and which one has signed: `new*` or `new old*`, newest first.
@@ -36,7 +37,7 @@ fn trust(material: &Material, now: Timestamp) -> Vec<bool> {
 
 #[test]
 fn the_first_one_makes_everything_and_it_is_kept() {
-    assert_eq!(judge(None, &names(), start()), Verdict::Make(Why::Absent));
+    assert_eq!(judge(None, &names(), None, start()), Verdict::Make(Why::Absent));
     let material = made(start());
     for (days, want) in
         [(0, "keep"), (1, "keep"), (59, "keep"), (61, "renew"), (89, "renew"), (91, "mend")]
@@ -110,7 +111,7 @@ fn an_authority_has_a_successor_that_is_trusted_before_it_signs() {
 fn a_certificate_that_is_due_waits_until_a_new_authority_has_settled_unless_it_is_urgent() {
     let authority = |material: &Material, now| {
         let verdict = Verdict::RenewAuthority(Why::Due);
-        carry_out(verdict, Some(material), &names(), now).unwrap().1
+        carry_out(verdict, Some(material), &names(), None, now).unwrap().1
     };
     let material = made(start());
     for (renewed, looked, want) in [
@@ -122,6 +123,49 @@ fn a_certificate_that_is_due_waits_until_a_new_authority_has_settled_unless_it_i
         let both = authority(&material, day(renewed));
         assert_eq!(verdict(&both, day(looked)), want, "{renewed} {looked}");
     }
+}
+
+#[test]
+fn a_new_authority_signs_once_the_api_server_was_seen_to_trust_it() {
+    let old = made(start());
+    let verdict = Verdict::RenewAuthority(Why::Due);
+    let both = carry_out(verdict, Some(&old), &names(), None, day(61)).unwrap().1;
+    for (trusted, looked, want) in [
+        (Some(&*old.ca_crt), 62, "keep"), // the configuration could not be changed
+        (Some(&*old.ca_crt), 89, "keep"), // what is served is better than what nobody accepts
+        (Some(&*old.ca_crt), 91, "mend"), // until it is over
+        (Some(""), 62, "keep"),           // the configuration could not be read
+        (Some(&*both.ca_crt), 62, "renew"),
+        (None, 62, "renew"), // nobody calls
+    ] {
+        let found = word(&judge(Some(&both), &names(), trusted, day(looked)));
+        assert_eq!(found, want, "day {looked} {trusted:?}");
+    }
+    // The authority that has signed it before may sign the next one whatever is known.
+    assert_eq!(word(&judge(Some(&old), &names(), Some(""), day(61))), "renew");
+}
+
+#[test]
+fn where_all_is_made_anew_what_was_trusted_is_trusted_until_the_next_renewal() {
+    let mut trusted = made(start()).ca_crt;
+    let mut material = Material::default();
+    for count in [2, 3, 4, 4] {
+        let verdict = Verdict::Make(Why::Absent);
+        let trusts = Some(trusted.as_str());
+        material = carry_out(verdict, None, &names(), trusts, start()).unwrap().1;
+        assert_eq!(trust(&material, start()).len(), count);
+        assert!(trust(&material, start())[0] && verdict_is_keep(&material));
+        trusted.clone_from(&material.ca_crt);
+    }
+    assert_eq!(trust(&step(&material, day(61)), day(61)), [true]);
+    let over = made(day(-11 * 365)).ca_crt;
+    let verdict = Verdict::Make(Why::Absent);
+    let fresh = carry_out(verdict, None, &names(), Some(&over), start()).unwrap().1;
+    assert_eq!(trust(&fresh, start()), [true], "what is over is not kept");
+}
+
+fn verdict_is_keep(material: &Material) -> bool {
+    verdict(material, start()) == "keep"
 }
 
 #[test]
@@ -157,7 +201,7 @@ fn what_cannot_be_used_is_replaced_as_sparingly_as_can_be() {
     let check = |damage: &dyn Fn(&mut Material), want: &str, why: &str| {
         let mut material = made(start());
         damage(&mut material);
-        let verdict = judge(Some(&material), &names(), start());
+        let verdict = judge(Some(&material), &names(), None, start());
         assert_eq!(word(&verdict), want, "{why}");
         let (Verdict::Make(found)
         | Verdict::RenewCertificate(found)
@@ -167,8 +211,8 @@ fn what_cannot_be_used_is_replaced_as_sparingly_as_can_be() {
         };
         let Why::Fault(found) = found else { panic!("{found:?}") };
         assert!(found.contains(why), "{found}");
-        let mended = carry_out(verdict, Some(&material), &names(), start()).unwrap().1;
-        assert_eq!(judge(Some(&mended), &names(), start()), Verdict::Keep, "{why}");
+        let mended = carry_out(verdict, Some(&material), &names(), None, start()).unwrap().1;
+        assert_eq!(judge(Some(&mended), &names(), None, start()), Verdict::Keep, "{why}");
     };
     check(&|m| *m = Material::default(), "make", "is empty or no list");
     check(&|m| m.ca_crt = "hello".to_owned(), "make", "is empty or no list");
@@ -192,7 +236,7 @@ fn what_cannot_be_used_is_replaced_as_sparingly_as_can_be() {
         &|m| {
             let elsewhere = ["hook.elsewhere.svc".to_owned()];
             let verdict = Verdict::RenewCertificate(Why::Due);
-            *m = carry_out(verdict, Some(m), &elsewhere, start()).unwrap().1;
+            *m = carry_out(verdict, Some(m), &elsewhere, None, start()).unwrap().1;
         },
         "mend",
         "for another service",
@@ -213,7 +257,7 @@ fn whatever_a_single_letter_does_to_the_content_it_is_mended_in_one_step() {
             let letter = if text[at..].starts_with('A') { "B" } else { "A" };
             text.replace_range(at..=at, letter);
             let mended = step(&material, start());
-            assert_eq!(judge(Some(&mended), &names(), start()), Verdict::Keep, "letter {at}");
+            assert_eq!(judge(Some(&mended), &names(), None, start()), Verdict::Keep, "letter {at}");
         }
     }
 }

@@ -80,11 +80,18 @@ fn of_the_recorded_requests_those_are_called_for_that_change_a_spec() {
 
 #[test]
 fn the_configuration_says_how_to_get_out_and_leaves_other_namespaces_alone() {
-    let objects = all(&Settings { watch_namespace: Some("team".into()), ..Settings::default() });
+    let objects = all(&Settings {
+        namespace: "own".into(),
+        watch_namespace: Some("team".into()),
+        gang_scheduler: "volcano".into(),
+        ..Settings::default()
+    });
     let configuration = find(&objects, "ValidatingWebhookConfiguration", "mxjob").unwrap();
     let way_out = &configuration["metadata"]["annotations"]["mxjob.kubeflow.org/when-it-is-down"];
     let command = "kubectl delete validatingwebhookconfiguration mxjob";
     assert!(way_out.as_str().unwrap().contains(command), "{way_out}");
+    let back = "mxjob manifests --only webhook --namespace own --watch-namespace team --gang-scheduler volcano | kubectl apply -f -";
+    assert!(way_out.as_str().unwrap().ends_with(back), "{way_out}");
     let webhook = &configuration["webhooks"][0];
     assert_eq!(webhook["failurePolicy"], "Fail");
     assert_eq!(webhook["rules"][0]["resources"], json!(["mxjobs"]), "no subresource");
