@@ -10,7 +10,8 @@
 //!
 //! ps-lite's processes leave through one barrier, so in a healthy job the scheduler ends up to a second *before* the workers, and a worker
 //! that ends with an error there ends after it. Deciding at the scheduler's exit would call that job a success and
-//! kill workers that are about to end. So workers that still run when the scheduler has ended get [`SETTLE`] to end by themselves.
+//! kill workers that are about to end. So workers that still run when the scheduler has ended get [`SETTLE`] to end by themselves. So do
+//! those whose pods do not run yet: where processes do not meet at all a short job's scheduler may be done before the last worker has begun.
 
 use super::observe::{Observed, State};
 use jiff::{SignedDuration, Timestamp};
@@ -39,7 +40,9 @@ pub(super) fn judge(job: &Job, observed: &Observed<'_>, now: Timestamp) -> Succe
         return Success::Open;
     }
     if role == Role::Scheduler
-        && observed.of(Role::Worker).any(|worker| worker.state == State::Running)
+        && observed
+            .of(Role::Worker)
+            .any(|worker| matches!(worker.state, State::Running | State::Pending))
     {
         let ended = observed.of(role).filter_map(|scheduler| scheduler.pod?.finished_at()).max();
         // A scheduler whose pod is gone ended long ago.

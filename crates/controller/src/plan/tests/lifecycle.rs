@@ -192,6 +192,41 @@ fn workers_may_end_after_their_scheduler() {
 }
 
 #[test]
+fn a_worker_that_has_not_begun_when_its_scheduler_ends_may_still_run() {
+    let mut world = distributed(&json!({}));
+    world.quiesce();
+    for replica in ["scheduler-0", "server-0", "worker-0"] {
+        world.run(replica);
+    }
+    world.quiesce();
+    world.end("scheduler-0", 0);
+    world.end("worker-0", 0);
+    world.quiesce();
+    assert_eq!((world.state().as_str(), world.plan().wake_at), ("Created", Some(at(10))));
+    world.run("worker-1");
+    world.quiesce();
+    world.end("worker-1", 0);
+    world.quiesce();
+    assert_eq!(
+        (world.state().as_str(), world.counts("Worker")),
+        ("Succeeded", json!({ "succeeded": 2 }))
+    );
+}
+
+#[test]
+fn a_worker_that_never_begins_does_not_hold_up_success_for_long() {
+    let mut world = distributed(&json!({})).started();
+    world.pod("worker-1").phase = crate::view::Phase::Pending;
+    world.end("worker-0", 0);
+    world.end("scheduler-0", 0);
+    world.quiesce();
+    assert_eq!(world.state(), "Running");
+    world.advance(10);
+    world.quiesce();
+    assert_eq!(world.state(), "Succeeded");
+}
+
+#[test]
 fn a_worker_that_never_ends_does_not_hold_up_success_for_long() {
     let mut world = distributed(&json!({})).started();
     world.end("scheduler-0", 0);
@@ -221,7 +256,7 @@ fn a_replica_that_succeeded_is_never_made_again() {
 fn a_pod_that_ended_well_counts_even_while_it_is_removed() {
     let mut world = workers(&json!({})).started();
     world.end("worker-0", 0);
-    world.advance(1);
+    world.advance(5);
     world.tell_to_leave("worker-0");
     world.quiesce();
     world.reap();
