@@ -172,7 +172,7 @@ fn a_queue_that_writes_the_nested_field_alone_is_not_held_up_by_a_flat_one() {
 #[test]
 fn who_changes_the_flat_field_is_told_that_it_is_not_in_force() {
     let job = queued(&json!({ "runPolicy": { "suspend": false } }));
-    for queued in [job.clone(), with(&training(), &json!({ "runPolicy": { "suspend": false } }))] {
+    for queued in [job, with(&training(), &json!({ "runPolicy": { "suspend": false } }))] {
         let errors = admission::update(&queued, &with(&queued, &json!({ "suspend": true })));
         assert_eq!(errors.len(), 1);
         assert_eq!(errors.iter().next().unwrap().path.as_str(), "spec.runPolicy.suspend");
