@@ -62,7 +62,7 @@ fn sentence(
 }
 
 /// Where rights come from.
-const GRANT: &str = "grant it with `mxjob manifests --only rbac | kubectl apply -f -`";
+const GRANT: &str = "grant it with `mxjob manifests --only rbac | kubectl apply -f -` and the flags of its installation";
 
 /// Why no status can be written in a namespace.
 pub(super) fn no_status(error: &kube::Error, namespace: &str) -> Option<String> {

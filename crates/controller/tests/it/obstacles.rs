@@ -90,7 +90,7 @@ async fn pods_that_may_not_be_listed_are_told_on_the_job_until_they_may() {
         submit(&server);
         let controller = Running::start(server.clone(), Gang::Off);
         let why = format!(
-            "the controller may not {verb} pods in all namespaces: grant it with `mxjob manifests --only rbac | kubectl apply -f -`"
+            "the controller may not {verb} pods in all namespaces: grant it with `mxjob manifests --only rbac | kubectl apply -f -` and the flags of its installation"
         );
         controller
             .message(&format!("MXJob digits is created. MXJob digits cannot go on: {why}."))
