@@ -75,7 +75,7 @@ fn lay_out(folder: &Path, program: &Path) -> Result<()> {
 }
 
 /// Runs the program with nothing around it but what a cluster mounts into every pod. The operator must get as far as to ask for its
-/// API server, by a name; nobody answers there.
+/// API server, by a name; nobody answers there. The name is in `/etc/hosts`: a DNS server is not tried.
 fn try_in_empty_root(image: &Path) -> Result<()> {
     let root = run::target()?.join("image-root");
     let account = root.join("var/run/secrets/kubernetes.io/serviceaccount");
