@@ -36,6 +36,8 @@ pub(crate) struct ClusterArgs {
 /// A cluster, and who we are there.
 pub(crate) struct Cluster {
     pub(crate) client: Client,
+    /// The same for creations: it never asks twice by itself, since what was done though the answer says otherwise would be there twice.
+    pub(crate) creating: Client,
     /// Where it is, for people.
     pub(crate) shown: String,
     /// The namespace of the context.
@@ -52,13 +54,17 @@ impl Cluster {
         let mut config = found.config;
         config.connect_timeout = Some(CONNECT_LIMIT);
         let (shown, namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
-        let client = Client::try_from(config).map_err(|error| match error {
+        let mut once = config.clone();
+        once.default_retry = false;
+        let unusable = |error| match error {
             kube::Error::ProxyProtocolDisabled { proxy_url, .. } => Failure::input(format!(
                 "the kubeconfig or $HTTPS_PROXY asks for the proxy {proxy_url}, and mxjob cannot use one"
             )),
             error => Failure::input(format!("cannot use the kubeconfig: {}", root(&error))),
-        })?;
-        Ok(Self { client, shown: shown.trim_end_matches('/').to_owned(), namespace })
+        };
+        let client = Client::try_from(config).map_err(unusable)?;
+        let creating = Client::try_from(once).map_err(unusable)?;
+        Ok(Self { client, creating, shown: shown.trim_end_matches('/').to_owned(), namespace })
     }
 
     /// Asks whether there are MXJobs on the cluster, and whether we may see those of a namespace.

@@ -143,19 +143,17 @@ impl Creation {
     }
 
     async fn create(&mut self, path: &str, object: &Value) -> Result<Value, Unmade> {
-        let answer = match self.post(path, object).await {
-            Ok(answer) => answer,
-            // What was asked more than once on its way is there already the second time.
-            Err(error) if is_there_already(&error) => match self.find(path, object).await {
-                Ok(Some(there)) => there,
-                Ok(None) | Err(_) => return Err(Unmade { error, is_open: false }),
-            },
-            Err(error) if may_be_done(&error) => match self.look(path, object).await {
-                Ok(Some(there)) => there,
-                Ok(None) => return Err(Unmade { error, is_open: false }),
-                Err(_) => return Err(Unmade { error, is_open: true }),
-            },
-            Err(error) => return Err(Unmade { error, is_open: false }),
+        let deadline = Instant::now() + LOOK_LIMIT;
+        let answer = loop {
+            let unmade = match self.post_once(path, object).await {
+                Ok(answer) => break answer,
+                Err(unmade) => unmade,
+            };
+            let is_busy = matches!(&unmade.error, kube::Error::Api(status) if matches!(status.code, 429 | 503));
+            if !is_busy || unmade.is_open || Instant::now() + AGAIN > deadline {
+                return Err(unmade);
+            }
+            sleep(AGAIN).await;
         };
         let text = |field: &str| answer["metadata"][field].as_str().unwrap_or_default();
         self.made.push(Made {
@@ -165,6 +163,24 @@ impl Creation {
             uid: text("uid").to_owned(),
         });
         Ok(answer)
+    }
+
+    /// Asks once, and looks what came of it where the answer does not tell.
+    async fn post_once(&self, path: &str, object: &Value) -> Result<Value, Unmade> {
+        match self.post(path, object).await {
+            Ok(answer) => Ok(answer),
+            // What was asked more than once on its way is there already the second time.
+            Err(error) if is_there_already(&error) => match self.find(path, object).await {
+                Ok(Some(there)) => Ok(there),
+                Ok(None) | Err(_) => Err(Unmade { error, is_open: false }),
+            },
+            Err(error) if may_be_done(&error) => match self.look(path, object).await {
+                Ok(Some(there)) => Ok(there),
+                Ok(None) => Err(Unmade { error, is_open: false }),
+                Err(_) => Err(Unmade { error, is_open: true }),
+            },
+            Err(error) => Err(Unmade { error, is_open: false }),
+        }
     }
 
     async fn post(&self, path: &str, object: &Value) -> Result<Value, kube::Error> {

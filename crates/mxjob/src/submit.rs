@@ -85,7 +85,7 @@ async fn submit(args: SubmitArgs) -> Result<(), Failure> {
         ready = ready => ready?,
         stop = signals.next() => return Err(interrupted(stop, "nothing was created")),
     };
-    let mut creation = Creation::new(cluster.client.clone());
+    let mut creation = Creation::new(cluster.creating.clone());
     let mut follow = match create(&cluster.client, &mut creation, &manifest, &mut signals).await {
         Ok(follow) => follow,
         Err(failure) => {

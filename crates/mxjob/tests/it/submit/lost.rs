@@ -33,6 +33,21 @@ async fn what_was_created_is_known_though_the_answer_was_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_busy_is_asked_again() {
+    let place = Place::new();
+    let server = Server::start(&place, "apiserver", &[]);
+    let (line, kubeconfig) = line(&place).await;
+    let mut job = endless(&place, "x");
+    job["metadata"] = json!({"generateName": "run-"});
+    for code in [429, 503] {
+        line.rule("create mxjobs", Fault::Refuse(code), 1);
+        let done = submit(&place, &[job.clone()], &["--kubeconfig", &kubeconfig, "--detach"]);
+        assert_eq!(done.code(), Some(0), "{}", done.stderr);
+    }
+    assert_eq!(server.kubectl(&["get", "mxjobs", "-o", "name"]).lines().count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_created_and_what_may_have_been_is_said() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
