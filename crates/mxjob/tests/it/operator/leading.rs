@@ -183,6 +183,7 @@ async fn a_leader_that_is_cut_off_is_replaced_and_waits_in_line_afterwards() {
     cluster.history.wait_for_state("digits", "Running");
     let (leader, _) = cluster.lease().unwrap();
     first.proxy.set_down(true);
+    first.proxy.wait_until_idle();
     let before = work(&first);
     let (next, _) = cluster.wait_for_leader(|holder| holder != leader);
     first.proxy.set_down(false);
