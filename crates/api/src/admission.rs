@@ -38,9 +38,14 @@ pub fn update(old: &Value, new: &Value) -> Errors {
     if equal(old.get("spec").unwrap_or(&Value::Null), new.get("spec").unwrap_or(&Value::Null)) {
         return Errors::new();
     }
-    // A queue that knows the nested field alone changes that one, and it is in force. Who changes the flat one means to change the job.
-    let is_flat_kept = flat_suspend(old) == flat_suspend(new);
-    added(validate::check(new, is_flat_kept), || validate::check(old, false))
+    revalidate(old, new)
+}
+
+/// The part of [`update`] that comes after the replace rule: what is invalid now and was not before.
+pub fn revalidate(old: &Value, new: &Value) -> Errors {
+    // Who changes the flat field of a queued job means to change the job, but it is the nested one that is in force.
+    let may_suspend_differ = replace::is_queued(new) && flat_suspend(old) == flat_suspend(new);
+    added(validate::check(new, may_suspend_differ), || validate::check(old, false))
 }
 
 fn flat_suspend(job: &Value) -> Option<&Value> {

@@ -1,7 +1,7 @@
 //! MXJobs: CONTRACT sections 1 to 3 as a strategy over the pure rules of `mxjob-api`.
 
 use mxjob_api::mxjob::{GROUP, KIND, PLURAL, SINGULAR, VERSION};
-use mxjob_api::{replace, unknown};
+use mxjob_api::{admission, replace, unknown};
 use mxjob_machinery::field;
 use serde_json::{Value, json};
 
@@ -48,15 +48,19 @@ pub(crate) struct MxJob;
 
 impl Strategy for MxJob {
     fn validate(&self, object: &Value) -> field::Errors {
-        mxjob_api::validate::validate(object)
+        admission::create(object)
     }
 
     fn validate_update(&self, old: &Value, new: &Value) -> field::Errors {
         replace::check(old, new)
     }
 
-    fn validate_status(&self, _: &Value, new: &Value) -> field::Errors {
-        mxjob_api::validate::validate_status(new)
+    fn revalidate(&self, old: &Value, new: &Value) -> field::Errors {
+        admission::revalidate(old, new)
+    }
+
+    fn validate_status(&self, old: &Value, new: &Value) -> field::Errors {
+        admission::update_status(old, new)
     }
 
     fn update_message(&self, name: &str, errors: &field::Errors) -> Option<String> {
