@@ -64,7 +64,48 @@ fn a_kustomization_on_top_moves_everything_at_once() {
     }
     let image = "registry.example.com/mxjob:two";
     let moved = kustomize(&place.path().join("own"));
-    assert_eq!(moved, printed(&["--namespace", "elsewhere", "--image", image]));
+    let printed = printed(&["--namespace", "elsewhere", "--image", image]);
+    assert_eq!(kinds(&moved).len(), kinds(&printed).len() + 1);
+    // Of these two it cannot know: whose the namespace is, and what the annotation says.
+    let comparable = |objects: Vec<Value>| -> Vec<Value> {
+        let objects = objects.into_iter().filter(|object| object["kind"] != "Namespace");
+        let without = |mut object: Value| {
+            if object["kind"] == "ValidatingWebhookConfiguration" {
+                object["metadata"].as_object_mut().unwrap().remove("annotations");
+            }
+            object
+        };
+        objects.map(without).collect()
+    };
+    assert_eq!(comparable(moved), comparable(printed));
+}
+
+fn kinds(objects: &[Value]) -> Vec<&str> {
+    objects.iter().map(|object| object["kind"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn who_installs_without_the_webhook_is_told_what_stays_of_it() {
+    let place = Place::new();
+    let command = "kubectl delete validatingwebhookconfiguration mxjob";
+    for (args, told) in [
+        (&["--webhook=false"][..], true),
+        (&["--webhook=false", "--only=operator"], true),
+        (&["--webhook=false", "--only=rbac"], false),
+        (&[], false),
+    ] {
+        let done = place.mxjob(&[&["manifests"], args].concat());
+        assert_eq!(done.code(), Some(0));
+        assert_eq!(done.stderr.contains(command), told, "{args:?}: {}", done.stderr);
+        assert!(done.stderr.lines().count() <= 1, "{}", done.stderr);
+    }
+}
+
+#[test]
+fn a_namespace_of_another_name_is_printed_only_if_asked_for() {
+    let own = printed(&["--namespace=own"]);
+    assert!(!kinds(&own).contains(&"Namespace"));
+    assert_eq!(kinds(&printed(&["--namespace=own", "--only=namespace"])), ["Namespace"]);
 }
 
 #[test]
@@ -90,8 +131,15 @@ fn flags_decide_what_is_printed() {
 #[test]
 fn the_operator_takes_the_arguments_that_the_deployment_gives_it() {
     let place = Place::new();
-    for flags in [&[][..], &["--watch-namespace=team", "--gang-scheduler=gangs", "--webhook=false"]]
-    {
+    for flags in [
+        &[][..],
+        &[
+            "--watch-namespace=team",
+            "--gang-scheduler=gangs",
+            "--webhook=false",
+            "--arg=--workers=3",
+        ],
+    ] {
         let objects = printed(flags);
         let container = &find(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
         let words = container["args"].as_array().unwrap().iter();
@@ -113,6 +161,8 @@ fn a_wrong_flag_is_refused_with_its_name() {
         ("--namespace=No", "--namespace"),
         ("--watch-namespace=a.b", "--watch-namespace"),
         ("--gang-scheduler=", "--gang-scheduler"),
+        ("--image-pull-secret=A", "--image-pull-secret"),
+        ("--node-selector=arch", "--node-selector"),
     ] {
         let done = place.mxjob(&["manifests", flag]);
         assert_eq!((done.code(), done.stdout.as_str()), (Some(2), ""), "{flag}");
