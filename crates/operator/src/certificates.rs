@@ -21,12 +21,14 @@ mod issue;
 mod judge;
 mod keeper;
 mod material;
+mod place;
 mod resolver;
 mod trust;
 mod validity;
 mod words;
 
-pub(crate) use keeper::{Keeper, Place};
+pub(crate) use keeper::Keeper;
+pub(crate) use place::Place;
 pub(crate) use resolver::Resolver;
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tracing::info;
 
 use super::judge::{Verdict, Why, judge};
 use super::material::Material;
+use super::place::Place;
 use super::resolver::Resolver;
 use super::trust::{self, Trust};
 use super::validity::Validity;
@@ -29,25 +30,6 @@ const UNCALLED: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(1);
 /// How often one look starts again because somebody else wrote meanwhile. Every other replica writes once.
 const ATTEMPTS: usize = 8;
-
-/// What is kept, and where.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    /// The namespace of the Service and the Secret.
-    pub(crate) namespace: String,
-    /// The Service.
-    pub(crate) service: String,
-    /// The Secret.
-    pub(crate) secret: String,
-    /// The ValidatingWebhookConfiguration.
-    pub(crate) configuration: String,
-    /// The webhook in it.
-    pub(crate) webhook: String,
-    /// The command that prints the Service and the configuration as they were installed.
-    pub(crate) install: String,
-    /// The one that prints the rights.
-    pub(crate) grant: String,
-}
 
 /// The shell around the rules; one task of every replica.
 pub(crate) struct Keeper {
@@ -81,35 +63,6 @@ pub(super) enum Error {
 
 pub(super) const SECRET: &str = "Secret";
 const CONFIGURATION: &str = "ValidatingWebhookConfiguration";
-
-// === impl Place ===
-
-impl Place {
-    /// The names by which the Service is called inside a cluster.
-    pub(super) fn names(&self) -> Vec<String> {
-        let Self { namespace, service, .. } = self;
-        vec![
-            format!("{service}.{namespace}.svc"),
-            format!("{service}.{namespace}.svc.cluster.local"),
-            format!("{service}.{namespace}"),
-            service.clone(),
-        ]
-    }
-
-    /// The Service, with its namespace first.
-    fn target(&self) -> (&str, &str) {
-        (&self.namespace, &self.service)
-    }
-
-    fn secrets(&self) -> String {
-        format!("/api/v1/namespaces/{}/secrets", self.namespace)
-    }
-
-    fn configuration_path(&self) -> String {
-        let name = &self.configuration;
-        format!("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{name}")
-    }
-}
 
 // === impl Keeper ===
 

@@ -3,7 +3,8 @@
 use tracing::{info, warn};
 
 use super::judge::{Verdict, Why};
-use super::keeper::{Error, Place, SECRET, code};
+use super::keeper::{Error, SECRET, code};
+use super::place::Place;
 
 /// A complaint is made once, and taken back once.
 #[derive(Default)]
@@ -51,11 +52,18 @@ pub(super) fn advice(error: &Error, place: &Place) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(source) = cause {
-        let said = source.to_string();
+        // What the API server says, without how its client prints that.
+        let said = match source.downcast_ref() {
+            Some(kube::Error::Api(status)) => status.message.clone(),
+            _ => source.to_string(),
+        };
         if !text.contains(&said) {
             text = format!("{text}: {said}");
         }
-        cause = source.source();
+        cause = match source.downcast_ref() {
+            Some(kube::Error::Api(_)) => None,
+            _ => source.source(),
+        };
     }
     let Error::Request { source, kind, name, .. } = error else { return text };
     match code(source) {
@@ -89,6 +97,42 @@ impl Said {
     pub(super) fn settled(&mut self, text: &str) {
         if self.0.take().is_some() {
             info!("{text}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    #[test]
+    fn advice_fits_how_the_operator_was_installed() {
+        let place = Place {
+            namespace: "own".to_owned(),
+            service: "hook".to_owned(),
+            secret: "certificate".to_owned(),
+            configuration: "jobs".to_owned(),
+            webhook: "validate.example.com".to_owned(),
+            install: "print the webhook".to_owned(),
+            grant: "print the rights".to_owned(),
+        };
+        for (code, want) in [
+            (403, "; `print the rights | kubectl apply -f -` grants the right"),
+            (404, "; is there a namespace own?"),
+            (422, "; `kubectl --namespace own delete secret certificate` has it made anew"),
+            (500, ""),
+        ] {
+            let status = Status::failure("it is refused", "Reason").with_code(code);
+            let (kind, name) = (SECRET, place.secret.clone());
+            let source = kube::Error::Api(status.boxed());
+            let error = Error::Request { action: "create", kind, name, source };
+            let text = advice(&error, &place);
+            assert!(
+                text.starts_with("cannot create the Secret certificate: it is refused"),
+                "{text}"
+            );
+            assert!(text.ends_with(want), "{text}");
         }
     }
 }
