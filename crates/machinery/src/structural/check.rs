@@ -13,6 +13,9 @@ use crate::field::{BadValue, Error, Errors, Path};
 use crate::json;
 use crate::schema::{Trail, integer};
 
+/// How many faults are told of one object. A large list in which every item is wrong would else take many times its size.
+pub(super) const MOST_FAULTS: usize = 1_000;
+
 /// Notes what is wrong with an object.
 pub(super) fn check(
     value: &Value,
@@ -25,7 +28,7 @@ pub(super) fn check(
 }
 
 fn walk(value: &Value, old: Option<&Value>, node: &Node, at: &Trail<'_>, errors: &mut Errors) {
-    if old.is_some_and(|old| json::equal(old, value)) {
+    if errors.len() >= MOST_FAULTS || old.is_some_and(|old| json::equal(old, value)) {
         return;
     }
     if value.is_null() && node.nullable {
@@ -53,9 +56,9 @@ fn walk(value: &Value, old: Option<&Value>, node: &Node, at: &Trail<'_>, errors:
         Value::Array(items) => {
             check_list(items, &node.list, at, errors);
             let Some(below) = &node.items else { return };
+            let old = correlate::Items::of(node, old);
             for (index, value) in items.iter().enumerate() {
-                let old = correlate::item(node, value, old);
-                walk(value, old, below, &at.item(index), errors);
+                walk(value, old.get(value), below, &at.item(index), errors);
             }
         }
         _ => {}
@@ -99,6 +102,9 @@ fn type_error(value: &Value, wanted: &str, at: &Trail<'_>) -> Error {
 fn check_list(items: &[Value], list: &ListType, at: &Trail<'_>, errors: &mut Errors) {
     let mut seen = HashSet::new();
     for (index, item) in items.iter().enumerate() {
+        if errors.len() >= MOST_FAULTS {
+            return;
+        }
         let key = match list {
             ListType::Atomic => return,
             ListType::Set => item.clone(),

@@ -3,12 +3,47 @@
 //! Members are found by their names and items by the keys of their list. Items of other lists have no place of their own:
 //! a list without keys is the same as a whole or not at all.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::node::{ListType, Node};
 use crate::json;
 
-/// The old item with the keys of a new one.
+/// The items of an old list by their keys: each is looked for once for every new one.
+#[derive(Debug, Default)]
+pub(super) struct Items<'a> {
+    keys: &'a [String],
+    items: HashMap<Vec<Option<&'a Value>>, &'a Value>,
+}
+
+impl<'a> Items<'a> {
+    /// Reads a list; nothing is found in one without keys.
+    pub(super) fn of(node: &'a Node, old: Option<&'a Value>) -> Self {
+        let (ListType::Map(keys), Some(Value::Array(old))) = (&node.list, old) else {
+            return Self::default();
+        };
+        let mut items = HashMap::with_capacity(old.len());
+        for item in old {
+            items.entry(key(keys, item)).or_insert(item);
+        }
+        Self { keys, items }
+    }
+
+    /// The old item with the keys of a new one.
+    pub(super) fn get(&self, new: &Value) -> Option<&'a Value> {
+        if self.items.is_empty() {
+            return None;
+        }
+        self.items.get(&key(self.keys, new)).copied()
+    }
+}
+
+fn key<'a>(keys: &[String], item: &'a Value) -> Vec<Option<&'a Value>> {
+    keys.iter().map(|key| item.get(key)).collect()
+}
+
+/// The old item with the keys of a new one, where only one is looked for.
 pub(super) fn item<'a>(node: &Node, new: &Value, old: Option<&'a Value>) -> Option<&'a Value> {
     let ListType::Map(keys) = &node.list else { return None };
     let same = |old: &&Value| keys.iter().all(|key| old.get(key) == new.get(key));

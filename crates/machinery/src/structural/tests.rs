@@ -232,3 +232,42 @@ fn schemas_that_are_not_structural_are_named_with_what_is_wrong() {
         "schema.type: Invalid value: \"string\": must be object at the root"
     );
 }
+
+#[test]
+fn a_large_list_in_which_everything_is_wrong_is_told_of_in_part() {
+    let list = |item: &Value| json!(vec![item; 5_000]);
+    for (field, item) in [
+        (json!({ "type": "array", "items": { "type": "string" } }), json!(1)),
+        (
+            json!({ "type": "array", "x-kubernetes-list-type": "set", "items": { "type": "string" } }),
+            json!("a"),
+        ),
+    ] {
+        let errors = of(&field).check(&json!({ "spec": { "x": list(&item) } }), None);
+        assert_eq!(errors.len(), 1_000, "{field}");
+    }
+}
+
+#[test]
+fn items_are_held_against_those_with_their_keys() {
+    let schema = of(&json!({
+        "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name", "port"],
+        "items": { "type": "object", "properties": {
+            "name": { "type": "string" }, "port": { "type": "integer" }, "size": { "type": "integer", "maximum": 3 },
+        } },
+    }));
+    let check = |old: Value, new: Value, expected: usize| {
+        let (old, new) = (json!({ "spec": { "x": old } }), json!({ "spec": { "x": new } }));
+        assert_eq!(schema.check(&new, Some(&old)).len(), expected, "{old} {new}");
+    };
+    let large = json!({ "name": "a", "port": 1, "size": 9 });
+    check(json!([large]), json!([{ "name": "b", "port": 1 }, large]), 0);
+    check(json!([large]), json!([{ "name": "a", "port": 2, "size": 9 }]), 1);
+    check(json!([large]), json!([{ "name": "a", "size": 9 }]), 1);
+    check(
+        json!([{ "name": "a", "size": 9 }]),
+        json!([{ "size": 8 }, { "name": "a", "size": 9 }]),
+        1,
+    );
+    check(json!([]), json!([large]), 1);
+}
