@@ -19,6 +19,7 @@ pub mod discovery;
 mod document;
 pub mod environment;
 mod error;
+mod expression;
 pub mod garbage;
 pub mod health;
 mod kinds;

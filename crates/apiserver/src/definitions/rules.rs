@@ -1,10 +1,11 @@
 //! `x-kubernetes-validations`: the rules in CEL of a custom resource.
 
-use kube_cel::cel::Program;
 use kube_cel::{CompiledSchema, ErrorKind, ValidationError, compile_schema, validate_compiled};
 use mxjob_machinery::field::{self, Error, Errors, Path};
 use mxjob_machinery::structural::Structural;
 use serde_json::Value;
+
+use crate::expression;
 
 const KEYWORD: &str = "x-kubernetes-validations";
 
@@ -13,14 +14,15 @@ const NOT_CHECKED: &str = "some validation rules were not checked because the ob
 
 /// The compiled rules of a schema.
 #[derive(Debug)]
-pub(super) struct Rules(Option<Box<CompiledSchema>>);
+pub(super) struct Rules(Option<Result<Box<CompiledSchema>, String>>);
 
 // === impl Rules ===
 
 impl Rules {
     /// Compiles the rules of a schema; costs nothing where it has none.
     pub(super) fn read(schema: &Value) -> Self {
-        Self(has_rules(schema).then(|| Box::new(compile_schema(schema))))
+        let compile = || expression::on_deep_stack(|| Box::new(compile_schema(schema)));
+        Self(has_rules(schema).then(compile))
     }
 
     /// Notes which rules an object breaks. Where it takes the place of another, rules on what has not changed are not
@@ -42,7 +44,18 @@ impl Rules {
             errors.push(Error::invalid(&Path::new("<nil>"), value, NOT_CHECKED));
             return;
         }
-        let Err(broken) = validate_compiled(compiled, object, old) else { return };
+        let asked = compiled.as_ref().map_err(Clone::clone).and_then(|compiled| {
+            expression::on_deep_stack(|| validate_compiled(compiled, object, old))
+        });
+        let broken = match asked {
+            Ok(Ok(())) => return,
+            Ok(Err(broken)) => broken,
+            Err(why) => {
+                let value = field::BadValue::bare("null");
+                errors.push(Error::invalid(&Path::new("<nil>"), value, why));
+                return;
+            }
+        };
         for fault in broken {
             let is_old = old.is_some_and(|old| {
                 !fault.rule.contains("oldSelf")
@@ -102,7 +115,7 @@ pub(crate) fn compilation_faults(schema: &Value, path: &Path, errors: &mut Error
         for name in ["rule", "messageExpression"] {
             match rule.get(name).and_then(Value::as_str) {
                 Some(text) if !text.trim().is_empty() => {
-                    if let Err(error) = Program::compile(text) {
+                    if let Err(error) = expression::compile(text) {
                         let why = format!("compilation failed: {error}");
                         errors.push(Error::invalid(&at.child(name), text, why));
                     }
@@ -121,6 +134,13 @@ pub(crate) fn compilation_faults(schema: &Value, path: &Path, errors: &mut Error
     for name in ["items", "additionalProperties"] {
         if let Some(below) = schema.get(name) {
             compilation_faults(below, &path.child(name), errors);
+        }
+    }
+    // Whatever is compiled in the end was looked at.
+    for name in ["allOf", "anyOf", "oneOf"] {
+        let all = schema.get(name).and_then(Value::as_array);
+        for (index, below) in all.into_iter().flatten().enumerate() {
+            compilation_faults(below, &path.child(name).index(index), errors);
         }
     }
 }

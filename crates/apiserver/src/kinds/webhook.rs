@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use kube_cel::cel::Program;
 use mxjob_machinery::field::{Error, Errors, Path};
 use mxjob_machinery::names;
 use serde_json::{Value, json};
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 use super::strategy::Strategy;
 use super::{default_to, list, text};
 use crate::authz::aggregation;
+use crate::expression;
 
 /// The rules of a `ValidatingWebhookConfiguration`.
 #[derive(Debug)]
@@ -186,7 +186,7 @@ fn check_conditions(webhook: &Value, path: &Path, errors: &mut Errors) {
         }
         if expression.trim().is_empty() {
             errors.push(Error::required(&path.child("expression"), ""));
-        } else if let Err(error) = Program::compile(expression) {
+        } else if let Err(error) = expression::compile(expression) {
             let why = format!("compilation failed: {error}");
             errors.push(Error::invalid(&path.child("expression"), expression, why));
         }

@@ -8,6 +8,7 @@ use kube_cel::cel::objects::{Key, Map};
 use kube_cel::cel::{Context, Program, Value as Cel};
 use serde_json::Value;
 
+use crate::expression;
 use crate::kinds::text;
 
 /// A condition, compiled.
@@ -22,7 +23,7 @@ pub(super) struct Condition {
 impl Condition {
     pub(super) fn read(condition: &Value) -> Self {
         let expression = text(condition, "/expression").to_owned();
-        let program = Program::compile(&expression).map_err(|error| error.to_string());
+        let program = expression::compile(&expression);
         Self { expression, program }
     }
 }
@@ -35,6 +36,10 @@ pub(super) fn hold(conditions: &[Condition], request: &Value) -> Result<bool, St
     if conditions.is_empty() {
         return Ok(true);
     }
+    expression::on_deep_stack(|| ask(conditions, request))?
+}
+
+fn ask(conditions: &[Condition], request: &Value) -> Result<bool, String> {
     let mut variables = Context::default().with_all();
     let of = |name: &str| cel(request.get(name).unwrap_or(&Value::Null));
     variables.add_variable_from_value("object", of("object"));
