@@ -71,6 +71,8 @@ pub(crate) struct Inner {
     pub(crate) webhooks: Webhooks,
     /// Whose turn it is to write a definition.
     pub(crate) definition_turn: tokio::sync::Mutex<()>,
+    /// Held while a definition is stored and the registry brought up to date, whether or not anybody still waits for it.
+    definition_commit: Arc<tokio::sync::Mutex<()>>,
     /// What `/metrics` shows; set once somebody counts.
     pub(crate) metrics: OnceLock<Arc<Metrics>>,
     /// How logs are read; set once the node is there.
@@ -109,6 +111,7 @@ impl ApiServer {
             definitions,
             webhooks: Webhooks::new(webhook_services),
             definition_turn: tokio::sync::Mutex::default(),
+            definition_commit: Arc::default(),
             metrics: OnceLock::new(),
             node: OnceLock::new(),
             closing,
@@ -233,7 +236,10 @@ impl Inner {
         kind: &Kind,
     ) -> Option<tokio::sync::MutexGuard<'_, ()>> {
         if definitions::is_definition(kind) {
-            Some(self.definition_turn.lock().await)
+            let turn = self.definition_turn.lock().await;
+            // Whoever had the turn may have left before what he wrote was there to be seen.
+            drop(self.definition_commit.lock().await);
+            Some(turn)
         } else {
             None
         }
@@ -248,17 +254,17 @@ impl Inner {
 
     /// Commits, with everything but a failed expectation turned into an API error.
     pub(crate) async fn commit(
-        &self,
+        self: &Arc<Self>,
         transaction: Transaction,
     ) -> Result<Result<Committed, Option<Entry>>, ApiError> {
         let defines = transaction.0.iter().any(Self::concerns_definition);
-        match self.store.commit(transaction).await {
-            Ok(committed) => {
-                if defines {
-                    self.definitions.refresh(&self.store, &self.registry);
-                }
-                Ok(Ok(committed))
-            }
+        let outcome = if defines {
+            self.define(transaction).await?
+        } else {
+            self.store.commit(transaction).await
+        };
+        match outcome {
+            Ok(committed) => Ok(Ok(committed)),
             Err(CommitError::Conflict { current, .. }) => Ok(Err(current)),
             Err(CommitError::Full) => Err(ApiError::too_many_requests(
                 "too many writes are waiting for the disk, please try again later",
@@ -266,6 +272,25 @@ impl Inner {
             Err(CommitError::Closed) => Err(ApiError::unavailable("the server is shutting down")),
             Err(error) => Err(ApiError::internal(error)),
         }
+    }
+
+    /// Commits what says something of definitions, and serves what they say then. Both are done even if the client hangs
+    /// up meanwhile: what is served would not be what is stored.
+    async fn define(
+        self: &Arc<Self>,
+        transaction: Transaction,
+    ) -> Result<Result<Committed, CommitError>, ApiError> {
+        let turn = Arc::clone(&self.definition_commit).lock_owned().await;
+        let server = Arc::clone(self);
+        let work = tokio::spawn(async move {
+            let _turn = turn;
+            let outcome = server.store.commit(transaction).await;
+            if outcome.is_ok() {
+                server.definitions.refresh(&server.store, &server.registry);
+            }
+            outcome
+        });
+        work.await.map_err(ApiError::internal)
     }
 }
 
