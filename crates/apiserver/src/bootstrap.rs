@@ -95,30 +95,42 @@ impl ApiServer {
         };
         let mut definition = mxjob_api::crd::crd();
         let key = kind.key("", document::meta_str(&definition, "name"));
-        let stored = self.0.store.get(&key);
-        let old = stored.as_ref().map(|entry| document::decode(&entry.value));
-        if old.as_ref().is_some_and(|old| old.get("spec") == definition.get("spec")) {
-            return Ok(());
+        loop {
+            let stored = self.0.store.get(&key);
+            // One that is going, from a time when jobs were a custom resource, is as good as gone: another takes its place,
+            // and the jobs that are left are built in.
+            let old = stored.as_ref().map(|entry| document::decode(&entry.value));
+            let old = old.filter(|old| !document::is_terminating(old));
+            if old.as_ref().is_some_and(|old| old.get("spec") == definition.get("spec")) {
+                return Ok(());
+            }
+            self.stamp(&mut definition, old.as_ref());
+            let expect = stored.map_or(Expect::Absent, |entry| Expect::At(entry.revision));
+            let value = document::encode(&definition);
+            let put = Op::Put { key: key.as_str().into(), expect, value };
+            match self.0.commit(Transaction(vec![put])).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(_)) => {} // somebody was faster: look again
+                Err(error) => {
+                    let message = error.status().message.clone().unwrap_or_default();
+                    return Err(Error::Definition { message });
+                }
+            }
         }
+    }
+
+    /// Sets what only the server says of a definition.
+    fn stamp(&self, definition: &mut Value, old: Option<&Value>) {
         let environment = &self.0.environment;
         let now = rfc3339(environment.now());
-        let kept =
-            |field: &str| old.as_ref().and_then(|old| document::metadata(old)?.get(field).cloned());
+        let kept = |field: &str| old.and_then(|old| document::metadata(old)?.get(field).cloned());
         let generation = kept("generation").and_then(|value| value.as_i64()).unwrap_or(0) + 1;
         let (uid, created) = (kept("uid"), kept("creationTimestamp"));
-        let meta = document::metadata_mut(&mut definition);
+        let meta = document::metadata_mut(definition);
         meta.insert("uid".to_owned(), uid.unwrap_or_else(|| environment.uid().into()));
         meta.insert("creationTimestamp".to_owned(), created.unwrap_or_else(|| now.clone().into()));
         meta.insert("generation".to_owned(), generation.into());
-        definition["status"] = status(&definition, &now);
-        let expect = stored.map_or(Expect::Absent, |entry| Expect::At(entry.revision));
-        let put = Op::Put { key: key.into(), expect, value: document::encode(&definition) };
-        match self.0.commit(Transaction(vec![put])).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Error::Definition {
-                message: error.status().message.clone().unwrap_or_default(),
-            }),
-        }
+        definition["status"] = status(definition, &now);
     }
 }
 

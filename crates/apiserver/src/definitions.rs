@@ -116,14 +116,9 @@ impl Definitions {
 impl State {
     /// The rows of a definition; none before it is established.
     fn rows_of(&mut self, definition: &Value, registry: &Registry) -> Vec<Row> {
-        let is_built_in = |kind: &Kind| {
-            kind.group == text(definition, "/spec/group")
-                && kind.plural == text(definition, "/spec/names/plural")
-                && (registry.has_mxjobs() || !crate::kinds::is_mxjob(kind))
-        };
-        if !settle::is_established(definition)
-            || crate::registry::built_in().iter().any(is_built_in)
-        {
+        let (group, plural) =
+            (text(definition, "/spec/group"), text(definition, "/spec/names/plural"));
+        if !settle::is_established(definition) || registry.is_built_in(group, plural) {
             return Vec::new();
         }
         list(definition, "/spec/versions")

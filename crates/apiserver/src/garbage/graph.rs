@@ -83,6 +83,8 @@ pub(super) enum Verdict {
 pub(super) struct Graph {
     nodes: BTreeMap<String, Node>,
     dependents: BTreeMap<String, BTreeSet<String>>,
+    /// Owners that were seen going while something depended on them, until nothing does.
+    departed: BTreeSet<String>,
 }
 
 /// Reads an object's uid and node; `None` for what has no uid.
@@ -126,13 +128,28 @@ impl Graph {
         for owner in &node.owners {
             self.dependents.entry(owner.uid.clone()).or_default().insert(uid.to_owned());
         }
-        self.nodes.insert(uid.to_owned(), node);
+        let before = self.nodes.insert(uid.to_owned(), node);
+        self.forget_owners(before.as_ref());
     }
 
     /// Forgets an object.
     pub(super) fn remove(&mut self, uid: &str) -> Option<Node> {
         self.unlink(uid);
-        self.nodes.remove(uid)
+        if self.dependents.contains_key(uid) {
+            self.departed.insert(uid.to_owned());
+        }
+        let node = self.nodes.remove(uid);
+        self.forget_owners(node.as_ref());
+        node
+    }
+
+    /// Forgets owners that are gone and on which nothing depends any more.
+    fn forget_owners(&mut self, dependent: Option<&Node>) {
+        for owner in dependent.into_iter().flat_map(|node| &node.owners) {
+            if !self.dependents.contains_key(&owner.uid) {
+                self.departed.remove(&owner.uid);
+            }
+        }
     }
 
     fn unlink(&mut self, uid: &str) {
@@ -172,8 +189,10 @@ impl Graph {
         };
         let (mut solid, mut waiting, mut gone) = (0_usize, 0_usize, Vec::new());
         for owner in &node.owners {
-            // An owner of a kind that is not served may live elsewhere: it counts as being there.
-            let is_served = served.find_kind(&owner.api_version, &owner.kind).is_some();
+            // An owner of a kind that is not served may live elsewhere: it counts as being there, unless it was seen going
+            // (its definition may have gone since).
+            let is_served = self.departed.contains(&owner.uid)
+                || served.find_kind(&owner.api_version, &owner.kind).is_some();
             match self.nodes.get(&owner.uid) {
                 Some(owner)
                     if owner.terminating && owner.holds(crate::verbs::delete::FOREGROUND) =>
@@ -239,6 +258,20 @@ mod tests {
         check(&[("Pod", "here"), ("Pod", "gone")], &Verdict::DropOwners(vec!["gone".to_owned()]));
         check(&[("Pod", "waiting")], &Verdict::Delete { foreground: false });
         check(&[("Pod", "waiting"), ("Pod", "here")], &Verdict::Keep);
+    }
+
+    #[test]
+    fn an_owner_that_was_seen_going_is_gone_whatever_its_kind() {
+        let mut graph = Graph::default();
+        let served = crate::registry::Registry::new(true).served();
+        graph.put("widget", node(&[], &[], false));
+        graph.put("it", node(&[("Widget", "widget")], &[], false));
+        graph.remove("widget");
+        // It may change meanwhile.
+        graph.put("it", node(&[("Widget", "widget")], &["example.com/x"], false));
+        assert_eq!(graph.judge(&served, "it"), Verdict::Delete { foreground: false });
+        graph.remove("it");
+        assert!(graph.departed.is_empty());
     }
 
     #[test]

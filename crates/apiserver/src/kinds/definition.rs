@@ -9,10 +9,10 @@ use mxjob_machinery::{names, structural};
 use serde_json::{Value, json};
 
 use super::strategy::Strategy;
-use super::{BUILT_IN, NAME, STATUS, default_to, list, text};
+use super::{BUILT_IN, NAME, STATUS, default_to, is_mxjob, list, text};
 use crate::definitions::{FINALIZER, compilation_faults};
 use crate::document;
-use crate::registry::{Cell, Column, Kind, Subresource};
+use crate::registry::{self, Cell, Column, Kind, Subresource};
 
 const COLUMN_TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
 
@@ -68,40 +68,21 @@ impl Strategy for Definition {
     }
 
     fn validate(&self, object: &Value) -> Errors {
-        let mut errors = Errors::new();
-        let spec = Path::new("spec");
+        let mut errors = check(object);
         let (group, plural) = (text(object, "/spec/group"), text(object, "/spec/names/plural"));
-        let name = document::meta_str(object, "name");
-        if name != format!("{plural}.{group}") {
-            let path = Path::new("metadata").child("name");
-            let detail = "must be spec.names.plural+\".\"+spec.group";
-            errors.push(Error::invalid(&path, name, detail));
-        }
-        check_group(object, group, &spec.child("group"), &mut errors);
-        match text(object, "/spec/scope") {
-            "Cluster" | "Namespaced" => {}
-            "" => errors.push(Error::required(&spec.child("scope"), "")),
-            other => errors.push(Error::not_supported(
-                &spec.child("scope"),
-                other,
-                &["Cluster", "Namespaced"],
-            )),
-        }
-        check_names(object, &spec.child("names"), &mut errors);
-        check_versions(object, &spec.child("versions"), &mut errors);
-        let strategy = text(object, "/spec/conversion/strategy");
-        if strategy != "None" {
-            let path = spec.child("conversion").child("strategy");
-            errors.push(Error::not_supported(&path, strategy, &["None"]));
-        }
-        if object.pointer("/spec/preserveUnknownFields") == Some(&Value::Bool(true)) {
-            errors.push(Error::invalid(
-                &spec.child("preserveUnknownFields"),
-                true,
-                "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
-            ));
+        // Whether MXJobs are built in depends on the server; their definition is there where they are.
+        let is_it = |kind: &Kind| kind.group == group && kind.plural == plural && !is_mxjob(kind);
+        if registry::built_in().iter().any(is_it) {
+            let path = Path::new("spec").child("names").child("plural");
+            let detail = format!("{plural} of group {group} are built in");
+            errors.push(Error::invalid(&path, plural, detail));
         }
         errors
+    }
+
+    // A definition that is there can be changed, and so deleted, whatever has been built in since.
+    fn revalidate(&self, _: &Value, new: &Value) -> Errors {
+        check(new)
     }
 
     fn validate_update(&self, old: &Value, new: &Value) -> Errors {
@@ -151,6 +132,44 @@ impl Strategy for Definition {
     fn has_generation(&self) -> bool {
         true
     }
+}
+
+/// The rules for every definition.
+fn check(object: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let spec = Path::new("spec");
+    let (group, plural) = (text(object, "/spec/group"), text(object, "/spec/names/plural"));
+    let name = document::meta_str(object, "name");
+    if name != format!("{plural}.{group}") {
+        let path = Path::new("metadata").child("name");
+        let detail = "must be spec.names.plural+\".\"+spec.group";
+        errors.push(Error::invalid(&path, name, detail));
+    }
+    check_group(object, group, &spec.child("group"), &mut errors);
+    match text(object, "/spec/scope") {
+        "Cluster" | "Namespaced" => {}
+        "" => errors.push(Error::required(&spec.child("scope"), "")),
+        other => errors.push(Error::not_supported(
+            &spec.child("scope"),
+            other,
+            &["Cluster", "Namespaced"],
+        )),
+    }
+    check_names(object, &spec.child("names"), &mut errors);
+    check_versions(object, &spec.child("versions"), &mut errors);
+    let strategy = text(object, "/spec/conversion/strategy");
+    if strategy != "None" {
+        let path = spec.child("conversion").child("strategy");
+        errors.push(Error::not_supported(&path, strategy, &["None"]));
+    }
+    if object.pointer("/spec/preserveUnknownFields") == Some(&Value::Bool(true)) {
+        errors.push(Error::invalid(
+            &spec.child("preserveUnknownFields"),
+            true,
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
+        ));
+    }
+    errors
 }
 
 fn check_group(object: &Value, group: &str, path: &Path, errors: &mut Errors) {

@@ -40,6 +40,12 @@ impl Registry {
         self.mxjobs
     }
 
+    /// Whether a resource is built in, so that no definition has a say in it.
+    pub(crate) fn is_built_in(&self, group: &str, plural: &str) -> bool {
+        let is_it = |kind: &Kind| kind.group == group && kind.plural == plural;
+        built_in().iter().any(|kind| is_it(kind) && (self.mxjobs || !crate::kinds::is_mxjob(kind)))
+    }
+
     /// What is served now.
     #[must_use]
     pub fn served(&self) -> Arc<Served> {

@@ -9,13 +9,14 @@ use serde_json::Value;
 use crate::admission::{self, webhooks};
 use crate::answer::Answer;
 use crate::authz::escalation;
+use crate::definitions;
 use crate::document;
 use crate::environment::rfc3339;
 use crate::error::ApiError;
 use crate::kinds::text;
 use crate::options::WriteOptions;
 use crate::ownership::Write;
-use crate::registry;
+use crate::registry::{self, Kind};
 use crate::server::Context;
 use crate::verbs::{body, update};
 
@@ -60,8 +61,7 @@ pub(crate) async fn insert(
     body::settle_fields(context, &mut object, options.field_validation)?;
     stamp(context, &mut object);
     if kind.strategy.is_closing() {
-        let why = "create not allowed while custom resource definition is terminating";
-        return Err(ApiError::method_not_supported(kind, "create").saying(Some(why.to_owned())));
+        return Err(closing(kind));
     }
     kind.strategy.prepare_create(&mut object);
     let server = context.server;
@@ -133,8 +133,10 @@ async fn commit(
             value: context.encode(object),
         };
         let mut operations = vec![put];
+        // The definition of the kind must still be there: what comes after it was emptied would outlive it.
+        operations.extend(check_definition_open(context)?);
         if kind.namespaced {
-            // The namespace must still be there when the object is: nothing is left behind in one that went.
+            // So must the namespace be there when the object is: nothing is left behind in one that went.
             let namespace = check_namespace_open(context)?;
             operations
                 .push(Op::Check { key: namespace.key, expect: Expect::At(namespace.revision) });
@@ -143,9 +145,40 @@ async fn commit(
         match context.server.commit(Transaction(operations)).await? {
             Ok(committed) => return Ok(update::stored_bytes(&committed)),
             Err(Some(current)) if *current.key == *key => return Err(exists(&current.value)),
-            Err(_) => {} // the namespace changed meanwhile (a label, say), or a quota: look again
+            Err(_) => {} // namespace or definition changed meanwhile (a label, say), or a quota: look again
         }
     }
+}
+
+/// The check that the definition of a kind is there and stays; none for what is built in.
+fn check_definition_open(context: &Context<'_>) -> Result<Option<Op>, ApiError> {
+    #[derive(serde::Deserialize)]
+    struct Definition {
+        metadata: Metadata,
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metadata {
+        deletion_timestamp: Option<serde::de::IgnoredAny>,
+    }
+    let kind = context.kind;
+    if context.server.registry.is_built_in(kind.group, kind.plural) {
+        return Ok(None);
+    }
+    let key = format!("{}{}.{}", definitions::PREFIX, kind.plural, kind.group);
+    let entry = context.server.store.get(&key).ok_or_else(ApiError::no_such_resource)?;
+    // Definitions are large: nothing else is read of this one.
+    let definition: Definition =
+        serde_json::from_slice(&entry.value).map_err(ApiError::internal)?;
+    if definition.metadata.deletion_timestamp.is_some() {
+        return Err(closing(kind));
+    }
+    Ok(Some(Op::Check { key: entry.key, expect: Expect::At(entry.revision) }))
+}
+
+fn closing(kind: &Kind) -> ApiError {
+    let why = "create not allowed while custom resource definition is terminating";
+    ApiError::method_not_supported(kind, "create").saying(Some(why.to_owned()))
 }
 
 fn namespace_key(namespace: &str) -> String {

@@ -1,5 +1,6 @@
 //! Custom resources by definition: what can be defined, what is then served, and how it goes.
 
+mod going;
 mod mxjobs;
 mod objects;
 
@@ -150,6 +151,12 @@ async fn a_definition_that_is_wrong_is_told_what_is() {
         "/spec/versions/0/schema/openAPIV3Schema/properties/status/x-kubernetes-validations",
         json!([{ "rule": "self.phase ==" }]),
         "properties[status].x-kubernetes-validations[0].rule: Invalid value: \"self.phase ==\": compilation failed",
+    )
+    .await;
+    check(
+        "/spec/versions/0/schema/openAPIV3Schema/properties/status/x-kubernetes-validations",
+        json!([{ "rule": format!("self{} == 1", ".a".repeat(1_000)) }]),
+        "compilation failed: an expression may have at most 500 operators",
     )
     .await;
     check(
