@@ -32,6 +32,7 @@ mod node;
 mod trail;
 mod unknown;
 
+pub(crate) use check::type_error;
 pub(crate) use decode::time_problem;
 pub use definitions::{Definitions, REFERENCE};
 pub use node::{Kind, Node, QUANTITY_PATTERN};

@@ -44,18 +44,18 @@ fn walk(value: &Value, schema: Schema<'_>, at: &Trail<'_>, errors: &mut Errors) 
         }
         (Kind::Integer { is_int32, minimum }, Value::Number(_)) => match integer(value) {
             Some(integer) => check_integer(integer, *is_int32, *minimum, at, errors),
-            None => wrong_type(value, "integer", at, errors),
+            None => errors.push(type_error(value, "integer", at)),
         },
         (Kind::Quantity, Value::String(_) | Value::Number(_)) => check_quantity(value, at, errors),
         (Kind::IntOrString, Value::Number(_)) if integer(value).is_none() => {
-            wrong_type(value, "integer,string", at, errors);
+            errors.push(type_error(value, "integer,string", at));
         }
         (Kind::Any | Kind::Reference(_), _)
         | (Kind::Bytes, Value::String(_))
         | (Kind::IntOrString, Value::String(_) | Value::Number(_))
         | (Kind::Number, Value::Number(_))
         | (Kind::Boolean, Value::Bool(_)) => {}
-        (kind, value) => wrong_type(value, kind.name(), at, errors),
+        (kind, value) => errors.push(type_error(value, kind.name(), at)),
     }
 }
 
@@ -140,7 +140,8 @@ fn is_number(text: &str) -> bool {
     !(whole.is_empty() && fraction.is_empty()) && is_digits(whole) && is_digits(fraction)
 }
 
-fn wrong_type(value: &Value, wanted: &str, at: &Trail<'_>, errors: &mut Errors) {
+/// The fault of a value that is of another type.
+pub(crate) fn type_error(value: &Value, wanted: &str, at: &Trail<'_>) -> Error {
     let found = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -152,5 +153,5 @@ fn wrong_type(value: &Value, wanted: &str, at: &Trail<'_>, errors: &mut Errors) 
     };
     let path = at.path();
     let detail = format!("{path} in body must be of type {wanted}: {found:?}");
-    errors.push(Error::type_invalid(&path, found, detail));
+    Error::type_invalid(&path, found, detail)
 }

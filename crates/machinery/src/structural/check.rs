@@ -11,7 +11,7 @@ use super::node::{ListType, Node, Range, Rules, Type};
 use super::{correlate, formats};
 use crate::field::{BadValue, Error, Errors, Path};
 use crate::json;
-use crate::schema::{Trail, integer};
+use crate::schema::{Trail, integer, type_error};
 
 /// How many faults are told of one object. A large list in which every item is wrong would else take many times its size.
 pub(super) const MOST_FAULTS: usize = 1_000;
@@ -81,21 +81,6 @@ fn wrong_type(value: &Value, node: &Node) -> Option<String> {
         Type::Boolean => value.is_boolean(),
     };
     (!fits).then(|| kind.name().to_owned())
-}
-
-fn type_error(value: &Value, wanted: &str, at: &Trail<'_>) -> Error {
-    let found = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "number",
-        Value::Number(_) => "integer",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    let path = at.path();
-    let detail = format!("{path} in body must be of type {wanted}: {found:?}");
-    Error::type_invalid(&path, found, detail)
 }
 
 /// What must be there once, and is there twice.
