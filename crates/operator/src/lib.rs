@@ -20,6 +20,8 @@ mod metrics;
 pub mod preflight;
 mod probes;
 mod run;
+#[cfg(test)]
+mod testing;
 pub mod webhook;
 
 pub use lease::{Election, Timing, TimingError};

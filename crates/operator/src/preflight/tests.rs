@@ -2,18 +2,13 @@ use super::*;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use kube::client::Body;
-use mxjob_apiserver::authn::{Authenticator, Identity};
-use mxjob_apiserver::environment::System;
-use mxjob_apiserver::health::Readiness;
-use mxjob_apiserver::tokens::Tokens;
-use mxjob_apiserver::{ApiServer, Config};
+use mxjob_apiserver::authn::Identity;
 use serde_json::json;
 use tower_service::Service;
 
@@ -63,15 +58,7 @@ fn preflight(client: Client) -> Preflight {
 
 #[tokio::test]
 async fn whoever_may_do_nothing_is_told_each_right_and_is_told_no_more_when_they_are_granted() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = mxjob_store::Store::open(dir.path(), mxjob_store::Options::default()).unwrap();
-    let api = ApiServer::new(Config {
-        store,
-        environment: Arc::new(System),
-        authenticator: Authenticator::new(Tokens::default()),
-        readiness: Readiness::new(),
-    });
-    api.bootstrap().await.unwrap();
+    let (api, _dir) = crate::testing::api_server().await;
     let as_user = |who| Client::new(api.connector(who, "test"), "default");
     let mut preflight = preflight(as_user(Identity::new("nobody", "", [])));
     assert_eq!(preflight.round().await, Found::Lacking);

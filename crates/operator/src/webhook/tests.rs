@@ -3,11 +3,7 @@
 use base64::Engine as _;
 use http::Request;
 use jiff::Timestamp;
-use mxjob_apiserver::authn::{Authenticator, Identity};
-use mxjob_apiserver::environment::System;
-use mxjob_apiserver::health::Readiness;
-use mxjob_apiserver::tokens::Tokens;
-use mxjob_apiserver::{ApiServer, Config};
+use mxjob_apiserver::authn::Identity;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
@@ -28,15 +24,7 @@ struct Cluster {
 
 impl Cluster {
     async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = mxjob_store::Store::open(dir.path(), mxjob_store::Options::default()).unwrap();
-        let api = ApiServer::new(Config {
-            store,
-            environment: Arc::new(System),
-            authenticator: Authenticator::new(Tokens::default()),
-            readiness: Readiness::new(),
-        });
-        api.bootstrap().await.unwrap();
+        let (api, dir) = crate::testing::api_server().await;
         let client = Client::new(api.connector(Identity::admin(), "operator"), "default");
         let cluster = Self { client, _dir: dir };
         let objects = manifests::parts(&Settings::default(), &[Part::Namespace, Part::Webhook]);

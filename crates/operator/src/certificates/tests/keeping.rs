@@ -6,11 +6,8 @@ use crate::webhook::Metrics;
 use http::{Method, Request};
 use kube::Client;
 use kube::client::Body;
-use mxjob_apiserver::authn::{Authenticator, Identity};
-use mxjob_apiserver::environment::System;
-use mxjob_apiserver::health::Readiness;
-use mxjob_apiserver::tokens::Tokens;
-use mxjob_apiserver::{ApiServer, Config};
+use mxjob_apiserver::ApiServer;
+use mxjob_apiserver::authn::Identity;
 use serde_json::{Value, json};
 use std::future::Future;
 use std::pin::Pin;
@@ -34,15 +31,7 @@ struct World {
 
 impl World {
     async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = mxjob_store::Store::open(dir.path(), mxjob_store::Options::default()).unwrap();
-        let api = ApiServer::new(Config {
-            store,
-            environment: Arc::new(System),
-            authenticator: Authenticator::new(Tokens::default()),
-            readiness: Readiness::new(),
-        });
-        api.bootstrap().await.unwrap();
+        let (api, dir) = crate::testing::api_server().await;
         let client = Client::new(api.connector(Identity::admin(), "operator"), "default");
         let world = Self { api, client, _dir: dir };
         world.make("/api/v1/namespaces", json!({ "metadata": { "name": "system" } })).await;

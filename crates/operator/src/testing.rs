@@ -1,0 +1,23 @@
+//! A cluster for the tests of this crate: the real API server in memory.
+
+use std::sync::Arc;
+
+use mxjob_apiserver::authn::Authenticator;
+use mxjob_apiserver::environment::System;
+use mxjob_apiserver::health::Readiness;
+use mxjob_apiserver::tokens::Tokens;
+use mxjob_apiserver::{ApiServer, Config};
+
+/// An API server with its first objects; the folder is its store's.
+pub(crate) async fn api_server() -> (ApiServer, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = mxjob_store::Store::open(dir.path(), mxjob_store::Options::default()).unwrap();
+    let api = ApiServer::new(Config {
+        store,
+        environment: Arc::new(System),
+        authenticator: Authenticator::new(Tokens::default()),
+        readiness: Readiness::new(),
+    });
+    api.bootstrap().await.unwrap();
+    (api, dir)
+}
