@@ -5,6 +5,7 @@
 mod dependencies;
 mod documents;
 mod generated;
+mod modules;
 mod sources;
 
 use crate::run;
@@ -68,6 +69,7 @@ type Check = (&'static str, fn(&Tree) -> Result<Vec<String>>);
 const CHECKS: &[Check] = &[
     ("sources", sources::check),
     ("dependencies", dependencies::check),
+    ("modules", modules::check),
     ("documents", documents::check),
     ("generated files", generated::check),
 ];
