@@ -11,9 +11,10 @@ pub(crate) mod webhooks;
 use mxjob_store::{Entry, ListOptions};
 use serde_json::Value;
 
+use crate::context::Context;
 use crate::error::ApiError;
-use crate::registry::{self, Kind};
-use crate::server::Context;
+use crate::kind::Kind;
+use crate::registry;
 
 /// Namespaces that may not be deleted.
 const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];

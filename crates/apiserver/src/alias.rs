@@ -14,7 +14,8 @@ use serde_json::Value;
 use crate::answer::Answer;
 use crate::document;
 use crate::error::ApiError;
-use crate::registry::Kind;
+use crate::kind::Kind;
+use crate::registry;
 use crate::verbs::body::media_type;
 
 /// The body in the stored form. What cannot be read is left for the verb to refuse.
@@ -65,7 +66,7 @@ pub(crate) fn outcome(
     match outcome {
         Ok(given) => Ok(answer(kind, given)),
         Err(error) if kind.strategy.stored_as().is_some() => {
-            Err(error.told_of(kind.stored(), kind))
+            Err(error.told_of(registry::stored(kind), kind))
         }
         Err(error) => Err(error),
     }

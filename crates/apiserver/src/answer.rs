@@ -1,25 +1,18 @@
 //! Answers and how they become HTTP responses.
 
-use std::convert::Infallible;
-
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
 use mxjob_machinery::{status::Status, yaml};
 use serde_json::Value;
 
+use crate::body::{Body, full};
 use crate::compress;
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::negotiate::{Form, Transform};
-use crate::registry::Kind;
+use crate::rendering::{ListMeta, Rendering};
 use crate::serve::LongRunning;
-use crate::table::{self, IncludeObject};
-
-/// Why a body broke off.
-pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
-/// The body of a response.
-pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+use crate::table;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -83,32 +76,6 @@ pub(crate) enum Answer {
         /// Its `Content-Type`.
         content_type: &'static str,
     },
-}
-
-/// Metadata of a list.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ListMeta {
-    /// Revision of the snapshot.
-    pub(crate) resource_version: String,
-    /// Token for the next page; empty on the last.
-    pub(crate) continue_token: String,
-    /// How many are left; `None` where that is not known cheaply.
-    pub(crate) remaining: Option<usize>,
-    /// `selfLink` of the collection, where the kind keeps them.
-    pub(crate) self_link: Option<String>,
-}
-
-/// How to render: the negotiated form and what goes with it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rendering {
-    /// The negotiated form.
-    pub(crate) form: Form,
-    /// `includeObject` of a Table.
-    pub(crate) include: IncludeObject,
-    /// For ages in Tables.
-    pub(crate) now: jiff::Timestamp,
-    /// Whether the client takes gzip.
-    pub(crate) gzip: bool,
 }
 
 impl Answer {
@@ -227,11 +194,6 @@ fn status_response(status: &Status, form: Form, retry_after: Option<u32>) -> Res
     response
 }
 
-/// A body from bytes at hand.
-pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
-}
-
 /// The response with a document, compressed where it is large and the client takes that.
 fn render(code: StatusCode, rendering: &Rendering, json: Vec<u8>) -> Response<Body> {
     let form = rendering.form;
@@ -280,31 +242,6 @@ fn list(kind: &Kind, items: &[Bytes], meta: &ListMeta) -> Vec<u8> {
     out.extend_from_slice(&meta.to_json(kind.custom));
     out.push(b'}');
     out
-}
-
-impl ListMeta {
-    /// Lists of custom resources carry `continue` even where it is empty.
-    pub(crate) fn to_json(&self, always_continue: bool) -> Vec<u8> {
-        #[derive(serde::Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Wire<'a> {
-            #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
-            continue_token: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            remaining_item_count: Option<usize>,
-            resource_version: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            self_link: Option<&'a str>,
-        }
-        let wire = Wire {
-            continue_token: (always_continue || !self.continue_token.is_empty())
-                .then_some(&self.continue_token),
-            remaining_item_count: self.remaining,
-            resource_version: &self.resource_version,
-            self_link: self.self_link.as_deref(),
-        };
-        serde_json::to_vec(&wire).unwrap_or_default()
-    }
 }
 
 /// Indents JSON by two spaces without changing the order of its keys.

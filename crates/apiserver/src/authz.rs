@@ -17,9 +17,10 @@ pub(crate) mod rules;
 
 use mxjob_store::Store;
 
-use crate::authn::{self, Identity};
 use crate::authz::cache::Cache;
 use crate::authz::policy::{Grant, MissingRole, Policy};
+use crate::identity;
+use crate::identity::Identity;
 
 /// What is asked for, by whom.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +81,7 @@ impl Authorizer {
     /// Whether the caller may do that.
     #[must_use]
     pub fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
-        if attributes.identity.is_member(authn::SYSTEM_MASTERS) {
+        if attributes.identity.is_member(identity::SYSTEM_MASTERS) {
             return Decision::Allow(Allowed(None));
         }
         match self.policy().grant(attributes) {

@@ -5,9 +5,9 @@ use http::{Method, StatusCode};
 use mxjob_store::{Expect, Op, Transaction};
 use serde_json::{Value, json};
 
-use crate::authn::{Identity, SYSTEM_MASTERS};
 use crate::document;
 use crate::environment::rfc3339;
+use crate::identity::{Identity, SYSTEM_MASTERS};
 use crate::kinds::priority;
 use crate::registry;
 use crate::server::ApiServer;

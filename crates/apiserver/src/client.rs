@@ -10,8 +10,8 @@ use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use tower_service::Service;
 
-use crate::answer::{Body, BodyError};
-use crate::authn::Identity;
+use crate::body::{Body, BodyError};
+use crate::identity::Identity;
 use crate::server::ApiServer;
 
 /// The API server as one identity sees it. Hand it to `kube::Client::new`.

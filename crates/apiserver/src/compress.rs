@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 
-use crate::answer::{Body, BodyError};
+use crate::body::{Body, BodyError};
 
 /// Smaller answers are sent as they are (upstream's threshold).
 pub(crate) const THRESHOLD: usize = 128 * 1024;

@@ -23,16 +23,16 @@ use mxjob_store::{ListOptions, Revision, Store};
 use serde_json::Value;
 
 use crate::document;
-use crate::kinds::{AGE, NAME, STATUS, list, text};
-use crate::registry::{Cell, Column, Kind, Registry, Subresource};
+use crate::kind::{AGE, NAME, STATUS};
+use crate::kind::{Cell, Column, Kind, Subresource};
+use crate::registry::Registry;
 use custom::{Custom, Version};
+use mxjob_machinery::json::{list, text};
 pub(crate) use rules::compilation_faults;
 pub(crate) use settle::{settle, unaccepted};
 
 /// Where definitions are stored.
 pub(crate) const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
-/// Holds a definition until its objects are gone.
-pub(crate) const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 /// Verbs of a custom resource, in the order in which API servers list them.
 const VERBS: &[&str] =
     &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];

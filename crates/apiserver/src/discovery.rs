@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use aws_lc_rs::digest::{SHA512, digest};
 
 use crate::discovery::accept::Wanted;
-use crate::registry::Kind;
+use crate::kind::Kind;
 
 /// A document to send.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! The store splices the revision in at commit, so bytes on disk, in lists and in watch events are the same bytes.
 
 use bytes::Bytes;
-use mxjob_store::{Revision, Value as StoreValue};
+use mxjob_store::{Committed, Revision, Value as StoreValue};
 use serde_json::{Map, Value};
 
 /// A JSON object.
@@ -67,6 +67,11 @@ fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
 #[must_use]
 pub(crate) fn decode(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap_or(Value::Null)
+}
+
+/// The bytes of the first thing that a transaction stored.
+pub(crate) fn stored_bytes(committed: &Committed) -> Bytes {
+    committed.stored.iter().flatten().next().map(|entry| entry.value.clone()).unwrap_or_default()
 }
 
 /// The stored bytes with another resource version, as the event of a deletion carries them.

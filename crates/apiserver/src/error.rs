@@ -5,7 +5,7 @@ use std::fmt;
 use mxjob_machinery::field;
 use mxjob_machinery::status::{Cause, Details, Reason, Status};
 
-use crate::registry::Kind;
+use crate::kind::Kind;
 
 /// An answer other than success.
 #[derive(Debug, Clone)]

@@ -18,8 +18,8 @@ use mxjob_store::{Event, EventKind, ListOptions};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::authn::Identity;
 use crate::client::Connector;
+use crate::identity::Identity;
 use crate::registry::Served;
 use crate::server::ApiServer;
 use crate::verbs::delete::{FOREGROUND, ORPHAN};

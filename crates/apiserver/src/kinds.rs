@@ -2,7 +2,7 @@
 
 mod cluster;
 mod core;
-mod definition;
+pub(crate) mod definition;
 mod event;
 mod installed;
 pub(crate) mod limits;
@@ -13,18 +13,11 @@ pub(crate) mod priority;
 pub(crate) mod quota;
 mod rbac;
 pub(crate) mod review;
-pub(crate) mod strategy;
 mod webhook;
 
 use serde_json::Value;
 
-use crate::registry::{Cell, Column, Kind};
-
-/// Verbs of a built-in kind, in the order in which API servers list them.
-pub(crate) const BUILT_IN: &[&str] =
-    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-/// Verbs of `status` subresources.
-pub(crate) const STATUS: &[&str] = &["get", "patch", "update"];
+use crate::kind::Kind;
 
 /// All kinds, in discovery's order.
 #[must_use]
@@ -45,43 +38,6 @@ pub(crate) fn all() -> Vec<Kind> {
 pub(crate) fn is_mxjob(kind: &Kind) -> bool {
     use mxjob_api::mxjob::{GROUP, PLURAL};
     kind.group == GROUP && kind.plural == PLURAL
-}
-
-/// The `Name` column.
-pub(crate) const NAME: Column = Column {
-    name: "Name",
-    kind: "string",
-    description: "",
-    priority: 0,
-    cell: Cell::Path(".metadata.name"),
-};
-
-/// The `Age` column.
-pub(crate) const AGE: Column = Column {
-    name: "Age",
-    kind: "date",
-    description: "How long ago the object was created.",
-    priority: 0,
-    cell: Cell::Path(".metadata.creationTimestamp"),
-};
-
-/// A column of text computed from the object.
-pub(crate) const fn computed(
-    name: &'static str,
-    priority: i64,
-    cell: fn(&Value, jiff::Timestamp) -> Value,
-) -> Column {
-    Column { name, kind: "string", description: name, priority, cell: Cell::Computed(cell) }
-}
-
-/// A string under a JSON pointer; empty where there is none.
-pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// A list under a JSON pointer; empty where there is none.
-pub(crate) fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// `text`, or what `kubectl` shows for nothing.

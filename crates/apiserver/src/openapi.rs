@@ -19,9 +19,9 @@ use serde_json::{Map, Value, json};
 
 pub use self::freshness::{Freshness, freshness};
 use self::schemas::Schemas;
-use crate::answer::{Body, full};
+use crate::body::{Body, full};
 use crate::discovery::{Document, Groups, hash, root};
-use crate::registry::{Kind, Served};
+use crate::kind::Kind;
 use crate::version;
 
 /// The documents of a set of kinds.
@@ -40,61 +40,61 @@ const PACKED: [&str; 2] = [
     "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
 ];
 
-/// The answer in protobuf, where the path has one and the client prefers it. `known` is the tag of the client's copy.
-pub(crate) fn packed(
-    served: &Served,
-    path: &str,
-    accept: &str,
-    known: Option<&str>,
-) -> Option<Response<Body>> {
-    let first = accept.split(',').next()?.split(';').next()?.trim();
-    if path.trim_end_matches('/') != "/openapi/v2" || !PACKED.contains(&first) {
-        return None;
-    }
-    let v2 = served.openapi().v2(served);
-    let etag = v2.etag.as_deref().unwrap_or_default();
-    let is_known = known == Some(etag);
-    let packed = || {
-        let document = serde_json::from_slice(&v2.json).unwrap_or_default();
-        served.openapi().v2_packed.get_or_init(|| gnostic::encode(&document).into()).clone()
-    };
-    let mut response = Response::new(full(if is_known { Bytes::new() } else { packed() }));
-    if is_known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    }
-    let headers = response.headers_mut();
-    headers.insert(header::ETAG, HeaderValue::from_str(etag).ok()?);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PACKED[1]));
-    headers.append(header::VARY, HeaderValue::from_static("Accept"));
-    Some(response)
-}
-
-/// The document under a path: `/openapi/v3`, `/openapi/v3/apis/{group}/{version}`, `/openapi/v3/api/v1`, `/openapi/v2`.
-/// JSON only; see [`packed`] for the other form of version 2.
-#[must_use]
-pub fn answer(served: &Served, path: &str) -> Option<Document> {
-    let documents = served.openapi();
-    match path.strip_suffix('/').unwrap_or(path) {
-        "/openapi/v2" => Some(documents.v2(served).clone()),
-        path if path.starts_with("/openapi/v3") => {
-            documents.v3.get_or_init(|| v3(served)).get(path).cloned()
-        }
-        _ => None,
-    }
-}
-
 // === impl Documents ===
 
 impl Documents {
-    fn v2(&self, served: &Served) -> &Document {
-        self.v2.get_or_init(|| v2(served))
+    /// The answer in protobuf, where the path has one and the client prefers it. `known` is the tag of the client's copy.
+    pub(crate) fn packed(
+        &self,
+        kinds: &[&'static Kind],
+        path: &str,
+        accept: &str,
+        known: Option<&str>,
+    ) -> Option<Response<Body>> {
+        let first = accept.split(',').next()?.split(';').next()?.trim();
+        if path.trim_end_matches('/') != "/openapi/v2" || !PACKED.contains(&first) {
+            return None;
+        }
+        let v2 = self.v2(kinds);
+        let etag = v2.etag.as_deref().unwrap_or_default();
+        let is_known = known == Some(etag);
+        let packed = || {
+            let document = serde_json::from_slice(&v2.json).unwrap_or_default();
+            self.v2_packed.get_or_init(|| gnostic::encode(&document).into()).clone()
+        };
+        let mut response = Response::new(full(if is_known { Bytes::new() } else { packed() }));
+        if is_known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, HeaderValue::from_str(etag).ok()?);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PACKED[1]));
+        headers.append(header::VARY, HeaderValue::from_static("Accept"));
+        Some(response)
+    }
+
+    /// The document under a path: `/openapi/v3`, `/openapi/v3/apis/{group}/{version}`, `/openapi/v3/api/v1`,
+    /// `/openapi/v2`. JSON only; see [`Self::packed`] for the other form of version 2.
+    #[must_use]
+    pub(crate) fn find(&self, kinds: &[&'static Kind], path: &str) -> Option<Document> {
+        match path.strip_suffix('/').unwrap_or(path) {
+            "/openapi/v2" => Some(self.v2(kinds).clone()),
+            path if path.starts_with("/openapi/v3") => {
+                self.v3.get_or_init(|| v3(kinds)).get(path).cloned()
+            }
+            _ => None,
+        }
+    }
+
+    fn v2(&self, kinds: &[&'static Kind]) -> &Document {
+        self.v2.get_or_init(|| v2(kinds))
     }
 }
 
-fn v3(served: &Served) -> BTreeMap<String, Document> {
+fn v3(kinds: &[&'static Kind]) -> BTreeMap<String, Document> {
     let mut documents = BTreeMap::new();
     let mut index = Map::new();
-    for (group, version, kinds) in Groups::of(served.kinds()).versions() {
+    for (group, version, kinds) in Groups::of(kinds.iter().copied()).versions() {
         let root = root(group, version);
         let document = group_version(kinds);
         let url = format!("/openapi/v3{root}?hash={}", hash(&document.json));
@@ -139,10 +139,10 @@ fn group_version(kinds: &[&Kind]) -> Document {
 }
 
 /// The version 2 document, of everything.
-fn v2(served: &Served) -> Document {
+fn v2(kinds: &[&'static Kind]) -> Document {
     let mut all = Map::new();
     let mut schemas = Schemas::default();
-    for (_, _, kinds) in Groups::of(served.kinds()).versions() {
+    for (_, _, kinds) in Groups::of(kinds.iter().copied()).versions() {
         let paths = paths(kinds);
         schemas.merge(Schemas::of(kinds, &Value::from(paths.clone()).to_string()));
         all.extend(operations::to_v2(&paths));
@@ -175,13 +175,13 @@ fn document(json: String) -> Document {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{self, Registry};
+    use crate::registry::{self, Registry, Served};
     use std::sync::{Arc, LazyLock};
 
     static SERVED: LazyLock<Arc<Served>> = LazyLock::new(|| Registry::new(true).served());
 
     fn answer(path: &str) -> Option<Document> {
-        super::answer(&SERVED, path)
+        SERVED.openapi().find(SERVED.rows(), path)
     }
 
     fn ask(path: &str) -> Value {
@@ -272,9 +272,9 @@ mod tests {
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
             }
         }
-        let v3 = v3(&SERVED);
+        let v3 = v3(SERVED.rows());
         let all = v3.iter().map(|(path, document)| (path.as_str(), document));
-        for (path, document) in all.chain([("/openapi/v2", SERVED.openapi().v2(&SERVED))]) {
+        for (path, document) in all.chain([("/openapi/v2", SERVED.openapi().v2(SERVED.rows()))]) {
             let document: Value = serde_json::from_slice(&document.json).unwrap();
             let mut found = Vec::new();
             references(&document, &mut found);
@@ -370,12 +370,17 @@ mod tests {
         for (path, accept, known, expected) in [
             ("/openapi/v2", PACKED[0], None, Some(200)),
             ("/openapi/v2/", PACKED[1], None, Some(200)),
-            ("/openapi/v2", PACKED[0], SERVED.openapi().v2(&SERVED).etag.as_deref(), Some(304)),
+            (
+                "/openapi/v2",
+                PACKED[0],
+                SERVED.openapi().v2(SERVED.rows()).etag.as_deref(),
+                Some(304),
+            ),
             ("/openapi/v2", "application/json", None, None),
             ("/openapi/v2", "", None, None),
             ("/openapi/v3", PACKED[0], None, None),
         ] {
-            let response = packed(&SERVED, path, accept, known);
+            let response = SERVED.openapi().packed(SERVED.rows(), path, accept, known);
             let code = response.as_ref().map(|response| response.status().as_u16());
             assert_eq!(code, expected, "{path} {accept}");
             if let Some(response) = response {

@@ -5,7 +5,7 @@ use mxjob_store::Revision;
 use serde_json::Value;
 
 use crate::error::ApiError;
-use crate::registry::Kind;
+use crate::kind::Kind;
 use crate::request::Query;
 
 /// Options of list, watch and deletecollection.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::document;
 use crate::error::ApiError;
-use crate::registry::Kind;
+use crate::kind::Kind;
 
 /// Who writes what, when.
 #[derive(Debug, Clone, Copy)]

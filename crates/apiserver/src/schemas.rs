@@ -4,7 +4,7 @@ use mxjob_machinery::metadata;
 use mxjob_machinery::schema::{Schema, kubernetes};
 use serde_json::Value;
 
-use crate::registry::Kind;
+use crate::kind::Kind;
 
 /// The schema of a built-in kind. Parsed when the kind is first written.
 fn of(kind: &Kind) -> Option<Schema<'static>> {

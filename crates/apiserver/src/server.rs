@@ -3,24 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
-use http::HeaderMap;
-use jiff::Timestamp;
 use mxjob_store::{CommitError, Committed, Entry, Op, Store, Transaction};
-use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::admission::webhooks::Webhooks;
-use crate::authn::{Authenticator, Identity};
+use crate::authn::Authenticator;
 use crate::authz::Authorizer;
 use crate::definitions::{self, Definitions};
-use crate::document;
 use crate::environment::Environment;
 use crate::error::ApiError;
 use crate::health::Readiness;
+use crate::kind::Kind;
 use crate::node::NodeConnector;
-use crate::registry::{Kind, Registry};
-use crate::request::{Query, ResourcePath};
+use crate::registry::Registry;
 
 /// Writes metrics down in the OpenMetrics text format.
 pub type Metrics = dyn Fn() -> String + Send + Sync;
@@ -144,88 +139,6 @@ impl ApiServer {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.0.store
-    }
-}
-
-/// One request on a resource, authenticated and authorized.
-pub(crate) struct Context<'a> {
-    pub(crate) server: &'a Arc<Inner>,
-    /// The caller.
-    pub(crate) identity: &'a Identity,
-    /// The kind as stored.
-    pub(crate) kind: &'static Kind,
-    /// The kind as asked for; another than the stored one only where two groups serve the same objects.
-    pub(crate) shown: &'static Kind,
-    pub(crate) path: &'a ResourcePath,
-    pub(crate) query: &'a Query,
-    pub(crate) headers: &'a HeaderMap,
-    pub(crate) body: Bytes,
-    pub(crate) now: Timestamp,
-    /// Texts for `Warning` headers.
-    pub(crate) warnings: Vec<String>,
-}
-
-impl Context<'_> {
-    /// Turns a stored object into the version that was asked for.
-    pub(crate) fn show_stored(&self, object: &mut Value) {
-        if self.kind.strategy.converts() {
-            self.kind.strategy.show_stored(object);
-        }
-    }
-
-    /// The bytes to store for an object.
-    pub(crate) fn encode(&self, object: &Value) -> mxjob_store::Value {
-        if !self.kind.strategy.converts() {
-            return document::encode(object);
-        }
-        let mut stored = object.clone();
-        self.kind.strategy.to_stored(&mut stored);
-        document::encode(&stored)
-    }
-
-    /// Says what is not done of what a definition says; nothing for other kinds. A write that is tried again says it once.
-    pub(crate) fn warn_of_definition(&mut self, object: &Value) {
-        if definitions::is_definition(self.kind) {
-            for warning in definitions::warnings(object) {
-                if !self.warnings.contains(&warning) {
-                    self.warnings.push(warning);
-                }
-            }
-        }
-    }
-
-    /// Decides what becomes of a definition that is to be stored; nothing for other kinds.
-    pub(crate) fn settle_definition(&self, object: &mut Value) {
-        if definitions::is_definition(self.kind) {
-            definitions::settle(&self.server.store, &self.server.registry, self.now, object);
-        }
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        self.path.name.as_deref().unwrap_or_default()
-    }
-
-    pub(crate) fn namespace(&self) -> &str {
-        &self.path.namespace
-    }
-
-    pub(crate) fn key(&self) -> String {
-        self.kind.key(self.namespace(), self.name())
-    }
-
-    /// The stored object that the path names.
-    pub(crate) fn entry(&self) -> Result<Entry, ApiError> {
-        self.server
-            .store
-            .get(&self.key())
-            .ok_or_else(|| ApiError::not_found(self.kind, self.name()))
-    }
-
-    pub(crate) fn user_agent(&self) -> &str {
-        self.headers
-            .get(http::header::USER_AGENT)
-            .and_then(|agent| agent.to_str().ok())
-            .unwrap_or_default()
     }
 }
 

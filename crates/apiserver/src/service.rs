@@ -14,17 +14,21 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use tower_service::Service;
 
-use crate::answer::{self, Answer, Body, BodyError, Rendering, error_response};
-use crate::authn::Identity;
+use crate::answer::{Answer, error_response};
 use crate::authn::impersonation::Impersonation;
 use crate::authz::{self, Attributes};
+use crate::body::{Body, BodyError, full};
+use crate::context::Context;
 use crate::error::ApiError;
+use crate::identity::Identity;
+use crate::kind::Kind;
 use crate::kinds::review::is_review;
 use crate::negotiate::{self, Form};
-use crate::registry::Kind;
+use crate::registry;
+use crate::rendering::IncludeObject;
+use crate::rendering::Rendering;
 use crate::request::{self, Query, ResourcePath, Target};
-use crate::server::{ApiServer, Context};
-use crate::table::IncludeObject;
+use crate::server::ApiServer;
 use crate::verbs::{
     binding, connect, create, delete, eviction, list, log, patch, review, token, update, watch,
 };
@@ -87,7 +91,7 @@ impl ApiServer {
         headers.entry(header::CACHE_CONTROL).or_insert(caching);
         add_warnings(headers, &warnings);
         if head {
-            *response.body_mut() = answer::full(Bytes::new());
+            *response.body_mut() = full(Bytes::new());
         }
         response
     }
@@ -151,7 +155,7 @@ impl ApiServer {
             served
                 .discovery()
                 .find(&call.path, &accept)
-                .or_else(|| openapi::answer(&served, &call.path))
+                .or_else(|| served.openapi().find(served.rows(), &call.path))
         };
         let Some(document) = document else { return page_not_found() };
         if !matches!(*method, Method::GET | Method::HEAD) {
@@ -163,7 +167,7 @@ impl ApiServer {
             return Ok(moved);
         }
         let known = call.parts.headers.get(header::IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());
-        if let Some(packed) = openapi::packed(&served, &call.path, &accept, known) {
+        if let Some(packed) = served.openapi().packed(served.rows(), &call.path, &accept, known) {
             return Ok(packed);
         }
         let form = match &document.content_type {
@@ -244,7 +248,7 @@ impl ApiServer {
         let mut context = Context {
             server: &self.0,
             identity: &call.identity,
-            kind: kind.stored(),
+            kind: registry::stored(kind),
             shown: kind,
             path: target,
             query: &call.query,

@@ -6,44 +6,13 @@ use mxjob_machinery::printer;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::answer::{ListMeta, Rendering};
 use crate::document;
-use crate::error::ApiError;
+use crate::kind::{Cell, Column, Kind};
 use crate::negotiate::MetaVersion;
-use crate::registry::{Cell, Column, Kind};
-use crate::request::Query;
+use crate::rendering::{IncludeObject, ListMeta, Rendering};
 
 /// The description that every `Name` column carries.
 const NAME_DESCRIPTION: &str = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";
-
-/// `includeObject`: what a row carries besides its cells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum IncludeObject {
-    /// The object's metadata (the default).
-    #[default]
-    Metadata,
-    /// Nothing.
-    None,
-    /// The whole object.
-    Object,
-}
-
-impl IncludeObject {
-    /// Reads the parameter.
-    ///
-    /// # Errors
-    /// 400 for an unknown value.
-    pub(crate) fn parse(query: &Query) -> Result<Self, ApiError> {
-        match query.get("includeObject").unwrap_or_default() {
-            "" | "Metadata" => Ok(Self::Metadata),
-            "None" => Ok(Self::None),
-            "Object" => Ok(Self::Object),
-            other => Err(ApiError::bad_request(format!(
-                "Unable to convert to Table as requested: includeObject: Invalid value: \"{other}\": must be 'Metadata', 'Object', 'None', or empty"
-            ))),
-        }
-    }
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

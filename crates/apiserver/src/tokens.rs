@@ -13,7 +13,7 @@ use std::{fmt, io};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::authn::Identity;
+use crate::identity::Identity;
 use crate::tls::files;
 pub use crate::tokens::file::Problem;
 pub use crate::tokens::jwt::SigningKey;

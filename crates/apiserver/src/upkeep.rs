@@ -14,14 +14,14 @@ use http::{Method, StatusCode};
 use mxjob_store::{ListOptions, Store, Watch};
 use serde_json::{Value, json};
 
-use crate::authn::Identity;
 use crate::authz::aggregation;
 use crate::authz::policy::GROUP;
 use crate::client::Connector;
 use crate::document;
-use crate::kinds::list;
+use crate::identity::Identity;
 use crate::registry;
 use crate::server::ApiServer;
+use mxjob_machinery::json::list;
 
 const ROLES: &str = "/registry/rbac.authorization.k8s.io/clusterroles/";
 const NAMESPACES: &str = "/registry/namespaces/";

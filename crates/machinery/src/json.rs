@@ -49,6 +49,16 @@ pub fn equal(a: &Value, b: &Value) -> bool {
     }
 }
 
+/// The string under a JSON pointer; empty where there is none.
+pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The items of the list under a JSON pointer; empty where there is none.
+pub fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
+    object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
 /// Decodes a YAML document into a value; see [`crate::yaml`].
 pub fn yaml_to_value(bytes: &[u8]) -> Result<Value, DecodeError> {
     crate::yaml::decode(bytes)

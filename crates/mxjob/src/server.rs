@@ -17,9 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mxjob_apiserver::authn::{Authenticator, Identity};
+use mxjob_apiserver::authn::Authenticator;
 use mxjob_apiserver::environment::System;
 use mxjob_apiserver::health::Readiness;
+use mxjob_apiserver::identity::Identity;
 use mxjob_apiserver::tls::Pki;
 use mxjob_apiserver::tokens::{self, ServiceAccounts, Token, Tokens};
 use mxjob_apiserver::{ApiServer, Config, garbage, kubeconfig, serve, tls, upkeep};

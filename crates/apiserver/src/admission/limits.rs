@@ -6,10 +6,10 @@ use mxjob_machinery::quantity::Quantity;
 use serde_json::{Map, Value, json};
 
 use super::{refused, stored};
+use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
-use crate::kinds::{list, text};
-use crate::server::Context;
+use mxjob_machinery::json::{list, text};
 
 /// Amounts by resource.
 pub(crate) type Amounts = BTreeMap<String, Quantity>;

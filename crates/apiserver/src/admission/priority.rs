@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use super::{refused, stored};
+use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
-use crate::kinds::{priority, text};
-use crate::server::Context;
+use crate::kinds::priority;
+use mxjob_machinery::json::text;
 
 const GROUP: &str = "scheduling.k8s.io";
 /// What pods get where there is no class: the priority 0.

@@ -13,11 +13,12 @@ use serde_json::{Value, json};
 
 use super::limits::{self, Amounts};
 use super::{refused, stored};
+use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
-use crate::kinds::{list, text};
-use crate::registry::Kind;
-use crate::server::{Context, Inner};
+use crate::kind::Kind;
+use crate::server::Inner;
+use mxjob_machinery::json::{list, text};
 
 /// Kinds that are also counted by their bare names.
 const BY_NAME: &[&str] =

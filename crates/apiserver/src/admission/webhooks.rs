@@ -12,27 +12,24 @@
 
 mod call;
 mod conditions;
+mod configured;
 mod hook;
+mod question;
 mod review;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use mxjob_machinery::status::Status;
-use mxjob_store::{ListOptions, Revision, Store};
 use serde_json::{Value, json};
 
+use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
-use crate::registry::Kind;
-use crate::server::{Context, Inner};
-use call::Connections;
+use crate::kind::Kind;
+pub(crate) use configured::Webhooks;
 use hook::{Hook, Sides};
 use review::{Answer, Fault};
-
-/// Where configurations are stored.
-const PREFIX: &str = "/registry/admissionregistration.k8s.io/validatingwebhookconfigurations/";
 
 /// What is done to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,23 +54,6 @@ pub(crate) struct Request<'a> {
     pub(crate) manager: &'a str,
 }
 
-/// The webhooks of a server.
-#[derive(Debug)]
-pub(crate) struct Webhooks {
-    /// `HOST:PORT` by namespace and name of a service.
-    services: BTreeMap<(String, String), String>,
-    /// Held while configurations are read, never while anybody is asked.
-    known: Mutex<Known>,
-    connections: Connections,
-}
-
-/// The hooks of the configurations at these revisions.
-#[derive(Debug, Default)]
-struct Known {
-    revisions: Vec<Revision>,
-    hooks: Arc<Vec<Arc<Hook>>>,
-}
-
 // === impl Operation ===
 
 impl Operation {
@@ -94,28 +74,6 @@ impl Operation {
     }
 }
 
-// === impl Webhooks ===
-
-impl Webhooks {
-    pub(crate) fn new(services: BTreeMap<(String, String), String>) -> Self {
-        Self { services, known: Mutex::default(), connections: Connections::default() }
-    }
-
-    /// All hooks, by the names of their configurations.
-    fn hooks(&self, store: &Store) -> Arc<Vec<Arc<Hook>>> {
-        let page = store.list(PREFIX, &ListOptions::default()).map(|page| page.entries);
-        let entries = page.unwrap_or_default();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !entries.iter().map(|entry| entry.revision).eq(known.revisions.iter().copied()) {
-            known.revisions = entries.iter().map(|entry| entry.revision).collect();
-            let configurations = entries.iter().map(|entry| document::decode(&entry.value));
-            let hooks = configurations.flat_map(|configuration| Hook::all(&configuration));
-            known.hooks = Arc::new(hooks.map(Arc::new).collect());
-        }
-        Arc::clone(&known.hooks)
-    }
-}
-
 /// Asks the webhooks that want to know.
 ///
 /// # Errors
@@ -132,7 +90,7 @@ pub(crate) async fn admit(context: &mut Context<'_>, request: Request<'_>) -> Re
     let mut calls = Vec::new();
     for hook in hooks.iter() {
         let Some(matched) = matched(context, hook, &request) else { continue };
-        let review = review::request(context, &request, matched);
+        let review = question::request(context, &request, matched);
         match conditions::hold(&hook.conditions, &review["request"]) {
             Ok(false) => continue,
             Ok(true) => {}
@@ -149,7 +107,7 @@ pub(crate) async fn admit(context: &mut Context<'_>, request: Request<'_>) -> Re
         calls.push((Arc::clone(hook), review));
     }
     let answers = join_all(calls.iter().map(|(hook, review)| async move {
-        let address = address(server, hook);
+        let address = server.webhooks.address(&server.store, hook);
         (hook, server.webhooks.connections.ask(hook, address, review).await)
     }))
     .await;
@@ -223,32 +181,6 @@ fn labels_around(context: &Context<'_>, request: &Request<'_>) -> Option<Value> 
     let key = format!("/registry/namespaces/{}", request.namespace);
     let entry = context.server.store.get(&key);
     Some(entry.map_or_else(|| json!({}), |entry| labels(&document::decode(&entry.value))))
-}
-
-/// Where a hook's service is: as the server was told, or at the first of its endpoints.
-fn address(server: &Inner, hook: &Hook) -> Result<String, Fault> {
-    let service = match &hook.target {
-        hook::Target::Address(address) => return Ok(address.clone()),
-        hook::Target::Unusable(why) => return Err(Fault(why.clone())),
-        hook::Target::Service(service) => service,
-    };
-    let key = (service.namespace.clone(), service.name.clone());
-    if let Some(address) = server.webhooks.services.get(&key) {
-        return Ok(address.clone());
-    }
-    let of = |plural: &str| format!("/registry/{plural}/{}/{}", service.namespace, service.name);
-    if server.store.get(&of("services")).is_none() {
-        return Err(Fault(format!("service {:?} not found", service.name)));
-    }
-    let endpoints = server.store.get(&of("endpoints"));
-    let endpoints = endpoints.map(|entry| document::decode(&entry.value)).unwrap_or_default();
-    let ip = endpoints.pointer("/subsets/0/addresses/0/ip").and_then(Value::as_str);
-    let port = endpoints.pointer("/subsets/0/ports/0/port").and_then(Value::as_u64);
-    match (ip, port) {
-        (Some(ip), Some(port)) if ip.contains(':') => Ok(format!("[{ip}]:{port}")),
-        (Some(ip), Some(port)) => Ok(format!("{ip}:{port}")),
-        _ => Err(Fault(format!("no endpoints available for service {:?}", service.name))),
-    }
 }
 
 /// The error of a refusal, in upstream's words.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::authn::{CREDENTIAL_ID, Identity};
+use crate::identity::{CREDENTIAL_ID, Identity};
 
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use http::HeaderMap;
 
-use crate::authn::{
+use crate::authz::Attributes;
+use crate::identity::{
     Identity, SERVICE_ACCOUNT_PREFIX, SYSTEM_ANONYMOUS, SYSTEM_AUTHENTICATED,
     SYSTEM_UNAUTHENTICATED,
 };
-use crate::authz::Attributes;
 use crate::request::decode_path;
 
 const USER: &str = "impersonate-user";

@@ -4,7 +4,7 @@ use mxjob_machinery::labels::Selector;
 use serde_json::Value;
 
 use crate::document;
-use crate::kinds::{list, text};
+use mxjob_machinery::json::{list, text};
 
 /// The rules that an aggregating role should have, from all cluster roles in the order of their names; `None` where the
 /// role does not aggregate.

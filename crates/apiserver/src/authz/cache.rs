@@ -88,8 +88,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::authn::Identity;
     use crate::authz::Attributes;
+    use crate::identity::Identity;
 
     fn put(store: &Store, key: &str, object: &Value) {
         let key = format!("/registry/{key}").into();

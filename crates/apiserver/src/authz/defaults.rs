@@ -15,9 +15,9 @@ use crate::authz::rules::{self, Rule};
 use crate::document;
 use crate::environment::rfc3339;
 use crate::error::ApiError;
-use crate::kinds::{list, text};
 use crate::registry;
 use crate::server::ApiServer;
+use mxjob_machinery::json::{list, text};
 
 const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 /// More than enough where nobody else writes yet.

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::authn::SYSTEM_MASTERS;
 use crate::authz::policy::{GROUP, MissingRole, RoleRef, missing_reason};
 use crate::authz::rules::{self, Rule};
 use crate::authz::{self, Attributes};
+use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
-use crate::server::Context;
+use crate::identity::SYSTEM_MASTERS;
 
 /// Checks what a write takes besides the right to its verb: a replace or a patch that creates takes the right to create,
 /// and a role or a binding takes the rights that it gives.

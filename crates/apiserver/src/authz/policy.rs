@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::authn::{Identity, SERVICE_ACCOUNT_PREFIX};
 use crate::authz::Attributes;
 use crate::authz::rules::Rule;
 use crate::document;
-use crate::kinds::{list, text};
+use crate::identity::{Identity, SERVICE_ACCOUNT_PREFIX};
+use mxjob_machinery::json::{list, text};
 
 /// Group of roles and bindings.
 pub(crate) const GROUP: &str = "rbac.authorization.k8s.io";

@@ -7,7 +7,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::authz::Attributes;
-use crate::kinds::list;
+use mxjob_machinery::json::list;
 
 /// Stands for anything.
 const ALL: &str = "*";
@@ -235,7 +235,7 @@ fn owned(items: &[&str]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authn::Identity;
+    use crate::identity::Identity;
 
     /// `verb group resource[/subresource] [name]` or `verb /path`.
     fn allows(rule: &Rule, request: &str) -> bool {

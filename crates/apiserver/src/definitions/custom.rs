@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::rules::Rules;
 use super::shape;
 use crate::document;
-use crate::kinds::{list, text};
-use crate::registry::Strategy;
+use crate::strategy::Strategy;
+use mxjob_machinery::json::{list, text};
 
 /// What one version of a definition says now.
 #[derive(Debug)]

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use super::PREFIX;
 use crate::document;
 use crate::environment::rfc3339;
-use crate::kinds::{list, text};
-use crate::registry::{Kind, Registry};
+use crate::kind::Kind;
+use crate::registry::Registry;
+use mxjob_machinery::json::{list, text};
 
 /// Names of resources share a space, and names of kinds another.
 #[derive(Default)]

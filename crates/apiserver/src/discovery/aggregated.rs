@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::discovery::{Document, Groups, Versions, etag, json};
-use crate::registry::{Kind, Subresource};
+use crate::kind::{Kind, Subresource};
 
 /// A version of `apidiscovery.k8s.io`. Both have the same content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
 use crate::discovery::{Groups, json, root};
-use crate::registry::Kind;
+use crate::kind::Kind;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,8 +1,9 @@
 //! The recorded answers of a real API server, for kinds like the recorded ones.
 
 use super::*;
-use crate::kinds::strategy::Plain;
-use crate::registry::{self, Subresource};
+use crate::kind::Subresource;
+use crate::registry;
+use crate::strategy::Plain;
 
 const BUILT_IN: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];

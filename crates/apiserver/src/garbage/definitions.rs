@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::{JSON, MERGE};
 use crate::client::Connector;
-use crate::definitions::FINALIZER;
 use crate::document;
-use crate::kinds::text;
+use crate::kinds::definition::FINALIZER;
 use crate::server::ApiServer;
+use mxjob_machinery::json::text;
 
 /// The kind of definitions.
 pub(super) const KIND: &str = "CustomResourceDefinition";

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use crate::registry::{Kind, Served};
+use crate::kind::Kind;
+use crate::registry::Served;
 
 /// An object as the collector sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]

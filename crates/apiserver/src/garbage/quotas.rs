@@ -8,7 +8,8 @@ use mxjob_store::{Event, EventKind, ListOptions};
 use crate::admission::quota::fresh_status;
 use crate::client::Connector;
 use crate::document;
-use crate::registry::{self, Kind};
+use crate::kind::Kind;
+use crate::registry;
 use crate::server::ApiServer;
 
 fn row() -> Option<&'static Kind> {

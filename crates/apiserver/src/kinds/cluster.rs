@@ -1,8 +1,10 @@
 //! Rows of the built-in groups besides core.
 
-use super::strategy::Plain;
-use super::{AGE, BUILT_IN, NAME, computed, definition, priority, text};
-use crate::registry::{Column, Kind};
+use super::{definition, priority};
+use crate::kind::{AGE, BUILT_IN, NAME, computed};
+use crate::kind::{Column, Kind};
+use crate::strategy::Plain;
+use mxjob_machinery::json::text;
 
 const LEASE_COLUMNS: &[Column] =
     &[NAME, computed("Holder", 0, |object, _| text(object, "/spec/holderIdentity").into()), AGE];

@@ -4,12 +4,11 @@ use jiff::Timestamp;
 use mxjob_machinery::{field, names};
 use serde_json::{Value, json};
 
-use super::strategy::{Plain, Strategy};
-use super::{
-    AGE, BUILT_IN, NAME, STATUS, computed, default_to, event, limits, list, namespace, or_none,
-    pod, quota, text,
-};
-use crate::registry::{Column, Kind, Subresource};
+use super::{default_to, event, limits, namespace, or_none, pod, quota};
+use crate::kind::{AGE, BUILT_IN, NAME, STATUS, computed};
+use crate::kind::{Column, Kind, Subresource};
+use crate::strategy::{Plain, Strategy};
+use mxjob_machinery::json::{list, text};
 
 /// A connection is opened by either method, and authorized by it.
 const CONNECT: &[&str] = &["create", "get"];

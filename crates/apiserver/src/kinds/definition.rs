@@ -8,12 +8,16 @@ use mxjob_machinery::printer::JsonPath;
 use mxjob_machinery::{names, structural};
 use serde_json::{Value, json};
 
-use super::strategy::Strategy;
-use super::{BUILT_IN, NAME, STATUS, default_to, is_mxjob, list, text};
-use crate::definitions::{FINALIZER, compilation_faults};
+use super::{default_to, is_mxjob};
+use crate::definitions::compilation_faults;
 use crate::document;
-use crate::registry::{self, Cell, Column, Kind, Subresource};
+use crate::kind::{BUILT_IN, NAME, STATUS};
+use crate::kind::{Cell, Column, Kind, Subresource};
+use crate::strategy::Strategy;
+use mxjob_machinery::json::{list, text};
 
+/// Holds a definition until its objects are gone.
+pub(crate) const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 const COLUMN_TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
 
 /// The row.
@@ -72,7 +76,7 @@ impl Strategy for Definition {
         let (group, plural) = (text(object, "/spec/group"), text(object, "/spec/names/plural"));
         // Whether MXJobs are built in depends on the server; their definition is there where they are.
         let is_it = |kind: &Kind| kind.group == group && kind.plural == plural && !is_mxjob(kind);
-        if registry::built_in().iter().any(is_it) {
+        if super::all().iter().any(is_it) {
             let path = Path::new("spec").child("names").child("plural");
             let detail = format!("{plural} of group {group} are built in");
             errors.push(Error::invalid(&path, plural, detail));

@@ -5,9 +5,10 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::strategy::Strategy;
-use super::{BUILT_IN, NAME, computed, text};
-use crate::registry::{Column, Kind};
+use crate::kind::{BUILT_IN, NAME, computed};
+use crate::kind::{Column, Kind};
+use crate::strategy::Strategy;
+use mxjob_machinery::json::text;
 
 /// The columns, as upstream prints events.
 pub(super) const COLUMNS: &[Column] = &[

@@ -6,10 +6,12 @@
 
 use serde_json::{Value, json};
 
-use super::strategy::Strategy;
-use super::{AGE, BUILT_IN, NAME, STATUS, computed, default_to, list, webhook};
+use super::{default_to, webhook};
 use crate::authz::aggregation;
-use crate::registry::{Cell, Column, Kind, Subresource};
+use crate::kind::{AGE, BUILT_IN, NAME, STATUS, computed};
+use crate::kind::{Cell, Column, Kind, Subresource};
+use crate::strategy::Strategy;
+use mxjob_machinery::json::list;
 
 const STATUS_ONLY: &[Subresource] = &[Subresource { name: "status", body: None, verbs: STATUS }];
 
@@ -35,7 +37,7 @@ const fn row(
         custom: false,
         create_on_update: false,
         unconditional_update: false,
-        strategy: &super::strategy::Plain,
+        strategy: &crate::strategy::Plain,
     }
 }
 
@@ -175,7 +177,9 @@ mod tests {
                 Value::String(text) => text,
                 other => other.to_string(),
             },
-            Cell::Path(path) => super::super::text(object, &path.replace('.', "/")).to_owned(),
+            Cell::Path(path) => {
+                mxjob_machinery::json::text(object, &path.replace('.', "/")).to_owned()
+            }
         };
         kind.columns.iter().filter(|column| column.name != "Age").map(cell).collect()
     }

@@ -4,9 +4,10 @@
 use mxjob_machinery::{field, quantity::Quantity};
 use serde_json::{Map, Value, json};
 
-use super::strategy::Strategy;
-use super::{NAME, computed, list, text};
-use crate::registry::Column;
+use crate::kind::Column;
+use crate::kind::{NAME, computed};
+use crate::strategy::Strategy;
+use mxjob_machinery::json::{list, text};
 
 /// The columns.
 pub(super) const COLUMNS: &[Column] = &[

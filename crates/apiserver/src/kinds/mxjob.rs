@@ -5,9 +5,9 @@ use mxjob_api::{admission, replace, unknown};
 use mxjob_machinery::field;
 use serde_json::{Value, json};
 
-use super::strategy::Strategy;
-use super::{AGE, NAME, STATUS};
-use crate::registry::{Cell, Column, Kind, Subresource};
+use crate::kind::{AGE, NAME, STATUS};
+use crate::kind::{Cell, Column, Kind, Subresource};
+use crate::strategy::Strategy;
 
 const STATE: Column = Column {
     name: "State",

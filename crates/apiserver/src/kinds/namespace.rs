@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::strategy::{DeleteMode, Strategy};
-use super::text;
+use crate::strategy::{DeleteMode, Strategy};
+use mxjob_machinery::json::text;
 
 /// The label that every namespace carries with its own name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";

@@ -4,9 +4,11 @@ use jiff::Timestamp;
 use mxjob_machinery::{field, names, quantity::Quantity};
 use serde_json::{Value, json};
 
-use super::strategy::{DeleteMode, Strategy};
-use super::{AGE, NAME, computed, default_to, list, or_none, text};
-use crate::registry::Column;
+use super::{default_to, or_none};
+use crate::kind::Column;
+use crate::kind::{AGE, NAME, computed};
+use crate::strategy::{DeleteMode, Strategy};
+use mxjob_machinery::json::{list, text};
 
 /// Seconds that a pod gets to end by itself where it does not say otherwise (upstream's default).
 const DEFAULT_GRACE: i64 = 30;

@@ -3,9 +3,11 @@
 use mxjob_machinery::field;
 use serde_json::Value;
 
-use super::strategy::Strategy;
-use super::{AGE, NAME, computed, default_to, text};
-use crate::registry::{Cell, Column};
+use super::default_to;
+use crate::kind::{AGE, NAME, computed};
+use crate::kind::{Cell, Column};
+use crate::strategy::Strategy;
+use mxjob_machinery::json::text;
 
 /// Names with this prefix belong to the system.
 const SYSTEM_PREFIX: &str = "system-";

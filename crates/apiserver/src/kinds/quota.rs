@@ -3,9 +3,10 @@
 use mxjob_machinery::{field, quantity::Quantity};
 use serde_json::{Value, json};
 
-use super::strategy::Strategy;
-use super::{AGE, NAME, computed, text};
-use crate::registry::Column;
+use crate::kind::Column;
+use crate::kind::{AGE, NAME, computed};
+use crate::strategy::Strategy;
+use mxjob_machinery::json::{list, text};
 
 /// What may be limited by its bare name.
 const STANDARD: &[&str] = &[
@@ -142,13 +143,11 @@ fn is_counted(name: &str) -> bool {
 
 /// Scopes of a quota, plain ones and those of its selector: name, operator, values.
 pub(crate) fn scopes(quota: &Value) -> Vec<(&str, &str, Vec<&str>)> {
-    let plain = super::list(quota, "/spec/scopes").iter().filter_map(Value::as_str);
+    let plain = list(quota, "/spec/scopes").iter().filter_map(Value::as_str);
     let plain = plain.map(|name| (name, "Exists", Vec::new()));
-    let selected =
-        super::list(quota, "/spec/scopeSelector/matchExpressions").iter().map(|expression| {
-            let values =
-                super::list(expression, "/values").iter().filter_map(Value::as_str).collect();
-            (text(expression, "/scopeName"), text(expression, "/operator"), values)
-        });
+    let selected = list(quota, "/spec/scopeSelector/matchExpressions").iter().map(|expression| {
+        let values = list(expression, "/values").iter().filter_map(Value::as_str).collect();
+        (text(expression, "/scopeName"), text(expression, "/operator"), values)
+    });
     plain.chain(selected).collect()
 }

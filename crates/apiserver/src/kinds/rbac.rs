@@ -5,11 +5,13 @@ use mxjob_machinery::metadata::NameRule;
 use mxjob_machinery::{field, names};
 use serde_json::{Value, json};
 
-use super::strategy::Strategy;
-use super::{AGE, BUILT_IN, NAME, computed, default_to, list, text};
+use super::default_to;
 use crate::authz::aggregation;
 use crate::authz::policy::GROUP;
-use crate::registry::{Cell, Column, Kind};
+use crate::kind::{AGE, BUILT_IN, NAME, computed};
+use crate::kind::{Cell, Column, Kind};
+use crate::strategy::Strategy;
+use mxjob_machinery::json::{list, text};
 
 /// Roles show when they were made, not how long ago: they have no printer of their own upstream.
 const ROLE_COLUMNS: &[Column] = &[

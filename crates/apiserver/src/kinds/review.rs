@@ -1,8 +1,8 @@
 //! Questions that are asked by creating an object and answered in its status. Nothing of them is stored.
 
-use super::strategy::Plain;
-use super::{AGE, NAME};
-use crate::registry::Kind;
+use crate::kind::Kind;
+use crate::kind::{AGE, NAME};
+use crate::strategy::Plain;
 
 /// Group of questions about who somebody is.
 pub(crate) const AUTHENTICATION: &str = "authentication.k8s.io";

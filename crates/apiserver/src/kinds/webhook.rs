@@ -7,10 +7,11 @@ use mxjob_machinery::field::{Error, Errors, Path};
 use mxjob_machinery::names;
 use serde_json::{Value, json};
 
-use super::strategy::Strategy;
-use super::{default_to, list, text};
+use super::default_to;
 use crate::authz::aggregation;
 use crate::expression;
+use crate::strategy::Strategy;
+use mxjob_machinery::json::{list, text};
 
 /// The rules of a `ValidatingWebhookConfiguration`.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::answer::{self, Body};
+use crate::body::{Body, full};
 use crate::discovery::Document;
 
 /// The longest that HTTP lets an answer be fresh, as upstream says it besides `immutable`.
@@ -39,7 +39,7 @@ impl Freshness {
     /// The answer to a request for a document that has changed.
     pub(crate) fn redirect(&self) -> Option<Response<Body>> {
         let Self::Moved(to) = self else { return None };
-        let mut response = Response::new(answer::full(""));
+        let mut response = Response::new(full(""));
         *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
         response.headers_mut().insert(header::LOCATION, HeaderValue::from_str(to).ok()?);
         Some(response)

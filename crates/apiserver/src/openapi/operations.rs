@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::discovery::root;
+use crate::kind::{Kind, Subresource};
 use crate::openapi::schemas;
-use crate::registry::{Kind, Subresource};
 
 const BODIES: &[&str] = &["application/json", "application/yaml"];
 /// What a custom resource takes as a patch.

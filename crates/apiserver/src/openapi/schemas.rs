@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use mxjob_machinery::schema::{REFERENCE, kubernetes};
 use serde_json::{Value, json};
 
-use crate::registry::{self, Kind};
+use crate::kind::Kind;
 
 /// What every document has, besides what its kinds and operations refer to.
 const META: &[&str] = &["DeleteOptions", "ListMeta", "ObjectMeta", "Patch", "Status"];
@@ -33,9 +33,6 @@ pub(super) fn meta(name: &str) -> String {
 /// Whether there is a schema for a kind.
 pub(super) fn is_described(group: &str, version: &str, kind: &str) -> bool {
     kubernetes::definitions().json(&name(group, version, kind)).is_some()
-        || registry::built_in()
-            .iter()
-            .any(|row| row.group == group && row.version == version && row.kind == kind)
 }
 
 pub(super) fn reference(name: &str) -> Value {

@@ -70,6 +70,11 @@ impl Served {
         self.rows.iter().copied()
     }
 
+    /// The same as a list.
+    pub(crate) fn rows(&self) -> &[&'static Kind] {
+        &self.rows
+    }
+
     /// Every resource once, however many groups and versions serve it.
     pub fn resources(&self) -> impl Iterator<Item = &'static Kind> + '_ {
         let same = |a: &Kind, b: &Kind| a.plural == b.plural && a.group == b.group;

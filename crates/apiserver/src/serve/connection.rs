@@ -20,7 +20,6 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
-use crate::authn::Identity;
 use crate::serve::body::{Body, stopped};
 use crate::serve::takeover::Next;
 use crate::serve::{Limits, LongRunning, PeerAddr, PeerCertificates, RequestBody, Takeover};
@@ -220,9 +219,6 @@ where
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let busy = Activity::enter(&self.activity);
         let extensions = request.extensions_mut();
-        // Nothing on the wire becomes an extension, so there is none to take out; this line keeps it so.
-        extensions.remove::<Identity>();
-        extensions.remove::<PeerCertificates>();
         if let Some(certificates) = &self.certificates {
             extensions.insert(certificates.clone());
         }

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsConnector;
 
 use super::*;
-use crate::authn::Identity;
+use crate::identity::Identity;
 
 /// Longer than anything here takes; a test that hangs fails by it.
 const PATIENCE: Duration = Duration::from_secs(20);

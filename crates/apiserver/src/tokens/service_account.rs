@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use mxjob_store::Store;
 use serde_json::{Value, json};
 
-use crate::authn::{CREDENTIAL_ID, Identity};
 use crate::document;
 use crate::environment::Environment;
-use crate::kinds::text;
+use crate::identity::{CREDENTIAL_ID, Identity};
 use crate::registry;
 use crate::tokens::jwt::SigningKey;
+use mxjob_machinery::json::text;
 
 /// Who issues the tokens, and for whom they are where nobody says otherwise: this API server.
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -105,7 +105,7 @@ impl ServiceAccounts {
             "jti": self.environment.uid(),
             "kubernetes.io": about,
             "nbf": now,
-            "sub": format!("{}{namespace}:{name}", crate::authn::SERVICE_ACCOUNT_PREFIX),
+            "sub": format!("{}{namespace}:{name}", crate::identity::SERVICE_ACCOUNT_PREFIX),
         }))
     }
 

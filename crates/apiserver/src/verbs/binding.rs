@@ -6,12 +6,12 @@ use mxjob_store::{Expect, Op, Transaction};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
+use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
-use crate::kinds::text;
 use crate::options::WriteOptions;
-use crate::server::Context;
 use crate::verbs::body;
+use mxjob_machinery::json::text;
 
 /// Binds a pod.
 pub(crate) async fn bind(context: &mut Context<'_>) -> Result<Answer, ApiError> {

@@ -4,12 +4,12 @@ use http::{HeaderMap, header};
 use mxjob_machinery::{field, json, metadata, yaml};
 use serde_json::Value;
 
+use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::options::FieldValidation;
-use crate::registry::Kind;
 use crate::schemas;
-use crate::server::Context;
 
 const ACCEPTED: &[&str] =
     &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
@@ -247,4 +247,31 @@ fn report_fields(
         }
         FieldValidation::Strict | FieldValidation::Ignore => Ok(()),
     }
+}
+
+/// The name in a body must be the name in the path.
+pub(crate) fn check_name(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
+    let (path, body) = (context.name(), document::meta_str(object, "name"));
+    if body.is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({path} based on URL) was undeterminable: name must be provided"
+        )));
+    }
+    if body != path {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({body}) does not match the name on the URL ({path})"
+        )));
+    }
+    Ok(())
+}
+
+/// The namespace in a body, where there is one, must be the namespace in the path.
+pub(crate) fn check_namespace(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
+    let body = document::meta_str(object, "namespace");
+    if context.kind.namespaced && !body.is_empty() && body != context.namespace() {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    Ok(())
 }

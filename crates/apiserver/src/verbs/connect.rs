@@ -24,13 +24,13 @@ use tokio::sync::watch;
 
 use self::options::Options;
 use self::socket::{Handshake, Protocol};
-use crate::answer::Body;
+use crate::body::Body;
+use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
-use crate::kinds::{list, text};
 use crate::node::{ExecRequest, ExecSession, LogRequest, NodeConnector};
-use crate::server::Context;
 use crate::verbs::log;
+use mxjob_machinery::json::{list, text};
 
 /// Whether a request asks for a connection.
 pub(crate) fn is_connection(context: &Context<'_>) -> bool {

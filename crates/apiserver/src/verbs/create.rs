@@ -9,16 +9,17 @@ use serde_json::Value;
 use crate::admission::{self, webhooks};
 use crate::answer::Answer;
 use crate::authz::escalation;
+use crate::context::Context;
 use crate::definitions;
 use crate::document;
 use crate::environment::rfc3339;
 use crate::error::ApiError;
-use crate::kinds::text;
+use crate::kind::Kind;
 use crate::options::WriteOptions;
 use crate::ownership::Write;
-use crate::registry::{self, Kind};
-use crate::server::Context;
-use crate::verbs::{body, update};
+use crate::registry;
+use crate::verbs::body;
+use mxjob_machinery::json::text;
 
 /// The longest name a generated name may reach, less the suffix (upstream's limit).
 const GENERATE_NAME_MAX: usize = 58;
@@ -29,7 +30,7 @@ pub(crate) async fn create(context: &mut Context<'_>) -> Result<Answer, ApiError
     let object = body::object(context, options.field_validation)?;
     if context.path.name.is_some() {
         // The right to create was asked for under the path's name.
-        update::check_body_name(context, &object)?;
+        body::check_name(context, &object)?;
     }
     let json = insert(context, object, &options).await?;
     let kind = context.kind;
@@ -143,7 +144,7 @@ async fn commit(
             operations.extend(admission::quota::account(context, name, object)?);
         }
         match context.server.commit(Transaction(operations)).await? {
-            Ok(committed) => return Ok(update::stored_bytes(&committed)),
+            Ok(committed) => return Ok(document::stored_bytes(&committed)),
             Err(Some(current)) if *current.key == *key => return Err(exists(&current.value)),
             Err(_) => {} // namespace or definition changed meanwhile (a label, say), or a quota: look again
         }
@@ -191,7 +192,7 @@ fn check_namespace(context: &Context<'_>, object: &mut Value) -> Result<(), ApiE
         document::metadata_mut(object).remove("namespace");
         return Ok(());
     }
-    update::check_body_namespace(context, object)?;
+    body::check_namespace(context, object)?;
     check_namespace_open(context)?;
     document::metadata_mut(object).insert("namespace".to_owned(), context.namespace().into());
     Ok(())

@@ -8,14 +8,15 @@ use mxjob_store::{Entry, Expect, Op, Transaction};
 use serde_json::Value;
 
 use crate::admission::{self, webhooks};
-use crate::answer::{Answer, ListMeta};
+use crate::answer::Answer;
+use crate::context::Context;
 use crate::definitions;
 use crate::document;
 use crate::environment::rfc3339;
 use crate::error::ApiError;
 use crate::options::{self, ListOptions};
-use crate::registry::DeleteMode;
-use crate::server::Context;
+use crate::rendering::ListMeta;
+use crate::strategy::DeleteMode;
 use crate::verbs::body::media_type;
 use crate::verbs::list;
 use crate::verbs::update::{bump_generation, is_released};

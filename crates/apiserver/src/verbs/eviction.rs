@@ -7,9 +7,9 @@ use mxjob_machinery::status::Status;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
+use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
-use crate::server::Context;
 use crate::verbs::{body, delete};
 
 const VERSIONS: &[&str] = &["policy/v1", "policy/v1beta1"];

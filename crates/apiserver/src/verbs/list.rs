@@ -4,11 +4,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use mxjob_store::{ListOptions as StoreList, Page, ReadError, Revision};
 
-use crate::answer::{Answer, ListMeta};
+use crate::answer::Answer;
+use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
 use crate::options::{self, ListOptions, VersionMatch};
-use crate::server::Context;
+use crate::rendering::ListMeta;
 use crate::verbs::list::token::Token;
 
 pub(crate) mod token;

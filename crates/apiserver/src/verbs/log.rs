@@ -7,12 +7,12 @@ use mxjob_machinery::field;
 use serde_json::Value;
 
 use crate::answer::Answer;
+use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
-use crate::kinds::{list, text};
 use crate::node::LogRequest;
 use crate::options;
-use crate::server::Context;
+use mxjob_machinery::json::{list, text};
 
 /// Answers with the log of one container.
 pub(crate) async fn log(context: &Context<'_>) -> Result<Answer, ApiError> {

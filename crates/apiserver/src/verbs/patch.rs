@@ -8,10 +8,10 @@ use http::StatusCode;
 use mxjob_machinery::field;
 
 use crate::answer::Answer;
+use crate::context::Context;
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::options::WriteOptions;
-use crate::registry::Kind;
-use crate::server::Context;
 use crate::verbs::body::media_type;
 use crate::verbs::update::{self, Change, Submission};
 

@@ -8,17 +8,17 @@ use mxjob_machinery::field::{self, Path};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
-use crate::authn::{Identity, SYSTEM_MASTERS};
 use crate::authz::Attributes;
 use crate::authz::policy;
 use crate::authz::rules::Rule;
+use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
-use crate::kinds::text;
+use crate::identity::{Identity, SYSTEM_MASTERS};
 use crate::options::WriteOptions;
-use crate::server::Context;
 use crate::tokens::service_account::ISSUER;
-use crate::verbs::{body, update};
+use crate::verbs::body;
+use mxjob_machinery::json::text;
 
 /// Answers a review.
 pub(crate) fn create(context: &mut Context<'_>) -> Result<Answer, ApiError> {
@@ -52,7 +52,7 @@ fn access_review(context: &Context<'_>, object: &Value) -> Result<Value, ApiErro
     let own = context.kind.kind == "SelfSubjectAccessReview";
     let local = context.kind.kind == "LocalSubjectAccessReview";
     if local {
-        update::check_body_namespace(context, object)?;
+        body::check_namespace(context, object)?;
     }
     let identity = if own { context.identity.clone() } else { subject(spec) };
     let errors = faults(context, spec, own, local);

@@ -8,15 +8,15 @@ use mxjob_machinery::json;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
+use crate::context::Context;
 use crate::document;
 use crate::environment::rfc3339;
 use crate::error::ApiError;
-use crate::kinds::text;
 use crate::options::WriteOptions;
 use crate::registry;
-use crate::server::Context;
 use crate::tokens::service_account::{Bound, BoundKind, ISSUER};
 use crate::verbs::body;
+use mxjob_machinery::json::text;
 
 const API_VERSION: &str = "authentication.k8s.io/v1";
 const KIND: &str = "TokenRequest";

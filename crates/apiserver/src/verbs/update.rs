@@ -4,18 +4,18 @@ use bytes::Bytes;
 use http::StatusCode;
 use mxjob_machinery::ownership::same_but_for_times;
 use mxjob_machinery::{field, json, metadata};
-use mxjob_store::{Committed, Entry, Expect, Op, Transaction};
+use mxjob_store::{Entry, Expect, Op, Transaction};
 use serde_json::Value;
 
 use crate::admission::webhooks;
 use crate::answer::Answer;
 use crate::authz::escalation;
+use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::options::{self, WriteOptions};
 use crate::ownership::Write;
-use crate::registry::Kind;
-use crate::server::Context;
 use crate::verbs::{body, create};
 
 /// What upstream says to a writer whose copy is stale.
@@ -47,8 +47,8 @@ pub(crate) async fn update(context: &mut Context<'_>) -> Result<Answer, ApiError
     }
     let options = WriteOptions::parse(context.query, context.user_agent(), "UpdateOptions")?;
     let mut object = body::object(context, options.field_validation)?;
-    check_body_name(context, &object)?;
-    check_body_namespace(context, &object)?;
+    body::check_name(context, &object)?;
+    body::check_namespace(context, &object)?;
     if context.kind.namespaced {
         document::metadata_mut(&mut object)
             .insert("namespace".to_owned(), context.namespace().into());
@@ -121,7 +121,7 @@ pub(crate) async fn write(
                 (changed, false)
             }
         };
-        check_body_name(context, &submitted)?;
+        body::check_name(context, &submitted)?;
         match &submission {
             Submission::Change { faults, .. } if !options.applying => {
                 body::settle_patched(context, &mut submitted, options.field_validation, faults)?;
@@ -174,7 +174,7 @@ async fn store(
     };
     match context.server.commit(Transaction(vec![operation])).await? {
         Ok(_) if gone => Ok(Some(Bytes::from(document::to_vec(new)))),
-        Ok(committed) => Ok(Some(stored_bytes(&committed))),
+        Ok(committed) => Ok(Some(document::stored_bytes(&committed))),
         Err(_) => Ok(None),
     }
 }
@@ -192,11 +192,6 @@ pub(crate) fn is_released(object: &Value) -> bool {
         && document::finalizers(object).is_empty()
         && grace == 0
         && !spec_finalizers
-}
-
-/// The bytes of the first thing that a transaction stored.
-pub(crate) fn stored_bytes(committed: &Committed) -> Bytes {
-    committed.stored.iter().flatten().next().map(|entry| entry.value.clone()).unwrap_or_default()
 }
 
 /// Checks uid and resource version; true where the writer insists on the version it read.
@@ -405,31 +400,4 @@ fn carry(from: &Value, to: &mut Value, field: &str) {
             _ => to.remove(field),
         };
     }
-}
-
-/// The name in a body must be the name in the path.
-pub(crate) fn check_body_name(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
-    let (path, body) = (context.name(), document::meta_str(object, "name"));
-    if body.is_empty() {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({path} based on URL) was undeterminable: name must be provided"
-        )));
-    }
-    if body != path {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({body}) does not match the name on the URL ({path})"
-        )));
-    }
-    Ok(())
-}
-
-/// The namespace in a body, where there is one, must be the namespace in the path.
-pub(crate) fn check_body_namespace(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
-    let body = document::meta_str(object, "namespace");
-    if context.kind.namespaced && !body.is_empty() && body != context.namespace() {
-        return Err(ApiError::bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request",
-        ));
-    }
-    Ok(())
 }

@@ -18,14 +18,17 @@ use mxjob_store::{Event, EventKind, ReadError, Revision};
 use tokio::time::Instant;
 
 use crate::alias;
-use crate::answer::{Answer, BodyError, Rendering};
+use crate::answer::Answer;
+use crate::body::BodyError;
+use crate::context::Context;
 use crate::document;
 use crate::environment::Environment;
 use crate::error::ApiError;
+use crate::kind::Kind;
 use crate::negotiate::Transform;
 use crate::options::ListOptions;
-use crate::registry::Kind;
-use crate::server::{Context, Inner};
+use crate::rendering::Rendering;
+use crate::server::Inner;
 use crate::table;
 use crate::verbs::list;
 

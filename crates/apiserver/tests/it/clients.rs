@@ -36,7 +36,7 @@ async fn start() -> Fixture {
     let pki = tls::open(dir.path(), &["127.0.0.1".to_owned()], Timestamp::now()).unwrap();
     let store = Store::open(&dir.path().join("store"), mxjob_store::Options::default()).unwrap();
     let mut tokens = Tokens::default();
-    tokens.insert("limited", mxjob_apiserver::authn::Identity::new("limited", "", []));
+    tokens.insert("limited", mxjob_apiserver::identity::Identity::new("limited", "", []));
     let api = ApiServer::new(Config {
         store,
         environment: Arc::new(System),

@@ -9,7 +9,7 @@ use kube_cel::cel::{Context, Program, Value as Cel};
 use serde_json::Value;
 
 use crate::expression;
-use crate::kinds::text;
+use mxjob_machinery::json::text;
 
 /// A condition, compiled.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use super::conditions::Condition;
 use crate::authz::aggregation;
 use crate::document;
-use crate::kinds::{list, text};
-use crate::registry::Kind;
+use crate::kind::Kind;
+use mxjob_machinery::json::{list, text};
 
 /// A webhook.
 #[derive(Debug)]

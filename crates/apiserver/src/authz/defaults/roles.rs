@@ -3,11 +3,11 @@
 
 use serde_json::{Value, json};
 
-use crate::authn::{
-    CONTROLLER, SYSTEM_AUTHENTICATED, SYSTEM_MASTERS, SYSTEM_NODES, SYSTEM_UNAUTHENTICATED,
-};
 use crate::authz::policy::GROUP;
 use crate::authz::rules::Rule;
+use crate::identity::{
+    CONTROLLER, SYSTEM_AUTHENTICATED, SYSTEM_MASTERS, SYSTEM_NODES, SYSTEM_UNAUTHENTICATED,
+};
 
 const READ: &[&str] = &["get", "list", "watch"];
 const WRITE: &[&str] = &["create", "delete", "deletecollection", "patch", "update"];

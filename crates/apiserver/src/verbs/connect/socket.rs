@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use crate::answer::{self, Body};
+use crate::body::{Body, full};
 use crate::error::ApiError;
 use crate::serve::Takeover;
 
@@ -125,7 +125,7 @@ impl Handshake {
         F: Future<Output = ()> + Send,
     {
         let Self { answer, protocol, upgrade } = self;
-        let mut response = Response::new(answer::full(Bytes::new()));
+        let mut response = Response::new(full(Bytes::new()));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));

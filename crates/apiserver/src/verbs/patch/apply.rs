@@ -6,13 +6,13 @@ use mxjob_machinery::yaml;
 use serde_json::Value;
 
 use crate::answer::Answer;
+use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
 use crate::options::{FieldValidation, WriteOptions};
 use crate::ownership::Write;
-use crate::server::Context;
 use crate::verbs::update::Submission;
-use crate::verbs::{create, update};
+use crate::verbs::{body, create, update};
 
 /// Answers an apply: 201 where the object is new.
 pub(super) async fn apply(
@@ -111,7 +111,7 @@ fn check_intent(context: &Context<'_>, intent: &Value) -> Result<(), ApiError> {
     }
     let name = document::meta_str(intent, "name");
     if !name.is_empty() && name != context.name() {
-        update::check_body_name(context, intent)?;
+        body::check_name(context, intent)?;
     }
-    update::check_body_namespace(context, intent)
+    body::check_namespace(context, intent)
 }

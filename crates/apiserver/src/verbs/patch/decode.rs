@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Patch;
 use crate::error::ApiError;
-use crate::registry::Kind;
+use crate::kind::Kind;
 
 /// A list of operations.
 pub(super) fn json_patch(body: &[u8]) -> Result<Patch, ApiError> {

@@ -7,7 +7,7 @@ use http::{Method, Request};
 use kube::Client;
 use kube::client::Body;
 use mxjob_apiserver::ApiServer;
-use mxjob_apiserver::authn::Identity;
+use mxjob_apiserver::identity::Identity;
 use serde_json::{Value, json};
 use std::future::Future;
 use std::pin::Pin;
