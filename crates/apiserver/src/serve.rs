@@ -75,6 +75,11 @@ pub struct Limits {
     pub head_bytes: u32,
     /// Requests at a time on an HTTP/2 connection.
     pub streams: u32,
+    /// Bytes of a request's body that are read and discarded after the service dropped it, so that the client sees the
+    /// answer; of all such bodies of a connection at the same time, four times as many.
+    pub discard_bytes: usize,
+    /// How long such a body is read.
+    pub discard_time: Duration,
 }
 
 /// How serving ended.
@@ -303,6 +308,9 @@ impl Default for Limits {
             head_bytes: 256 * 1024,
             // Upstream's bound: informers of a controller share one connection.
             streams: 1_000,
+            // More than any body that is accepted; a client that was refused stops sending well before.
+            discard_bytes: 8 * 1024 * 1024,
+            discard_time: Duration::from_secs(5),
         }
     }
 }

@@ -115,6 +115,7 @@ pub async fn run(
         first_request: Duration::from_secs(5),
         idle: Duration::from_secs(30),
         head_bytes: 64 * 1024,
+        ..Limits::default()
     };
     let serving = serve::serve_within(limits, bound, Some(Arc::new(tls)), reviews, stop, DRAIN);
     tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 
 use crate::serve::connection::Busy;
+use crate::serve::upload::Unasked;
 
 /// The service's body; it counts as work of its connection until it is dropped, and ends early where it is endless and the
 /// server stops.
@@ -17,17 +19,22 @@ pub(super) struct Body<B> {
     /// Set for a long-running body: ready once the server stops.
     stop: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _busy: Busy,
+    /// The request's body, which is left alone until the answer is out.
+    _unasked: Option<Arc<Unasked>>,
 }
 
 // === impl Body ===
 
 impl<B> Body<B> {
-    pub(super) fn new(inner: B, busy: Busy) -> Self {
-        Self { inner, stop: None, _busy: busy }
-    }
-
-    pub(super) fn until(inner: B, busy: Busy, stop: watch::Receiver<bool>) -> Self {
-        Self { inner, stop: Some(Box::pin(stopped(stop))), _busy: busy }
+    /// `stop` is given for a long-running body, `unasked` where the request's body may never be asked for.
+    pub(super) fn new(
+        inner: B,
+        busy: Busy,
+        unasked: Option<Arc<Unasked>>,
+        stop: Option<watch::Receiver<bool>>,
+    ) -> Self {
+        let stop = stop.map(|stop| Box::pin(stopped(stop)) as _);
+        Self { inner, stop, _busy: busy, _unasked: unasked }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -22,6 +22,7 @@ use tower_service::Service;
 
 use crate::serve::body::{Body, stopped};
 use crate::serve::takeover::Next;
+use crate::serve::upload::Discarding;
 use crate::serve::{Limits, LongRunning, PeerAddr, PeerCertificates, RequestBody, Takeover};
 
 /// Flow-control window of an HTTP/2 stream: upstream's, a small fraction of the largest body.
@@ -62,6 +63,7 @@ struct Requests<S> {
     certificates: Option<PeerCertificates>,
     stop: watch::Receiver<bool>,
     activity: Arc<Activity>,
+    discarding: Arc<Discarding>,
     next: Arc<Next>,
 }
 
@@ -133,6 +135,7 @@ where
             certificates,
             stop: stop.clone(),
             activity: Arc::clone(&activity),
+            discarding: Discarding::new(limits, stop.clone()),
             next: Arc::clone(&next),
         };
         let mut connection =
@@ -223,19 +226,27 @@ where
             extensions.insert(certificates.clone());
         }
         extensions.insert(self.peer);
-        let version = request.version();
-        let request = request.map(|body| RequestBody::new(body, version));
+        let (head, body) = request.into_parts();
+        let body = RequestBody::new(body, Arc::clone(&self.discarding))
+            .expecting(head.version, &head.headers);
+        let unasked = body.unasked();
+        let request = Request::from_parts(head, body);
         let (mut service, stop) = (self.service.clone(), self.stop.clone());
         let next = Arc::clone(&self.next);
         Box::pin(async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
-            let response = service.call(request).await?;
+            let mut response = service.call(request).await?;
+            if unasked.as_ref().is_some_and(|body| body.is_dropped()) {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
             if let Some(takeover) = response.extensions().get::<Takeover>() {
                 next.set(takeover);
             }
             let long_running = response.extensions().get::<LongRunning>().is_some();
             Ok(response.map(|body| {
-                if long_running { Body::until(body, busy, stop) } else { Body::new(body, busy) }
+                let stop = long_running.then_some(stop);
+                Body::new(body, busy, unasked, stop)
             }))
         })
     }
