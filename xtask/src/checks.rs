@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 pub(crate) fn test(arguments: &[String]) -> Result<()> {
     environment::prepare()?;
     environment::kubectl()?;
+    environment::curl()?;
     environment::clients::prepare()?;
     environment::tvm::prepare();
     if !run::exists("cargo-nextest") {

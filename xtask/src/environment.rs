@@ -1,4 +1,4 @@
-//! What demonstration and tests need besides Rust: a Python environment with MXNet, real data, kubectl.
+//! What demonstration and tests need besides Rust: a Python environment with MXNet, real data, kubectl, curl.
 //!
 //! The Python environment is in `.demo/venv`, outside the system's Python. Everything here is done once; a stamp
 //! with the versions makes later calls return at once.
@@ -63,6 +63,23 @@ pub(crate) fn kubectl() -> Result<()> {
     if !run::exists("kubectl") {
         eprintln!("kubectl is not on the PATH.");
         apt(&["kubernetes-client"])?;
+    }
+    Ok(())
+}
+
+/// Makes sure that a curl that speaks HTTP/2 is on the PATH.
+pub(crate) fn curl() -> Result<()> {
+    let speaks_http2 = || {
+        run::output(Command::new("curl").arg("--version"))
+            .is_ok_and(|version| version.split_whitespace().any(|feature| feature == "HTTP2"))
+    };
+    if speaks_http2() {
+        return Ok(());
+    }
+    eprintln!("There is no curl with HTTP/2 on the PATH.");
+    apt(&["curl"])?;
+    if !speaks_http2() {
+        bail!("the curl on the PATH does not speak HTTP/2; put one there that does");
     }
     Ok(())
 }

@@ -11,6 +11,7 @@
 mod access;
 mod clients;
 mod crash;
+mod early_answers;
 mod exec;
 mod jobs;
 mod kubectl;

@@ -146,3 +146,47 @@ async fn certificates_are_exchanged_while_serving() {
     assert!(is_answered(&second).await, "a new one gets the new certificate");
     serving.abort();
 }
+
+#[tokio::test]
+async fn a_request_that_is_refused_before_its_body_was_read_gets_its_status_by_both_protocols() {
+    const TRIES: usize = 100;
+    let cluster = Cluster::start().await;
+    let bound = local();
+    let port = bound.local_addr().port();
+    let (ready, mut is_ready) = watch::channel(false);
+    let serving = run(cluster.client, Options::default(), bound, ready, std::future::pending());
+    let serving = tokio::spawn(serving);
+    tokio::time::timeout(PATIENCE, is_ready.wait_for(|ready| *ready)).await.unwrap().unwrap();
+
+    let dir = tempfile::tempdir().unwrap();
+    let (small, large) = (16, body::BODY + 1024);
+    for size in [small, large] {
+        std::fs::write(dir.path().join(size.to_string()), vec![b'x'; size]).unwrap();
+    }
+    for (status, method, path, media, size) in [
+        (404, "POST", "/other", "application/json", small),
+        (404, "POST", "/other", "application/json", large),
+        (405, "PUT", PATH, "application/json", small),
+        (405, "PUT", PATH, "application/json", large),
+        (413, "POST", PATH, "application/json", large),
+        (415, "POST", PATH, "text/plain", small),
+        (415, "POST", PATH, "text/plain", large),
+    ] {
+        for protocol in ["--http1.1", "--http2"] {
+            let mut curl = tokio::process::Command::new("curl");
+            curl.current_dir(dir.path()).args(["--silent", "--insecure", "--max-time", "30"]);
+            curl.args([protocol, "--request", method, "--data-binary", &format!("@{size}")]);
+            curl.args(["--header", &format!("Content-Type: {media}")]);
+            // curl keeps connections apart by the name of the host.
+            curl.args(["--connect-to", &format!("::127.0.0.1:{port}")]);
+            curl.args(["--output", "/dev/null", "--write-out", "%{http_code}\n"]);
+            curl.arg(format!("https://webhook-[1-{}].test{path}?try=[1-2]", TRIES / 2));
+            let output = curl.output().await.expect("curl, which `cargo xtask test` installs");
+            let found = String::from_utf8(output.stdout).unwrap();
+            let wrong = found.lines().filter(|line| *line != status.to_string()).count();
+            let case = format!("{status} {method} {path} {protocol} with {size} bytes");
+            assert_eq!((found.lines().count(), wrong), (TRIES, 0), "{case}");
+        }
+    }
+    serving.abort();
+}
