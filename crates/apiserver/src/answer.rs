@@ -11,8 +11,8 @@ use crate::error::ApiError;
 use crate::kind::Kind;
 use crate::negotiate::{Form, Transform};
 use crate::rendering::{ListMeta, Rendering};
-use crate::serve::LongRunning;
 use crate::table;
+use mxjob_serve::LongRunning;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

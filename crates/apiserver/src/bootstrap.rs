@@ -6,11 +6,11 @@ use mxjob_store::{Expect, Op, Transaction};
 use serde_json::{Value, json};
 
 use crate::document;
-use crate::environment::rfc3339;
-use crate::identity::{Identity, SYSTEM_MASTERS};
 use crate::kinds::priority;
 use crate::registry;
 use crate::server::ApiServer;
+use mxjob_access::identity::{Identity, SYSTEM_MASTERS};
+use mxjob_machinery::time::rfc3339;
 
 /// Namespaces that exist without anybody's doing.
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];

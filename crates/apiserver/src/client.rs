@@ -11,8 +11,8 @@ use serde_json::Value;
 use tower_service::Service;
 
 use crate::body::{Body, BodyError};
-use crate::identity::Identity;
 use crate::server::ApiServer;
+use mxjob_access::identity::Identity;
 
 /// The API server as one identity sees it. Hand it to `kube::Client::new`.
 #[derive(Debug, Clone)]

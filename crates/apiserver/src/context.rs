@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::definitions;
 use crate::document;
 use crate::error::ApiError;
-use crate::identity::Identity;
 use crate::kind::Kind;
 use crate::request::{Query, ResourcePath};
 use crate::server::Inner;
+use mxjob_access::identity::Identity;
 
 /// One request on a resource, authenticated and authorized.
 pub(crate) struct Context<'a> {

@@ -4,10 +4,11 @@
 
 use bytes::Bytes;
 use mxjob_store::{Committed, Revision, Value as StoreValue};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-/// A JSON object.
-pub(crate) type Object = Map<String, Value>;
+pub(crate) use mxjob_machinery::object::{
+    Object, decode, finalizers, is_terminating, meta_str, metadata, metadata_mut, to_vec,
+};
 
 /// The bytes to store for an object; `metadata.resourceVersion` becomes the revision of the commit.
 #[must_use]
@@ -63,12 +64,6 @@ fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     let _ = serde_json::to_writer(out, value);
 }
 
-/// The object in stored bytes. Bytes that are no JSON (a damaged disk) read as `null`, which no verb accepts.
-#[must_use]
-pub(crate) fn decode(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes).unwrap_or(Value::Null)
-}
-
 /// The bytes of the first thing that a transaction stored.
 pub(crate) fn stored_bytes(committed: &Committed) -> Bytes {
     committed.stored.iter().flatten().next().map(|entry| entry.value.clone()).unwrap_or_default()
@@ -80,58 +75,6 @@ pub(crate) fn restamp(bytes: &[u8], revision: Revision) -> Bytes {
     let mut object = decode(bytes);
     set_resource_version(&mut object, &revision.to_string());
     Bytes::from(to_vec(&object))
-}
-
-/// Canonical JSON of a value.
-#[must_use]
-pub(crate) fn to_vec(value: &Value) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1024);
-    write_json(&mut out, value);
-    out
-}
-
-/// `metadata` of an object, or nothing where it is not an object.
-#[must_use]
-pub(crate) fn metadata(object: &Value) -> Option<&Object> {
-    object.get("metadata").and_then(Value::as_object)
-}
-
-/// `metadata` of an object, made if it is missing.
-pub(crate) fn metadata_mut(object: &mut Value) -> &mut Object {
-    if !object.is_object() {
-        *object = Value::Object(Object::new());
-    }
-    let top = as_object_mut(object);
-    as_object_mut(top.entry("metadata").or_insert_with(|| Value::Object(Object::new())))
-}
-
-fn as_object_mut(value: &mut Value) -> &mut Object {
-    if !value.is_object() {
-        *value = Value::Object(Object::new());
-    }
-    match value {
-        Value::Object(map) => map,
-        _ => unreachable!("just made an object"),
-    }
-}
-
-/// A string of `metadata`; empty where it is absent.
-#[must_use]
-pub(crate) fn meta_str<'a>(object: &'a Value, field: &str) -> &'a str {
-    metadata(object).and_then(|meta| meta.get(field)).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// The `metadata.finalizers` of an object.
-#[must_use]
-pub(crate) fn finalizers(object: &Value) -> Vec<String> {
-    let list = metadata(object).and_then(|meta| meta.get("finalizers")).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
-}
-
-/// Whether the object is being deleted.
-#[must_use]
-pub(crate) fn is_terminating(object: &Value) -> bool {
-    !meta_str(object, "deletionTimestamp").is_empty()
 }
 
 /// Sets `metadata.resourceVersion`.

@@ -1,20 +1,8 @@
 //! Time and randomness, passed in so that tests can decide them.
 
-use std::fmt;
-
 use jiff::Timestamp;
 
-/// Where the API server gets time and randomness from.
-pub trait Environment: fmt::Debug + Send + Sync {
-    /// The current time.
-    fn now(&self) -> Timestamp;
-
-    /// A new object's uid (a version 4 UUID).
-    fn uid(&self) -> String;
-
-    /// The five characters after a `generateName`.
-    fn name_suffix(&self) -> String;
-}
+pub use mxjob_machinery::environment::Environment;
 
 /// Letters and digits that cannot be misread or form words: the alphabet of generated names.
 const SUFFIX_ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -39,11 +27,4 @@ impl Environment for System {
             .map(|byte| char::from(SUFFIX_ALPHABET[usize::from(*byte) % SUFFIX_ALPHABET.len()]))
             .collect()
     }
-}
-
-/// A time as objects carry it: RFC 3339, UTC, whole seconds.
-#[must_use]
-pub fn rfc3339(time: Timestamp) -> String {
-    let seconds = Timestamp::from_second(time.as_second()).unwrap_or(time);
-    seconds.to_string()
 }

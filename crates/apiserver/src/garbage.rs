@@ -19,11 +19,11 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::client::Connector;
-use crate::identity::Identity;
 use crate::registry::Served;
 use crate::server::ApiServer;
 use crate::verbs::delete::{FOREGROUND, ORPHAN};
 use graph::{Graph, Node, Verdict};
+use mxjob_access::identity::Identity;
 
 const JSON: &str = "application/json";
 const MERGE: &str = "application/merge-patch+json";

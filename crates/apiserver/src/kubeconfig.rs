@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::tls::files;
+use mxjob_access::tls::files;
 
 /// The cluster's, the user's and the context's name.
 const NAME: &str = "mxjob";

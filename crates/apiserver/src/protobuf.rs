@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::document;
-use crate::environment::rfc3339;
 use crate::verbs::body::media_type;
+use mxjob_machinery::time::rfc3339;
 
 const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 /// What an object in protobuf begins with.

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use mxjob_machinery::percent;
+
 use http::Method;
 
 /// What a path means.
@@ -106,7 +108,7 @@ pub(crate) fn verb(method: &Method, path: &ResourcePath, watch: bool) -> &'stati
 /// Decodes the percent-escapes of a path; `None` where the result is not UTF-8 or an escape is broken.
 #[must_use]
 pub(crate) fn decode_path(path: &str) -> Option<Cow<'_, str>> {
-    decode(path, false)
+    percent::decode(path, false)
 }
 
 /// The parameters of a query string, in order.
@@ -119,7 +121,10 @@ impl Query {
     pub(crate) fn parse(raw: &str) -> Self {
         let pairs = raw.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decode(key, true)?.into_owned(), decode(value, true)?.into_owned()))
+            Some((
+                percent::decode(key, true)?.into_owned(),
+                percent::decode(value, true)?.into_owned(),
+            ))
         });
         Self(pairs.collect())
     }
@@ -141,26 +146,6 @@ impl Query {
         self.get(key)
             .is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "0" | "false"))
     }
-}
-
-fn decode(text: &str, plus: bool) -> Option<Cow<'_, str>> {
-    if !text.bytes().any(|byte| byte == b'%' || (plus && byte == b'+')) {
-        return Some(Cow::Borrowed(text));
-    }
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'%' => {
-                let high = char::from(bytes.next()?).to_digit(16)?;
-                let low = char::from(bytes.next()?).to_digit(16)?;
-                out.push(u8::try_from(high * 16 + low).ok()?);
-            }
-            b'+' if plus => out.push(b' '),
-            other => out.push(other),
-        }
-    }
-    String::from_utf8(out).ok().map(Cow::Owned)
 }
 
 #[cfg(test)]

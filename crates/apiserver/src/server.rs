@@ -7,8 +7,6 @@ use mxjob_store::{CommitError, Committed, Entry, Op, Store, Transaction};
 use tokio::sync::watch;
 
 use crate::admission::webhooks::Webhooks;
-use crate::authn::Authenticator;
-use crate::authz::Authorizer;
 use crate::definitions::{self, Definitions};
 use crate::environment::Environment;
 use crate::error::ApiError;
@@ -16,6 +14,8 @@ use crate::health::Readiness;
 use crate::kind::Kind;
 use crate::node::NodeConnector;
 use crate::registry::Registry;
+use mxjob_access::authn::Authenticator;
+use mxjob_access::authz::Authorizer;
 
 /// Writes metrics down in the OpenMetrics text format.
 pub type Metrics = dyn Fn() -> String + Send + Sync;

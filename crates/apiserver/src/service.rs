@@ -15,12 +15,9 @@ use http_body_util::BodyExt;
 use tower_service::Service;
 
 use crate::answer::{Answer, error_response};
-use crate::authn::impersonation::Impersonation;
-use crate::authz::{self, Attributes};
 use crate::body::{Body, BodyError, full};
 use crate::context::Context;
 use crate::error::ApiError;
-use crate::identity::Identity;
 use crate::kind::Kind;
 use crate::kinds::review::is_review;
 use crate::negotiate::{self, Form};
@@ -33,6 +30,10 @@ use crate::verbs::{
     binding, connect, create, delete, eviction, list, log, patch, review, token, update, watch,
 };
 use crate::{alias, compress, definitions, health, openapi, protobuf, version};
+use mxjob_access::authn::impersonation::Impersonation;
+use mxjob_access::authz::{self, Attributes};
+use mxjob_access::identity::Identity;
+use mxjob_serve::PeerCertificates;
 
 /// How long a client may take to send a body (upstream's time for a whole request).
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -125,7 +126,12 @@ impl ApiServer {
         let identity = self
             .0
             .authenticator
-            .authenticate(&parts.headers, &parts.extensions, self.0.environment.now())
+            .authenticate(
+                &parts.headers,
+                parts.extensions.get::<Identity>(),
+                parts.extensions.get::<PeerCertificates>().map(|chain| &*chain.0),
+                self.0.environment.now(),
+            )
             .map_err(|_| ApiError::unauthorized())?;
         let identity = self.impersonated(identity, &parts.headers)?;
         let call = Call { parts, path, query, identity };

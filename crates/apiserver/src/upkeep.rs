@@ -14,13 +14,13 @@ use http::{Method, StatusCode};
 use mxjob_store::{ListOptions, Store, Watch};
 use serde_json::{Value, json};
 
-use crate::authz::aggregation;
-use crate::authz::policy::GROUP;
 use crate::client::Connector;
 use crate::document;
-use crate::identity::Identity;
 use crate::registry;
 use crate::server::ApiServer;
+use mxjob_access::authz::aggregation;
+use mxjob_access::authz::policy::GROUP;
+use mxjob_access::identity::Identity;
 use mxjob_machinery::json::list;
 
 const ROLES: &str = "/registry/rbac.authorization.k8s.io/clusterroles/";

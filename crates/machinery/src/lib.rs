@@ -21,6 +21,7 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod environment;
 pub mod field;
 pub mod fields;
 mod go;
@@ -29,8 +30,10 @@ pub mod labels;
 pub mod merge_keys;
 pub mod metadata;
 pub mod names;
+pub mod object;
 pub mod ownership;
 pub mod patch;
+pub mod percent;
 pub mod printer;
 pub mod quantity;
 pub mod resources;
@@ -38,4 +41,5 @@ pub mod schema;
 pub mod status;
 pub mod strategic;
 pub mod structural;
+pub mod time;
 pub mod yaml;

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use mxjob_apiserver::serve::{self, Bound};
 use mxjob_controller::{Gang, PodGroups};
 use mxjob_machinery::names;
 use mxjob_operator::client::{Access, Cluster, Rate};
 use mxjob_operator::manifests::NAMESPACE;
 use mxjob_operator::{Config, Election, Sockets, Timing};
+use mxjob_serve as serve;
+use mxjob_serve::Bound;
 
 use crate::exit::{Failure, chain};
 use crate::logging::{self, Level};
@@ -177,7 +178,7 @@ fn config(args: OperatorArgs, cluster: Cluster) -> Result<Config, Failure> {
         namespace: args.leader_elect_namespace.unwrap_or_else(|| home.clone()),
         name: args.leader_elect_name,
         identity: Election::identity(
-            mxjob_apiserver::tls::host_name().as_deref().unwrap_or("localhost"),
+            mxjob_access::tls::host_name().as_deref().unwrap_or("localhost"),
         ),
         timing,
     });

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use mxjob_apiserver::identity::Identity;
+use mxjob_access::identity::Identity;
 use mxjob_node::stop::stop_all_after_agent;
 use serde_json::Value;
 use tempfile::TempDir;

@@ -139,7 +139,7 @@ impl NodeSettings {
 
 /// The host's name where it can be an object's name.
 fn host_name() -> String {
-    let name = mxjob_apiserver::tls::host_name().map(|name| name.to_ascii_lowercase());
+    let name = mxjob_access::tls::host_name().map(|name| name.to_ascii_lowercase());
     name.filter(|name| names::dns1123_subdomain(name).is_empty())
         .unwrap_or_else(|| "localhost".to_owned())
 }

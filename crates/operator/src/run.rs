@@ -17,8 +17,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mxjob_apiserver::serve::{self, Bound, ServeError};
 use mxjob_controller::{Gang, Standing};
+use mxjob_serve as serve;
+use mxjob_serve::{Bound, ServeError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};

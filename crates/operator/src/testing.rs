@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use mxjob_apiserver::authn::Authenticator;
+use mxjob_access::authn::Authenticator;
+use mxjob_access::tokens::Tokens;
 use mxjob_apiserver::environment::System;
 use mxjob_apiserver::health::Readiness;
-use mxjob_apiserver::tokens::Tokens;
 use mxjob_apiserver::{ApiServer, Config};
 
 /// An API server with its first objects; the folder is its store's.

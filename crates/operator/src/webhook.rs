@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use mxjob_apiserver::serve::{self, Bound, Limits, ServeError};
+use mxjob_serve as serve;
+use mxjob_serve::{Bound, Limits, ServeError};
 use tokio::sync::watch;
 
 use crate::certificates::{Keeper, Place, Resolver};

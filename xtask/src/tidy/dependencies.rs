@@ -10,14 +10,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("mxjob-machinery", &[]),
     ("mxjob-store", &[]),
     ("mxjob-api", &["mxjob-machinery"]),
-    ("mxjob-apiserver", &["mxjob-machinery", "mxjob-api", "mxjob-store"]),
+    ("mxjob-serve", &[]),
+    ("mxjob-access", &["mxjob-machinery", "mxjob-store"]),
+    (
+        "mxjob-apiserver",
+        &["mxjob-machinery", "mxjob-api", "mxjob-store", "mxjob-serve", "mxjob-access"],
+    ),
     ("mxjob-controller", &["mxjob-machinery", "mxjob-api"]),
     ("mxjob-node", &["mxjob-machinery"]),
-    // Of the API server only its serving loop.
-    (
-        "mxjob-operator",
-        &["mxjob-machinery", "mxjob-api", "mxjob-controller", "mxjob-apiserver", "mxjob-store"],
-    ),
+    ("mxjob-operator", &["mxjob-machinery", "mxjob-api", "mxjob-controller", "mxjob-serve"]),
 ];
 /// Crates whose tests must build in seconds, and what would spoil that.
 const PURE: &[&str] = &["mxjob-machinery", "mxjob-api", "mxjob-store"];

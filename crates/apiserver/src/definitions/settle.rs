@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::PREFIX;
 use crate::document;
-use crate::environment::rfc3339;
 use crate::kind::Kind;
 use crate::registry::Registry;
 use mxjob_machinery::json::{list, text};
+use mxjob_machinery::time::rfc3339;
 
 /// Names of resources share a space, and names of kinds another.
 #[derive(Default)]

@@ -7,10 +7,10 @@
 use serde_json::{Value, json};
 
 use super::{default_to, webhook};
-use crate::authz::aggregation;
 use crate::kind::{AGE, BUILT_IN, NAME, STATUS, computed};
 use crate::kind::{Cell, Column, Kind, Subresource};
 use crate::strategy::Strategy;
+use mxjob_access::authz::aggregation;
 use mxjob_machinery::json::list;
 
 const STATUS_ONLY: &[Subresource] = &[Subresource { name: "status", body: None, verbs: STATUS }];

@@ -1,16 +1,16 @@
 //! Roles and bindings: rows, defaults and rules (upstream's `pkg/apis/rbac/validation`). What they mean is
-//! [`crate::authz`]'s matter.
+//! [`mxjob_access::authz`]'s matter.
 
 use mxjob_machinery::metadata::NameRule;
 use mxjob_machinery::{field, names};
 use serde_json::{Value, json};
 
 use super::default_to;
-use crate::authz::aggregation;
-use crate::authz::policy::GROUP;
 use crate::kind::{AGE, BUILT_IN, NAME, computed};
 use crate::kind::{Cell, Column, Kind};
 use crate::strategy::Strategy;
+use mxjob_access::authz::aggregation;
+use mxjob_access::authz::policy::GROUP;
 use mxjob_machinery::json::{list, text};
 
 /// Roles show when they were made, not how long ago: they have no printer of their own upstream.

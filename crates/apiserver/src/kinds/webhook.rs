@@ -8,9 +8,9 @@ use mxjob_machinery::names;
 use serde_json::{Value, json};
 
 use super::default_to;
-use crate::authz::aggregation;
 use crate::expression;
 use crate::strategy::Strategy;
+use mxjob_access::authz::aggregation;
 use mxjob_machinery::json::{list, text};
 
 /// The rules of a `ValidatingWebhookConfiguration`.

@@ -44,7 +44,7 @@ pub(crate) async fn bind(context: &mut Context<'_>) -> Result<Answer, ApiError> 
                 format!("pod {} is being deleted, cannot be assigned to a host", context.name());
             return Err(ApiError::conflict(context.kind, context.name(), &why));
         }
-        assign(&mut pod, &node, &crate::environment::rfc3339(context.now));
+        assign(&mut pod, &node, &mxjob_machinery::time::rfc3339(context.now));
         let put = Op::Put {
             key: entry.key.clone(),
             expect: Expect::At(entry.revision),

@@ -8,18 +8,18 @@ use serde_json::Value;
 
 use crate::admission::{self, webhooks};
 use crate::answer::Answer;
-use crate::authz::escalation;
 use crate::context::Context;
 use crate::definitions;
 use crate::document;
-use crate::environment::rfc3339;
 use crate::error::ApiError;
+use crate::escalation;
 use crate::kind::Kind;
 use crate::options::WriteOptions;
 use crate::ownership::Write;
 use crate::registry;
 use crate::verbs::body;
 use mxjob_machinery::json::text;
+use mxjob_machinery::time::rfc3339;
 
 /// The longest name a generated name may reach, less the suffix (upstream's limit).
 const GENERATE_NAME_MAX: usize = 58;

@@ -12,7 +12,6 @@ use crate::answer::Answer;
 use crate::context::Context;
 use crate::definitions;
 use crate::document;
-use crate::environment::rfc3339;
 use crate::error::ApiError;
 use crate::options::{self, ListOptions};
 use crate::rendering::ListMeta;
@@ -20,6 +19,7 @@ use crate::strategy::DeleteMode;
 use crate::verbs::body::media_type;
 use crate::verbs::list;
 use crate::verbs::update::{bump_generation, is_released};
+use mxjob_machinery::time::rfc3339;
 
 /// The finalizer that holds an object until its dependents are gone.
 pub(crate) const FOREGROUND: &str = "foregroundDeletion";

@@ -8,16 +8,16 @@ use mxjob_machinery::field::{self, Path};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
-use crate::authz::Attributes;
-use crate::authz::policy;
-use crate::authz::rules::Rule;
 use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
-use crate::identity::{Identity, SYSTEM_MASTERS};
 use crate::options::WriteOptions;
-use crate::tokens::service_account::ISSUER;
 use crate::verbs::body;
+use mxjob_access::authz::Attributes;
+use mxjob_access::authz::policy;
+use mxjob_access::authz::rules::Rule;
+use mxjob_access::identity::{Identity, SYSTEM_MASTERS};
+use mxjob_access::tokens::service_account::ISSUER;
 use mxjob_machinery::json::text;
 
 /// Answers a review.
@@ -38,7 +38,7 @@ pub(crate) fn create(context: &mut Context<'_>) -> Result<Answer, ApiError> {
         object["metadata"] = json!({});
     }
     if context.kind.kind == "SelfSubjectReview" {
-        let now = crate::environment::rfc3339(context.now);
+        let now = mxjob_machinery::time::rfc3339(context.now);
         document::metadata_mut(&mut object).insert("creationTimestamp".to_owned(), now.into());
         object.as_object_mut().map(|object| object.remove("spec"));
     }

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::context::Context;
 use crate::document;
-use crate::environment::rfc3339;
 use crate::error::ApiError;
 use crate::options::WriteOptions;
 use crate::registry;
-use crate::tokens::service_account::{Bound, BoundKind, ISSUER};
 use crate::verbs::body;
+use mxjob_access::tokens::service_account::{Bound, BoundKind, ISSUER};
 use mxjob_machinery::json::text;
+use mxjob_machinery::time::rfc3339;
 
 const API_VERSION: &str = "authentication.k8s.io/v1";
 const KIND: &str = "TokenRequest";

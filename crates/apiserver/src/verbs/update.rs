@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::admission::webhooks;
 use crate::answer::Answer;
-use crate::authz::escalation;
 use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
+use crate::escalation;
 use crate::kind::Kind;
 use crate::options::{self, WriteOptions};
 use crate::ownership::Write;

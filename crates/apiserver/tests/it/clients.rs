@@ -9,11 +9,13 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
-use mxjob_apiserver::authn::Authenticator;
+use mxjob_access::authn::Authenticator;
+use mxjob_access::tls;
+use mxjob_access::tokens::Tokens;
 use mxjob_apiserver::environment::System;
 use mxjob_apiserver::health::Readiness;
-use mxjob_apiserver::tokens::Tokens;
-use mxjob_apiserver::{ApiServer, Config, serve, tls};
+use mxjob_apiserver::{ApiServer, Config};
+use mxjob_serve as serve;
 use mxjob_store::Store;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair,
@@ -36,7 +38,7 @@ async fn start() -> Fixture {
     let pki = tls::open(dir.path(), &["127.0.0.1".to_owned()], Timestamp::now()).unwrap();
     let store = Store::open(&dir.path().join("store"), mxjob_store::Options::default()).unwrap();
     let mut tokens = Tokens::default();
-    tokens.insert("limited", mxjob_apiserver::identity::Identity::new("limited", "", []));
+    tokens.insert("limited", mxjob_access::identity::Identity::new("limited", "", []));
     let api = ApiServer::new(Config {
         store,
         environment: Arc::new(System),

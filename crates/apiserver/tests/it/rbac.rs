@@ -1,7 +1,7 @@
 //! Roles and bindings in force: who may do what, who may give what to whom.
 
 use http::Method;
-use mxjob_apiserver::identity::Identity;
+use mxjob_access::identity::Identity;
 use serde_json::{Value, json};
 
 use crate::server::{JOBS, JSON, MERGE, Server, config_map, job};

@@ -1,7 +1,7 @@
 //! Reviews and impersonation over the API.
 
 use http::Method;
-use mxjob_apiserver::identity::Identity;
+use mxjob_access::identity::Identity;
 use serde_json::{Value, json};
 
 use crate::server::{JOBS, JSON, Server};

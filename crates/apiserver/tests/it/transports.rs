@@ -7,7 +7,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use mxjob_apiserver::serve;
+use mxjob_serve as serve;
 use serde_json::Value;
 use tokio::net::TcpStream;
 

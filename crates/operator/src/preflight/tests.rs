@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use kube::client::Body;
-use mxjob_apiserver::identity::Identity;
+use mxjob_access::identity::Identity;
 use serde_json::json;
 use tower_service::Service;
 

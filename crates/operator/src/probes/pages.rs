@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use mxjob_apiserver::serve::{self as serving, Bound, Limits, ServeError};
+use mxjob_serve as serving;
+use mxjob_serve::{Bound, Limits, ServeError};
 use tower_service::Service;
 
 use super::Health;

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use http::Request;
 use jiff::Timestamp;
-use mxjob_apiserver::identity::Identity;
+use mxjob_access::identity::Identity;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};

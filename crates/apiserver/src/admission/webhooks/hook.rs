@@ -12,9 +12,9 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
 use super::conditions::Condition;
-use crate::authz::aggregation;
 use crate::document;
 use crate::kind::Kind;
+use mxjob_access::authz::aggregation;
 use mxjob_machinery::json::{list, text};
 
 /// A webhook.

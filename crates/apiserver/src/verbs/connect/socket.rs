@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::body::{Body, full};
 use crate::error::ApiError;
-use crate::serve::Takeover;
+use mxjob_serve::Takeover;
 
 /// The number that makes a key an answer (RFC 6455, section 1.3).
 const ANSWER_SALT: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

@@ -170,7 +170,7 @@ async fn recorded_requests_of_a_cluster_are_answered_as_the_rules_answer_them() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn senders_that_announce_much_and_send_it_slowly_are_in_nobodys_way() {
-    use mxjob_apiserver::serve;
+    use mxjob_serve as serve;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
 

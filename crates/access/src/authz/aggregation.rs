@@ -1,0 +1,108 @@
+//! Roles made of other roles. Pure; [`crate::upkeep`] does it.
+
+use mxjob_machinery::labels::Selector;
+use serde_json::Value;
+
+use mxjob_machinery::json::{list, text};
+use mxjob_machinery::object;
+
+/// The rules that an aggregating role should have, from all cluster roles in the order of their names; `None` where the
+/// role does not aggregate.
+pub fn rules(role: &Value, all: &[&Value]) -> Option<Vec<Value>> {
+    role.get("aggregationRule").filter(|rule| !rule.is_null())?;
+    let own = object::meta_str(role, "name");
+    let mut rules: Vec<Value> = Vec::new();
+    for selector in list(role, "/aggregationRule/clusterRoleSelectors") {
+        // A selector that cannot be read was stored before it was checked; it selects nothing.
+        let Some(selector) = self::selector(selector) else { continue };
+        let parts = all
+            .iter()
+            .filter(|part| object::meta_str(part, "name") != own && matches(&selector, part));
+        for rule in parts.flat_map(|part| list(part, "/rules")) {
+            if !rules.contains(rule) {
+                rules.push(rule.clone());
+            }
+        }
+    }
+    Some(rules)
+}
+
+fn matches(selector: &Selector, role: &Value) -> bool {
+    let labels = object::metadata(role).and_then(|meta| meta.get("labels")?.as_object());
+    selector.matches(|key| labels.and_then(|labels| labels.get(key)?.as_str()))
+}
+
+/// A label selector object; `None` where it is none.
+pub fn selector(object: &Value) -> Option<Selector> {
+    let labels = object.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
+    let mut parts = labels
+        .map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
+        .collect::<Option<Vec<_>>>()?;
+    for expression in list(object, "/matchExpressions") {
+        let key = text(expression, "/key");
+        let values: Option<Vec<&str>> =
+            list(expression, "/values").iter().map(Value::as_str).collect();
+        let values = values?.join(",");
+        parts.push(match text(expression, "/operator") {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "Exists" => key.to_owned(),
+            "DoesNotExist" => format!("!{key}"),
+            _ => return None,
+        });
+    }
+    Selector::parse(&parts.join(",")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn part(name: &str, labels: &Value, resource: &str) -> Value {
+        json!({"metadata": {"name": name, "labels": labels}, "rules": [{"resources": [resource]}]})
+    }
+
+    #[test]
+    fn an_aggregating_role_has_the_rules_of_those_it_selects() {
+        let parts = [
+            part("a", &json!({"to": "edit"}), "pods"),
+            part("b", &json!({"to": "view"}), "services"),
+            part("c", &json!({"to": "edit", "x": "y"}), "pods"),
+            part("whole", &json!({"to": "edit"}), "secrets"),
+        ];
+        let check = |selectors: &Value, want: Option<&[&str]>| {
+            let role = json!({"metadata": {"name": "whole"}, "aggregationRule": {"clusterRoleSelectors": selectors}});
+            let rules = rules(&role, &parts.iter().collect::<Vec<_>>());
+            let resources = rules.map(|rules| {
+                rules.iter().map(|rule| text(rule, "/resources/0").to_owned()).collect::<Vec<_>>()
+            });
+            assert_eq!(
+                resources,
+                want.map(|want| want.iter().map(|one| (*one).to_owned()).collect()),
+                "{selectors}"
+            );
+        };
+        check(&json!([{"matchLabels": {"to": "edit"}}]), Some(&["pods"]));
+        check(
+            &json!([{"matchLabels": {"to": "view"}}, {"matchLabels": {"to": "edit"}}]),
+            Some(&["services", "pods"]),
+        );
+        check(&json!([{}]), Some(&["pods", "services"]));
+        check(&json!([]), Some(&[]));
+        check(
+            &json!([{"matchExpressions": [{"key": "to", "operator": "In", "values": ["view", "none"]}]}]),
+            Some(&["services"]),
+        );
+        check(
+            &json!([{"matchExpressions": [{"key": "x", "operator": "Exists"}]}]),
+            Some(&["pods"]),
+        );
+        check(
+            &json!([{"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}, {"key": "to", "operator": "NotIn", "values": ["edit"]}]}]),
+            Some(&["services"]),
+        );
+        check(&json!([{"matchExpressions": [{"key": "x", "operator": "Nope"}]}]), Some(&[]));
+        assert_eq!(super::rules(&parts[0], &parts.iter().collect::<Vec<_>>()), None);
+    }
+}

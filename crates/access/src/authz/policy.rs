@@ -1,0 +1,319 @@
+//! Roles and bindings in memory, and what follows from them for a caller. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::authz::Attributes;
+use crate::authz::rules::Rule;
+use crate::identity::{Identity, SERVICE_ACCOUNT_PREFIX};
+use mxjob_machinery::json::{list, text};
+use mxjob_machinery::object;
+
+/// Group of roles and bindings.
+pub const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// All roles and bindings. Cheap to clone; a clone is a snapshot.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    cluster_roles: Arc<BTreeMap<String, Arc<[Rule]>>>,
+    /// By namespace and name.
+    roles: Arc<BTreeMap<NamespacedName, Arc<[Rule]>>>,
+    cluster_bindings: Arc<BTreeMap<String, Arc<Binding>>>,
+    /// By namespace, then name.
+    bindings: Arc<BTreeMap<String, BTreeMap<String, Arc<Binding>>>>,
+}
+
+type NamespacedName = (String, String);
+
+/// A binding of a role to subjects.
+#[derive(Debug)]
+pub struct Binding {
+    /// Empty for a cluster-wide one.
+    namespace: String,
+    name: String,
+    role: RoleRef,
+    subjects: Vec<Subject>,
+}
+
+/// What a binding gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleRef {
+    /// Whether it is a `ClusterRole`; else it is a `Role` of the binding's namespace.
+    pub cluster: bool,
+    /// Name of the role.
+    pub name: String,
+}
+
+#[derive(Debug)]
+struct Subject {
+    kind: SubjectKind,
+    name: String,
+    namespace: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SubjectKind {
+    User,
+    Group,
+    ServiceAccount,
+}
+
+/// Why a request is allowed, for reviews.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    binding: Arc<Binding>,
+    subject: usize,
+}
+
+/// A binding names a role that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingRole(pub RoleRef);
+
+/// The caller's rules, and the roles among them that do not exist.
+#[derive(Debug, Default)]
+pub struct Rules {
+    /// Rules that count, of all roles that were found.
+    pub rules: Vec<Rule>,
+    /// Roles that a binding names and that do not exist.
+    pub missing: Vec<MissingRole>,
+}
+
+// === impl Policy ===
+
+impl Policy {
+    /// Takes in an object as stored; what is no role and no binding is passed over.
+    pub fn put(&mut self, object: &Value) {
+        let (namespace, name) =
+            (object::meta_str(object, "namespace"), object::meta_str(object, "name"));
+        match text(object, "/kind") {
+            "ClusterRole" => {
+                Arc::make_mut(&mut self.cluster_roles)
+                    .insert(name.to_owned(), Rule::of_role(object).into());
+            }
+            "Role" => {
+                let key = (namespace.to_owned(), name.to_owned());
+                Arc::make_mut(&mut self.roles).insert(key, Rule::of_role(object).into());
+            }
+            "ClusterRoleBinding" => {
+                Arc::make_mut(&mut self.cluster_bindings)
+                    .insert(name.to_owned(), Arc::new(Binding::read(object)));
+            }
+            "RoleBinding" => {
+                Arc::make_mut(&mut self.bindings)
+                    .entry(namespace.to_owned())
+                    .or_default()
+                    .insert(name.to_owned(), Arc::new(Binding::read(object)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets go of a deleted object.
+    pub fn remove(&mut self, object: &Value) {
+        let (namespace, name) =
+            (object::meta_str(object, "namespace"), object::meta_str(object, "name"));
+        match text(object, "/kind") {
+            "ClusterRole" => drop(Arc::make_mut(&mut self.cluster_roles).remove(name)),
+            "Role" => drop(
+                Arc::make_mut(&mut self.roles).remove(&(namespace.to_owned(), name.to_owned())),
+            ),
+            "ClusterRoleBinding" => drop(Arc::make_mut(&mut self.cluster_bindings).remove(name)),
+            "RoleBinding" => {
+                let bindings = Arc::make_mut(&mut self.bindings);
+                if let Some(own) = bindings.get_mut(namespace) {
+                    own.remove(name);
+                    if own.is_empty() {
+                        bindings.remove(namespace);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Who or what allows a request.
+    ///
+    /// # Errors
+    /// The roles that bindings of the caller name in vain, where nothing allows it.
+    pub fn grant(&self, attributes: &Attributes<'_>) -> Result<Grant, Vec<MissingRole>> {
+        let mut missing = Vec::new();
+        for (binding, subject) in self.bindings_of(attributes.identity, attributes.namespace) {
+            match self.role(&binding.role, &binding.namespace) {
+                Ok(rules) if rules.iter().any(|rule| rule.allows(attributes)) => {
+                    return Ok(Grant { binding: Arc::clone(binding), subject });
+                }
+                Ok(_) => {}
+                Err(error) => missing.push(error),
+            }
+        }
+        Err(missing)
+    }
+
+    /// Everything that a caller may do in a namespace (or at the cluster scope, where it is empty).
+    pub fn rules_of(&self, identity: &Identity, namespace: &str) -> Rules {
+        let mut all = Rules::default();
+        for (binding, _) in self.bindings_of(identity, namespace) {
+            match self.role(&binding.role, &binding.namespace) {
+                Ok(rules) => all.rules.extend(rules.iter().cloned()),
+                Err(error) => all.missing.push(error),
+            }
+        }
+        all
+    }
+
+    /// The rules of a role.
+    ///
+    /// # Errors
+    /// Where there is no such role.
+    pub fn role(&self, role: &RoleRef, namespace: &str) -> Result<&[Rule], MissingRole> {
+        let found = if role.cluster {
+            self.cluster_roles.get(&role.name)
+        } else {
+            self.roles.get(&(namespace.to_owned(), role.name.clone()))
+        };
+        found.map(|rules| &**rules).ok_or_else(|| MissingRole(role.clone()))
+    }
+
+    /// The bindings that count for a caller in a namespace, cluster-wide ones first, each with the subject that matches.
+    fn bindings_of<'a>(
+        &'a self,
+        identity: &'a Identity,
+        namespace: &str,
+    ) -> impl Iterator<Item = (&'a Arc<Binding>, usize)> {
+        let own = self.bindings.get(namespace).filter(|_| !namespace.is_empty());
+        let bindings =
+            self.cluster_bindings.values().chain(own.into_iter().flat_map(BTreeMap::values));
+        bindings.filter_map(|binding| {
+            let subject = binding
+                .subjects
+                .iter()
+                .position(|subject| subject.is(identity, &binding.namespace))?;
+            Some((binding, subject))
+        })
+    }
+}
+
+// === impl Binding ===
+
+impl Binding {
+    fn read(object: &Value) -> Self {
+        Self {
+            namespace: object::meta_str(object, "namespace").to_owned(),
+            name: object::meta_str(object, "name").to_owned(),
+            role: RoleRef::read(object),
+            subjects: list(object, "/subjects").iter().filter_map(Subject::read).collect(),
+        }
+    }
+}
+
+// === impl RoleRef ===
+
+impl RoleRef {
+    /// The role that a binding names.
+    pub fn read(binding: &Value) -> Self {
+        Self {
+            cluster: text(binding, "/roleRef/kind") == "ClusterRole",
+            name: text(binding, "/roleRef/name").to_owned(),
+        }
+    }
+
+    /// The kind that it names.
+    pub fn kind(&self) -> &'static str {
+        if self.cluster { "ClusterRole" } else { "Role" }
+    }
+
+    /// The resource that it names.
+    pub fn resource(&self) -> &'static str {
+        if self.cluster { "clusterroles" } else { "roles" }
+    }
+}
+
+// === impl Subject ===
+
+impl Subject {
+    fn read(subject: &Value) -> Option<Self> {
+        let kind = match text(subject, "/kind") {
+            "User" => SubjectKind::User,
+            "Group" => SubjectKind::Group,
+            "ServiceAccount" => SubjectKind::ServiceAccount,
+            _ => return None,
+        };
+        let (name, namespace) =
+            (text(subject, "/name").to_owned(), text(subject, "/namespace").to_owned());
+        Some(Self { kind, name, namespace })
+    }
+
+    fn is(&self, identity: &Identity, binding_namespace: &str) -> bool {
+        match self.kind {
+            SubjectKind::User => *identity.name == *self.name,
+            SubjectKind::Group => identity.is_member(&self.name),
+            SubjectKind::ServiceAccount => {
+                let namespace = self.namespace_in(binding_namespace);
+                let user = identity.name.strip_prefix(SERVICE_ACCOUNT_PREFIX);
+                let user = user.and_then(|rest| rest.split_once(':'));
+                !namespace.is_empty() && user == Some((namespace, &self.name))
+            }
+        }
+    }
+
+    fn namespace_in<'a>(&'a self, binding_namespace: &'a str) -> &'a str {
+        if self.namespace.is_empty() { binding_namespace } else { &self.namespace }
+    }
+}
+
+// === impl Grant ===
+
+/// As reviews give their reason.
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Binding { namespace, name, role, subjects } = &*self.binding;
+        if namespace.is_empty() {
+            write!(f, "RBAC: allowed by ClusterRoleBinding {name:?}")?;
+        } else {
+            write!(f, "RBAC: allowed by RoleBinding {:?}", format!("{name}/{namespace}"))?;
+        }
+        write!(f, " of {} {:?}", role.kind(), role.name)?;
+        let Some(subject) = subjects.get(self.subject) else { return Ok(()) };
+        match subject.kind {
+            SubjectKind::User => write!(f, " to User {:?}", subject.name),
+            SubjectKind::Group => write!(f, " to Group {:?}", subject.name),
+            SubjectKind::ServiceAccount => {
+                write!(
+                    f,
+                    " to ServiceAccount {:?}",
+                    format!("{}/{}", subject.name, subject.namespace_in(namespace))
+                )
+            }
+        }
+    }
+}
+
+// === impl MissingRole ===
+
+impl fmt::Display for MissingRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.0.cluster { "clusterrole" } else { "role" };
+        write!(f, "{kind}.{GROUP} {:?} not found", self.0.name)
+    }
+}
+
+/// What a refusal says of roles that do not exist: each once, several in brackets, as upstream puts errors together.
+pub fn missing_reason(missing: &[MissingRole]) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for text in missing.iter().map(MissingRole::to_string) {
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    match texts.as_slice() {
+        [] => String::new(),
+        [one] => format!("RBAC: {one}"),
+        many => format!("RBAC: [{}]", many.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

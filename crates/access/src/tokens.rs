@@ -1,0 +1,269 @@
+//! Bearer tokens: the token file, and the admin token that a new data directory gets.
+//!
+//! Tokens are kept as SHA-256 digests and found by digest, so that how long a comparison takes says nothing about a token,
+//! and a dump of memory or of a debug print does not hold them.
+
+pub mod file;
+pub mod jwt;
+pub mod service_account;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use crate::identity::Identity;
+use crate::tls::files;
+pub use crate::tokens::file::Problem;
+pub use crate::tokens::jwt::SigningKey;
+pub use crate::tokens::service_account::ServiceAccounts;
+
+/// The admin token's file in the data directory.
+pub const ADMIN_TOKEN_FILE: &str = "admin-token";
+/// 256 bits: not to be guessed, whatever the rate.
+const ADMIN_TOKEN_BYTES: usize = 32;
+
+/// Known tokens and whose they are.
+#[derive(Default)]
+pub struct Tokens {
+    by_digest: HashMap<[u8; 32], Identity>,
+}
+
+/// A token in clear. Debug prints do not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+/// Why tokens could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The token file cannot be read.
+    #[error("cannot read the token file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The token file has a broken line. Nothing of it was accepted.
+    #[error("token file {}, line {line}: {problem}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with the line.
+        problem: Problem,
+    },
+    /// The admin token cannot be read or written.
+    #[error("cannot keep the admin token in {}", path.display())]
+    Admin {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The admin token's file holds something else.
+    #[error("{} does not hold an admin token (64 hexadecimal digits); remove it to have a new one made", path.display())]
+    NotAToken {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The operating system gives no random bytes.
+    #[error("cannot make an admin token: the system gives no random bytes")]
+    Random,
+}
+
+// === impl Tokens ===
+
+impl Tokens {
+    /// Reads a token file (`--token-file`): lines `token,user,uid,"group1,group2"`, as API servers read them.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or has a broken line; then nothing of it counts.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|(line, problem)| Error::Line {
+            path: path.to_owned(),
+            line,
+            problem,
+        })
+    }
+
+    /// Parses a token file's text.
+    ///
+    /// # Errors
+    /// The number of the first broken line, counted from 1, and what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, (usize, Problem)> {
+        let mut tokens = Self::default();
+        for (index, line) in text.lines().enumerate() {
+            let number = index + 1;
+            let Some(record) = file::record(line).map_err(|problem| (number, problem))? else {
+                continue;
+            };
+            if !tokens
+                .insert(&record.token, Identity::new(&record.user, &record.uid, record.groups))
+            {
+                return Err((number, Problem::Duplicate));
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// Adds a token; false (and no change) where it is known already.
+    pub fn insert(&mut self, token: &str, identity: Identity) -> bool {
+        use std::collections::hash_map::Entry;
+        match self.by_digest.entry(sha256(token.as_bytes())) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(entry) => {
+                entry.insert(identity);
+                true
+            }
+        }
+    }
+
+    /// Whose token this is.
+    #[must_use]
+    pub fn find(&self, token: &[u8]) -> Option<&Identity> {
+        self.by_digest.get(&sha256(token))
+    }
+
+    /// How many tokens there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_digest.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_digest.is_empty()
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").field("count", &self.len()).finish_non_exhaustive()
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    out
+}
+
+// === impl Token ===
+
+impl Token {
+    /// The token itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// The admin token of a data directory: read, or made at first start (random, mode 0600).
+///
+/// # Errors
+/// Where the file cannot be read or written, or holds something else.
+pub fn admin(data_dir: &Path) -> Result<Token, Error> {
+    let path = data_dir.join(ADMIN_TOKEN_FILE);
+    let failed = |source| Error::Admin { path: path.clone(), source };
+    if let Some(text) = files::read(&path).map_err(failed)? {
+        let token = text.trim();
+        let right = token.len() == 2 * ADMIN_TOKEN_BYTES
+            && token.bytes().all(|byte| byte.is_ascii_hexdigit());
+        return if right { Ok(Token(token.to_owned())) } else { Err(Error::NotAToken { path }) };
+    }
+    let mut random = [0; ADMIN_TOKEN_BYTES];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::Random)?;
+    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    files::write(&path, format!("{token}\n").as_bytes(), files::Mode::Private).map_err(failed)?;
+    Ok(Token(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_names_users_and_their_groups() {
+        let tokens = Tokens::parse(
+            "t1,ann,1\r\n\n  \nt2,bob,2,dev\nt3,\"cy \"\"c\"\"\",,\"dev,ops\"\nt4,di,4,\n",
+        )
+        .unwrap();
+        let check = |token: &str, user: &str, uid: &str, groups: &[&str]| {
+            let identity = tokens.find(token.as_bytes()).unwrap();
+            assert_eq!((&*identity.name, &*identity.uid), (user, uid), "{token}");
+            assert_eq!(*identity.groups, *[groups, &["system:authenticated"]].concat(), "{token}");
+        };
+        check("t1", "ann", "1", &[]);
+        check("t2", "bob", "2", &["dev"]);
+        check("t3", "cy \"c\"", "", &["dev", "ops"]);
+        check("t4", "di", "4", &[]);
+        assert_eq!((tokens.len(), tokens.find(b"t5")), (4, None));
+        assert!(Tokens::parse("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_broken_line_is_named_and_nothing_is_accepted() {
+        let check = |text: &str, line: usize, problem: Problem| {
+            assert_eq!(Tokens::parse(text).err(), Some((line, problem)), "{text:?}");
+        };
+        check("t,ann,1\nt2,bob\n", 2, Problem::Columns(2));
+        check("# tokens\n", 1, Problem::Columns(1));
+        check("t,ann,1,a,b\n", 1, Problem::Columns(5));
+        check("\n,ann,1\n", 2, Problem::NoToken);
+        check("t,,1\n", 1, Problem::NoUser);
+        check("t t,ann,1\n", 1, Problem::Unsendable);
+        check("té,ann,1\n", 1, Problem::Unsendable);
+        check("t,ann,1,\"dev\n", 1, Problem::OpenQuote);
+        check("t,ann,1, \"dev\"\n", 1, Problem::StrayQuote);
+        check("t,ann,1,\"dev\"x\n", 1, Problem::StrayQuote);
+        check("t,ann,1,\"dev,,ops\"\n", 1, Problem::EmptyGroup);
+        check("t,ann,1\nu,bob,2\nt,cy,3\n", 3, Problem::Duplicate);
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_the_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens.csv");
+        std::fs::write(&path, "t,ann\n").unwrap();
+        let message = Tokens::load(&path).unwrap_err().to_string();
+        assert!(
+            message.ends_with(
+                "tokens.csv, line 1: 2 columns where token,user,uid and perhaps groups are wanted"
+            ),
+            "{message}"
+        );
+        let message = Tokens::load(&dir.path().join("nope")).unwrap_err().to_string();
+        assert!(message.starts_with("cannot read the token file "), "{message}");
+    }
+
+    #[test]
+    fn the_admin_token_is_made_once_and_only_its_owner_may_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = admin(dir.path()).unwrap();
+        assert_eq!(admin(dir.path()).unwrap(), token);
+        assert_eq!(token.expose().len(), 64);
+        let path = dir.path().join(ADMIN_TOKEN_FILE);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(format!("{token:?}"), "Token(…)");
+
+        std::fs::write(&path, "hello").unwrap();
+        assert!(matches!(admin(dir.path()), Err(Error::NotAToken { .. })));
+        assert!(matches!(admin(&dir.path().join("nope")), Err(Error::Admin { .. })));
+    }
+}

@@ -1,0 +1,237 @@
+//! Default roles and bindings: made at a first start, repaired at every later one.
+//!
+//! What is missing is added, and what somebody added stays; an object whose annotation
+//! `rbac.authorization.kubernetes.io/autoupdate` is `false` is left alone (upstream's
+//! `pkg/registry/rbac/reconciliation`).
+
+use mxjob_store::{Entry, Expect, Op, Transaction};
+use serde_json::{Value, json};
+
+use crate::document;
+use crate::error::ApiError;
+use crate::registry;
+use crate::server::ApiServer;
+use mxjob_access::authz::policy::GROUP;
+use mxjob_access::authz::roles::AUTO_UPDATE;
+use mxjob_access::authz::rules::{self, Rule};
+use mxjob_access::authz::{aggregation, roles};
+use mxjob_machinery::json::{list, text};
+use mxjob_machinery::time::rfc3339;
+
+/// More than enough where nobody else writes yet.
+const ATTEMPTS: usize = 4;
+/// `view` is part of `edit`, which is part of `admin`.
+const AGGREGATION_DEPTH: usize = 4;
+
+impl ApiServer {
+    /// Brings the default roles and bindings into force, in one transaction.
+    ///
+    /// # Errors
+    /// Where the store refuses the write.
+    pub(crate) async fn store_default_roles(&self) -> Result<(), ApiError> {
+        for _ in 0..ATTEMPTS {
+            let operations = self.default_role_writes();
+            if operations.is_empty() || self.0.commit(Transaction(operations)).await?.is_ok() {
+                return Ok(());
+            }
+        }
+        Err(ApiError::unavailable("the default roles kept changing"))
+    }
+
+    fn default_role_writes(&self) -> Vec<Op> {
+        // Where MXJobs are installed, their roles are installed with them.
+        let is_here = |wanted: &Value| {
+            self.registry().has_mxjobs()
+                || !document::meta_str(wanted, "name").starts_with(roles::OF_MXJOBS)
+        };
+        let wanted = roles::all().into_iter().filter(is_here);
+        let mut slots: Vec<Slot> = wanted.filter_map(|wanted| self.slot(&wanted)).collect();
+        for _ in 0..AGGREGATION_DEPTH {
+            let all: Vec<Value> = slots.iter().map(|slot| slot.object.clone()).collect();
+            for slot in &mut slots {
+                // Roles that others made and labelled are taken in by the loop that keeps aggregation up.
+                if let Some(rules) = aggregation::rules(&slot.object, &by_name(&all)) {
+                    let held = Rule::of_role(&slot.object);
+                    let wanted: Vec<Rule> = rules.iter().map(Rule::read).collect();
+                    if !rules::missing(&held, &wanted).is_empty() {
+                        slot.object["rules"] = json!(rules);
+                        slot.changed = true;
+                    }
+                }
+            }
+        }
+        let changed = slots.into_iter().filter(|slot| slot.changed);
+        changed.map(Slot::write).collect()
+    }
+
+    fn slot(&self, wanted: &Value) -> Option<Slot> {
+        let plural = if text(wanted, "/kind") == "ClusterRole" {
+            "clusterroles"
+        } else {
+            "clusterrolebindings"
+        };
+        let key = registry::find(GROUP, "v1", plural)?.key("", document::meta_str(wanted, "name"));
+        let entry = self.0.store.get(&key);
+        let stored = entry.as_ref().map(|entry| document::decode(&entry.value));
+        let repaired = repair(stored.as_ref(), wanted);
+        let changed = repaired.is_some();
+        let mut object = repaired.or(stored)?;
+        let environment = &self.0.environment;
+        if document::meta_str(&object, "uid").is_empty() {
+            let meta = document::metadata_mut(&mut object);
+            meta.insert("uid".to_owned(), environment.uid().into());
+            meta.insert("creationTimestamp".to_owned(), rfc3339(environment.now()).into());
+        }
+        Some(Slot { key, entry, object, changed })
+    }
+}
+
+/// A default object: as it is stored, and as it should be.
+struct Slot {
+    key: String,
+    entry: Option<Entry>,
+    object: Value,
+    changed: bool,
+}
+
+impl Slot {
+    fn write(self) -> Op {
+        let expect = self.entry.map_or(Expect::Absent, |entry| Expect::At(entry.revision));
+        Op::Put { key: self.key.into(), expect, value: document::encode(&self.object) }
+    }
+}
+
+fn by_name(objects: &[Value]) -> Vec<&Value> {
+    let mut roles: Vec<&Value> =
+        objects.iter().filter(|object| text(object, "/kind") == "ClusterRole").collect();
+    roles.sort_by_key(|role| document::meta_str(role, "name"));
+    roles
+}
+
+/// What a stored default must become; `None` where it may stay.
+fn repair(stored: Option<&Value>, wanted: &Value) -> Option<Value> {
+    let Some(stored) = stored else { return Some(wanted.clone()) };
+    let annotation =
+        document::metadata(stored).and_then(|meta| meta.get("annotations")?.get(AUTO_UPDATE));
+    if annotation.and_then(Value::as_str) == Some("false") {
+        return None;
+    }
+    // What a binding gives cannot be changed, only made anew.
+    if stored.get("roleRef") != wanted.get("roleRef") {
+        return Some(wanted.clone());
+    }
+    let mut repaired = stored.clone();
+    for field in ["labels", "annotations"] {
+        for (key, value) in wanted["metadata"][field].as_object().into_iter().flatten() {
+            repaired["metadata"][field][key] = value.clone();
+        }
+    }
+    add_missing(&mut repaired, wanted, "subjects");
+    if wanted.get("aggregationRule").is_none() {
+        let missing = rules::missing(&Rule::of_role(stored), &Rule::of_role(wanted));
+        let missing: Vec<Value> = rules::compact(missing).iter().map(Rule::to_json).collect();
+        append(&mut repaired, "rules", missing);
+    } else if let Some(rule) = repaired.get_mut("aggregationRule").filter(|rule| rule.is_object()) {
+        add_missing(rule, &wanted["aggregationRule"], "clusterRoleSelectors");
+    } else {
+        repaired["aggregationRule"] = wanted["aggregationRule"].clone();
+    }
+    (repaired != *stored).then_some(repaired)
+}
+
+fn add_missing(object: &mut Value, wanted: &Value, field: &str) {
+    let pointer = format!("/{field}");
+    let held = list(object, &pointer);
+    let missing =
+        list(wanted, &pointer).iter().filter(|item| !held.contains(item)).cloned().collect();
+    append(object, field, missing);
+}
+
+fn append(object: &mut Value, field: &str, items: Vec<Value>) {
+    if items.is_empty() {
+        return;
+    }
+    let mut all = list(object, &format!("/{field}")).to_vec();
+    all.extend(items);
+    object[field] = all.into();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(name: &str) -> Value {
+        roles::all().into_iter().find(|object| document::meta_str(object, "name") == name).unwrap()
+    }
+
+    #[test]
+    fn what_is_missing_comes_back_and_what_was_added_stays() {
+        let check =
+            |name: &str, change: &dyn Fn(&mut Value), want: &dyn Fn(&Value, &Value) -> bool| {
+                let wanted = wanted(name);
+                let mut stored = wanted.clone();
+                change(&mut stored);
+                let repaired = repair(Some(&stored), &wanted).unwrap_or_else(|| stored.clone());
+                assert!(want(&repaired, &wanted), "{repaired:#}");
+            };
+        let same = |repaired: &Value, wanted: &Value| repaired == wanted;
+        check("system:node", &|_| {}, &same);
+        check("system:node", &|role| role["metadata"]["labels"] = json!({}), &same);
+        check("system:node", &|role| role["rules"] = Value::Null, &|repaired, wanted| {
+            rules::missing(&Rule::of_role(repaired), &Rule::of_role(wanted)).is_empty()
+        });
+        check("system:basic-user", &|role| role["rules"] = json!([]), &|repaired, _| {
+            list(repaired, "/rules").len() == 3
+        });
+        let more = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]});
+        check(
+            "system:discovery",
+            &|role| append(role, "rules", vec![more.clone()]),
+            &|repaired, _| list(repaired, "/rules").contains(&more),
+        );
+        check("edit", &|role| role["aggregationRule"] = Value::Null, &same);
+        check(
+            "view",
+            &|role| role["aggregationRule"]["clusterRoleSelectors"] = json!([{}]),
+            &|repaired, _| list(repaired, "/aggregationRule/clusterRoleSelectors").len() == 2,
+        );
+        let off = |role: &mut Value| {
+            role["metadata"]["annotations"][AUTO_UPDATE] = json!("false");
+            role["rules"] = json!([]);
+        };
+        check("system:discovery", &off, &|repaired, _| list(repaired, "/rules").is_empty());
+        let give = |binding: &mut Value| binding["roleRef"]["name"] = json!("cluster-admin");
+        check("system:discovery", &|_| {}, &same);
+        let mut stolen = binding_of("system:basic-user");
+        give(&mut stolen);
+        assert_eq!(
+            repair(Some(&stolen), &binding_of("system:basic-user")),
+            Some(binding_of("system:basic-user"))
+        );
+    }
+
+    fn binding_of(name: &str) -> Value {
+        let binding = |object: &Value| {
+            text(object, "/kind") == "ClusterRoleBinding"
+                && document::meta_str(object, "name") == name
+        };
+        roles::all().into_iter().find(binding).unwrap()
+    }
+
+    #[test]
+    fn every_default_is_valid_and_every_binding_has_its_role() {
+        let all = roles::all();
+        for object in &all {
+            let kind =
+                registry::built_in().iter().find(|row| row.kind == text(object, "/kind")).unwrap();
+            let errors = kind.strategy.validate(object);
+            assert!(errors.is_empty(), "{errors}");
+            let role = text(object, "/roleRef/name");
+            assert!(
+                role.is_empty()
+                    || by_name(&all).iter().any(|one| document::meta_str(one, "name") == role),
+                "{role}"
+            );
+        }
+    }
+}

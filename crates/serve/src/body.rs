@@ -1,0 +1,76 @@
+//! The body of a response on its way to a connection.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::sync::watch;
+
+use crate::connection::Busy;
+use crate::upload::Unasked;
+
+/// The service's body; it counts as work of its connection until it is dropped, and ends early where it is endless and the
+/// server stops.
+pub(super) struct Body<B> {
+    inner: B,
+    /// Set for a long-running body: ready once the server stops.
+    stop: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    _busy: Busy,
+    /// The request's body, which is left alone until the answer is out.
+    _unasked: Option<Arc<Unasked>>,
+}
+
+// === impl Body ===
+
+impl<B> Body<B> {
+    /// `stop` is given for a long-running body, `unasked` where the request's body may never be asked for.
+    pub(super) fn new(
+        inner: B,
+        busy: Busy,
+        unasked: Option<Arc<Unasked>>,
+        stop: Option<watch::Receiver<bool>>,
+    ) -> Self {
+        let stop = stop.map(|stop| Box::pin(stopped(stop)) as _);
+        Self { inner, stop, _busy: busy, _unasked: unasked }
+    }
+}
+
+/// Waits until the server stops. May be dropped at any time.
+pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that the serving loop is gone, which is a stop too.
+    let _ = stop.wait_for(|stopped| *stopped).await;
+}
+
+impl<B> http_body::Body for Body<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        // What is there goes out before the stop is looked at: an event that was committed is an event that is sent.
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        if frame.is_pending()
+            && let Some(stop) = &mut self.stop
+            && stop.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(None);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
