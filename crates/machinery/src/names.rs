@@ -11,6 +11,7 @@ const LABEL_1123_RULE: &str = "a lowercase RFC 1123 label must consist of lower 
 const LABEL_1035_RULE: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const NAME_PART_RULE: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const QUALIFIED_RULE: &str = "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+const CONFIG_KEY_RULE: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 const LABEL_VALUE_RULE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
 /// Names of most objects: dot-separated labels.
@@ -78,6 +79,22 @@ pub fn label_value(text: &str) -> Vec<String> {
     let mut complaints = too_long(text, LABEL_MAX);
     if !text.is_empty() && !is_name_part(text) {
         complaints.push(LABEL_VALUE_RULE.to_owned());
+    }
+    complaints
+}
+
+/// Keys of a `ConfigMap` or `Secret`, which become names of files.
+pub fn config_map_key(text: &str) -> Vec<String> {
+    let mut complaints = too_long(text, SUBDOMAIN_MAX);
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if !framed(text, allowed, allowed) {
+        complaints.push(CONFIG_KEY_RULE.to_owned());
+    }
+    match text {
+        "." => complaints.push("must not be '.'".to_owned()),
+        ".." => complaints.push("must not be '..'".to_owned()),
+        _ if text.starts_with("..") => complaints.push("must not start with '..'".to_owned()),
+        _ => {}
     }
     complaints
 }
@@ -166,6 +183,25 @@ mod tests {
                 ("0a", &["a DNS-1035 label"]),
                 ("a.b", &["a DNS-1035 label"]),
                 ("", &["a DNS-1035 label"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn keys_of_config_maps() {
+        let long = "a".repeat(254);
+        check(
+            config_map_key,
+            &["a", ".hidden", "A_b.c-d", "a..b", "-"],
+            &[
+                ("", &["a valid config key"]),
+                ("a/b", &["a valid config key"]),
+                ("a\0", &["a valid config key"]),
+                (".", &["must not be '.'"]),
+                ("..", &["must not be '..'"]),
+                ("..data", &["must not start with '..'"]),
+                ("../a", &["a valid config key", "must not start with '..'"]),
+                (&long, &["must be no more than 253 characters"]),
             ],
         );
     }

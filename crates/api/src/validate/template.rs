@@ -1,12 +1,11 @@
-//! The pod template, as far as a job cannot do without: containers with images, one of them the training container.
+//! The pod template: Kubernetes' own rules of its pod spec, and one training container.
 
 use crate::mxjob;
-use crate::spec::integer;
 use crate::value::get;
-use mxjob_machinery::field::{Error, Errors, Path};
-use mxjob_machinery::{metadata, names};
+use mxjob_machinery::field::{Error, ErrorKind, Errors, Path};
+use mxjob_machinery::{metadata, pod_spec};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 /// Notes the faults of a template.
 pub(super) fn check(template: &Value, path: &Path, errors: &mut Errors) {
@@ -15,14 +14,16 @@ pub(super) fn check(template: &Value, path: &Path, errors: &mut Errors) {
     let Some(spec) = get(template, "spec") else {
         return errors.push(Error::required(&path, ""));
     };
-    let mut names = BTreeSet::new();
-    check_containers(spec, "initContainers", &path, &mut names, errors);
-    check_containers(spec, "containers", &path, &mut names, errors);
+    add_unreported(pod_spec::validate(spec, &path), errors);
+    if get(spec, "ephemeralContainers").and_then(Value::as_array).is_some_and(|all| !all.is_empty())
+    {
+        let detail = "ephemeral containers not allowed in pod template";
+        errors.push(Error::forbidden(&path.child("ephemeralContainers"), detail));
+    }
     let Some(containers) = get(spec, "containers").and_then(Value::as_array) else { return };
     let path = path.child("containers");
-    if containers.is_empty() {
-        errors.push(Error::required(&path, ""));
-    } else if !containers.iter().any(|container| crate::job::is_named(container, mxjob::CONTAINER))
+    if !containers.is_empty()
+        && !containers.iter().any(|container| crate::job::is_named(container, mxjob::CONTAINER))
     {
         errors.push(Error::required(
             &path,
@@ -41,44 +42,19 @@ fn check_labels(template: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
-fn check_containers<'a>(
-    spec: &'a Value,
-    list: &str,
-    path: &Path,
-    names: &mut BTreeSet<&'a str>,
-    errors: &mut Errors,
-) {
-    let containers = get(spec, list).and_then(Value::as_array).into_iter().flatten();
-    for (index, container) in containers.enumerate().filter(|(_, container)| container.is_object())
-    {
-        let path = path.child(list).index(index);
-        // A missing name is the schema's to report.
-        if let Some(name) = get(container, "name").and_then(Value::as_str) {
-            if name.is_empty() {
-                errors.push(Error::required(&path.child("name"), ""));
-            } else if !names.insert(name) {
-                errors.push(Error::duplicate(&path.child("name"), name));
-            } else {
-                let faults = names::dns1123_label(name).into_iter();
-                errors.extend(faults.map(|fault| Error::invalid(&path.child("name"), name, fault)));
-            }
-        }
-        if get(container, "image").is_none_or(|image| image == "") {
-            errors.push(Error::required(&path.child("image"), ""));
-        }
-        check_ports(container, &path.child("ports"), errors);
-    }
-}
-
-fn check_ports(container: &Value, path: &Path, errors: &mut Errors) {
-    let ports = get(container, "ports").and_then(Value::as_array).into_iter().flatten();
-    for (index, port) in ports.enumerate() {
-        let number = port.get("containerPort").and_then(integer);
-        if let Some(number) =
-            number.filter(|number| !(1..=65535).contains(number) && i32::try_from(*number).is_ok())
-        {
-            let path = path.index(index).child("containerPort");
-            errors.push(Error::invalid(&path, number, "must be between 1 and 65535, inclusive"));
-        }
-    }
+/// Adds the errors that the schema has not reported: not those of a field that has one, nor those inside a value of a wrong type.
+fn add_unreported(found: Errors, errors: &mut Errors) {
+    let reported: HashSet<&str> = errors.iter().map(|error| error.path.as_str()).collect();
+    let of_wrong_type: HashSet<&str> = errors
+        .iter()
+        .filter(|error| error.kind == ErrorKind::TypeInvalid)
+        .map(|error| error.path.as_str())
+        .collect();
+    let is_new = |error: &Error| {
+        let path = error.path.as_str();
+        let mut parents = path.match_indices(['.', '[']).filter_map(|(end, _)| path.get(..end));
+        !reported.contains(path) && !parents.any(|parent| of_wrong_type.contains(parent))
+    };
+    let new: Vec<Error> = found.into_iter().filter(is_new).collect();
+    errors.extend(new);
 }

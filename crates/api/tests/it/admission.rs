@@ -49,6 +49,24 @@ fn what_an_older_operator_stored_can_still_be_changed_where_anything_can() {
 }
 
 #[test]
+fn names_that_were_stored_before_they_were_checked_stand_in_the_way_of_no_change() {
+    let template = json!({ "spec": {
+        "initContainers": [{ "name": "../u/mxnet", "image": "i" }],
+        "volumes": [{ "name": "../../x", "emptyDir": {} }],
+    } });
+    let patch = json!({ "mxReplicaSpecs": { "Worker": { "template": template } } });
+    let stored = with(&training(), &patch);
+    assert_eq!(admission::create(&stored).len(), 2);
+    for change in [
+        json!({ "metadata": { "labels": { "a": "b" }, "finalizers": [] } }),
+        json!({ "spec": { "ttlSecondsAfterFinished": 5 } }),
+        json!({ "spec": { "suspend": true } }),
+    ] {
+        check(&stored, &change, &[]);
+    }
+}
+
+#[test]
 fn a_change_may_not_add_a_fault() {
     check(&stored(), &json!({ "spec": { "cleanPodPolicy": "Some" } }), &["spec.cleanPodPolicy"]);
     check(

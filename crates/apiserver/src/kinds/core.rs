@@ -1,7 +1,7 @@
 //! Rows of the core group.
 
 use jiff::Timestamp;
-use mxjob_machinery::{field, names};
+use mxjob_machinery::{field, names, pod_spec};
 use serde_json::{Value, json};
 
 use super::{default_to, event, limits, namespace, or_none, pod, quota};
@@ -40,6 +40,7 @@ pub(super) fn kinds() -> Vec<Kind> {
         Kind {
             short_names: &["cm"],
             columns: CONFIG_MAP_COLUMNS,
+            strategy: &ConfigMap,
             ..row("ConfigMap", "configmaps", "configmap")
         },
         Kind {
@@ -237,6 +238,23 @@ impl Strategy for Node {
     }
 }
 
+/// The keys of config maps become names of files.
+#[derive(Debug)]
+struct ConfigMap;
+
+impl Strategy for ConfigMap {
+    fn validate(&self, object: &Value) -> field::Errors {
+        key_errors(object, &["data", "binaryData"])
+    }
+}
+
+fn key_errors(object: &Value, maps: &[&str]) -> field::Errors {
+    let check = |map: &&str| {
+        pod_spec::validate_keys(object.get(*map).unwrap_or(&Value::Null), &field::Path::new(*map))
+    };
+    maps.iter().flat_map(check).collect()
+}
+
 /// Secrets take `stringData` and give back base64.
 #[derive(Debug)]
 struct Secret;
@@ -264,6 +282,10 @@ impl Strategy for Secret {
 
     fn prepare_update(&self, _: &Value, new: &mut Value) {
         Self::fold_strings(new);
+    }
+
+    fn validate(&self, object: &Value) -> field::Errors {
+        key_errors(object, &["data"])
     }
 
     fn validate_update(&self, old: &Value, new: &Value) -> field::Errors {

@@ -4,6 +4,7 @@
 //! Deployments and budgets are stored and nothing else: no controller here makes pods of a deployment, and evictions ask
 //! no budget.
 
+use mxjob_machinery::{field, pod_spec};
 use serde_json::{Value, json};
 
 use super::{default_to, webhook};
@@ -150,6 +151,12 @@ impl Strategy for Deployment {
 
     fn prepare_update(&self, _: &Value, new: &mut Value) {
         self.prepare_create(new);
+    }
+
+    fn validate(&self, object: &Value) -> field::Errors {
+        let path = field::Path::new("spec").child("template").child("spec");
+        let spec = object.pointer("/spec/template/spec");
+        spec.map(|spec| pod_spec::validate(spec, &path)).unwrap_or_default()
     }
 
     fn has_generation(&self) -> bool {

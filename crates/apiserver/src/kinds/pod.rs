@@ -1,7 +1,7 @@
 //! Pods: defaults, what may change after creation, graceful deletion and the columns of `kubectl get pods`.
 
 use jiff::Timestamp;
-use mxjob_machinery::{field, names, quantity::Quantity};
+use mxjob_machinery::{field, pod_spec, quantity::Quantity};
 use serde_json::{Value, json};
 
 use super::{default_to, or_none};
@@ -105,39 +105,15 @@ impl Strategy for Pod {
     }
 
     fn validate(&self, object: &Value) -> field::Errors {
-        let mut errors = field::Errors::default();
-        let path = field::Path::new("spec").child("containers");
-        let containers = list(object, "/spec/containers");
-        if containers.is_empty() {
-            errors.push(field::Error::required(&path, ""));
-        }
-        for (index, container) in containers.iter().enumerate() {
-            let name = text(container, "/name");
-            if name.is_empty() {
-                errors.push(field::Error::required(&path.index(index).child("name"), ""));
-            } else {
-                for fault in names::dns1123_label(name) {
-                    errors.push(field::Error::invalid(
-                        &path.index(index).child("name"),
-                        name,
-                        fault,
-                    ));
-                }
-            }
-            if containers
-                .iter()
-                .take(index)
-                .any(|other| !name.is_empty() && text(other, "/name") == name)
-            {
-                errors.push(field::Error::duplicate(&path.index(index).child("name"), name));
-            }
-            if text(container, "/image").is_empty() {
-                errors.push(field::Error::required(&path.index(index).child("image"), ""));
-            }
+        let path = field::Path::new("spec");
+        let mut errors = pod_spec::validate(object.get("spec").unwrap_or(&Value::Null), &path);
+        if !list(object, "/spec/ephemeralContainers").is_empty() {
+            let path = path.child("ephemeralContainers");
+            errors.push(field::Error::forbidden(&path, "cannot be set on create"));
         }
         let policy = text(object, "/spec/restartPolicy");
         if !matches!(policy, "Always" | "OnFailure" | "Never") {
-            let path = field::Path::new("spec").child("restartPolicy");
+            let path = path.child("restartPolicy");
             errors.push(field::Error::not_supported(
                 &path,
                 policy,

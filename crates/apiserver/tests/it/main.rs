@@ -17,6 +17,7 @@ mod events;
 mod gzip;
 mod lists;
 mod logs;
+mod names;
 mod patches;
 mod rbac;
 mod reviews;

@@ -75,6 +75,76 @@ fn a_template_needs_the_training_container_and_every_container_an_image() {
 }
 
 #[test]
+fn names_in_a_template_are_those_of_a_pod() {
+    let spec = "spec.mxReplicaSpecs.Worker.template.spec";
+    let label = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+    let mount = |mount: Value| {
+        json!({
+            "volumes": [{ "name": "v", "emptyDir": {} }],
+            "containers": [{ "name": "mxnet", "image": "i", "volumeMounts": [mount] }],
+        })
+    };
+    let at = format!("{spec}.containers[0].volumeMounts");
+    let cases = [
+        (
+            json!({ "initContainers": [{ "name": "../u/mxnet", "image": "i" }] }),
+            vec![format!("{spec}.initContainers[0].name: Invalid value: \"../u/mxnet\": {label}")],
+        ),
+        (
+            json!({ "initContainers": [{ "name": "mxnet", "image": "i" }] }),
+            vec![format!("{spec}.initContainers[0].name: Duplicate value: \"mxnet\"")],
+        ),
+        (
+            json!({ "volumes": [{ "name": "ok" }, { "name": "../../x", "emptyDir": {} }, { "name": "ok" }] }),
+            vec![
+                format!("{spec}.volumes[1].name: Invalid value: \"../../x\": {label}"),
+                format!("{spec}.volumes[2].name: Duplicate value: \"ok\""),
+            ],
+        ),
+        // What the schema reports is not reported twice.
+        (
+            json!({ "volumes": [{}, null] }),
+            vec![
+                format!("{spec}.volumes[0].name: Required value"),
+                format!(
+                    "{spec}.volumes[1]: Invalid value: \"null\": {spec}.volumes[1] in body must be of type object: \"null\""
+                ),
+            ],
+        ),
+        (
+            json!({ "ephemeralContainers": [{ "name": "mxnet", "image": "i" }] }),
+            vec![
+                format!("{spec}.ephemeralContainers[0].name: Duplicate value: \"mxnet\""),
+                format!(
+                    "{spec}.ephemeralContainers: Forbidden: ephemeral containers not allowed in pod template"
+                ),
+            ],
+        ),
+        (mount(json!({ "name": "v", "mountPath": "/m", "subPathExpr": "$(POD)" })), vec![]),
+        (
+            mount(json!({ "name": "x", "mountPath": "/m" })),
+            vec![format!("{at}[0].name: Not found: \"x\"")],
+        ),
+        (
+            mount(json!({ "name": "v", "mountPath": "/m", "subPath": "../x" })),
+            vec![format!("{at}.subPath: Invalid value: \"../x\": must not contain '..'")],
+        ),
+        (
+            mount(json!({ "name": "v", "mountPath": "/m", "subPath": "a", "subPathExpr": "/b" })),
+            vec![
+                format!(
+                    "{at}[0].subPathExpr: Invalid value: \"/b\": subPathExpr and subPath are mutually exclusive"
+                ),
+                format!("{at}.subPathExpr: Invalid value: \"/b\": must be a relative path"),
+            ],
+        ),
+    ];
+    for (patch, faults) in cases {
+        check_training(&worker(&patch), &faults.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn the_labels_of_a_template_must_be_labels() {
     let labels = |labels: Value| json!({ "mxReplicaSpecs": { "Worker": { "template": { "metadata": { "labels": labels } } } } });
     check_training(&labels(json!({ "team": "vision", "example.com/team": "", "x": null })), &[]);
