@@ -73,6 +73,14 @@ pub enum LogError {
         /// What it waits for.
         reason: String,
     },
+    /// No container can have such a name.
+    #[error("container {container} is not valid for pod {pod}")]
+    NoContainer {
+        /// The container.
+        container: String,
+        /// The pod.
+        pod: String,
+    },
     /// There was no previous run.
     #[error("previous terminated container \"{container}\" in pod \"{pod}\" not found")]
     NoPrevious {

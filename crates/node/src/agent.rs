@@ -170,7 +170,8 @@ impl Handle {
     /// The address at which a pod of this node listens.
     #[must_use]
     pub fn address_of(&self, uid: &str) -> Option<std::net::Ipv4Addr> {
-        state::PodDir::new(&self.state_dir, uid).record().map(|record| record.address)
+        let uid = uid.parse().ok()?;
+        state::PodDir::new(&self.state_dir, &uid).record().map(|record| record.address)
     }
 }
 
@@ -346,7 +347,7 @@ impl Pods {
             }
         };
         for sandbox in sandboxes {
-            let uid = sandbox.record().uid.clone();
+            let uid = sandbox.record().uid.to_string();
             if !self.wanted.contains_key(&uid) && !listed.contains(&uid) {
                 tracing::info!(pod = %sandbox.record().name, "removing a pod that is no longer in the API");
                 self.workers.spawn(async move {

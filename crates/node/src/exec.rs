@@ -120,14 +120,16 @@ pub(crate) fn start(
     request: &Request,
 ) -> Result<Session, Error> {
     let container = || request.container.clone();
-    let attempts = PodDir::new(state_dir, &request.uid).attempts(&request.container);
-    let dir = attempts
-        .into_iter()
-        .map(|(_, dir)| dir)
-        .next_back()
+    let dir = newest_attempt(state_dir, request)
         .filter(|dir| dir.exit().is_none() && dir.is_locked())
         .ok_or_else(|| Error::NotRunning { container: container() })?;
     spawn(&dir, shim, request).map_err(|source| Error::Start { container: container(), source })
+}
+
+/// A word that cannot be a uid or a container's name names nothing here.
+fn newest_attempt(state_dir: &Path, request: &Request) -> Option<AttemptDir> {
+    let (uid, container) = (request.uid.parse().ok()?, request.container.parse().ok()?);
+    PodDir::new(state_dir, &uid).attempts(&container).pop().map(|(_, dir)| dir)
 }
 
 /// What the command gets as its three standard descriptors, and what we keep of them.

@@ -10,11 +10,13 @@
 //!
 //! Invariants: the agent is a client of the API and of nothing else; what a process does is known from the
 //! state directory, never from memory; a finished container is never started again; nothing is signalled by
-//! a stored process id; `unsafe` is in one private module.
+//! a stored process id; a word of the API becomes part of a path only as one of the checked types of [`state`]; what a
+//! container can change is never looked at first and used afterwards; `unsafe` is in one private module.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
 mod addresses;
 pub mod agent;
+mod beneath;
 mod cgroup;
 mod changes;
 pub mod exec;

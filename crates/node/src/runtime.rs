@@ -26,7 +26,7 @@ pub use self::{
     running::Running,
     sandbox::{Attempt, Command, Sandbox},
 };
-use crate::state::{self, PodDir, PodRecord};
+use crate::state::{self, PodDir, PodRecord, PodUid};
 
 /// The file in the state directory that an agent holds locked.
 pub(crate) const LOCK: &str = "agent.lock";
@@ -123,7 +123,7 @@ impl Runtime {
 
     /// The pod with this uid, if it was prepared earlier.
     #[must_use]
-    pub fn sandbox(&self, uid: &str) -> Option<Sandbox> {
+    pub fn sandbox(&self, uid: &PodUid) -> Option<Sandbox> {
         let record = PodDir::new(&self.inner.state_dir, uid).record()?;
         Some(Sandbox::existing(self.clone(), record))
     }

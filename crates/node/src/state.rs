@@ -19,6 +19,7 @@
 //! processes that a power failure ends with it.
 
 mod attempt;
+mod names;
 mod record;
 
 use std::{
@@ -32,6 +33,7 @@ use rustix::fs::FallocateFlags;
 
 pub use self::{
     attempt::AttemptDir,
+    names::{DnsLabel, NameError, PodUid, RelativePath},
     record::{Bind, ExitReason, ExitRecord, PodRecord, RunRecord, Spec},
 };
 
@@ -45,8 +47,8 @@ pub struct PodDir(PathBuf);
 impl PodDir {
     /// The folder of the pod with this uid.
     #[must_use]
-    pub fn new(state_dir: &Path, uid: &str) -> Self {
-        Self(state_dir.join(PODS).join(uid))
+    pub fn new(state_dir: &Path, uid: &PodUid) -> Self {
+        Self(state_dir.join(PODS).join(uid.as_str()))
     }
 
     /// All pods there are in a state directory.
@@ -86,14 +88,14 @@ impl PodDir {
 
     /// The folder of one attempt to run a container.
     #[must_use]
-    pub fn attempt(&self, container: &str, attempt: u32) -> AttemptDir {
-        AttemptDir::new(self.0.join(container).join(attempt.to_string()))
+    pub fn attempt(&self, container: &DnsLabel, attempt: u32) -> AttemptDir {
+        AttemptDir::new(self.0.join(container.as_str()).join(attempt.to_string()))
     }
 
     /// The attempts of one container, oldest first.
     #[must_use]
-    pub fn attempts(&self, container: &str) -> Vec<(u32, AttemptDir)> {
-        let mut found: Vec<_> = folders(&self.0.join(container))
+    pub fn attempts(&self, container: &DnsLabel) -> Vec<(u32, AttemptDir)> {
+        let mut found: Vec<_> = folders(&self.0.join(container.as_str()))
             .unwrap_or_default()
             .into_iter()
             .filter_map(|path| {
@@ -106,11 +108,11 @@ impl PodDir {
 
     /// The containers of which at least one attempt was written down, by name.
     #[must_use]
-    pub fn containers(&self) -> Vec<String> {
-        let mut found: Vec<String> = folders(&self.0)
+    pub fn containers(&self) -> Vec<DnsLabel> {
+        let mut found: Vec<DnsLabel> = folders(&self.0)
             .unwrap_or_default()
             .iter()
-            .filter_map(|path| path.file_name()?.to_str().map(str::to_owned))
+            .filter_map(|path| path.file_name()?.to_str()?.parse().ok())
             .filter(|container| !self.attempts(container).is_empty())
             .collect();
         found.sort();

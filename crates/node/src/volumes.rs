@@ -1,85 +1,111 @@
 //! The folders behind the volumes of a pod.
 //!
 //! Everything is a folder (or file) of this machine that is bind-mounted where a container wants it: `emptyDir` below
-//! the pod's own folder or, with medium Memory, in the machine's shared memory.
+//! the pod's own folder or, with medium Memory, in the machine's shared memory. Containers write into these folders, so
+//! they are made and filled by [`beneath`], which no link leads astray.
 
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::fs::PermissionsExt as _,
-    path::{Component, Path, PathBuf},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Mode, fchmod};
+
+use crate::{
+    beneath,
+    state::{DnsLabel, PodDir, PodUid, RelativePath},
 };
 
 /// The machine's memory file system.
 const SHARED_MEMORY: &str = "/dev/shm";
 
+/// The contents and modes of files.
+pub(crate) type Files<'a> = BTreeMap<RelativePath, (&'a [u8], u32)>;
+
 /// Makes the folder of an `emptyDir` volume.
-pub(crate) fn empty_dir(pod: &Path, uid: &str, name: &str, in_memory: bool) -> io::Result<PathBuf> {
-    let path =
-        if in_memory { shared_memory(uid).join(name) } else { pod.join(".volumes").join(name) };
-    fs::create_dir_all(&path)?;
+pub(crate) fn empty_dir(
+    pod: &PodDir,
+    uid: &PodUid,
+    name: &DnsLabel,
+    in_memory: bool,
+) -> io::Result<PathBuf> {
+    let (folder, path) = if in_memory {
+        let shared = beneath::open_folder(Path::new(SHARED_MEMORY))?;
+        let of_pod = beneath::make_own_folder(shared, &shared_memory_name(uid), 0o755)?;
+        let folder = beneath::make_folder(of_pod, name.as_str(), 0o777)?;
+        (folder, Path::new(SHARED_MEMORY).join(shared_memory_name(uid)).join(name.as_str()))
+    } else {
+        volume(pod, name)?
+    };
     // Whoever the container runs as may write, as in Kubernetes.
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
+    fchmod(&folder, Mode::from_raw_mode(0o777))?;
     Ok(path)
 }
 
 /// Writes the files of a `configMap` or `secret` volume.
-pub(crate) fn files(
-    pod: &Path,
-    name: &str,
-    files: &BTreeMap<String, (&[u8], u32)>,
-) -> io::Result<PathBuf> {
-    let root = pod.join(".volumes").join(name);
-    fs::create_dir_all(&root)?;
+pub(crate) fn files(pod: &PodDir, name: &DnsLabel, files: &Files<'_>) -> io::Result<PathBuf> {
+    let (folder, path) = volume(pod, name)?;
     for (path, (content, mode)) in files {
-        let path = inside(&root, path)?;
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::write(&path, content)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(*mode))?;
+        beneath::write(&folder, path, content, *mode)?;
     }
-    Ok(root)
+    Ok(path)
 }
 
-/// A path below another; refuses anything that leads out of it.
-pub(crate) fn inside(root: &Path, path: &str) -> io::Result<PathBuf> {
-    let relative = Path::new(path);
-    if relative.components().all(|part| matches!(part, Component::Normal(_))) {
-        return Ok(root.join(relative));
-    }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{path:?} leads out of its volume")))
+/// The folder of a volume below its pod's, made if it is missing.
+fn volume(pod: &PodDir, name: &DnsLabel) -> io::Result<(OwnedFd, PathBuf)> {
+    /// No container has a dot in its name.
+    const VOLUMES: &str = ".volumes";
+    let all = beneath::make_folder(beneath::open_folder(pod.path())?, VOLUMES, 0o755)?;
+    let folder = beneath::make_folder(all, name.as_str(), 0o755)?;
+    Ok((folder, pod.path().join(VOLUMES).join(name.as_str())))
 }
 
 /// Removes what a pod has in the machine's shared memory.
-pub(crate) fn remove_shared_memory(uid: &str) {
-    let _ = fs::remove_dir_all(shared_memory(uid));
+pub(crate) fn remove_shared_memory(uid: &PodUid) {
+    // Removes a link and not what it leads to.
+    let _ = fs::remove_dir_all(Path::new(SHARED_MEMORY).join(shared_memory_name(uid)));
 }
 
-fn shared_memory(uid: &str) -> PathBuf {
-    Path::new(SHARED_MEMORY).join(format!("mxjob-{uid}"))
+fn shared_memory_name(uid: &PodUid) -> String {
+    format!("mxjob-{uid}")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
-    #[test]
-    fn paths_stay_inside_their_volume() {
-        let root = Path::new("/root/v");
-        assert_eq!(inside(root, "a/b").unwrap(), Path::new("/root/v/a/b"));
-        for path in ["../x", "/etc/passwd", "a/../../x"] {
-            assert!(inside(root, path).is_err(), "{path}");
-        }
+    fn pod(dir: &Path) -> PodDir {
+        let pod = PodDir::new(dir, &"uid".parse().unwrap());
+        fs::create_dir_all(pod.path()).unwrap();
+        pod
     }
 
     #[test]
     fn files_are_written_with_their_mode() {
         let dir = tempfile::tempdir().unwrap();
-        let wanted = BTreeMap::from([("a/b".to_owned(), (&b"x"[..], 0o400))]);
-        let root = files(dir.path(), "v", &wanted).unwrap();
+        let wanted = Files::from([("a/b".parse().unwrap(), (&b"x"[..], 0o400))]);
+        let root = files(&pod(dir.path()), &"v".parse().unwrap(), &wanted).unwrap();
+        assert_eq!(root, dir.path().join("pods/uid/.volumes/v"));
         let path = root.join("a/b");
         assert_eq!(fs::read(&path).unwrap(), b"x");
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o400);
+    }
+
+    #[test]
+    fn everybody_may_write_to_an_empty_dir() {
+        let dir = tempfile::tempdir().unwrap();
+        let uid: PodUid = format!("uid-{}", std::process::id()).parse().unwrap();
+        for in_memory in [false, true] {
+            let name = "scratch".parse().unwrap();
+            let path = empty_dir(&pod(dir.path()), &uid, &name, in_memory).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o777);
+            assert_eq!(path.starts_with(SHARED_MEMORY), in_memory);
+        }
+        remove_shared_memory(&uid);
+        assert!(!Path::new(SHARED_MEMORY).join(shared_memory_name(&uid)).exists());
     }
 }

@@ -49,6 +49,7 @@ fn open(node: &Handle, request: LogRequest) -> Result<LogStream, LogError> {
     };
     match node.logs(&question) {
         Ok(stream) => Ok(Box::pin(stream)),
+        Err(read::Error::NoContainer { .. }) => Err(LogError::NoContainer { container, pod }),
         Err(read::Error::NoPrevious { .. }) => Err(LogError::NoPrevious { container, pod }),
         Err(read::Error::Read { source, .. }) => Err(LogError::Read { container, pod, source }),
         Err(

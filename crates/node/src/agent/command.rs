@@ -26,8 +26,6 @@ pub(super) struct Facts<'a> {
     pub(super) workdir: &'a Path,
     /// ConfigMaps and Secrets the container refers to.
     pub(super) sources: &'a Sources,
-    /// Its mounts.
-    pub(super) binds: Vec<Bind>,
     /// The user this process runs as.
     pub(super) own_user: u32,
 }
@@ -54,13 +52,17 @@ pub(super) fn image_need(container: &Container) -> ImageNeed {
     }
 }
 
-/// The command of a container.
+/// Variables by name, in order.
+pub(super) type Env = Vec<(String, String)>;
+
+/// The command of a container with this environment and these mounts.
 pub(super) fn command(
     pod: &Pod,
     container: &Container,
     facts: &Facts<'_>,
-) -> Result<Command, Problem> {
-    let mut env = environment(pod, container, facts)?;
+    mut env: Env,
+    binds: Vec<Bind>,
+) -> Command {
     let declared = env.clone();
     let lookup = |name: &str| value(&declared, name);
     let words = container.command.iter().chain(&container.args).flatten();
@@ -70,15 +72,15 @@ pub(super) fn command(
     add_defaults(&mut env, pod, facts, user);
     let spec = pod.spec.as_ref();
     let grace = spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
-    Ok(Command {
+    Command {
         argv,
         env,
         cwd: working_dir(container, facts.workdir),
         user,
         group,
-        binds: facts.binds.clone(),
+        binds,
         grace_seconds: u64::try_from(grace).unwrap_or_default(),
-    })
+    }
 }
 
 /// An absolute path as it is, a relative one below the node's working directory.
@@ -104,12 +106,12 @@ fn identity(pod: &Pod, container: &Container) -> (Option<u32>, Option<u32>) {
 }
 
 /// The variables the pod asks for, in order; a later one replaces an earlier of the same name.
-fn environment(
+pub(super) fn environment(
     pod: &Pod,
     container: &Container,
     facts: &Facts<'_>,
-) -> Result<Vec<(String, String)>, Problem> {
-    let mut env: Vec<(String, String)> = Vec::new();
+) -> Result<Env, Problem> {
+    let mut env = Env::new();
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
         for (name, text) in facts.sources.env_from(from)? {
@@ -172,7 +174,7 @@ fn field_of(pod: &Pod, path: &str, facts: &Facts<'_>) -> Result<String, Problem>
 }
 
 /// What every program may expect, and what ps-lite needs to announce an address that its peers can reach.
-fn add_defaults(env: &mut Vec<(String, String)>, pod: &Pod, facts: &Facts<'_>, user: Option<u32>) {
+fn add_defaults(env: &mut Env, pod: &Pod, facts: &Facts<'_>, user: Option<u32>) {
     let mut default = |name: &str, text: String| {
         if value(env, name).is_none() {
             env.push((name.to_owned(), text));
@@ -209,11 +211,11 @@ fn home_of(user: u32) -> String {
         .unwrap_or_else(|| "/".to_owned())
 }
 
-fn value<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> {
+pub(super) fn value<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> {
     env.iter().find(|(have, _)| have == name).map(|(_, text)| text.as_str())
 }
 
-fn set(env: &mut Vec<(String, String)>, name: String, text: String) {
+fn set(env: &mut Env, name: String, text: String) {
     match env.iter_mut().find(|(have, _)| *have == name) {
         Some((_, old)) => *old = text,
         None => env.push((name, text)),
@@ -248,11 +250,11 @@ mod tests {
             path: "/bin",
             workdir: Path::new("/work"),
             sources: &sources,
-            binds: Vec::new(),
             own_user: 0,
         };
         let container = &pod.spec.as_ref().unwrap().containers[0];
-        command(&pod, container, &facts)
+        let env = environment(&pod, container, &facts)?;
+        Ok(command(&pod, container, &facts, env, Vec::new()))
     }
 
     fn run(container: serde_json::Value) -> Command {

@@ -113,6 +113,11 @@ impl Tracked {
         }
     }
 
+    /// Whether it waits, and has said so with this message.
+    pub(super) fn waits_with(&self, text: &str) -> bool {
+        matches!(&self.state, State::Waiting { message: Some(message), .. } if message == text)
+    }
+
     /// Whether it ended for good, and well.
     pub(super) fn succeeded(&self) -> bool {
         matches!(&self.state, State::Ended(exit) if exit.succeeded())

@@ -1,21 +1,31 @@
 //! The mounts of a container: its volumes, made real, at the paths it wants.
 
 use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    path::{Component, Path, PathBuf},
 };
 
-use k8s_openapi::api::core::v1::{Container, KeyToPath, Pod, Volume};
+use k8s_openapi::api::core::v1::{Container, KeyToPath, Pod, Volume, VolumeMount};
 
-use super::sources::{Problem, Sources};
-use crate::{runtime::Sandbox, state::Bind, volumes};
+use super::{
+    command::{Env, Facts, value},
+    sources::{Problem, Sources},
+};
+use crate::{
+    expand::expand,
+    runtime::Sandbox,
+    state::{Bind, DnsLabel, NameError, RelativePath},
+    volumes,
+};
 
-/// Makes the volumes that a container mounts and lists its bind mounts.
+/// Makes the volumes that a container mounts and lists its bind mounts. `env` is what the pod itself gives the container.
 pub(super) fn binds(
     pod: &Pod,
     container: &Container,
     sandbox: &Sandbox,
-    sources: &Sources,
+    facts: &Facts<'_>,
+    env: &Env,
     permitted: bool,
 ) -> Result<Vec<Bind>, Problem> {
     let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
@@ -30,17 +40,10 @@ pub(super) fn binds(
             .iter()
             .find(|volume| volume.name == mount.name)
             .ok_or_else(|| Problem::Never(format!("there is no volume {:?}", mount.name)))?;
-        let failed =
-            |error| Problem::NotYet(format!("cannot make volume {:?}: {error}", mount.name));
-        let mut source = make(volume, sandbox, sources)?;
-        if let Some(path) = mount.sub_path.as_deref().filter(|path| !path.is_empty()) {
-            source = volumes::inside(&source, path).map_err(failed)?;
-            if !source.exists() {
-                std::fs::create_dir_all(&source).map_err(failed)?;
-            }
-        }
+        let sub_path = sub_path(mount, env)?;
         binds.push(Bind {
-            source,
+            source: make(volume, sandbox, facts.sources)?,
+            sub_path,
             target: Path::new("/").join(&mount.mount_path),
             read_only: mount.read_only.unwrap_or_default(),
         });
@@ -48,13 +51,55 @@ pub(super) fn binds(
     Ok(binds)
 }
 
+/// The part of a volume that is mounted; the shim looks it up, when no container can change the way there any more.
+fn sub_path(mount: &VolumeMount, env: &Env) -> Result<Option<RelativePath>, Problem> {
+    let given = |path: &Option<String>| path.clone().filter(|path| !path.is_empty());
+    match (given(&mount.sub_path), given(&mount.sub_path_expr)) {
+        (None, None) => Ok(None),
+        (Some(path), None) => path.parse().map(Some).map_err(|error: NameError| {
+            Problem::Never(format!("subPath of volume {:?}: {error}", mount.name))
+        }),
+        // The variables may come from elsewhere, and be right later.
+        (None, Some(expression)) => {
+            let failed = |why| {
+                let text = format!("subPathExpr {expression:?} of volume {:?}: {why}", mount.name);
+                Problem::NotYet(text)
+            };
+            let path = expand_all(&expression, env).map_err(&failed)?;
+            path.parse().map(Some).map_err(|error: NameError| failed(error.to_string()))
+        }
+        (Some(_), Some(_)) => Err(Problem::Never(format!(
+            "volume {:?}: subPathExpr and subPath are mutually exclusive",
+            mount.name
+        ))),
+    }
+}
+
+/// Expands an expression in which every variable must have a value, lest the folders of several pods become one.
+fn expand_all(expression: &str, env: &Env) -> Result<String, String> {
+    let missing = RefCell::new(BTreeSet::new());
+    let path = expand(expression, |name| {
+        let found = value(env, name).filter(|text| !text.is_empty());
+        if found.is_none() {
+            missing.borrow_mut().insert(name.to_owned());
+        }
+        found
+    });
+    let missing = missing.into_inner();
+    if missing.is_empty() {
+        return Ok(path);
+    }
+    Err(format!("missing value for {}", missing.into_iter().collect::<Vec<_>>().join(", ")))
+}
+
 fn make(volume: &Volume, sandbox: &Sandbox, sources: &Sources) -> Result<PathBuf, Problem> {
-    let name = &volume.name;
-    let failed = |error| Problem::NotYet(format!("cannot make volume {name:?}: {error}"));
-    let pod = sandbox.dir().path();
+    let never = |error: NameError| Problem::Never(format!("volume {:?}: {error}", volume.name));
+    let name: DnsLabel = volume.name.parse().map_err(never)?;
+    let failed = |error| Problem::NotYet(format!("cannot make volume {:?}: {error}", volume.name));
     if let Some(source) = &volume.empty_dir {
         let in_memory = source.medium.as_deref() == Some("Memory");
-        return volumes::empty_dir(pod, &sandbox.record().uid, name, in_memory).map_err(failed);
+        let uid = &sandbox.record().uid;
+        return volumes::empty_dir(sandbox.dir(), uid, &name, in_memory).map_err(failed);
     }
     if let Some(source) = &volume.host_path {
         return host_path(&source.path, source.type_.as_deref().unwrap_or_default());
@@ -66,31 +111,31 @@ fn make(volume: &Volume, sandbox: &Sandbox, sources: &Sources) -> Result<PathBuf
         (sources.secret(secret, source.optional)?, &source.items, source.default_mode)
     } else {
         return Err(Problem::Never(format!(
-            "volume {name:?} is of a kind that the process runtime does not have (it has emptyDir, hostPath, configMap and secret)"
+            "volume {:?} is of a kind that the process runtime does not have (it has emptyDir, hostPath, configMap and secret)",
+            volume.name
         )));
     };
     let empty = BTreeMap::new();
-    let files = chosen(data.unwrap_or(&empty), items.as_deref(), mode);
-    volumes::files(pod, name, &files).map_err(failed)
+    let files = chosen(data.unwrap_or(&empty), items.as_deref(), mode).map_err(never)?;
+    volumes::files(sandbox.dir(), &name, &files).map_err(failed)
 }
 
 fn chosen<'a>(
     data: &'a BTreeMap<String, Vec<u8>>,
     items: Option<&[KeyToPath]>,
     mode: Option<i32>,
-) -> BTreeMap<String, (&'a [u8], u32)> {
+) -> Result<volumes::Files<'a>, NameError> {
     let mode_of =
         |own: Option<i32>| own.or(mode).and_then(|mode| u32::try_from(mode).ok()).unwrap_or(0o644);
     match items {
         Some(items) => items
             .iter()
-            .filter_map(|item| {
-                Some((item.path.clone(), (data.get(&item.key)?.as_slice(), mode_of(item.mode))))
-            })
+            .filter_map(|item| Some((item, data.get(&item.key)?.as_slice())))
+            .map(|(item, bytes)| Ok((item.path.parse()?, (bytes, mode_of(item.mode)))))
             .collect(),
         None => data
             .iter()
-            .map(|(key, bytes)| (key.clone(), (bytes.as_slice(), mode_of(None))))
+            .map(|(key, bytes)| Ok((RelativePath::file(key)?, (bytes.as_slice(), mode_of(None)))))
             .collect(),
     }
 }
@@ -99,6 +144,9 @@ fn host_path(path: &str, kind: &str) -> Result<PathBuf, Problem> {
     let path = PathBuf::from(path);
     if !path.is_absolute() {
         return Err(Problem::Never(format!("hostPath {path:?} is not absolute")));
+    }
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err(Problem::Never(format!("hostPath {path:?} must not contain '..'")));
     }
     if !path.exists() {
         let made = match kind {
@@ -109,4 +157,81 @@ fn host_path(path: &str, kind: &str) -> Result<PathBuf, Problem> {
         made.map_err(|error| Problem::NotYet(format!("cannot make hostPath {path:?}: {error}")))?;
     }
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn mount(more: &serde_json::Value) -> VolumeMount {
+        let mut mount = json!({ "name": "v", "mountPath": "/m" });
+        mount.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(mount).unwrap()
+    }
+
+    fn path(more: &serde_json::Value) -> Result<Option<String>, Problem> {
+        let env =
+            [("POD", "w-0"), ("EMPTY", ""), ("UP", "../w-1"), ("ABS", "/etc"), ("NUL", "a\0")]
+                .map(|(name, text)| (name.to_owned(), text.to_owned()));
+        sub_path(&mount(more), &env.to_vec()).map(|path| path.map(|path| path.to_string()))
+    }
+
+    #[test]
+    fn a_sub_path_is_taken_as_it_is_and_an_expression_expanded() {
+        for (mount, expect) in [
+            (json!({}), None),
+            (json!({ "subPath": "", "subPathExpr": "" }), None),
+            (json!({ "subPath": "a/$(POD)" }), Some("a/$(POD)")),
+            (json!({ "subPathExpr": "a/$(POD)" }), Some("a/w-0")),
+            (json!({ "subPathExpr": "$$(NONE)" }), Some("$(NONE)")),
+            (json!({ "subPathExpr": "plain" }), Some("plain")),
+        ] {
+            assert_eq!(path(&mount).unwrap().as_deref(), expect, "{mount}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_may_still_become_right_waits_and_another_fails() {
+        let not_yet = |expression: &str| match path(&json!({ "subPathExpr": expression })) {
+            Err(Problem::NotYet(message)) => message,
+            other => panic!("{expression}: {other:?}"),
+        };
+        assert_eq!(
+            not_yet("$(POD)/$(B)/$(A)/$(EMPTY)"),
+            "subPathExpr \"$(POD)/$(B)/$(A)/$(EMPTY)\" of volume \"v\": missing value for A, B, EMPTY"
+        );
+        for (expression, rule) in [
+            ("$(UP)", "must not contain '..'"),
+            ("$(ABS)", "must be a relative path"),
+            ("$(NUL)", "must not contain NUL"),
+        ] {
+            assert!(not_yet(expression).ends_with(rule), "{expression}");
+        }
+        for mount in [
+            json!({ "subPath": ".." }),
+            json!({ "subPath": "/a" }),
+            json!({ "subPath": "a\u{0}" }),
+            json!({ "subPath": "a", "subPathExpr": "b" }),
+        ] {
+            assert!(matches!(path(&mount), Err(Problem::Never(_))), "{mount}");
+        }
+    }
+
+    #[test]
+    fn keys_and_paths_of_files_stay_in_their_volume() {
+        let data = |key: &str| BTreeMap::from([(key.to_owned(), b"x".to_vec())]);
+        let item = |path: &str| {
+            [KeyToPath { key: "k".to_owned(), path: path.to_owned(), ..KeyToPath::default() }]
+        };
+        for evil in ["../x", "/x", "..", "a/../../x"] {
+            assert!(chosen(&data(evil), None, None).is_err(), "{evil}");
+            assert!(chosen(&data("k"), Some(&item(evil)), None).is_err(), "{evil}");
+        }
+        assert!(chosen(&data("a/b"), None, None).is_err());
+        let data = data("k");
+        let files = chosen(&data, Some(&item("a/b")), Some(0o600)).unwrap();
+        assert_eq!(files.into_values().next(), Some((&b"x"[..], 0o600)));
+    }
 }

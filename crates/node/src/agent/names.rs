@@ -173,7 +173,7 @@ impl Names {
     /// From now on the pod's hosts file is kept up to date.
     pub(super) fn keep(&self, sandbox: &Sandbox, content: String) {
         let mut inner = self.lock();
-        inner.sandboxes.insert(sandbox.record().uid.clone(), (sandbox.clone(), content));
+        inner.sandboxes.insert(sandbox.record().uid.to_string(), (sandbox.clone(), content));
         inner.stale = true;
     }
 

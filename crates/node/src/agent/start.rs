@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{
     runtime::{Attempt, Command, Sandbox},
-    state::{ExitReason, ExitRecord, chain},
+    state::{DnsLabel, ExitReason, ExitRecord, chain},
 };
 
 /// The code of a container that cannot be made as it is written: permanent, like a command that is not found.
-const CANNOT_RUN: i32 = 127;
+pub(super) const CANNOT_RUN: i32 = 127;
 
 /// What came of a start.
 pub(super) enum Outcome {
@@ -40,6 +40,10 @@ pub(super) async fn container(
     let Some(container) = find(pod, name) else {
         return Outcome::Wait("CreateContainerError", "the container is not in the pod".to_owned());
     };
+    let name: DnsLabel = match name.parse() {
+        Ok(name) => name,
+        Err(error) => return Outcome::Wait("CreateContainerConfigError", error.to_string()),
+    };
     let need = image_need(container);
     if need != ImageNeed::None && attempt == 0 {
         say_image_is_not_used(context, pod, container, need);
@@ -49,7 +53,7 @@ pub(super) async fn container(
             "container {name} has no command and relies on its image {}, which the process runtime does not use",
             container.image.as_deref().unwrap_or_default()
         );
-        return record(sandbox, name, attempt, ExitReason::ImageNotUsed, message);
+        return record(sandbox, &name, attempt, ExitReason::ImageNotUsed, message);
     }
     let command = match gather(context, pod, sandbox, container).await {
         Ok(command) => command,
@@ -58,20 +62,20 @@ pub(super) async fn container(
         }
         Err(Problem::Never(message)) => {
             context.events.pod(pod, Level::Warning, "Failed", format!("Error: {message}"));
-            return record(sandbox, name, attempt, ExitReason::StartError, message);
+            return record(sandbox, &name, attempt, ExitReason::StartError, message);
         }
     };
     // The spawn itself and the files around it block for some milliseconds.
-    let (again, owned) = (sandbox.clone(), name.to_owned());
+    let (again, owned) = (sandbox.clone(), name.clone());
     let started = tokio::task::spawn_blocking(move || again.start(&owned, attempt, command)).await;
     match started {
         Ok(Ok(Attempt::NotStarted)) => {
-            let errors = sandbox.dir().attempt(name, attempt).shim_errors();
+            let errors = sandbox.dir().attempt(&name, attempt).shim_errors();
             let said = std::fs::read_to_string(errors).unwrap_or_default();
             Outcome::Wait("CreateContainerError", format!("the shim has failed: {}", said.trim()))
         }
         Ok(Ok(attempt)) => {
-            announce(context, pod, name, &attempt);
+            announce(context, pod, &name, &attempt);
             Outcome::Attempt(attempt)
         }
         Ok(Err(error)) => {
@@ -105,7 +109,6 @@ async fn gather(
         .await
         .map_err(|error| Problem::NotYet(format!("cannot read what the pod refers to: {error}")))?;
     let isolation = context.runtime.isolation();
-    let binds = mounts::binds(pod, container, sandbox, &sources, isolation.has_mounts())?;
     let facts = command::Facts {
         address: sandbox.address(),
         shared_network: (!isolation.owns_addresses()).then(|| scheduler(context, pod, container)),
@@ -113,10 +116,11 @@ async fn gather(
         path: &context.config.path,
         workdir: &context.config.workdir,
         sources: &sources,
-        binds,
         own_user: rustix::process::geteuid().as_raw(),
     };
-    command::command(pod, container, &facts)
+    let env = command::environment(pod, container, &facts)?;
+    let binds = mounts::binds(pod, container, sandbox, &facts, &env, isolation.has_mounts())?;
+    Ok(command::command(pod, container, &facts, env, binds))
 }
 
 /// The address of the scheduler that a container is told of by name.
@@ -128,7 +132,7 @@ fn scheduler(context: &Context, pod: &Pod, container: &Container) -> Option<Ipv4
 /// Writes down an end without a run, so that it is the same after a restart of the agent.
 fn record(
     sandbox: &Sandbox,
-    name: &str,
+    name: &DnsLabel,
     attempt: u32,
     reason: ExitReason,
     message: String,
@@ -140,7 +144,7 @@ fn record(
     }
 }
 
-fn announce(context: &Context, pod: &Pod, name: &str, attempt: &Attempt) {
+fn announce(context: &Context, pod: &Pod, name: &DnsLabel, attempt: &Attempt) {
     match attempt {
         Attempt::Ended(exit) if exit.reason == ExitReason::StartError => {
             let message = format!("Error: {}", exit.message.as_deref().unwrap_or_default());

@@ -99,7 +99,10 @@ pub(super) fn status(facts: &Facts<'_>, before: &Value, now: Timestamp) -> Value
 fn failure(containers: &[Tracked]) -> Option<(&'static str, String)> {
     containers.iter().find_map(|one| match &one.state {
         State::Ended(exit)
-            if matches!(exit.reason, ExitReason::ShimLost | ExitReason::ImageNotUsed) =>
+            if matches!(
+                exit.reason,
+                ExitReason::ShimLost | ExitReason::ImageNotUsed | ExitReason::InvalidPodSpec
+            ) =>
         {
             Some((exit.reason.as_str(), exit.message.clone().unwrap_or_default()))
         }

@@ -3,6 +3,7 @@
 //! The worker compares what its pod wants with what its containers do, takes the next step, reports, and waits for the next
 //! change. Every step can be repeated, because a crash may come between any two.
 
+mod refuse;
 mod resume;
 
 use std::{sync::Arc, time::Duration};
@@ -152,6 +153,7 @@ impl Worker {
             deleted: false,
         };
         worker.find_again().await;
+        worker.refuse_bad_names();
         worker
     }
 
@@ -245,6 +247,11 @@ impl Worker {
                 }
                 Outcome::Wait(reason, message) => {
                     if let Some(container) = self.containers.get_mut(index) {
+                        // Once for each message, and not with every attempt.
+                        if !container.waits_with(&message) {
+                            let text = format!("Error: {message}");
+                            self.context.events.pod(&self.pod, Level::Warning, "Failed", text);
+                        }
                         let retry_at = Some(Instant::now() + RETRY);
                         container.state =
                             State::Waiting { reason, message: Some(message), retry_at };
@@ -260,6 +267,8 @@ impl Worker {
         if self.sandbox.is_some() {
             return true;
         }
+        // Nothing of a pod without a usable uid comes here: it was refused.
+        let Some(uid) = self.pod.uid().and_then(|uid| uid.parse().ok()) else { return false };
         let Some((address, hosts)) = self.context.names.of_pod(&self.pod) else {
             self.retry_at = Some(Instant::now() + RETRY);
             return false;
@@ -267,7 +276,7 @@ impl Worker {
         let record = PodRecord {
             namespace: self.pod.namespace().unwrap_or_default(),
             name: self.pod.name_any(),
-            uid: self.pod.uid().unwrap_or_default(),
+            uid,
             address,
             host_network: self.pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true),
             cgroup: None,

@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::format::Record;
 use crate::{
     changes::{self, Changes},
-    state::{AttemptDir, PodDir},
+    state::{AttemptDir, DnsLabel, PodDir},
     sys::readable::Readable,
 };
 
@@ -63,6 +63,14 @@ pub enum Error {
         namespace: String,
         /// Name asked for.
         pod: String,
+    },
+    /// No container can have such a name.
+    #[error("container {container:?} is not valid for pod {pod:?}")]
+    NoContainer {
+        /// Name of the pod.
+        pod: String,
+        /// Name of the container.
+        container: String,
     },
     /// The container was not started so far (or does not exist).
     #[error("container {container:?} in pod {pod:?} is waiting to start: ContainerCreating")]
@@ -112,7 +120,7 @@ pub fn open(
     let container = find_container(&pod, request)?;
     let dir = find_attempt(&pod, &container, request)?;
     let reader = Reader::open(dir, request, now)
-        .map_err(|source| Error::Read { container: container.clone(), source })?;
+        .map_err(|source| Error::Read { container: container.to_string(), source })?;
     Ok(stream::try_unfold(reader, Reader::next))
 }
 
@@ -120,7 +128,7 @@ fn find_pod(state_dir: &Path, request: &Request) -> Result<PodDir, Error> {
     let missing =
         || Error::NoPod { namespace: request.namespace.clone(), pod: request.pod.clone() };
     if let Some(uid) = &request.uid {
-        let dir = PodDir::new(state_dir, uid);
+        let dir = PodDir::new(state_dir, &uid.parse().map_err(|_| missing())?);
         return dir.record().map(|_| dir).ok_or_else(missing);
     }
     let pods = PodDir::all(state_dir).unwrap_or_default();
@@ -133,31 +141,41 @@ fn find_pod(state_dir: &Path, request: &Request) -> Result<PodDir, Error> {
         .ok_or_else(missing)
 }
 
-fn find_container(pod: &PodDir, request: &Request) -> Result<String, Error> {
+fn find_container(pod: &PodDir, request: &Request) -> Result<DnsLabel, Error> {
     if let Some(container) = &request.container {
-        return Ok(container.clone());
+        return container.parse().map_err(|_| Error::NoContainer {
+            pod: request.pod.clone(),
+            container: container.clone(),
+        });
     }
     let mut choices = pod.containers();
     match choices.len() {
         0 => Err(Error::NotStarted { pod: request.pod.clone(), container: String::new() }),
         1 => Ok(choices.swap_remove(0)),
-        _ => Err(Error::Ambiguous { pod: request.pod.clone(), choices }),
+        _ => {
+            let choices = choices.iter().map(DnsLabel::to_string).collect();
+            Err(Error::Ambiguous { pod: request.pod.clone(), choices })
+        }
     }
 }
 
-fn find_attempt(pod: &PodDir, container: &str, request: &Request) -> Result<AttemptDir, Error> {
+fn find_attempt(
+    pod: &PodDir,
+    container: &DnsLabel,
+    request: &Request,
+) -> Result<AttemptDir, Error> {
     let mut attempts = pod.attempts(container);
     attempts.retain(|(_, dir)| dir.run().is_some() || dir.exit().is_some());
     let newest = attempts.pop().ok_or_else(|| Error::NotStarted {
         pod: request.pod.clone(),
-        container: container.to_owned(),
+        container: container.to_string(),
     })?;
     if !request.previous {
         return Ok(newest.1);
     }
     attempts.pop().map(|(_, dir)| dir).ok_or_else(|| Error::NoPrevious {
         pod: request.pod.clone(),
-        container: container.to_owned(),
+        container: container.to_string(),
     })
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::geteuid;
 
-use crate::{cgroup, sys::bpf};
+use crate::{cgroup, state::PodUid, sys::bpf};
 
 /// The bit of CAP_SYS_ADMIN in a capability set.
 const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -83,8 +83,8 @@ impl Isolation {
     }
 
     /// The cgroup for a new pod.
-    pub(super) fn cgroup_of(&self, uid: &str) -> Option<PathBuf> {
-        self.cgroups.as_ref().map(|folder| folder.join(uid))
+    pub(super) fn cgroup_of(&self, uid: &PodUid) -> Option<PathBuf> {
+        self.cgroups.as_ref().map(|folder| folder.join(uid.as_str()))
     }
 
     pub(super) fn remove_if_unused(&self) {

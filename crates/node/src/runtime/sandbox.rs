@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{Error, Running, Runtime};
 use crate::{
     cgroup, hosts,
-    state::{AttemptDir, Bind, ExitRecord, PodDir, PodRecord, Spec},
+    state::{AttemptDir, Bind, DnsLabel, ExitRecord, PodDir, PodRecord, Spec},
     stop,
     sys::bpf,
 };
@@ -144,12 +144,17 @@ impl Sandbox {
     /// # Errors
     /// When the attempt cannot be written down or its shim not be started. A program that cannot be
     /// started is not an error but an attempt that has ended.
-    pub fn start(&self, container: &str, attempt: u32, command: Command) -> Result<Attempt, Error> {
+    pub fn start(
+        &self,
+        container: &DnsLabel,
+        attempt: u32,
+        command: Command,
+    ) -> Result<Attempt, Error> {
         match self.find(container, attempt)? {
             Attempt::NotStarted => {}
             found => return Ok(found),
         }
-        let failed = |what, source| Error::Shim { container: container.to_owned(), what, source };
+        let failed = |what, source| Error::Shim { container: container.to_string(), what, source };
         let dir = self.dir.attempt(container, attempt);
         let cgroup =
             self.record.cgroup.as_ref().map(|pod| pod.join(format!("{container}.{attempt}")));
@@ -179,7 +184,7 @@ impl Sandbox {
             let _ = child.wait();
             return Ok(Attempt::Ended(exit));
         }
-        match Running::attach(container, dir, Some(child)) {
+        match Running::attach(container.as_str(), dir, Some(child)) {
             Ok(Some(running)) => Ok(Attempt::Running(running)),
             Ok(None) => self.find(container, attempt),
             Err(source) => Err(failed("watch it", source)),
@@ -215,15 +220,15 @@ impl Sandbox {
     ///
     /// # Errors
     /// When that record cannot be written.
-    pub fn find(&self, container: &str, attempt: u32) -> Result<Attempt, Error> {
+    pub fn find(&self, container: &DnsLabel, attempt: u32) -> Result<Attempt, Error> {
         let dir = self.dir.attempt(container, attempt);
         if let Some(exit) = dir.exit() {
             return Ok(Attempt::Ended(exit));
         }
         let Some(spec) = dir.spec() else { return Ok(Attempt::NotStarted) };
         if spec.boot_id == self.runtime.inner.boot_id {
-            let watched = Running::attach(container, dir.clone(), None)
-                .map_err(|source| Error::Record { container: container.to_owned(), source })?;
+            let watched = Running::attach(container.as_str(), dir.clone(), None)
+                .map_err(|source| Error::Record { container: container.to_string(), source })?;
             if let Some(running) = watched {
                 return Ok(Attempt::Running(running));
             }
@@ -235,12 +240,12 @@ impl Sandbox {
                 return Ok(Attempt::NotStarted);
             }
         }
-        end_lost(container, &dir, &spec).map(Attempt::Ended)
+        end_lost(container.as_str(), &dir, &spec).map(Attempt::Ended)
     }
 
     /// The newest attempt of a container that was written down, if any.
     #[must_use]
-    pub fn newest_attempt(&self, container: &str) -> Option<u32> {
+    pub fn newest_attempt(&self, container: &DnsLabel) -> Option<u32> {
         self.dir.attempts(container).last().map(|(number, _)| *number)
     }
 
@@ -250,18 +255,18 @@ impl Sandbox {
     /// When it cannot be written.
     pub fn record_end(
         &self,
-        container: &str,
+        container: &DnsLabel,
         attempt: u32,
         exit: &ExitRecord,
     ) -> Result<ExitRecord, Error> {
         self.dir
             .attempt(container, attempt)
             .write_exit(exit)
-            .map_err(|source| Error::Record { container: container.to_owned(), source })
+            .map_err(|source| Error::Record { container: container.to_string(), source })
     }
 
     /// Removes the attempts of a container before `oldest`, logs and all.
-    pub fn forget_before(&self, container: &str, oldest: u32) {
+    pub fn forget_before(&self, container: &DnsLabel, oldest: u32) {
         for (number, dir) in self.dir.attempts(container) {
             if number < oldest && dir.exit().is_some() {
                 let _ = fs::remove_dir_all(dir.path());

@@ -3,8 +3,11 @@
 use std::{
     ffi::OsStr,
     io,
-    os::{fd::BorrowedFd, unix::process::CommandExt as _},
-    path::Path,
+    os::{
+        fd::{AsRawFd as _, BorrowedFd, OwnedFd},
+        unix::process::CommandExt as _,
+    },
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -20,7 +23,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cgroup,
+    beneath, cgroup,
     state::{Bind, Spec},
     sys::process::{become_stdio, close_others_on_exec, reset_signals, unshare},
 };
@@ -106,24 +109,43 @@ fn mount_all(spec: &Spec, hosts: &Path) -> Result<(), Failure> {
     // Mounts of the machine still appear here; ours never appear there.
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     tried("separate the mounts", mount_change("/", slave))?;
-    for bind in &spec.binds {
-        mount(bind)?;
+    // Looked up before the first mount, which may hide what they are in.
+    let sources = spec.binds.iter().map(source).collect::<Result<Vec<_>, _>>()?;
+    for (bind, source) in spec.binds.iter().zip(&sources) {
+        mount(bind, &source.path)?;
     }
     tried("mount the hosts file", mount_bind_recursive(hosts, "/etc/hosts"))?;
     // So that programs which look up their own host name find the pod's address.
     tried("set the host name", rustix::system::sethostname(spec.pod.as_bytes()))
 }
 
-fn mount(bind: &Bind) -> Result<(), Failure> {
+/// What to mount.
+struct Source {
+    path: PathBuf,
+    /// Where the path is that of a descriptor, because a container could change the way to what it names.
+    _descriptor: Option<OwnedFd>,
+}
+
+fn source(bind: &Bind) -> Result<Source, Failure> {
+    let Some(sub_path) = &bind.sub_path else {
+        return Ok(Source { path: bind.source.clone(), _descriptor: None });
+    };
+    let what = format!("prepare subPath {:?} of {:?}", sub_path.to_string(), bind.source);
+    let descriptor = tried(&what, beneath::open_or_make(&bind.source, sub_path))?;
+    let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd()).into();
+    Ok(Source { path, _descriptor: Some(descriptor) })
+}
+
+fn mount(bind: &Bind, source: &Path) -> Result<(), Failure> {
     let what = format!("mount {:?} at {:?}", bind.source, bind.target);
     if !bind.target.exists() {
-        if bind.source.is_dir() {
+        if source.is_dir() {
             tried(&what, std::fs::create_dir_all(&bind.target))?;
         } else {
             tried(&what, std::fs::File::create(&bind.target))?;
         }
     }
-    tried(&what, mount_bind_recursive(&bind.source, &bind.target))?;
+    tried(&what, mount_bind_recursive(source, &bind.target))?;
     if bind.read_only {
         tried(&what, mount_remount(&bind.target, MountFlags::BIND | MountFlags::RDONLY, ""))?;
     }

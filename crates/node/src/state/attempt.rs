@@ -17,8 +17,7 @@ pub struct AttemptDir(PathBuf);
 
 impl AttemptDir {
     /// The attempt in this folder.
-    #[must_use]
-    pub const fn new(path: PathBuf) -> Self {
+    pub(crate) const fn new(path: PathBuf) -> Self {
         Self(path)
     }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::{PodUid, RelativePath};
+
 /// Which pod a folder belongs to (`pod.json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -14,7 +16,7 @@ pub struct PodRecord {
     /// Name of the pod.
     pub name: String,
     /// Uid of the pod.
-    pub uid: String,
+    pub uid: PodUid,
     /// Its loopback address.
     pub address: std::net::Ipv4Addr,
     /// Whether it wants the machine's network as it is (`hostNetwork`): its wildcard binds are then left alone and
@@ -65,6 +67,9 @@ pub struct Spec {
 pub struct Bind {
     /// What to mount.
     pub source: PathBuf,
+    /// What to mount of it, if not the whole. It is looked up when it is mounted, because a container may change what is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_path: Option<RelativePath>,
     /// Where to.
     pub target: PathBuf,
     /// Whether it may not be written.
@@ -127,6 +132,8 @@ pub enum ExitReason {
     OOMKilled,
     /// The program could not be started.
     StartError,
+    /// The pod has names that cannot be names of folders.
+    InvalidPodSpec,
     /// There was nothing to start: the container relies on its image.
     ImageNotUsed,
     /// Its shim was lost, and the exit code with it. Nothing is known about the program but that it is gone.
@@ -142,6 +149,7 @@ impl ExitReason {
             Self::Error => "Error",
             Self::OOMKilled => "OOMKilled",
             Self::StartError => "StartError",
+            Self::InvalidPodSpec => "InvalidPodSpec",
             Self::ImageNotUsed => "ImageNotUsed",
             Self::ShimLost => "ShimLost",
         }

@@ -1,9 +1,6 @@
 //! The whole agent against a small API server, with real processes.
 
-use std::path::Path;
-
-use futures_util::TryStreamExt as _;
-use mxjob_node::{log::read::Request, runtime::IsolationMode};
+use mxjob_node::runtime::IsolationMode;
 use serde_json::{Value, json};
 
 use crate::{
@@ -23,7 +20,6 @@ crate::tests!("agent":
     running_pods_outlive_the_agent,
     a_container_without_command_fails_with_a_warning,
     what_a_pod_refers_to_is_waited_for,
-    volumes_are_mounted,
     unsupported_wishes_fail_the_pod_with_a_reason,
     a_pod_that_does_not_fit_waits_and_says_for_what,
     without_rights_the_scheduler_is_named_by_number,
@@ -277,52 +273,6 @@ fn what_a_pod_refers_to_is_waited_for() {
         }));
         site.phase(&path, "Succeeded").await;
         assert_eq!(site.log("p").await, "1\n");
-    });
-}
-
-fn volumes_are_mounted() {
-    block_on(async {
-        let site = Site::new(IsolationMode::Auto);
-        if !site.is_isolated() {
-            return;
-        }
-        site.server.create("/api/v1/namespaces/ns/configmaps", json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "files", "namespace": "ns" }, "data": { "a.txt": "content\n" },
-        }));
-        // Existing folders of the machine to mount over, so that nothing is left behind.
-        let spec = json!({
-            "restartPolicy": "Never",
-            "volumes": [
-                { "name": "config", "configMap": { "name": "files" } },
-                { "name": "scratch", "emptyDir": {} },
-                { "name": "memory", "emptyDir": { "medium": "Memory" } },
-            ],
-            "initContainers": [{
-                "name": "fill", "command": ["sh", "-c", "echo shared > /opt/x; echo memory > /dev/shm/y"],
-                "volumeMounts": [{ "name": "scratch", "mountPath": "/opt" }, { "name": "memory", "mountPath": "/dev/shm" }],
-            }],
-            "containers": [{
-                "name": "mxnet", "command": ["sh", "-c", "cat /srv/a.txt /opt/x /dev/shm/y"],
-                "volumeMounts": [
-                    { "name": "config", "mountPath": "/srv" }, { "name": "scratch", "mountPath": "/opt" },
-                    { "name": "memory", "mountPath": "/dev/shm" },
-                ],
-            }],
-        });
-        let path = site.create("p", spec);
-        site.phase(&path, "Succeeded").await;
-        let request = Request {
-            namespace: "ns".to_owned(),
-            pod: "p".to_owned(),
-            container: Some("mxnet".to_owned()),
-            ..Request::default()
-        };
-        let stream = site.handle.as_ref().unwrap().logs(&request).unwrap();
-        let parts: Vec<_> = stream.try_collect().await.unwrap();
-        assert_eq!(parts.concat(), b"content\nshared\nmemory\n");
-        assert!(!Path::new("/opt/x").exists() && !Path::new("/dev/shm/y").exists());
-        site.server.delete(&path, 0);
-        folders_gone(&site).await;
     });
 }
 

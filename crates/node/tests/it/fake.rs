@@ -61,7 +61,9 @@ impl Fake {
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
         let mut state = self.state.lock().unwrap();
         let uid = format!("uid-{name}-{}", state.changes.len());
-        object["metadata"]["uid"] = uid.into();
+        if object["metadata"]["uid"].is_null() {
+            object["metadata"]["uid"] = uid.into();
+        }
         self.put(&mut state, &format!("{collection}/{name}"), "ADDED", object)
     }
 

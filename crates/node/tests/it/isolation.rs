@@ -213,7 +213,7 @@ fn callers_come_from_their_own_address() {
         for name in ["service", "service.ns.svc.cluster.local"] {
             let running = start_named(
                 &client,
-                name,
+                &name.replace('.', "-"),
                 argv(&["python3", "-c", CLIENT, name, &port.to_string()]),
             );
             let exit = running.wait().await.unwrap();
@@ -229,7 +229,7 @@ fn start_named(
     container: &str,
     command: mxjob_node::runtime::Command,
 ) -> mxjob_node::runtime::Running {
-    match pod.start(container, 0, with_path(command)).unwrap() {
+    match pod.start(&container.parse().unwrap(), 0, with_path(command)).unwrap() {
         mxjob_node::runtime::Attempt::Running(running) => running,
         other => panic!("not running: {other:?}"),
     }
@@ -277,6 +277,7 @@ fn mounts_are_seen_inside_only() {
     let mut command =
         shell(&format!("cat {path}/file; touch {path}/new 2>/dev/null || echo read-only"));
     command.binds = vec![Bind {
+        sub_path: None,
         source: source.path().to_owned(),
         target: target.path().to_owned(),
         read_only: true,

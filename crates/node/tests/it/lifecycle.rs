@@ -4,11 +4,11 @@ use std::path::Path;
 
 use mxjob_node::{
     runtime::{Attempt, IsolationMode, Sandbox},
-    state::{ExitReason, ExitRecord},
+    state::{DnsLabel, ExitReason, ExitRecord},
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::node::{Node, argv, block_on, lines, lives, log, printed_pid, run, shell, start};
+use crate::node::{Node, argv, block_on, lines, lives, log, main, printed_pid, run, shell, start};
 
 crate::tests!("lifecycle":
     exit_codes_and_signals_are_recorded,
@@ -167,11 +167,11 @@ fn an_attempt_is_run_once() {
     let pod = node.pod("p");
     block_on(async {
         let running = start(&pod, shell("echo $$; exec sleep 1000"));
-        assert!(matches!(pod.start("main", 0, shell("echo twice")).unwrap(), Attempt::Running(_)));
+        assert!(matches!(pod.start(&main(), 0, shell("echo twice")).unwrap(), Attempt::Running(_)));
         printed_pid(&pod, 0);
         running.terminate(0).unwrap();
         running.wait().await.unwrap();
-        assert!(matches!(pod.start("main", 0, shell("echo twice")).unwrap(), Attempt::Ended(_)));
+        assert!(matches!(pod.start(&main(), 0, shell("echo twice")).unwrap(), Attempt::Ended(_)));
     });
     assert_eq!(lines(&pod).len(), 1);
 }
@@ -212,7 +212,7 @@ fn a_container_may_have_the_name_of_a_file_of_the_pod() {
     let pod = node.pod("p");
     for name in ["hosts", "pod"] {
         let exit = block_on(async {
-            match pod.start(name, 0, shell("exit 7")).unwrap() {
+            match pod.start(&name.parse().unwrap(), 0, shell("exit 7")).unwrap() {
                 Attempt::Running(running) => running.wait().await.unwrap(),
                 Attempt::Ended(exit) => exit,
                 Attempt::NotStarted => panic!("{name} does not run"),
@@ -220,7 +220,8 @@ fn a_container_may_have_the_name_of_a_file_of_the_pod() {
         });
         assert_eq!(exit.code, Some(7), "{name}");
     }
-    assert_eq!(pod.dir().containers(), ["hosts", "pod"]);
+    let containers = pod.dir().containers();
+    assert_eq!(containers.iter().map(DnsLabel::as_str).collect::<Vec<_>>(), ["hosts", "pod"]);
 }
 
 fn exit_records_name_the_last_line() {

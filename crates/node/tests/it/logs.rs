@@ -7,7 +7,7 @@ use mxjob_node::{
     runtime::{Attempt, IsolationMode},
 };
 
-use crate::node::{Node, block_on, run, shell, start};
+use crate::node::{Node, block_on, main, run, shell, start};
 
 crate::tests!("logs":
     a_log_reads_as_it_was_printed,
@@ -80,14 +80,14 @@ fn the_previous_attempt_has_its_own_log() {
     let pod = node.pod("p");
     block_on(async {
         for (attempt, script) in [(0, "echo old; exit 1"), (1, "echo new")] {
-            if let Attempt::Running(running) = pod.start("main", attempt, shell(script)).unwrap() {
+            if let Attempt::Running(running) = pod.start(&main(), attempt, shell(script)).unwrap() {
                 running.wait().await.unwrap();
             }
         }
         assert_eq!(read(&node, &request("p")).await.unwrap(), "new\n");
         let previous = Request { previous: true, ..request("p") };
         assert_eq!(read(&node, &previous).await.unwrap(), "old\n");
-        pod.forget_before("main", 1);
+        pod.forget_before(&main(), 1);
         assert!(matches!(read(&node, &previous).await, Err(Error::NoPrevious { .. })));
     });
 }

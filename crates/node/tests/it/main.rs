@@ -18,9 +18,11 @@ mod harness;
 mod isolation;
 mod lifecycle;
 mod logs;
+mod names;
 mod node;
 mod recovery;
 mod site;
+mod volumes;
 
 use std::process::ExitCode;
 
@@ -36,6 +38,8 @@ fn main() -> ExitCode {
         logs::TESTS,
         agent::TESTS,
         exec::TESTS,
+        names::TESTS,
+        volumes::TESTS,
     ]
     .concat();
     harness::run(&tests)

@@ -10,7 +10,7 @@ use std::{
 
 use mxjob_node::{
     runtime::{Attempt, Command, Error, IsolationMode, Running, Runtime, Sandbox, ShimCommand},
-    state::{ExitRecord, PodRecord},
+    state::{DnsLabel, ExitRecord, PodRecord},
 };
 
 /// A runtime that is cleaned up with the test.
@@ -68,7 +68,7 @@ fn record(name: &str, address: Ipv4Addr) -> PodRecord {
     PodRecord {
         namespace: "ns".to_owned(),
         name: name.to_owned(),
-        uid: format!("uid-{name}"),
+        uid: format!("uid-{name}").parse().unwrap(),
         address,
         host_network: false,
         cgroup: None,
@@ -97,6 +97,11 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+/// The name of the one container of pods made here.
+pub(crate) fn main() -> DnsLabel {
+    "main".parse().unwrap()
+}
+
 pub(crate) fn shell(script: &str) -> Command {
     argv(&["/bin/sh", "-c", script])
 }
@@ -112,7 +117,7 @@ pub(crate) fn argv(words: &[&str]) -> Command {
 }
 
 pub(crate) fn start(pod: &Sandbox, command: Command) -> Running {
-    match pod.start("main", 0, command).unwrap() {
+    match pod.start(&main(), 0, command).unwrap() {
         Attempt::Running(running) => running,
         other => panic!("not running: {other:?}"),
     }
@@ -121,7 +126,7 @@ pub(crate) fn start(pod: &Sandbox, command: Command) -> Running {
 /// Runs a command to its end.
 pub(crate) fn run(pod: &Sandbox, command: Command) -> ExitRecord {
     block_on(async {
-        match pod.start("main", 0, command).unwrap() {
+        match pod.start(&main(), 0, command).unwrap() {
             Attempt::Running(running) => running.wait().await.unwrap(),
             Attempt::Ended(exit) => exit,
             Attempt::NotStarted => panic!("not started"),
@@ -130,7 +135,7 @@ pub(crate) fn run(pod: &Sandbox, command: Command) -> ExitRecord {
 }
 
 pub(crate) fn log(pod: &Sandbox) -> String {
-    fs::read_to_string(pod.dir().attempt("main", 0).log()).unwrap()
+    fs::read_to_string(pod.dir().attempt(&main(), 0).log()).unwrap()
 }
 
 /// The texts of the log, without time, stream and tag.

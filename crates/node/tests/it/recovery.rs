@@ -10,7 +10,7 @@ use mxjob_node::{
 
 use crate::{
     lifecycle::kill_shim,
-    node::{Node, block_on, eventually, lines, lives, printed_pid, run, shell, start},
+    node::{Node, block_on, eventually, lines, lives, main, printed_pid, run, shell, start},
 };
 
 crate::tests!("recovery":
@@ -40,7 +40,7 @@ fn a_restarted_agent_finds_its_running_containers() {
         let pod = pods.first().unwrap();
         assert_eq!((pods.len(), pod.record().name.as_str()), (1, "p"));
         block_on(async {
-            let Attempt::Running(running) = pod.find("main", 0).unwrap() else {
+            let Attempt::Running(running) = pod.find(&main(), 0).unwrap() else {
                 panic!("not found again")
             };
             assert!(running.started_at().is_some() && lives(printed_pid(pod, 0)));
@@ -55,19 +55,19 @@ fn an_exit_that_nobody_watched_is_reported_later() {
     let pod = node.pod("p");
     block_on(async { drop(start(&pod, shell("echo $$; sleep 0.2; exit 42"))) });
     node.runtime = None;
-    let attempt = pod.dir().attempt("main", 0);
+    let attempt = pod.dir().attempt(&main(), 0);
     drop(pod);
     eventually("the end of the program", || attempt.exit());
     node.restart();
     let pod = node.pod("p");
-    let Attempt::Ended(exit) = pod.find("main", 0).unwrap() else { panic!("not ended") };
+    let Attempt::Ended(exit) = pod.find(&main(), 0).unwrap() else { panic!("not ended") };
     assert_eq!(exit.code, Some(42));
 }
 
 fn output_goes_on_without_the_agent() {
     let mut node = Node::new(IsolationMode::Auto);
     let pod = node.pod("p");
-    let attempt = pod.dir().attempt("main", 0);
+    let attempt = pod.dir().attempt(&main(), 0);
     let go = node.dir.path().join("go");
     let script = format!("while [ ! -e {} ]; do sleep 0.01; done; echo printed", go.display());
     block_on(async { drop(start(&pod, shell(&script))) });
@@ -105,14 +105,14 @@ fn a_shim_lost_while_no_agent_runs_is_found_lost() {
     let pod = node.pod("p");
     block_on(async { drop(start(&pod, shell(FAMILY))) });
     let family = [printed_pid(&pod, 0), printed_pid(&pod, 1)];
-    let dir = pod.dir().attempt("main", 0);
+    let dir = pod.dir().attempt(&main(), 0);
     drop(pod);
     node.runtime = None;
     kill_shim(dir.path());
     eventually("the end of the shim", || (!dir.is_locked()).then_some(()));
     node.restart();
     let pod = node.pod("p");
-    let Attempt::Ended(exit) = pod.find("main", 0).unwrap() else { panic!("not ended") };
+    let Attempt::Ended(exit) = pod.find(&main(), 0).unwrap() else { panic!("not ended") };
     assert_eq!(exit.reason, ExitReason::ShimLost);
     assert!(!lives(family[1]));
     assert!(!lives(family[0]) || pod.record().cgroup.is_none());
@@ -123,8 +123,8 @@ fn a_recorded_end_never_changes() {
     let pod = node.pod("p");
     let exit = run(&pod, shell("exit 5"));
     let other = ExitRecord::lost(None, exit.finished_at);
-    assert_eq!(pod.record_end("main", 0, &other).unwrap(), exit);
-    assert!(matches!(pod.find("main", 0).unwrap(), Attempt::Ended(found) if found == exit));
+    assert_eq!(pod.record_end(&main(), 0, &other).unwrap(), exit);
+    assert!(matches!(pod.find(&main(), 0).unwrap(), Attempt::Ended(found) if found == exit));
 }
 
 fn an_attempt_of_an_earlier_boot_is_lost() {
@@ -132,12 +132,12 @@ fn an_attempt_of_an_earlier_boot_is_lost() {
     let pod = node.pod("p");
     run(&pod, shell("true"));
     // Made to look like one that ran when the power went.
-    let dir = pod.dir().attempt("main", 0);
+    let dir = pod.dir().attempt(&main(), 0);
     std::fs::remove_file(dir.path().join("exit.json")).unwrap();
     let mut spec = dir.spec().unwrap();
     spec.boot_id = "another".to_owned();
     dir.write_spec(&spec).unwrap();
-    let Attempt::Ended(exit) = pod.find("main", 0).unwrap() else { panic!("not ended") };
+    let Attempt::Ended(exit) = pod.find(&main(), 0).unwrap() else { panic!("not ended") };
     assert_eq!(exit.reason, ExitReason::ShimLost);
 }
 
@@ -145,11 +145,11 @@ fn an_attempt_that_no_shim_took_can_be_started() {
     let node = Node::new(IsolationMode::Auto);
     let pod = node.pod("p");
     run(&pod, shell("true"));
-    let dir = pod.dir().attempt("main", 0);
+    let dir = pod.dir().attempt(&main(), 0);
     for file in ["exit.json", "run.json", "log"] {
         std::fs::remove_file(dir.path().join(file)).unwrap();
     }
-    assert!(matches!(pod.find("main", 0).unwrap(), Attempt::NotStarted));
+    assert!(matches!(pod.find(&main(), 0).unwrap(), Attempt::NotStarted));
     assert_eq!(run(&pod, shell("exit 6")).code, Some(6));
 }
 
@@ -180,7 +180,7 @@ fn stopping_everything_needs_no_agent() {
         let again = stop_all(node.dir.path(), Duration::ZERO).unwrap();
         assert_eq!(again, mxjob_node::stop::StopReport::default());
         node.restart();
-        let Attempt::Ended(exit) = node.pod("a").find("main", 0).unwrap() else {
+        let Attempt::Ended(exit) = node.pod("a").find(&main(), 0).unwrap() else {
             panic!("not ended")
         };
         assert_eq!(exit.exit_code(), Some(143));
@@ -197,7 +197,7 @@ fn stopping_everything_waits_for_an_agent_that_is_about_to_go() {
         stop_all_after_agent(&dir, Duration::ZERO, Duration::from_secs(60)).unwrap()
     });
     // Once this one has ended, whoever stops has looked at all pods; only then the agent starts one more.
-    let early = node.pod("early").dir().attempt("main", 0);
+    let early = node.pod("early").dir().attempt(&main(), 0);
     eventually("the end of the first", || early.exit());
     let pod = node.pod("late");
     block_on(async { drop(start(&pod, shell("echo $$; exec sleep 1000"))) });
@@ -220,7 +220,7 @@ fn stopping_everything_ends_what_a_lost_shim_left() {
             drop(start(&pod, shell("sleep 1000 & echo $!; echo $$; exec sleep 1000")));
         });
         let (child, program) = (printed_pid(&pod, 0), printed_pid(&pod, 1));
-        let dir = pod.dir().attempt("main", 0);
+        let dir = pod.dir().attempt(&main(), 0);
         drop(pod);
         node.runtime = None;
         kill_shim(dir.path());
@@ -281,7 +281,7 @@ fn a_full_disk_costs_log_lines_and_nothing_else() {
         return;
     }
     let pod = node.pod("p");
-    let attempt = pod.dir().attempt("main", 0);
+    let attempt = pod.dir().attempt(&main(), 0);
     std::fs::create_dir_all(attempt.path()).unwrap();
     let _mounted = SmallDisk::mount(attempt.path());
     let go = node.dir.path().join("go");

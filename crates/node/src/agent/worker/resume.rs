@@ -13,8 +13,8 @@ use crate::{
 impl Worker {
     /// Looks what an earlier agent left of this pod.
     pub(super) async fn find_again(&mut self) {
-        let uid = self.pod.uid().unwrap_or_default();
-        if let Some(sandbox) = self.context.runtime.sandbox(&uid) {
+        let uid = self.pod.uid().and_then(|uid| uid.parse().ok());
+        if let Some(sandbox) = uid.and_then(|uid| self.context.runtime.sandbox(&uid)) {
             self.attach(&sandbox).await;
             if let Some((_, hosts)) = self.context.names.of_pod(&self.pod) {
                 self.context.names.keep(&sandbox, hosts);
@@ -29,13 +29,14 @@ impl Worker {
     async fn attach(&mut self, sandbox: &Sandbox) {
         for index in 0..self.containers.len() {
             let Some(container) = self.containers.get_mut(index) else { continue };
-            let Some(attempt) = sandbox.newest_attempt(&container.name) else { continue };
+            let Ok(name) = container.name.parse() else { continue };
+            let Some(attempt) = sandbox.newest_attempt(&name) else { continue };
             container.attempt = attempt;
             container.assume_failures(attempt);
             let previous = attempt.checked_sub(1);
             container.last =
-                previous.and_then(|number| sandbox.dir().attempt(&container.name, number).exit());
-            let (again, name) = (sandbox.clone(), container.name.clone());
+                previous.and_then(|number| sandbox.dir().attempt(&name, number).exit());
+            let again = sandbox.clone();
             // Cleaning up after a lost shim may take a while.
             let found = tokio::task::spawn_blocking(move || again.find(&name, attempt)).await;
             match found {
