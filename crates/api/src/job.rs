@@ -224,6 +224,12 @@ impl Job {
     pub fn total(&self) -> u32 {
         self.replicas.iter().fold(0, |total, replica| total.saturating_add(replica.count))
     }
+
+    /// Whether it has more replicas than a job may have. Nothing may be done for each replica of such a job: the number is a claim, and only
+    /// what exists of the job has a size.
+    pub fn is_too_large(&self) -> bool {
+        self.total() > mxjob::MAX_REPLICAS
+    }
 }
 
 fn replicas(

@@ -19,6 +19,13 @@ pub const SHORT_NAME: &str = "mxj";
 /// Category for `kubectl get all`.
 pub const CATEGORY: &str = "all";
 
+/// The most replicas that a job may have in all roles together.
+///
+/// Whoever reads a job spends time and memory on each of its replicas, so a number that somebody typed must not decide how much. It is far
+/// above what `MX_CONFIG` has room for, which names all replicas of a job in 128 KiB ([`env::CONFIG_LIMIT`](crate::env::CONFIG_LIMIT)).
+/// Admission checks it, the rules of the definition do, and the controller does before it expands anything.
+pub const MAX_REPLICAS: u32 = 10_000;
+
 /// The training container: its port is advertised and its exit code decides.
 pub const CONTAINER: &str = "mxnet";
 /// Name of the container and service port that replicas advertise.

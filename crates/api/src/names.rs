@@ -1,5 +1,6 @@
 //! Names of a replica's pod and service.
 
+use crate::job::Job;
 use crate::role::Role;
 
 /// `{job}-{role in lower case}-{index}`: the name of both the pod and the service of one replica.
@@ -14,9 +15,21 @@ pub fn service_name(job: &str, role: Role, index: u32) -> String {
     pod_name(job, role, index)
 }
 
+/// The replica of a job that the pod or the service of this name belongs to, if the job has such a replica.
+pub fn replica_of(job: &Job, name: &str) -> Option<(Role, u32)> {
+    let rest = name.strip_prefix(&job.name)?.strip_prefix('-')?;
+    job.replicas.iter().find_map(|replica| {
+        let index = rest.strip_prefix(replica.role.lower())?.strip_prefix('-')?.parse().ok()?;
+        // Only the canonical spelling of a number names a replica.
+        let is_replica = index < replica.count && pod_name(&job.name, replica.role, index) == name;
+        is_replica.then_some((replica.role, index))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_replica_is_named_after_its_job_role_and_index() {
@@ -27,6 +40,24 @@ mod tests {
         ] {
             assert_eq!(pod_name("mxnet-job", role, index), name);
             assert_eq!(service_name("mxnet-job", role, index), name);
+        }
+    }
+    #[test]
+    fn a_name_leads_back_to_its_replica() {
+        let roles = json!({ "Scheduler": {}, "Worker": { "replicas": 12 } });
+        let job = json!({ "metadata": { "name": "a-b" }, "spec": { "mxReplicaSpecs": roles } });
+        let job = Job::from_value(&job).unwrap();
+        for (name, replica) in [
+            ("a-b-scheduler-0", Some((Role::Scheduler, 0))),
+            ("a-b-worker-11", Some((Role::Worker, 11))),
+            ("a-b-worker-12", None),
+            ("a-b-worker-01", None),
+            ("a-b-worker-+1", None),
+            ("a-b-server-0", None),
+            ("a-b", None),
+            ("a-worker-0", None),
+        ] {
+            assert_eq!(replica_of(&job, name), replica, "{name}");
         }
     }
 }

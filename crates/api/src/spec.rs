@@ -3,6 +3,7 @@
 //! These types read a spec and are the source of the CustomResourceDefinition's schema; they are never written back
 //! (a stored spec stays as its user typed it). Code that acts on a job uses [`Job`](crate::Job).
 
+use crate::mxjob::MAX_REPLICAS;
 use crate::policy::{CleanPodPolicy, RestartPolicy, RestartScope, SuccessPolicy};
 use crate::role::JobMode;
 pub(crate) use mxjob_machinery::schema::integer;
@@ -102,9 +103,9 @@ pub struct SchedulingPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicaSpec {
-    /// How many pods. Default 1.
+    /// How many pods. Default 1. All roles together have at most 10000.
     #[serde(default, deserialize_with = "int32")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = MAX_REPLICAS))]
     pub replicas: Option<i32>,
     /// What happens when a replica ends. Default `Never`; overrides the template's.
     #[serde(default, deserialize_with = "word")]

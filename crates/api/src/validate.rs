@@ -8,7 +8,9 @@ mod names;
 mod replicas;
 mod template;
 
+use crate::job::Job;
 use crate::layout::{FIELDS, Field, Place};
+use crate::mxjob::MAX_REPLICAS;
 use crate::spec::{JOB_MODE, integer};
 use crate::value::{equal, is_no_word};
 use crate::{replace, schema};
@@ -36,11 +38,20 @@ pub(crate) fn check(job: &Value, may_suspend_differ: bool) -> Errors {
             check_places(spec, may_suspend_differ, &mut errors);
             let replicas = replicas::read(spec);
             replicas::check(spec, &replicas, &mut errors);
-            check_gang(spec, &replicas, &mut errors);
-            names::check(job, &replicas, &mut errors);
+            let total = replicas::total(&replicas);
+            check_gang(spec, total, &mut errors);
+            // Of a job that is too large nothing is derived.
+            if total <= MAX_REPLICAS.into() {
+                names::check(job, &replicas, &mut errors);
+            }
         }
     }
     errors
+}
+
+/// What is wrong with the size of a job that is stored: for the controller, which meets jobs that no admission has seen.
+pub fn size(job: &Job) -> Option<Error> {
+    job.is_too_large().then(|| replicas::too_many(job.total().into()))
 }
 
 /// The faults of the `status` of an object sent to the status subresource: its shape alone, its words are the controller's own.
@@ -92,8 +103,7 @@ fn has_flags(spec: &Value, field: Field) -> bool {
 }
 
 /// A gang larger than the job would wait for ever.
-fn check_gang(spec: &Value, replicas: &[replicas::Replicas<'_>], errors: &mut Errors) {
-    let total: i64 = replicas.iter().map(|replicas| replicas.count).sum();
+fn check_gang(spec: &Value, total: i64, errors: &mut Errors) {
     let field = Field::min_available();
     for place in Place::ALL {
         let Some(value) = field.get(spec, place) else { continue };

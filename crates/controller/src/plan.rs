@@ -4,8 +4,11 @@
 //! the transition, and when to look again though nothing happens. It reads no clock, does no I/O and remembers nothing: what must
 //! be remembered is in the status ([`Memory`]). The executor carries a plan out and holds no rules.
 //!
-//! The order of decisions is the contract's, in `plan/decide.rs`: what is finished stays finished > suspended > waiting for room > final failure > limits > success >
+//! The order of decisions is the contract's, in `plan/decide.rs`: what is finished stays finished > too large > suspended > waiting for room > final failure > limits > success >
 //! restarting > running > created. One snapshot has one answer, whatever the order in which pods were listed.
+//!
+//! It costs no more than what exists of the job and [`MAX_REPLICAS`](mxjob_api::mxjob::MAX_REPLICAS) replicas, whatever the spec and the
+//! status claim: a job with more is refused, and its end and its removal work from the pods and services that exist.
 //!
 //! ```text
 //! Snapshot ─▶ observe ─▶ decide ─▶ status (conditions, counts, memory) ─┐
@@ -146,6 +149,7 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
     let mut draft = Draft::new(snapshot, &observed.memory, now);
     match decide::decide(snapshot, &observed, now) {
         Decision::Finished => cleanup::finished(&mut draft, &observed),
+        Decision::Refuse(violation) => cleanup::refuse(&mut draft, &observed, &violation),
         Decision::Suspend => replicas::suspend(&mut draft, &observed),
         Decision::Wait => replicas::wait(&mut draft),
         Decision::Fail(failure, in_place) => {

@@ -266,7 +266,7 @@ pub(crate) fn decide(kind: Kind, subject: Subject<'_>, group: Option<&View>) -> 
     let step = if job.deletion_timestamp.is_some() {
         // The garbage collector takes it.
         Step::Keep
-    } else if job.status.is_finished() || job.suspend {
+    } else if needs_no_group(job) {
         group.and_then(View::removable).map_or(Step::Keep, Step::Remove)
     } else if let (true, Some(group)) = (job.status.is_true(&ConditionType::Suspended), group) {
         // Its removal at the suspension did not succeed. The scheduler has let that one in, and the job has to queue anew.
@@ -320,6 +320,11 @@ fn change(kind: Kind, subject: Subject<'_>, group: &View) -> Step {
     }
 }
 
+/// Whether no pods of the job are to be placed. A job that is too large is about to be refused.
+fn needs_no_group(job: &Job) -> bool {
+    job.status.is_finished() || job.suspend || job.is_too_large()
+}
+
 /// How many replicas must start together.
 fn least(job: &Job) -> u32 {
     job.scheduling.min_available
@@ -337,7 +342,7 @@ fn left_of(memory: &Memory, replica: &ReplicaSpec) -> u32 {
 
 fn admission(kind: Kind, subject: Subject<'_>, group: Option<&View>) -> Admission {
     let Subject { job, has_pods, .. } = subject;
-    if job.status.is_finished() || job.suspend {
+    if needs_no_group(job) {
         return Admission::Admitted;
     }
     let has_started =

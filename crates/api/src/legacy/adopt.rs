@@ -89,14 +89,7 @@ fn plain(counts: &Value) -> Value {
 
 fn patch(job: &Job, attempt: u32, target: Target, object: &Value) -> Option<Patch> {
     let name = children::name(object);
-    let (role, index) = job.replicas.iter().find_map(|replica| {
-        let index = name.strip_prefix(&job.name)?.strip_prefix('-')?;
-        let index = index.strip_prefix(replica.role.lower())?.strip_prefix('-')?.parse().ok()?;
-        // Only the canonical spelling of a number names a replica.
-        let is_replica =
-            index < replica.count && names::pod_name(&job.name, replica.role, index) == name;
-        is_replica.then_some((replica.role, index))
-    })?;
+    let (role, index) = names::replica_of(job, name)?;
     let wanted = labels::for_replica(job, role, index);
     let given = object.pointer("/metadata/labels");
     let has = |(key, value): &(&String, &String)| {

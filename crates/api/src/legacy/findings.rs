@@ -12,6 +12,7 @@ use crate::status::ConditionType;
 use crate::{names, validate};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// What is looked at.
 pub(super) struct Subject<'a> {
@@ -58,6 +59,8 @@ fn faults(subject: &Subject<'_>, job: &Result<Job, job::Error>, findings: &mut V
         Finding::danger(format!(
             "Nobody has begun with the job, and the controller will refuse it: {errors}."
         ))
+    } else if job.as_ref().is_ok_and(|job| job.is_too_large() && !job.status.is_finished()) {
+        Finding::danger(format!("The job is too large, and the controller will fail it: {errors}."))
     } else {
         Finding::note(format!(
             "Today the job would not be accepted; as it stands it is carried on: {errors}."
@@ -103,14 +106,13 @@ fn layouts(subject: &Subject<'_>, job: &Job, findings: &mut Vec<Finding>) {
 /// Replicas without pods, and pods without replicas.
 fn replicas(subject: &Subject<'_>, job: &Job, findings: &mut Vec<Finding>) {
     let Some(family) = subject.children else { return };
-    let all = || {
-        job.replicas.iter().flat_map(|replica| {
-            (0..replica.count).map(|index| names::pod_name(&job.name, replica.role, index))
-        })
-    };
     let has_begun = !job.status.conditions.is_empty();
-    let is_there = |name: &String| family.pods.iter().any(|pod| children::name(pod) == name);
-    let missing: Vec<_> = all().filter(|name| !is_there(name)).collect();
+    let there: BTreeSet<&str> = family.pods.iter().map(|pod| children::name(pod)).collect();
+    // Of a job that is too large no pod will be made.
+    let expected = job.replicas.iter().filter(|_| !job.is_too_large()).flat_map(|replica| {
+        (0..replica.count).map(|index| names::pod_name(&job.name, replica.role, index))
+    });
+    let missing: Vec<_> = expected.filter(|name| !there.contains(name.as_str())).collect();
     if has_begun && !job.suspend && !missing.is_empty() {
         let missing = list(&missing);
         let is_whole =
@@ -123,12 +125,12 @@ fn replicas(subject: &Subject<'_>, job: &Job, findings: &mut Vec<Finding>) {
             Finding::change(format!("Pods of the job are missing and will be made: {missing}."))
         });
     }
-    let names: Vec<_> = all().collect();
+    let is_of_replica = |name: &String| names::replica_of(job, name).is_some();
     let taken: Vec<_> = family
         .strangers
         .iter()
         .map(|pod| children::name(pod).to_owned())
-        .filter(|name| names.contains(name))
+        .filter(is_of_replica)
         .collect();
     if !taken.is_empty() {
         findings.push(Finding::danger(format!(
@@ -137,7 +139,7 @@ fn replicas(subject: &Subject<'_>, job: &Job, findings: &mut Vec<Finding>) {
         )));
     }
     let spare = family.pods.iter().map(|pod| children::name(pod).to_owned());
-    let spare: Vec<_> = spare.filter(|name| !names.contains(name)).collect();
+    let spare: Vec<_> = spare.filter(|name| !is_of_replica(name)).collect();
     if !spare.is_empty() {
         findings.push(Finding::note(format!(
             "Pods that the job controls are none of its replicas and are left alone: {}.",

@@ -51,6 +51,7 @@ pub(super) fn object() -> Value {
         {
             if let Some(field) = field.as_object_mut() {
                 field.remove("minimum");
+                field.remove("maximum");
             }
         }
     }

@@ -18,6 +18,7 @@
 
 use super::definition::ROLE_LIMIT;
 use crate::layout::{FIELDS, Field, NESTED};
+use crate::mxjob::MAX_REPLICAS;
 use crate::replace;
 use crate::role::{JobMode, Role};
 use crate::spec::JOB_MODE;
@@ -222,6 +223,7 @@ fn roles_of_new_jobs(roles: &str, has_roles: &str) -> Vec<Value> {
     let mut rules = vec![
         of_each("Required", "a role needs a template", "has({}.template)"),
         of_each("Invalid", "replicas must be at least 0", "!has({}.replicas) || {}.replicas >= 0"),
+        size_of_new_jobs(roles, has_roles),
         of_each(
             "Invalid",
             "restartPolicy must be one of Always, OnFailure, Never, ExitCode",
@@ -268,6 +270,22 @@ fn roles_of_new_jobs(roles: &str, has_roles: &str) -> Vec<Value> {
     let text = format!("{tuning} || size({roles}) >= {count}");
     rules.push(new("Required", path, "a tuning job needs a tracker, servers and a tuner", &text));
     rules
+}
+
+/// How many replicas there may be in all. A rule can sum up only what it can name, so a role in another letter case counts alone: the webhook
+/// adds it to the others.
+fn size_of_new_jobs(roles: &str, has_roles: &str) -> Value {
+    // None of them alone may be too large, so no sum overflows.
+    let each = format!(
+        "{roles}.all(role, !has({roles}[role].replicas) || {roles}[role].replicas <= {MAX_REPLICAS})"
+    );
+    let counts = Role::ALL.map(|role| {
+        let entry = format!("{roles}['{role}']");
+        format!("('{role}' in {roles} ? (has({entry}.replicas) ? {entry}.replicas : 1) : 0)")
+    });
+    let text = format!("!({has_roles}) || ({each} && {} <= {MAX_REPLICAS})", counts.join(" + "));
+    let message = format!("a job has at most {MAX_REPLICAS} replicas in all");
+    new("Invalid", ".spec.mxReplicaSpecs", &message, &text)
 }
 
 /// That a field is there, and every object on the way to it.

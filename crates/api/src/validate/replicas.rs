@@ -3,7 +3,7 @@
 //! A role with 0 replicas counts as absent wherever roles need each other.
 
 use super::template;
-use crate::mxjob;
+use crate::mxjob::{self, MAX_REPLICAS};
 use crate::role::{JobMode, Role};
 use crate::spec::integer;
 use crate::value::get;
@@ -52,9 +52,24 @@ pub(super) fn read(spec: &Value) -> Vec<Replicas<'_>> {
         .collect()
 }
 
+/// How many replicas there are in all.
+pub(super) fn total(replicas: &[Replicas<'_>]) -> i64 {
+    replicas.iter().fold(0, |total, entry| total.saturating_add(entry.count))
+}
+
+/// More replicas in all than a job may have.
+pub(super) fn too_many(total: i64) -> Error {
+    let detail = format!("a job has at most {MAX_REPLICAS} replicas in all");
+    Error::invalid(&path(), total, detail)
+}
+
+fn path() -> Path {
+    Path::new("spec").child("mxReplicaSpecs")
+}
+
 /// Notes the faults of all replicas.
 pub(super) fn check(spec: &Value, replicas: &[Replicas<'_>], errors: &mut Errors) {
-    let path = Path::new("spec").child("mxReplicaSpecs");
+    let path = path();
     let mode = match get(spec, "jobMode") {
         None => Some(JobMode::default()),
         Some(mode) => mode.as_str().and_then(JobMode::parse),
@@ -73,6 +88,7 @@ pub(super) fn check(spec: &Value, replicas: &[Replicas<'_>], errors: &mut Errors
             template::check(template, &member(&path, entry.key).child("template"), errors);
         }
     }
+    check_size(replicas, errors);
     // With a misspelt role, or without the mode, nobody can say what is missing.
     if let (Some(mode), true, Some(_)) =
         (mode, are_roles_right, get(spec, "mxReplicaSpecs").and_then(Value::as_object))
@@ -105,6 +121,15 @@ fn check_count(entry: &Replicas<'_>, path: &Path, errors: &mut Errors) {
     if let Some(role) = entry.role.filter(|role| role.is_single() && entry.count > 1) {
         let path = member(path, entry.key).child("replicas");
         errors.push(Error::invalid(&path, entry.count, format!("a job has at most one {role}")));
+    }
+}
+
+/// One role that is too large by itself is the schema's to report.
+fn check_size(replicas: &[Replicas<'_>], errors: &mut Errors) {
+    let most = i64::from(MAX_REPLICAS);
+    let total = total(replicas);
+    if total > most && replicas.iter().all(|entry| entry.count <= most) {
+        errors.push(too_many(total));
     }
 }
 

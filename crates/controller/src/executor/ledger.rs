@@ -241,9 +241,12 @@ impl Ledger {
     }
 }
 
-/// Whether the job has pods, or would have if there were room.
+/// Whether the job has pods, or would have if there were room. One that is too large is about to be refused.
 fn wants_room(job: &Job) -> bool {
-    !job.status.is_finished() && !job.suspend && job.deletion_timestamp.is_none()
+    !job.status.is_finished()
+        && !job.suspend
+        && job.deletion_timestamp.is_none()
+        && !job.is_too_large()
 }
 
 /// Whether the status says that the job has started.

@@ -11,9 +11,10 @@
 use super::draft::Draft;
 use super::message::{self, Failure};
 use super::observe::{Observed, Replica};
-use super::{EventKind, limits, replicas};
+use super::{EventKind, limits, refusal, replicas};
 use crate::view::Phase;
 use mxjob_api::{CleanPodPolicy, ConditionType, JobStatus};
+use mxjob_machinery::field;
 
 /// Fails the job.
 pub(super) fn fail(draft: &mut Draft<'_>, observed: &Observed<'_>, failure: &Failure<'_>) {
@@ -22,6 +23,14 @@ pub(super) fn fail(draft: &mut Draft<'_>, observed: &Observed<'_>, failure: &Fai
     replicas::resume(draft);
     let message = failure.message(draft.job);
     draft.transition(ConditionType::Failed, true, EventKind::Warning, "MXJobFailed", message);
+    end(draft, observed);
+}
+
+/// Fails a job for its form.
+pub(super) fn refuse(draft: &mut Draft<'_>, observed: &Observed<'_>, violation: &field::Error) {
+    replicas::resume(draft);
+    let message = refusal::message(&draft.job.name, &violation.to_string());
+    draft.transition(ConditionType::Failed, true, EventKind::Warning, refusal::REASON, message);
     end(draft, observed);
 }
 

@@ -7,11 +7,15 @@ use super::observe::{Observed, Replica, State, Verdict};
 use super::restart::{self, Account, InPlace};
 use super::success::{self, Success};
 use jiff::Timestamp;
+use mxjob_api::validate;
+use mxjob_machinery::field;
 
 /// What is to become of the job now.
 pub(super) enum Decision<'a> {
     /// It is over: clean up, count, and delete it when its time is up.
     Finished,
+    /// It is larger than a job may be, as this says, and no admission has seen it.
+    Refuse(field::Error),
     /// It is held back.
     Suspend,
     /// There is no room for it yet.
@@ -39,6 +43,10 @@ pub(super) fn decide<'a>(
     let job = &snapshot.job;
     if job.status.is_finished() {
         return Decision::Finished;
+    }
+    // Not even a job that is held back stays: its size is fixed, so it can never go on.
+    if let Some(violation) = validate::size(job) {
+        return Decision::Refuse(violation);
     }
     // Before failures: whoever holds a job back does not want to hear what its leaving pods did.
     if job.suspend {

@@ -7,9 +7,9 @@ use super::{Snapshot, Target};
 use crate::memory::Memory;
 use crate::view::{Phase, PodView, ServiceView};
 use mxjob_api::{RestartPolicy, Role, names};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// All replicas of the job, in canonical order.
+/// All replicas of the job, in canonical order. Of a job that is too large, those of which something exists.
 pub(super) struct Observed<'a> {
     pub(super) replicas: Vec<Replica<'a>>,
     /// The memory of the snapshot, with the replicas in it that have succeeded since.
@@ -61,9 +61,18 @@ impl<'a> Observed<'a> {
         let services: HashMap<&str, &ServiceView> =
             snapshot.services.iter().map(|service| (service.name.as_str(), &**service)).collect();
         let mut replicas = Vec::with_capacity(snapshot.pods.len());
+        let existing = snapshot.job.is_too_large().then(|| existing(snapshot));
         for spec in &snapshot.job.replicas {
             let first = replicas.len();
-            for index in 0..spec.count {
+            let indexes: Vec<u32> = match &existing {
+                None => (0..spec.count).collect(),
+                Some(existing) => existing
+                    .iter()
+                    .filter(|(role, _)| *role == spec.role)
+                    .map(|(_, index)| *index)
+                    .collect(),
+            };
+            for index in indexes {
                 let name = names::pod_name(&snapshot.job.name, spec.role, index);
                 let pod = pods.get(name.as_str()).copied();
                 if let Some(pod) = pod
@@ -82,11 +91,12 @@ impl<'a> Observed<'a> {
                 let service = services.get(name.as_str()).copied();
                 replicas.push(Replica { role: spec.role, index, pod, service, state });
             }
-            if !snapshot.memory.completed.contains_key(&spec.role) {
+            if existing.is_none() && !snapshot.memory.completed.contains_key(&spec.role) {
                 take_over(snapshot, replicas.get_mut(first..).unwrap_or_default(), &mut memory);
             }
         }
-        let exists = |uid: &String| snapshot.pods.iter().any(|pod| pod.uid == *uid);
+        let uids: HashSet<&String> = snapshot.pods.iter().map(|pod| &pod.uid).collect();
+        let exists = |uid: &String| uids.contains(uid);
         memory.restarts.counted.retain(|uid, _| exists(uid));
         memory.restarts.replaced.retain(exists);
         Self { replicas, memory }
@@ -106,6 +116,13 @@ impl<'a> Observed<'a> {
             replica.pod.is_some_and(|pod| pod.attempt != self.memory.restarts.attempt)
         })
     }
+}
+
+/// The replicas of which a pod or a service exists.
+fn existing(snapshot: &Snapshot) -> BTreeSet<(Role, u32)> {
+    let pods = snapshot.pods.iter().map(|pod| &pod.name);
+    let services = snapshot.services.iter().map(|service| &service.name);
+    pods.chain(services).filter_map(|name| names::replica_of(&snapshot.job, name)).collect()
 }
 
 /// An operator before this one has counted how many replicas of a role succeeded, and not noted which. Where just so many have

@@ -6,14 +6,14 @@ use jiff::Timestamp;
 use mxjob_api::{ConditionStatus, ConditionType, JobStatus};
 
 /// The reason of the condition and of the event.
-const REASON: &str = "MXJobFailedValidation";
+pub(super) const REASON: &str = "MXJobFailedValidation";
 /// Longest list of faults in a message, in bytes: an event takes a kilobyte.
 const FAULTS_MAX: usize = 800;
 
 /// The status of a job that is not valid, and the event about it. It is over: it is not looked at again, and whoever mends it
 /// makes it anew.
 pub(crate) fn refuse(name: &str, faults: &str, now: Timestamp) -> (NextStatus, Event) {
-    let message = format!("MXJob {name} is failed because it is not valid: {}", shown(faults));
+    let message = message(name, faults);
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let mut status = JobStatus {
         completion_time: Some(now),
@@ -23,6 +23,11 @@ pub(crate) fn refuse(name: &str, faults: &str, now: Timestamp) -> (NextStatus, E
     status.set_condition(ConditionType::Failed, ConditionStatus::True, REASON, &message, now);
     let event = Event { kind: EventKind::Warning, reason: REASON.to_owned(), message };
     (NextStatus { status, memory: Memory::default() }, event)
+}
+
+/// What the condition and the event say.
+pub(super) fn message(name: &str, faults: &str) -> String {
+    format!("MXJob {name} is failed because it is not valid: {}", shown(faults))
 }
 
 fn shown(faults: &str) -> String {

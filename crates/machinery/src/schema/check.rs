@@ -42,8 +42,8 @@ fn walk(value: &Value, schema: Schema<'_>, at: &Trail<'_>, errors: &mut Errors) 
                 errors.push(Error::invalid(&path, text, detail));
             }
         }
-        (Kind::Integer { is_int32, minimum }, Value::Number(_)) => match integer(value) {
-            Some(integer) => check_integer(integer, *is_int32, *minimum, at, errors),
+        (Kind::Integer { is_int32, minimum, maximum }, Value::Number(_)) => match integer(value) {
+            Some(integer) => check_integer(integer, *is_int32, (*minimum, *maximum), at, errors),
             None => errors.push(type_error(value, "integer", at)),
         },
         (Kind::Quantity, Value::String(_) | Value::Number(_)) => check_quantity(value, at, errors),
@@ -91,7 +91,7 @@ fn check_required(
 fn check_integer(
     integer: i64,
     is_int32: bool,
-    minimum: Option<i64>,
+    (minimum, maximum): (Option<i64>, Option<i64>),
     at: &Trail<'_>,
     errors: &mut Errors,
 ) {
@@ -102,6 +102,10 @@ fn check_integer(
     } else if let Some(minimum) = minimum.filter(|minimum| integer < *minimum) {
         let path = at.path();
         let detail = format!("{path} in body should be greater than or equal to {minimum}");
+        errors.push(Error::invalid(&path, integer, detail));
+    } else if let Some(maximum) = maximum.filter(|maximum| integer > *maximum) {
+        let path = at.path();
+        let detail = format!("{path} in body should be less than or equal to {maximum}");
         errors.push(Error::invalid(&path, integer, detail));
     }
 }

@@ -37,6 +37,8 @@ pub enum Kind {
         is_int32: bool,
         /// The least it may be.
         minimum: Option<i64>,
+        /// The most it may be.
+        maximum: Option<i64>,
     },
     /// Any number.
     Number,
@@ -87,6 +89,7 @@ impl Node {
             Some("integer") => Kind::Integer {
                 is_int32: format == Some("int32"),
                 minimum: schema.get("minimum").and_then(integer),
+                maximum: schema.get("maximum").and_then(integer),
             },
             Some("number") => Kind::Number,
             Some("boolean") => Kind::Boolean,

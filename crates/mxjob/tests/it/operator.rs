@@ -21,4 +21,5 @@ mod random;
 mod record;
 mod rights;
 mod storms;
+mod too_large;
 pub(crate) mod trouble;

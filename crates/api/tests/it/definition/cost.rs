@@ -96,6 +96,10 @@ fn function<'a>(name: &str, args: &[Part<'a>]) -> Part<'a> {
             assert_eq!((left.kind, right.kind), ("integer", "integer"));
             plain(cost + 1, "boolean")
         }
+        ("_+_", [left, right]) => {
+            assert_eq!((left.kind, right.kind), ("integer", "integer"));
+            plain(cost + 1, "integer")
+        }
         ("@in", [_, list]) if list.kind == "list" => plain(cost + list.size, "boolean"),
         ("@in", [key, map]) => {
             assert_eq!((key.kind, map.kind), ("string", "object"));

@@ -218,6 +218,13 @@ fn a_new_job_must_have_what_no_job_can_do_without() {
         ),
         (roles(json!({ "Worker": { "template": null } })), "a role needs a template"),
         (roles(json!({ "Worker": { "replicas": -1 } })), "replicas must be at least 0"),
+        (roles(json!({ "Worker": { "replicas": 10_001 } })), "at most 10000 replicas in all"),
+        (roles(json!({ "Worker": { "replicas": i32::MAX } })), "at most 10000 replicas in all"),
+        (roles(json!({ "worker": { "replicas": 10_001 } })), "at most 10000 replicas in all"),
+        (
+            roles(json!({ "Worker": { "replicas": 5000 }, "Server": { "replicas": 5000 } })),
+            "at most 10000 replicas in all",
+        ),
         (roles(json!({ "Worker": { "restartPolicy": "" } })), "restartPolicy must be one of"),
         (roles(json!({ "Scheduler": { "replicas": 2 } })), "at most one Scheduler"),
         (roles(json!({ "Scheduler": null })), "servers need a scheduler"),
@@ -321,6 +328,9 @@ fn odd_job() -> impl Strategy<Value = Value> {
         json!(-1),
         json!(0),
         json!(2),
+        json!(9_999),
+        json!(10_000),
+        json!(i32::MAX),
         Value::Null,
     ]);
     let junk = prop_oneof![4 => words, 1 => any_json()];

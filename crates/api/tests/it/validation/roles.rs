@@ -134,3 +134,43 @@ fn a_tuning_job_needs_all_its_roles() {
         );
     }
 }
+
+#[test]
+fn a_job_has_at_most_ten_thousand_replicas() {
+    let path = "spec.mxReplicaSpecs.Worker.replicas";
+    for count in [10_001, i32::MAX] {
+        let fault = format!(
+            "{path}: Invalid value: {count}: {path} in body should be less than or equal to 10000"
+        );
+        check_training(
+            &json!({ "mxReplicaSpecs": { "Worker": { "replicas": count } } }),
+            &[&fault],
+        );
+    }
+    // One scheduler is in the training job.
+    let patch = json!({ "mxReplicaSpecs": { "Worker": { "replicas": 5000 }, "Server": { "replicas": 5000 } } });
+    let fault =
+        "spec.mxReplicaSpecs: Invalid value: 10001: a job has at most 10000 replicas in all";
+    check_training(&patch, &[fault]);
+}
+
+#[test]
+fn no_number_is_too_large_to_be_added_up() {
+    let most = json!({ "replicas": i64::MAX });
+    let roles = json!({ "Worker": most, "Server": most, "WORKER": most });
+    let job = with(&training(), &json!({ "mxReplicaSpecs": roles }));
+    let faults = mxjob_api::validate::validate(&job);
+    assert!(faults.iter().any(|fault| fault.detail.contains("int32")), "{faults}");
+}
+
+#[test]
+fn a_job_that_is_stored_too_large_can_be_changed() {
+    let stored =
+        with(&alone(), &json!({ "mxReplicaSpecs": { "Worker": { "replicas": i32::MAX } } }));
+    let mut changed = stored.clone();
+    changed["metadata"]["labels"] = json!({ "a": "b" });
+    changed["spec"]["cleanPodPolicy"] = "All".into();
+    assert!(mxjob_api::admission::update(&stored, &changed).is_empty());
+    changed["spec"]["mxReplicaSpecs"]["Worker"]["replicas"] = 1.into();
+    assert_eq!(mxjob_api::admission::update(&stored, &changed).len(), 1);
+}
