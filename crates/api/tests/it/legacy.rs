@@ -331,3 +331,18 @@ fn there_is_nothing_to_say_of_a_job_of_our_own() {
         let _ = read(&any);
     }
 }
+
+#[test]
+fn a_job_that_is_too_large_is_named_as_one_that_will_fail() {
+    let roles = json!({ "mxReplicaSpecs": { "Worker": { "replicas": i32::MAX } } });
+    let found = |job: &Value| {
+        let children = Children { pods: &[], services: &[] };
+        let legacy = legacy::read(job, Some(&children), NOW.parse().unwrap());
+        let dangers = legacy.findings.into_iter().filter(|it| it.weight == Weight::Danger);
+        dangers.map(|it| it.text).collect::<Vec<_>>().join("\n")
+    };
+    let running = stored(&roles, &status(Era::CLate, "Running"));
+    assert!(found(&running).contains("The job is too large"), "{}", found(&running));
+    let over = stored(&roles, &status(Era::CLate, "Succeeded"));
+    assert!(!found(&over).contains("too large"), "{}", found(&over));
+}

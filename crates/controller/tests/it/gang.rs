@@ -264,3 +264,32 @@ async fn pods_that_can_never_be_bound_or_must_not_be_yet_take_no_room() {
     machine.pods("digits", 4).await;
     machine.stop().await;
 }
+
+#[tokio::test]
+async fn a_job_that_is_too_large_is_refused_and_holds_no_room() {
+    let mut machine = Machine::new();
+    machine.submit("large", i32::MAX.unsigned_abs(), "1", 0, &json!({}));
+    machine.server.put("mxjobs", &json!({
+        "apiVersion": "kubeflow.org/v1", "kind": "MXJob",
+        "metadata": { "name": "begun", "namespace": "default", "creationTimestamp": "2026-11-24T08:00:00Z" },
+        "spec": machine.server.get("mxjobs", "large").unwrap()["spec"],
+        "status": {
+            "conditions": [{ "type": "Created", "status": "True", "reason": "MXJobCreated", "message": "" }],
+            "startTime": "2026-11-24T08:00:00Z",
+        },
+    }));
+    machine.submit("digits", 4, "1", 1, &json!({}));
+    for name in ["large", "begun"] {
+        let is_refused = |server: &Server| {
+            let job = server.get("mxjobs", name).unwrap();
+            let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
+            conditions.and_then(|all| all.last()).is_some_and(|newest| {
+                newest["type"] == "Failed" && newest["reason"] == "MXJobFailedValidation"
+            })
+        };
+        machine.server.wait_for(name, is_refused).await;
+        machine.pods(name, 0).await;
+    }
+    machine.pods("digits", 4).await;
+    machine.stop().await;
+}

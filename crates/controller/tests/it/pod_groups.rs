@@ -346,3 +346,20 @@ async fn a_job_that_ran_before_there_was_a_gang_scheduler_goes_on_without_it() {
     assert_eq!(group(&server), None);
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn a_job_that_is_too_large_gets_no_group() {
+    for scheduler in
+        [PodGroups::Volcano, PodGroups::SchedulerPlugins { scheduler: "gang".to_owned() }]
+    {
+        let cluster = Cluster::with(Server::new(), scheduler);
+        cluster.submit(|job| {
+            job["spec"]["mxReplicaSpecs"]["Worker"]["replicas"] = i32::MAX.into();
+            job["status"] = json!({ "conditions": [{ "type": "Created", "status": "True" }] });
+        });
+        cluster.state("Failed").await;
+        assert_eq!(group(&cluster.server), None);
+        assert!(cluster.server.all("pods").is_empty());
+        cluster.stop().await;
+    }
+}
