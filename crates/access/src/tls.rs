@@ -13,7 +13,6 @@
 
 mod authority;
 mod client;
-pub mod files;
 mod server;
 
 use std::fmt;
@@ -116,7 +115,7 @@ pub enum Error {
 /// Where a file cannot be read or written, is broken, or does not belong to the others.
 pub fn open(data_dir: &Path, names: &[String], now: Timestamp) -> Result<Pki, Error> {
     let dir = data_dir.join(PKI_DIR);
-    files::private_dir(&dir).map_err(|source| Error::Write { path: dir.clone(), source })?;
+    mxjob_files::private_dir(&dir).map_err(|source| Error::Write { path: dir.clone(), source })?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let authority = authority::open(&dir, now)?;
     let (chain, key) = server::open(&dir, &authority, names, now, &provider)?;

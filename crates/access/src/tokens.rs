@@ -14,7 +14,6 @@ use std::{fmt, io};
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::identity::Identity;
-use crate::tls::files;
 pub use crate::tokens::file::Problem;
 pub use crate::tokens::jwt::SigningKey;
 pub use crate::tokens::service_account::ServiceAccounts;
@@ -179,7 +178,7 @@ impl fmt::Debug for Token {
 pub fn admin(data_dir: &Path) -> Result<Token, Error> {
     let path = data_dir.join(ADMIN_TOKEN_FILE);
     let failed = |source| Error::Admin { path: path.clone(), source };
-    if let Some(text) = files::read(&path).map_err(failed)? {
+    if let Some(text) = mxjob_files::read(&path).map_err(failed)? {
         let token = text.trim();
         let right = token.len() == 2 * ADMIN_TOKEN_BYTES
             && token.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -188,7 +187,7 @@ pub fn admin(data_dir: &Path) -> Result<Token, Error> {
     let mut random = [0; ADMIN_TOKEN_BYTES];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::Random)?;
     let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    files::write(&path, format!("{token}\n").as_bytes(), files::Mode::Private).map_err(failed)?;
+    mxjob_files::write(&path, format!("{token}\n").as_bytes()).map_err(failed)?;
     Ok(Token(token))
 }
 

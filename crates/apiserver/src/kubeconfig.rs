@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use mxjob_access::tls::files;
-
 /// The cluster's, the user's and the context's name.
 const NAME: &str = "mxjob";
 
@@ -63,7 +61,7 @@ users:
 /// # Errors
 /// Where the file cannot be written.
 pub fn write(path: &Path, server_url: &str, ca_pem: &str, token: &str) -> Result<(), Error> {
-    files::write(path, render(server_url, ca_pem, token).as_bytes(), files::Mode::Private)
+    mxjob_files::write(path, render(server_url, ca_pem, token).as_bytes())
         .map_err(|source| Error { path: path.to_owned(), source })
 }
 

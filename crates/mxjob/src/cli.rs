@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rustix::fs::Mode;
 
 use crate::exit::Failure;
 use crate::logging::Level;
@@ -239,8 +240,8 @@ pub(crate) enum Format {
     Yaml,
 }
 
-/// Reads the command line and does what it says.
-pub(crate) fn main() -> ExitCode {
+/// Reads the command line and does what it says. `umask`: the caller's, which is for the processes of pods.
+pub(crate) fn main(umask: Mode) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -249,7 +250,7 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match cli.command.run() {
+    match cli.command.run(umask) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output::note(format_args!("mxjob: {failure}"));
@@ -259,11 +260,11 @@ pub(crate) fn main() -> ExitCode {
 }
 
 impl Command {
-    fn run(self) -> Result<(), Failure> {
+    fn run(self, umask: Mode) -> Result<(), Failure> {
         match self {
-            Self::Up(args) => up::run(Settings::for_up(args)?),
+            Self::Up(args) => up::run(Settings::for_up(args, umask)?),
             Self::Apiserver(args) => up::run(Settings::for_apiserver(args)?),
-            Self::Run(args) => run::run(args),
+            Self::Run(args) => run::run(args, umask),
             Self::Submit(args) => submit::run(args),
             Self::Migrate(args) => migrate::run(&args),
             Self::Operator(args) => operator::run(args),

@@ -1,9 +1,11 @@
 //! The data directory: what is where in it, and its rights.
 //!
+//! A directory that exists keeps its rights: they are its user's choice. What is in it is private all the same.
+//!
 //! ```text
-//! DIR/server.lock    held by the one server of this directory   DIR/store/   every object
-//! DIR/kubeconfig     there while the server answers (0600)      DIR/pki/     keys and certificates
-//! DIR/admin-token    the administrator's token (0600)           DIR/node/    pods: logs, exit records
+//! DIR/server.lock    held by the one server (0600)              DIR/store/   every object (0700)
+//! DIR/kubeconfig     there while the server answers (0600)      DIR/pki/     keys and certificates (0700)
+//! DIR/admin-token    the administrator's token (0600)           DIR/node/    pods: logs, exit records, volumes (0700)
 //! ```
 
 use std::fs::{self, DirBuilder};
@@ -44,6 +46,25 @@ impl DataDir {
                 _ => Failure::doing(&format!("cannot make the data directory {dir}"), &error),
             }
         })
+    }
+
+    /// Closes to others what is in the directory, whatever an older release or the umask of its time has left open. What is missing is
+    /// made so later.
+    pub(crate) fn make_private(&self) -> Result<(), Failure> {
+        let failed = |path: &Path, error: &io::Error| {
+            let path = path.display();
+            Failure::system(format!(
+                "cannot keep {path} private: {error}: make its owner the user that runs this, or choose another data directory with --data-dir"
+            ))
+        };
+        let parts = [self.store(), self.node()];
+        for dir in parts.into_iter().filter(|dir| dir.symlink_metadata().is_ok()) {
+            mxjob_files::private_dir(&dir).map_err(|error| failed(&dir, &error))?;
+        }
+        for file in [self.lock(), self.0.join(mxjob_apiserver::tokens::ADMIN_TOKEN_FILE)] {
+            mxjob_files::make_private(&file).map_err(|error| failed(&file, &error))?;
+        }
+        Ok(())
     }
 
     /// The directory itself.

@@ -6,7 +6,6 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -55,14 +54,7 @@ impl Lock {
     /// Takes the lock, or says who has it.
     pub(crate) fn take(dir: &Path, path: &Path) -> Result<Self, Error> {
         let failed = |source: io::Error| Error::Io { path: path.to_owned(), source };
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
+        let file = mxjob_files::open(path, true).map_err(failed)?;
         match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::ACCESS | Errno::AGAIN) => {
@@ -91,7 +83,7 @@ impl Holder {
     /// The process that holds a lock, if any does.
     pub(crate) fn find(path: &Path) -> Result<Option<Self>, Error> {
         let failed = |source: io::Error| Error::Io { path: path.to_owned(), source };
-        let file = match File::options().read(true).write(true).open(path) {
+        let file = match mxjob_files::open(path, false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.map_err(failed)?,
         };

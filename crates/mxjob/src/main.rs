@@ -39,13 +39,20 @@ mod version;
 
 use std::process::ExitCode;
 
+use rustix::fs::Mode;
+
 /// The word that makes this program a container's parent; not for people, so it is in no help.
 const SHIM: &str = "shim";
 
+/// What this program's own files are closed to: everybody but their owner. They hold Secrets, tokens and keys.
+const UMASK: u32 = 0o077;
+
 fn main() -> ExitCode {
+    // Before there is any thread. A shim makes files, too.
+    let umask = rustix::process::umask(Mode::from_raw_mode(UMASK));
     let mut words = std::env::args_os().skip(1);
     if words.next().is_some_and(|word| word == SHIM) {
         return mxjob_node::shim::main(words);
     }
-    cli::main()
+    cli::main(umask)
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use mxjob_access::identity::Identity;
 use mxjob_node::stop::stop_all_after_agent;
+use rustix::fs::Mode;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -36,9 +37,9 @@ const GRACE: Duration = Duration::from_secs(10);
 const AGENT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs the job in a file.
-pub(crate) fn run(args: RunArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: RunArgs, umask: Mode) -> Result<(), Failure> {
     let manifest = Manifest::load(&args.file, Namespace::OrElse("default"))?;
-    let node = NodeSettings::new(None, args.workdir)?;
+    let node = NodeSettings::new(None, args.workdir, umask)?;
     let log_level = settings::level(args.log_level, LOG_LEVEL)?;
     logging::start(&log_level)?;
     let place = Place::new(args.data_dir.as_deref())?;

@@ -71,6 +71,8 @@ impl Server {
         // Before anything is made: a fault in what was given changes nothing.
         let tokens = users(settings.token_file.as_deref())?;
         dir.create()?;
+        // Closing any descriptor of the lock's file would end the lock.
+        dir.make_private()?;
         let lock = Lock::take(dir.path(), &dir.lock()).map_err(|error| Failure::of(&error))?;
         dir.remove_kubeconfig()?;
         let bound = serve::bind(settings.listen).map_err(|error| Failure::of(&error))?;
@@ -202,12 +204,13 @@ impl Server {
 
     /// The node agent, a client of the API, which asks it for logs in turn.
     fn start_node(&mut self, settings: &NodeSettings) -> Result<(), Failure> {
-        let NodeSettings { name, workdir, extended_resources } = settings.clone();
+        let NodeSettings { name, workdir, umask, extended_resources } = settings.clone();
         let defaults = mxjob_node::Config::new(self.settings.data_dir.node())
             .map_err(|error| Failure::doing("cannot find this program's own file", &error))?;
         let client = self.client(Identity::node(&name), "mxjob-node");
         let mut config = mxjob_node::Config { node_name: name, workdir, ..defaults };
         config.extended_resources.extend(extended_resources);
+        config.shim.umask = umask.as_raw_mode();
         let agent = mxjob_node::Agent::new(config, client).map_err(|error| Failure::of(&error))?;
         self.api.connect_node(Arc::new(logs::Logs(agent.handle())));
         let stopped = self.stopped();

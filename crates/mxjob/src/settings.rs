@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use mxjob_apiserver::Extensions;
 use mxjob_machinery::names;
+use rustix::fs::Mode;
 
 use crate::cli::{ApiserverArgs, ServeArgs, UpArgs};
 use crate::config::Config;
@@ -35,6 +36,8 @@ pub(crate) struct Settings {
 pub(crate) struct NodeSettings {
     pub(crate) name: String,
     pub(crate) workdir: PathBuf,
+    /// The umask of the pods' processes: that of whoever started this program.
+    pub(crate) umask: Mode,
     /// Devices and the like that the node offers, besides those that it finds by itself.
     pub(crate) extended_resources: BTreeMap<String, i64>,
 }
@@ -43,11 +46,12 @@ pub(crate) struct NodeSettings {
 
 impl Settings {
     /// The settings of `mxjob up`.
-    pub(crate) fn for_up(args: UpArgs) -> Result<Self, Failure> {
+    pub(crate) fn for_up(args: UpArgs, umask: Mode) -> Result<Self, Failure> {
         let config = file(&args.serve)?;
         let mut node = NodeSettings::new(
             args.node_name.or_else(|| config.node_name.clone()),
             args.workdir.or_else(|| config.workdir.clone()),
+            umask,
         )?;
         node.extended_resources = config.extended_resources.clone();
         node.extended_resources.extend(args.extended_resources);
@@ -109,7 +113,11 @@ pub(crate) fn data_dir(asked: Option<&Path>) -> Result<DataDir, Failure> {
 
 impl NodeSettings {
     /// A node of this name that runs pods there; this host and the current directory where nothing is said.
-    pub(crate) fn new(name: Option<String>, workdir: Option<PathBuf>) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        name: Option<String>,
+        workdir: Option<PathBuf>,
+        umask: Mode,
+    ) -> Result<Self, Failure> {
         let name = match name {
             Some(name) => match names::dns1123_subdomain(&name).first() {
                 Some(fault) => {
@@ -125,7 +133,7 @@ impl NodeSettings {
         let shown = workdir.display().to_string();
         match std::fs::canonicalize(&workdir) {
             Ok(path) if path.is_dir() => {
-                Ok(Self { name, workdir: path, extended_resources: BTreeMap::new() })
+                Ok(Self { name, workdir: path, umask, extended_resources: BTreeMap::new() })
             }
             Ok(_) => {
                 Err(Failure::input(format!("the working directory {shown} is not a directory")))
@@ -162,7 +170,8 @@ mod tests {
             listen: Some(([127, 0, 0, 1], 2).into()),
             ..ServeArgs::default()
         };
-        let settings = Settings::for_up(UpArgs { serve, ..UpArgs::default() }).unwrap();
+        let settings =
+            Settings::for_up(UpArgs { serve, ..UpArgs::default() }, Mode::empty()).unwrap();
         assert_eq!(settings.listen.port(), 2);
         assert_eq!(settings.data_dir.path(), dir.path().join("d"));
         assert!(!settings.garbage_collection);
@@ -173,12 +182,14 @@ mod tests {
 
     #[test]
     fn a_name_that_no_node_can_have_is_refused() {
-        let failure = NodeSettings::new(Some("My Machine".to_owned()), None).unwrap_err();
+        let failure =
+            NodeSettings::new(Some("My Machine".to_owned()), None, Mode::empty()).unwrap_err();
         assert!(
             failure.message.starts_with("\"My Machine\" cannot be the name of a node: "),
             "{failure}"
         );
-        let failure = NodeSettings::new(None, Some("/nowhere/at/all".into())).unwrap_err();
+        let failure =
+            NodeSettings::new(None, Some("/nowhere/at/all".into()), Mode::empty()).unwrap_err();
         assert!(
             failure.message.starts_with("cannot use the working directory /nowhere/at/all: "),
             "{failure}"

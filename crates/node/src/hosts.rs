@@ -3,10 +3,10 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs::OpenOptions,
+    fs::{OpenOptions, Permissions},
     io,
     net::Ipv4Addr,
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::Path,
 };
 
@@ -53,8 +53,9 @@ pub(crate) fn content(
 /// Replaces a file's content keeping its inode, because a bind mount shows the inode and not the name. A reader
 /// never sees a mixture: one write, padded with empty lines over what was longer before.
 pub(crate) fn write_in_place(path: &Path, content: &str) -> io::Result<()> {
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(path)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    // Processes of any user read it, where it is mounted.
+    file.set_permissions(Permissions::from_mode(0o644))?;
     let old = usize::try_from(file.metadata()?.len()).unwrap_or_default();
     let mut bytes = content.as_bytes().to_vec();
     if bytes.len() < old {

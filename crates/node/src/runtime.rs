@@ -11,7 +11,7 @@ mod sandbox;
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     hash::{Hash as _, Hasher as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -40,6 +40,8 @@ pub struct ShimCommand {
     pub args: Vec<OsString>,
     /// Variables to give to the shim, which otherwise has an empty environment.
     pub env: Vec<(OsString, OsString)>,
+    /// The umask of the programs that it starts. That of the agent and the shim keeps their own files private.
+    pub umask: u32,
 }
 
 /// A state directory in use. Cheap to clone.
@@ -68,14 +70,19 @@ impl ShimCommand {
     pub fn current_exe() -> std::io::Result<Self> {
         // The link itself would follow this process; the path names the file, which an upgrade may replace: a new
         // shim for new attempts is what one wants then.
-        Ok(Self { program: std::env::current_exe()?, args: vec!["shim".into()], env: Vec::new() })
+        Ok(Self {
+            program: std::env::current_exe()?,
+            args: vec!["shim".into()],
+            env: Vec::new(),
+            umask: state::DEFAULT_UMASK,
+        })
     }
 }
 
 // === impl Runtime ===
 
 impl Runtime {
-    /// Takes a state directory, making it if need be.
+    /// Takes a state directory, making it if need be and closing it to other users.
     ///
     /// # Errors
     /// When it cannot be made or another agent has it.
@@ -85,14 +92,12 @@ impl Runtime {
         isolation: IsolationMode,
     ) -> Result<Self, Error> {
         let prepare = |source| Error::Prepare { path: state_dir.to_owned(), source };
-        fs::create_dir_all(state_dir).map_err(prepare)?;
+        if let Some(parent) = state_dir.parent() {
+            fs::create_dir_all(parent).map_err(prepare)?;
+        }
+        mxjob_files::private_dir(state_dir).map_err(prepare)?;
         let state_dir = fs::canonicalize(state_dir).map_err(prepare)?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(state_dir.join(LOCK))
-            .map_err(prepare)?;
+        let lock = mxjob_files::open(&state_dir.join(LOCK), true).map_err(prepare)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| Error::InUse { path: state_dir.clone() })?;
         let isolation = Isolation::detect(isolation, &format!("{:08x}", hash_of(&state_dir)));

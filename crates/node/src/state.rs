@@ -23,14 +23,11 @@ mod names;
 mod record;
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::FallocateFlags;
-
+pub(crate) use self::record::DEFAULT_UMASK;
 pub use self::{
     attempt::AttemptDir,
     names::{DnsLabel, NameError, PodUid, RelativePath},
@@ -165,43 +162,19 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T
 
 /// Replaces a file at once: readers see the old or the new content.
 pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize) -> io::Result<()> {
-    write_temporary(path, value)?;
-    fs::rename(temporary(path), path)
+    mxjob_files::write(path, &serde_json::to_vec(value).map_err(io::Error::other)?)
 }
 
 /// As [`write_json`], and the new content is on disk when this returns.
 pub(crate) fn write_json_durably(path: &Path, value: &impl serde::Serialize) -> io::Result<()> {
-    write_temporary(path, value)?.sync_data()?;
-    fs::rename(temporary(path), path)?;
-    match path.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-fn write_temporary(path: &Path, value: &impl serde::Serialize) -> io::Result<File> {
-    let bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
-    let mut options = fs::OpenOptions::new();
-    // Environments hold secrets. Not truncated first: see `reserve`.
-    let mut file =
-        options.write(true).create(true).truncate(false).mode(0o600).open(temporary(path))?;
-    file.write_all(&bytes)?;
-    file.set_len(bytes.len() as u64)?;
-    Ok(file)
+    mxjob_files::write_durably(path, &serde_json::to_vec(value).map_err(io::Error::other)?)
 }
 
 /// Takes disk space for the next [`write_json_durably`] to this path, so that it succeeds on a full disk.
 fn reserve(path: &Path) -> io::Result<()> {
     /// More than a record with the longest last line takes.
     const SPACE: u64 = 8 * 1024;
-    let mut options = fs::OpenOptions::new();
-    let file =
-        options.write(true).create(true).truncate(false).mode(0o600).open(temporary(path))?;
-    Ok(rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, SPACE)?)
-}
-
-fn temporary(path: &Path) -> PathBuf {
-    path.with_extension("tmp")
+    mxjob_files::reserve(path, SPACE)
 }
 
 /// An error with all its causes, for logs and messages.

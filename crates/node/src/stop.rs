@@ -1,7 +1,6 @@
 //! Stopping every pod of a state directory without an agent or an API server: `mxjob down`.
 
 use std::{
-    fs::OpenOptions,
     io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -98,8 +97,7 @@ pub fn stop_all_after_agent(
     if !state_dir.exists() {
         return Ok(StopReport::default());
     }
-    let lock =
-        OpenOptions::new().write(true).create(true).truncate(false).open(state_dir.join(LOCK))?;
+    let lock = mxjob_files::open(&state_dir.join(LOCK), true)?;
     let is_free = || flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
     if is_free() {
         return stop_all(state_dir, grace);

@@ -33,7 +33,7 @@ pub(crate) fn empty_dir(
 ) -> io::Result<PathBuf> {
     let (folder, path) = if in_memory {
         let shared = beneath::open_folder(Path::new(SHARED_MEMORY))?;
-        let of_pod = beneath::make_own_folder(shared, &shared_memory_name(uid), 0o755)?;
+        let of_pod = beneath::make_own_folder(shared, &shared_memory_name(uid), 0o700)?;
         let folder = beneath::make_folder(of_pod, name.as_str(), 0o777)?;
         (folder, Path::new(SHARED_MEMORY).join(shared_memory_name(uid)).join(name.as_str()))
     } else {
@@ -92,7 +92,31 @@ mod tests {
         assert_eq!(root, dir.path().join("pods/uid/.volumes/v"));
         let path = root.join("a/b");
         assert_eq!(fs::read(&path).unwrap(), b"x");
-        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o400);
+        assert_eq!(mode(&path), 0o400);
+        // Whoever the container runs as finds them.
+        assert_eq!((mode(&root), mode(&root.join("a"))), (0o755, 0o755));
+    }
+
+    #[test]
+    fn volumes_in_memory_are_private_to_their_pod() {
+        let uid: PodUid = format!("test-{}", std::process::id()).parse().unwrap();
+        let name = "v".parse().unwrap();
+        let pod = pod(Path::new("/nowhere"));
+        let path = empty_dir(&pod, &uid, &name, true).unwrap();
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o777, 0o700));
+        remove_shared_memory(&uid);
+        assert!(!path.exists());
+        // Somebody who guessed the name.
+        let theirs = tempfile::tempdir().unwrap();
+        let link = Path::new(SHARED_MEMORY).join(shared_memory_name(&uid));
+        std::os::unix::fs::symlink(theirs.path(), &link).unwrap();
+        assert!(empty_dir(&pod, &uid, &name, true).is_err());
+        fs::remove_file(&link).unwrap();
+        assert_eq!(fs::read_dir(theirs.path()).unwrap().count(), 0);
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
     #[test]

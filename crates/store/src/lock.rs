@@ -17,19 +17,20 @@ const FILE: &str = "LOCK";
 pub(crate) struct Lock(#[expect(dead_code, reason = "held open, never read")] File);
 
 impl Lock {
-    /// Makes the directory if it is not there, and takes it.
+    /// Makes the directory if it is not there, closes it to other users, and takes it.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
-        fs::create_dir_all(dir).map_err(|err| match err.kind() {
-            io::ErrorKind::AlreadyExists => OpenError::NotADirectory { path: dir.to_owned() },
+        let made = match dir.parent() {
+            Some(parent) => fs::create_dir_all(parent).and_then(|()| mxjob_files::private_dir(dir)),
+            None => mxjob_files::private_dir(dir),
+        };
+        made.map_err(|err| match err.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                OpenError::NotADirectory { path: dir.to_owned() }
+            }
             _ => OpenError::io(dir, "make folders", err),
         })?;
         let path = dir.join(FILE);
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
+        let mut file = mxjob_files::open(&path, true)
             .map_err(|err| OpenError::io(dir, "open the file LOCK", err))?;
         match file.try_lock() {
             Ok(()) => {}

@@ -8,16 +8,24 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Workspace crates by package, with the workspace crates that each may use. What is missing here may use none.
 const LAYERS: &[(&str, &[&str])] = &[
     ("mxjob-machinery", &[]),
-    ("mxjob-store", &[]),
+    ("mxjob-files", &[]),
+    ("mxjob-store", &["mxjob-files"]),
     ("mxjob-api", &["mxjob-machinery"]),
     ("mxjob-serve", &[]),
-    ("mxjob-access", &["mxjob-machinery", "mxjob-store"]),
+    ("mxjob-access", &["mxjob-machinery", "mxjob-files", "mxjob-store"]),
     (
         "mxjob-apiserver",
-        &["mxjob-machinery", "mxjob-api", "mxjob-store", "mxjob-serve", "mxjob-access"],
+        &[
+            "mxjob-machinery",
+            "mxjob-files",
+            "mxjob-api",
+            "mxjob-store",
+            "mxjob-serve",
+            "mxjob-access",
+        ],
     ),
     ("mxjob-controller", &["mxjob-machinery", "mxjob-api"]),
-    ("mxjob-node", &["mxjob-machinery"]),
+    ("mxjob-node", &["mxjob-machinery", "mxjob-files"]),
     ("mxjob-operator", &["mxjob-machinery", "mxjob-api", "mxjob-controller", "mxjob-serve"]),
 ];
 /// Crates whose tests must build in seconds, and what would spoil that.

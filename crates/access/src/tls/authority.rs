@@ -12,7 +12,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::tls::Error;
-use crate::tls::files::{self, Mode};
 
 pub(super) const CRT: &str = "ca.crt";
 pub(super) const KEY: &str = "ca.key";
@@ -38,7 +37,7 @@ pub(super) fn open(dir: &Path, now: Timestamp) -> Result<Authority, Error> {
                 .self_signed(&made)
                 .map_err(|source| Error::Make { what: "authority's certificate", source })?
                 .pem();
-            files::write(&crt, pem.as_bytes(), Mode::Public)
+            mxjob_files::write(&crt, pem.as_bytes())
                 .map_err(|source| Error::Write { path: crt.clone(), source })?;
             pem
         }
@@ -67,7 +66,7 @@ pub(super) fn key(path: &Path, make: bool) -> Result<KeyPair, Error> {
         None if make => {
             let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
                 .map_err(|source| Error::Make { what: "private key", source })?;
-            files::write(path, key.serialize_pem().as_bytes(), Mode::Private)
+            mxjob_files::write(path, key.serialize_pem().as_bytes())
                 .map_err(|source| Error::Write { path: path.to_owned(), source })?;
             Ok(key)
         }
@@ -76,7 +75,7 @@ pub(super) fn key(path: &Path, make: bool) -> Result<KeyPair, Error> {
 }
 
 pub(super) fn read(path: &Path) -> Result<Option<String>, Error> {
-    match files::read(path) {
+    match mxjob_files::read(path) {
         Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
             Err(Error::Broken { path: path.to_owned(), what: "PEM text" })
         }

@@ -16,7 +16,6 @@ use rustls::{CertificateError, Error as TlsError};
 
 use crate::tls::Error;
 use crate::tls::authority::{self, Authority};
-use crate::tls::files::{self, Mode};
 
 pub(super) const CRT: &str = "server.crt";
 pub(super) const KEY: &str = "server.key";
@@ -92,8 +91,7 @@ fn make(
         });
     }
     let path = dir.join(CRT);
-    files::write(&path, pem.as_bytes(), Mode::Public)
-        .map_err(|source| Error::Write { path, source })?;
+    mxjob_files::write(&path, pem.as_bytes()).map_err(|source| Error::Write { path, source })?;
     Ok(pem)
 }
 

@@ -26,7 +26,7 @@ fn a_new_directory_gets_an_authority_and_a_certificate_and_keeps_them() {
     assert_eq!((first.ca_pem, made), (second.ca_pem, crt(dir.path())));
     let mode = |name: &str| dir.path().join(name).metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("pki"), mode("pki/ca.key"), mode("pki/server.key")), (0o700, 0o600, 0o600));
-    assert_eq!((mode("pki/ca.crt"), mode("pki/server.crt")), (0o644, 0o644));
+    assert_eq!((mode("pki/ca.crt"), mode("pki/server.crt")), (0o600, 0o600));
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod life;
 mod manifests;
 mod migrate;
 mod operator;
+mod privacy;
 mod real_mxnet;
 mod run;
 mod starting;

@@ -36,11 +36,18 @@ pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
 /// A folder for one test, removed at its end together with every process that has it in its command line or environment.
 pub(crate) struct Place {
     dir: TempDir,
+    /// That of our programs; this process's own if it is empty.
+    umask: &'static str,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::Builder::new().prefix("mxjob-it-").tempdir().unwrap() }
+        Self::with_umask("")
+    }
+
+    /// One where `mxjob` is started with a umask, as a shell sets it.
+    pub(crate) fn with_umask(umask: &'static str) -> Self {
+        Self { dir: tempfile::Builder::new().prefix("mxjob-it-").tempdir().unwrap(), umask }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -65,7 +72,10 @@ impl Place {
 
     /// `mxjob` with arguments and nothing of our own environment that it reads.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(MXJOB);
+        let mut command = Command::new(if self.umask.is_empty() { MXJOB } else { "/bin/sh" });
+        if !self.umask.is_empty() {
+            command.args(["-c", &format!("umask {}; exec \"$0\" \"$@\"", self.umask), MXJOB]);
+        }
         command.args(args).stdin(Stdio::null()).current_dir(self.path());
         for name in ["MXJOB_DATA_DIR", "MXJOB_LOG"] {
             command.env_remove(name);

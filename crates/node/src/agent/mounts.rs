@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    os::unix::fs::PermissionsExt as _,
     path::{Component, Path, PathBuf},
 };
 
@@ -150,8 +151,9 @@ fn host_path(path: &str, kind: &str) -> Result<PathBuf, Problem> {
     }
     if !path.exists() {
         let made = match kind {
-            "DirectoryOrCreate" => std::fs::create_dir_all(&path),
-            "FileOrCreate" => std::fs::File::create(&path).map(drop),
+            "DirectoryOrCreate" => mxjob_files::public_dir(&path),
+            "FileOrCreate" => std::fs::File::create(&path)
+                .and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o644))),
             _ => return Err(Problem::NotYet(format!("hostPath {path:?} does not exist"))),
         };
         made.map_err(|error| Problem::NotYet(format!("cannot make hostPath {path:?}: {error}")))?;

@@ -30,7 +30,7 @@ impl LogFile {
     /// What the operating system says.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o640).open(path)?;
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let end = file.metadata()?.len();
         Ok(Self { file, end, dropped: 0, unreported: 0 })
     }

@@ -106,7 +106,7 @@ pub(crate) fn remove_unused(folder: &Path) {
 fn make_cgroups(name: &str) -> Result<PathBuf, String> {
     let own = cgroup::own_folder().ok_or("there is no unified cgroup tree")?;
     let folder = own.join("mxjob").join(name);
-    fs::create_dir_all(&folder).map_err(|error| format!("cgroups are refused ({error})"))?;
+    mxjob_files::public_dir(&folder).map_err(|error| format!("cgroups are refused ({error})"))?;
     Ok(folder)
 }
 

@@ -130,7 +130,7 @@ impl Sandbox {
         if folder.exists() {
             return Ok(());
         }
-        fs::create_dir_all(folder).map_err(|error| self.failed("make its cgroup", error))?;
+        mxjob_files::public_dir(folder).map_err(|error| self.failed("make its cgroup", error))?;
         if self.runtime.isolation().owns_addresses() && !self.record.host_network {
             bpf::attach_address(folder, self.record.address)
                 .map_err(|error| self.failed("give it its address", error))?;
@@ -161,7 +161,7 @@ impl Sandbox {
         // The pod's own group is gone after a new start of the machine, and its address with it.
         self.make_cgroup()?;
         if let Some(folder) = &cgroup {
-            fs::create_dir_all(folder).map_err(|source| failed("make its cgroup", source))?;
+            mxjob_files::public_dir(folder).map_err(|source| failed("make its cgroup", source))?;
         }
         let spec = Spec {
             pod: self.record.name.clone(),
@@ -174,6 +174,7 @@ impl Sandbox {
             binds: command.binds,
             cgroup,
             grace_seconds: command.grace_seconds,
+            umask: self.runtime.inner.shim.umask,
             boot_id: self.runtime.inner.boot_id.clone(),
         };
         dir.write_spec(&spec).map_err(|source| failed("write the spec", source))?;

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     beneath, cgroup,
-    state::{Bind, Spec},
+    state::{Bind, DEFAULT_UMASK, Spec},
     sys::process::{become_stdio, close_others_on_exec, reset_signals, unshare},
 };
 
@@ -77,7 +77,8 @@ fn prepare(
 ) -> Result<(), Failure> {
     reset_signals();
     tried("start a session", setsid())?;
-    umask(Mode::from_raw_mode(0o022));
+    // Mount points and what is on the way to them may be entered by every user.
+    umask(Mode::from_raw_mode(DEFAULT_UMASK));
     if let Some(folder) = &spec.cgroup {
         tried("join the cgroup", cgroup::join(folder, getpid()))?;
     }
@@ -96,6 +97,7 @@ fn prepare(
         let message = format!("cannot enter the working directory {:?}: {error}", spec.cwd);
         return Err(Failure { code: NOT_FOUND, message });
     }
+    umask(Mode::from_raw_mode(spec.umask));
     // Last, because a change of user resets it. The program goes when its shim goes: nobody would know how it ends.
     tried("tie the program to its shim", set_parent_process_death_signal(Some(Signal::KILL)))?;
     if getppid() != Some(shim) {

@@ -86,10 +86,9 @@ fn prepare(wish: &Wish, spec: &Spec, run: &RunRecord) -> Result<(), Failure> {
     };
     reset_signals();
     tried("start a session", setsid())?;
-    umask(Mode::from_raw_mode(0o022));
     if let Some(folder) = &spec.cgroup {
         let own = exec::group(folder, getpid());
-        tried("make a cgroup", fs::create_dir_all(&own))?;
+        tried("make a cgroup", mxjob_files::public_dir(&own))?;
         tried("join the cgroup", cgroup::join(&own, getpid()))?;
     }
     // As the container itself. Best effort.
@@ -100,6 +99,7 @@ fn prepare(wish: &Wish, spec: &Spec, run: &RunRecord) -> Result<(), Failure> {
     if wish.tty {
         tried("take the terminal", ioctl_tiocsctty(io::stdin().as_fd()))?;
     }
+    umask(Mode::from_raw_mode(spec.umask));
     tried("close descriptors", close_others_on_exec())?;
     change_user(spec)?;
     std::env::set_current_dir(&spec.cwd).map_err(|error| Failure {

@@ -1,9 +1,8 @@
 //! The folder of one attempt to run one container.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -128,11 +127,6 @@ impl AttemptDir {
     }
 
     fn open_lock(&self, create: bool) -> io::Result<File> {
-        OpenOptions::new()
-            .write(true)
-            .create(create)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.0.join("lock"))
+        mxjob_files::open(&self.0.join("lock"), create)
     }
 }

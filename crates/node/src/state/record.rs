@@ -57,8 +57,18 @@ pub struct Spec {
     pub cgroup: Option<PathBuf>,
     /// Seconds between SIGTERM and SIGKILL when nobody says otherwise.
     pub grace_seconds: u64,
+    /// The umask of the program.
+    #[serde(default = "default_umask")]
+    pub umask: u32,
     /// The boot the attempt belongs to.
     pub boot_id: String,
+}
+
+/// What container runtimes give, and releases gave that did not write it down.
+pub(crate) const DEFAULT_UMASK: u32 = 0o022;
+
+const fn default_umask() -> u32 {
+    DEFAULT_UMASK
 }
 
 /// One bind mount.

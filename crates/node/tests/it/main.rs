@@ -27,6 +27,8 @@ mod volumes;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // As the program sets it: what others are to read must not depend on it.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let mut args = std::env::args_os().skip(1).peekable();
     if args.next_if(|word| word == "shim").is_some() {
         return mxjob_node::shim::main(args);

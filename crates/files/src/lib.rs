@@ -1,0 +1,178 @@
+//! Private folders, small files that are whole or absent, and lock files.
+//!
+//! The data directory may lie where others can write, so every file and folder of ours with a name that can be guessed is opened here:
+//! never through a symbolic link, and private to its owner whatever the umask and whatever an older release left. The log of the store is
+//! the one exception, which has its own engine inside of a private folder.
+//!
+//! Owns no path and no format. It knows nothing of what is in the files.
+//!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! # let dir = tempfile::tempdir()?;
+//! let folder = dir.path().join("pki");
+//! mxjob_files::private_dir(&folder)?;
+//! mxjob_files::write(&folder.join("ca.key"), b"secret")?;
+//! assert_eq!(mxjob_files::read(&folder.join("ca.key"))?.as_deref(), Some("secret"));
+//! # Ok(())
+//! # }
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
+
+mod dirs;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+pub use dirs::{private_dir, public_dir};
+
+/// What every file here has.
+const FILE_MODE: u32 = 0o600;
+
+/// Opens a file for locking, reading and writing, as it is; `create` makes it where it is missing.
+///
+/// # Errors
+/// What the system says; `InvalidInput` for a link or anything else that is no regular file.
+pub fn open(path: &Path, create: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    open_regular(options.read(true).write(true).create(create).truncate(false), path)
+}
+
+/// The text of a file of ours; `None` where there is no such file, or an empty one.
+///
+/// # Errors
+/// What the system says; `InvalidInput` for a link, `PermissionDenied` for a file of another user: whoever may write in its folder could have
+/// put it there.
+pub fn read(path: &Path) -> io::Result<Option<String>> {
+    let mut file = match open_regular(OpenOptions::new().read(true), path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    check_owner(&file)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// Replaces a file, or makes it: readers see the old or the new content. It is never open to others, not even for a moment. One writer at a
+/// time.
+///
+/// It is not synced to disk: what a power loss may leave of a file written a moment before is an empty file, which [`read`] counts as absent.
+///
+/// # Errors
+/// What the system says.
+pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_temporary(path, content)?;
+    fs::rename(temporary(path)?, path)
+}
+
+/// As [`write`], and the new content is on disk when this returns.
+///
+/// # Errors
+/// What the system says.
+pub fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_temporary(path, content)?.sync_data()?;
+    fs::rename(temporary(path)?, path)?;
+    match path.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Takes disk space for the next [`write_durably`] to this path, so that it succeeds on a full disk.
+///
+/// # Errors
+/// What the system says.
+pub fn reserve(path: &Path, bytes: u64) -> io::Result<()> {
+    let file = open_temporary(&temporary(path)?)?;
+    Ok(fallocate(&file, FallocateFlags::empty(), 0, bytes)?)
+}
+
+/// Closes a file to others that an older release may have left open to them; nothing where there is none.
+///
+/// # Errors
+/// What the system says; as [`read`].
+pub fn make_private(path: &Path) -> io::Result<()> {
+    match open_regular(OpenOptions::new().read(true), path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        file => {
+            let file = file?;
+            check_owner(&file)?;
+            close_to_others(&file)
+        }
+    }
+}
+
+/// Opens a regular file, and no link to one. Descriptors are closed on exec, as the standard library has it.
+fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    // Not to wait for the other end of a pipe that somebody put there.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let file = options.mode(FILE_MODE).custom_flags(flags).open(path).map_err(|error| {
+        if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) { is_link() } else { error }
+    })?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file: remove it"))
+}
+
+fn write_temporary(path: &Path, content: &[u8]) -> io::Result<File> {
+    let mut file = open_temporary(&temporary(path)?)?;
+    // Not truncated first: see `reserve`.
+    file.write_all(content)?;
+    file.set_len(content.len() as u64)?;
+    Ok(file)
+}
+
+/// The file that becomes another: what an interrupted writer left, or a new one.
+fn open_temporary(path: &Path) -> io::Result<File> {
+    let file = open(path, true)?;
+    let metadata = file.metadata()?;
+    // With a second name somebody else could go on reading it.
+    if metadata.nlink() != 1 {
+        let message = "it has a second name (a hard link): remove it";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    check_owner(&file)?;
+    close_to_others(&file)?;
+    Ok(file)
+}
+
+fn temporary(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(".tmp");
+    Ok(path.with_file_name(temporary))
+}
+
+fn close_to_others(file: &File) -> io::Result<()> {
+    if file.metadata()?.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    file.set_permissions(fs::Permissions::from_mode(FILE_MODE))
+}
+
+fn is_link() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link: remove it")
+}
+
+fn check_owner(file: &File) -> io::Result<()> {
+    let (owner, user) = (file.metadata()?.uid(), geteuid().as_raw());
+    if owner == user {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("it belongs to the user with id {owner} and not to {user}, who runs this"),
+    ))
+}
+
+#[cfg(test)]
+mod tests;
