@@ -1,7 +1,7 @@
 //! The pod and the service that one replica becomes.
 //!
-//! Both are whole objects ready to be posted. The template is copied as it is; only what the contract gives to the operator is
-//! put over it: name, owner, labels, restart policy, the advertised port and the environment.
+//! Both are whole objects ready to be posted. The template is copied as it is, null in its maps and lists as Go reads it; only what the
+//! contract gives to the operator is put over it: name, owner, labels, restart policy, the advertised port and the environment.
 
 use crate::env;
 use crate::job::{Job, ReplicaSpec, is_named};
@@ -10,6 +10,7 @@ use crate::mxjob;
 use crate::names;
 use crate::policy::{RestartPolicy, RestartScope};
 use crate::role::Role;
+use mxjob_machinery::schema::kubernetes;
 use serde_json::{Map, Value, json};
 
 /// The pod of one replica; `None` for a role that the job does not have.
@@ -36,12 +37,16 @@ pub fn pod(job: &Job, role: Role, index: u32) -> Option<Value> {
             );
         }
     }
-    Some(json!({
+    let mut pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": metadata(job, replica, index, replica.template.get("metadata")),
         "spec": spec,
-    }))
+    });
+    if let Some(schema) = kubernetes::kind("", "v1", "Pod") {
+        schema.zero_nulls(&mut pod);
+    }
+    Some(pod)
 }
 
 /// The headless service of one replica; `None` for a role that the job does not have.

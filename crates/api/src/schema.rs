@@ -35,6 +35,24 @@ pub fn of_definition() -> Value {
     definition::object()
 }
 
+/// Makes of null in the maps and lists of a job what Go's decoder makes of it: the zero value of its type. Its `metadata` is not looked
+/// into.
+///
+/// ```
+/// use mxjob_api::schema;
+/// use serde_json::json;
+///
+/// let job = |label| json!({ "spec": { "mxReplicaSpecs": { "Worker": {
+///     "template": { "metadata": { "labels": { "pipeline": label } }, "spec": { "volumes": null } },
+/// } } } });
+/// let mut given = job(json!(null));
+/// schema::zero_nulls(&mut given);
+/// assert_eq!(given, job(json!("")));
+/// ```
+pub fn zero_nulls(job: &mut Value) {
+    root().zero_nulls(job);
+}
+
 /// The same schema to walk along with a value.
 pub(crate) fn root() -> Walker<'static> {
     Walker::new(&ROOT)

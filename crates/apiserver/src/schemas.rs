@@ -35,6 +35,20 @@ pub(crate) fn prune(kind: &Kind, object: &mut Value) {
     }
 }
 
+/// Makes of null in maps and lists what Go's decoder makes of it. Of a defined custom resource that is its metadata alone: what null
+/// means in the rest of it its schema says.
+pub(crate) fn zero_nulls(kind: &Kind, object: &mut Value) {
+    match of(kind) {
+        Some(schema) => schema.zero_nulls(object),
+        None => {
+            kind.strategy.zero_nulls(object);
+            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata::zero_nulls(metadata);
+            }
+        }
+    }
+}
+
 /// Fills in the defaults of a custom resource's schema.
 pub(crate) fn fill(kind: &Kind, object: &mut Value) {
     kind.strategy.fill(object);
@@ -42,8 +56,84 @@ pub(crate) fn fill(kind: &Kind, object: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use mxjob_machinery::schema;
+    use serde_json::json;
+
     use super::*;
     use crate::registry;
+
+    /// Null in every map and list of a schema.
+    fn nulls(schema: Schema<'_>, above: &mut Vec<*const schema::Kind>) -> Value {
+        let here: *const schema::Kind = schema.kind();
+        if above.contains(&here) {
+            return Value::Null;
+        }
+        above.push(here);
+        let value = match schema.kind() {
+            schema::Kind::Object { fields, entries, .. } => {
+                let field =
+                    |name: &String| Some((name.clone(), nulls(schema.member(name)?, above)));
+                let mut members: serde_json::Map<_, _> = fields.keys().filter_map(field).collect();
+                if entries.is_some() {
+                    members.insert("a".to_owned(), Value::Null);
+                }
+                members.into()
+            }
+            schema::Kind::Array(_) => json!([null]),
+            _ => Value::Null,
+        };
+        above.pop();
+        value
+    }
+
+    /// The path of a null in a map or a list.
+    fn find_null(value: &Value, schema: Schema<'_>, path: &str) -> Option<String> {
+        match (schema.kind(), value) {
+            (schema::Kind::Object { fields, .. }, Value::Object(members)) => {
+                members.iter().find_map(|(name, value)| {
+                    let path = format!("{path}.{name}");
+                    if value.is_null() {
+                        return (!fields.contains_key(name)).then_some(path);
+                    }
+                    find_null(value, schema.member(name)?, &path)
+                })
+            }
+            (schema::Kind::Array(_), Value::Array(items)) => items.iter().find_map(|value| {
+                let item = schema.item()?;
+                let path = format!("{path}[]");
+                if value.is_null() { Some(path) } else { find_null(value, item, &path) }
+            }),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn no_kind_keeps_a_null_in_a_map_or_list() {
+        for kind in registry::built_in().iter().filter(|kind| !kind.custom) {
+            let schema = of(kind).unwrap();
+            let mut object = nulls(schema, &mut Vec::new());
+            assert!(find_null(&object, schema, "").is_some(), "{}: nothing to be found", kind.kind);
+            assert_eq!(decode_problem(kind, &object), None, "{}", kind.kind);
+            zero_nulls(kind, &mut object);
+            assert_eq!(find_null(&object, schema, ""), None, "{}", kind.kind);
+        }
+    }
+
+    #[test]
+    fn metadata_keeps_no_null_whatever_the_kind() {
+        for kind in registry::built_in() {
+            let mut object = json!({"metadata": {
+                "labels": {"a": null}, "annotations": {"a": null}, "finalizers": [null], "ownerReferences": [null],
+                "managedFields": [null], "name": null,
+            }});
+            zero_nulls(kind, &mut object);
+            let expected = json!({"metadata": {
+                "labels": {"a": ""}, "annotations": {"a": ""}, "finalizers": [""], "ownerReferences": [{}],
+                "managedFields": [{}], "name": null,
+            }});
+            assert_eq!(object, expected, "{}", kind.kind);
+        }
+    }
 
     #[test]
     fn every_built_in_kind_has_a_schema() {

@@ -63,6 +63,9 @@ pub trait Strategy: fmt::Debug + Sync + Send {
     /// Drops what [`Strategy::unknown_fields`] lists.
     fn prune(&self, _object: &mut Value) {}
 
+    /// Makes of null in maps and lists what Go's decoder makes of it, on every write.
+    fn zero_nulls(&self, _object: &mut Value) {}
+
     /// Fills in the defaults of a schema, on every write.
     fn fill(&self, _object: &mut Value) {}
 

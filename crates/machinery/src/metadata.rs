@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::{
     field::{BadValue, Error, Errors, Path},
     go, names,
+    schema::{Schema, kubernetes},
 };
 
 pub use decode::{decode_problem, is_field, unknown_fields};
@@ -144,6 +145,13 @@ pub fn validate_field_manager(manager: &str, path: &Path) -> Errors {
         ));
     }
     errors
+}
+
+/// Puts the zero value in place of each null in a map or list of metadata, as [`Schema::zero_nulls`] does of whole objects.
+pub fn zero_nulls(meta: &mut Map<String, Value>) {
+    if let Some(schema) = kubernetes::kind("meta.k8s.io", "v1", "ObjectMeta") {
+        Schema::zero_nulls_in(schema, meta);
+    }
 }
 
 /// Brings metadata into the form in which it is stored, as decoding and encoding it would: unknown

@@ -2,8 +2,8 @@
 //!
 //! One walker serves custom resources and built-in kinds. [`Schema::check`] speaks of types, enums, bounds and required fields as the
 //! validator of custom resources does; [`Schema::decode_problem`] tells of wrong types as Go's decoder tells them of built-in kinds;
-//! [`Schema::unknown_fields`] and [`Schema::prune`] name and drop the fields that a kind does not have. [`kubernetes`] has the
-//! schemas of the built-in kinds.
+//! [`Schema::unknown_fields`] and [`Schema::prune`] name and drop the fields that a kind does not have; [`Schema::zero_nulls`] makes of
+//! null what Go's decoder makes of it. [`kubernetes`] has the schemas of the built-in kinds.
 //!
 //! Never reads a schema before it is asked for: a server that only ever sees MXJobs never parses a pod's.
 //!
@@ -31,6 +31,7 @@ pub mod kubernetes;
 mod node;
 mod trail;
 mod unknown;
+mod zero;
 
 pub(crate) use check::type_error;
 pub(crate) use decode::time_problem;

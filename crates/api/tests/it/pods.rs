@@ -206,6 +206,29 @@ fn a_port_that_is_given_is_not_added_again() {
 }
 
 #[test]
+fn a_pod_has_no_null_in_its_maps_and_lists() {
+    let template = json!({
+        "metadata": { "labels": { "pipeline": null }, "annotations": { "note": null }, "finalizers": [null] },
+        "spec": {
+            "nodeSelector": { "zone": null }, "volumes": [null],
+            "containers": [null, { "name": "mxnet", "image": "i", "env": [null], "args": ["a", null] }],
+        },
+    });
+    let patch = json!({ "mxReplicaSpecs": { "Worker": { "template": null } } });
+    let mut object = with(&alone(), &patch);
+    object["spec"]["mxReplicaSpecs"]["Worker"]["template"] = template;
+    let pod = pods::pod(&read(&object), Role::Worker, 0).unwrap();
+    assert_eq!(pod["metadata"]["labels"]["pipeline"], "");
+    assert_eq!(pod["metadata"]["annotations"]["note"], "");
+    assert_eq!(pod["metadata"]["finalizers"], json!([""]));
+    assert_eq!(pod["spec"]["nodeSelector"]["zone"], "");
+    assert_eq!(pod["spec"]["volumes"], json!([{}]));
+    assert_eq!(pod["spec"]["containers"][0], json!({}));
+    assert_eq!(pod["spec"]["containers"][1]["env"][0], json!({}));
+    assert_eq!(pod["spec"]["containers"][1]["args"], json!(["a", ""]));
+}
+
+#[test]
 fn pods_restart_by_themselves_only_where_the_controller_does_not() {
     let cases = [
         ("Replica", "Always", "Always"),

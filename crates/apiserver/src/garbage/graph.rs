@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::kind::Kind;
 use crate::registry::Served;
+use mxjob_machinery::json::{list, text};
 
 /// An object as the collector sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,49 +22,24 @@ pub(super) struct Node {
 }
 
 /// An owner reference.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Owner {
-    #[serde(deserialize_with = "or_default")]
     pub(super) api_version: String,
-    #[serde(deserialize_with = "or_default")]
     pub(super) kind: String,
-    #[serde(deserialize_with = "or_default")]
     pub(super) uid: String,
-    #[serde(deserialize_with = "or_default")]
     pub(super) block_owner_deletion: bool,
 }
 
-/// Null is the zero value of every type, as in Go: an object that were not understood would count as gone.
-fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
 /// What the collector reads of an object: nothing but metadata is kept.
+///
+/// What has another type than it should counts as absent: an object that were not understood would count as gone, and take its
+/// dependents along.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Envelope {
-    api_version: String,
-    kind: String,
-    metadata: Metadata,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Metadata {
-    uid: String,
-    name: String,
-    namespace: String,
-    #[serde(deserialize_with = "or_default")]
-    owner_references: Vec<Owner>,
-    #[serde(deserialize_with = "or_default")]
-    finalizers: Vec<Option<String>>,
-    deletion_timestamp: Option<String>,
+    api_version: Value,
+    kind: Value,
+    metadata: Value,
 }
 
 /// What is to be done about an object.
@@ -90,20 +67,36 @@ pub(super) struct Graph {
 
 /// Reads an object's uid and node; `None` for what has no uid.
 pub(super) fn read(bytes: &[u8]) -> Option<(String, Node)> {
-    let envelope: Envelope = serde_json::from_slice(bytes).ok()?;
-    let meta = envelope.metadata;
-    (!meta.uid.is_empty()).then(|| {
+    let Envelope { api_version, kind, metadata } = serde_json::from_slice(bytes).ok()?;
+    let uid = text(&metadata, "/uid").to_owned();
+    (!uid.is_empty()).then(|| {
         let node = Node {
-            api_version: envelope.api_version,
-            kind: envelope.kind,
-            namespace: meta.namespace,
-            name: meta.name,
-            owners: meta.owner_references,
-            finalizers: meta.finalizers.into_iter().flatten().collect(),
-            terminating: meta.deletion_timestamp.is_some(),
+            api_version: text(&api_version, "").to_owned(),
+            kind: text(&kind, "").to_owned(),
+            namespace: text(&metadata, "/namespace").to_owned(),
+            name: text(&metadata, "/name").to_owned(),
+            owners: list(&metadata, "/ownerReferences").iter().filter_map(Owner::read).collect(),
+            finalizers: list(&metadata, "/finalizers")
+                .iter()
+                .filter_map(|finalizer| finalizer.as_str().map(str::to_owned))
+                .collect(),
+            terminating: metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null()),
         };
-        (meta.uid, node)
+        (uid, node)
     })
+}
+
+impl Owner {
+    /// `None` for one without a uid: it names nobody, and nobody can have gone.
+    fn read(reference: &Value) -> Option<Self> {
+        let uid = text(reference, "/uid");
+        (!uid.is_empty()).then(|| Self {
+            api_version: text(reference, "/apiVersion").to_owned(),
+            kind: text(reference, "/kind").to_owned(),
+            uid: uid.to_owned(),
+            block_owner_deletion: reference.get("blockOwnerDeletion") == Some(&Value::Bool(true)),
+        })
+    }
 }
 
 impl Node {
@@ -273,6 +266,25 @@ mod tests {
         assert_eq!(graph.judge(&served, "it"), Verdict::Delete { foreground: false });
         graph.remove("it");
         assert!(graph.departed.is_empty());
+    }
+
+    #[test]
+    fn an_object_counts_as_there_whatever_is_in_it() {
+        for metadata in [
+            serde_json::json!({"ownerReferences": [null, 5, {}], "finalizers": [null, 5, "a"]}),
+            serde_json::json!({"ownerReferences": 5, "finalizers": ["a"], "labels": [], "name": 5}),
+            serde_json::json!({"ownerReferences": null, "finalizers": ["a"], "namespace": {}}),
+        ] {
+            let mut object = serde_json::json!({"kind": null, "metadata": metadata, "spec": 5});
+            object["metadata"]["uid"] = "u".into();
+            let (uid, node) = read(object.to_string().as_bytes()).unwrap();
+            assert_eq!(
+                (uid.as_str(), node.finalizers.as_slice()),
+                ("u", ["a".to_owned()].as_slice())
+            );
+            // Nobody is named as its owner, so none has gone.
+            assert_eq!(node.owners, []);
+        }
     }
 
     #[test]

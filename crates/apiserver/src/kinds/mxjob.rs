@@ -1,7 +1,7 @@
 //! MXJobs: CONTRACT sections 1 to 3 as a strategy over the pure rules of `mxjob-api`.
 
 use mxjob_api::mxjob::{GROUP, KIND, PLURAL, SINGULAR, VERSION};
-use mxjob_api::{admission, replace, unknown};
+use mxjob_api::{admission, replace, schema, unknown};
 use mxjob_machinery::field;
 use serde_json::{Value, json};
 
@@ -75,6 +75,10 @@ impl Strategy for MxJob {
         unknown::prune(object);
     }
 
+    fn zero_nulls(&self, object: &mut Value) {
+        schema::zero_nulls(object);
+    }
+
     fn decorate_created(&self, object: &mut Value) {
         if let Some(object) = object.as_object_mut() {
             object.entry("status").or_insert_with(|| json!({}));
@@ -82,7 +86,7 @@ impl Strategy for MxJob {
     }
 
     fn open_api(&self) -> Option<Value> {
-        Some(mxjob_api::schema::open_api().clone())
+        Some(schema::open_api().clone())
     }
 
     fn self_link(&self) -> bool {

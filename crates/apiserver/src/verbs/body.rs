@@ -151,7 +151,7 @@ pub(crate) fn check_bounds(object: &Value) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Checks and drops unknown fields, and brings metadata into the form in which it is stored.
+/// Checks and drops unknown fields, and brings nulls and metadata into the form in which they are stored.
 pub(crate) fn settle_fields(
     context: &mut Context<'_>,
     object: &mut Value,
@@ -159,10 +159,16 @@ pub(crate) fn settle_fields(
 ) -> Result<(), ApiError> {
     let faults = unknown_fields(context, object);
     report_fields(context, faults, validation)?;
-    schemas::prune(context.kind, object);
-    schemas::fill(context.kind, object);
-    metadata::normalize(document::metadata_mut(object));
+    settle(context.kind, object);
     Ok(())
+}
+
+/// What is done to every object before it is judged by the rules of its kind.
+fn settle(kind: &Kind, object: &mut Value) {
+    schemas::prune(kind, object);
+    schemas::zero_nulls(kind, object);
+    schemas::fill(kind, object);
+    metadata::normalize(document::metadata_mut(object));
 }
 
 /// The same for an object that came out of a patch, which says what is wrong in its own way. `faults` are those
@@ -182,9 +188,7 @@ pub(crate) fn settle_patched(
         return Err(invalid_patch(object, &strict_problem(&faults)));
     }
     report_fields(context, faults, validation)?;
-    schemas::prune(context.kind, object);
-    schemas::fill(context.kind, object);
-    metadata::normalize(document::metadata_mut(object));
+    settle(context.kind, object);
     Ok(())
 }
 

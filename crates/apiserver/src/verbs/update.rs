@@ -16,6 +16,7 @@ use crate::escalation;
 use crate::kind::Kind;
 use crate::options::{self, WriteOptions};
 use crate::ownership::Write;
+use crate::schemas;
 use crate::verbs::{body, create};
 
 /// What upstream says to a writer whose copy is stale.
@@ -109,6 +110,8 @@ pub(crate) async fn write(
         let entry = context.entry()?;
         let mut old = document::decode(&entry.value);
         context.show_stored(&mut old);
+        // As the submission is read, so that nulls which an earlier version stored are no change.
+        schemas::zero_nulls(context.kind, &mut old);
         let (mut submitted, insists) = match &mut submission {
             Submission::Whole(object) => {
                 let insists = check_versions(context, &entry, &old, object, true)?;

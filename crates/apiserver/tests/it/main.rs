@@ -18,6 +18,7 @@ mod gzip;
 mod lists;
 mod logs;
 mod names;
+mod nulls;
 mod patches;
 mod rbac;
 mod reviews;

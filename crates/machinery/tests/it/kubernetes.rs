@@ -4,6 +4,7 @@
 //! left out: it is ten times as large as the rest. The few sentences in the file are ours.
 
 mod merging;
+mod nulls;
 mod prose;
 
 use k8s_openapi::api::{

@@ -11,6 +11,7 @@ use crate::document;
 use crate::error::ApiError;
 use crate::options::{FieldValidation, WriteOptions};
 use crate::ownership::Write;
+use crate::schemas;
 use crate::verbs::update::Submission;
 use crate::verbs::{body, create, update};
 
@@ -20,7 +21,8 @@ pub(super) async fn apply(
     options: &WriteOptions,
 ) -> Result<Answer, ApiError> {
     let kind = context.kind;
-    let intent = decoded(context, options.field_validation)?;
+    let mut intent = decoded(context, options.field_validation)?;
+    schemas::zero_nulls(kind, &mut intent);
     check_intent(context, &intent)?;
     let intent = named(context, intent);
     let exists = context.server.store.get(&context.key()).is_some();
