@@ -67,6 +67,17 @@ struct Node {
     sweep_at: Option<Instant>,
 }
 
+// === impl Step ===
+
+impl Step {
+    /// The node that it is about.
+    pub(crate) fn node(&self) -> &str {
+        match self {
+            Self::Unreachable(node) | Self::Reachable(node) | Self::Lost(node) => node,
+        }
+    }
+}
+
 // === impl Limits ===
 
 impl Default for Limits {

@@ -61,7 +61,7 @@ impl DataDir {
         for dir in parts.into_iter().filter(|dir| dir.symlink_metadata().is_ok()) {
             mxjob_files::private_dir(&dir).map_err(|error| failed(&dir, &error))?;
         }
-        for file in [self.lock(), self.0.join(mxjob_apiserver::tokens::ADMIN_TOKEN_FILE)] {
+        for file in [self.lock(), self.0.join(mxjob_access::tokens::ADMIN_TOKEN_FILE)] {
             mxjob_files::make_private(&file).map_err(|error| failed(&file, &error))?;
         }
         Ok(())

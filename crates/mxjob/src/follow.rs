@@ -20,9 +20,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use futures_util::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, DynamicObject, Preconditions};
+use kube::api::{DeleteParams, Preconditions};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt as _};
+use mxjob_client::{Lenient, Raw, Reported};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -81,6 +82,8 @@ pub(crate) struct Follow {
     ending: watch::Sender<bool>,
     listed_jobs: Listing,
     listed_pods: Listing,
+    /// Pods that cannot be read.
+    reported: Reported,
 }
 
 impl Follow {
@@ -98,6 +101,7 @@ impl Follow {
             ending: watch::Sender::new(false),
             listed_jobs: Listing::default(),
             listed_pods: Listing::default(),
+            reported: Reported::default(),
         }
     }
 
@@ -200,19 +204,19 @@ impl Follow {
         self.say(note);
     }
 
-    fn job(&mut self, namespace: &str, event: &watcher::Event<DynamicObject>) {
+    fn job(&mut self, namespace: &str, event: &watcher::Event<Raw>) {
         if let Some(there) = self.listed_jobs.note(namespace, event) {
             self.story.jobs_listed(namespace, &there);
         }
         match event {
             watcher::Event::Apply(job) | watcher::Event::InitApply(job) => {
-                let notes = self.story.job(job.uid().as_deref().unwrap_or_default(), &job.data);
+                let notes = self.story.job(job.uid().as_deref().unwrap_or_default(), &job.value);
                 self.say(notes);
             }
             watcher::Event::Delete(job) => {
                 // How it was when it went: it may have ended while the watch was broken.
                 let uid = job.uid().unwrap_or_default();
-                let notes = self.story.job(&uid, &job.data);
+                let notes = self.story.job(&uid, &job.value);
                 self.say(notes);
                 self.story.job_gone(&uid);
             }
@@ -220,12 +224,19 @@ impl Follow {
         }
     }
 
-    fn pod(&mut self, namespace: &str, event: watcher::Event<Pod>) {
+    fn pod(&mut self, namespace: &str, event: watcher::Event<Lenient<Pod>>) {
         if let Some(there) = self.listed_pods.note(namespace, &event) {
             self.story.pods_listed(namespace, &there);
         }
         match event {
-            watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => {
+            watcher::Event::Apply(Lenient(Err(pod)))
+            | watcher::Event::InitApply(Lenient(Err(pod))) => {
+                if self.reported.is_news(&pod) {
+                    self.say([format!("{} cannot be read: {}", pod.named(), pod.why)]);
+                }
+            }
+            watcher::Event::Apply(Lenient(Ok(pod)))
+            | watcher::Event::InitApply(Lenient(Ok(pod))) => {
                 let notes = self.story.pod(&pod);
                 self.say(notes);
                 for source in self.story.sources(&pod) {
@@ -360,7 +371,8 @@ impl Follow {
                     left.retain(|(place, uid)| *place != namespace || there.contains(uid));
                 }
                 match event {
-                    watcher::Event::InitApply(pod) | watcher::Event::Apply(pod)
+                    watcher::Event::InitApply(Lenient(Ok(pod)))
+                    | watcher::Event::Apply(Lenient(Ok(pod)))
                         if self.story.owns(&pod) =>
                     {
                         left.extend(pod.uid().map(|uid| (namespace, uid)));

@@ -36,11 +36,15 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::{
+    api::core::v1::{Pod, Service},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 use kube::{
-    Api, Client,
+    Api, Client, Resource as _, ResourceExt as _,
     runtime::{WatchStreamExt as _, watcher},
 };
+use mxjob_client::{Lenient, Raw, Unreadable};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -50,7 +54,7 @@ use tokio::{
 use self::{events::Events, names::Names};
 use crate::{
     exec, log,
-    runtime::{Error, Isolation, IsolationMode, Runtime, ShimCommand},
+    runtime::{Error, Isolation, IsolationMode, Runtime, Sandbox, ShimCommand},
     state,
 };
 
@@ -216,9 +220,9 @@ impl Agent {
         let mut tasks = JoinSet::new();
         tasks.spawn(register::keep_registered(Arc::clone(&context)));
         let mut pods = Pods::new(Arc::clone(&context));
-        let pod_api: Api<Pod> = Api::all(context.client.clone());
+        let pod_api: Api<Lenient<Pod>> = Api::all(context.client.clone());
         let mut pod_events = pin!(watcher(pod_api, watcher::Config::default()).default_backoff());
-        let service_api: Api<Service> = Api::all(context.client.clone());
+        let service_api: Api<Lenient<Service>> = Api::all(context.client.clone());
         let mut service_events =
             pin!(watcher(service_api, watcher::Config::default()).default_backoff());
         let mut unused = interval(UNUSED_EVERY);
@@ -234,7 +238,12 @@ impl Agent {
                     Err(error) => tracing::warn!(%error, "cannot watch pods"),
                 },
                 Some(event) = service_events.next() => match event {
-                    Ok(event) => context.names.handle_service(event),
+                    Ok(event) => {
+                        if let Some(unreadable) = unreadable(&event) {
+                            context.events.unreadable(unreadable);
+                        }
+                        context.names.handle_service(event);
+                    }
                     Err(error) => tracing::warn!(%error, "cannot watch services"),
                 },
                 Some(result) = pods.workers.join_next(), if !pods.workers.is_empty() => {
@@ -255,6 +264,18 @@ impl Agent {
     }
 }
 
+/// The last readable version of a pod, told to end as the newest one is.
+fn leaving(last: &Pod, newest: &Raw) -> Pod {
+    let mut pod = last.clone();
+    let time = newest.text("/metadata/deletionTimestamp").parse();
+    pod.metadata.deletion_timestamp = Some(Time(time.unwrap_or_else(|_| Timestamp::now())));
+    pod.metadata.deletion_grace_period_seconds = newest
+        .value
+        .pointer("/metadata/deletionGracePeriodSeconds")
+        .and_then(serde_json::Value::as_i64);
+    pod
+}
+
 /// The workers, one for each pod that is or was bound to this node.
 struct Pods {
     context: Arc<Context>,
@@ -263,37 +284,112 @@ struct Pods {
     workers: JoinSet<String>,
     /// Uids seen during a new list of all pods.
     listed: Option<HashSet<String>>,
+    /// Pods that are here, or may be, and cannot be read as they are now: by uid, whether they have been told to end.
+    unread: HashMap<String, bool>,
     binder: bind::Binder,
+}
+
+/// The object of an event that cannot be read.
+fn unreadable<K>(event: &watcher::Event<Lenient<K>>) -> Option<&Unreadable> {
+    match event {
+        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
+            object.0.as_ref().err().map(|unreadable| &**unreadable)
+        }
+        watcher::Event::Delete(_) | watcher::Event::Init | watcher::Event::InitDone => None,
+    }
 }
 
 impl Pods {
     fn new(context: Arc<Context>) -> Self {
         let binder = bind::Binder::new(Arc::clone(&context));
-        Self { context, wanted: HashMap::new(), workers: JoinSet::new(), listed: None, binder }
+        Self {
+            context,
+            wanted: HashMap::new(),
+            workers: JoinSet::new(),
+            listed: None,
+            unread: HashMap::new(),
+            binder,
+        }
     }
 
-    fn handle(&mut self, event: watcher::Event<Pod>) {
+    fn handle(&mut self, event: watcher::Event<Lenient<Pod>>) {
         match event {
-            watcher::Event::Apply(pod) => self.apply(pod),
+            watcher::Event::Apply(pod) => self.look_at(pod),
             watcher::Event::Delete(pod) => {
-                self.gone(pod.metadata.uid.as_deref().unwrap_or_default());
+                self.gone(pod.meta().uid.as_deref().unwrap_or_default());
             }
             watcher::Event::Init => {
                 self.binder.list_begins();
                 self.listed = Some(HashSet::new());
             }
             watcher::Event::InitApply(pod) => {
-                if let (Some(listed), Some(uid)) = (&mut self.listed, &pod.metadata.uid) {
+                if let (Some(listed), Some(uid)) = (&mut self.listed, &pod.meta().uid) {
                     listed.insert(uid.clone());
                 }
-                self.apply(pod);
+                self.look_at(pod);
             }
             watcher::Event::InitDone => self.forget_unlisted(),
         }
     }
 
+    fn look_at(&mut self, pod: Lenient<Pod>) {
+        match pod.0 {
+            Ok(pod) => self.apply(pod),
+            Err(unreadable) => self.leave_as_it_is(*unreadable),
+        }
+    }
+
+    /// A pod that cannot be read is not started, and what runs of it goes on: it ends when the pod is deleted.
+    fn leave_as_it_is(&mut self, pod: Unreadable) {
+        let Some(uid) = pod.raw.uid() else { return };
+        let node = pod.raw.text("/spec/nodeName");
+        let is_cared_for = self.wanted.contains_key(&uid);
+        if !node.is_empty() && node != self.context.config.node_name && !is_cared_for {
+            return;
+        }
+        self.context.events.unreadable(&pod);
+        if is_cared_for || !node.is_empty() {
+            self.binder.is_bound_unread(&pod.raw, &uid);
+        } else {
+            self.binder.is_gone(&uid);
+        }
+        let is_leaving = pod.raw.is_leaving();
+        let was_leaving = self.unread.insert(uid.clone(), is_leaving).unwrap_or(false);
+        if !is_leaving || was_leaving {
+            return;
+        }
+        if let Some(sender) = self.wanted.get(&uid) {
+            let last = sender.borrow().clone();
+            if let Wanted::Present(last) = last {
+                sender.send_replace(Wanted::Present(Arc::new(leaving(&last, &pod.raw))));
+            }
+        } else if !node.is_empty() {
+            self.remove_unread(uid, pod.raw);
+        }
+    }
+
+    /// Removes a pod that was never read in this agent's life, from the machine and from the API.
+    fn remove_unread(&mut self, uid: String, pod: Raw) {
+        let sandbox = self.sandbox(&uid);
+        let context = Arc::clone(&self.context);
+        self.workers.spawn(async move {
+            worker::remove_unread(&context, pod, sandbox).await;
+            uid
+        });
+    }
+
+    /// What an earlier agent left of a pod on the machine.
+    fn sandbox(&self, uid: &str) -> Option<Sandbox> {
+        let sandboxes = self.context.runtime.sandboxes().unwrap_or_else(|error| {
+            tracing::error!(error = %state::chain(&error), "cannot look for old pods");
+            Vec::new()
+        });
+        sandboxes.into_iter().find(|sandbox| sandbox.record().uid.as_str() == uid)
+    }
+
     fn apply(&mut self, pod: Pod) {
         let Some(uid) = pod.metadata.uid.clone() else { return };
+        self.unread.remove(&uid);
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
         if node.is_empty() {
             self.binder.consider(&pod, &uid);
@@ -325,9 +421,22 @@ impl Pods {
     fn gone(&mut self, uid: &str) {
         self.binder.is_gone(uid);
         self.context.names.remove_pod(uid);
+        let was_unread = self.unread.remove(uid).is_some();
         if let Some(sender) = self.wanted.get(uid) {
             sender.send_replace(Wanted::Gone);
+        } else if let Some(sandbox) = was_unread.then(|| self.sandbox(uid)).flatten() {
+            self.remove(sandbox);
         }
+    }
+
+    /// Removes from the machine what has no worker.
+    fn remove(&mut self, sandbox: Sandbox) {
+        let uid = sandbox.record().uid.to_string();
+        tracing::info!(pod = %sandbox.record().name, "removing a pod that is no longer in the API");
+        self.workers.spawn(async move {
+            worker::remove(sandbox).await;
+            uid
+        });
     }
 
     /// After a complete list: what it does not have is gone, also what only the state directory knows.
@@ -339,6 +448,7 @@ impl Pods {
         for uid in missing {
             self.gone(&uid);
         }
+        self.unread.retain(|uid, _| listed.contains(uid));
         let sandboxes = match self.context.runtime.sandboxes() {
             Ok(sandboxes) => sandboxes,
             Err(error) => {
@@ -349,11 +459,7 @@ impl Pods {
         for sandbox in sandboxes {
             let uid = sandbox.record().uid.to_string();
             if !self.wanted.contains_key(&uid) && !listed.contains(&uid) {
-                tracing::info!(pod = %sandbox.record().name, "removing a pod that is no longer in the API");
-                self.workers.spawn(async move {
-                    worker::remove(sandbox).await;
-                    uid
-                });
+                self.remove(sandbox);
             }
         }
     }

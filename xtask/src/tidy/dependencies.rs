@@ -24,9 +24,13 @@ const LAYERS: &[(&str, &[&str])] = &[
             "mxjob-access",
         ],
     ),
-    ("mxjob-controller", &["mxjob-machinery", "mxjob-api"]),
-    ("mxjob-node", &["mxjob-machinery", "mxjob-files"]),
-    ("mxjob-operator", &["mxjob-machinery", "mxjob-api", "mxjob-controller", "mxjob-serve"]),
+    ("mxjob-client", &["mxjob-machinery"]),
+    ("mxjob-controller", &["mxjob-machinery", "mxjob-api", "mxjob-client"]),
+    ("mxjob-node", &["mxjob-machinery", "mxjob-files", "mxjob-client"]),
+    (
+        "mxjob-operator",
+        &["mxjob-machinery", "mxjob-api", "mxjob-client", "mxjob-controller", "mxjob-serve"],
+    ),
 ];
 /// Crates whose tests must build in seconds, and what would spoil that.
 const PURE: &[&str] = &["mxjob-machinery", "mxjob-api", "mxjob-store"];

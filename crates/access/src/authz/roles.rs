@@ -246,8 +246,8 @@ fn components() -> Vec<Value> {
             "system:node",
             &[],
             &[
-                Rule::on(&[""], &["nodes"], &["create", "get", "patch"]),
-                Rule::on(&[""], &["nodes/status"], &["patch"]),
+                Rule::on(&[""], &["nodes"], &["create", "get", "patch", "update"]),
+                Rule::on(&[""], &["nodes/status"], &["patch", "update"]),
                 Rule::on(&["coordination.k8s.io"], &["leases"], &["create", "patch"]),
                 Rule::on(&[""], &["pods"], &["delete", "get", "list", "watch"]),
                 Rule::on(&[""], &["pods/status"], &["patch"]),

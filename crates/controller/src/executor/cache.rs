@@ -3,7 +3,7 @@
 //! Reconciles read here and nowhere else. One lock covers all of it and is held for a look-up or a change of one object, never across a
 //! request.
 
-use super::document::{JobDocument, Refused, Seen};
+use super::document::{JobDocument, Refused, Seen, Unreadable};
 use super::ledger::{Decided, Ledger};
 use super::mirror::Mirror;
 use super::object::{Identity, Key, controller};
@@ -71,6 +71,8 @@ pub(super) enum Look {
     Job(Arc<JobDocument>, Box<Snapshot>, Option<Arc<pod_group::View>>),
     /// A job that slipped past admission.
     Refused(Arc<Refused>),
+    /// A job that cannot be read and is left alone.
+    Unreadable(Arc<Unreadable>),
 }
 
 /// A change that a watch tells of.
@@ -202,7 +204,8 @@ impl Cache {
         let document = match state.jobs.get(key) {
             Some(Seen::Job(document)) => document,
             Some(Seen::Refused(refused)) => return Look::Refused(refused),
-            Some(Seen::Unreadable) => return Look::Nothing,
+            Some(Seen::Unreadable(unreadable)) => return Look::Unreadable(unreadable),
+            Some(Seen::Finished) => return Look::Nothing,
             None => {
                 state.problems.remove(key);
                 return Look::Nothing;

@@ -4,7 +4,6 @@ use crate::memory::Memory;
 use mxjob_api::{Job, validate};
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use tracing::warn;
 
 /// A job as it was last seen.
 #[derive(Debug)]
@@ -37,7 +36,18 @@ pub(super) enum Seen {
     /// One to be told that it will not do.
     Refused(Arc<Refused>),
     /// One that cannot be read although somebody has begun with it. It is left alone: to fail it for its form would stop what runs.
-    Unreadable,
+    Unreadable(Arc<Unreadable>),
+    /// One that cannot be read and has failed: there is nothing left to do or to say.
+    Finished,
+}
+
+/// A job that cannot be read and is left alone.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    pub(super) uid: String,
+    /// Which part of it, and why.
+    pub(super) why: String,
+    pub(super) resource_version: String,
 }
 
 impl Seen {
@@ -62,14 +72,21 @@ impl Seen {
             Ok(_) => String::new(),
             Err(error) => {
                 let cause = std::error::Error::source(error).map(ToString::to_string);
-                if !is_new {
-                    // Once it has failed there is nothing more to say of it.
-                    if !has_failed(&status) {
-                        warn!(%error, cause, "job passed over");
-                    }
-                    return Self::Unreadable;
+                let why =
+                    cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+                // Once it has failed there is nothing more to say of it.
+                if !is_new && has_failed(&status) {
+                    return Self::Finished;
                 }
-                cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+                if !is_new {
+                    let mut named = validate::validate(object);
+                    named.extend(validate::validate_status(object));
+                    // The reader does not say which field it was, the schema does.
+                    let why = if named.is_empty() { why } else { format!("{why} ({named})") };
+                    let (uid, resource_version) = (text("uid"), text("resourceVersion"));
+                    return Self::Unreadable(Arc::new(Unreadable { uid, why, resource_version }));
+                }
+                why
             }
         };
         match job {
@@ -96,7 +113,7 @@ impl Seen {
     pub(super) fn job(&self) -> Option<&Arc<JobDocument>> {
         match self {
             Self::Job(document) => Some(document),
-            Self::Refused(_) | Self::Unreadable => None,
+            Self::Refused(_) | Self::Unreadable(_) | Self::Finished => None,
         }
     }
 }
@@ -151,7 +168,14 @@ mod tests {
             unreadable(job);
             job["status"] = conditions();
         };
-        assert!(matches!(read(begun), Seen::Unreadable));
+        let Seen::Unreadable(unread) = read(begun) else { panic!("it cannot be read") };
+        assert!(unread.why.contains("jobMode"), "{}", unread.why);
+        assert_eq!((unread.uid.as_str(), unread.resource_version.as_str()), ("u", "7"));
+        let failed = |job: &mut Value| {
+            unreadable(job);
+            job["status"] = json!({ "conditions": [{ "type": "Failed", "status": "True" }] });
+        };
+        assert!(matches!(read(failed), Seen::Finished));
         let strange = |job: &mut Value| job["status"] = json!({ "startTime": 5 });
         let Seen::Refused(refused) = read(strange) else { panic!("its status cannot be read") };
         assert!(refused.faults.contains("reading the status"), "{}", refused.faults);

@@ -14,10 +14,8 @@ use crate::admission::{
     self, Admission, Ask, Candidate, DEFAULT_QUEUE, Holding, Node, Snapshot, decide,
 };
 use jiff::Timestamp;
-use k8s_openapi::api::scheduling::v1::PriorityClass;
 use mxjob_api::{ConditionType, Job, Role, labels};
 use mxjob_machinery::resources::Resources;
-use serde::Deserialize as _;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -362,7 +360,8 @@ fn read_node(node: &Value) -> Node {
 
 impl Class {
     fn read(class: &Value) -> Option<Self> {
-        let class = PriorityClass::deserialize(class).ok()?;
-        Some(Self { value: class.value?, is_default: class.global_default == Some(true) })
+        let value = class.get("value").and_then(Value::as_i64)?;
+        let is_default = class.get("globalDefault") == Some(&Value::Bool(true));
+        Some(Self { value: value.try_into().ok()?, is_default })
     }
 }

@@ -1,19 +1,7 @@
-//! Objects as the watches deliver them: JSON, with the little metadata that `kube` asks for beside it.
+//! What the controller knows objects by: their names and uids, and the jobs that they belong to.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
-use kube::core::{ApiResource, DynamicResourceScope};
 use mxjob_api::mxjob;
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use std::borrow::Cow;
-
-/// One object of any kind, unread. Nothing is lost in it and nothing is parsed that is not looked at.
-#[derive(Clone, Debug)]
-pub(super) struct Object {
-    pub(super) value: Value,
-    metadata: ObjectMeta,
-}
 
 /// Which object: the name that survives the object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,52 +58,6 @@ pub(super) fn controller(object: &Value) -> Option<Owner> {
     Some(Owner { uid: text("uid")?.to_owned(), key })
 }
 
-// === impl Object ===
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        let text = |field: &str| value.get("metadata")?.get(field)?.as_str().map(str::to_owned);
-        let metadata = ObjectMeta {
-            name: text("name"),
-            namespace: text("namespace"),
-            uid: text("uid"),
-            resource_version: text("resourceVersion"),
-            ..ObjectMeta::default()
-        };
-        Ok(Self { value, metadata })
-    }
-}
-
-impl Resource for Object {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        resource.kind.as_str().into()
-    }
-
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        resource.group.as_str().into()
-    }
-
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        resource.version.as_str().into()
-    }
-
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        resource.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,11 +81,8 @@ mod tests {
     }
 
     #[test]
-    fn an_object_keeps_what_it_does_not_know() {
-        let given = json!({ "kind": "Pod", "metadata": { "name": "a", "namespace": "n", "uid": "u", "resourceVersion": "7", "odd": [1] }, "odd": {} });
-        let object: Object = serde_json::from_value(given.clone()).unwrap();
-        assert_eq!(object.value, given);
-        assert_eq!(object.meta().name.as_deref(), Some("a"));
+    fn an_object_is_known_by_name_uid_and_version() {
+        let given = json!({ "metadata": { "name": "a", "namespace": "n", "uid": "u", "resourceVersion": "7" } });
         let identity = Identity::read(&given).unwrap();
         assert_eq!(
             (identity.key.namespace.as_str(), identity.uid.as_str(), identity.version),

@@ -1,16 +1,19 @@
 //! Carries out what the vigil over the nodes decides: readiness of nodes that are silent, failure of pods that were lost with them.
+//!
+//! All objects are read as JSON: what one of them has in a wrong place counts as absent, and keeps nothing from the others.
 
 use crate::nodes::{Limits, Report, Step, Vigil};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, pin_mut, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{ApiResource, DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use mxjob_api::labels;
-use serde_json::json;
-use std::collections::BTreeSet;
+use mxjob_client::Raw;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
@@ -20,20 +23,25 @@ const LEASES: &str = "kube-node-lease";
 const UNKNOWN: &str = "NodeStatusUnknown";
 /// How soon a step that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How soon a step is tried again that the server refuses for what is in the object.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// Requests about the pods of one node in flight at once.
 const PARALLEL: usize = 16;
 
 /// Watches over the nodes for ever.
 pub(super) async fn keep(client: Client, limits: Limits, now: fn() -> Timestamp) {
     let mut vigil = Vigil::new(limits);
-    let nodes: Api<Node> = Api::all(client.clone());
-    let leases: Api<Lease> = Api::namespaced(client.clone(), LEASES);
+    let nodes = all_of::<Node>(&client);
+    let leases =
+        Api::<Raw>::namespaced_with(client.clone(), LEASES, &ApiResource::erase::<Lease>(&()));
     let node_events = watcher(nodes, watcher::Config::default()).default_backoff();
     let lease_events = watcher(leases, watcher::Config::default()).default_backoff();
     pin_mut!(node_events, lease_events);
     let mut listed: Option<BTreeSet<String>> = None;
     let mut known = BTreeSet::new();
     let mut awake = Instant::now();
+    // Nodes whose objects cannot be written as they are, and until when they are left alone.
+    let mut refused: BTreeMap<String, Instant> = BTreeMap::new();
     loop {
         // It wakes at least with every tick: what it is late by, it has slept.
         let slept = awake.elapsed().saturating_sub(vigil.tick());
@@ -42,10 +50,26 @@ pub(super) async fn keep(client: Client, limits: Limits, now: fn() -> Timestamp)
         }
         awake = Instant::now();
         let (steps, mut next) = vigil.steps(awake);
-        for step in steps {
-            if let Err(error) = take(&client, &mut vigil, &step, now()).await {
-                warn!(%error, ?step, "cannot act on the state of a node; trying again");
-                next = Some(Instant::now() + RETRY);
+        refused.retain(|_, until| *until > awake);
+        for step in &steps {
+            if refused.contains_key(step.node()) {
+                continue;
+            }
+            match take(&client, &mut vigil, step, now()).await {
+                Ok(()) => {}
+                Err(kube::Error::Api(status)) if status.code == 422 => {
+                    let why = status.message.as_str();
+                    warn!(
+                        why,
+                        node = step.node(),
+                        "the server refuses to change the node; leaving it for a while"
+                    );
+                    refused.insert(step.node().to_owned(), awake + REFUSED_FOR);
+                }
+                Err(error) => {
+                    warn!(%error, ?step, "cannot act on the state of a node; trying again");
+                    next = Some(Instant::now() + RETRY);
+                }
             }
         }
         let tick = awake + vigil.tick();
@@ -78,9 +102,7 @@ pub(super) async fn keep(client: Client, limits: Limits, now: fn() -> Timestamp)
             },
             Some(event) = lease_events.next() => match event {
                 Ok(watcher::Event::Apply(lease) | watcher::Event::InitApply(lease)) => {
-                    let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
-                    let renewed = renewed.map(|time| time.0.to_string()).unwrap_or_default();
-                    vigil.renewed(&lease.name_any(), &renewed, Instant::now());
+                    vigil.renewed(&lease.name_any(), lease.text("/spec/renewTime"), Instant::now());
                 }
                 Ok(_) => {}
                 Err(error) => warn!(%error, "watch of the leases interrupted"),
@@ -90,18 +112,35 @@ pub(super) async fn keep(client: Client, limits: Limits, now: fn() -> Timestamp)
     }
 }
 
-fn ready(node: &Node) -> Option<&NodeCondition> {
-    let conditions = node.status.as_ref()?.conditions.as_ref()?;
-    conditions.iter().find(|condition| condition.type_ == "Ready")
+/// All objects of a kind, unread.
+fn all_of<K: kube::Resource<DynamicType = ()>>(client: &Client) -> Api<Raw> {
+    Api::all_with(client.clone(), &ApiResource::erase::<K>(&()))
 }
 
-fn report(node: &Node) -> Report {
-    let Some(ready) = ready(node) else { return Report::default() };
-    let heartbeat = ready.last_heartbeat_time.as_ref();
+fn pods_of(client: &Client, namespace: &str) -> Api<Raw> {
+    Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Pod>(&()))
+}
+
+fn conditions(node: &Raw) -> &[Value] {
+    let conditions = node.value.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.map_or(&[], Vec::as_slice)
+}
+
+fn is_ready(condition: &&Value) -> bool {
+    text(condition, "type") == "Ready"
+}
+
+fn text<'a>(condition: &'a Value, field: &str) -> &'a str {
+    condition.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn report(node: &Raw) -> Report {
+    let Some(ready) = conditions(node).iter().find(is_ready) else { return Report::default() };
+    let status = text(ready, "status");
     Report {
-        ready: ready.status.clone(),
-        is_ours: ready.status == "Unknown" && ready.reason.as_deref() == Some(UNKNOWN),
-        heartbeat: heartbeat.map(|time| time.0.to_string()).unwrap_or_default(),
+        ready: status.to_owned(),
+        is_ours: status == "Unknown" && text(ready, "reason") == UNKNOWN,
+        heartbeat: text(ready, "lastHeartbeatTime").to_owned(),
     }
 }
 
@@ -111,9 +150,8 @@ async fn find_orphans(
     vigil: &mut Vigil,
     known: &BTreeSet<String>,
 ) -> Result<(), kube::Error> {
-    let pods: Api<Pod> = Api::all(client.clone());
-    for pod in pods.list(&ListParams::default()).await? {
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+    for pod in all_of::<Pod>(client).list(&ListParams::default()).await? {
+        let node = pod.text("/spec/nodeName");
         if !node.is_empty() && !known.contains(node) {
             vigil.has_pods(node, Instant::now());
         }
@@ -151,23 +189,23 @@ async fn set_ready(
     message: &str,
     now: Timestamp,
 ) -> Result<(), kube::Error> {
-    let api: Api<Node> = Api::all(client.clone());
+    let api = all_of::<Node>(client);
     let Some(node) = api.get_opt(name).await? else { return Ok(()) };
-    if ready(&node).is_some_and(|ready| ready.status == status) {
+    let ready = conditions(&node).iter().find(is_ready);
+    if ready.is_some_and(|ready| text(ready, "status") == status) {
         return Ok(()); // the watch is about to tell
     }
     info!(node = name, ready = status, "{message}");
-    let heartbeat = ready(&node).and_then(|ready| ready.last_heartbeat_time.clone());
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let others = conditions.into_iter().flatten().filter(|condition| condition.type_ != "Ready");
-    let mut conditions: Vec<_> = others.map(|condition| json!(condition)).collect();
+    let heartbeat = ready.and_then(|ready| ready.get("lastHeartbeatTime"));
+    let others = conditions(&node).iter().filter(|condition| !is_ready(condition));
+    let mut conditions: Vec<_> = others.cloned().collect();
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now).to_string();
     conditions.push(json!({
         "type": "Ready", "status": status, "reason": reason, "message": message,
         "lastHeartbeatTime": heartbeat, "lastTransitionTime": now,
     }));
     let patch = json!({
-        "metadata": { "resourceVersion": node.metadata.resource_version },
+        "metadata": { "resourceVersion": node.resource_version() },
         "status": { "conditions": conditions },
     });
     patched(api.patch_status(name, &manager(), &Patch::Merge(&patch)).await)
@@ -176,13 +214,10 @@ async fn set_ready(
 /// Says of the pods of a node that they have failed, and removes those that only wait for the node to end them. Gives how
 /// many there were.
 async fn fail_pods(client: &Client, node: &str) -> Result<usize, kube::Error> {
-    let all: Api<Pod> = Api::all(client.clone());
-    let pods = all.list(&ListParams::default().fields(&format!("spec.nodeName={node}"))).await?;
-    let is_over = |pod: &Pod| {
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        matches!(phase, Some("Succeeded" | "Failed"))
-    };
-    let pods: Vec<Pod> = pods.into_iter().filter(|pod| !is_over(pod)).collect();
+    let params = ListParams::default().fields(&format!("spec.nodeName={node}"));
+    let pods = all_of::<Pod>(client).list(&params).await?;
+    let is_over = |pod: &Raw| matches!(pod.text("/status/phase"), "Succeeded" | "Failed");
+    let pods: Vec<Raw> = pods.into_iter().filter(|pod| !is_over(pod)).collect();
     if !pods.is_empty() {
         warn!(node, pods = pods.len(), "the node is lost, and its pods with it");
     }
@@ -191,16 +226,16 @@ async fn fail_pods(client: &Client, node: &str) -> Result<usize, kube::Error> {
     Ok(pods.len())
 }
 
-async fn fail_pod(client: &Client, node: &str, pod: &Pod) -> Result<(), kube::Error> {
+async fn fail_pod(client: &Client, node: &str, pod: &Raw) -> Result<(), kube::Error> {
     let name = pod.name_any();
-    let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-    if pod.metadata.deletion_timestamp.is_some() {
-        let preconditions = Preconditions { uid: pod.metadata.uid.clone(), resource_version: None };
+    let api = pods_of(client, &pod.namespace().unwrap_or_default());
+    if pod.is_leaving() {
+        let preconditions = Preconditions { uid: pod.uid(), resource_version: None };
         let options = DeleteParams::default().grace_period(0).preconditions(preconditions);
         return patched(api.delete(&name, &options).await.map(drop));
     }
     let patch = json!({
-        "metadata": { "uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version },
+        "metadata": { "uid": pod.uid(), "resourceVersion": pod.resource_version() },
         "status": {
             "phase": "Failed",
             "reason": "NodeLost",

@@ -5,7 +5,6 @@
 
 use super::cache::{Change, Resource};
 use super::effects::Context;
-use super::object::Object;
 use super::obstacles::{self, Verb};
 use super::queue::Queue;
 use super::requests::Child;
@@ -15,6 +14,7 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, api::ApiResource};
 use mxjob_api::{labels, mxjob};
+use mxjob_client::Raw;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(super) fn follow(
     queue: &Arc<Queue>,
 ) -> (impl Future<Output = ()> + Send + use<>, oneshot::Receiver<()>) {
     let kind = api_resource(resource);
-    let api: Api<Object> = match namespace {
+    let api: Api<Raw> = match namespace {
         Some(namespace) if !resource.is_of_cluster() => {
             Api::namespaced_with(client.clone(), namespace, &kind)
         }
@@ -84,7 +84,7 @@ pub(super) fn follow(
 
 /// The way to a resource, and what may be in it.
 struct Way {
-    api: Api<Object>,
+    api: Api<Raw>,
     resource: Resource,
     kind: ApiResource,
     namespace: Option<String>,
@@ -152,7 +152,7 @@ impl Way {
     }
 }
 
-fn change(event: &Event<Object>) -> Change<'_> {
+fn change(event: &Event<Raw>) -> Change<'_> {
     match event {
         Event::Init => Change::ListBegins,
         Event::InitApply(object) => Change::Listed(&object.value),

@@ -1,12 +1,14 @@
 //! The workers: one look at one job after another.
 
 use super::cache::Look;
+use super::document::Unreadable;
 use super::effects::{self, Context};
+use super::events::Subject;
 use super::gate::Sight;
 use super::object::Key;
 use super::queue::{Outcome, Queue};
 use super::status;
-use crate::plan::Plan;
+use crate::plan::{Event, EventKind, Plan};
 use crate::pod_group::{self, Kind, Step};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -56,6 +58,11 @@ async fn reconcile(context: &Context, key: &Key, blind: Option<&str>) -> Outcome
         Look::Refused(refused) => {
             let outcome = status::refuse(context, key, &refused, now).await;
             return conclude(context, key, outcome, None);
+        }
+        Look::Unreadable(unreadable) => {
+            context.pace.forget(key);
+            report(context, key, &unreadable, now);
+            return Outcome::Done(None);
         }
         Look::Job(document, snapshot, group) => (document, snapshot, group),
     };
@@ -111,6 +118,19 @@ async fn reconcile(context: &Context, key: &Key, blind: Option<&str>) -> Outcome
     }
     let outcome = effects::carry_out(context, &document, &plan, &step, marks, now).await;
     conclude(context, key, outcome, wake)
+}
+
+/// Reports a job that cannot be read. The event of one version is the same each time, so there is one.
+fn report(context: &Context, key: &Key, job: &Unreadable, now: Timestamp) {
+    let message = format!(
+        "the MXJob cannot be read and is left alone: {}; correct the field or delete the job",
+        job.why
+    );
+    warn!(namespace = key.namespace, job = key.name, "{message}");
+    let event =
+        Event { kind: EventKind::Warning, reason: mxjob_client::UNREADABLE.to_owned(), message };
+    let subject = Subject { namespace: &key.namespace, name: &key.name, uid: &job.uid };
+    context.recorder.tell(subject, &event, &job.resource_version, now);
 }
 
 /// Tells of what failed. It is tried again.

@@ -7,6 +7,7 @@ use http::Request;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt as _};
+use mxjob_client::Lenient;
 use tokio::sync::{mpsc::Sender, watch};
 
 /// Longer lines are cut into pieces; a program that never ends its line must not fill the memory.
@@ -236,9 +237,10 @@ fn time_of(text: &[u8]) -> Option<(Timestamp, usize)> {
 
 /// Finds out what has become of the container.
 async fn look(client: &Client, source: &Source) -> Run {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &source.namespace);
+    let pods: Api<Lenient<Pod>> = Api::namespaced(client.clone(), &source.namespace);
     let pod = match pods.get(&source.pod).await {
-        Ok(pod) => pod,
+        Ok(Lenient(Ok(pod))) => pod,
+        Ok(Lenient(Err(_))) => return Run::Unknown,
         Err(kube::Error::Api(status)) if status.code == 404 => return Run::Over,
         Err(_) => return Run::Unknown,
     };

@@ -9,7 +9,7 @@ fn follow() -> Follow {
     follow
 }
 
-fn job(condition: &str) -> DynamicObject {
+fn job(condition: &str) -> Raw {
     serde_json::from_value(json!({
         "metadata": {"name": "a", "namespace": "default", "uid": "1"},
         "status": {"conditions": [{"type": condition, "status": "True", "message": "m", "reason": "r"}]},
@@ -39,4 +39,17 @@ async fn of_a_job_that_a_new_list_does_not_have_the_end_is_not_known() {
     follow.job("default", &watcher::Event::Init);
     follow.job("default", &watcher::Event::InitDone);
     assert!(matches!(follow.story.verdict(), Some(Verdict::Unknown(_))));
+}
+
+#[tokio::test]
+async fn a_pod_that_cannot_be_read_is_passed_over() {
+    let mut follow = follow();
+    let pod = json!({"metadata": {"name": "a-worker-0", "uid": "2", "labels": {"x": 5}}});
+    let pod: Lenient<Pod> = serde_json::from_value(pod).unwrap();
+    follow.pod("default", watcher::Event::Init);
+    follow.pod("default", watcher::Event::InitApply(pod.clone()));
+    follow.pod("default", watcher::Event::InitDone);
+    follow.pod("default", watcher::Event::Delete(pod));
+    follow.job("default", &watcher::Event::Apply(job("Succeeded")));
+    assert_eq!(follow.story.verdict(), Some(Verdict::Succeeded));
 }

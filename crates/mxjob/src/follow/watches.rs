@@ -7,18 +7,19 @@ use futures_core::Stream;
 use futures_util::StreamExt as _;
 use futures_util::stream::{SelectAll, select_all};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::api::{ApiResource, GroupVersionKind, ListParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use mxjob_api::{labels, mxjob};
+use mxjob_client::{Lenient, Raw};
 
 use super::story::Named;
 
 /// Something that was seen, and in which namespace.
 #[derive(Debug)]
 pub(crate) enum Seen {
-    Job(String, Box<watcher::Result<watcher::Event<DynamicObject>>>),
-    Pod(String, Box<watcher::Result<watcher::Event<Pod>>>),
+    Job(String, Box<watcher::Result<watcher::Event<Raw>>>),
+    Pod(String, Box<watcher::Result<watcher::Event<Lenient<Pod>>>>),
 }
 
 /// Names of jobs, by namespace.
@@ -57,10 +58,13 @@ pub(crate) fn pods<'a>(client: &Client, jobs: impl Iterator<Item = Named<'a>>) -
 }
 
 /// The pods of jobs as they are now, with their namespaces. What cannot be read is not there.
-pub(crate) async fn list_pods(client: &Client, by_namespace: ByNamespace) -> Vec<(String, Pod)> {
+pub(crate) async fn list_pods(
+    client: &Client,
+    by_namespace: ByNamespace,
+) -> Vec<(String, Lenient<Pod>)> {
     let mut found = Vec::new();
     for (namespace, names) in by_namespace {
-        let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+        let pods: Api<Lenient<Pod>> = Api::namespaced(client.clone(), &namespace);
         let config = ListParams::default().labels(&selector(&names));
         let list = pods.list(&config).await.map(|list| list.items).unwrap_or_default();
         found.extend(list.into_iter().map(|pod| (namespace.clone(), pod)));
@@ -93,7 +97,7 @@ pub(crate) fn by_namespace<'a>(jobs: impl Iterator<Item = Named<'a>>) -> ByNames
 }
 
 /// The MXJobs of a namespace.
-pub(crate) fn jobs(client: &Client, namespace: &str) -> Api<DynamicObject> {
+pub(crate) fn jobs(client: &Client, namespace: &str) -> Api<Raw> {
     let gvk = GroupVersionKind::gvk(mxjob::GROUP, mxjob::VERSION, mxjob::KIND);
     let resource = ApiResource::from_gvk_with_plural(&gvk, mxjob::PLURAL);
     Api::namespaced_with(client.clone(), namespace, &resource)

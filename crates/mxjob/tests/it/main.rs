@@ -19,6 +19,7 @@ mod life;
 mod manifests;
 mod migrate;
 mod operator;
+mod poison;
 mod privacy;
 mod real_mxnet;
 mod run;

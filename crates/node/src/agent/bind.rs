@@ -16,8 +16,9 @@ use kube::{
     Api, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
 };
+use mxjob_client::{Lenient, Raw};
 use mxjob_machinery::resources::{PODS, Resources};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{Context, events::Level, register, status::seconds};
@@ -83,14 +84,22 @@ impl Binder {
 
     /// A pod is bound to this node, or to another.
     pub(super) fn is_bound(&mut self, pod: &Pod, uid: &str, ours: bool) {
-        self.waiting.retain(|_, waiting| waiting.uid != uid);
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        if ours && !matches!(phase, Some("Succeeded" | "Failed")) {
-            if !self.held.contains_key(uid) {
-                self.hold(uid.to_owned(), requests(pod));
-            }
-        } else {
+        self.holds(uid, ours, phase.unwrap_or_default(), || requests(pod));
+    }
+
+    /// The same of a pod of this node that cannot be read: it has its place as long as it is there.
+    pub(super) fn is_bound_unread(&mut self, pod: &Raw, uid: &str) {
+        let asked = || Resources::of_pod(pod.value.get("spec").unwrap_or(&Value::Null));
+        self.holds(uid, true, pod.text("/status/phase"), asked);
+    }
+
+    fn holds(&mut self, uid: &str, ours: bool, phase: &str, asked: impl FnOnce() -> Resources) {
+        self.waiting.retain(|_, waiting| waiting.uid != uid);
+        if !ours || matches!(phase, "Succeeded" | "Failed") {
             self.release(uid);
+        } else if !self.held.contains_key(uid) {
+            self.hold(uid.to_owned(), asked());
         }
     }
 
@@ -221,7 +230,7 @@ async fn refuse(context: Arc<Context>, pod: Pod, message: String) {
         "metadata": { "uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version },
         "status": { "conditions": conditions },
     });
-    let api: Api<Pod> =
+    let api: Api<Lenient<Pod>> =
         Api::namespaced(context.client.clone(), &pod.namespace().unwrap_or_default());
     let name = pod.name_any();
     if let Err(error) =
@@ -240,7 +249,7 @@ async fn bind(context: Arc<Context>, pod: Pod) {
         "metadata": { "name": name, "namespace": namespace, "uid": pod.uid() },
         "target": { "apiVersion": "v1", "kind": "Node", "name": node },
     });
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
+    let api: Api<Lenient<Pod>> = Api::namespaced(context.client.clone(), &namespace);
     let mut wait = std::time::Duration::from_millis(100);
     loop {
         let result: Result<serde_json::Value, _> =

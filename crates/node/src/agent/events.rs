@@ -1,11 +1,14 @@
 //! Events on pods, their owners and the node.
 
+use std::sync::{Mutex, PoisonError};
+
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event, EventSource, Node, ObjectReference, Pod},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
 };
 use kube::{Api, Client, api::PostParams};
+use mxjob_client::{Reported, UNREADABLE, Unreadable};
 use tokio::sync::mpsc;
 
 /// Events that wait to be written; more than that are dropped, since they only inform.
@@ -26,6 +29,8 @@ pub(super) enum Level {
 pub(super) struct Events {
     queue: mpsc::Sender<Event>,
     node: String,
+    /// Held for a look-up.
+    reported: Mutex<Reported>,
 }
 
 impl Events {
@@ -40,7 +45,7 @@ impl Events {
                 }
             }
         });
-        Self { queue, node }
+        Self { queue, node, reported: Mutex::default() }
     }
 
     /// Something about a pod.
@@ -77,6 +82,17 @@ impl Events {
             reason,
             message,
         );
+    }
+
+    /// An object that this agent looks after and cannot read: reported once a version.
+    pub(super) fn unreadable(&self, object: &Unreadable) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if !reported.is_news(object) {
+            return;
+        }
+        drop(reported);
+        tracing::warn!(object = object.named(), why = object.why, "an object cannot be read");
+        self.publish(object.reference(), Level::Warning, UNREADABLE, object.message());
     }
 
     /// Something about the node.

@@ -16,7 +16,8 @@ use k8s_openapi::{
     api::core::v1::{Pod, Service},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{ResourceExt as _, runtime::watcher};
+use kube::{Resource as _, ResourceExt as _, runtime::watcher};
+use mxjob_client::Lenient;
 
 use super::events::controller;
 use crate::{
@@ -111,14 +112,20 @@ impl Names {
         inner.sandboxes.remove(uid);
     }
 
-    pub(super) fn handle_service(&self, event: watcher::Event<Service>) {
+    pub(super) fn handle_service(&self, event: watcher::Event<Lenient<Service>>) {
         match event {
             watcher::Event::Apply(service) | watcher::Event::InitApply(service) => {
-                self.set_service(&service);
+                if let Some(listed) = &mut self.lock().listed {
+                    listed.insert(key(service.meta()));
+                }
+                // Of one that cannot be read holds what was known before.
+                if let Ok(service) = &service.0 {
+                    self.set_service(service);
+                }
             }
             watcher::Event::Delete(service) => {
                 let mut inner = self.lock();
-                inner.stale |= inner.services.remove(&key(&service.metadata)).is_some();
+                inner.stale |= inner.services.remove(&key(service.meta())).is_some();
             }
             watcher::Event::Init => self.lock().listed = Some(HashSet::new()),
             watcher::Event::InitDone => {
@@ -141,9 +148,6 @@ impl Names {
         };
         let mut inner = self.lock();
         let key = key(&service.metadata);
-        if let Some(listed) = &mut inner.listed {
-            listed.insert(key.clone());
-        }
         if inner.services.get(&key) != Some(&known) {
             inner.services.insert(key, known);
             inner.stale = true;

@@ -5,12 +5,14 @@ use std::{collections::BTreeMap, fs, net::UdpSocket, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     coordination::v1::Lease,
-    core::v1::{Namespace, Node},
+    core::v1::{Namespace, Node, NodeSpec},
 };
 use kube::{
-    Api,
-    api::{Patch, PatchParams, PostParams},
+    Api, Resource as _,
+    api::{ApiResource, Patch, PatchParams, PostParams},
 };
+use mxjob_client::{Lenient, Raw, Unreadable};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -59,24 +61,33 @@ pub(super) async fn keep_registered(context: Arc<Context>) {
 }
 
 async fn register(context: &Context) -> Result<Node, kube::Error> {
-    let api: Api<Node> = Api::all(context.client.clone());
+    let api: Api<Lenient<Node>> = Api::all(context.client.clone());
     let name = &context.config.node_name;
     let labels = labels(name);
-    let node = match api.get_opt(name).await? {
+    let mut found = api.get_opt(name).await?;
+    if let Some(Lenient(Err(unreadable))) = &found {
+        context.events.unreadable(unreadable);
+        put_in_order(context, unreadable, &labels).await?;
+        found = api.get_opt(name).await?;
+    }
+    let node = match found {
         Some(node) => {
+            let node = readable(node);
             let have = node.metadata.labels.as_ref();
             if labels.iter().all(|(key, value)| have.and_then(|have| have.get(key)) == Some(value))
             {
                 node
             } else {
                 let patch = json!({ "metadata": { "labels": labels } });
-                api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?
+                let patch = Patch::Merge(&patch);
+                readable(api.patch(name, &PatchParams::default(), &patch).await?)
             }
         }
         None => {
             let mut node = Node::default();
             node.metadata.name = Some(name.clone());
             node.metadata.labels = Some(labels);
+            let api: Api<Node> = Api::all(context.client.clone());
             api.create(&PostParams::default(), &node).await?
         }
     };
@@ -100,7 +111,40 @@ async fn register(context: &Context) -> Result<Node, kube::Error> {
             }
         }
     }
-    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await
+    let patch = Patch::Merge(&patch);
+    Ok(readable(api.patch_status(name, &PatchParams::default(), &patch).await?))
+}
+
+/// Replaces the object of this node, which nobody can change any more for what is in it. A spec that can be read stays.
+async fn put_in_order(
+    context: &Context,
+    node: &Unreadable,
+    labels: &BTreeMap<String, String>,
+) -> Result<(), kube::Error> {
+    let resource = ApiResource::erase::<Node>(&());
+    let api: Api<Raw> = Api::all_with(context.client.clone(), &resource);
+    let name = &context.config.node_name;
+    let spec = node.raw.value.get("spec").and_then(|spec| NodeSpec::deserialize(spec).ok());
+    let whole = json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": { "name": name, "labels": labels },
+        "spec": spec.unwrap_or_default(),
+        "status": {},
+    });
+    let whole = Raw::new(whole);
+    // The status first: what is left of it is carried over by every other write.
+    api.replace_status(name, &PostParams::default(), &whole).await?;
+    api.replace(name, &PostParams::default(), &whole).await.map(drop)
+}
+
+/// The node as far as it can be read.
+fn readable(node: Lenient<Node>) -> Node {
+    let known = |unreadable: Box<Unreadable>| Node {
+        metadata: unreadable.raw.meta().clone(),
+        ..Node::default()
+    };
+    node.0.unwrap_or_else(known)
 }
 
 fn node_status(context: &Context, ready_since: Timestamp) -> Value {
@@ -167,7 +211,7 @@ pub(super) fn devices() -> BTreeMap<String, i64> {
 }
 
 async fn renew(context: &Context, node: &Node) -> Result<(), kube::Error> {
-    let api: Api<Lease> = Api::namespaced(context.client.clone(), LEASES);
+    let api: Api<Lenient<Lease>> = Api::namespaced(context.client.clone(), LEASES);
     let name = &context.config.node_name;
     let now = format!("{:.6}", Timestamp::now());
     let patch = json!({ "spec": { "renewTime": now } });
@@ -188,6 +232,7 @@ async fn renew(context: &Context, node: &Node) -> Result<(), kube::Error> {
         "spec": { "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now },
     });
     let lease: Lease = serde_json::from_value(lease).map_err(kube::Error::SerdeError)?;
+    let api: Api<Lease> = Api::namespaced(context.client.clone(), LEASES);
     match api.create(&PostParams::default(), &lease).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => {}
         result => return result.map(drop),

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, ConfigMapKeySelector, EnvFromSource, Pod, Secret, SecretKeySelector,
 };
 use kube::{Api, Client, ResourceExt as _};
+use mxjob_client::Lenient;
 
 /// Why a container cannot be started as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,11 +17,14 @@ pub(super) enum Problem {
     Never(String),
 }
 
+/// What is in an object; else why it cannot be read.
+type Data = Result<BTreeMap<String, Vec<u8>>, String>;
+
 /// Data by name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sources {
-    config_maps: HashMap<String, BTreeMap<String, Vec<u8>>>,
-    secrets: HashMap<String, BTreeMap<String, Vec<u8>>>,
+    config_maps: HashMap<String, Data>,
+    secrets: HashMap<String, Data>,
 }
 
 impl Sources {
@@ -30,23 +34,27 @@ impl Sources {
         let (config_maps, secrets) = referred(pod);
         let mut found = Self::default();
         for name in config_maps {
-            let api: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
+            let api: Api<Lenient<ConfigMap>> = Api::namespaced(client.clone(), &namespace);
             if let Some(object) = api.get_opt(&name).await? {
-                let text =
-                    object.data.into_iter().flatten().map(|(key, text)| (key, text.into_bytes()));
-                let binary =
-                    object.binary_data.into_iter().flatten().map(|(key, data)| (key, data.0));
-                found.config_maps.insert(name, text.chain(binary).collect());
+                let data = object.0.map(|object| {
+                    let text = object.data.into_iter().flatten();
+                    let text = text.map(|(key, text)| (key, text.into_bytes()));
+                    let binary = object.binary_data.into_iter().flatten();
+                    text.chain(binary.map(|(key, data)| (key, data.0))).collect()
+                });
+                found.config_maps.insert(name, data.map_err(|unreadable| unreadable.why));
             }
         }
         for name in secrets {
-            let api: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+            let api: Api<Lenient<Secret>> = Api::namespaced(client.clone(), &namespace);
             if let Some(object) = api.get_opt(&name).await? {
-                let data = object.data.into_iter().flatten().map(|(key, data)| (key, data.0));
-                // Written in clear by whoever made it, should the server have kept it so.
-                let text = object.string_data.into_iter().flatten();
-                let text = text.map(|(key, text)| (key, text.into_bytes()));
-                found.secrets.insert(name, data.chain(text).collect());
+                let data = object.0.map(|object| {
+                    let data = object.data.into_iter().flatten().map(|(key, data)| (key, data.0));
+                    // Written in clear by whoever made it, should the server have kept it so.
+                    let text = object.string_data.into_iter().flatten();
+                    data.chain(text.map(|(key, text)| (key, text.into_bytes()))).collect()
+                });
+                found.secrets.insert(name, data.map_err(|unreadable| unreadable.why));
             }
         }
         Ok(found)
@@ -97,16 +105,18 @@ impl Sources {
     }
 }
 
-fn present<'a, T>(
+fn present<'a>(
     kind: &str,
     name: &str,
-    found: Option<&'a T>,
+    found: Option<&'a Data>,
     optional: Option<bool>,
-) -> Result<Option<&'a T>, Problem> {
-    if found.is_none() && optional != Some(true) {
-        return Err(Problem::NotYet(format!("{kind} {name:?} not found")));
+) -> Result<Option<&'a BTreeMap<String, Vec<u8>>>, Problem> {
+    match found {
+        Some(Ok(data)) => Ok(Some(data)),
+        Some(Err(why)) => Err(Problem::NotYet(format!("{kind} {name:?} cannot be read: {why}"))),
+        None if optional == Some(true) => Ok(None),
+        None => Err(Problem::NotYet(format!("{kind} {name:?} not found"))),
     }
-    Ok(found)
 }
 
 fn text_of(

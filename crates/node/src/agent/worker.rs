@@ -15,6 +15,7 @@ use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
+use mxjob_client::{Lenient, Raw};
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
@@ -74,6 +75,29 @@ pub(super) async fn remove(sandbox: Sandbox) {
             Ok(Ok(())) | Err(_) => return,
             Ok(Err(error)) => {
                 tracing::warn!(error = %chain(&error), "cannot remove a pod; trying again");
+                sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Ends a pod that is being deleted and was never read: nobody else would remove it from the API.
+pub(super) async fn remove_unread(context: &Context, pod: Raw, sandbox: Option<Sandbox>) {
+    if let Some(sandbox) = sandbox {
+        remove(sandbox).await;
+    }
+    let namespace = pod.namespace().unwrap_or_default();
+    let api: Api<Lenient<Pod>> = Api::namespaced(context.client.clone(), &namespace);
+    let parameters = DeleteParams::default()
+        .grace_period(0)
+        .preconditions(Preconditions { uid: pod.uid(), resource_version: None });
+    loop {
+        match api.delete(&pod.name_any(), &parameters).await {
+            Ok(_) => return,
+            // Gone, or another pod has its name.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return,
+            Err(error) => {
+                tracing::warn!(%error, pod = %pod.name_any(), "cannot remove a deleted pod");
                 sleep(RETRY).await;
             }
         }
@@ -402,7 +426,7 @@ impl Worker {
         due.into_iter().chain(self.retry_at).min()
     }
 
-    fn api(&self) -> Api<Pod> {
+    fn api(&self) -> Api<Lenient<Pod>> {
         let namespace = self.pod.namespace().unwrap_or_default();
         Api::namespaced(self.context.client.clone(), &namespace)
     }

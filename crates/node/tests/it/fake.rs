@@ -77,6 +77,21 @@ impl Fake {
         Some(self.put(&mut state, path, "MODIFIED", object))
     }
 
+    /// Of the status the status, of the object all else.
+    fn replace(&self, path: &str, mut object: Value) -> Option<Value> {
+        let mut state = self.state.lock().unwrap();
+        let own_path = path.trim_end_matches("/status");
+        let mut old = state.objects.get(own_path)?.clone();
+        if own_path == path {
+            object["metadata"]["uid"] = old["metadata"]["uid"].take();
+            object["status"] = old["status"].take();
+        } else {
+            old["status"] = object["status"].take();
+            object = old;
+        }
+        Some(self.put(&mut state, own_path, "MODIFIED", object))
+    }
+
     /// With a grace period of 0 the object goes; else it is marked.
     pub(crate) fn delete(&self, path: &str, grace: i64) -> Option<Value> {
         if grace > 0 {
@@ -143,6 +158,7 @@ impl Fake {
                 self.merge(object_path, &patch)
                     .map(|_| json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }))
             }
+            Method::PUT => self.replace(&path, body),
             _ => Some(self.create(&path, body)),
         };
         let (code, value) = match found {

@@ -22,6 +22,7 @@ mod names;
 mod node;
 mod recovery;
 mod site;
+mod unread;
 mod volumes;
 
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         exec::TESTS,
         names::TESTS,
         volumes::TESTS,
+        unread::TESTS,
     ]
     .concat();
     harness::run(&tests)
