@@ -1,6 +1,7 @@
 //! Objects that no type can hold, of every kind, in the store: nobody but their owners notices.
 
-use mxjob_apiserver::registry::{self, Kind};
+use mxjob_apiserver::kind::Kind;
+use mxjob_apiserver::registry;
 use mxjob_store::{Expect, Options, Store, Transaction, Value as Stored};
 use serde_json::{Value, json};
 
