@@ -22,6 +22,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod environment;
+pub mod error;
 pub mod field;
 pub mod fields;
 mod go;

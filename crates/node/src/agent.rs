@@ -45,6 +45,7 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 use mxjob_client::{Lenient, Raw, Unreadable};
+use mxjob_machinery::error::chain;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -381,7 +382,7 @@ impl Pods {
     /// What an earlier agent left of a pod on the machine.
     fn sandbox(&self, uid: &str) -> Option<Sandbox> {
         let sandboxes = self.context.runtime.sandboxes().unwrap_or_else(|error| {
-            tracing::error!(error = %state::chain(&error), "cannot look for old pods");
+            tracing::error!(error = %chain(&error), "cannot look for old pods");
             Vec::new()
         });
         sandboxes.into_iter().find(|sandbox| sandbox.record().uid.as_str() == uid)
@@ -452,7 +453,7 @@ impl Pods {
         let sandboxes = match self.context.runtime.sandboxes() {
             Ok(sandboxes) => sandboxes,
             Err(error) => {
-                tracing::error!(error = %state::chain(&error), "cannot look for old pods");
+                tracing::error!(error = %chain(&error), "cannot look for old pods");
                 return;
             }
         };

@@ -176,15 +176,3 @@ fn reserve(path: &Path) -> io::Result<()> {
     const SPACE: u64 = 8 * 1024;
     mxjob_files::reserve(path, SPACE)
 }
-
-/// An error with all its causes, for logs and messages.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
-}

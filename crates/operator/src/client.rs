@@ -31,6 +31,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Either, Full};
 use kube::client::Body;
+use mxjob_machinery::error::root_cause;
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -239,11 +240,7 @@ pub(crate) fn describe(error: &kube::Error) -> String {
         let said = [&status.message, &status.reason].into_iter().find(|said| !said.is_empty());
         return said.cloned().unwrap_or_else(|| format!("the API server answers {}", status.code));
     }
-    let mut root: &dyn std::error::Error = error;
-    while let Some(cause) = root.source() {
-        root = cause;
-    }
-    root.to_string()
+    root_cause(error)
 }
 
 /// The same request again, if its body can be had twice.

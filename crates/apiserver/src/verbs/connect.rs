@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use http::Response;
 use hyper::upgrade::OnUpgrade;
+use mxjob_machinery::error::chain;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -83,7 +84,7 @@ pub(crate) async fn open(
         let Options { command, stdin, stdout, stderr, tty } = options;
         let request =
             ExecRequest { uid, container, command, stdin, stdout, stderr: stderr && !tty, tty };
-        node.exec(request).await.map_err(|error| ApiError::internal(causes(&error)))?
+        node.exec(request).await.map_err(|error| ApiError::internal(chain(&error)))?
     };
     let closing = closing(context);
     Ok(handshake.accept(move |socket, _| exec::run(socket, session, closing)))
@@ -105,7 +106,7 @@ async fn attach(
         tail_lines: Some(0),
         ..LogRequest::default()
     };
-    let output = node.logs(request).await.map_err(|error| ApiError::internal(causes(&error)))?;
+    let output = node.logs(request).await.map_err(|error| ApiError::internal(chain(&error)))?;
     Ok(ExecSession {
         stdin: None,
         stdout: Some(output),
@@ -152,16 +153,4 @@ fn closing(context: &Context<'_>) -> watch::Receiver<bool> {
 async fn closed(mut closing: watch::Receiver<bool>) {
     // An error says that the server is gone.
     let _ = closing.wait_for(|closing| *closing).await;
-}
-
-/// An error with what led to it.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

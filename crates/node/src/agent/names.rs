@@ -18,13 +18,13 @@ use k8s_openapi::{
 };
 use kube::{Resource as _, ResourceExt as _, runtime::watcher};
 use mxjob_client::Lenient;
+use mxjob_machinery::error::chain;
 
 use super::events::controller;
 use crate::{
     addresses::{Addresses, Owner},
     hosts::{self, Names as HostNames},
     runtime::{Sandbox, hash_of},
-    state::chain,
 };
 
 /// How long an owner keeps its addresses after its last pod and service are gone.

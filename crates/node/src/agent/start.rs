@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt as _;
+use mxjob_machinery::error::chain;
 
 use super::{
     Context,
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     runtime::{Attempt, Command, Sandbox},
-    state::{DnsLabel, ExitReason, ExitRecord, chain},
+    state::{DnsLabel, ExitReason, ExitRecord},
 };
 
 /// The code of a container that cannot be made as it is written: permanent, like a command that is not found.

@@ -16,6 +16,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use mxjob_client::{Lenient, Raw};
+use mxjob_machinery::error::chain;
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     runtime::{Attempt, Error, Sandbox},
-    state::{ExitRecord, PodRecord, chain},
+    state::{ExitRecord, PodRecord},
 };
 
 /// How long to wait before trying again what the API or the machine refused.

@@ -2,13 +2,11 @@
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use mxjob_machinery::error::chain;
 use tokio::time::Instant;
 
 use super::{State, Worker};
-use crate::{
-    runtime::Sandbox,
-    state::{ExitRecord, chain},
-};
+use crate::{runtime::Sandbox, state::ExitRecord};
 
 impl Worker {
     /// Looks what an earlier agent left of this pod.
