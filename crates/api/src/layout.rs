@@ -1,21 +1,22 @@
 //! The fields that have two places: flat in the spec, and nested under `runPolicy`.
 //!
-//! Both layouts exist in the wild and count as the same field. This is the one list of them; validation and the replace rule walk it.
+//! Both layouts are in use and count as the same field. This is the one list of them, for
+//! validation, the replace rule and migration.
 
 use mxjob_machinery::field::Path;
 use serde_json::Value;
 
 /// One field with two places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Field {
+pub struct Field {
     /// The names from the spec, or from `runPolicy`, down to the field.
     names: &'static [&'static str],
     /// Whether a replace may change it.
-    pub(crate) is_replaceable: bool,
+    pub is_replaceable: bool,
 }
 
 /// All of them. The members of `schedulingPolicy` are fields of their own.
-pub(crate) const FIELDS: [Field; 10] = [
+pub const FIELDS: [Field; 10] = [
     Field { names: &["activeDeadlineSeconds"], is_replaceable: true },
     Field { names: &["backoffLimit"], is_replaceable: false },
     Field { names: &["cleanPodPolicy"], is_replaceable: true },
@@ -29,14 +30,14 @@ pub(crate) const FIELDS: [Field; 10] = [
 ];
 
 /// The member of the spec that holds the nested layout.
-pub(crate) const NESTED: &str = "runPolicy";
+pub const NESTED: &str = "runPolicy";
 
 /// The member of either place that holds the fields of gang scheduling.
-pub(crate) const SCHEDULING: &str = "schedulingPolicy";
+pub const SCHEDULING: &str = "schedulingPolicy";
 
 /// One of the two places of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub enum Place {
     /// In the spec itself.
     Flat,
     /// Under `runPolicy`.
@@ -45,10 +46,10 @@ pub(crate) enum Place {
 
 impl Place {
     /// Both, the nested one first: it wins where an object that was never admitted has both.
-    pub(crate) const ALL: [Self; 2] = [Self::Nested, Self::Flat];
+    pub const ALL: [Self; 2] = [Self::Nested, Self::Flat];
 
     /// The path of the place.
-    pub(crate) fn path(self) -> Path {
+    pub fn path(self) -> Path {
         match self {
             Self::Flat => Path::new("spec"),
             Self::Nested => Path::new("spec").child(NESTED),
@@ -56,7 +57,7 @@ impl Place {
     }
 
     /// The object that holds the fields in this place.
-    pub(crate) fn of(self, spec: &Value) -> Option<&Value> {
+    pub fn of(self, spec: &Value) -> Option<&Value> {
         match self {
             Self::Flat => Some(spec),
             Self::Nested => spec.get(NESTED),
@@ -66,27 +67,27 @@ impl Place {
 
 impl Field {
     /// The field of `schedulingPolicy.minAvailable`, by which validation bounds the gang.
-    pub(crate) fn min_available() -> Self {
+    pub fn min_available() -> Self {
         Self { names: &["schedulingPolicy", "minAvailable"], is_replaceable: false }
     }
 
     /// The field of `suspend`.
-    pub(crate) fn suspend() -> Self {
+    pub fn suspend() -> Self {
         Self { names: &["suspend"], is_replaceable: true }
     }
 
     /// The names from the place down to the field.
-    pub(crate) fn names(self) -> &'static [&'static str] {
+    pub fn names(self) -> &'static [&'static str] {
         self.names
     }
 
     /// Its path in one place.
-    pub(crate) fn path(self, place: Place) -> Path {
+    pub fn path(self, place: Place) -> Path {
         self.names.iter().fold(place.path(), |path, name| path.child(name))
     }
 
     /// Its value in one place; null counts as absent.
-    pub(crate) fn get(self, spec: &Value, place: Place) -> Option<&Value> {
+    pub fn get(self, spec: &Value, place: Place) -> Option<&Value> {
         self.names
             .iter()
             .try_fold(place.of(spec)?, |value, name| value.get(*name))
@@ -94,7 +95,7 @@ impl Field {
     }
 
     /// Its value in either place, the nested one first.
-    pub(crate) fn value(self, spec: &Value) -> Option<&Value> {
+    pub fn value(self, spec: &Value) -> Option<&Value> {
         Place::ALL.into_iter().find_map(|place| self.get(spec, place))
     }
 }

@@ -3,7 +3,7 @@
 //! Owns every rule that speaks of MXJob fields: the typed view with the defaults in force ([`Job`]), which jobs are valid
 //! ([`validate`](validate::validate)), the replace rule ([`replace`]), both together as a request meets them ([`admission`], and on a cluster
 //! [`review`]), unknown fields ([`unknown`]), the names, labels, environment, pods and services of a replica, the status and its
-//! conditions, the CustomResourceDefinition generated from the types, and what older operators left ([`legacy`]).
+//! conditions, and the CustomResourceDefinition generated from the types.
 //!
 //! Pure: no I/O, no async, no clock, no randomness; the time of a transition is a parameter. Stored objects stay the JSON documents
 //! that users wrote; nothing here writes a default into one.
@@ -34,8 +34,7 @@ pub mod crd;
 pub mod env;
 pub mod job;
 pub mod labels;
-mod layout;
-pub mod legacy;
+pub mod layout;
 pub mod mxjob;
 pub mod names;
 pub mod pods;

@@ -1,4 +1,4 @@
-//! The configuration file: the flags of `up` and `apiserver`, written down.
+//! The configuration file: the flags of `up` and `apiserver` as YAML.
 //!
 //! ```yaml
 //! apiVersion: mxjob/v1
@@ -7,7 +7,7 @@
 //! listen: 127.0.0.1:7443
 //! ```
 //!
-//! Paths in it start from the file's own folder, so that the file means the same wherever the server is started.
+//! Relative paths in it are relative to the file's directory.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,14 +15,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::cli::resource_amount;
 use crate::document::{self, Node};
 use crate::exit::Failure;
 use crate::logging::Level;
+use crate::values::resource_amount;
 
 const API_VERSION: &str = "mxjob/v1";
 const KIND: &str = "Config";
-/// The keys, in the order in which help and reference have them.
+/// The keys, in the order of the help and the reference.
 const KEYS: &[&str] = &[
     "dataDir",
     "listen",
@@ -34,7 +34,7 @@ const KEYS: &[&str] = &[
     "extendedResources",
 ];
 
-/// What a file sets.
+/// The content of the file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Config {
     pub(crate) data_dir: Option<PathBuf>,
@@ -66,20 +66,20 @@ impl Config {
         let (Some(node), true) = (documents.pop(), documents.is_empty()) else {
             return Err((
                 None,
-                format!("one document is wanted, with apiVersion: {API_VERSION} and kind: {KIND}"),
+                format!("expected one document with apiVersion: {API_VERSION} and kind: {KIND}"),
             ));
         };
         let Some(entries) = node.entries() else {
-            return Err((Some(node.line), "keys with values are wanted".to_owned()));
+            return Err((Some(node.line), "expected a mapping of keys to values".to_owned()));
         };
         let mut config = Self::default();
-        for (name, wanted) in [("apiVersion", API_VERSION), ("kind", KIND)] {
+        for (name, expected) in [("apiVersion", API_VERSION), ("kind", KIND)] {
             let found = entries.iter().find(|(key, _)| key.name == name);
-            let fault = |line| Err((Some(line), format!("{name}: must be {wanted}")));
+            let mismatch = |line| Err((Some(line), format!("{name}: must be {expected}")));
             match found {
-                Some((_, value)) if value.value() == wanted => {}
-                Some((key, _)) => return fault(key.line),
-                None => return fault(node.line),
+                Some((_, value)) if value.value() == expected => {}
+                Some((key, _)) => return mismatch(key.line),
+                None => return mismatch(node.line),
             }
         }
         for (key, value) in entries {
@@ -97,7 +97,7 @@ impl Config {
             "listen" => {
                 let parsed = text(value)?
                     .parse()
-                    .map_err(|_| "must be an address and a port, such as 127.0.0.1:7443");
+                    .map_err(|_| "must be an address and a port, for example 127.0.0.1:7443");
                 self.listen = Some(parsed?);
             }
             "tokenFile" => self.token_file = Some(folder.join(text(value)?)),
@@ -109,13 +109,15 @@ impl Config {
             "nodeName" => self.node_name = Some(text(value)?),
             "workdir" => self.workdir = Some(folder.join(text(value)?)),
             "extendedResources" => {
-                for (name, amount) in value.entries().ok_or("must be names with amounts")? {
+                for (name, amount) in
+                    value.entries().ok_or("must be a mapping of names to amounts")?
+                {
                     let amount = amount.value().as_i64().ok_or("amounts must be whole numbers")?;
                     let (name, amount) = resource_amount(&name.name, amount)?;
                     self.extended_resources.insert(name, amount);
                 }
             }
-            _ => return Err(format!("there is no such key; the keys are {}", KEYS.join(", "))),
+            _ => return Err(format!("unknown key; the keys are {}", KEYS.join(", "))),
         }
         Ok(())
     }
@@ -124,7 +126,7 @@ impl Config {
 fn text(node: &Node) -> Result<String, &'static str> {
     match node.value() {
         Value::String(text) if !text.is_empty() => Ok(text),
-        _ => Err("must be a text; put it in quotes"),
+        _ => Err("must be a string; put it in quotes"),
     }
 }
 
@@ -143,7 +145,7 @@ mod tests {
         let config = parse(
             "dataDir: data\nlisten: 127.0.0.1:0\ntokenFile: /a/tokens\nlogLevel: warn\ngarbageCollection: false\nnodeName: m\nworkdir: .\nextendedResources: {example.com/fpga: 2}\n",
         );
-        let wanted = Config {
+        let expected = Config {
             data_dir: Some("/etc/mxjob/data".into()),
             listen: Some(([127, 0, 0, 1], 0).into()),
             token_file: Some("/a/tokens".into()),
@@ -153,37 +155,34 @@ mod tests {
             workdir: Some("/etc/mxjob/.".into()),
             extended_resources: [("example.com/fpga".to_owned(), 2)].into(),
         };
-        assert_eq!(config, Ok(wanted));
+        assert_eq!(config, Ok(expected));
         assert_eq!(parse(""), Ok(Config::default()));
     }
 
     #[test]
-    fn a_fault_names_its_line_and_key() {
-        let check = |text: &str, want: &str| {
+    fn error_names_line_and_key() {
+        let check = |text: &str, expected: &str| {
             let error = parse(text).unwrap_err();
-            assert!(error.starts_with(want), "{error}");
+            assert!(error.starts_with(expected), "{error}");
         };
         check("dataDir: a\nlisten: here\n", "4: listen: must be an address and a port");
-        check("dataDir: 7\n", "3: dataDir: must be a text");
+        check("dataDir: 7\n", "3: dataDir: must be a string");
         check("\ngarbageCollection: maybe\n", "4: garbageCollection: must be true or false");
-        check("logLevel: loud\n", "3: logLevel: not error, warn");
-        check(
-            "dataDirectory: a\n",
-            "3: dataDirectory: there is no such key; the keys are dataDir, listen,",
-        );
-        check("nodeName: n\n", "3: nodeName: must be a text; put it in quotes");
+        check("logLevel: loud\n", "3: logLevel: expected error, warn");
+        check("dataDirectory: a\n", "3: dataDirectory: unknown key; the keys are dataDir, listen,");
+        check("nodeName: n\n", "3: nodeName: must be a string; put it in quotes");
         check("listen: [1\n", "3: ");
     }
 
     #[test]
-    fn a_file_for_something_else_is_refused() {
-        let check = |text: &str, want: &str| {
+    fn file_of_another_kind_is_rejected() {
+        let check = |text: &str, expected: &str| {
             let (line, message) = Config::parse(text, Path::new("")).unwrap_err();
-            assert_eq!(format!("{}: {message}", line.unwrap_or_default()), want);
+            assert_eq!(format!("{}: {message}", line.unwrap_or_default()), expected);
         };
         check("apiVersion: mxjob/v2\nkind: Config\n", "1: apiVersion: must be mxjob/v1");
         check("apiVersion: mxjob/v1\n", "1: kind: must be Config");
-        check("", "0: one document is wanted, with apiVersion: mxjob/v1 and kind: Config");
-        check("- a\n", "1: keys with values are wanted");
+        check("", "0: expected one document with apiVersion: mxjob/v1 and kind: Config");
+        check("- a\n", "1: expected a mapping of keys to values");
     }
 }

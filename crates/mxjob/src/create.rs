@@ -1,7 +1,8 @@
-//! Creating the objects of a file: all of them, or none is left.
+//! Creates the objects of a file: either all of them, or none remains.
 //!
-//! An answer may be lost after the server has done what was asked. So every object is written under a manager's name that nobody else has,
-//! which the server keeps in `managedFields`; by it an object is known for ours, whatever its name.
+//! The answer to a creation may be lost after the server has created the object. So every object is
+//! written with a unique field manager, which the server stores in `managedFields`: it identifies
+//! our objects, whatever their names.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
@@ -10,44 +11,47 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{Method, Request};
 use kube::Client;
 use mxjob_api::mxjob;
+use mxjob_machinery::error::chain;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::exit::{Failure, chain, root};
-use crate::follow::is_passing;
+use crate::cluster::describe;
+use crate::exit::Failure;
+use crate::follow::is_transient;
 use crate::manifest::Manifest;
 
-/// How long it is looked whether an object was created whose answer was lost.
-const LOOK_LIMIT: Duration = Duration::from_secs(5);
-/// How often it may not be there before it is taken for not created: the request may still be on its way within the server.
-const LOOKS: usize = 3;
-/// Between two of them.
-const AGAIN: Duration = Duration::from_millis(500);
+/// How long an object is looked up after the answer to its creation was lost.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Lookups without the object before it counts as not created: the server may still be processing
+/// the request.
+const MAX_LOOKUPS: usize = 3;
+/// Delay between two attempts.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// The objects that were created, in their order.
+/// The objects that were created, in order.
 pub(crate) struct Creation {
     client: Client,
-    /// Under which name our objects are written.
+    /// The field manager of our objects.
     manager: String,
-    made: Vec<Made>,
+    created: Vec<Created>,
 }
 
 /// An object that was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Made {
-    /// As kubectl names it, such as `configmap/settings`.
+pub(crate) struct Created {
+    /// As kubectl names it: `configmap/settings`.
     pub(crate) shown: String,
     pub(crate) is_job: bool,
     path: String,
     uid: String,
 }
 
-/// Why an object is not known to be created.
+/// Why an object is not known to exist.
 #[derive(Debug)]
-struct Unmade {
+struct NotCreated {
     error: kube::Error,
-    /// Whether it may be there all the same.
-    is_open: bool,
+    /// Whether it may exist nevertheless.
+    may_exist: bool,
 }
 
 // === impl Creation ===
@@ -55,15 +59,15 @@ struct Unmade {
 impl Creation {
     pub(crate) fn new(client: Client) -> Self {
         let random = RandomState::new().build_hasher().finish();
-        Self { client, manager: format!("mxjob-{random:016x}"), made: Vec::new() }
+        Self { client, manager: format!("mxjob-{random:016x}"), created: Vec::new() }
     }
 
-    /// What was created so far. What was there before is not among it.
-    pub(crate) fn made(&self) -> &[Made] {
-        &self.made
+    /// The objects created so far, without those that existed before.
+    pub(crate) fn created(&self) -> &[Created] {
+        &self.created
     }
 
-    /// Creates the namespaces that are not there.
+    /// Creates missing namespaces.
     pub(crate) async fn namespaces(&mut self, manifest: &Manifest) -> Result<(), Failure> {
         for namespace in manifest.namespaces() {
             let object =
@@ -73,15 +77,15 @@ impl Creation {
                 Err(kube::Error::Api(status)) if status.code == 404 => {
                     self.create("/api/v1/namespaces", &object)
                         .await
-                        .map_err(|unmade| unmade.failure(&object))?;
+                        .map_err(|not_created| not_created.failure(&object))?;
                 }
-                Err(error) => return Err(refused(&object, &error)),
+                Err(error) => return Err(rejected(&object, &error)),
             }
         }
         Ok(())
     }
 
-    /// Creates everything, what the jobs need first; the jobs as the server answered them.
+    /// Creates all objects, jobs last. Returns the jobs as the server returned them.
     pub(crate) async fn all(&mut self, manifest: &Manifest) -> Result<Vec<Value>, Failure> {
         for object in &manifest.others {
             self.other(object).await?;
@@ -89,74 +93,75 @@ impl Creation {
         let mut jobs = Vec::new();
         for object in &manifest.jobs {
             let path = collection(object);
-            let job = self.create(&path, object).await.map_err(|unmade| unmade.failure(object))?;
+            let job = self
+                .create(&path, object)
+                .await
+                .map_err(|not_created| not_created.failure(object))?;
             jobs.push(job);
         }
         Ok(jobs)
     }
 
-    /// Creates a ConfigMap or Secret. One that is there already and says the same will do: a file with a `generateName`
-    /// is submitted again and again.
+    /// Creates a ConfigMap or Secret. An existing one with the same data is used as it is, so that
+    /// a file with a `generateName` can be submitted repeatedly.
     async fn other(&mut self, object: &Value) -> Result<(), Failure> {
         let path = collection(object);
-        let Err(unmade) = self.create(&path, object).await else { return Ok(()) };
-        if let kube::Error::Api(status) = &unmade.error
+        let Err(not_created) = self.create(&path, object).await else { return Ok(()) };
+        if let kube::Error::Api(status) = &not_created.error
             && status.reason == "AlreadyExists"
             && let Some(name) = object["metadata"]["name"].as_str()
-            && let Ok(there) = get(&self.client, &format!("{path}/{name}")).await
+            && let Ok(existing) = get(&self.client, &format!("{path}/{name}")).await
         {
-            if says_the_same(object, &there) {
+            if has_same_data(object, &existing) {
                 return Ok(());
             }
             return Err(Failure::input(format!(
-                "cannot create {}: it is there already, and has other data",
+                "cannot create {}: it already exists with different data",
                 named(object)
             )));
         }
-        Err(unmade.failure(object))
+        Err(not_created.failure(object))
     }
 
-    /// Removes all that was created, the newest first; what could not be removed, and why.
+    /// Deletes all objects that were created, newest first. Returns those that could not be
+    /// deleted, with the reasons.
     pub(crate) async fn undo(&mut self) -> Vec<String> {
         self.remove(|_| true).await
     }
 
-    /// The same without the jobs.
+    /// The same for all objects but the jobs.
     pub(crate) async fn undo_others(&mut self) -> Vec<String> {
-        self.remove(|made| !made.is_job).await
+        self.remove(|created| !created.is_job).await
     }
 
-    async fn remove(&mut self, which: impl Fn(&Made) -> bool) -> Vec<String> {
+    async fn remove(&mut self, which: impl Fn(&Created) -> bool) -> Vec<String> {
         let mut left = Vec::new();
-        for made in std::mem::take(&mut self.made).into_iter().rev().filter(which) {
-            match delete(&self.client, &made).await {
+        for created in std::mem::take(&mut self.created).into_iter().rev().filter(which) {
+            match delete(&self.client, &created).await {
                 Ok(()) => {}
-                // Somebody was faster, or has put another one in its place.
+                // It is already deleted, or another object has its name now.
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-                Err(kube::Error::Api(status)) => {
-                    left.push(format!("{}: {}", made.shown, status.message));
-                }
-                Err(error) => left.push(format!("{}: {}", made.shown, root(&error))),
+                Err(error) => left.push(format!("{}: {}", created.shown, describe(&error))),
             }
         }
         left
     }
 
-    async fn create(&mut self, path: &str, object: &Value) -> Result<Value, Unmade> {
-        let deadline = Instant::now() + LOOK_LIMIT;
+    async fn create(&mut self, path: &str, object: &Value) -> Result<Value, NotCreated> {
+        let deadline = Instant::now() + LOOKUP_TIMEOUT;
         let answer = loop {
-            let unmade = match self.post_once(path, object).await {
+            let not_created = match self.post_once(path, object).await {
                 Ok(answer) => break answer,
-                Err(unmade) => unmade,
+                Err(not_created) => not_created,
             };
-            let is_busy = matches!(&unmade.error, kube::Error::Api(status) if matches!(status.code, 429 | 503));
-            if !is_busy || unmade.is_open || Instant::now() + AGAIN > deadline {
-                return Err(unmade);
+            let is_busy = matches!(&not_created.error, kube::Error::Api(status) if matches!(status.code, 429 | 503));
+            if !is_busy || not_created.may_exist || Instant::now() + RETRY_DELAY > deadline {
+                return Err(not_created);
             }
-            sleep(AGAIN).await;
+            sleep(RETRY_DELAY).await;
         };
         let text = |field: &str| answer["metadata"][field].as_str().unwrap_or_default();
-        self.made.push(Made {
+        self.created.push(Created {
             shown: shown(&answer),
             is_job: answer["kind"] == mxjob::KIND,
             path: format!("{path}/{}", text("name")),
@@ -165,21 +170,21 @@ impl Creation {
         Ok(answer)
     }
 
-    /// Asks once, and looks what came of it where the answer does not tell.
-    async fn post_once(&self, path: &str, object: &Value) -> Result<Value, Unmade> {
+    /// Sends one request, and looks the object up if the answer leaves open whether it was created.
+    async fn post_once(&self, path: &str, object: &Value) -> Result<Value, NotCreated> {
         match self.post(path, object).await {
             Ok(answer) => Ok(answer),
-            // What was asked more than once on its way is there already the second time.
-            Err(error) if is_there_already(&error) => match self.find(path, object).await {
-                Ok(Some(there)) => Ok(there),
-                Ok(None) | Err(_) => Err(Unmade { error, is_open: false }),
+            // A proxy may have sent the request twice; then the second one finds our object.
+            Err(error) if is_already_exists(&error) => match self.find(path, object).await {
+                Ok(Some(found)) => Ok(found),
+                Ok(None) | Err(_) => Err(NotCreated { error, may_exist: false }),
             },
-            Err(error) if may_be_done(&error) => match self.look(path, object).await {
-                Ok(Some(there)) => Ok(there),
-                Ok(None) => Err(Unmade { error, is_open: false }),
-                Err(_) => Err(Unmade { error, is_open: true }),
+            Err(error) if may_have_succeeded(&error) => match self.look_up(path, object).await {
+                Ok(Some(found)) => Ok(found),
+                Ok(None) => Err(NotCreated { error, may_exist: false }),
+                Err(_) => Err(NotCreated { error, may_exist: true }),
             },
-            Err(error) => Err(Unmade { error, is_open: false }),
+            Err(error) => Err(NotCreated { error, may_exist: false }),
         }
     }
 
@@ -188,64 +193,65 @@ impl Creation {
         self.client.request(request(Method::POST, &path, object)?).await
     }
 
-    /// Looks whether an object was created all the same; an error if that cannot be known.
-    async fn look(&self, path: &str, object: &Value) -> Result<Option<Value>, kube::Error> {
-        let deadline = Instant::now() + LOOK_LIMIT;
-        let mut looks = 0;
+    /// Looks an object up after the answer to its creation was lost. An error leaves open whether
+    /// it exists.
+    async fn look_up(&self, path: &str, object: &Value) -> Result<Option<Value>, kube::Error> {
+        let deadline = Instant::now() + LOOKUP_TIMEOUT;
+        let mut lookups = 0;
         loop {
             match timeout_at(deadline, self.find(path, object)).await {
-                Ok(Ok(Some(there))) => return Ok(Some(there)),
+                Ok(Ok(Some(found))) => return Ok(Some(found)),
                 Ok(Ok(None)) => {
-                    looks += 1;
-                    if looks == LOOKS {
+                    lookups += 1;
+                    if lookups == MAX_LOOKUPS {
                         return Ok(None);
                     }
                 }
-                Ok(Err(kube::Error::Api(status))) if !is_passing(status.code) => {
+                Ok(Err(kube::Error::Api(status))) if !is_transient(status.code) => {
                     return Err(kube::Error::Api(status));
                 }
-                Ok(Err(error)) if Instant::now() + AGAIN > deadline => return Err(error),
+                Ok(Err(error)) if Instant::now() + RETRY_DELAY > deadline => return Err(error),
                 Ok(Err(_)) => {}
                 Err(late) => return Err(kube::Error::Service(late.into())),
             }
-            sleep(AGAIN).await;
+            sleep(RETRY_DELAY).await;
         }
     }
 
-    /// The object of ours that a file asks for, if it is there and not known yet.
+    /// The object that we created for an object of the file, unless it is already in the list.
     async fn find(&self, path: &str, object: &Value) -> Result<Option<Value>, kube::Error> {
-        let is_it = |there: &Value| {
-            let meta = &there["metadata"];
+        let is_ours = |found: &Value| {
+            let meta = &found["metadata"];
             let managers = meta["managedFields"].as_array().map_or(&[][..], Vec::as_slice);
             managers.iter().any(|entry| entry["manager"] == *self.manager)
-                && !self.made.iter().any(|made| meta["uid"] == *made.uid)
+                && !self.created.iter().any(|created| meta["uid"] == *created.uid)
         };
         if let Some(name) = object["metadata"]["name"].as_str() {
             return match get(&self.client, &format!("{path}/{name}")).await {
-                Ok(there) => Ok(Some(there).filter(is_it)),
+                Ok(found) => Ok(Some(found).filter(is_ours)),
                 Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
                 Err(error) => Err(error),
             };
         }
         let mut list = get(&self.client, path).await?;
         let items = list["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
-        Ok(items.into_iter().find(is_it).map(|mut there| {
-            // Items of a list need not say what they are.
+        Ok(items.into_iter().find(is_ours).map(|mut found| {
+            // Items of a list may lack `apiVersion` and `kind`.
             for field in ["apiVersion", "kind"] {
-                there[field] = object[field].clone();
+                found[field] = object[field].clone();
             }
-            there
+            found
         }))
     }
 }
 
-// === impl Unmade ===
+// === impl NotCreated ===
 
-impl Unmade {
-    /// The server's own words, and what is left to be looked at.
+impl NotCreated {
+    /// The server's message, and how to find out whether the object exists.
     fn failure(&self, object: &Value) -> Failure {
-        let failure = refused(object, &self.error);
-        if !self.is_open {
+        let failure = rejected(object, &self.error);
+        if !self.may_exist {
             return failure;
         }
         let meta = &object["metadata"];
@@ -259,18 +265,18 @@ impl Unmade {
             None => format!("{kubectl} get {kind}s --sort-by .metadata.creationTimestamp"),
         };
         Failure::system(format!(
-            "{}; it may have been created all the same: look with `{look}`",
+            "{}; it may have been created nevertheless: check with `{look}`",
             failure.message
         ))
     }
 }
 
-fn is_there_already(error: &kube::Error) -> bool {
+fn is_already_exists(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.reason == "AlreadyExists")
 }
 
-/// Whether the server may have done what was asked, though it did not say so.
-fn may_be_done(error: &kube::Error) -> bool {
+/// Whether the server may have created the object although the request failed.
+fn may_have_succeeded(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => status.code >= 500,
         kube::Error::HttpError(_) | kube::Error::Auth(_) => false,
@@ -278,14 +284,14 @@ fn may_be_done(error: &kube::Error) -> bool {
     }
 }
 
-/// `MXJob digits`. What has no name yet is known by the beginning of it.
+/// `MXJob digits`, with the `generateName` of an object without a name.
 fn named(object: &Value) -> String {
     let meta = &object["metadata"];
     let name = meta["name"].as_str().or_else(|| meta["generateName"].as_str()).unwrap_or_default();
     format!("{} {name}", object["kind"].as_str().unwrap_or_default())
 }
 
-/// `mxjob.kubeflow.org/digits`, as kubectl says it.
+/// `mxjob.kubeflow.org/digits`, as kubectl names it.
 fn shown(object: &Value) -> String {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let kind = object["kind"].as_str().unwrap_or_default();
@@ -293,7 +299,7 @@ fn shown(object: &Value) -> String {
     format!("{}{group}/{name}", kind.to_ascii_lowercase())
 }
 
-/// Where objects of this kind are created.
+/// The path of the collection of an object.
 fn collection(object: &Value) -> String {
     let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
     match object["kind"].as_str() {
@@ -303,23 +309,23 @@ fn collection(object: &Value) -> String {
     }
 }
 
-/// Whether a ConfigMap or Secret has the data that a file asks for.
-fn says_the_same(asked: &Value, there: &Value) -> bool {
-    let secret = asked["kind"] == "Secret";
+/// Whether an existing ConfigMap or Secret has the data of the file's one.
+fn has_same_data(expected: &Value, existing: &Value) -> bool {
+    let secret = expected["kind"] == "Secret";
     let map =
         |object: &Value, field: &str| object[field].as_object().cloned().unwrap_or_else(Map::new);
-    let mut data = map(asked, "data");
+    let mut data = map(expected, "data");
     if secret {
-        // The server keeps plain text as base64, over what `data` has of the same key.
-        for (key, text) in map(asked, "stringData") {
+        // The server stores plain text as base64; it overrides the same key of `data`.
+        for (key, text) in map(expected, "stringData") {
             let text = text.as_str().unwrap_or_default();
             data.insert(key, json!(BASE64_STANDARD.encode(text)));
         }
     }
     let kind = |object: &Value| object["type"].as_str().unwrap_or("Opaque").to_owned();
-    data == map(there, "data")
-        && map(asked, "binaryData") == map(there, "binaryData")
-        && (!secret || kind(asked) == kind(there))
+    data == map(existing, "data")
+        && map(expected, "binaryData") == map(existing, "binaryData")
+        && (!secret || kind(expected) == kind(existing))
 }
 
 fn request(method: Method, path: &str, body: &Value) -> Result<Request<Vec<u8>>, kube::Error> {
@@ -335,31 +341,33 @@ async fn get(client: &Client, path: &str) -> Result<Value, kube::Error> {
     client.request(Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?).await
 }
 
-async fn delete(client: &Client, made: &Made) -> Result<(), kube::Error> {
+async fn delete(client: &Client, created: &Created) -> Result<(), kube::Error> {
     let options = json!({
         "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
-        "preconditions": {"uid": made.uid},
+        "preconditions": {"uid": created.uid},
     });
-    client.request::<Value>(request(Method::DELETE, &made.path, &options)?).await.map(drop)
+    client.request::<Value>(request(Method::DELETE, &created.path, &options)?).await.map(drop)
 }
 
-/// The server's own words, and whose fault it is.
-fn refused(object: &Value, error: &kube::Error) -> Failure {
-    let what = format!("cannot create {}", named(object));
+/// The server's message, and whether the input or the system is the cause.
+fn rejected(object: &Value, error: &kube::Error) -> Failure {
+    let action = format!("cannot create {}", named(object));
     let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
     match error {
-        kube::Error::Api(status) if is_no_namespace(status, namespace) => Failure::input(format!(
-            "{what}: there is no namespace {namespace} (`kubectl create namespace {namespace}` makes it)"
-        )),
-        kube::Error::Api(status) if matches!(status.code, 401 | 403 | 429 | 500..) => {
-            Failure::system(format!("{what}: {}", status.message))
+        kube::Error::Api(status) if is_missing_namespace(status, namespace) => {
+            Failure::input(format!(
+                "{action}: namespace {namespace} does not exist; create it with `kubectl create namespace {namespace}`"
+            ))
         }
-        kube::Error::Api(status) => Failure::input(format!("{what}: {}", status.message)),
-        error => Failure::system(format!("{what}: {}", chain(error))),
+        kube::Error::Api(status) if matches!(status.code, 401 | 403 | 429 | 500..) => {
+            Failure::system(format!("{action}: {}", status.message))
+        }
+        kube::Error::Api(status) => Failure::input(format!("{action}: {}", status.message)),
+        error => Failure::system(format!("{action}: {}", chain(error))),
     }
 }
 
-fn is_no_namespace(status: &kube::core::Status, namespace: &str) -> bool {
+fn is_missing_namespace(status: &kube::core::Status, namespace: &str) -> bool {
     status.code == 404 && status.message.contains(&format!("namespaces \"{namespace}\" not found"))
 }
 
@@ -368,29 +376,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_is_compared_as_the_server_keeps_it() {
-        let check = |asked: Value, there: Value, want: bool| {
-            assert_eq!(says_the_same(&asked, &there), want, "{asked} {there}");
+    fn data_is_compared_as_the_server_stores_it() {
+        let check = |expected: Value, existing: Value, same: bool| {
+            assert_eq!(has_same_data(&expected, &existing), same, "{expected} {existing}");
         };
         let map = |data: Value| json!({"kind": "ConfigMap", "metadata": {}, "data": data});
         check(map(json!({"a": "b"})), map(json!({"a": "b"})), true);
         check(map(json!({"a": "b"})), map(json!({"a": "c"})), false);
         check(map(json!({"a": "b"})), map(json!({"a": "b", "c": "d"})), false);
         check(map(Value::Null), map(json!({})), true);
-        let there = json!({"kind": "Secret", "type": "Opaque", "data": {"a": "Yg=="}});
-        check(json!({"kind": "Secret", "stringData": {"a": "b"}}), there.clone(), true);
-        check(json!({"kind": "Secret", "data": {"a": "Yg=="}}), there.clone(), true);
-        check(json!({"kind": "Secret", "type": "x/y", "stringData": {"a": "b"}}), there, false);
+        let existing = json!({"kind": "Secret", "type": "Opaque", "data": {"a": "Yg=="}});
+        check(json!({"kind": "Secret", "stringData": {"a": "b"}}), existing.clone(), true);
+        check(json!({"kind": "Secret", "data": {"a": "Yg=="}}), existing.clone(), true);
+        check(json!({"kind": "Secret", "type": "x/y", "stringData": {"a": "b"}}), existing, false);
     }
 
     #[test]
-    fn what_is_wrong_and_whose_fault_it_is() {
-        let check = |code: u16, message: &str, want: i32, said: &str| {
+    fn rejection_is_input_or_system() {
+        let check = |code: u16, message: &str, exit: i32, text: &str| {
             let status = kube::core::Status::failure(message, "").with_code(code);
             let job =
                 json!({"kind": "MXJob", "metadata": {"generateName": "a-", "namespace": "n"}});
-            let failure = refused(&job, &kube::Error::Api(status.boxed()));
-            assert_eq!((failure.code as i32, failure.message.as_str()), (want, said));
+            let failure = rejected(&job, &kube::Error::Api(status.boxed()));
+            assert_eq!((failure.code as i32, failure.message.as_str()), (exit, text));
         };
         let (input, system) = (crate::exit::Code::Input as i32, crate::exit::Code::System as i32);
         check(422, "bad", input, "cannot create MXJob a-: bad");
@@ -400,7 +408,7 @@ mod tests {
             404,
             "namespaces \"n\" not found",
             input,
-            "cannot create MXJob a-: there is no namespace n (`kubectl create namespace n` makes it)",
+            "cannot create MXJob a-: namespace n does not exist; create it with `kubectl create namespace n`",
         );
     }
 }

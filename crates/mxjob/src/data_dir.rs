@@ -24,26 +24,26 @@ impl DataDir {
     pub(crate) fn new(path: &Path) -> Result<Self, Failure> {
         // Pods and their shims have other working directories, so the path must hold everywhere.
         let path = std::path::absolute(path)
-            .map_err(|error| Failure::doing("no usable data directory", &error))?;
+            .map_err(|error| Failure::doing("cannot use the data directory", &error))?;
         Ok(Self(path))
     }
 
-    /// Makes the directory where it is missing, for its owner alone: it holds keys.
+    /// Creates the directory if it is missing, accessible only to its owner: it contains keys.
     pub(crate) fn create(&self) -> Result<(), Failure> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
-        made.map_err(|error| {
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
+        created.map_err(|error| {
             let dir = self.0.display();
             match error.kind() {
                 io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
                     Failure::system(format!("{dir} is not a directory: choose another data directory"))
                 }
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Failure::system(format!(
-                    "no right to make the data directory {dir}: choose another one with --data-dir"
+                    "no permission to create the data directory {dir}: choose another one with --data-dir"
                 )),
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     Failure::system(format!("no space is left on the disk of the data directory {dir}: free some"))
                 }
-                _ => Failure::doing(&format!("cannot make the data directory {dir}"), &error),
+                _ => Failure::doing(&format!("cannot create the data directory {dir}"), &error),
             }
         })
     }
@@ -88,7 +88,7 @@ impl DataDir {
         self.0.join("kubeconfig")
     }
 
-    /// Removes the kubeconfig of a server that is not there (any more).
+    /// Removes the kubeconfig of a stopped server.
     pub(crate) fn remove_kubeconfig(&self) -> Result<(), Failure> {
         match fs::remove_file(self.kubeconfig()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::doing(

@@ -1,4 +1,4 @@
-//! YAML and JSON files that people write, with the line of every value, so that a fault can be shown where it is.
+//! YAML and JSON files with the line of every value, so that errors name the line.
 
 use std::fmt;
 use std::fs::File;
@@ -9,18 +9,18 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 
-/// A file is read whole; one that is larger is no job and no configuration.
-const LARGEST: u64 = 3 * 1024 * 1024;
+/// The largest file that is read; jobs and configurations are much smaller.
+const MAX_BYTES: u64 = 3 * 1024 * 1024;
 
-/// A value and where it begins.
+/// A value and the line where it begins.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
-    /// Counted from 1; 0 where it is not known.
+    /// Counted from 1; 0 if unknown.
     pub(crate) line: u64,
     pub(crate) tree: Tree,
 }
 
-/// What kinds of values there are.
+/// The content of a value.
 #[derive(Debug, Clone)]
 pub(crate) enum Tree {
     Scalar(Value),
@@ -36,7 +36,7 @@ pub(crate) struct Key {
     pub(crate) name: String,
 }
 
-/// A fault in the file itself.
+/// A syntax error.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Error {
@@ -49,18 +49,18 @@ pub(crate) fn read(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let failed = |error: io::Error| format!("cannot read {shown}: {error}");
     let mut bytes = Vec::new();
-    // One byte more than is allowed shows that there are more, also of a pipe.
+    // One byte beyond the limit shows that the file is too large, also for a pipe.
     let file = File::open(path).map_err(failed)?;
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(format!("{shown} is larger than {} MiB", LARGEST >> 20));
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("{shown} is larger than {} MiB", MAX_BYTES >> 20));
     }
     String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text"))
 }
 
 /// Reads all documents of a file; JSON is YAML too.
 pub(crate) fn parse(text: &str) -> Result<Vec<Node>, Error> {
-    // As Kubernetes reads YAML.
+    // As Kubernetes parses YAML.
     let options = serde_saphyr::options! { with_snippet: false, legacy_octal_numbers: true };
     let documents: Result<Vec<Spanned<Tree>>, _> =
         serde_saphyr::from_multiple_with_options(text, options);
@@ -75,7 +75,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Node>, Error> {
     }
 }
 
-/// The reader's message without its place, which we say in our own way.
+/// The parser's message without its position, which is reported separately.
 fn one_line(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let text = text.lines().next().unwrap_or_default();
@@ -101,7 +101,7 @@ impl Node {
         }
     }
 
-    /// The line of a field by its JSON path (`spec.a[0].b`), or of the nearest parent that is there.
+    /// The line of a field by its JSON path (`spec.a[0].b`), or of its nearest existing parent.
     pub(crate) fn line_of(&self, path: &str) -> u64 {
         let mut node = self;
         let mut line = self.line;
@@ -138,12 +138,13 @@ impl Node {
 
 impl From<Spanned<Tree>> for Node {
     fn from(spanned: Spanned<Tree>) -> Self {
-        // Where the value of an alias was written, since that is where it would be mended.
+        // For an alias, the line of the anchored value, because that is the line to edit.
         Self { line: spanned.defined.line(), tree: spanned.value }
     }
 }
 
-/// The steps of `spec.mxReplicaSpecs[Worker].template.spec.containers[0]`. A key in brackets may have dots in it.
+/// The steps of `spec.mxReplicaSpecs[Worker].template.spec.containers[0]`. A key in brackets may
+/// contain dots.
 fn steps(path: &str) -> Vec<&str> {
     let mut steps = Vec::new();
     let mut rest = path;
@@ -177,7 +178,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
     type Value = Tree;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value that JSON has")
+        f.write_str("a JSON value")
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
@@ -193,8 +194,8 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Tree, E> {
-        let number =
-            Number::from_f64(value).ok_or_else(|| E::custom("a number that JSON does not have"))?;
+        let number = Number::from_f64(value)
+            .ok_or_else(|| E::custom("a number that JSON cannot represent"))?;
         Ok(Tree::Scalar(Value::Number(number)))
     }
 
@@ -236,7 +237,7 @@ mod tests {
     const TEXT: &str = "kind: A\nspec:\n  list:\n    - a: 1\n    - b: &x\n        c: two\n  again: *x\n---\n# nothing\n---\n{\"kind\": \"B\",\n \"n\": 1.5}\n";
 
     #[test]
-    fn documents_are_read_as_json_reads_them() {
+    fn documents_are_parsed_as_json_values() {
         let documents = parse(TEXT).unwrap();
         let values: Vec<Value> = documents.iter().map(Node::value).collect();
         assert_eq!(
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_says_where() {
+    fn syntax_error_has_a_line() {
         let check = |text: &str, line: Option<u64>| {
             let error = parse(text).unwrap_err();
             assert_eq!(error.line, line, "{error}");

@@ -1,31 +1,35 @@
-//! How the program ends: its exit codes, and the one sentence that goes with a failure.
+//! Exit codes, and the message of a failure.
 
 use std::error::Error;
 use std::process::ExitCode;
 
-/// The exit codes, as `docs/reference/cli.md` has them.
+use mxjob_machinery::error::{chain, root_cause};
+
+/// The exit codes, documented in `docs/reference/cli.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
-    /// The job failed (`run`, `submit`).
+    /// The job failed (`run`, `submit`), or a report needs a decision (`migrate`).
     JobFailed,
-    /// What was given is wrong: a flag, the configuration, the token file, the job file. Nothing was started.
+    /// The input is invalid: a flag, the configuration, the token file, the job file. Nothing was
+    /// started.
     Input,
-    /// The system did not let us: a lock, a port, a right, the disk.
+    /// The system or the cluster prevented it: a lock, a port, a missing right, the disk, the
+    /// network.
     System,
-    /// The job had not finished in time (`--timeout`), as `timeout` says it.
+    /// The job did not finish within `--timeout`; the code of `timeout(1)`.
     Timeout,
-    /// Interrupted by ^C, as shells say it.
+    /// Interrupted by ^C; the code that shells use.
     Interrupted,
-    /// Ended by SIGTERM before the job was done, as shells say it.
+    /// Ended by SIGTERM before the job was done; the code that shells use.
     Terminated,
 }
 
-/// Why the program ends early: what is printed after `mxjob: `, and the exit code.
+/// Why the program fails: the message that is printed after `mxjob: `, and the exit code.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Failure {
     pub(crate) code: Code,
-    /// One sentence; several lines only where there is one cause a line.
+    /// One sentence, or one error per line.
     pub(crate) message: String,
 }
 
@@ -47,54 +51,32 @@ impl From<Code> for ExitCode {
 // === impl Failure ===
 
 impl Failure {
-    /// Something given is wrong.
+    /// Invalid input.
     pub(crate) fn input(message: impl Into<String>) -> Self {
         Self { code: Code::Input, message: message.into() }
     }
 
-    /// The system did not let us.
+    /// The system or the cluster prevented it.
     pub(crate) fn system(message: impl Into<String>) -> Self {
         Self { code: Code::System, message: message.into() }
     }
 
-    /// The system did not let us, as an error and its causes say.
+    /// The same, with an error and its causes as the message.
     pub(crate) fn of(error: &dyn Error) -> Self {
         Self::system(chain(error))
     }
 
-    /// The same, with the innermost cause alone: where what lies between is the words of a library about itself.
+    /// The same, with the error and its innermost cause, for errors whose causes in between only
+    /// name a library.
     pub(crate) fn at_root(error: &dyn Error) -> Self {
-        let (said, why) = (error.to_string(), root(error));
-        Self::system(if said == why { said } else { format!("{said}: {why}") })
+        let (text, cause) = (error.to_string(), root_cause(error));
+        Self::system(if text == cause { text } else { format!("{text}: {cause}") })
     }
 
-    /// The same, with what was attempted before it.
-    pub(crate) fn doing(what: &str, error: &dyn Error) -> Self {
-        Self::system(format!("{what}: {}", chain(error)))
+    /// The same, with the failed action before the error: `cannot start the log`.
+    pub(crate) fn doing(action: &str, error: &dyn Error) -> Self {
+        Self::system(format!("{action}: {}", chain(error)))
     }
-}
-
-/// The innermost cause alone.
-pub(crate) fn root(error: &dyn Error) -> String {
-    let mut root = error;
-    while let Some(cause) = root.source() {
-        root = cause;
-    }
-    root.to_string()
-}
-
-/// An error and its causes in one sentence. A cause that the error before it has said already is not repeated.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
@@ -106,10 +88,9 @@ mod tests {
     struct Outer(&'static str, #[source] std::io::Error);
 
     #[test]
-    fn a_cause_is_said_once() {
+    fn messages_name_each_cause_once() {
         let cause = || std::io::Error::other("no such disk");
-        assert_eq!(chain(&Outer("a", cause())), "cannot open a: no such disk");
-        assert_eq!(chain(&Outer("a: no such disk", cause())), "cannot open a: no such disk");
+        assert_eq!(Failure::of(&Outer("a", cause())).message, "cannot open a: no such disk");
         assert_eq!(Failure::at_root(&Outer("a", cause())).message, "cannot open a: no such disk");
         assert_eq!(Failure::at_root(&cause()).message, "no such disk");
         assert_eq!(

@@ -1,16 +1,16 @@
-//! Following jobs to their end: events of jobs and pods, log lines, signals and time come together here.
+//! Follows jobs to their end: combines events of jobs and pods, log lines, signals and a timeout.
 //!
 //! ```text
-//! watches: jobs, their pods ─┬▶ story ─▶ what is said, progress, verdict ─▶ screen
+//! watches: jobs, their pods ─┬▶ progress ─▶ messages, progress line, verdict ─▶ screen
 //! readers: log lines ────────┘
 //! ```
 //!
-//! Knows nothing of where the API server is: `mxjob run` has one of its own, `mxjob submit` somebody else's.
+//! Independent of the API server: `mxjob run` starts one, `mxjob submit` uses that of a cluster.
 
 pub(crate) mod lines;
+mod problems;
+pub(crate) mod progress;
 pub(crate) mod screen;
-pub(crate) mod story;
-mod trouble;
 pub(crate) mod watches;
 
 use std::collections::BTreeSet;
@@ -29,56 +29,58 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use self::lines::{Line, Said, Source};
+use self::lines::{Line, Message, Source};
+use self::problems::{Problems, Resource};
+use self::progress::{Named, Progress, Verdict};
 use self::screen::Screen;
-use self::story::{Named, Story, Verdict};
-use self::trouble::{Trouble, What};
 use self::watches::{Listing, Seen, Watches};
-use crate::exit::{Failure, root};
+use crate::cluster::describe;
+use crate::exit::Failure;
 use crate::signals::{Signals, Stop};
 
-/// Lines that wait to be printed; when so many do, the readers of the logs wait.
-const LINES: usize = 256;
-/// How long the last lines may take after the end of the job. A replica that the job leaves running never ends its log.
-const LAST_LINES: Duration = Duration::from_secs(3);
-/// How soon an operator takes up a job; after that somebody should look whether there is one.
-const TAKEN_UP: Duration = Duration::from_secs(15);
-/// Between two questions to a server that does not answer.
-const AGAIN: Duration = Duration::from_millis(500);
+/// Capacity of the channel of log lines; when it is full, the readers of the logs wait.
+const MAX_LINES: usize = 256;
+/// How long to wait for the last log lines after the end of the job. The log of a replica that
+/// keeps running never ends.
+const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(3);
+/// An operator picks up a job much faster; after this time the user should check whether one runs.
+const PICK_UP_TIMEOUT: Duration = Duration::from_secs(15);
+/// Delay between two attempts.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// How following ended.
 #[derive(Debug)]
 pub(crate) enum End {
     /// All jobs are done.
     Finished(Verdict),
-    /// A signal came.
+    /// A signal was received.
     Stopped(Stop),
-    /// The jobs (by name) that had not finished in time.
+    /// The jobs, by name, that did not finish in time.
     TimedOut(String),
-    /// What the jobs stand on broke, or refused them.
+    /// The server failed, or rejected the jobs.
     Failed(Failure),
 }
 
-/// What is left of jobs that were removed.
+/// Jobs and pods that could not be removed in time.
 #[derive(Debug, Default)]
-pub(crate) struct Left {
-    /// Jobs that could not be deleted, and why.
+pub(crate) struct Remains {
+    /// Jobs that could not be deleted, with the reasons.
     pub(crate) jobs: Vec<String>,
-    /// Pods that were still there in the end; none if we cannot see them.
+    /// Pods that still exist; 0 if we may not read pods.
     pub(crate) pods: usize,
 }
 
-/// Jobs that are followed.
+/// The jobs that are followed, and the state of following them.
 pub(crate) struct Follow {
     client: Client,
-    story: Story,
+    progress: Progress,
     screen: Screen,
-    trouble: Trouble,
+    problems: Problems,
     followed: BTreeSet<Source>,
     readers: JoinSet<()>,
-    sender: mpsc::Sender<Said>,
-    lines: mpsc::Receiver<Said>,
-    /// True once no log gets longer any more.
+    sender: mpsc::Sender<Message>,
+    lines: mpsc::Receiver<Message>,
+    /// True once no container writes to its log any more.
     ending: watch::Sender<bool>,
     listed_jobs: Listing,
     listed_pods: Listing,
@@ -88,12 +90,12 @@ pub(crate) struct Follow {
 
 impl Follow {
     pub(crate) fn new(client: Client) -> Self {
-        let (sender, lines) = mpsc::channel(LINES);
+        let (sender, lines) = mpsc::channel(MAX_LINES);
         Self {
             client,
-            story: Story::default(),
+            progress: Progress::default(),
             screen: Screen::new(),
-            trouble: Trouble::default(),
+            problems: Problems::default(),
             followed: BTreeSet::new(),
             readers: JoinSet::new(),
             sender,
@@ -105,72 +107,76 @@ impl Follow {
         }
     }
 
-    /// Says which jobs are meant, as the server answered their creation.
+    /// Sets the jobs to follow, as the server returned them.
     pub(crate) fn expect(&mut self, jobs: &[Value]) {
-        self.story.expect(jobs);
-        for label in self.story.labels() {
+        self.progress.expect(jobs);
+        for label in self.progress.labels() {
             self.screen.reserve(&label);
         }
     }
 
-    /// Follows until all jobs are done or something comes between. `broken` resolves when following has become vain.
+    /// Follows until all jobs have finished, or a signal, the timeout or a failure ends it.
+    /// `failed` resolves when the server has failed.
     pub(crate) async fn run(
         &mut self,
-        broken: impl Future<Output = Failure>,
+        failed: impl Future<Output = Failure>,
         signals: &mut Signals,
         limit: Option<Duration>,
     ) -> End {
-        let mut watches = watches::all(&self.client, self.story.jobs());
-        let mut broken = pin!(broken);
+        let mut watches = watches::all(&self.client, self.progress.jobs());
+        let mut failed = pin!(failed);
         let began = Instant::now();
         let deadline = limit.map(|limit| began + limit);
-        let mut asked = false;
+        let mut is_checked = false;
         let end = loop {
-            if let Some(verdict) = self.story.verdict() {
+            if let Some(verdict) = self.progress.verdict() {
                 break End::Finished(verdict);
             }
             tokio::select! {
                 stop = signals.next() => break End::Stopped(stop),
-                failure = &mut broken => break End::Failed(failure),
+                failure = &mut failed => break End::Failed(failure),
                 () = sleep_until(deadline.unwrap_or(began)), if deadline.is_some() => {
-                    break End::TimedOut(self.story.unfinished());
+                    break End::TimedOut(self.progress.unfinished());
                 }
-                () = sleep_until(began + TAKEN_UP), if !asked => {
-                    asked = true;
-                    let note = self.untaken();
-                    self.say(note);
+                () = sleep_until(began + PICK_UP_TIMEOUT), if !is_checked => {
+                    is_checked = true;
+                    let note = self.not_picked_up();
+                    self.print(note);
                 }
                 Some(seen) = watches.next() => self.seen(seen),
-                Some(said) = self.lines.recv() => self.said(said),
-                () = answer(&self.client, self.story.jobs().next()), if self.trouble.is_lost() => {
-                    self.answered(What::Jobs);
+                Some(message) = self.lines.recv() => self.message(message),
+                () = wait_for_answer(&self.client, self.progress.jobs().next()), if self.problems.is_lost() => {
+                    self.answered(Resource::Jobs);
                 }
             }
-            self.screen.progress(|| self.story.progress());
+            self.screen.progress(|| self.progress.summary());
         };
         if matches!(end, End::Finished(_)) {
             self.last_lines(&mut watches).await;
         }
         self.screen.clear();
         match end {
-            // Told again, now that the last lines are known.
-            End::Finished(_) => End::Finished(self.story.verdict().unwrap_or(Verdict::Succeeded)),
+            // Determined again, because the verdict contains the last lines.
+            End::Finished(_) => {
+                End::Finished(self.progress.verdict().unwrap_or(Verdict::Succeeded))
+            }
             end => end,
         }
     }
 
-    /// Whether somebody looks after the jobs, in a sentence where not.
-    pub(crate) fn untaken(&self) -> Option<String> {
-        let jobs = self.story.untaken().filter(|_| !self.trouble.is_denied(What::Jobs))?;
-        Some(format!("nobody has taken up {jobs} yet: does `mxjob operator` run there?"))
+    /// A message about jobs that no controller has picked up.
+    pub(crate) fn not_picked_up(&self) -> Option<String> {
+        let jobs =
+            self.progress.not_picked_up().filter(|_| !self.problems.is_denied(Resource::Jobs))?;
+        Some(format!("no controller has picked up {jobs} yet; is `mxjob operator` running?"))
     }
 
-    /// Where every job is.
+    /// The names of all jobs.
     pub(crate) fn jobs(&self) -> impl Iterator<Item = Named<'_>> {
-        self.story.jobs()
+        self.progress.jobs()
     }
 
-    fn say(&self, notes: impl IntoIterator<Item = String>) {
+    fn print(&self, notes: impl IntoIterator<Item = String>) {
         notes.into_iter().for_each(|note| self.screen.note(note));
     }
 
@@ -178,68 +184,68 @@ impl Follow {
         match seen {
             Seen::Job(namespace, event) => match *event {
                 Ok(event) => {
-                    self.answered(What::Jobs);
+                    self.answered(Resource::Jobs);
                     self.job(&namespace, &event);
                 }
-                Err(error) => self.failed(What::Jobs, &error),
+                Err(error) => self.failed(Resource::Jobs, &error),
             },
             Seen::Pod(namespace, event) => match *event {
                 Ok(event) => {
-                    self.answered(What::Pods);
+                    self.answered(Resource::Pods);
                     self.pod(&namespace, event);
                 }
-                Err(error) => self.failed(What::Pods, &error),
+                Err(error) => self.failed(Resource::Pods, &error),
             },
         }
     }
 
-    fn answered(&mut self, what: What) {
-        let note = self.trouble.answered(what);
-        self.say(note.map(str::to_owned));
+    fn answered(&mut self, resource: Resource) {
+        let note = self.problems.answered(resource);
+        self.print(note.map(str::to_owned));
     }
 
-    fn failed(&mut self, what: What, error: &watcher::Error) {
-        tracing::warn!(%error, ?what, "cannot watch");
-        let note = self.trouble.failed(what, error);
-        self.say(note);
+    fn failed(&mut self, resource: Resource, error: &watcher::Error) {
+        tracing::warn!(%error, ?resource, "watch failed");
+        let note = self.problems.failed(resource, error);
+        self.print(note);
     }
 
     fn job(&mut self, namespace: &str, event: &watcher::Event<Raw>) {
-        if let Some(there) = self.listed_jobs.note(namespace, event) {
-            self.story.jobs_listed(namespace, &there);
+        if let Some(listed) = self.listed_jobs.note(namespace, event) {
+            self.progress.jobs_listed(namespace, &listed);
         }
         match event {
             watcher::Event::Apply(job) | watcher::Event::InitApply(job) => {
-                let notes = self.story.job(job.uid().as_deref().unwrap_or_default(), &job.value);
-                self.say(notes);
+                let notes = self.progress.job(job.uid().as_deref().unwrap_or_default(), &job.value);
+                self.print(notes);
             }
             watcher::Event::Delete(job) => {
-                // How it was when it went: it may have ended while the watch was broken.
+                // The last state: the job may have finished while the watch was interrupted.
                 let uid = job.uid().unwrap_or_default();
-                let notes = self.story.job(&uid, &job.value);
-                self.say(notes);
-                self.story.job_gone(&uid);
+                let notes = self.progress.job(&uid, &job.value);
+                self.print(notes);
+                self.progress.job_deleted(&uid);
             }
             watcher::Event::Init | watcher::Event::InitDone => {}
         }
     }
 
     fn pod(&mut self, namespace: &str, event: watcher::Event<Lenient<Pod>>) {
-        if let Some(there) = self.listed_pods.note(namespace, &event) {
-            self.story.pods_listed(namespace, &there);
+        if let Some(listed) = self.listed_pods.note(namespace, &event) {
+            self.progress.pods_listed(namespace, &listed);
         }
         match event {
             watcher::Event::Apply(Lenient(Err(pod)))
             | watcher::Event::InitApply(Lenient(Err(pod))) => {
                 if self.reported.is_news(&pod) {
-                    self.say([format!("{} cannot be read: {}", pod.named(), pod.why)]);
+                    self.print([format!("{} cannot be read: {}", pod.named(), pod.why)]);
                 }
             }
             watcher::Event::Apply(Lenient(Ok(pod)))
             | watcher::Event::InitApply(Lenient(Ok(pod))) => {
-                let notes = self.story.pod(&pod);
-                self.say(notes);
-                for source in self.story.sources(&pod) {
+                let notes = self.progress.pod(&pod);
+                self.print(notes);
+                for source in self.progress.sources(&pod) {
                     if self.followed.insert(source.clone()) {
                         self.screen.reserve(&source.label);
                         self.readers.spawn(lines::follow(
@@ -252,31 +258,31 @@ impl Follow {
                 }
             }
             watcher::Event::Delete(pod) => {
-                self.story.pod_gone(pod.uid().as_deref().unwrap_or_default());
+                self.progress.pod_deleted(pod.uid().as_deref().unwrap_or_default());
             }
             watcher::Event::Init | watcher::Event::InitDone => {}
         }
     }
 
-    fn said(&mut self, said: Said) {
-        match said {
-            Said::Line(Line { label, uid, text }) => {
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Line(Line { label, uid, text }) => {
                 self.screen.line(&label, &text);
-                self.story.line(&uid, &label, &text);
+                self.progress.line(&uid, &label, &text);
             }
-            Said::Denied(why) => {
-                let note = self.trouble.denied(What::Lines, &why);
-                self.say(note);
+            Message::Denied(reason) => {
+                let note = self.problems.denied(Resource::Lines, &reason);
+                self.print(note);
             }
         }
     }
 
-    /// Prints what the replicas had still to say.
+    /// Prints the last lines of the replicas.
     async fn last_lines(&mut self, watches: &mut Watches) {
-        let deadline = Instant::now() + LAST_LINES;
-        // A container that began and ended since we last looked. Over a network, jobs and pods come by different ways, and
-        // the end of a job may be here before that of its pods.
-        let pods = watches::list_pods(&self.client, watches::by_namespace(self.story.jobs()));
+        let deadline = Instant::now() + LAST_LINES_TIMEOUT;
+        // Jobs and pods are watched separately, so the end of a job may arrive before the events of
+        // its pods: list the pods, to find containers that started and ended in between.
+        let pods = watches::list_pods(&self.client, watches::by_namespace(self.progress.jobs()));
         for (namespace, pod) in timeout_at(deadline, pods).await.unwrap_or_default() {
             self.pod(&namespace, watcher::Event::Apply(pod));
         }
@@ -288,134 +294,129 @@ impl Follow {
             loop {
                 tokio::select! {
                     biased;
-                    Some(said) = self.lines.recv() => self.said(said),
+                    Some(message) = self.lines.recv() => self.message(message),
                     ended = self.readers.join_next() => if ended.is_none() { break },
                 }
             }
         };
-        // Out of time is no failure: see the constant.
+        // A timeout is no failure: see the constant.
         let _ = timeout_at(deadline, all).await;
-        while let Ok(said) = self.lines.try_recv() {
-            self.said(said);
+        while let Ok(message) = self.lines.try_recv() {
+            self.message(message);
         }
     }
 
-    /// Deletes the jobs and waits until their pods are gone, as far as that happens in time.
-    pub(crate) async fn remove_jobs(&self, limit: Duration) -> Left {
+    /// Deletes the jobs and waits until their pods are deleted, for at most `limit`.
+    pub(crate) async fn remove_jobs(&self, limit: Duration) -> Remains {
         let deadline = Instant::now() + limit;
-        let mut left = Left::default();
-        // At the same time, so that none has to do without the time that another takes.
-        let deleted = self.story.jobs().map(async |job| (job, self.delete(job, deadline).await));
-        for (job, result) in join_all(deleted).await {
+        let mut remains = Remains::default();
+        // Concurrently, so that each job gets the whole time.
+        let deletions =
+            self.progress.jobs().map(async |job| (job, self.delete(job, deadline).await));
+        for (job, result) in join_all(deletions).await {
             if let Err(error) = result {
-                left.jobs.push(format!("job {}: {}", job.name, said(&error)));
+                remains.jobs.push(format!("job {}: {}", job.name, describe(&error)));
             }
         }
-        if left.jobs.is_empty() && !self.trouble.is_denied(What::Pods) {
-            left.pods = self.pods_left(deadline).await;
+        if remains.jobs.is_empty() && !self.problems.is_denied(Resource::Pods) {
+            remains.pods = self.remaining_pods(deadline).await;
         }
-        left
+        remains
     }
 
-    /// Deletes one job. It may be gone already, or another one may be in its place.
+    /// Deletes one job, unless it is already deleted or another job has its name now.
     async fn delete(&self, job: Named<'_>, deadline: Instant) -> Result<(), kube::Error> {
         let preconditions = Preconditions { uid: Some(job.uid.to_owned()), resource_version: None };
-        let how = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        let parameters =
+            DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         let jobs = watches::jobs(&self.client, job.namespace);
         let mut last = None;
         loop {
-            match timeout_at(deadline, jobs.delete(job.name, &how)).await {
+            match timeout_at(deadline, jobs.delete(job.name, &parameters)).await {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
                     return Ok(());
                 }
-                Ok(Err(kube::Error::Api(status))) if !is_passing(status.code) => {
+                Ok(Err(kube::Error::Api(status))) if !is_transient(status.code) => {
                     return Err(kube::Error::Api(status));
                 }
-                Ok(Err(error)) if Instant::now() + AGAIN > deadline => return Err(error),
+                Ok(Err(error)) if Instant::now() + RETRY_DELAY > deadline => return Err(error),
                 Ok(Err(error)) => {
                     last = Some(error);
-                    sleep(AGAIN).await;
+                    sleep(RETRY_DELAY).await;
                 }
                 Err(_) => {
-                    let late = || kube::Error::Service("the cluster did not do it in time".into());
-                    return Err(last.unwrap_or_else(late));
+                    let timeout = || kube::Error::Service("the request timed out".into());
+                    return Err(last.unwrap_or_else(timeout));
                 }
             }
         }
     }
 
-    /// Waits until the pods are gone; how many are left at the deadline.
-    async fn pods_left(&self, deadline: Instant) -> usize {
-        let mut watches = watches::pods(&self.client, self.story.jobs());
+    /// Waits until the pods are deleted. Returns the number of those that still exist at the
+    /// deadline.
+    async fn remaining_pods(&self, deadline: Instant) -> usize {
+        let mut watches = watches::pods(&self.client, self.progress.jobs());
         let mut unlisted: BTreeSet<String> =
-            self.story.jobs().map(|job| job.namespace.to_owned()).collect();
+            self.progress.jobs().map(|job| job.namespace.to_owned()).collect();
         let mut listing = Listing::default();
-        let mut left = BTreeSet::new();
-        let gone = async {
-            while !(unlisted.is_empty() && left.is_empty()) {
+        let mut remaining = BTreeSet::new();
+        let deleted = async {
+            while !(unlisted.is_empty() && remaining.is_empty()) {
                 let Some(Seen::Pod(namespace, event)) = watches.next().await else { return };
                 let event = match *event {
                     Ok(event) => event,
-                    // Nothing to be seen, nothing to wait for.
+                    // Without the right to list pods there is nothing to wait for.
                     Err(watcher::Error::InitialListFailed(kube::Error::Api(status)))
                         if matches!(status.code, 401 | 403) =>
                     {
-                        left.clear();
+                        remaining.clear();
                         return;
                     }
                     Err(_) => continue,
                 };
-                if let Some(there) = listing.note(&namespace, &event) {
+                if let Some(listed) = listing.note(&namespace, &event) {
                     unlisted.remove(&namespace);
-                    left.retain(|(place, uid)| *place != namespace || there.contains(uid));
+                    remaining.retain(|(other, uid)| *other != namespace || listed.contains(uid));
                 }
                 match event {
                     watcher::Event::InitApply(Lenient(Ok(pod)))
                     | watcher::Event::Apply(Lenient(Ok(pod)))
-                        if self.story.owns(&pod) =>
+                        if self.progress.owns(&pod) =>
                     {
-                        left.extend(pod.uid().map(|uid| (namespace, uid)));
+                        remaining.extend(pod.uid().map(|uid| (namespace, uid)));
                     }
                     watcher::Event::Delete(pod) => {
-                        left.remove(&(namespace, pod.uid().unwrap_or_default()));
+                        remaining.remove(&(namespace, pod.uid().unwrap_or_default()));
                     }
                     _ => {}
                 }
             }
         };
-        // Whoever asked knows what to do about those that are left.
-        let _ = timeout_at(deadline, gone).await;
-        left.len()
+        // At the deadline the caller reports the pods that remain.
+        let _ = timeout_at(deadline, deleted).await;
+        remaining.len()
     }
 }
 
-/// Waits until a server that was lost answers. The watches begin again by themselves, but without anything to report they
-/// do not say so.
-async fn answer(client: &Client, job: Option<Named<'_>>) {
+/// Waits until an unreachable server answers again. The watches restart by themselves, but a
+/// restarted watch without events does not show that.
+async fn wait_for_answer(client: &Client, job: Option<Named<'_>>) {
     let Some(job) = job else { return };
     let jobs = watches::jobs(client, job.namespace);
     loop {
-        sleep(AGAIN).await;
+        sleep(RETRY_DELAY).await;
         match jobs.get(job.name).await {
             Ok(_) => return,
-            Err(kube::Error::Api(status)) if !is_passing(status.code) => return,
+            Err(kube::Error::Api(status)) if !is_transient(status.code) => return,
             Err(_) => {}
         }
     }
 }
 
-/// Whether a server that answers so may answer otherwise in a moment.
-pub(crate) fn is_passing(code: u16) -> bool {
+/// Whether a request that fails with this status code may succeed later.
+pub(crate) fn is_transient(code: u16) -> bool {
     code == 429 || code >= 500
-}
-
-/// The server's words, or why there are none.
-fn said(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        error => root(error),
-    }
 }
 
 #[cfg(test)]

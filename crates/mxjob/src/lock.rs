@@ -1,7 +1,7 @@
 //! One server per data directory, and how others find it.
 //!
-//! A record lock and not `flock`: the kernel says which process holds it, so that `down` signals exactly that one, whatever
-//! has happened to process ids meanwhile. It goes with the process, in whatever way that ends.
+//! A record lock and not `flock`: the kernel says which process holds it, so that `down` signals exactly that one, even if
+//! process ids were reused. The kernel releases it when the process ends, however that happens.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -16,14 +16,14 @@ use rustix::process::{
     Flock, FlockType, Pid, PidfdFlags, Signal, fcntl_getlk, pidfd_open, pidfd_send_signal,
 };
 
-/// Held for as long as the server of the directory, or `down`, is at work.
+/// Held while the server of the directory, or `down`, is running.
 #[derive(Debug)]
 pub(crate) struct Lock {
     /// Closing any descriptor of this file ends a record lock, so nobody else in this process may open it.
     _file: File,
 }
 
-/// Why the lock is not ours.
+/// Why the lock could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// Another process has it.
@@ -51,7 +51,7 @@ pub(crate) struct Holder {
 // === impl Lock ===
 
 impl Lock {
-    /// Takes the lock, or says who has it.
+    /// Takes the lock; the error names its holder.
     pub(crate) fn take(dir: &Path, path: &Path) -> Result<Self, Error> {
         let failed = |source: io::Error| Error::Io { path: path.to_owned(), source };
         let file = mxjob_files::open(path, true).map_err(failed)?;
@@ -63,7 +63,7 @@ impl Lock {
             }
             Err(error) => return Err(failed(error.into())),
         }
-        // For people; what counts is the lock.
+        // For users who read the file; only the lock itself counts.
         let mut writer = &file;
         file.set_len(0)
             .and_then(|()| writeln!(writer, "{}", std::process::id()))
@@ -72,7 +72,7 @@ impl Lock {
     }
 }
 
-/// Who holds the lock, if anybody does.
+/// The process that holds the lock, if any.
 fn holder_pid(file: &File) -> Option<Pid> {
     fcntl_getlk(file, &Flock::from(FlockType::WriteLock)).ok().flatten().and_then(|lock| lock.pid)
 }
@@ -92,7 +92,7 @@ impl Holder {
             Err(Errno::SRCH) => return Ok(None),
             process => process.map_err(|error| failed(error.into()))?,
         };
-        // Only now is it sure that the descriptor is of the holder, and not of a later process with its number.
+        // The second check proves that the descriptor refers to the holder, and not to a later process with the same id.
         Ok((holder_pid(&file) == Some(pid)).then_some(Self { pid, process }))
     }
 
@@ -109,7 +109,7 @@ impl Holder {
         }
     }
 
-    /// Waits until it is gone; false when it is not within the time.
+    /// Waits until the process has ended; false after the time limit.
     pub(crate) fn wait(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         loop {

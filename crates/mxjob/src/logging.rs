@@ -1,4 +1,4 @@
-//! The log: what the server says while it runs, on stderr, a line an event.
+//! The log on stderr, one line per event.
 
 use std::io::IsTerminal as _;
 
@@ -6,10 +6,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::exit::Failure;
 
-/// What is logged where nothing else is asked for.
+/// The default level of a server.
 pub(crate) const DEFAULT: &str = "info";
 
-/// A checked filter.
+/// A valid log filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Level(String);
 
@@ -18,24 +18,31 @@ impl Level {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let filter = EnvFilter::builder().parse(text);
         match filter {
-            // A level alone is about our own words; those of the libraries underneath would bury them.
+            // A single level applies to the crates of mxjob; events of libraries at that level
+            // would hide theirs.
             Ok(_) if text.eq_ignore_ascii_case("off") => Ok(Self(text.to_owned())),
-            // One of them reports every request that failed as an error of its own; whoever sent it says what that means.
+            // This module of kube logs every failed request as an error; the caller already reports
+            // what it means.
             Ok(_) if is_level(text) => {
                 Ok(Self(format!("warn,kube_client::client::builder=off,mxjob={text}")))
             }
             Ok(_) if text.split(',').all(|part| part.contains('=') || is_level(part)) => {
                 Ok(Self(text.to_owned()))
             }
-            _ => Err("not error, warn, info, debug, trace or a list such as warn,mxjob_node=debug"
+            _ => Err("expected error, warn, info, debug, trace, off or a list such as warn,mxjob_node=debug"
                 .to_owned()),
         }
     }
 }
 
-/// The filter's own grammar takes any other word for the name of a crate.
+/// `EnvFilter` parses any other word as the name of a crate.
 fn is_level(text: &str) -> bool {
     ["error", "warn", "info", "debug", "trace", "off"].contains(&text.to_ascii_lowercase().as_str())
+}
+
+/// The given level, or the default.
+pub(crate) fn level(given: Option<Level>, default: &str) -> Result<Level, Failure> {
+    given.map_or_else(|| Level::parse(default).map_err(Failure::input), Ok)
 }
 
 /// Starts logging to stderr. Once per process.
@@ -57,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_level_is_a_word_or_a_filter() {
+    fn level_is_a_word_or_a_filter() {
         for good in ["warn,mxjob_node=debug", "mxjob_store=trace"] {
             assert_eq!(Level::parse(good), Ok(Level(good.to_owned())), "{good}");
         }

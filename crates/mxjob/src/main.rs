@@ -1,18 +1,19 @@
-//! `mxjob`: the command line, and the wiring of everything behind it.
+//! `mxjob`: the command line, and the wiring of the other crates.
 //!
 //! ```text
-//! main ─▶ shim?  (one thread, no runtime: becomes the parent of a container)
+//! main ─▶ shim?  (one thread, no runtime: the parent process of a container)
 //!      └▶ cli ─▶ up, apiserver ─▶ server: store + API + garbage collector [+ controller + node]
 //!              ├▶ run             ─▶ document, manifest ─▶ server ─▶ create, follow
 //!              ├▶ submit          ─▶ document, manifest ─▶ kubeconfig ─▶ create, follow
-//!              ├▶ migrate         ─▶ kubeconfig or files ─▶ report, adoption
+//!              ├▶ migrate         ─▶ kubeconfig or files ─▶ report, adoption: crate `migrate`
 //!              ├▶ operator        ─▶ the controller as a client of a cluster
 //!              ├▶ down            ─▶ lock: SIGTERM to the server, then the node's pods
 //!              └▶ version
 //! ```
 //!
-//! Owns: flags, the configuration file, exit codes, signals, what is printed. Holds no rule of the API, of jobs or of pods.
+//! Owns flags, the configuration file, exit codes, signals and output. Has no rules of the API, of jobs or of pods.
 
+mod apiserver;
 mod cli;
 mod cluster;
 mod config;
@@ -29,19 +30,21 @@ mod manifests;
 mod migrate;
 mod operator;
 mod output;
+mod process;
 mod run;
 mod server;
 mod settings;
 mod signals;
 mod submit;
 mod up;
+mod values;
 mod version;
 
 use std::process::ExitCode;
 
 use rustix::fs::Mode;
 
-/// The word that makes this program a container's parent; not for people, so it is in no help.
+/// The first argument of a shim. It is not a command for users, so no help names it.
 const SHIM: &str = "shim";
 
 /// What this program's own files are closed to: everybody but their owner. They hold Secrets, tokens and keys.

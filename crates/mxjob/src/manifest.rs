@@ -1,7 +1,8 @@
-//! Job files: what `mxjob run` and `mxjob submit` accept, with every fault at its line before anything is started.
+//! Job files of `mxjob run` and `mxjob submit`. Every error is reported with its line before
+//! anything is started.
 //!
-//! The rules are those of the API server and come from the same functions; the server checks again when the objects are
-//! created.
+//! The rules are the functions that the API server uses; the server checks the objects again when
+//! they are created.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,15 +14,15 @@ use serde_json::{Map, Value, json};
 use crate::document::{self, Node};
 use crate::exit::Failure;
 
-/// What a server adds to `generateName`, in length and letters.
-const GENERATED: &str = "xxxxx";
+/// A suffix like those that a server appends to `generateName`.
+const GENERATED_SUFFIX: &str = "xxxxx";
 
-/// Where objects go.
+/// The namespace of the objects.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Namespace<'a> {
-    /// Here, whatever they say.
+    /// This one, whatever the objects name.
     Always(&'a str),
-    /// Here, if they name none.
+    /// This one for objects that name none.
     OrElse(&'a str),
 }
 
@@ -30,13 +31,13 @@ pub(crate) enum Namespace<'a> {
 pub(crate) struct Manifest {
     /// At least one, in the order of the file.
     pub(crate) jobs: Vec<Value>,
-    /// What the jobs need: ConfigMaps and Secrets.
+    /// The ConfigMaps and Secrets.
     pub(crate) others: Vec<Value>,
 }
 
-/// What is wrong, and where.
+/// An error in the file.
 #[derive(Debug)]
-struct Fault {
+struct Violation {
     line: Option<u64>,
     message: String,
 }
@@ -51,71 +52,76 @@ impl Manifest {
             _ => (path, path.display().to_string()),
         };
         let text = document::read(path).map_err(Failure::input)?;
-        Self::parse(&text, namespace).map_err(|faults| {
-            let lines = faults.iter().map(|fault| match fault.line {
-                Some(line) if line > 0 => format!("{shown}, line {line}: {}", fault.message),
-                _ => format!("{shown}: {}", fault.message),
+        Self::parse(&text, namespace).map_err(|violations| {
+            let lines = violations.iter().map(|violation| match violation.line {
+                Some(line) if line > 0 => format!("{shown}, line {line}: {}", violation.message),
+                _ => format!("{shown}: {}", violation.message),
             });
             Failure::input(lines.collect::<Vec<_>>().join("\nmxjob: "))
         })
     }
 
-    fn parse(text: &str, namespace: Namespace<'_>) -> Result<Self, Vec<Fault>> {
+    fn parse(text: &str, namespace: Namespace<'_>) -> Result<Self, Vec<Violation>> {
         let documents = document::parse(text)
-            .map_err(|error| vec![Fault { line: error.line, message: error.message }])?;
+            .map_err(|error| vec![Violation { line: error.line, message: error.message }])?;
         let mut manifest = Self::default();
-        let mut faults = Vec::new();
+        let mut violations = Vec::new();
         for node in &documents {
             let mut object = node.value();
-            let found = faults.len();
+            let found = violations.len();
             match (object["apiVersion"].as_str(), object["kind"].as_str()) {
                 (Some(mxjob::API_VERSION), Some(mxjob::KIND)) => {
-                    check_metadata(node, &mut object, namespace, &mut faults);
-                    check_job(node, &object, &mut faults);
+                    check_metadata(node, &mut object, namespace, &mut violations);
+                    check_job(node, &object, &mut violations);
                     manifest.jobs.push(object);
                 }
                 (Some("v1"), Some("ConfigMap" | "Secret")) => {
-                    check_metadata(node, &mut object, namespace, &mut faults);
+                    check_metadata(node, &mut object, namespace, &mut violations);
                     manifest.others.push(object);
                 }
                 (_, Some(mxjob::KIND)) => {
-                    faults.push(Fault::at(
+                    violations.push(Violation::at(
                         node,
                         "apiVersion",
-                        &format!("{} is wanted", mxjob::API_VERSION),
+                        &format!("expected {}", mxjob::API_VERSION),
                     ));
                 }
                 (_, Some("ConfigMap" | "Secret")) => {
-                    faults.push(Fault::at(node, "apiVersion", "v1 is wanted"))
+                    violations.push(Violation::at(node, "apiVersion", "expected v1"))
                 }
-                _ => faults.push(Fault::at(node, "kind", "MXJob, ConfigMap or Secret is wanted")),
+                _ => violations.push(Violation::at(
+                    node,
+                    "kind",
+                    "expected MXJob, ConfigMap or Secret",
+                )),
             }
-            if let Some(new) = faults.get_mut(found..) {
-                new.sort_by_key(|fault| fault.line);
+            if let Some(new) = violations.get_mut(found..) {
+                new.sort_by_key(|violation| violation.line);
             }
         }
-        if faults.is_empty() && manifest.jobs.is_empty() {
-            faults.push(Fault { line: None, message: "there is no MXJob in it".to_owned() });
+        if violations.is_empty() && manifest.jobs.is_empty() {
+            violations
+                .push(Violation { line: None, message: "the file contains no MXJob".to_owned() });
         }
-        if faults.is_empty() { Ok(manifest) } else { Err(faults) }
+        if violations.is_empty() { Ok(manifest) } else { Err(violations) }
     }
 
-    /// The namespaces that the objects are in.
+    /// The namespaces of the objects.
     pub(crate) fn namespaces(&self) -> BTreeSet<&str> {
         let objects = self.jobs.iter().chain(&self.others);
         objects.filter_map(|object| object["metadata"]["namespace"].as_str()).collect()
     }
 }
 
-/// Puts the namespace in force into the metadata, and checks it.
+/// Sets the namespace, and checks the metadata.
 fn check_metadata(
     node: &Node,
     object: &mut Value,
     namespace: Namespace<'_>,
-    faults: &mut Vec<Fault>,
+    violations: &mut Vec<Violation>,
 ) {
     if let Some(problem) = object.get("metadata").and_then(metadata::decode_problem) {
-        faults.push(Fault::at(node, "metadata", &problem));
+        violations.push(Violation::at(node, "metadata", &problem));
         return;
     }
     if !object["metadata"].is_object() {
@@ -129,37 +135,39 @@ fn check_metadata(
             meta.insert("namespace".to_owned(), json!(name));
         }
     }
-    faults.extend(
-        metadata::unknown_fields(meta, "metadata").iter().map(|path| Fault::unknown(node, path)),
+    violations.extend(
+        metadata::unknown_fields(meta, "metadata")
+            .iter()
+            .map(|path| Violation::unknown(node, path)),
     );
     let errors = metadata::validate(&with_name(meta), true, &field::Path::new("metadata"));
-    faults.extend(errors.iter().map(|error| Fault::of(node, error)));
+    violations.extend(errors.iter().map(|error| Violation::of(node, error)));
 }
 
-/// Metadata with the name that the server is going to give, as far as that can be known.
+/// The metadata with a name like the one that the server will generate.
 fn with_name(meta: &Map<String, Value>) -> Map<String, Value> {
     let mut meta = meta.clone();
     let text = |field: &str| meta.get(field).and_then(Value::as_str).unwrap_or_default();
     let (name, prefix) = (text("name"), text("generateName"));
     if name.is_empty() && !prefix.is_empty() {
-        let name = format!("{prefix}{GENERATED}");
+        let name = format!("{prefix}{GENERATED_SUFFIX}");
         meta.insert("name".to_owned(), json!(name));
     }
     meta
 }
 
-fn check_job(node: &Node, object: &Value, faults: &mut Vec<Fault>) {
-    faults.extend(unknown::fields(object).iter().map(|path| Fault::unknown(node, path)));
+fn check_job(node: &Node, object: &Value, violations: &mut Vec<Violation>) {
+    violations.extend(unknown::fields(object).iter().map(|path| Violation::unknown(node, path)));
     let mut object = object.clone();
     if let Some(meta) = object["metadata"].as_object_mut() {
         *meta = with_name(meta);
     }
-    faults.extend(validate::validate(&object).iter().map(|error| Fault::of(node, error)));
+    violations.extend(validate::validate(&object).iter().map(|error| Violation::of(node, error)));
 }
 
-// === impl Fault ===
+// === impl Violation ===
 
-impl Fault {
+impl Violation {
     fn at(node: &Node, path: &str, message: &str) -> Self {
         Self { line: Some(node.line_of(path)), message: format!("{path}: {message}") }
     }
@@ -191,16 +199,18 @@ spec:
               image: mxnet
 ";
 
-    fn faults(text: &str) -> Vec<String> {
-        let faults = Manifest::parse(text, Namespace::OrElse("default")).map(drop).unwrap_err();
-        faults
+    fn violations(text: &str) -> Vec<String> {
+        let violations = Manifest::parse(text, Namespace::OrElse("default")).map(drop).unwrap_err();
+        violations
             .iter()
-            .map(|fault| format!("{}: {}", fault.line.unwrap_or_default(), fault.message))
+            .map(|violation| {
+                format!("{}: {}", violation.line.unwrap_or_default(), violation.message)
+            })
             .collect()
     }
 
     #[test]
-    fn jobs_and_what_they_need_are_read() {
+    fn jobs_and_other_objects_are_read() {
         let text = format!(
             "{JOB}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c, namespace: other}}\ndata: {{a: b}}\n---\n{JOB}"
         );
@@ -213,7 +223,7 @@ spec:
     }
 
     #[test]
-    fn the_server_may_give_the_name() {
+    fn name_may_be_generated() {
         let text = JOB.replace("{name: a}", "{generateName: a-}");
         let manifest = Manifest::parse(&text, Namespace::OrElse("default")).unwrap();
         assert_eq!(
@@ -222,29 +232,29 @@ spec:
         );
         let long = JOB.replace("{name: a}", &format!("{{generateName: {}}}", "a".repeat(52)));
         assert!(
-            faults(&long)[0].starts_with("3: metadata.name: Invalid value"),
+            violations(&long)[0].starts_with("3: metadata.name: Invalid value"),
             "{:?}",
-            faults(&long)
+            violations(&long)
         );
-        let bad = faults(&JOB.replace("{name: a}", "{generateName: A-}"));
+        let bad = violations(&JOB.replace("{name: a}", "{generateName: A-}"));
         assert!(bad[0].starts_with("3: metadata."), "{bad:?}");
     }
 
     #[test]
-    fn every_fault_names_its_line_and_field() {
-        let check = |from: &str, to: &str, want: &[&str]| {
+    fn every_violation_has_line_and_field() {
+        let check = |from: &str, to: &str, expected: &[&str]| {
             let text = JOB.replace(from, to);
-            let found = faults(&text);
-            assert_eq!(found.len(), want.len(), "{found:?}");
-            for (found, want) in found.iter().zip(want) {
-                assert!(found.starts_with(want), "{found:?} should start with {want:?}");
+            let found = violations(&text);
+            assert_eq!(found.len(), expected.len(), "{found:?}");
+            for (found, expected) in found.iter().zip(expected) {
+                assert!(found.starts_with(expected), "{found:?} should start with {expected:?}");
             }
         };
         check("name: a", "name: A", &["3: metadata.name: Invalid value: \"A\":"]);
         check("{name: a}", "{name: 7}", &["3: metadata: json: cannot unmarshal number"]);
         check("metadata: {name: a}\n", "", &["1: metadata.name: Required value"]);
-        check("kubeflow.org/v1", "kubeflow.org/v2", &["1: apiVersion: kubeflow.org/v1 is wanted"]);
-        check("kind: MXJob", "kind: Pod", &["2: kind: MXJob, ConfigMap or Secret is wanted"]);
+        check("kubeflow.org/v1", "kubeflow.org/v2", &["1: apiVersion: expected kubeflow.org/v1"]);
+        check("kind: MXJob", "kind: Pod", &["2: kind: expected MXJob, ConfigMap or Secret"]);
         check("Worker:", "Driver:", &["6: spec.mxReplicaSpecs"]);
         check(
             "name: mxnet\n",
@@ -262,12 +272,12 @@ spec:
     }
 
     #[test]
-    fn a_file_without_a_job_is_refused() {
-        assert_eq!(faults(""), ["0: there is no MXJob in it"]);
+    fn file_without_a_job_is_rejected() {
+        assert_eq!(violations(""), ["0: the file contains no MXJob"]);
         assert_eq!(
-            faults("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"),
-            ["0: there is no MXJob in it"]
+            violations("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"),
+            ["0: the file contains no MXJob"]
         );
-        assert_eq!(faults("- a\n"), ["1: kind: MXJob, ConfigMap or Secret is wanted"]);
+        assert_eq!(violations("- a\n"), ["1: kind: expected MXJob, ConfigMap or Secret"]);
     }
 }

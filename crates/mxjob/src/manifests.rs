@@ -1,72 +1,73 @@
-//! `mxjob manifests`: what installs the operator on a cluster, on stdout.
+//! `mxjob manifests`: prints the manifests that install the operator on a cluster.
 
 use clap::{Args, ValueEnum};
-use mxjob_machinery::names;
 use mxjob_operator::manifests::{self, NAMESPACE, Part, Settings, VERSION};
 
-use crate::cli::Format;
 use crate::exit::Failure;
 use crate::output;
+use crate::values::{Format, dns_label, dns_subdomain, label};
 
 /// `mxjob manifests`
 #[derive(Debug, Args)]
 pub(crate) struct ManifestsArgs {
-    /// Print this part alone; may be repeated
+    /// Print only this part; may be repeated
     #[arg(long, value_name = "PART")]
     only: Vec<PartName>,
-    /// The namespace that the operator runs in
-    #[arg(long, value_name = "NAME", default_value = NAMESPACE, value_parser = namespace)]
+    /// Namespace of the operator
+    #[arg(long, value_name = "NAME", default_value = NAMESPACE, value_parser = dns_label)]
     namespace: String,
-    /// The image of the operator, in a registry that the cluster can reach
+    /// Image of the operator, in a registry that the cluster can reach
     #[arg(long, value_name = "IMAGE", default_value_t = format!("mxjob:{VERSION}"))]
     image: String,
-    /// How many operators there are; one leads, and all of them answer the webhook
+    /// Number of operator pods; one is the leader, all of them serve the webhook
     #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     replicas: u32,
-    /// Who starts a job's pods together or not at all: none, volcano, or the name of a scheduler with the coscheduling
-    /// plugin
-    #[arg(long, value_name = "NAME", default_value = "none", value_parser = subdomain)]
+    /// Gang scheduler: none, volcano, or the name of a scheduler with the coscheduling plugin
+    #[arg(long, value_name = "NAME", default_value = "none", value_parser = dns_subdomain)]
     gang_scheduler: String,
-    /// Look after the jobs of this namespace alone, with rights in it and nowhere else [default: all namespaces]
-    #[arg(long, value_name = "NAME", value_parser = namespace)]
+    /// Manage the jobs of this namespace only, with rights in this namespace only [default: all
+    /// namespaces]
+    #[arg(long, value_name = "NAME", value_parser = dns_label)]
     watch_namespace: Option<String>,
-    /// Whether the operator checks new jobs and changes of a spec [default: true]
+    /// Validate new jobs and changed specs in an admission webhook [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set, hide_default_value = true)]
     webhook: bool,
-    /// A Secret with the credentials for the image's registry; may be repeated
-    #[arg(long, value_name = "NAME", value_parser = subdomain)]
+    /// Secret with credentials for the image's registry; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = dns_subdomain)]
     image_pull_secret: Vec<String>,
-    /// A label of the nodes that the operator may run on; may be repeated [default: kubernetes.io/os=linux]
+    /// Label of the nodes that the operator may run on; may be repeated [default:
+    /// kubernetes.io/os=linux]
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     node_selector: Vec<(String, String)>,
-    /// One more argument of `mxjob operator`, such as --arg=--log-level=debug; may be repeated
+    /// Additional argument of `mxjob operator`, for example --arg=--log-level=debug; may be
+    /// repeated
     #[arg(long = "arg", value_name = "ARGUMENT", allow_hyphen_values = true)]
     extra_args: Vec<String>,
-    /// How to print it
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
     output: Format,
 }
 
-/// The parts, as they are called on the command line.
+/// The names of the parts on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum PartName {
     /// The operator's namespace
     Namespace,
-    /// The definition of the MXJob
+    /// The CRD of the MXJob
     Crd,
-    /// The operator's service account and its rights
+    /// The operator's service account and its RBAC rules
     Rbac,
-    /// Roles for people: kubeflow-mxjobs-admin, -edit and -view
+    /// Roles for users: kubeflow-mxjobs-admin, -edit and -view
     Roles,
-    /// The Deployment and what goes with it
+    /// The Deployment, its PodDisruptionBudget and the Service for metrics
     Operator,
-    /// The Service and the configuration of the webhook
+    /// The webhook's Service and configuration
     Webhook,
 }
 
-/// What a whole installation without the webhook does not take away.
-const LEFT_BEHIND: &str = "if the webhook was installed before, run `kubectl delete validatingwebhookconfiguration mxjob` first: \
-                           without an operator that answers it, no job can be made";
+/// A note for installations without the webhook: an earlier webhook configuration is not removed.
+const OLD_WEBHOOK: &str = "if the webhook was installed before, run `kubectl delete validatingwebhookconfiguration mxjob` first: \
+                           without an operator that serves it, no job can be created";
 
 /// Prints the manifests.
 pub(crate) fn run(args: ManifestsArgs) -> Result<(), Failure> {
@@ -78,7 +79,7 @@ pub(crate) fn run(args: ManifestsArgs) -> Result<(), Failure> {
         return Err(Failure::input("--only webhook and --webhook=false leave nothing to print"));
     }
     if !settings.webhook && parts.contains(&Part::Operator) {
-        output::note(LEFT_BEHIND);
+        output::note(OLD_WEBHOOK);
     }
     match output {
         Format::Yaml => output::data(manifests::yaml(&settings, &parts).trim_end()),
@@ -119,25 +120,6 @@ impl PartName {
     }
 }
 
-fn namespace(text: &str) -> Result<String, String> {
-    checked(text, names::dns1123_label(text).first())
-}
-
-fn subdomain(text: &str) -> Result<String, String> {
-    checked(text, names::dns1123_subdomain(text).first())
-}
-
-fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("it is no KEY=VALUE")?;
-    checked(key, names::qualified_name(key).first())?;
-    checked(value, names::label_value(value).first())?;
-    Ok((key.to_owned(), value.to_owned()))
-}
-
-fn checked(text: &str, fault: Option<&impl ToString>) -> Result<String, String> {
-    fault.map_or_else(|| Ok(text.to_owned()), |fault| Err(fault.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_that_is_advised_prints_what_was_installed() {
+    fn suggested_command_prints_the_installed_part() {
         for namespace in [NAMESPACE, "own"] {
             for watch_namespace in [None, Some("team")] {
                 for gang_scheduler in ["none", "volcano", "gangs.example.com"] {
@@ -174,8 +156,8 @@ mod tests {
                             let only: Vec<Part> =
                                 args.only.iter().map(|only| only.part()).collect();
                             assert_eq!(only, [part]);
-                            let advised = manifests::parts(&args.settings(), &[part]);
-                            assert_eq!(advised, manifests::parts(&settings, &[part]));
+                            let suggested = manifests::parts(&args.settings(), &[part]);
+                            assert_eq!(suggested, manifests::parts(&settings, &[part]));
                         }
                     }
                 }
@@ -184,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_for_the_pods_are_what_they_say() {
+    fn flags_for_the_pods_reach_the_settings() {
         let settings = read(
             "mxjob manifests --image-pull-secret a --image-pull-secret b.c --node-selector kubernetes.io/arch=arm64 --arg --log-level=debug --arg=--workers=3",
         )
@@ -194,13 +176,10 @@ mod tests {
         let nodes: Vec<String> =
             settings.node_selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
         assert_eq!(nodes, ["kubernetes.io/arch=\"arm64\"", "kubernetes.io/os=\"linux\""]);
-        for wrong in ["arch", "=a", "a/b/c=d", "a=b c"] {
-            assert!(label(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]
-    fn every_part_has_the_same_name_here_and_there() {
+    fn parts_have_the_same_names_on_the_command_line_and_in_the_crate() {
         let names = PartName::value_variants().iter();
         let named: Vec<(String, &str)> = names
             .map(|name| {

@@ -1,32 +1,35 @@
-//! `mxjob migrate`: what the Go operators left, what will be different, and how running jobs change hands without a restart.
+//! `mxjob migrate`: reads jobs from a cluster or files, prints what [`mxjob_migrate`] finds, and
+//! sends its patches.
 //!
-//! ```text
-//! cluster or files ─▶ source: jobs, pods, services ─▶ mxjob_api::legacy ─▶ report ─▶ stdout
-//!                  └▶ surroundings: definition, operators, webhooks ──────┘    └▶ adopt: patches, with --apply
-//! ```
-//!
-//! Reads only, unless told otherwise. What the jobs' findings say and which patches adopt them is decided in [`mxjob_api`].
+//! Changes the cluster only with `--apply`.
 
-mod adopt;
-mod report;
-mod rewrite;
-mod source;
-mod surroundings;
-
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use http::{Method, Request, header};
 use jiff::Timestamp;
+use mxjob_machinery::json::to_yaml;
+use mxjob_migrate::{ClusterScan, Inventory, Report, RequestError, adopt, rewrite, violations};
+use serde_json::{Value, json};
 
-use crate::cli::Format;
 use crate::cluster::{Cluster, ClusterArgs, check_namespace};
 use crate::exit::{Code, Failure};
 use crate::signals::{Signals, Stop};
-use crate::{logging, output, settings, up};
-use report::Report;
-use surroundings::Surroundings;
+use crate::values::Format;
+use crate::{document, logging, output, process};
 
-/// What goes wrong is told in sentences.
+/// Exit codes, for `--help`.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0    no finding needs a decision; with --apply: all jobs were adopted
+  1    a finding needs a decision (`danger` in the report), --apply was refused, or a rewritten
+       job is invalid
+  2    a file, a flag or the kubeconfig is invalid
+  3    the cluster cannot be reached, does not serve MXJobs, or denies access; or a patch failed
+  130  interrupted by ^C
+  143  ended by SIGTERM";
+
+/// Failures are reported as messages, so nothing is logged.
 const LOG_LEVEL: &str = "off";
 
 /// `mxjob migrate`
@@ -34,67 +37,80 @@ const LOG_LEVEL: &str = "off";
 pub(crate) struct MigrateArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Look at one namespace [default: all of them]
+    /// Read jobs of this namespace only [default: all namespaces]
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
-    /// Read jobs (and their pods and services, where they are in it) from a file instead of a cluster; - is standard input; may
-    /// be repeated
+    /// Read jobs, and pods and services if present, from a file instead of a cluster; `-` is
+    /// standard input; may be repeated
     #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with_all = ["kubeconfig", "context"])]
     files: Vec<PathBuf>,
-    /// How to print the report [default: text]
+    /// Output format of the report [default: text]
     #[arg(short, long, value_name = "FORMAT")]
     output: Option<Format>,
-    /// Adopt the jobs: patch their pods, services and status as the report says
+    /// Adopt the jobs: send the patches of the report to pods, services and status
     #[arg(long, conflicts_with_all = ["files", "rewrite"])]
     apply: bool,
-    /// Adopt them even while an operator runs, the cluster's definition of MXJobs is not ours, or neither can be seen
+    /// Adopt even while an operator runs, if the cluster's CRD would drop fields, or if neither can
+    /// be read
     #[arg(long, requires = "apply")]
     force: bool,
-    /// Print the jobs of the files so that they can be created anew: without status and without what a server writes
+    /// Print the jobs of the files as manifests: without status and without metadata that a server
+    /// writes
     #[arg(long, requires = "files")]
     rewrite: bool,
 }
 
-/// Reports, and adopts if asked to.
+/// Prints the report, and adopts the jobs with `--apply`.
 pub(crate) fn run(args: &MigrateArgs) -> Result<(), Failure> {
-    logging::start(&settings::level(None, LOG_LEVEL)?)?;
+    logging::start(&logging::level(None, LOG_LEVEL)?)?;
     if !args.files.is_empty() {
-        return files(args);
+        return from_files(args);
     }
-    let runtime = up::runtime()?;
-    let result = runtime.block_on(Box::pin(async {
-        let mut signals =
-            Signals::catch().map_err(|error| Failure::doing("cannot catch signals", &error))?;
+    process::block_on(async {
+        let mut signals = Signals::catch()?;
         tokio::select! {
-            result = cluster(args) => result,
+            result = from_cluster(args) => result,
             stop = signals.next() => Err(Failure {
                 code: if stop == Stop::Interrupt { Code::Interrupted } else { Code::Terminated },
-                message: "ended before everything was looked at; it may be repeated at any time"
+                message: "stopped before all jobs were read or adopted; it is safe to run it again"
                     .to_owned(),
             }),
         }
-    }));
-    runtime.shutdown_background();
-    result
+    })
 }
 
-fn files(args: &MigrateArgs) -> Result<(), Failure> {
-    let found = source::from_files(&args.files, args.namespace.as_deref())?;
-    if args.rewrite {
-        return rewrite::print(&found.jobs, args.output.unwrap_or(Format::Yaml));
+fn from_files(args: &MigrateArgs) -> Result<(), Failure> {
+    let mut inventory = Inventory::default();
+    for file in &args.files {
+        let path = if file == Path::new("-") { Path::new("/dev/stdin") } else { file };
+        let text = document::read(path).map_err(Failure::input)?;
+        let documents = document::parse(&text).map_err(|error| {
+            let line = error.line.map(|line| format!(", line {line}")).unwrap_or_default();
+            Failure::input(format!("{}{line}: {}", file.display(), error.message))
+        })?;
+        for document in documents {
+            inventory.add(document.value(), args.namespace.as_deref());
+        }
     }
-    let report = Report::new(&found, None, Timestamp::now());
-    report.print(args.output);
+    if inventory.jobs().is_empty() {
+        return Err(Failure::input("the files contain no MXJob"));
+    }
+    if args.rewrite {
+        return print_rewritten(inventory.jobs(), args.output.unwrap_or(Format::Yaml));
+    }
+    let report = Report::new(&inventory, None, Timestamp::now());
+    print(&report, args.output);
     verdict(&report, false)
 }
 
-async fn cluster(args: &MigrateArgs) -> Result<(), Failure> {
+async fn from_cluster(args: &MigrateArgs) -> Result<(), Failure> {
     let namespace = args.namespace.as_deref().map(check_namespace).transpose()?;
     let cluster = Cluster::find(&args.cluster).await?;
-    let found = source::from_cluster(&cluster, namespace).await?;
-    let surroundings = Surroundings::read(&cluster).await;
-    let report = Report::new(&found, Some(surroundings), Timestamp::now());
-    report.print(args.output);
+    let failed = |error: RequestError| cluster.request_failure(error);
+    let inventory = Inventory::read(&cluster, namespace).await.map_err(failed)?;
+    let scan = ClusterScan::read(&cluster).await;
+    let report = Report::new(&inventory, Some(scan), Timestamp::now());
+    print(&report, args.output);
     if !args.apply {
         return verdict(&report, true);
     }
@@ -103,27 +119,118 @@ async fn cluster(args: &MigrateArgs) -> Result<(), Failure> {
         return Err(Failure {
             code: Code::JobFailed,
             message: format!(
-                "nothing was adopted, since {}; --force does it all the same",
+                "nothing was adopted, because {}; --force adopts the jobs anyway",
                 obstacles.join(", and ")
             ),
         });
     }
-    adopt::adopt(&cluster, &found, &report).await
+    let adopted = adopt(&cluster, inventory, Timestamp::now()).await.map_err(failed)?;
+    let done = format!(
+        "{}; adopted {} jobs with {} patches",
+        report.summary(),
+        adopted.jobs,
+        adopted.patches
+    );
+    if !adopted.failures.is_empty() {
+        return Err(Failure::system(format!(
+            "{done}, but some objects could not be patched; services and the status of a job are patched after its pods, so run this again before an operator starts:\n  {}",
+            adopted.failures.join("\n  ")
+        )));
+    }
+    output::note(format_args!(
+        "mxjob: {done}; now start the operator: mxjob manifests --image IMAGE | kubectl apply --server-side -f -"
+    ));
+    Ok(())
 }
 
-/// Says what comes next.
-fn verdict(report: &Report, is_cluster: bool) -> Result<(), Failure> {
-    let what = format!("{}; nothing was changed", report.summary());
-    let next = match report.patches() {
-        0 => String::new(),
-        patches if is_cluster => {
-            format!("; `mxjob migrate --apply` adopts the running jobs ({patches} patches)")
-        }
-        _ => String::new(),
-    };
-    if report.needs_a_decision() {
-        return Err(Failure { code: Code::JobFailed, message: format!("{what}{next}") });
+fn print(report: &Report, format: Option<Format>) {
+    match format {
+        None => output::data(report.text().trim_end()),
+        Some(Format::Json) => output::data(format_args!("{:#}", report.json())),
+        Some(Format::Yaml) => output::data(to_yaml(&report.json()).trim_end()),
     }
-    output::note(format_args!("mxjob: {what}{next}"));
+}
+
+/// Prints the summary and the next step.
+fn verdict(report: &Report, is_cluster: bool) -> Result<(), Failure> {
+    let mut message = format!("{}; nothing was changed", report.summary());
+    let patches = report.patches();
+    if is_cluster && patches > 0 {
+        message = format!(
+            "{message}; `mxjob migrate --apply` adopts the running jobs ({patches} patches)"
+        );
+    }
+    if report.needs_a_decision() {
+        return Err(Failure { code: Code::JobFailed, message });
+    }
+    output::note(format_args!("mxjob: {message}"));
     Ok(())
+}
+
+/// Prints jobs as manifests, one document each, and fails if the server would reject one of them.
+fn print_rewritten(jobs: &[Value], format: Format) -> Result<(), Failure> {
+    let jobs: Vec<Value> = jobs.iter().map(rewrite).collect();
+    match (format, jobs.as_slice()) {
+        (Format::Json, [job]) => output::data(format_args!("{job:#}")),
+        (Format::Json, jobs) => {
+            let list = json!({"apiVersion": "v1", "kind": "List", "items": jobs});
+            output::data(format_args!("{list:#}"));
+        }
+        (Format::Yaml, jobs) => {
+            let documents: Vec<_> = jobs.iter().map(to_yaml).collect();
+            output::data(documents.join("---\n").trim_end());
+        }
+    }
+    let violations: Vec<String> = jobs.iter().flat_map(violations).collect();
+    if violations.is_empty() {
+        return Ok(());
+    }
+    Err(Failure {
+        code: Code::JobFailed,
+        message: format!(
+            "the server will reject these manifests until they are fixed:\n  {}",
+            violations.join("\n  ")
+        ),
+    })
+}
+
+// === impl Cluster ===
+
+impl mxjob_migrate::Cluster for Cluster {
+    async fn get(&self, path: &str) -> Result<Value, RequestError> {
+        let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError);
+        self.send(request).await
+    }
+
+    async fn merge_patch(&self, path: &str, body: &Value) -> Result<(), RequestError> {
+        let request = Request::builder()
+            .method(Method::PATCH)
+            .uri(path)
+            .header(header::CONTENT_TYPE, "application/merge-patch+json")
+            .body(body.to_string().into_bytes())
+            .map_err(kube::Error::HttpError);
+        self.send(request).await.map(drop)
+    }
+}
+
+impl Cluster {
+    async fn send(&self, request: kube::Result<Request<Vec<u8>>>) -> Result<Value, RequestError> {
+        let result = match request {
+            Ok(request) => self.client.request(request).await,
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| match error {
+            kube::Error::Api(status) => {
+                RequestError { code: Some(status.code), message: status.message }
+            }
+            error => RequestError { code: None, message: self.no_answer(&error) },
+        })
+    }
+
+    fn request_failure(&self, error: RequestError) -> Failure {
+        match error.code {
+            Some(code) => self.rejection(code, &error.message),
+            None => Failure::system(error.message),
+        }
+    }
 }

@@ -1,50 +1,87 @@
-//! `mxjob run`: a server for one file, followed to its end, and nothing left of it.
+//! `mxjob run`: starts a server for one job file, follows the jobs to their end, and removes
+//! everything.
 //!
 //! ```text
 //! file ─▶ manifest ─▶ server in a temporary directory ─▶ create ─▶ follow: jobs, pods, log lines
-//!                                                                     │ end, ^C, time is up, server broken
+//!                                                                     │ end, ^C, timeout, server failure
 //!              directory removed ◀─ pods stopped ◀─ server stopped ◀──┘
 //! ```
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Args;
 use mxjob_access::identity::Identity;
 use mxjob_node::stop::stop_all_after_agent;
 use rustix::fs::Mode;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cli::RunArgs;
 use crate::create::Creation;
 use crate::data_dir::DataDir;
 use crate::exit::{Code, Failure};
-use crate::follow::story::Verdict;
+use crate::follow::progress::Verdict;
 use crate::follow::{End, Follow};
+use crate::logging::{self, Level};
 use crate::manifest::{Manifest, Namespace};
+use crate::output;
+use crate::process::{self, shell_word};
 use crate::server::Server;
-use crate::settings::{self, NodeSettings, Settings};
+use crate::settings::{NodeSettings, Settings};
 use crate::signals::{Signals, Stop};
-use crate::up::{runtime, shell_word};
-use crate::{logging, output};
+use crate::values::duration;
 
-/// The server's own log would get between the lines of the job.
+/// The default level of the log, so that events of the server do not interrupt the log lines of the
+/// job.
 const LOG_LEVEL: &str = "error";
-/// How long what is still running may take to end before it is killed.
-const GRACE: Duration = Duration::from_secs(10);
-/// How long the node agent may take to end the step that it is in.
-const AGENT_LIMIT: Duration = Duration::from_secs(10);
+/// Time that running pods get to stop before they are killed.
+const GRACE_PERIOD: Duration = Duration::from_secs(10);
+/// Time that the node agent gets to finish its current step.
+const AGENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Exit codes, for `--help`.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0    the job succeeded
+  1    the job failed or was deleted; the message has the first failed replica and its last lines
+  2    the file or a flag is invalid, or the server rejected an object; nothing was started
+  3    the server failed or could not be started, a pod could not be stopped, or the result is
+       unknown
+  124  the job did not finish within --timeout; everything was stopped
+  130  interrupted by ^C; everything was stopped
+  143  ended by SIGTERM; everything was stopped";
+
+/// `mxjob run`
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Job as YAML or JSON; the file may also contain ConfigMaps and Secrets; `-` is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Data directory of the server, which is kept [default: a temporary directory]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Stop the job if it does not finish within this time, for example 90, 90s, 15m or 2h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// Default working directory of the replicas, and base of their relative paths [default: the
+    /// current directory]
+    #[arg(long, value_name = "DIR")]
+    workdir: Option<PathBuf>,
+    /// Log level of the server, on stderr [default: error]
+    #[arg(long, value_name = "LEVEL", env = "MXJOB_LOG", hide_env_values = true, value_parser = Level::parse)]
+    log_level: Option<Level>,
+}
 
 /// Runs the job in a file.
 pub(crate) fn run(args: RunArgs, umask: Mode) -> Result<(), Failure> {
     let manifest = Manifest::load(&args.file, Namespace::OrElse("default"))?;
     let node = NodeSettings::new(None, args.workdir, umask)?;
-    let log_level = settings::level(args.log_level, LOG_LEVEL)?;
+    let log_level = logging::level(args.log_level, LOG_LEVEL)?;
     logging::start(&log_level)?;
-    let place = Place::new(args.data_dir.as_deref())?;
+    let server_dir = ServerDir::new(args.data_dir.as_deref())?;
     let settings = Settings {
-        data_dir: place.dir,
+        data_dir: server_dir.dir,
         listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
         token_file: None,
         log_level,
@@ -52,27 +89,24 @@ pub(crate) fn run(args: RunArgs, umask: Mode) -> Result<(), Failure> {
         garbage_collection: true,
         node: Some(node),
     };
-    let runtime = runtime()?;
-    let result = runtime.block_on(Box::pin(serve(settings, &manifest, args.timeout)));
-    runtime.shutdown_background();
-    result
+    process::block_on(serve(settings, &manifest, args.timeout))
 }
 
-/// Where the server's data is.
-struct Place {
+/// The data directory of the server.
+struct ServerDir {
     dir: DataDir,
-    /// Removed with everything in it at the end.
+    /// Removed with its content when it is dropped.
     _temporary: Option<TempDir>,
 }
 
-impl Place {
-    fn new(asked: Option<&Path>) -> Result<Self, Failure> {
-        if let Some(path) = asked {
+impl ServerDir {
+    fn new(given: Option<&Path>) -> Result<Self, Failure> {
+        if let Some(path) = given {
             return Ok(Self { dir: DataDir::new(path)?, _temporary: None });
         }
         let temporary =
             tempfile::Builder::new().prefix("mxjob-run-").tempdir().map_err(|error| {
-                Failure::doing("cannot make a temporary directory for the server's data", &error)
+                Failure::doing("cannot create a temporary directory for the server's data", &error)
             })?;
         Ok(Self { dir: DataDir::new(temporary.path())?, _temporary: Some(temporary) })
     }
@@ -83,15 +117,14 @@ async fn serve(
     manifest: &Manifest,
     timeout: Option<Duration>,
 ) -> Result<(), Failure> {
-    let mut signals =
-        Signals::catch().map_err(|error| Failure::doing("cannot catch signals", &error))?;
+    let mut signals = Signals::catch()?;
     let dir = settings.data_dir.clone();
     let mut server = tokio::select! {
         server = Box::pin(Server::start(settings)) => server?,
         stop = signals.next() => return Err(interrupted(stop)),
     };
     output::note(format_args!(
-        "mxjob: for kubectl meanwhile: export KUBECONFIG={}",
+        "mxjob: to use kubectl while the job runs: export KUBECONFIG={}",
         shell_word(&dir.kubeconfig())
     ));
     let client = server.client(Identity::admin(), "mxjob-run");
@@ -100,34 +133,34 @@ async fn serve(
     let end = match create(&mut creation, manifest).await {
         Ok(jobs) => {
             follow.expect(&jobs);
-            Box::pin(follow.run(server.broken(), &mut signals, timeout)).await
+            Box::pin(follow.run(server.failed(), &mut signals, timeout)).await
         }
         Err(failure) => {
-            // In a directory that is kept, they would be there for the next server.
+            // In a data directory that is kept, the next server would find the objects.
             creation.undo().await;
             End::Failed(failure)
         }
     };
     if matches!(end, End::Stopped(Stop::Interrupt)) {
-        output::note("mxjob: stopping; ^C again kills what still runs");
+        output::note("mxjob: stopping; press ^C again to kill the pods immediately");
     }
     let early = !matches!(end, End::Finished(_));
     let clean = async {
         if early {
-            // In a directory that is kept, the job would go on with the next server.
-            follow.remove_jobs(GRACE).await;
+            // In a data directory that is kept, the next server would resume the job.
+            follow.remove_jobs(GRACE_PERIOD).await;
         }
         server.stop().await;
     };
     let grace = tokio::select! {
-        () = Box::pin(clean) => GRACE,
-        // Asked for again: no more waiting.
+        () = Box::pin(clean) => GRACE_PERIOD,
+        // The second signal: do not wait any longer.
         _ = signals.next() => Duration::ZERO,
     };
     let node = dir.node();
-    // A server that was cut short may still be starting a container.
+    // A server that was interrupted may still be starting a container.
     let stopped =
-        tokio::task::spawn_blocking(move || stop_all_after_agent(&node, grace, AGENT_LIMIT));
+        tokio::task::spawn_blocking(move || stop_all_after_agent(&node, grace, AGENT_TIMEOUT));
     match stopped.await {
         Ok(Ok(report)) if report.alive.is_empty() => {}
         Ok(Ok(report)) => {
@@ -137,9 +170,9 @@ async fn serve(
             )));
         }
         Ok(Err(error)) => {
-            return Err(Failure::doing("cannot stop what the job left running", &error));
+            return Err(Failure::doing("cannot stop the remaining pods", &error));
         }
-        Err(error) => return Err(Failure::doing("cannot stop what the job left running", &error)),
+        Err(error) => return Err(Failure::doing("cannot stop the remaining pods", &error)),
     }
     match end {
         End::Finished(Verdict::Succeeded) => Ok(()),
@@ -150,7 +183,7 @@ async fn serve(
         End::TimedOut(unfinished) => Err(Failure {
             code: Code::Timeout,
             message: format!(
-                "{unfinished} had not finished after {} s; everything was stopped",
+                "{unfinished} did not finish within {} s; everything was stopped",
                 timeout.unwrap_or_default().as_secs()
             ),
         }),
@@ -163,9 +196,9 @@ async fn create(creation: &mut Creation, manifest: &Manifest) -> Result<Vec<Valu
 }
 
 fn interrupted(stop: Stop) -> Failure {
-    let (code, what) = match stop {
+    let (code, reason) = match stop {
         Stop::Interrupt => (Code::Interrupted, "interrupted"),
-        Stop::Terminate => (Code::Terminated, "told to stop"),
+        Stop::Terminate => (Code::Terminated, "terminated"),
     };
-    Failure { code, message: format!("{what}; everything was stopped") }
+    Failure { code, message: format!("{reason}; everything was stopped") }
 }

@@ -1,11 +1,13 @@
-//! A server in this process: the parts put together, started in order, stopped in order.
+//! A server in this process: its parts, the order in which they start, and the order in which they
+//! stop.
 //!
 //! ```text
-//! lock ─▶ listen ─▶ store, keys, tokens ─▶ first objects ─▶ garbage collector, serving ─▶ controller, node ─▶ kubeconfig
+//! lock ─▶ listen ─▶ store, keys, tokens ─▶ default objects
+//!      ─▶ garbage collector, serving ─▶ controller, node ─▶ kubeconfig
 //! ```
 //!
-//! Controller and node are clients of the API like any other; only their connection is shorter. Whatever ends without being
-//! told to ends the server: half a server is worse than none, since it looks like a whole one.
+//! Controller and node agent are API clients that call the server in memory. A part that exits
+//! unexpectedly ends the whole server: a server with missing parts would look healthy.
 
 mod connect;
 mod logs;
@@ -25,20 +27,21 @@ use mxjob_access::tokens::{self, ServiceAccounts, Token, Tokens};
 use mxjob_apiserver::environment::System;
 use mxjob_apiserver::health::Readiness;
 use mxjob_apiserver::{ApiServer, Config, garbage, kubeconfig, upkeep};
+use mxjob_machinery::error::chain;
 use mxjob_serve as serve;
 use mxjob_store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::exit::{Failure, chain};
+use crate::exit::Failure;
 use crate::lock::Lock;
 use crate::settings::{NodeSettings, Settings};
 
-/// How long open requests may take after a stop was asked for. `kubectl` needs far less; a stuck client must not keep a
-/// service manager waiting until it kills us.
-const DRAIN: Duration = Duration::from_secs(5);
-/// How long the other parts may take after that.
-const PARTS: Duration = Duration::from_secs(5);
+/// Time that open requests get to finish when the server stops. `kubectl` needs less, and a stuck
+/// client must not delay the stop until a service manager kills the process.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time that the other parts get after that.
+const PARTS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running server.
 #[derive(Debug)]
@@ -48,14 +51,14 @@ pub(crate) struct Server {
     address: SocketAddr,
     parts: JoinSet<Ended>,
     stop: watch::Sender<bool>,
-    /// Given back last, when nothing of this server is at work any more.
+    /// Released last, when all parts have stopped.
     _lock: Lock,
 }
 
-/// A part that has ended.
+/// The name of a part that has ended, and its result.
 type Ended = (&'static str, Result<(), String>);
 
-/// What a stopped server leaves.
+/// The state after a stop.
 #[derive(Debug)]
 pub(crate) struct Stopped {
     /// Pods that keep running.
@@ -65,10 +68,10 @@ pub(crate) struct Stopped {
 // === impl Server ===
 
 impl Server {
-    /// Starts everything that the settings ask for, and says so with the kubeconfig. A failure leaves nothing running.
+    /// Starts all parts, and then writes the kubeconfig. After a failure nothing is left running.
     pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
         let dir = &settings.data_dir;
-        // Before anything is made: a fault in what was given changes nothing.
+        // First, so that invalid input changes nothing on disk.
         let tokens = users(settings.token_file.as_deref())?;
         dir.create()?;
         // Closing any descriptor of the lock's file would end the lock.
@@ -125,12 +128,12 @@ impl Server {
         Ok(server)
     }
 
-    /// The settings it was started with.
+    /// The settings of the server.
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Where clients on this machine find it.
+    /// The URL for clients on this machine.
     pub(crate) fn url(&self) -> String {
         let ip = match self.address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -140,19 +143,19 @@ impl Server {
         format!("https://{}", SocketAddr::new(ip, self.address.port()))
     }
 
-    /// A client in memory, acting as `identity`.
+    /// A client that calls the server in memory as `identity`.
     pub(crate) fn client(&self, identity: Identity, user_agent: &str) -> kube::Client {
         kube::Client::new(self.api.connector(identity, user_agent), "default")
     }
 
-    /// Waits for something that must not happen: the disk fails, or a part ends. May be dropped at any time.
-    pub(crate) async fn broken(&mut self) -> Failure {
+    /// Waits until the store fails or a part ends. Cancellation safe.
+    pub(crate) async fn failed(&mut self) -> Failure {
         tokio::select! {
             failure = self.api.store().failure() => Failure::at_root(&failure),
             Some(ended) = self.parts.join_next() => match ended {
-                Ok((part, Ok(()))) => Failure::system(format!("the {part} ended by itself")),
+                Ok((part, Ok(()))) => Failure::system(format!("the {part} exited unexpectedly")),
                 Ok((part, Err(error))) => Failure::system(format!("the {part} failed: {error}")),
-                Err(error) => Failure::system(format!("a part of the server broke: {error}")),
+                Err(error) => Failure::system(format!("a server task panicked: {error}")),
             },
         }
     }
@@ -160,19 +163,17 @@ impl Server {
     /// Stops the server; pods keep running.
     pub(crate) async fn stop(mut self) -> Stopped {
         self.stop.send_replace(true);
-        // Watches would otherwise keep connections busy until the deadline.
+        // Open watches would keep their connections until the deadline.
         self.api.close_streams();
         let finished = async {
             while let Some(ended) = self.parts.join_next().await {
                 if let Ok((part, Err(error))) = ended {
-                    tracing::warn!(part, error, "did not stop cleanly");
+                    tracing::warn!(part, error, "a part of the server failed while stopping");
                 }
             }
         };
-        if tokio::time::timeout(DRAIN + PARTS, finished).await.is_err() {
-            tracing::warn!(
-                "parts of the server were still busy at the deadline of the stop and are cut"
-            );
+        if tokio::time::timeout(DRAIN_TIMEOUT + PARTS_TIMEOUT, finished).await.is_err() {
+            tracing::warn!("parts of the server did not stop in time and were aborted");
             self.parts.shutdown().await;
         }
         let store = self.api.store().clone();
@@ -184,7 +185,7 @@ impl Server {
         Stopped { pods: ended.await.unwrap_or_default() }
     }
 
-    /// The controller, a client of the API.
+    /// Starts the controller as an API client.
     fn start_controller(&mut self) {
         let client = self.client(Identity::controller(), "mxjob-controller");
         let stopped = self.stopped();
@@ -202,11 +203,12 @@ impl Server {
         });
     }
 
-    /// The node agent, a client of the API, which asks it for logs in turn.
+    /// Starts the node agent as an API client, and connects the API server to it for logs and
+    /// commands.
     fn start_node(&mut self, settings: &NodeSettings) -> Result<(), Failure> {
         let NodeSettings { name, workdir, umask, extended_resources } = settings.clone();
         let defaults = mxjob_node::Config::new(self.settings.data_dir.node())
-            .map_err(|error| Failure::doing("cannot find this program's own file", &error))?;
+            .map_err(|error| Failure::doing("cannot find the program's executable file", &error))?;
         let client = self.client(Identity::node(&name), "mxjob-node");
         let mut config = mxjob_node::Config { node_name: name, workdir, ..defaults };
         config.extended_resources.extend(extended_resources);
@@ -221,7 +223,7 @@ impl Server {
         Ok(())
     }
 
-    /// Resolves when the server is told to stop, or is gone.
+    /// Resolves when the server is stopped or dropped.
     fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
         until(self.stop.subscribe())
     }
@@ -240,13 +242,13 @@ impl Server {
             Some(Arc::clone(&pki.config)),
             self.api.clone(),
             until(stopped),
-            DRAIN,
+            DRAIN_TIMEOUT,
         );
         self.spawn("API server", async { serving.await.map(drop).map_err(|error| chain(&error)) });
     }
 }
 
-/// What callers are known by.
+/// The credentials of the server and its clients.
 struct Keys {
     pki: Pki,
     admin: Token,
@@ -261,7 +263,7 @@ fn users(path: Option<&Path>) -> Result<Tokens, Failure> {
     )
 }
 
-/// Opens what is on disk. Store and keys at the same time, since both wait for the disk on a first start.
+/// Opens the store and the keys, concurrently, because both wait for the disk on the first start.
 async fn open(
     settings: &Settings,
     listen: IpAddr,
@@ -281,13 +283,13 @@ async fn open(
         tokens.insert(admin.expose(), Identity::admin());
         Ok(Keys { pki, admin, tokens })
     });
-    let broken =
+    let panicked =
         |error: tokio::task::JoinError| Failure::doing("cannot open the data directory", &error);
     let (store, keys) = tokio::join!(store, keys);
-    Ok((store.map_err(broken)??, keys.map_err(broken)??))
+    Ok((store.map_err(panicked)??, keys.map_err(panicked)??))
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {
-    // An error says that the sender is gone, and with it the server.
+    // An error means that the server was dropped.
     let _ = stopped.wait_for(|stop| *stop).await;
 }

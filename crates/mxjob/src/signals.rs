@@ -1,19 +1,20 @@
-//! SIGTERM, SIGINT and SIGHUP: the first one asks for a clean stop, a second one ends the process at once.
-
-use std::io;
+//! SIGTERM, SIGINT and SIGHUP: the first one asks for a clean stop, the second one for an immediate
+//! end.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Which signal came.
+use crate::exit::Failure;
+
+/// A signal that asks the program to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// ^C.
     Interrupt,
-    /// What service managers and `mxjob down` send, and terminals when they close.
+    /// SIGTERM, as service managers and `mxjob down` send it, or SIGHUP, as closing terminals do.
     Terminate,
 }
 
-/// The signals, caught from when this is made until the process ends.
+/// The signal handlers. They stay installed until the process ends.
 #[derive(Debug)]
 pub(crate) struct Signals {
     interrupt: Signal,
@@ -22,16 +23,18 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Catches the signals. Needs a tokio runtime.
-    pub(crate) fn catch() -> io::Result<Self> {
+    /// Installs the handlers. Needs a tokio runtime.
+    pub(crate) fn catch() -> Result<Self, Failure> {
+        let handler =
+            |kind| signal(kind).map_err(|error| Failure::doing("cannot catch signals", &error));
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+            interrupt: handler(SignalKind::interrupt())?,
+            terminate: handler(SignalKind::terminate())?,
+            hangup: handler(SignalKind::hangup())?,
         })
     }
 
-    /// The next signal. May be dropped at any time.
+    /// Waits for the next signal. Cancellation safe.
     pub(crate) async fn next(&mut self) -> Stop {
         tokio::select! {
             Some(()) = self.interrupt.recv() => Stop::Interrupt,

@@ -1,12 +1,13 @@
-//! `mxjob submit`: what `mxjob run` does, on a cluster that is there already.
+//! `mxjob submit`: creates the objects of a job file on a cluster and follows the jobs to their
+//! end.
 //!
 //! ```text
-//! kubeconfig ─▶ cluster ─▶ file ─▶ may we, is it there? ─▶ create ─▶ follow: jobs, pods, log lines
-//!                                                                      │ end, ^C, time is up
-//!                        what was created is deleted, or --keep ◀──────┘
+//! kubeconfig ─▶ cluster ─▶ file ─▶ check rights and CRD ─▶ create ─▶ follow: jobs, pods, log lines
+//!                                                                      │ end, ^C, timeout
+//!                     created objects are deleted, or --keep ◀─────────┘
 //! ```
 //!
-//! Needs the rights of a user of one namespace; reads nothing else of the cluster.
+//! Needs the rights of a user of one namespace, and reads only that namespace.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,58 +18,67 @@ use kube::Client;
 use crate::cluster::{self, Cluster, ClusterArgs};
 use crate::create::Creation;
 use crate::exit::{Code, Failure};
-use crate::follow::story::Verdict;
-use crate::follow::{End, Follow, Left};
+use crate::follow::progress::Verdict;
+use crate::follow::{End, Follow, Remains};
 use crate::logging::{self, Level};
 use crate::manifest::{Manifest, Namespace};
-use crate::settings;
 use crate::signals::{Signals, Stop};
-use crate::{cli, output, up};
+use crate::values::duration;
+use crate::{output, process};
 
-/// What goes wrong is told in sentences; the log of the client libraries would tell it again.
+/// Failures are reported as messages; the log of the client library would repeat them.
 const LOG_LEVEL: &str = "off";
-/// How long pods may take to end: more than the grace period that Kubernetes gives them by default.
-const STOP_LIMIT: Duration = Duration::from_secs(45);
-/// How long a creation may take that ^C found under way.
-const CREATE_LIMIT: Duration = Duration::from_secs(10);
+/// Time that pods get to stop: more than Kubernetes' default grace period.
+const STOP_TIMEOUT: Duration = Duration::from_secs(45);
+/// Time that a running creation gets to finish after ^C.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Exit codes, for `--help`.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0    the job succeeded, or was created (--detach)
+  1    the job failed or was deleted; the message has the first failed replica and its last lines
+  2    the file, a flag or the kubeconfig is invalid, or the cluster rejected an object; nothing
+       remains
+  3    the cluster cannot be reached, does not serve MXJobs, or denies access; an object could
+       not be deleted; or the result is unknown
+  124  the job did not finish within --timeout; everything was deleted, unless --keep was given
+  130  interrupted by ^C; everything was deleted, unless --keep was given
+  143  ended by SIGTERM; everything was deleted, unless --keep was given";
 
 /// `mxjob submit`
 #[derive(Debug, Args)]
 pub(crate) struct SubmitArgs {
-    /// The job, as YAML or JSON; ConfigMaps and Secrets that it needs may be in the same file
+    /// Job as YAML or JSON; the file may also contain ConfigMaps and Secrets; `-` is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Where the objects go [default: as the file says, else the namespace of the context]
+    /// Namespace of the objects [default: that of the file, else that of the context]
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
-    /// Stop the job when it has not finished after this time, such as 90, 90s, 15m or 2h
-    #[arg(long, value_name = "TIME", value_parser = cli::duration)]
+    /// Delete the job if it does not finish within this time, for example 90, 90s, 15m or 2h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
-    /// Do not follow the job: print what was created, and end
+    /// Do not follow the job: print the created objects and exit
     #[arg(long, conflicts_with_all = ["timeout", "keep"])]
     detach: bool,
-    /// After ^C or --timeout, leave the job running
+    /// Keep the job running after ^C or --timeout
     #[arg(long)]
     keep: bool,
-    /// What to log to stderr besides [default: off]
+    /// Also log to stderr, at this level [default: off]
     #[arg(long, value_name = "LEVEL", env = "MXJOB_LOG", hide_env_values = true, value_parser = Level::parse)]
     log_level: Option<Level>,
 }
 
 /// Runs the job of a file on a cluster.
 pub(crate) fn run(args: SubmitArgs) -> Result<(), Failure> {
-    logging::start(&settings::level(args.log_level.clone(), LOG_LEVEL)?)?;
-    let runtime = up::runtime()?;
-    let result = runtime.block_on(Box::pin(submit(args)));
-    runtime.shutdown_background();
-    result
+    logging::start(&logging::level(args.log_level.clone(), LOG_LEVEL)?)?;
+    process::block_on(submit(args))
 }
 
 async fn submit(args: SubmitArgs) -> Result<(), Failure> {
-    let mut signals =
-        Signals::catch().map_err(|error| Failure::doing("cannot catch signals", &error))?;
+    let mut signals = Signals::catch()?;
     let ready = async {
         let cluster = Cluster::find(&args.cluster).await?;
         let namespace = match &args.namespace {
@@ -77,7 +87,7 @@ async fn submit(args: SubmitArgs) -> Result<(), Failure> {
         };
         let manifest = Manifest::load(&args.file, namespace)?;
         for namespace in manifest.namespaces() {
-            cluster.has_jobs(namespace).await?;
+            cluster.check_jobs(namespace).await?;
         }
         Ok((cluster, manifest))
     };
@@ -94,7 +104,7 @@ async fn submit(args: SubmitArgs) -> Result<(), Failure> {
                 [] => failure,
                 left => Failure {
                     message: format!(
-                        "{}\nmxjob: could not be removed again: {}",
+                        "{}\nmxjob: these objects could not be deleted: {}",
                         failure.message,
                         left.join("; ")
                     ),
@@ -104,10 +114,9 @@ async fn submit(args: SubmitArgs) -> Result<(), Failure> {
         }
     };
     if args.detach {
-        creation
-            .made()
-            .iter()
-            .for_each(|made| output::data(format_args!("{} created", made.shown)));
+        for object in creation.created() {
+            output::data(format_args!("{} created", object.shown));
+        }
         return Ok(());
     }
     for job in follow.jobs() {
@@ -132,15 +141,17 @@ async fn submit(args: SubmitArgs) -> Result<(), Failure> {
         End::Stopped(stop) => Err(interrupted(stop, &stopped)),
         End::TimedOut(unfinished) => {
             let seconds = args.timeout.unwrap_or_default().as_secs();
-            let why = follow.untaken().map(|why| format!("\nmxjob: {why}")).unwrap_or_default();
+            let hint =
+                follow.not_picked_up().map(|hint| format!("\nmxjob: {hint}")).unwrap_or_default();
             let message =
-                format!("{unfinished} had not finished after {seconds} s; {stopped}{why}");
+                format!("{unfinished} did not finish within {seconds} s; {stopped}{hint}");
             Err(Failure { code: Code::Timeout, message })
         }
     }
 }
 
-/// Creates the objects of the file. What was created before a failure is known to `creation`.
+/// Creates the objects of the file. After a failure, `creation` has the objects that were created
+/// before.
 async fn create(
     client: &Client,
     creation: &mut Creation,
@@ -151,14 +162,14 @@ async fn create(
     let jobs = tokio::select! {
         jobs = &mut all => jobs?,
         stop = signals.next() => {
-            // To its end, since an answer that nobody waits for may be that of an object that was created.
-            let what = match tokio::time::timeout(CREATE_LIMIT, all).await {
-                // Said with what is to be done about it.
-                Ok(Err(failure)) => format!("{}; what was created has been deleted", failure.message),
-                Ok(Ok(_)) => "what was created has been deleted".to_owned(),
-                Err(_) => "what is known to be created has been deleted, but the last request was not answered: look whether its object is there".to_owned(),
+            // Let the creation finish: an object whose answer is not awaited may exist
+            // nevertheless.
+            let outcome = match tokio::time::timeout(CREATE_TIMEOUT, all).await {
+                Ok(Err(failure)) => format!("{}; the created objects were deleted", failure.message),
+                Ok(Ok(_)) => "the created objects were deleted".to_owned(),
+                Err(_) => "the created objects were deleted, but the last request was not answered; check whether its object exists".to_owned(),
             };
-            return Err(interrupted(stop, &what));
+            return Err(interrupted(stop, &outcome));
         }
     };
     let mut follow = Follow::new(client.clone());
@@ -166,7 +177,7 @@ async fn create(
     Ok(follow)
 }
 
-/// Deletes what was created and waits until it is gone; what is to be said about it.
+/// Deletes the created objects and waits until the pods are deleted. Returns a message about it.
 async fn stop(
     follow: &Follow,
     creation: &mut Creation,
@@ -174,55 +185,55 @@ async fn stop(
     signals: &mut Signals,
 ) -> Result<String, Failure> {
     if matches!(end, End::Stopped(Stop::Interrupt)) {
-        output::note("mxjob: stopping; ^C again does not wait for the pods to end");
+        output::note("mxjob: stopping; press ^C again to exit without waiting for the pods");
     }
     let clean = async {
-        let Left { mut jobs, pods } = follow.remove_jobs(STOP_LIMIT).await;
+        let Remains { mut jobs, pods } = follow.remove_jobs(STOP_TIMEOUT).await;
         if jobs.is_empty() {
             jobs.extend(creation.undo_others().await);
         } else {
-            // A job that goes on needs its ConfigMaps and Secrets.
-            let others = creation.made().iter().filter(|made| !made.is_job);
-            jobs.extend(others.map(|made| format!("{} was left for it", made.shown)));
+            // A job that keeps running needs its ConfigMaps and Secrets.
+            let others = creation.created().iter().filter(|object| !object.is_job);
+            jobs.extend(others.map(|object| format!("{} was kept for it", object.shown)));
         }
         (jobs, pods)
     };
     let (left, pods) = tokio::select! {
         left = Box::pin(clean) => left,
         again = signals.next() => {
-            return Err(interrupted(again, "the jobs are being deleted, but their pods were not waited for"));
+            return Err(interrupted(again, "the jobs are being deleted; their pods may still run"));
         }
     };
     match (left.as_slice(), pods) {
-        ([], 0) => Ok("everything was stopped".to_owned()),
-        ([], pods) => Ok(format!("everything was deleted, and {pods} pods are still ending")),
+        ([], 0) => Ok("everything was deleted".to_owned()),
+        ([], pods) => Ok(format!("everything was deleted; {pods} pods are still terminating")),
         (left, _) => Err(Failure::system(format!("could not be deleted: {}", left.join("; ")))),
     }
 }
 
-/// Says how to go on with jobs that are left running.
+/// The commands to watch and delete the jobs that keep running.
 fn kept(follow: &Follow, args: &ClusterArgs) -> String {
     let mut kubectl = "kubectl".to_owned();
     if let Some(file) = &args.kubeconfig {
-        kubectl = format!("{kubectl} --kubeconfig {}", up::shell_word(file));
+        kubectl = format!("{kubectl} --kubeconfig {}", process::shell_word(file));
     }
     if let Some(context) = &args.context {
-        kubectl = format!("{kubectl} --context {}", up::shell_word(context.as_ref()));
+        kubectl = format!("{kubectl} --context {}", process::shell_word(context.as_ref()));
     }
     let lines = follow.jobs().map(|job| {
         let kubectl = format!("{kubectl} -n {}", job.namespace);
         format!(
-            "job {name} goes on\n  {kubectl} get mxjob {name} --watch\n  {kubectl} delete mxjob {name}",
+            "job {name} keeps running\n  {kubectl} get mxjob {name} --watch\n  {kubectl} delete mxjob {name}",
             name = job.name
         )
     });
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn interrupted(stop: Stop, what: &str) -> Failure {
-    let (code, how) = match stop {
+fn interrupted(stop: Stop, outcome: &str) -> Failure {
+    let (code, reason) = match stop {
         Stop::Interrupt => (Code::Interrupted, "interrupted"),
-        Stop::Terminate => (Code::Terminated, "told to stop"),
+        Stop::Terminate => (Code::Terminated, "terminated"),
     };
-    Failure { code, message: format!("{how}; {what}") }
+    Failure { code, message: format!("{reason}; {outcome}") }
 }

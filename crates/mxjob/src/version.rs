@@ -1,9 +1,18 @@
 //! `mxjob version`
 
+use clap::Args;
 use serde_json::json;
 
-use crate::cli::{Format, VersionArgs};
 use crate::output;
+use crate::values::Format;
+
+/// `mxjob version`
+#[derive(Debug, Args)]
+pub(crate) struct VersionArgs {
+    /// Output format [default: one line of text]
+    #[arg(short, long, value_name = "FORMAT")]
+    output: Option<Format>,
+}
 
 /// Prints the version.
 pub(crate) fn run(args: &VersionArgs) {

@@ -6,7 +6,6 @@ mod defaults;
 mod definition;
 mod documented;
 mod jobs;
-mod legacy;
 mod manifests;
 mod pods;
 mod properties;

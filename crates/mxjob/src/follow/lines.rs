@@ -1,4 +1,5 @@
-//! The log lines of one container, each once, from its first to its last, over a lost connection too.
+//! Reads the log of one container from its first line to its last, each line once, also across
+//! reconnects.
 
 use std::time::Duration;
 
@@ -10,9 +11,10 @@ use kube::{Api, Client, ResourceExt as _};
 use mxjob_client::Lenient;
 use tokio::sync::{mpsc::Sender, watch};
 
-/// Longer lines are cut into pieces; a program that never ends its line must not fill the memory.
-const LONGEST: usize = 64 * 1024;
-/// Between two looks at a log that ended although its container runs, and the longest such pause.
+/// Longer lines are split, so that a program that never ends a line does not exhaust the memory.
+const MAX_LINE_BYTES: usize = 64 * 1024;
+/// The first and the longest delay before a log is read again that ended although its container
+/// runs.
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -24,13 +26,13 @@ pub(crate) struct Source {
     /// Uid of the pod.
     pub(crate) uid: String,
     pub(crate) container: String,
-    /// How often the container had been restarted before.
+    /// The restart count of this run.
     pub(crate) restarts: i32,
-    /// What its lines begin with.
+    /// The prefix of its lines.
     pub(crate) label: String,
 }
 
-/// A line without its end.
+/// A line without its line break.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) label: String,
@@ -39,54 +41,54 @@ pub(crate) struct Line {
     pub(crate) text: Vec<u8>,
 }
 
-/// What a reader has to say.
+/// What a reader sends.
 #[derive(Debug)]
-pub(crate) enum Said {
+pub(crate) enum Message {
     Line(Line),
-    /// We may not read the log, as the server words it.
+    /// Reading the log is forbidden; the server's message.
     Denied(String),
 }
 
 /// How far a log has been read.
 #[derive(Debug, Default)]
 struct Place {
-    /// When the newest line that was sent was written.
+    /// The timestamp of the newest line that was sent.
     time: Option<Timestamp>,
-    /// How many lines of that moment were sent.
+    /// The number of lines with that timestamp that were sent.
     lines: usize,
 }
 
-/// How reading came to an end.
+/// How a read ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     /// The server has no more.
     Complete,
-    /// The connection broke, or there was none.
+    /// The connection was lost or could not be made.
     Broken,
-    /// The log is not there any more.
+    /// The log no longer exists.
     Gone,
-    /// Nobody listens to us any more.
-    Unheard,
+    /// The receiver was dropped.
+    Dropped,
 }
 
-/// What became of the container.
+/// The state of the container.
 #[derive(Debug, PartialEq, Eq)]
-enum Run {
-    Runs,
-    /// Its log may still be read.
+enum ContainerState {
+    Running,
+    /// Its log can still be read.
     Ended,
-    /// Another run or another pod is in its place.
-    Over,
-    /// The server does not say.
+    /// A later run or another pod has replaced it.
+    Replaced,
+    /// The server did not answer.
     Unknown,
 }
 
-/// Sends every line until the container ends. When the channel is full, the log waits where it is. Once `ending` is true,
-/// a log that was read to its end is not looked at again.
+/// Sends every line until the container ends. When the channel is full, reading pauses. Once
+/// `ending` is true, a log that was read to its end is not read again.
 pub(crate) async fn follow(
     client: Client,
     source: Source,
-    sender: Sender<Said>,
+    sender: Sender<Message>,
     mut ending: watch::Receiver<bool>,
 ) {
     let mut place = Place::default();
@@ -94,13 +96,13 @@ pub(crate) async fn follow(
     loop {
         let before = (place.time, place.lines);
         let end = read(&client, &source, &mut place, &sender).await;
-        if matches!(end, End::Gone | End::Unheard) {
+        if matches!(end, End::Gone | End::Dropped) {
             return;
         }
-        match (end, look(&client, &source).await) {
-            (_, Run::Over) | (End::Complete, Run::Ended) => return,
-            // A server that stops ends a reading as well as the end of a container does.
-            (_, Run::Runs | Run::Ended | Run::Unknown) => {}
+        match (end, container_state(&client, &source).await) {
+            (_, ContainerState::Replaced) | (End::Complete, ContainerState::Ended) => return,
+            // A log also ends when the server stops.
+            (_, ContainerState::Running | ContainerState::Ended | ContainerState::Unknown) => {}
         }
         pause = if before == (place.time, place.lines) {
             (pause * 2).min(LONGEST_PAUSE)
@@ -109,19 +111,24 @@ pub(crate) async fn follow(
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            // An error says that nobody is left to tell us anything.
+            // An error means that the sender was dropped.
             _ = ending.wait_for(|ending| *ending) => return,
         }
     }
 }
 
-/// Reads once from where an earlier reading ended.
-async fn read(client: &Client, source: &Source, place: &mut Place, sender: &Sender<Said>) -> End {
+/// Reads once, from where the previous read ended.
+async fn read(
+    client: &Client,
+    source: &Source,
+    place: &mut Place,
+    sender: &Sender<Message>,
+) -> End {
     let Source { namespace, pod, container, .. } = source;
     let mut path = format!(
         "/api/v1/namespaces/{namespace}/pods/{pod}/log?follow=true&timestamps=true&container={container}"
     );
-    // Whole seconds are as exact as the question can be.
+    // The API takes whole seconds.
     if let Some(second) = place.time.and_then(|time| Timestamp::from_second(time.as_second()).ok())
     {
         path = format!("{path}&sinceTime={second}");
@@ -130,29 +137,31 @@ async fn read(client: &Client, source: &Source, place: &mut Place, sender: &Send
     let log = match client.request_stream(request).await {
         Ok(log) => std::pin::pin!(log),
         Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
-            // It may be allowed later, or the server has just begun and does not know its roles yet.
-            return match sender.send(Said::Denied(status.message.clone())).await {
+            // It may be allowed later, or the server has just started and has not loaded its roles
+            // yet.
+            return match sender.send(Message::Denied(status.message.clone())).await {
                 Ok(()) => End::Broken,
-                Err(_) => End::Unheard,
+                Err(_) => End::Dropped,
             };
         }
         Err(kube::Error::Api(status)) if status.code < 500 && status.code != 429 => {
-            tracing::warn!(pod, container, message = status.message, "cannot read the log");
+            tracing::warn!(pod, container, message = status.message, "reading the log failed");
             return End::Gone;
         }
         Err(error) => {
-            tracing::warn!(pod, container, %error, "cannot read the log");
+            tracing::warn!(pod, container, %error, "reading the log failed");
             return End::Broken;
         }
     };
     Reading { source, sender, skip: place.lines, seen: 0, since: place.time, place }.all(log).await
 }
 
-/// One reading of a log.
+/// One read of a log.
 struct Reading<'a> {
     source: &'a Source,
-    sender: &'a Sender<Said>,
-    /// Where this reading began, and how many lines of that moment are known already.
+    sender: &'a Sender<Message>,
+    /// The timestamp at which this read began, and the number of lines with it that were already
+    /// sent.
     since: Option<Timestamp>,
     skip: usize,
     seen: usize,
@@ -164,14 +173,14 @@ struct Reading<'a> {
 impl Reading<'_> {
     async fn all(mut self, mut log: impl AsyncBufRead + Unpin) -> End {
         let mut text = Vec::new();
-        // Whether what comes next begins a line, and whether that line is known already.
+        // Whether the next piece begins a line, and whether that line was already sent.
         let (mut begins, mut known) = (true, false);
         loop {
             let (used, whole) = match log.fill_buf().await {
                 Ok([]) => break,
                 Err(_) => return End::Broken,
                 Ok(buffer) => {
-                    let room = LONGEST.saturating_sub(text.len());
+                    let room = MAX_LINE_BYTES.saturating_sub(text.len());
                     let piece = buffer.get(..room).unwrap_or(buffer);
                     match piece.iter().position(|byte| *byte == b'\n') {
                         Some(end) => {
@@ -180,7 +189,7 @@ impl Reading<'_> {
                         }
                         None => {
                             text.extend(piece);
-                            (piece.len(), (text.len() >= LONGEST).then_some(false))
+                            (piece.len(), (text.len() >= MAX_LINE_BYTES).then_some(false))
                         }
                     }
                 }
@@ -189,17 +198,18 @@ impl Reading<'_> {
             let Some(ends) = whole else { continue };
             let piece = std::mem::take(&mut text);
             if !self.piece(piece, begins, &mut known).await {
-                return End::Unheard;
+                return End::Dropped;
             }
             begins = ends;
         }
         if !text.is_empty() && !self.piece(text, begins, &mut known).await {
-            return End::Unheard;
+            return End::Dropped;
         }
         End::Complete
     }
 
-    /// Sends a line or a piece of one, unless it is known. Returns whether somebody listens.
+    /// Sends a line or a piece of one, unless it was already sent. Returns false if the receiver
+    /// was dropped.
     async fn piece(&mut self, mut text: Vec<u8>, begins: bool, known: &mut bool) -> bool {
         if begins && let Some((time, length)) = time_of(&text) {
             text.drain(..length);
@@ -215,10 +225,11 @@ impl Reading<'_> {
         }
         let Source { label, uid, .. } = self.source;
         let line = Line { label: label.clone(), uid: uid.clone(), text };
-        self.sender.send(Said::Line(line)).await.is_ok()
+        self.sender.send(Message::Line(line)).await.is_ok()
     }
 
-    /// Whether a line was sent by an earlier reading. Lines that a program writes at once have the same time.
+    /// Whether an earlier read sent the line. Lines that are written at the same time have the same
+    /// timestamp.
     fn is_known(&mut self, time: Timestamp) -> bool {
         let Some(since) = self.since else { return false };
         if time == since {
@@ -228,24 +239,24 @@ impl Reading<'_> {
     }
 }
 
-/// The time that a line begins with, and how many bytes that takes.
+/// The timestamp at the start of a line, and its length in bytes.
 fn time_of(text: &[u8]) -> Option<(Timestamp, usize)> {
     let end = text.iter().position(|byte| *byte == b' ')?;
     let time = std::str::from_utf8(text.get(..end)?).ok()?.parse().ok()?;
     Some((time, end + 1))
 }
 
-/// Finds out what has become of the container.
-async fn look(client: &Client, source: &Source) -> Run {
+/// Reads the state of the container.
+async fn container_state(client: &Client, source: &Source) -> ContainerState {
     let pods: Api<Lenient<Pod>> = Api::namespaced(client.clone(), &source.namespace);
     let pod = match pods.get(&source.pod).await {
         Ok(Lenient(Ok(pod))) => pod,
-        Ok(Lenient(Err(_))) => return Run::Unknown,
-        Err(kube::Error::Api(status)) if status.code == 404 => return Run::Over,
-        Err(_) => return Run::Unknown,
+        Ok(Lenient(Err(_))) => return ContainerState::Unknown,
+        Err(kube::Error::Api(status)) if status.code == 404 => return ContainerState::Replaced,
+        Err(_) => return ContainerState::Unknown,
     };
     if pod.uid().as_ref() != Some(&source.uid) {
-        return Run::Over;
+        return ContainerState::Replaced;
     }
     let statuses = pod.status.iter().flat_map(|status| {
         status
@@ -256,11 +267,11 @@ async fn look(client: &Client, source: &Source) -> Run {
     });
     let mut this = statuses.filter(|status| status.name == source.container);
     match this.next() {
-        Some(status) if status.restart_count != source.restarts => Run::Over,
+        Some(status) if status.restart_count != source.restarts => ContainerState::Replaced,
         Some(status) if status.state.as_ref().is_some_and(|state| state.running.is_some()) => {
-            Run::Runs
+            ContainerState::Running
         }
-        _ => Run::Ended,
+        _ => ContainerState::Ended,
     }
 }
 

@@ -1,5 +1,5 @@
-//! What `mxjob run` and `mxjob submit` show: the replicas' lines on stdout, what happens on stderr, and a progress line
-//! where stderr is a terminal.
+//! Output of `mxjob run` and `mxjob submit`: log lines of the replicas on stdout, messages on
+//! stderr, and a progress line if stderr is a terminal.
 
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
@@ -9,15 +9,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output;
 
-/// Often enough to look alive.
+/// The interval of the spinner.
 const TICK: Duration = Duration::from_millis(120);
 
-/// Where things are shown.
+/// The output.
 #[derive(Debug)]
 pub(crate) struct Screen {
-    /// None where nobody looks.
+    /// None if stderr is no terminal.
     progress: Option<ProgressBar>,
-    /// Of the labels, so that the lines stand below each other.
+    /// The width of the labels, so that lines are aligned.
     width: usize,
 }
 
@@ -34,16 +34,16 @@ impl Screen {
         Self { progress, width: 0 }
     }
 
-    /// Says how long labels are going to be.
+    /// Widens the column of labels for this one.
     pub(crate) fn reserve(&mut self, label: &str) {
         self.width = self.width.max(label.len());
     }
 
-    /// A line of a replica. Bytes, since programs print what they like.
+    /// Prints a log line. Bytes, since logs need not be UTF-8.
     pub(crate) fn line(&self, label: &str, text: &[u8]) {
         self.above(|| {
             let mut out = std::io::stdout().lock();
-            // Whoever read our output may have gone; the job goes on.
+            // If stdout is closed, the job continues.
             let _ = write!(out, "{label:<0$} | ", self.width)
                 .and_then(|()| out.write_all(text))
                 .and_then(|()| out.write_all(b"\n"))
@@ -51,19 +51,19 @@ impl Screen {
         });
     }
 
-    /// Something that happened.
+    /// Prints a message.
     pub(crate) fn note(&self, text: impl Display) {
         self.above(|| output::note(format_args!("mxjob: {text}")));
     }
 
-    /// How things stand.
+    /// Updates the progress line.
     pub(crate) fn progress(&self, text: impl FnOnce() -> String) {
         if let Some(bar) = &self.progress {
             bar.set_message(text());
         }
     }
 
-    /// Takes the progress line away.
+    /// Removes the progress line.
     pub(crate) fn clear(&self) {
         if let Some(bar) = &self.progress {
             bar.finish_and_clear();

@@ -18,27 +18,27 @@ fn job(condition: &str) -> Raw {
 }
 
 #[tokio::test]
-async fn a_job_that_had_ended_when_it_was_deleted_ended_so() {
+async fn job_that_had_finished_when_it_was_deleted_keeps_its_result() {
     let mut follow = follow();
     follow.job("default", &watcher::Event::Delete(job("Succeeded")));
-    assert_eq!(follow.story.verdict(), Some(Verdict::Succeeded));
+    assert_eq!(follow.progress.verdict(), Some(Verdict::Succeeded));
 }
 
 #[tokio::test]
-async fn a_job_that_ran_when_it_was_deleted_had_not_finished() {
+async fn running_job_that_was_deleted_has_failed() {
     let mut follow = follow();
     follow.job("default", &watcher::Event::Delete(job("Running")));
-    let want = "job a was deleted before it had finished".to_owned();
-    assert_eq!(follow.story.verdict(), Some(Verdict::Failed(want)));
+    let expected = "job a was deleted before it finished".to_owned();
+    assert_eq!(follow.progress.verdict(), Some(Verdict::Failed(expected)));
 }
 
 #[tokio::test]
-async fn of_a_job_that_a_new_list_does_not_have_the_end_is_not_known() {
+async fn result_of_a_job_missing_from_a_new_list_is_unknown() {
     let mut follow = follow();
     follow.job("default", &watcher::Event::Apply(job("Running")));
     follow.job("default", &watcher::Event::Init);
     follow.job("default", &watcher::Event::InitDone);
-    assert!(matches!(follow.story.verdict(), Some(Verdict::Unknown(_))));
+    assert!(matches!(follow.progress.verdict(), Some(Verdict::Unknown(_))));
 }
 
 #[tokio::test]
@@ -51,5 +51,5 @@ async fn a_pod_that_cannot_be_read_is_passed_over() {
     follow.pod("default", watcher::Event::InitDone);
     follow.pod("default", watcher::Event::Delete(pod));
     follow.job("default", &watcher::Event::Apply(job("Succeeded")));
-    assert_eq!(follow.story.verdict(), Some(Verdict::Succeeded));
+    assert_eq!(follow.progress.verdict(), Some(Verdict::Succeeded));
 }

@@ -1,4 +1,4 @@
-//! What is watched: the jobs that are followed and their pods, in their namespaces, and nothing else of the cluster.
+//! Watches of the followed jobs and of their pods.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -13,9 +13,9 @@ use kube::{Api, Client, ResourceExt as _};
 use mxjob_api::{labels, mxjob};
 use mxjob_client::{Lenient, Raw};
 
-use super::story::Named;
+use super::progress::Named;
 
-/// Something that was seen, and in which namespace.
+/// An event and its namespace.
 #[derive(Debug)]
 pub(crate) enum Seen {
     Job(String, Box<watcher::Result<watcher::Event<Raw>>>),
@@ -28,7 +28,7 @@ pub(crate) type ByNamespace = BTreeMap<String, Vec<String>>;
 /// Watches of jobs and pods.
 pub(crate) type Watches = SelectAll<Pin<Box<dyn Stream<Item = Seen> + Send>>>;
 
-/// The objects of a list that is under way, by their uid.
+/// The uids of lists in progress.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     by_namespace: BTreeMap<String, BTreeSet<String>>,
@@ -38,7 +38,8 @@ pub(crate) struct Listing {
 pub(crate) fn all<'a>(client: &Client, jobs: impl Iterator<Item = Named<'a>>) -> Watches {
     let mut streams: Vec<Pin<Box<dyn Stream<Item = Seen> + Send>>> = Vec::new();
     for (namespace, names) in by_namespace(jobs) {
-        // One job is watched alone. For several a watch of the namespace costs less than one each.
+        // A single job is watched by its name. For several jobs, one watch of the namespace is
+        // cheaper than one watch per job.
         let config = match names.as_slice() {
             [name] => watcher::Config::default().fields(&format!("metadata.name={name}")),
             _ => watcher::Config::default(),
@@ -57,7 +58,8 @@ pub(crate) fn pods<'a>(client: &Client, jobs: impl Iterator<Item = Named<'a>>) -
     select_all(streams.map(|(namespace, names)| pods_of(client, &namespace, &names)))
 }
 
-/// The pods of jobs as they are now, with their namespaces. What cannot be read is not there.
+/// The pods of jobs as they are now, with their namespaces. Namespaces that cannot be listed are
+/// skipped.
 pub(crate) async fn list_pods(
     client: &Client,
     by_namespace: ByNamespace,
@@ -106,7 +108,7 @@ pub(crate) fn jobs(client: &Client, namespace: &str) -> Api<Raw> {
 // === impl Listing ===
 
 impl Listing {
-    /// Notes what an event says about a list; the uids of all there is, once that is known.
+    /// Adds an event. Returns the uids of all objects of the namespace when a list is complete.
     pub(crate) fn note<K: kube::Resource>(
         &mut self,
         namespace: &str,

@@ -1,4 +1,4 @@
-//! How the API server runs commands in this machine's pods, and connects to their ports.
+//! Connections from the API server to the node agent: commands in pods, and ports of pods.
 
 use std::io;
 
@@ -8,11 +8,11 @@ use mxjob_apiserver::node::{ExecRequest, ExecSession, Link, PortRequest, Resize,
 use mxjob_node::{Handle, exec};
 use tokio::net::TcpStream;
 
-/// Starts a command.
+/// Starts a command in a container.
 pub(super) async fn exec(node: Handle, request: ExecRequest) -> io::Result<ExecSession> {
     let ExecRequest { uid, container, command, stdin, stdout, stderr, tty } = request;
     let request = exec::Request { uid, container, command, stdin, stdout, stderr, tty };
-    // The start of a process blocks for some milliseconds.
+    // Starting a process blocks for some milliseconds.
     let started = tokio::task::spawn_blocking(move || node.exec(&request)).await?;
     let exec::Session { stdin, stdout, stderr, terminal, program } =
         started.map_err(io::Error::other)?;
@@ -36,12 +36,12 @@ pub(super) async fn port(node: Handle, request: PortRequest) -> io::Result<Box<d
     let stream = TcpStream::connect((address, port)).await.map_err(|error| {
         io::Error::new(error.kind(), format!("cannot connect to {address}:{port}: {error}"))
     })?;
-    // Both sides of a forwarded connection expect small messages to go out at once.
+    // Forwarded connections carry small messages that must not be delayed.
     let _ = stream.set_nodelay(true);
     Ok(Box::new(stream))
 }
 
-/// The input of a command.
+/// Standard input of a command.
 struct Input(exec::Writer);
 
 // === impl Input ===

@@ -1,4 +1,5 @@
-//! How the API server reaches this machine's pods: its words for what is asked, and the node's.
+//! The API server's connection to the node agent, and logs: translates requests and errors between
+//! the two crates.
 
 use std::io;
 
@@ -11,7 +12,7 @@ use mxjob_node::log::read;
 
 use super::connect;
 
-/// This machine's node.
+/// The node agent of this machine.
 #[derive(Debug)]
 pub(crate) struct Logs(pub(crate) Handle);
 
@@ -34,7 +35,7 @@ impl NodeConnector for Logs {
 
 fn open(node: &Handle, request: LogRequest) -> Result<LogStream, LogError> {
     let LogRequest { namespace, pod, uid, container, .. } = request;
-    let question = read::Request {
+    let read_request = read::Request {
         namespace,
         pod: pod.clone(),
         uid: Some(uid),
@@ -47,7 +48,7 @@ fn open(node: &Handle, request: LogRequest) -> Result<LogStream, LogError> {
         since_time: request.since_time,
         limit_bytes: request.limit_bytes,
     };
-    match node.logs(&question) {
+    match node.logs(&read_request) {
         Ok(stream) => Ok(Box::pin(stream)),
         Err(read::Error::NoContainer { .. }) => Err(LogError::NoContainer { container, pod }),
         Err(read::Error::NoPrevious { .. }) => Err(LogError::NoPrevious { container, pod }),

@@ -39,12 +39,12 @@ fn find<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
 }
 
 #[test]
-fn kustomize_gives_what_the_command_prints() {
+fn kustomization_equals_the_output_of_the_command() {
     assert_eq!(kustomize(&folder()), printed(&[]));
 }
 
 #[test]
-fn a_kustomization_on_top_moves_everything_at_once() {
+fn overlay_changes_the_namespace_of_everything() {
     let place = Place::new();
     for (path, text) in [
         ("base/install.yaml", std::fs::read_to_string(folder().join("install.yaml")).unwrap()),
@@ -85,7 +85,7 @@ fn kinds(objects: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn who_installs_without_the_webhook_is_told_what_stays_of_it() {
+fn installation_without_webhook_prints_a_note() {
     let place = Place::new();
     let command = "kubectl delete validatingwebhookconfiguration mxjob";
     for (args, told) in [
@@ -102,14 +102,14 @@ fn who_installs_without_the_webhook_is_told_what_stays_of_it() {
 }
 
 #[test]
-fn a_namespace_of_another_name_is_printed_only_if_asked_for() {
+fn other_namespace_is_printed_only_on_request() {
     let own = printed(&["--namespace=own"]);
     assert!(!kinds(&own).contains(&"Namespace"));
     assert_eq!(kinds(&printed(&["--namespace=own", "--only=namespace"])), ["Namespace"]);
 }
 
 #[test]
-fn flags_decide_what_is_printed() {
+fn flags_change_the_manifests() {
     let objects = printed(&[
         "--only=operator",
         "--only=rbac",
@@ -129,7 +129,7 @@ fn flags_decide_what_is_printed() {
 }
 
 #[test]
-fn the_operator_takes_the_arguments_that_the_deployment_gives_it() {
+fn operator_accepts_the_arguments_of_its_deployment() {
     let place = Place::new();
     for flags in [
         &[][..],
@@ -144,7 +144,7 @@ fn the_operator_takes_the_arguments_that_the_deployment_gives_it() {
         let container = &find(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
         let words = container["args"].as_array().unwrap().iter();
         let mut words: Vec<&str> = words.map(|word| word.as_str().unwrap()).collect();
-        // Stops it before it would do anything.
+        // Fails before it does anything.
         words.extend(["--kubeconfig", "/nowhere"]);
         let done = place.mxjob(&words);
         assert_eq!(done.code(), Some(2));
@@ -153,7 +153,7 @@ fn the_operator_takes_the_arguments_that_the_deployment_gives_it() {
 }
 
 #[test]
-fn a_wrong_flag_is_refused_with_its_name() {
+fn invalid_flag_is_named() {
     let place = Place::new();
     for (flag, part) in [
         ("--only=all", "--only"),

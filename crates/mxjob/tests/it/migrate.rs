@@ -1,4 +1,4 @@
-//! `mxjob migrate`: jobs, pods and services as the Go operators left them, told and adopted.
+//! `mxjob migrate`: jobs, pods and services as the Go operators left them, reported and adopted.
 
 mod definition;
 mod files;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Done, Place, Server, until};
 
-/// What each operator put on the objects of a replica, and wrote into a job's status beside the conditions.
+/// The labels that each operator put on objects of a replica, and the counts that it wrote into a job's status.
 pub(super) struct Older {
     name: &'static str,
     labels: fn(&str, &str, &str) -> Value,
@@ -63,7 +63,7 @@ fn job(place: &Place, older: &Older, name: &str) -> Value {
     job
 }
 
-/// Puts a running job with its pods and services onto a server without a controller.
+/// Creates a running job with its pods and services on a server without a controller.
 fn leave(place: &Place, server: &Server<'_>, older: &Older, name: &str) {
     let job = job(place, older, name);
     server.create(&job);
@@ -127,7 +127,7 @@ fn uids(server: &Server<'_>) -> String {
 }
 
 #[test]
-fn running_jobs_of_every_operator_are_taken_over_without_a_restart() {
+fn running_jobs_of_every_operator_are_adopted_without_a_restart() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     let names = ["first", "second", "third"];
@@ -165,7 +165,7 @@ fn running_jobs_of_every_operator_are_taken_over_without_a_restart() {
         "{}",
         done.stderr
     );
-    // Again: there is nothing left to do.
+    // Again: nothing is left to patch.
     let again = migrate(&place, &["--apply"]);
     assert!(again.stderr.contains("adopted 0 jobs with 0 patches"), "{}", again.stderr);
     let service = server.get("service", "first-worker-0");
@@ -173,7 +173,7 @@ fn running_jobs_of_every_operator_are_taken_over_without_a_restart() {
     assert_eq!(service["spec"]["selector"]["training.kubeflow.org/job-name"], "first");
     assert!(server.terminate().0.success());
 
-    // The controller takes them as they are, and the node runs them.
+    // The controller adopts the pods, and the node agent runs them.
     let server = Server::up(&place);
     for name in names {
         server.kubectl(&[
@@ -196,7 +196,7 @@ fn running_jobs_of_every_operator_are_taken_over_without_a_restart() {
 }
 
 #[test]
-fn while_an_older_operator_runs_nothing_is_adopted() {
+fn nothing_is_adopted_while_an_older_operator_runs() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     leave(&place, &server, &OLDER[2], "digits");
@@ -215,24 +215,24 @@ fn while_an_older_operator_runs_nothing_is_adopted() {
     server.create(&operator(1));
     let told = migrate(&place, &[]);
     assert_eq!(told.code(), Some(1), "{}", told.stderr);
-    assert!(told.stdout.contains("danger  Deployment training-operator in namespace kubeflow (kubeflow/training-operator:v1-855e096) looks after MXJobs"), "{}", told.stdout);
+    assert!(told.stdout.contains("danger  Deployment training-operator in namespace kubeflow (kubeflow/training-operator:v1-855e096) manages MXJobs"), "{}", told.stdout);
     let refused = migrate(&place, &["--apply"]);
     assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
     assert_eq!(
         refused.stderr,
-        "mxjob: nothing was adopted, since Deployment training-operator in namespace kubeflow still runs; --force does it all the same\n"
+        "mxjob: nothing was adopted, because Deployment training-operator in namespace kubeflow still runs; --force adopts the jobs anyway\n"
     );
     let label = |server: &Server<'_>| {
         server.get("pod", "digits-worker-0")["metadata"]["labels"].get("mxnet-job-name").cloned()
     };
     assert_eq!(label(&server), None);
-    // Our own must not run yet, either.
+    // Our own operator must not run yet, either.
     let mut ours = operator(2);
     ours["metadata"]["name"] = "mxjob-operator".into();
     ours["spec"]["template"]["spec"]["containers"][0]["image"] = "mxjob:1".into();
     server.create(&ours);
     let told = migrate(&place, &[]);
-    let want = "danger  Deployment mxjob-operator in namespace kubeflow runs already";
+    let want = "danger  Deployment mxjob-operator in namespace kubeflow is already running";
     assert!(told.stdout.contains(want), "{}", told.stdout);
     server.kubectl(&[
         "-n",
@@ -249,13 +249,13 @@ fn while_an_older_operator_runs_nothing_is_adopted() {
     });
     let refused = migrate(&place, &["--apply"]);
     assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
-    let want = "mxjob: nothing was adopted, since Deployment mxjob-operator in namespace kubeflow runs already and may be restarting jobs";
+    let want = "mxjob: nothing was adopted, because Deployment mxjob-operator in namespace kubeflow is already running and may be restarting jobs";
     assert!(refused.stderr.starts_with(want), "{}", refused.stderr);
     assert_eq!(label(&server), None);
     let done = migrate(&place, &["--apply", "--force", "-n", "default"]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     assert_eq!(label(&server), Some("digits".into()));
-    // Once the jobs are adopted it may.
+    // It may run once the jobs are adopted.
     assert!(!migrate(&place, &[]).stdout.contains("mxjob-operator"));
     let again = migrate(&place, &["--apply"]);
     assert_eq!(again.code(), Some(0), "{}", again.stderr);
@@ -279,16 +279,16 @@ fn programs_read_the_report_as_json() {
 }
 
 #[test]
-fn a_cluster_without_jobs_has_nothing_to_say() {
+fn cluster_without_jobs_has_an_empty_report() {
     let place = Place::new();
     let _server = Server::start(&place, "apiserver", &[]);
     let told = migrate(&place, &[]);
     assert_eq!(told.code(), Some(0), "{}", told.stderr);
-    assert_eq!(told.stderr, "mxjob: there is no MXJob; nothing was changed\n");
+    assert_eq!(told.stderr, "mxjob: no MXJobs found; nothing was changed\n");
 }
 
 #[test]
-fn who_may_not_look_around_is_told_what_was_not_seen() {
+fn forbidden_resources_are_named_and_prevent_adoption() {
     let place = Place::new();
     let tokens = place.write("tokens.csv", "secret-of-ann,ann,1\n");
     let server = Server::start(&place, "apiserver", &["--token-file", &tokens]);
@@ -296,15 +296,15 @@ fn who_may_not_look_around_is_told_what_was_not_seen() {
     server.kubectl(&["create", "rolebinding", "ann", "--clusterrole", "edit", "--user", "ann"]);
     let ann = crate::submit::access::kubeconfig(&place, Some("secret-of-ann"), "default");
     let told = place.mxjob(&["migrate", "--kubeconfig", &ann, "-n", "default"]);
-    assert!(told.stdout.contains("note    Could not look at whether an older operator still runs: deployments.apps is forbidden"), "{}", told.stdout);
-    // What must not be while jobs are adopted may be there, unseen.
+    assert!(told.stdout.contains("note    Cannot read Deployments, to find older operators: deployments.apps is forbidden"), "{}", told.stdout);
+    // An older operator may run without being visible.
     let apply = ["migrate", "--kubeconfig", &ann, "-n", "default", "--apply"];
     let refused = place.mxjob(&apply);
     assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
     for want in [
-        "mxjob: nothing was adopted, since it is not known whether",
-        "that takes the right to get customresourcedefinitions.apiextensions.k8s.io",
-        "that takes the right to list deployments.apps in all namespaces",
+        "mxjob: nothing was adopted, because it is not known whether",
+        "this requires the right to get customresourcedefinitions.apiextensions.k8s.io",
+        "this requires the right to list deployments.apps in all namespaces",
     ] {
         assert!(refused.stderr.contains(want), "{}", refused.stderr);
     }

@@ -1,4 +1,4 @@
-//! `mxjob run`: exit codes, what is printed where, and nothing left behind.
+//! `mxjob run`: exit codes, output, and cleanup.
 
 use std::process::Stdio;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Done, Lines, Place, Server, signal, until};
 
-/// Runs a job; temporary files go into the place, so that leftovers are seen.
+/// Runs a job. Temporary files go into the test's directory, so that leftovers are found.
 fn run(place: &Place, job: &Value, args: &[&str]) -> Done {
     let done = Done::of(command(place, job, args).output().unwrap());
     place.wait_until_nothing_runs();
@@ -24,7 +24,7 @@ fn command(place: &Place, job: &Value, args: &[&str]) -> std::process::Command {
 }
 
 #[test]
-fn success_is_0_and_every_line_is_on_stdout_with_its_replica() {
+fn success_exits_with_0_and_prints_every_log_line() {
     let place = Place::new();
     // The scheduler's end is the job's, so it waits for the workers, as a real one does.
     let wait = format!("{}; {}", until("done-0"), until("done-1"));
@@ -49,7 +49,7 @@ fn success_is_0_and_every_line_is_on_stdout_with_its_replica() {
 }
 
 #[test]
-fn failure_is_1_and_names_the_replica_how_and_its_last_lines() {
+fn failure_exits_with_1_and_names_replica_and_last_lines() {
     let place = Place::new();
     let worker =
         "[ $DMLC_WORKER_ID = 1 ] || sleep 1000; echo reading; echo there is no data >&2; exit 3";
@@ -62,13 +62,13 @@ fn failure_is_1_and_names_the_replica_how_and_its_last_lines() {
         done.stderr
     );
     assert!(
-        done.stderr.ends_with("\nThe last lines of worker-1:\n  reading\n  there is no data\n"),
+        done.stderr.ends_with("\nLast lines of worker-1:\n  reading\n  there is no data\n"),
         "{}",
         done.stderr
     );
 }
 
-/// Starts a job that never ends by itself, and sends a signal once it runs.
+/// Starts a job that never ends, and sends a signal once it runs.
 fn stopped_by(name: &str) -> (Place, Option<i32>) {
     let place = Place::new();
     let job = place.job("endless", "sleep 1000", "sleep 1000", "echo ready; sleep 1000");
@@ -84,17 +84,17 @@ fn stopped_by(name: &str) -> (Place, Option<i32>) {
 }
 
 #[test]
-fn an_interrupt_is_130_after_a_clean_stop() {
+fn interrupt_exits_with_130_after_a_clean_stop() {
     assert_eq!(stopped_by("INT").1, Some(130));
 }
 
 #[test]
-fn a_termination_is_143_after_a_clean_stop() {
+fn termination_exits_with_143_after_a_clean_stop() {
     assert_eq!(stopped_by("TERM").1, Some(143));
 }
 
 #[test]
-fn a_job_that_takes_too_long_is_124() {
+fn timeout_exits_with_124() {
     let place = Place::new();
     let done = run(
         &place,
@@ -104,14 +104,14 @@ fn a_job_that_takes_too_long_is_124() {
     assert_eq!(done.code(), Some(124), "{}", done.stderr);
     assert!(
         done.stderr
-            .ends_with("mxjob: job slow had not finished after 1 s; everything was stopped\n"),
+            .ends_with("mxjob: job slow did not finish within 1 s; everything was stopped\n"),
         "{}",
         done.stderr
     );
 }
 
 #[test]
-fn a_second_interrupt_does_not_wait_for_pods_that_do_not_listen() {
+fn second_interrupt_does_not_wait_for_pods_that_ignore_signals() {
     let place = Place::new();
     let job = place.job(
         "deaf",
@@ -156,7 +156,7 @@ fn two_interrupts_while_pods_are_starting_leave_nothing() {
 }
 
 #[test]
-fn a_broken_file_is_2_and_names_line_and_field_and_starts_nothing() {
+fn invalid_file_exits_with_2_and_names_line_and_field() {
     let place = Place::new();
     let check = |text: &str, want: &[&str]| {
         let file = place.write("broken.yaml", text);
@@ -171,7 +171,7 @@ fn a_broken_file_is_2_and_names_line_and_field_and_starts_nothing() {
         assert_eq!(done.stdout, "");
     };
     check("kind: MXJob\n  spec: [\n", &[", line "]);
-    check("", &[": there is no MXJob in it"]);
+    check("", &[": the file contains no MXJob"]);
     let job = "\
 apiVersion: kubeflow.org/v1
 kind: MXJob
@@ -199,7 +199,7 @@ spec:
 }
 
 #[test]
-fn what_a_job_needs_may_be_in_the_same_file() {
+fn config_maps_and_secrets_may_be_in_the_same_file() {
     let place = Place::new();
     std::fs::create_dir_all(place.path().join("tmp")).unwrap();
     let file = place.write(
@@ -236,7 +236,7 @@ spec:
 }
 
 #[test]
-fn nothing_is_left_of_a_file_of_which_a_job_is_refused() {
+fn rejected_job_leaves_no_object_of_its_file() {
     let place = Place::new();
     let job = |name: &str| place.job(name, "sleep 1000", "sleep 1000", "sleep 1000").to_string();
     let file = place.write("job.yaml", &[job("one"), job("two"), job("two")].join("\n---\n"));
@@ -251,7 +251,7 @@ fn nothing_is_left_of_a_file_of_which_a_job_is_refused() {
 }
 
 #[test]
-fn the_server_may_give_the_name() {
+fn name_may_be_generated() {
     let place = Place::new();
     let mut job =
         place.job("x", &until("done-0"), &until("done-0"), ": > $PLACE/done-$DMLC_WORKER_ID");

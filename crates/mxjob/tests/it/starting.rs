@@ -1,4 +1,4 @@
-//! Starting: what is printed when it works, and the one sentence when it does not.
+//! Starting: the output of a successful start, and the error of a failed one.
 
 use std::fs;
 use std::net::TcpListener;
@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 
 use crate::support::{Done, MXJOB, Place, Server};
 
-/// The start must fail with this code and this sentence, which is the only line on stderr.
+/// Asserts that the start failed with this code and this sentence as the only line on stderr.
 fn check(done: &Done, code: i32, sentence: &str) {
     assert_eq!(done.code(), Some(code), "{done:?}");
     assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
@@ -17,7 +17,7 @@ fn check(done: &Done, code: i32, sentence: &str) {
 }
 
 #[test]
-fn the_address_and_the_kubeconfig_are_printed_once_it_is_ready() {
+fn address_and_kubeconfig_are_printed_when_ready() {
     let place = Place::new();
     let server = Server::up(&place);
     let kubeconfig = place.data().join("kubeconfig");
@@ -40,7 +40,7 @@ fn the_address_and_the_kubeconfig_are_printed_once_it_is_ready() {
 }
 
 #[test]
-fn the_api_server_alone_runs_nothing() {
+fn apiserver_runs_no_pods() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &["--garbage-collection=false"]);
     server.create(&place.job("idle", "true", "true", "true"));
@@ -52,18 +52,18 @@ fn the_api_server_alone_runs_nothing() {
 }
 
 #[test]
-fn a_data_directory_has_one_server() {
+fn data_directory_in_use_is_rejected() {
     let place = Place::new();
     let server = Server::up(&place);
     let data = place.data().display().to_string();
     let second = place.mxjob(&["up", "--data-dir", &data, "--listen", "127.0.0.1:0"]);
     check(&second, 3, &format!("the data directory {data} is in use by process {}", server.id()));
-    // The first one has not noticed, and its kubeconfig is still there.
+    // The first one is not affected, and its kubeconfig still exists.
     assert_eq!(server.kubectl(&["get", "--raw", "/livez"]), "ok");
 }
 
 #[test]
-fn a_port_has_one_server() {
+fn port_in_use_is_rejected() {
     let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -74,7 +74,7 @@ fn a_port_has_one_server() {
 }
 
 #[test]
-fn an_address_of_another_machine_is_refused() {
+fn address_of_another_machine_is_rejected() {
     let place = Place::new();
     let data = place.data().display().to_string();
     let done = place.mxjob(&["up", "--data-dir", &data, "--listen", "192.0.2.1:7443"]);
@@ -82,7 +82,7 @@ fn an_address_of_another_machine_is_refused() {
 }
 
 #[test]
-fn a_file_is_no_data_directory() {
+fn file_as_data_directory_is_rejected() {
     let place = Place::new();
     let file = place.write("file", "");
     check(&place.mxjob(&["up", "--data-dir", &file]), 3, &format!("{file} is not a directory"));
@@ -91,7 +91,7 @@ fn a_file_is_no_data_directory() {
 }
 
 #[test]
-fn a_missing_right_is_said() {
+fn missing_permission_is_reported() {
     let place = Place::new();
     // A user who may not write there; a test that runs as root has to become one, and needs a program that it may read.
     let program = place.path().join("mxjob");
@@ -109,12 +109,12 @@ fn a_missing_right_is_said() {
     check(
         &done,
         3,
-        &format!("no right to make the data directory {}", closed.join("data").display()),
+        &format!("no permission to create the data directory {}", closed.join("data").display()),
     );
 }
 
 #[test]
-fn a_broken_token_file_names_its_line() {
+fn invalid_token_file_names_its_line() {
     let place = Place::new();
     let tokens = place.write("tokens.csv", "a,ann,1\nb,bob\n");
     let data = place.data().display().to_string();
@@ -124,7 +124,7 @@ fn a_broken_token_file_names_its_line() {
 }
 
 #[test]
-fn users_of_the_token_file_may_call() {
+fn users_of_the_token_file_are_authenticated() {
     let place = Place::new();
     let tokens = place.write("tokens.csv", "s3cret,ann,1,\"system:masters\"\n");
     let server = Server::start(&place, "apiserver", &["--token-file", &tokens]);
@@ -138,20 +138,22 @@ fn users_of_the_token_file_may_call() {
 }
 
 #[test]
-fn a_broken_configuration_names_file_line_and_key() {
+fn invalid_configuration_names_file_line_and_key() {
     let place = Place::new();
     let config =
         place.write("config.yaml", "apiVersion: mxjob/v1\nkind: Config\nlisten: nowhere\n");
     check(
         &place.mxjob(&["up", "--config", &config]),
         2,
-        &format!("{config}, line 3: listen: must be an address and a port, such as 127.0.0.1:7443"),
+        &format!(
+            "{config}, line 3: listen: must be an address and a port, for example 127.0.0.1:7443"
+        ),
     );
     check(&place.mxjob(&["up", "--config", "/no/such/file"]), 2, "cannot read /no/such/file");
 }
 
 #[test]
-fn a_configuration_file_is_as_good_as_flags() {
+fn configuration_file_replaces_flags() {
     let place = Place::new();
     let config = place.write(
         "config.yaml",
@@ -164,7 +166,7 @@ fn a_configuration_file_is_as_good_as_flags() {
 }
 
 #[test]
-fn a_server_may_open_more_files_than_a_shell_gives() {
+fn server_raises_the_limit_of_open_files() {
     let place = Place::new();
     let data = place.data().display().to_string();
     let script = "ulimit -S -n 256; exec \"$0\" apiserver --listen 127.0.0.1:0 --data-dir \"$1\"";
@@ -185,7 +187,7 @@ fn a_server_may_open_more_files_than_a_shell_gives() {
 }
 
 #[test]
-fn a_wrong_flag_is_a_usage_error() {
+fn invalid_flag_is_a_usage_error() {
     let place = Place::new();
     let done = place.mxjob(&["up", "--listen", "nowhere"]);
     assert_eq!(done.code(), Some(2));
@@ -199,7 +201,7 @@ fn a_wrong_flag_is_a_usage_error() {
 }
 
 #[test]
-fn the_version_can_be_read_by_programs() {
+fn version_is_available_as_json_and_yaml() {
     let place = Place::new();
     let version = env!("CARGO_PKG_VERSION");
     assert!(place.mxjob(&["version"]).stdout.starts_with(&format!("mxjob {version} (")));

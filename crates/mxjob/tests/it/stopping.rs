@@ -1,4 +1,4 @@
-//! Stopping: the server goes and pods stay, until `mxjob down`.
+//! Stopping: the server stops and pods keep running, until `mxjob down`.
 
 use crate::support::{Place, Server, code, until, wait_until};
 
@@ -15,7 +15,7 @@ fn waiting(place: &Place, server: &Server<'_>) {
 }
 
 #[test]
-fn a_stop_leaves_pods_running_and_down_stops_them() {
+fn stop_leaves_pods_running_and_down_stops_them() {
     let place = Place::new();
     let data = place.data().display().to_string();
     let server = Server::up(&place);
@@ -60,7 +60,7 @@ fn down_stops_server_and_pods() {
 }
 
 #[test]
-fn a_job_goes_on_over_a_restart_of_the_server() {
+fn job_survives_a_restart_of_the_server() {
     let place = Place::new();
     let server = Server::up(&place);
     waiting(&place, &server);
@@ -75,10 +75,13 @@ fn a_job_goes_on_over_a_restart_of_the_server() {
 }
 
 #[test]
-fn down_without_anything_to_stop_says_so() {
+fn down_without_a_server_reports_nothing_to_stop() {
     let place = Place::new();
     let data = place.data().display().to_string();
     let down = place.mxjob(&["down", "--data-dir", &data]);
     assert_eq!(code(down.status), 0);
-    assert_eq!(down.stderr, format!("mxjob: nothing to stop: there is no data directory {data}\n"));
+    assert_eq!(
+        down.stderr,
+        format!("mxjob: nothing to stop: the data directory {data} does not exist\n")
+    );
 }

@@ -1,4 +1,4 @@
-//! `mxjob submit`: the same as `mxjob run`, on a cluster that is there already and knows us as one of its users.
+//! `mxjob submit`: the same as `mxjob run`, as a user of an existing cluster.
 
 pub(crate) mod access;
 pub(crate) mod lost;
@@ -40,7 +40,7 @@ fn endless(place: &Place, name: &str) -> Value {
     place.job(name, "sleep 1000", "sleep 1000", "echo ready; sleep 1000")
 }
 
-/// What a submission can leave in the namespace `default`.
+/// The objects of a submission in the namespace `default`.
 fn there(server: &Server<'_>) -> String {
     let all = server.kubectl(&["get", "mxjobs,pods,services,configmaps,secrets", "-o", "name"]);
     all.lines()
@@ -50,7 +50,7 @@ fn there(server: &Server<'_>) -> String {
 }
 
 #[test]
-fn success_is_0_and_the_job_stays_to_be_looked_at() {
+fn success_exits_with_0_and_the_job_stays() {
     let place = Place::new();
     let server = Server::up(&place);
     let job = short(&place, "fine", "echo out $DMLC_WORKER_ID; printf end");
@@ -76,7 +76,7 @@ fn success_is_0_and_the_job_stays_to_be_looked_at() {
 }
 
 #[test]
-fn failure_is_1_and_names_the_replica_how_and_its_last_lines() {
+fn failure_exits_with_1_and_names_replica_and_last_lines() {
     let place = Place::new();
     let _server = Server::up(&place);
     let worker = "[ $DMLC_WORKER_ID = 1 ] || sleep 1000; echo there is no data >&2; exit 3";
@@ -84,13 +84,13 @@ fn failure_is_1_and_names_the_replica_how_and_its_last_lines() {
     assert_eq!(done.code(), Some(1), "{}", done.stderr);
     assert!(done.stderr.contains("mxjob: worker-1 failed: exit code 3\n"), "{}", done.stderr);
     assert!(
-        done.stderr.ends_with("\nThe last lines of worker-1:\n  there is no data\n"),
+        done.stderr.ends_with("\nLast lines of worker-1:\n  there is no data\n"),
         "{}",
         done.stderr
     );
 }
 
-/// Starts a job that never ends by itself, and sends a signal once it runs.
+/// Starts a job that never ends, and sends a signal once it runs.
 fn stopped_by(name: &str, args: &[&str]) -> (Option<i32>, String, String) {
     let place = Place::new();
     let server = Server::up(&place);
@@ -109,14 +109,14 @@ fn stopped_by(name: &str, args: &[&str]) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn an_interrupt_is_130_and_nothing_of_the_file_is_left() {
+fn interrupt_exits_with_130_and_deletes_all_objects() {
     let (code, said, left) = stopped_by("INT", &[]);
     assert_eq!((code, left.as_str()), (Some(130), ""), "{said}");
-    assert!(said.ends_with("mxjob: interrupted; everything was stopped\n"), "{said}");
+    assert!(said.ends_with("mxjob: interrupted; everything was deleted\n"), "{said}");
 }
 
 #[test]
-fn a_termination_is_143_and_keep_leaves_the_job_running() {
+fn termination_exits_with_143_and_keep_leaves_the_job_running() {
     let (code, said, left) = stopped_by("TERM", &["--keep"]);
     assert_eq!(code, Some(143), "{said}");
     assert!(
@@ -124,14 +124,14 @@ fn a_termination_is_143_and_keep_leaves_the_job_running() {
         "{left}"
     );
     assert!(
-        said.contains("mxjob: told to stop; job endless goes on\n  kubectl --kubeconfig "),
+        said.contains("mxjob: terminated; job endless keeps running\n  kubectl --kubeconfig "),
         "{said}"
     );
     assert!(said.ends_with(" -n default delete mxjob endless\n"), "{said}");
 }
 
 #[test]
-fn a_second_interrupt_does_not_wait_for_pods_that_do_not_listen() {
+fn second_interrupt_does_not_wait_for_pods_that_ignore_signals() {
     let place = Place::new();
     let server = Server::up(&place);
     let deaf = "trap '' TERM; echo ready; while :; do sleep 1; done";
@@ -147,20 +147,19 @@ fn a_second_interrupt_does_not_wait_for_pods_that_do_not_listen() {
     signal(lines.id(), "INT");
     assert_eq!(lines.finish().0.code(), Some(130));
     let said = std::fs::read_to_string(&errors).unwrap();
-    let want =
-        "mxjob: interrupted; the jobs are being deleted, but their pods were not waited for\n";
+    let want = "mxjob: interrupted; the jobs are being deleted; their pods may still run\n";
     assert!(said.ends_with(want), "{said}");
 }
 
 #[test]
-fn a_job_that_takes_too_long_is_124_and_deleted() {
+fn timeout_exits_with_124_and_deletes_the_job() {
     let place = Place::new();
     let server = Server::up(&place);
     let done = submit(&place, &[settings("a"), endless(&place, "slow")], &["--timeout", "1s"]);
     assert_eq!(done.code(), Some(124), "{}", done.stderr);
     assert!(
         done.stderr
-            .ends_with("mxjob: job slow had not finished after 1 s; everything was stopped\n"),
+            .ends_with("mxjob: job slow did not finish within 1 s; everything was deleted\n"),
         "{}",
         done.stderr
     );
@@ -168,14 +167,14 @@ fn a_job_that_takes_too_long_is_124_and_deleted() {
 }
 
 #[test]
-fn a_job_that_nobody_takes_up_is_said() {
+fn job_without_a_controller_is_reported() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     let done = submit(&place, &[endless(&place, "lonely")], &["--timeout", "1s"]);
     assert_eq!(done.code(), Some(124), "{}", done.stderr);
     assert!(
         done.stderr.ends_with(
-            "\nmxjob: nobody has taken up job lonely yet: does `mxjob operator` run there?\n"
+            "\nmxjob: no controller has picked up job lonely yet; is `mxjob operator` running?\n"
         ),
         "{}",
         done.stderr
@@ -184,7 +183,7 @@ fn a_job_that_nobody_takes_up_is_said() {
 }
 
 #[test]
-fn detached_it_prints_what_was_created() {
+fn detach_prints_the_created_objects() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     let mut job = endless(&place, "x");
@@ -194,7 +193,7 @@ fn detached_it_prints_what_was_created() {
     let first = server.kubectl(&["get", "mxjobs", "-o", "name"]);
     assert!(first.starts_with("mxjob.kubeflow.org/run-"), "{first}");
     assert_eq!(done.stdout, format!("configmap/settings created\n{} created\n", first.trim()));
-    // Again: another job, with the same settings, which are there.
+    // Again: another job, with the ConfigMap that already exists.
     let done = submit(&place, &[job.clone(), settings("a")], &["--detach"]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     assert!(done.stdout.starts_with("mxjob.kubeflow.org/run-"), "{}", done.stdout);
@@ -202,13 +201,13 @@ fn detached_it_prints_what_was_created() {
     assert_eq!(done.code(), Some(2), "{}", done.stdout);
     assert_eq!(
         done.stderr,
-        "mxjob: cannot create ConfigMap settings: it is there already, and has other data\n"
+        "mxjob: cannot create ConfigMap settings: it already exists with different data\n"
     );
     assert_eq!(server.kubectl(&["get", "mxjobs", "-o", "name"]).lines().count(), 2);
 }
 
 #[test]
-fn nothing_is_left_of_a_file_of_which_something_is_refused() {
+fn rejected_object_leaves_no_object_of_its_file() {
     let place = Place::new();
     let server = Server::up(&place);
     let job = |name: &str| endless(&place, name);
@@ -230,7 +229,7 @@ fn nothing_is_left_of_a_file_of_which_something_is_refused() {
 }
 
 #[test]
-fn the_namespace_is_that_of_the_option_the_file_or_the_context() {
+fn namespace_comes_from_option_file_or_context() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     for name in ["ours", "files", "options"] {
@@ -262,20 +261,20 @@ fn the_namespace_is_that_of_the_option_the_file_or_the_context() {
     assert_eq!(missing.code(), Some(2));
     assert_eq!(
         missing.stderr,
-        "mxjob: cannot create MXJob d: there is no namespace nowhere (`kubectl create namespace nowhere` makes it)\n"
+        "mxjob: cannot create MXJob d: namespace nowhere does not exist; create it with `kubectl create namespace nowhere`\n"
     );
     assert!(!server.try_kubectl(&["get", "namespace", "nowhere"]).status.success());
     let wrong = at("e", None, &["-n", "No/where"]);
     assert_eq!(wrong.code(), Some(2));
     assert!(
-        wrong.stderr.starts_with("mxjob: \"No/where\" cannot be the name of a namespace: "),
+        wrong.stderr.starts_with("mxjob: \"No/where\" is not a valid namespace name: "),
         "{}",
         wrong.stderr
     );
 }
 
 #[test]
-fn several_jobs_of_several_namespaces_are_followed_to_the_last() {
+fn jobs_of_several_namespaces_are_followed_to_the_last() {
     let place = Place::new();
     let server = Server::up(&place);
     server.kubectl(&["create", "namespace", "other"]);

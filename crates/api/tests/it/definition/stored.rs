@@ -1,7 +1,6 @@
 //! What has ever been stored, or written for any operator, passes the definition: as it is, and through every write of the status.
 
 use super::{schema, shape};
-use mxjob_api::legacy::{self, Era};
 use mxjob_api::{Job, admission};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -59,16 +58,5 @@ fn every_object_of_an_older_operator_passes_and_can_be_looked_after() {
         assert_eq!(admission::update_status(&object, &new).to_string(), "[]", "{file}");
         assert_eq!(super::rules::refused(&new, Some(&object)), Vec::<String>::new(), "{file}");
         assert_eq!(shape::faults(&schema, &new), Vec::<String>::new(), "{file}");
-        // The operator is named in the file, to see that the files are what they say.
-        let era = legacy::read(&object, None, "2026-11-24T08:00:00Z".parse().unwrap()).era;
-        let name = Path::new(&file).file_stem().unwrap().to_str().unwrap().to_owned();
-        let said = match era {
-            Era::A => "a-",
-            Era::B => "b-",
-            Era::CEarly => "c-early-",
-            Era::CLate => "c-late-",
-            _ => "?",
-        };
-        assert!(name.starts_with(said), "{name} {era:?}");
     }
 }

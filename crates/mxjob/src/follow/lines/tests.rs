@@ -2,7 +2,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 
-/// Reads a log after an earlier reading; the lines that are sent.
+/// Reads a log after an earlier read. Returns the lines that are sent.
 fn read_on(place: &mut Place, log: &[u8]) -> Vec<String> {
     let source = Source {
         namespace: "n".to_owned(),
@@ -25,19 +25,19 @@ fn read_on(place: &mut Place, log: &[u8]) -> Vec<String> {
     let end = runtime.block_on(reading.all(futures_util::io::Cursor::new(log)));
     assert_eq!(end, End::Complete);
     let mut lines = Vec::new();
-    while let Ok(Said::Line(line)) = receiver.try_recv() {
+    while let Ok(Message::Line(line)) = receiver.try_recv() {
         lines.push(String::from_utf8(line.text).unwrap());
     }
     lines
 }
 
 #[test]
-fn every_line_comes_once_over_two_readings() {
-    let check = |first: &str, second: &str, want: &[&str]| {
+fn two_reads_send_every_line_once() {
+    let check = |first: &str, second: &str, expected: &[&str]| {
         let mut place = Place::default();
         let mut lines = read_on(&mut place, first.as_bytes());
         lines.extend(read_on(&mut place, second.as_bytes()));
-        assert_eq!(lines, want, "{first:?} {second:?}");
+        assert_eq!(lines, expected, "{first:?} {second:?}");
     };
     let at = |second: u32, text: &str| format!("2026-11-24T10:00:{second:02}.5Z {text}\n");
     let (a, b, c) = (at(1, "a"), at(1, "b"), at(2, "c"));
@@ -45,19 +45,21 @@ fn every_line_comes_once_over_two_readings() {
     check(&[a.as_str(), &b].concat(), &[a.as_str(), &b, &c].concat(), &["a", "b", "c"]);
     check(&[a.as_str(), &b, &c].concat(), &c, &["a", "b", "c"]);
     check("", &a, &["a"]);
-    // A line without a time is shown as it is.
+    // A line without a timestamp is sent unchanged.
     check("no time\n", &a, &["no time", "a"]);
     check(&at(1, ""), &at(2, "2026-11-24T10:00:09Z x"), &["", "2026-11-24T10:00:09Z x"]);
 }
 
 #[test]
-fn a_line_without_an_end_comes_in_pieces() {
-    let long =
-        format!("2026-11-24T10:00:01Z {}\n2026-11-24T10:00:02Z b\n", "x".repeat(3 * LONGEST));
+fn long_line_is_split() {
+    let long = format!(
+        "2026-11-24T10:00:01Z {}\n2026-11-24T10:00:02Z b\n",
+        "x".repeat(3 * MAX_LINE_BYTES)
+    );
     let mut place = Place::default();
     let lines = read_on(&mut place, long.as_bytes());
     assert_eq!(lines.len(), 5);
-    assert_eq!(lines.concat(), format!("{}b", "x".repeat(3 * LONGEST)));
-    // Known as a whole.
+    assert_eq!(lines.concat(), format!("{}b", "x".repeat(3 * MAX_LINE_BYTES)));
+    // All pieces were already sent.
     assert_eq!(read_on(&mut place, long.as_bytes()), [""; 0]);
 }

@@ -1,4 +1,4 @@
-//! A cluster whose definition of MXJobs and whose webhooks are those of a training-operator.
+//! A cluster whose CRD of MXJobs and whose webhooks are those of training-operator.
 
 use serde_json::{Value, json};
 
@@ -6,10 +6,10 @@ use super::{OLDER, leave, migrate};
 use crate::submit;
 use crate::support::{Place, Server};
 
-/// Ours, which replaces it.
+/// Our CRD, which replaces it.
 const OURS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/mxjobs.kubeflow.org.yaml");
 
-/// What a training-operator installed, in the parts that matter.
+/// The relevant parts of the CRD of training-operator.
 fn older() -> Value {
     let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let counts = json!({"type": "object", "additionalProperties": open});
@@ -38,12 +38,12 @@ fn older() -> Value {
 }
 
 #[test]
-fn an_older_definition_is_replaced_before_jobs_are_adopted() {
+fn older_crd_is_replaced_before_jobs_are_adopted() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &["--builtin-mxjobs=false"]);
     let none = submit::submit(&place, &[place.job("x", "true", "true", "true")], &[]);
     assert_eq!(none.code(), Some(3), "{}", none.stderr);
-    assert!(none.stderr.contains(" has no MXJob of kubeflow.org/v1; "), "{}", none.stderr);
+    assert!(none.stderr.contains(" does not serve MXJob of kubeflow.org/v1; "), "{}", none.stderr);
 
     server.create(&older());
     server.kubectl(&[
@@ -84,10 +84,10 @@ fn an_older_definition_is_replaced_before_jobs_are_adopted() {
     let refused = migrate(&place, &["--apply"]);
     assert_eq!(
         refused.stderr,
-        "mxjob: nothing was adopted, since the cluster's definition of MXJobs would drop what is written; --force does it all the same\n"
+        "mxjob: nothing was adopted, because the cluster's CRD of MXJobs would drop fields; --force adopts the jobs anyway\n"
     );
 
-    // The commands that the report names, as it names them.
+    // The commands of the report, unchanged.
     let patch = told.stdout.split("kubectl patch ").nth(1).unwrap().lines().next().unwrap();
     let (target, body) = patch.split_once(" --type json -p ").unwrap();
     let (kind, name) = target.split_once(' ').unwrap();

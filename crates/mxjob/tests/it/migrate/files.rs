@@ -23,11 +23,11 @@ fn dump(place: &Place) -> Value {
 }
 
 #[test]
-fn a_dump_is_read_without_a_cluster() {
+fn dump_is_reported_without_a_cluster() {
     let place = Place::new();
     let file = place.write("dump.json", &dump(&place).to_string());
     let told = place.mxjob(&["migrate", "-f", &file]);
-    // The job would be deleted at once, which somebody has to want.
+    // Its time to live has expired, so the job would be deleted: the user must decide.
     assert_eq!(told.code(), Some(1), "{}", told.stderr);
     assert!(
         told.stdout.starts_with("training/digits  Succeeded  training-operator 1.8\n  danger  "),
@@ -37,11 +37,14 @@ fn a_dump_is_read_without_a_cluster() {
     assert!(told.stderr.contains("1 finding needs a decision"), "{}", told.stderr);
     let nothing = place.write("nothing.yaml", "kind: ConfigMap\n");
     let told = place.mxjob(&["migrate", "-f", &nothing]);
-    assert_eq!((told.code(), told.stderr.as_str()), (Some(2), "mxjob: there is no MXJob in it\n"));
+    assert_eq!(
+        (told.code(), told.stderr.as_str()),
+        (Some(2), "mxjob: the files contain no MXJob\n")
+    );
 }
 
 #[test]
-fn a_rewritten_job_can_be_created_anew() {
+fn rewritten_job_can_be_created_again() {
     let place = Place::new();
     let file = place.write("dump.json", &dump(&place).to_string());
     let told = place.mxjob(&["migrate", "--rewrite", "-f", &file]);
@@ -58,14 +61,14 @@ fn a_rewritten_job_can_be_created_anew() {
     let again = place.write("again.yaml", &told.stdout);
     let told = place.mxjob(&["migrate", "-f", &again]);
     assert!(
-        told.stdout.starts_with("training/digits  not begun  no operator\n"),
+        told.stdout.starts_with("training/digits  not started  no operator\n"),
         "{}",
         told.stdout
     );
 }
 
 #[test]
-fn what_is_not_accepted_any_more_is_said() {
+fn invalid_rewritten_job_is_named() {
     let place = Place::new();
     let mut job = job(&place, &OLDER[0], "digits");
     job["spec"]["mxReplicaSpecs"].as_object_mut().unwrap().remove("Server");
@@ -74,7 +77,7 @@ fn what_is_not_accepted_any_more_is_said() {
     assert_eq!(told.code(), Some(1), "{}", told.stderr);
     assert!(
         told.stderr.starts_with(
-            "mxjob: the server will refuse this until it is mended:\n  digits: spec.mxReplicaSpecs"
+            "mxjob: the server will reject these manifests until they are fixed:\n  digits: spec.mxReplicaSpecs"
         ),
         "{}",
         told.stderr

@@ -1,4 +1,4 @@
-//! Patches that the API server refuses.
+//! Patches that the API server rejects.
 
 use super::{OLDER, leave, migrate};
 use crate::operator::trouble::Fault;
@@ -17,7 +17,7 @@ async fn services_and_the_status_wait_for_the_pods() {
     let want = "Pod default/digits-worker-0: injected: patch pods digits-worker-0 is refused\n";
     assert!(done.stderr.ends_with(want), "{}", done.stderr);
     assert!(
-        done.stderr.contains("adopted 1 jobs with 3 patches, but not everything"),
+        done.stderr.contains("adopted 1 jobs with 3 patches, but some objects"),
         "{}",
         done.stderr
     );
@@ -30,7 +30,7 @@ async fn services_and_the_status_wait_for_the_pods() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_status_that_cannot_be_written_is_not_taken_for_a_job_that_is_gone() {
+async fn unwritable_status_is_not_treated_as_a_deleted_job() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     leave(&place, &server, &OLDER[2], "digits");
@@ -40,7 +40,7 @@ async fn a_status_that_cannot_be_written_is_not_taken_for_a_job_that_is_gone() {
     let done = place.mxjob(&apply);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     assert!(done.stderr.contains("  MXJob default/digits: injected: patch"), "{}", done.stderr);
-    // What is no longer there needs no patch.
+    // A deleted object needs no patch.
     line.rule("patch mxjobs/status digits", Fault::Refuse(404), 1);
     line.rule("get mxjobs digits", Fault::Refuse(404), 1);
     let done = place.mxjob(&apply);
@@ -48,7 +48,7 @@ async fn a_status_that_cannot_be_written_is_not_taken_for_a_job_that_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_failed_at_a_first_attempt_and_not_at_the_next_is_no_failure() {
+async fn patch_that_succeeds_at_a_later_attempt_is_no_failure() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     leave(&place, &server, &OLDER[2], "digits");

@@ -1,4 +1,4 @@
-//! Clusters that cannot be reached or do not let us, and users with the rights of one namespace.
+//! Clusters that cannot be reached or deny access, and users with rights in one namespace.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -52,21 +52,21 @@ fn with_ann<'a>(place: &'a Place, role: &str) -> (Server<'a>, String) {
 }
 
 #[test]
-fn the_rights_of_an_editor_of_one_namespace_are_enough() {
+fn editor_of_one_namespace_can_submit() {
     let place = Place::new();
     let (server, ann) = with_ann(&place, "edit");
     let done = submit(&place, &[short(&place, "hers", "echo hello")], &["--kubeconfig", &ann]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     assert_eq!(done.stdout.lines().count(), 2, "{}", done.stdout);
-    assert!(!done.stderr.contains("cannot be seen"), "{}", done.stderr);
-    // And a stop deletes what she created.
+    assert!(!done.stderr.contains("mxjob: cannot "), "{}", done.stderr);
+    // A stop deletes the objects that she created.
     let done =
         submit(&place, &[endless(&place, "slow")], &["--kubeconfig", &ann, "--timeout", "1s"]);
     assert_eq!(done.code(), Some(124), "{}", done.stderr);
-    assert!(done.stderr.ends_with("everything was stopped\n"), "{}", done.stderr);
+    assert!(done.stderr.ends_with("everything was deleted\n"), "{}", done.stderr);
     let left = server.kubectl(&["-n", "team", "get", "mxjobs", "-o", "name"]);
     assert_eq!(left, "mxjob.kubeflow.org/hers\n");
-    // Elsewhere she may do nothing.
+    // She has no rights in other namespaces.
     let done = submit(&place, &[endless(&place, "x")], &["--kubeconfig", &ann, "-n", "default"]);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     assert!(
@@ -77,7 +77,7 @@ fn the_rights_of_an_editor_of_one_namespace_are_enough() {
 }
 
 #[test]
-fn with_rights_for_jobs_alone_their_states_are_followed() {
+fn user_without_rights_for_pods_follows_the_state() {
     let place = Place::new();
     let (_server, ann) = with_ann(&place, "kubeflow-mxjobs-edit");
     let done = submit(&place, &[short(&place, "hers", "echo hello")], &["--kubeconfig", &ann]);
@@ -89,14 +89,14 @@ fn with_rights_for_jobs_alone_their_states_are_followed() {
     );
     let told = done
         .stderr
-        .matches("mxjob: what the replicas do and print cannot be seen: pods is forbidden")
+        .matches("mxjob: cannot watch the replicas or print their logs: pods is forbidden")
         .count();
     // The right may be there already, since other roles may give it.
     assert_eq!(told, usize::from(done.stdout.is_empty()), "{}", done.stderr);
 }
 
 #[test]
-fn rights_that_are_taken_away_meanwhile_are_told() {
+fn revoked_right_is_reported() {
     let place = Place::new();
     let (server, ann) = with_ann(&place, "edit");
     let errors = place.path().join("stderr");
@@ -118,7 +118,7 @@ fn rights_that_are_taken_away_meanwhile_are_told() {
 }
 
 #[test]
-fn a_service_account_submits_with_its_token() {
+fn service_account_submits_with_its_token() {
     let place = Place::new();
     let server = Server::up(&place);
     server.kubectl(&["create", "serviceaccount", "robot"]);
@@ -138,7 +138,7 @@ fn a_service_account_submits_with_its_token() {
 }
 
 #[test]
-fn a_cluster_that_cannot_be_used_is_said_in_one_sentence() {
+fn unusable_cluster_is_reported_in_one_sentence() {
     let place = Place::new();
     let check = |kubeconfig: &str, args: &[&str], code: i32, want: &str| {
         let done = submit(
@@ -151,7 +151,7 @@ fn a_cluster_that_cannot_be_used_is_said_in_one_sentence() {
         assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
     };
     check("/no/such/file", &[], 2, "mxjob: cannot use the kubeconfig /no/such/file: ");
-    // A port that nobody listens at any more, and a server that has never heard of MXJobs.
+    // A server that does not serve MXJobs, and after that a closed port.
     let at = |address: std::net::SocketAddr| {
         let text = format!(
             "{{apiVersion: v1, kind: Config, current-context: a, contexts: [{{name: a, context: {{cluster: c, user: u}}}}], clusters: [{{name: c, cluster: {{server: \"http://{address}\"}}}}], users: []}}"
@@ -179,7 +179,7 @@ fn a_cluster_that_cannot_be_used_is_said_in_one_sentence() {
         &[],
         3,
         &format!(
-            "mxjob: http://{address} has no MXJob of kubeflow.org/v1; whoever administers it puts it there with `mxjob manifests | kubectl apply --server-side -f -`"
+            "mxjob: http://{address} does not serve MXJob of kubeflow.org/v1; an administrator can install it with `mxjob manifests | kubectl apply --server-side -f -`"
         ),
     );
     answers.join().unwrap();
@@ -187,7 +187,7 @@ fn a_cluster_that_cannot_be_used_is_said_in_one_sentence() {
 }
 
 #[test]
-fn a_proxy_is_said_to_be_of_no_use() {
+fn proxy_is_rejected() {
     let place = Place::new();
     let _server = Server::start(&place, "apiserver", &[]);
     let mut command = command(&place, &[endless(&place, "x")], &["--detach"]);
@@ -195,22 +195,26 @@ fn a_proxy_is_said_to_be_of_no_use() {
     assert_eq!(done.code(), Some(2), "{}", done.stderr);
     assert_eq!(
         done.stderr,
-        "mxjob: the kubeconfig or $HTTPS_PROXY asks for the proxy http://127.0.0.1:1/, and mxjob cannot use one\n"
+        "mxjob: the kubeconfig or $HTTPS_PROXY sets the proxy http://127.0.0.1:1/, but mxjob does not support proxies\n"
     );
 }
 
 #[test]
-fn a_bad_token_is_said() {
+fn invalid_token_is_reported() {
     let place = Place::new();
     let _server = Server::start(&place, "apiserver", &[]);
     let file = kubeconfig(&place, Some("nobodys"), "default");
     let done = submit(&place, &[endless(&place, "x")], &["--kubeconfig", &file]);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
-    assert!(done.stderr.contains(" does not know who we are: Unauthorized\n"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains(" does not accept our credentials: Unauthorized\n"),
+        "{}",
+        done.stderr
+    );
 }
 
 #[test]
-fn a_job_that_somebody_deletes_has_failed() {
+fn deleted_job_has_failed() {
     let place = Place::new();
     let server = Server::up(&place);
     let wait = until("never");
@@ -224,5 +228,5 @@ fn a_job_that_somebody_deletes_has_failed() {
     let (status, _) = lines.finish();
     let said = std::fs::read_to_string(&errors).unwrap();
     assert_eq!(status.code(), Some(1), "{said}");
-    assert!(said.ends_with("mxjob: job gone was deleted before it had finished\n"), "{said}");
+    assert!(said.ends_with("mxjob: job gone was deleted before it finished\n"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! A line to the API server on which requests and answers are lost.
+//! A connection to the API server on which requests and answers are lost.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::operator::proxy::Proxy;
 use crate::operator::trouble::Fault;
 use crate::support::{Place, Server};
 
-/// A line to the server of a place, and the kubeconfig that leads through it.
+/// A proxy to the server of a place, and a kubeconfig for it.
 pub(crate) async fn line(place: &Place) -> (Proxy, String) {
     let proxy = Proxy::to(&place.data().join("kubeconfig"), 0).await;
     let kubeconfig = place.write("line.kubeconfig", &proxy.kubeconfig(&token(place)));
@@ -16,7 +16,7 @@ pub(crate) async fn line(place: &Place) -> (Proxy, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_created_is_known_though_the_answer_was_lost() {
+async fn created_object_is_found_after_its_answer_was_lost() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     let (line, kubeconfig) = line(&place).await;
@@ -33,7 +33,7 @@ async fn what_was_created_is_known_though_the_answer_was_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_busy_is_asked_again() {
+async fn busy_server_is_retried() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     let (line, kubeconfig) = line(&place).await;
@@ -48,7 +48,7 @@ async fn a_server_that_is_busy_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_not_created_and_what_may_have_been_is_said() {
+async fn unknown_creation_is_reported_with_a_command_to_check() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     let (line, kubeconfig) = line(&place).await;
@@ -68,12 +68,12 @@ async fn what_was_not_created_and_what_may_have_been_is_said() {
     let done = detached();
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     let want =
-        "; it may have been created all the same: look with `kubectl -n default get mxjob slow`\n";
+        "; it may have been created nevertheless: check with `kubectl -n default get mxjob slow`\n";
     assert!(done.stderr.ends_with(want), "{}", done.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_is_asked_for_until_the_server_does_it() {
+async fn deletion_is_retried() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     let (line, kubeconfig) = line(&place).await;
@@ -87,7 +87,7 @@ async fn a_deletion_is_asked_for_until_the_server_does_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_cannot_be_deleted_keeps_what_it_needs() {
+async fn job_that_cannot_be_deleted_keeps_its_config_maps() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     let (line, kubeconfig) = line(&place).await;
@@ -95,7 +95,7 @@ async fn a_job_that_cannot_be_deleted_keeps_what_it_needs() {
     let objects = [settings("a"), endless(&place, "slow")];
     let done = submit(&place, &objects, &["--kubeconfig", &kubeconfig, "--timeout", "1s"]);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
-    let want = "mxjob: could not be deleted: job slow: injected: delete mxjobs slow is refused; configmap/settings was left for it\n";
+    let want = "mxjob: could not be deleted: job slow: injected: delete mxjobs slow is refused; configmap/settings was kept for it\n";
     assert!(done.stderr.ends_with(want), "{}", done.stderr);
     assert_eq!(there(&server), "mxjob.kubeflow.org/slow configmap/settings");
 }

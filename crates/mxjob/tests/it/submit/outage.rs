@@ -1,4 +1,4 @@
-//! An API server that goes away for a while.
+//! An outage of the API server.
 
 use std::process::Stdio;
 
@@ -6,7 +6,7 @@ use super::{command, short};
 use crate::support::{Lines, Place, Server, until, wait_until};
 
 #[test]
-fn a_server_that_is_gone_for_a_while_is_told_once_and_every_line_comes_once() {
+fn outage_is_reported_once_and_every_line_is_printed_once() {
     let place = Place::new();
     let server = Server::up(&place);
     let address = server.address();

@@ -1,149 +1,149 @@
-//! What stands around the jobs of a cluster: the definition of MXJobs, operators that still run, and webhooks that they left.
+//! The cluster around the jobs: its CRD of MXJobs, operators that still run, and webhooks that
+//! older operators left.
 
 use mxjob_api::{crd, mxjob};
 use serde_json::Value;
 
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster, RequestError};
+use crate::finding::Finding;
 
-/// Words in names and images of the operators that looked after MXJobs.
+/// Parts of the names and images of operators that managed MXJobs.
 const OPERATORS: [&str; 2] = ["training-operator", "mxnet-operator"];
-/// The name of our own operator.
-const OURS: &str = "mxjob-operator";
-/// Kinds that a training-operator may go on with.
+/// The Deployment of mxjob's own operator.
+const OWN_OPERATOR: &str = "mxjob-operator";
+/// Kinds that a training-operator may continue to manage.
 const OTHER_KINDS: [&str; 5] = ["tfjob", "pytorchjob", "xgboostjob", "paddlejob", "mpijob"];
 
-/// What was found.
+/// What is known about the cluster.
 #[derive(Debug, Default)]
-pub(super) struct Surroundings {
-    /// What to think of the cluster's definition; none if it could not be read.
-    pub(super) definition: Option<crd::Verdict>,
-    /// Deployments that look after MXJobs.
-    pub(super) operators: Vec<Operator>,
-    /// Where our own operator runs already.
-    pub(super) ours: Option<String>,
-    /// Webhooks that ask such an operator.
-    pub(super) webhooks: Vec<Webhook>,
-    /// What could not be looked at, and why.
-    pub(super) unseen: Vec<String>,
-    /// What of that must be known before jobs are adopted, in clauses.
-    pub(super) unknown: Vec<String>,
+pub struct ClusterScan {
+    /// How the cluster's CRD compares with ours; none if it could not be read or MXJobs are built
+    /// in.
+    definition: Option<crd::Verdict>,
+    /// Running Deployments of older operators that manage MXJobs.
+    operators: Vec<OldDeployment>,
+    /// The namespace in which mxjob's own operator runs.
+    own_operator: Option<String>,
+    /// Webhooks that call an older operator.
+    webhooks: Vec<Webhook>,
+    /// Sentences about resources that could not be read.
+    unreadable: Vec<String>,
+    /// Clauses about those of them that must be known before jobs are adopted.
+    unknown: Vec<String>,
 }
 
 /// A Deployment of an older operator.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Operator {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) image: String,
-    /// Whether it can be told to leave MXJobs alone.
-    pub(super) has_schemes: bool,
+struct OldDeployment {
+    namespace: String,
+    name: String,
+    image: String,
+    /// Whether it has the flag `--enable-scheme`, with which it can leave MXJobs alone.
+    has_schemes: bool,
 }
 
 /// An entry of a webhook configuration.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Webhook {
-    /// The configuration, as kubectl names it.
-    pub(super) configuration: String,
-    pub(super) name: String,
-    pub(super) index: usize,
+struct Webhook {
+    /// Resource and name of the configuration, as kubectl takes them.
+    configuration: String,
+    name: String,
+    index: usize,
 }
 
-// === impl Surroundings ===
+// === impl ClusterScan ===
 
-impl Surroundings {
-    /// Looks at everything that we may look at.
-    pub(super) async fn read(cluster: &Cluster) -> Self {
-        let mut found = Self::default();
+impl ClusterScan {
+    /// Reads the CRD, Deployments and webhook configurations. Resources that cannot be read become
+    /// findings.
+    pub async fn read(cluster: &impl Cluster) -> Self {
+        let mut scan = Self::default();
         let path = format!(
             "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{}.{}",
             mxjob::PLURAL,
             mxjob::GROUP
         );
         match cluster.get(&path).await {
-            Ok(definition) => found.definition = Some(crd::judge(&definition)),
-            // Served without one, as `mxjob up` does.
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Ok(definition) => scan.definition = Some(crd::judge(&definition)),
+            // `mxjob up` serves MXJobs without a CRD.
+            Err(error) if error.is(404) => {}
             Err(error) => {
-                found.unseen("the definition of MXJobs", cluster, &error);
-                let what = "whether the cluster's definition of MXJobs is that of mxjob";
-                found.unknown(what, "get customresourcedefinitions.apiextensions.k8s.io", &error);
+                scan.add_unreadable("the CRD of MXJobs", &error);
+                let question = "whether the cluster's CRD of MXJobs is that of mxjob";
+                let right = "get customresourcedefinitions.apiextensions.k8s.io";
+                scan.add_unknown(question, right, &error);
             }
         }
-        match cluster.list("/apis/apps/v1/deployments").await {
+        match cluster::list(cluster, "/apis/apps/v1/deployments").await {
             Ok(deployments) => {
-                found.operators = deployments.iter().filter_map(Operator::of).collect();
-                found.ours = deployments.iter().find_map(ours);
+                scan.operators = deployments.iter().filter_map(OldDeployment::of).collect();
+                scan.own_operator = deployments.iter().find_map(own_operator_namespace);
             }
             Err(error) => {
-                found.unseen("whether an older operator still runs", cluster, &error);
-                found.unknown(
-                    "whether an operator runs",
-                    "list deployments.apps in all namespaces",
-                    &error,
-                );
+                scan.add_unreadable("Deployments, to find older operators", &error);
+                let right = "list deployments.apps in all namespaces";
+                scan.add_unknown("whether an operator runs", right, &error);
             }
         }
         for kind in ["validatingwebhookconfiguration", "mutatingwebhookconfiguration"] {
             let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}s");
-            match cluster.list(&path).await {
-                Ok(all) => found.webhooks.extend(all.iter().flat_map(|one| Webhook::of(kind, one))),
-                Err(error) => found.unseen(&format!("the {kind}s"), cluster, &error),
+            match cluster::list(cluster, &path).await {
+                Ok(all) => scan.webhooks.extend(all.iter().flat_map(|one| Webhook::of(kind, one))),
+                Err(error) => scan.add_unreadable(&format!("{kind}s"), &error),
             }
         }
-        found
+        scan
     }
 
-    fn unseen(&mut self, what: &str, cluster: &Cluster, error: &kube::Error) {
-        let why = match error {
-            kube::Error::Api(status) => status.message.clone(),
-            error => cluster.said(error).message,
+    fn add_unreadable(&mut self, resource: &str, error: &RequestError) {
+        self.unreadable.push(format!("Cannot read {resource}: {}.", error.message));
+    }
+
+    fn add_unknown(&mut self, question: &str, right: &str, error: &RequestError) {
+        let reason = match error.code {
+            Some(401 | 403) => format!("this requires the right to {right}"),
+            _ => "the request failed".to_owned(),
         };
-        self.unseen.push(format!("Could not look at {what}: {why}."));
+        self.unknown.push(format!("it is not known {question} ({reason})"));
     }
 
-    fn unknown(&mut self, what: &str, right: &str, error: &kube::Error) {
-        let why = match error {
-            kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
-                format!("that takes the right to {right}")
-            }
-            _ => "the cluster did not say".to_owned(),
-        };
-        self.unknown.push(format!("it is not known {what} ({why})"));
-    }
-
-    /// Sentences that need a decision, and sentences that are good to know. `are_adopted` says that no pod waits for its labels.
-    pub(super) fn sentences(&self, are_adopted: bool) -> (Vec<String>, Vec<String>) {
-        let (mut grave, mut known) = (Vec::new(), Vec::new());
+    /// The findings, dangers first. `are_adopted`: no pod lacks labels any more, so our own
+    /// operator may run.
+    pub(crate) fn findings(&self, are_adopted: bool) -> Vec<Finding> {
+        let (mut dangers, mut notes) = (Vec::new(), Vec::new());
         if let Some(verdict) = &self.definition {
-            let list = if verdict.is_usable() { &mut known } else { &mut grave };
+            let list = if verdict.is_usable() { &mut notes } else { &mut dangers };
             list.push(verdict.to_string());
         }
-        grave.extend(self.operators.iter().map(Operator::sentence));
-        grave.extend(self.webhooks.iter().map(Webhook::sentence));
-        grave.extend(self.ours.iter().filter(|_| !are_adopted).map(|namespace| {
+        dangers.extend(self.operators.iter().map(OldDeployment::sentence));
+        dangers.extend(self.webhooks.iter().map(Webhook::sentence));
+        dangers.extend(self.own_operator.iter().filter(|_| !are_adopted).map(|namespace| {
             format!(
-                "Deployment {OURS} in namespace {namespace} runs already, and to it pods without its labels are missing: stop it until the jobs are adopted, with: kubectl -n {namespace} scale deployment {OURS} --replicas 0"
+                "Deployment {OWN_OPERATOR} in namespace {namespace} is already running, and treats pods without its labels as missing. Stop it until the jobs are adopted: kubectl -n {namespace} scale deployment {OWN_OPERATOR} --replicas 0"
             )
         }));
-        known.extend(self.unseen.iter().cloned());
-        (grave, known)
+        notes.extend(self.unreadable.iter().cloned());
+        dangers
+            .into_iter()
+            .map(Finding::danger)
+            .chain(notes.into_iter().map(Finding::note))
+            .collect()
     }
 
-    /// What must not be while jobs are adopted, and what must be known for that. Once no pod waits for its labels our own operator is in
-    /// nobody's way.
-    pub(super) fn obstacles(&self, are_adopted: bool) -> Vec<String> {
+    /// Reasons not to adopt jobs now, as clauses. `are_adopted` as in [`findings`](Self::findings).
+    pub(crate) fn obstacles(&self, are_adopted: bool) -> Vec<String> {
         let running = self.operators.iter().map(|operator| {
             format!("Deployment {} in namespace {} still runs", operator.name, operator.namespace)
         });
         let definition = self.definition.as_ref().filter(|verdict| !verdict.is_usable());
-        let definition = definition
-            .map(|_| "the cluster's definition of MXJobs would drop what is written".to_owned());
-        let ours = self.ours.iter().filter(|_| !are_adopted).map(|namespace| {
+        let definition =
+            definition.map(|_| "the cluster's CRD of MXJobs would drop fields".to_owned());
+        let own = self.own_operator.iter().filter(|_| !are_adopted).map(|namespace| {
             format!(
-                "Deployment {OURS} in namespace {namespace} runs already and may be restarting jobs whose pods it does not know (kubectl -n {namespace} scale deployment {OURS} --replicas 0)"
+                "Deployment {OWN_OPERATOR} in namespace {namespace} is already running and may be restarting jobs whose pods it does not know (stop it: kubectl -n {namespace} scale deployment {OWN_OPERATOR} --replicas 0)"
             )
         });
-        running.chain(ours).chain(definition).chain(self.unknown.iter().cloned()).collect()
+        running.chain(own).chain(definition).chain(self.unknown.iter().cloned()).collect()
     }
 }
 
@@ -151,17 +151,17 @@ fn is_stopped(deployment: &Value) -> bool {
     deployment["spec"]["replicas"].as_i64() == Some(0)
 }
 
-/// The namespace of our own operator, if this is it and it runs.
-fn ours(deployment: &Value) -> Option<String> {
+/// The namespace of a Deployment that is mxjob's own operator and runs.
+fn own_operator_namespace(deployment: &Value) -> Option<String> {
     let meta = &deployment["metadata"];
-    (meta["name"] == OURS && !is_stopped(deployment))
+    (meta["name"] == OWN_OPERATOR && !is_stopped(deployment))
         .then(|| meta["namespace"].as_str().unwrap_or_default().to_owned())
 }
 
-// === impl Operator ===
+// === impl OldDeployment ===
 
-impl Operator {
-    /// Whether a Deployment runs an operator that looks after MXJobs.
+impl OldDeployment {
+    /// A running Deployment of an older operator that manages MXJobs.
     fn of(deployment: &Value) -> Option<Self> {
         let meta = &deployment["metadata"];
         let text = |field: &str| meta[field].as_str().unwrap_or_default().to_owned();
@@ -176,7 +176,7 @@ impl Operator {
             by_image.or_else(|| containers.first().filter(|_| is_one(&text("name"))))?;
         let has_schemes = !(image(container).contains("mxnet-operator")
             || text("name").contains("mxnet-operator"));
-        if has_schemes && (is_after_removal(&image(container)) || !is_for_jobs(container)) {
+        if has_schemes && (is_after_removal(&image(container)) || !manages_mxjobs(container)) {
             return None;
         }
         Some(Self {
@@ -191,25 +191,26 @@ impl Operator {
         let Self { namespace, name, image, has_schemes } = self;
         let stop = format!("kubectl -n {namespace} scale deployment {name} --replicas 0");
         let mut text = format!(
-            "Deployment {name} in namespace {namespace} ({image}) looks after MXJobs: two operators must never do so at once. Stop it with: {stop}"
+            "Deployment {name} in namespace {namespace} ({image}) manages MXJobs; two operators must never manage them at the same time. Stop it: {stop}"
         );
         if *has_schemes {
             let flags = OTHER_KINDS.map(|kind| format!("--enable-scheme={kind}")).join(" ");
-            text = format!("{text}; or keep it for other kinds with the arguments: {flags}");
+            text = format!("{text}; or keep it for other kinds only, with the arguments: {flags}");
         }
         text
     }
 }
 
-/// Whether a training-operator is of a release without MXJobs (1.9 and later), as far as its tag tells.
+/// Whether a training-operator's tag is of a release without MXJobs (1.9 and later).
 fn is_after_removal(image: &str) -> bool {
     let Some((_, tag)) = image.rsplit_once(':') else { return false };
     let mut numbers = tag.trim_start_matches('v').split(['.', '-']).map(str::parse::<u32>);
     matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (1, 9) && tag.contains('.'))
 }
 
-/// Whether a training-operator's arguments leave MXJobs to it: all kinds where none is named.
-fn is_for_jobs(container: &Value) -> bool {
+/// Whether a training-operator's arguments include MXJobs. Without `--enable-scheme` it manages all
+/// kinds.
+fn manages_mxjobs(container: &Value) -> bool {
     let words: Vec<&str> = ["command", "args"]
         .into_iter()
         .filter_map(|field| container[field].as_array())
@@ -233,7 +234,7 @@ fn is_for_jobs(container: &Value) -> bool {
 // === impl Webhook ===
 
 impl Webhook {
-    /// The entries of a configuration that are about MXJobs and are not ours.
+    /// The entries of a configuration that call an older operator for MXJobs.
     fn of(kind: &str, configuration: &Value) -> Vec<Self> {
         let configuration_name = configuration["metadata"]["name"].as_str().unwrap_or_default();
         let webhooks = configuration["webhooks"].as_array().map_or(&[][..], Vec::as_slice);
@@ -245,7 +246,7 @@ impl Webhook {
             OPERATORS
                 .iter()
                 .any(|word| service(webhook).contains(word) || configuration_name.contains(word))
-                && is_about_jobs(webhook)
+                && matches_mxjobs(webhook)
         };
         let entries = webhooks.iter().enumerate().filter(|(_, webhook)| is_one(webhook));
         entries
@@ -260,15 +261,15 @@ impl Webhook {
     fn sentence(&self) -> String {
         let Self { configuration, name, index } = self;
         format!(
-            "Webhook {name} of {configuration} asks an older operator about every MXJob; once that is stopped, no MXJob can be created or changed. Remove it with: kubectl patch {configuration} --type json -p '[{{\"op\":\"test\",\"path\":\"/webhooks/{index}/name\",\"value\":\"{name}\"}},{{\"op\":\"remove\",\"path\":\"/webhooks/{index}\"}}]'"
+            "Webhook {name} of {configuration} calls an older operator for every MXJob; once that operator is stopped, no MXJob can be created or changed. Remove it: kubectl patch {configuration} --type json -p '[{{\"op\":\"test\",\"path\":\"/webhooks/{index}/name\",\"value\":\"{name}\"}},{{\"op\":\"remove\",\"path\":\"/webhooks/{index}\"}}]'"
         )
     }
 }
 
-fn is_about_jobs(webhook: &Value) -> bool {
-    let has = |rule: &Value, field: &str, wanted: &str| {
+fn matches_mxjobs(webhook: &Value) -> bool {
+    let has = |rule: &Value, field: &str, name: &str| {
         let values = rule[field].as_array().map_or(&[][..], Vec::as_slice);
-        values.iter().any(|value| value == wanted)
+        values.iter().any(|value| value == name)
     };
     let rules = webhook["rules"].as_array().map_or(&[][..], Vec::as_slice);
     rules
@@ -292,10 +293,10 @@ mod tests {
     }
 
     #[test]
-    fn operators_that_look_after_jobs_are_found() {
-        let check = |name: &str, image: &str, args: &[&str], replicas, want: bool| {
-            let found = Operator::of(&deployment(name, image, args, replicas));
-            assert_eq!(found.is_some(), want, "{name} {image} {args:?} {replicas:?}");
+    fn running_operators_that_manage_mxjobs_are_found() {
+        let check = |name: &str, image: &str, args: &[&str], replicas, expected: bool| {
+            let found = OldDeployment::of(&deployment(name, image, args, replicas));
+            assert_eq!(found.is_some(), expected, "{name} {image} {args:?} {replicas:?}");
         };
         let image = "kubeflow/training-operator:v1-855e096";
         check("training-operator", image, &[], None, true);
@@ -325,11 +326,18 @@ mod tests {
     }
 
     #[test]
-    fn how_to_keep_an_operator_for_other_kinds_is_said() {
-        let of = |image: &str| Operator::of(&deployment("o", image, &[], None)).unwrap().sentence();
-        let said = of("kubeflow/training-operator:v1-855e096");
-        assert!(said.contains("kubectl -n kubeflow scale deployment o --replicas 0"), "{said}");
-        assert!(said.contains("--enable-scheme=tfjob --enable-scheme=pytorchjob"), "{said}");
+    fn sentence_names_the_flags_that_keep_other_kinds() {
+        let of =
+            |image: &str| OldDeployment::of(&deployment("o", image, &[], None)).unwrap().sentence();
+        let sentence = of("kubeflow/training-operator:v1-855e096");
+        assert!(
+            sentence.contains("kubectl -n kubeflow scale deployment o --replicas 0"),
+            "{sentence}"
+        );
+        assert!(
+            sentence.contains("--enable-scheme=tfjob --enable-scheme=pytorchjob"),
+            "{sentence}"
+        );
         assert!(!of("kubeflow/mxnet-operator:v1").contains("--enable-scheme"));
     }
 

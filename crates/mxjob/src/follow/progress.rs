@@ -1,4 +1,4 @@
-//! What has become of the jobs so far: told from their objects, their pods and their lines, and nothing else.
+//! The progress of the followed jobs, derived from their objects, pods and log lines.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,19 +9,19 @@ use serde_json::Value;
 
 use super::lines::Source;
 
-/// Lines of a failed replica that are told at the end.
+/// Log lines of a failed replica in the final message.
 const LAST_LINES: usize = 10;
-/// A last line that is longer is no help on a progress line.
-const LONGEST: usize = 100;
+/// Characters of a log line in the progress line.
+const MAX_LINE_CHARS: usize = 100;
 
-/// Jobs, their pods, and what they said.
+/// The state of jobs and their pods, with their last log lines.
 #[derive(Debug, Default)]
-pub(crate) struct Story {
+pub(crate) struct Progress {
     /// By uid.
     jobs: BTreeMap<String, JobState>,
-    /// By uid; also those that are gone.
+    /// By uid, including deleted ones.
     pods: BTreeMap<String, PodState>,
-    /// The newest line of a worker.
+    /// The newest log line of a worker.
     newest: String,
 }
 
@@ -29,13 +29,13 @@ pub(crate) struct Story {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Succeeded,
-    /// Which failed, how, and what the first replica to fail said last.
+    /// The failed jobs, with the last lines of the first failed replica.
     Failed(String),
-    /// None is known to have failed, and of these nobody saw how they ended.
+    /// No job is known to have failed, but the results of these jobs are unknown.
     Unknown(String),
 }
 
-/// Where a job is.
+/// The identity of a job.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Named<'a> {
     pub(crate) namespace: &'a str,
@@ -47,7 +47,7 @@ pub(crate) struct Named<'a> {
 struct JobState {
     namespace: String,
     name: String,
-    /// Replicas by role, as far as the spec can be read.
+    /// Replicas by role; empty if the spec cannot be read.
     replicas: Vec<(Role, u32)>,
     /// The newest condition.
     state: String,
@@ -57,11 +57,11 @@ struct JobState {
 #[derive(Debug)]
 enum Ending {
     Succeeded,
-    /// With the reason that the controller gives.
+    /// With the controller's message.
     Failed(String),
-    /// Before it had finished.
+    /// Deleted before it finished.
     Deleted,
-    /// It is gone, and its end was not seen.
+    /// Deleted while it was not watched.
     Missed,
 }
 
@@ -71,15 +71,15 @@ struct PodState {
     label: String,
     role: Option<Role>,
     phase: String,
-    /// How it failed, once told.
+    /// How it failed, once reported.
     failure: Option<String>,
     last: VecDeque<String>,
 }
 
-// === impl Story ===
+// === impl Progress ===
 
-impl Story {
-    /// Says which jobs are meant.
+impl Progress {
+    /// Sets the jobs.
     pub(crate) fn expect(&mut self, jobs: &[Value]) {
         for job in jobs {
             let text = |field: &str| job["metadata"][field].as_str().unwrap_or_default().to_owned();
@@ -95,7 +95,7 @@ impl Story {
         }
     }
 
-    /// The labels that lines are going to have.
+    /// The longest label of each role's lines.
     pub(crate) fn labels(&self) -> Vec<String> {
         let replicas = self.jobs.values().flat_map(|job| {
             job.replicas.iter().filter_map(|(role, count)| {
@@ -105,13 +105,13 @@ impl Story {
         replicas.collect()
     }
 
-    /// `worker-1`, or `digits-worker-1` where there are several jobs.
+    /// `worker-1`, or `digits-worker-1` if there are several jobs.
     fn label(&self, job: &str, role: Role, index: u32) -> String {
         let short = format!("{}-{index}", role.lower());
         if self.jobs.len() > 1 { format!("{job}-{short}") } else { short }
     }
 
-    /// A new version of a job; what is to be said about it.
+    /// Updates a job. Returns messages about it.
     pub(crate) fn job(&mut self, uid: &str, object: &Value) -> Vec<String> {
         let Some(job) = self.jobs.get_mut(uid) else { return Vec::new() };
         let status: JobStatus =
@@ -124,7 +124,7 @@ impl Story {
         state.clone_into(&mut job.state);
         match state {
             "Succeeded" => job.end = Some(Ending::Succeeded),
-            // Told at the very end, with the last lines.
+            // Reported at the end, with the last lines.
             "Failed" => {
                 job.end = Some(Ending::Failed(newest.message.clone()));
                 return Vec::new();
@@ -135,26 +135,26 @@ impl Story {
     }
 
     /// A job was deleted.
-    pub(crate) fn job_gone(&mut self, uid: &str) -> Vec<String> {
+    pub(crate) fn job_deleted(&mut self, uid: &str) {
         if let Some(job) = self.jobs.get_mut(uid).filter(|job| job.end.is_none()) {
             job.end = Some(Ending::Deleted);
         }
-        Vec::new()
     }
 
-    /// All jobs of a namespace that are there, by uid: others have been deleted without our seeing it, and may have ended before.
-    pub(crate) fn jobs_listed(&mut self, namespace: &str, there: &BTreeSet<String>) {
+    /// A complete list of the jobs of a namespace, by uid. Jobs that are missing from it were
+    /// deleted while they were not watched, and may have finished before.
+    pub(crate) fn jobs_listed(&mut self, namespace: &str, listed: &BTreeSet<String>) {
         let missing = self.jobs.iter_mut().filter(|(uid, job)| {
-            job.namespace == namespace && job.end.is_none() && !there.contains(*uid)
+            job.namespace == namespace && job.end.is_none() && !listed.contains(*uid)
         });
         missing.for_each(|(_, job)| job.end = Some(Ending::Missed));
     }
 
-    /// All pods of a namespace's jobs that are there, by uid.
-    pub(crate) fn pods_listed(&mut self, namespace: &str, there: &BTreeSet<String>) {
+    /// A complete list of the pods of a namespace's jobs, by uid.
+    pub(crate) fn pods_listed(&mut self, namespace: &str, listed: &BTreeSet<String>) {
         for (uid, pod) in &mut self.pods {
             let job = self.jobs.get(&pod.job);
-            if job.is_some_and(|job| job.namespace == namespace) && !there.contains(uid) {
+            if job.is_some_and(|job| job.namespace == namespace) && !listed.contains(uid) {
                 pod.phase.clear();
             }
         }
@@ -165,7 +165,7 @@ impl Story {
         pod.owner_references().iter().any(|owner| self.jobs.contains_key(&owner.uid))
     }
 
-    /// A new version of a pod; what is to be said about it.
+    /// Updates a pod. Returns messages about it.
     pub(crate) fn pod(&mut self, pod: &Pod) -> Vec<String> {
         let Some(owner) =
             pod.owner_references().iter().find(|owner| self.jobs.contains_key(&owner.uid))
@@ -185,20 +185,20 @@ impl Story {
         {
             return Vec::new();
         }
-        let how = how(pod);
-        let note = format!("{} failed: {how}", state.label);
-        state.failure = Some(how);
-        vec![note]
+        let failure = failure_of(pod);
+        let message = format!("{} failed: {failure}", state.label);
+        state.failure = Some(failure);
+        vec![message]
     }
 
-    /// A pod is no longer there.
-    pub(crate) fn pod_gone(&mut self, uid: &str) {
+    /// A pod was deleted.
+    pub(crate) fn pod_deleted(&mut self, uid: &str) {
         if let Some(pod) = self.pods.get_mut(uid) {
             pod.phase.clear();
         }
     }
 
-    /// The containers of a pod that have a log to read.
+    /// The containers of a pod that have a log.
     pub(crate) fn sources(&self, pod: &Pod) -> Vec<Source> {
         let uid = pod.uid().unwrap_or_default();
         let Some(state) = self.pods.get(&uid) else { return Vec::new() };
@@ -230,11 +230,11 @@ impl Story {
         started.map(source).collect()
     }
 
-    /// A line that a replica wrote.
+    /// Adds a log line of a replica.
     pub(crate) fn line(&mut self, uid: &str, label: &str, text: &[u8]) {
         let Some(pod) = self.pods.get_mut(uid) else { return };
         let text = String::from_utf8_lossy(text);
-        // Of a program that redraws its line, what it shows last.
+        // If a program redraws its line, its last content.
         let text = text.trim_end().rsplit('\r').next().unwrap_or_default();
         if pod.last.len() == LAST_LINES {
             pod.last.pop_front();
@@ -242,12 +242,12 @@ impl Story {
         pod.last.push_back(text.to_owned());
         if pod.role == Some(Role::Worker) && !text.is_empty() {
             let cut: String =
-                text.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect();
+                text.chars().filter(|letter| !letter.is_control()).take(MAX_LINE_CHARS).collect();
             self.newest = format!("{label}: {cut}");
         }
     }
 
-    /// How it all ended, once it has.
+    /// The result, once all jobs have finished.
     pub(crate) fn verdict(&self) -> Option<Verdict> {
         let mut failures = Vec::new();
         let mut missed = Vec::new();
@@ -256,10 +256,10 @@ impl Story {
                 Ending::Succeeded => {}
                 Ending::Failed(message) => failures.push(self.failure(uid, message)),
                 Ending::Deleted => {
-                    failures.push(format!("job {} was deleted before it had finished", job.name));
+                    failures.push(format!("job {} was deleted before it finished", job.name));
                 }
                 Ending::Missed => missed.push(format!(
-                    "job {} is gone, and how it ended is not known: it was deleted while it could not be watched",
+                    "the result of job {} is unknown: it was deleted while it could not be watched",
                     job.name
                 )),
             }
@@ -274,7 +274,7 @@ impl Story {
     }
 
     fn failure(&self, uid: &str, message: &str) -> String {
-        // The controller has decided which was first, and names it.
+        // The controller's message names the replica that failed first.
         let named =
             |pod: &&PodState| message.split([' ', ',', ':']).any(|word| pod.label.ends_with(word));
         let failed = || self.pods.values().filter(|pod| pod.job == uid && pod.failure.is_some());
@@ -283,30 +283,30 @@ impl Story {
         match first {
             Some(pod) if !pod.last.is_empty() => {
                 let last: String = pod.last.iter().map(|line| format!("\n  {line}")).collect();
-                format!("{message}\nThe last lines of {}:{last}", pod.label)
+                format!("{message}\nLast lines of {}:{last}", pod.label)
             }
             _ => message.to_owned(),
         }
     }
 
-    /// The names of the jobs that are not done.
+    /// The names of the unfinished jobs.
     pub(crate) fn unfinished(&self) -> String {
         list(self.jobs.values().filter(|job| job.end.is_none()))
     }
 
-    /// The names of the jobs of which nobody has written anything into their status.
-    pub(crate) fn untaken(&self) -> Option<String> {
-        let untaken = self.jobs.values().filter(|job| job.end.is_none() && job.state.is_empty());
-        Some(list(untaken)).filter(|names| !names.is_empty())
+    /// The names of the jobs without a status.
+    pub(crate) fn not_picked_up(&self) -> Option<String> {
+        let waiting = self.jobs.values().filter(|job| job.end.is_none() && job.state.is_empty());
+        Some(list(waiting)).filter(|names| !names.is_empty())
     }
 
-    /// Where every job is.
+    /// The identities of all jobs.
     pub(crate) fn jobs(&self) -> impl Iterator<Item = Named<'_>> {
         self.jobs.iter().map(|(uid, job)| Named { namespace: &job.namespace, name: &job.name, uid })
     }
 
-    /// One line on how things stand.
-    pub(crate) fn progress(&self) -> String {
+    /// The progress line.
+    pub(crate) fn summary(&self) -> String {
         let jobs = self.jobs.iter().map(|(uid, job)| {
             let state = if job.state.is_empty() { "Submitted" } else { &job.state };
             let roles = job.replicas.iter().filter(|(_, count)| *count > 0).map(|(role, count)| {
@@ -329,8 +329,8 @@ fn list<'a>(jobs: impl Iterator<Item = &'a JobState>) -> String {
     jobs.map(|job| format!("job {}", job.name)).collect::<Vec<_>>().join(", ")
 }
 
-/// How the first container of a failed pod failed.
-fn how(pod: &Pod) -> String {
+/// How the first failed container of a pod failed.
+fn failure_of(pod: &Pod) -> String {
     let status = pod.status.as_ref();
     let ends = status
         .iter()
@@ -359,7 +359,7 @@ fn how(pod: &Pod) -> String {
         }
         None => status
             .and_then(|status| text(&status.message).or_else(|| text(&status.reason)))
-            .unwrap_or_else(|| "no reason is known".to_owned()),
+            .unwrap_or_else(|| "unknown reason".to_owned()),
     }
 }
 

@@ -1,10 +1,11 @@
-//! The patches, put on pods and services as each operator made them.
+//! The patches, applied to pods and services as each operator created them.
 
-use super::{NOW, check, status, stored};
-use mxjob_api::legacy::{self, Children, Era, Legacy, Patch, Target, Weight};
 use mxjob_api::{Job, Role, labels, names, pods};
 use mxjob_machinery::patch::merge_patch;
+use mxjob_migrate::{Assessment, Children, Operator, Patch, Target, Weight, assess};
 use serde_json::{Value, json};
+
+use super::{NOW, check, status, stored};
 
 fn owned(name: &str, labels: &Value) -> Value {
     json!({
@@ -29,13 +30,13 @@ fn service(name: &str, labels: &Value, spec: &Value) -> Value {
 }
 
 /// The labels of an operator's pods and services.
-fn family(era: Era, role: Role, index: u32) -> Value {
+fn labels_of(operator: Operator, role: Role, index: u32) -> Value {
     let (role, index) = (role.lower(), index.to_string());
-    match era {
-        Era::A => {
+    match operator {
+        Operator::MxnetOperator1_0 => {
             json!({ "group-name": "kubeflow.org", "mxnet-job-name": "digits", "mxnet-replica-type": role, "mxnet-replica-index": index })
         }
-        Era::B => {
+        Operator::MxnetOperator1_1 => {
             json!({ "group-name": "kubeflow.org", "job-name": "digits", "replica-type": role, "replica-index": index })
         }
         _ => json!({
@@ -48,17 +49,18 @@ fn family(era: Era, role: Role, index: u32) -> Value {
 const REPLICAS: [(Role, u32); 4] =
     [(Role::Scheduler, 0), (Role::Server, 0), (Role::Worker, 0), (Role::Worker, 1)];
 
-fn pods_and_services(era: Era) -> (Vec<Value>, Vec<Value>) {
-    let ports = match era {
-        Era::A => {
+fn pods_and_services(operator: Operator) -> (Vec<Value>, Vec<Value>) {
+    let ports = match operator {
+        Operator::MxnetOperator1_0 => {
             json!([{ "name": "mxjob-port", "port": 9091, "targetPort": 9091, "protocol": "TCP" }])
         }
-        Era::B => Value::Null,
+        Operator::MxnetOperator1_1 => Value::Null,
         _ => json!([{ "name": "metrics", "port": 8000 }, { "name": "mxjob-port", "port": 9091 }]),
     };
     REPLICAS
         .map(|(role, index)| {
-            let (name, labels) = (names::pod_name("digits", role, index), family(era, role, index));
+            let (name, labels) =
+                (names::pod_name("digits", role, index), labels_of(operator, role, index));
             let spec = json!({ "clusterIP": "None", "selector": labels, "ports": ports });
             (pod(&name, &labels), service(&name, &labels, &spec))
         })
@@ -66,13 +68,13 @@ fn pods_and_services(era: Era) -> (Vec<Value>, Vec<Value>) {
         .unzip()
 }
 
-fn read(job: &Value, pods: &[Value], services: &[Value]) -> Legacy {
-    legacy::read(job, Some(&Children { pods, services }), NOW.parse().unwrap())
+fn read(job: &Value, pods: &[Value], services: &[Value]) -> Assessment {
+    assess(job, Some(&Children { pods, services }), NOW.parse().unwrap())
 }
 
-/// The object that a patch is for, with the patch put on it.
-fn patched(legacy: &Legacy, target: Target, object: &Value) -> Value {
-    let patch = legacy
+/// The object with its patch applied.
+fn patched(assessment: &Assessment, target: Target, object: &Value) -> Value {
+    let patch = assessment
         .patches
         .iter()
         .find(|patch| patch.target == target && patch.name == object["metadata"]["name"]);
@@ -89,17 +91,19 @@ fn patched(legacy: &Legacy, target: Target, object: &Value) -> Value {
 }
 
 #[test]
-fn pods_and_services_of_every_operator_become_as_ours_are() {
-    for era in [Era::A, Era::B, Era::CLate] {
-        let stored = stored(&json!({}), &status(era, "Running"));
+fn adopted_pods_and_services_match_those_of_mxjob() {
+    for operator in
+        [Operator::MxnetOperator1_0, Operator::MxnetOperator1_1, Operator::TrainingOperator1_8]
+    {
+        let stored = stored(&json!({}), &status(operator, "Running"));
         let job = Job::from_value(&stored).unwrap();
-        let (pods, services) = pods_and_services(era);
-        let legacy = read(&stored, &pods, &services);
-        assert_eq!(legacy.era, era);
+        let (pods, services) = pods_and_services(operator);
+        let assessment = read(&stored, &pods, &services);
+        assert_eq!(assessment.operator, operator);
         for ((role, index), (pod, service)) in REPLICAS.into_iter().zip(pods.iter().zip(&services))
         {
-            let new_pod = patched(&legacy, Target::Pod, pod);
-            let new_service = patched(&legacy, Target::Service, service);
+            let new_pod = patched(&assessment, Target::Pod, pod);
+            let new_service = patched(&assessment, Target::Service, service);
             for (label, value) in labels::for_replica(&job, role, index) {
                 assert_eq!(
                     (
@@ -109,33 +113,33 @@ fn pods_and_services_of_every_operator_become_as_ours_are() {
                     (&json!(value), &json!(value))
                 );
             }
-            // What the old operator wrote stays, and of a pod nothing but labels is touched.
+            // Labels of the old operator stay, and nothing but labels of a pod changes.
             for (label, value) in pod["metadata"]["labels"].as_object().unwrap() {
                 assert_eq!(new_pod["metadata"]["labels"][label], *value);
             }
             assert_eq!((&new_pod["spec"], &new_pod["status"]), (&pod["spec"], &pod["status"]));
             let ours = pods::service(&job, role, index).unwrap();
             for field in ["selector", "publishNotReadyAddresses", "clusterIP"] {
-                assert_eq!(new_service["spec"][field], ours["spec"][field], "{era:?} {field}");
+                assert_eq!(new_service["spec"][field], ours["spec"][field], "{operator:?} {field}");
             }
             let ports = new_service["spec"]["ports"].as_array().unwrap();
             assert_eq!(ports.iter().filter(|port| port["name"] == "mxjob-port").count(), 1);
-            if era == Era::CLate {
+            if operator == Operator::TrainingOperator1_8 {
                 assert_eq!(ports.len(), 2);
             }
         }
-        // A service must not select what its pod does not have yet.
+        // A service must not select labels that its pod does not have yet.
         let rank = |patch: &Patch| {
             [Target::Pod, Target::Service, Target::JobStatus]
                 .iter()
                 .position(|target| *target == patch.target)
         };
-        assert!(legacy.patches.iter().is_sorted_by_key(rank));
-        check(&legacy, Weight::Note, "4 pods and 4 services");
-        // Once it is done there is nothing left to do.
-        let pods: Vec<_> = pods.iter().map(|pod| patched(&legacy, Target::Pod, pod)).collect();
+        assert!(assessment.patches.iter().is_sorted_by_key(rank));
+        check(&assessment, Weight::Note, "4 pods and 4 services");
+        // After the adoption nothing is left to patch.
+        let pods: Vec<_> = pods.iter().map(|pod| patched(&assessment, Target::Pod, pod)).collect();
         let services: Vec<_> =
-            services.iter().map(|service| patched(&legacy, Target::Service, service)).collect();
+            services.iter().map(|service| patched(&assessment, Target::Service, service)).collect();
         let again = read(&stored, &pods, &services);
         assert!(
             again.patches.iter().all(|patch| patch.target == Target::JobStatus),
@@ -146,41 +150,48 @@ fn pods_and_services_of_every_operator_become_as_ours_are() {
 }
 
 #[test]
-fn only_what_stays_and_what_the_job_controls_is_adopted() {
-    let stored = stored(&json!({}), &status(Era::B, "Running"));
-    let labels = family(Era::B, Role::Worker, 0);
+fn terminating_and_uncontrolled_pods_are_not_adopted() {
+    let stored = stored(&json!({}), &status(Operator::MxnetOperator1_1, "Running"));
+    let labels = labels_of(Operator::MxnetOperator1_1, Role::Worker, 0);
     let mut leaving = pod("digits-worker-0", &labels);
     leaving["metadata"]["deletionTimestamp"] = json!(NOW);
-    let mut stranger = pod("digits-worker-1", &labels);
-    stranger["metadata"]["ownerReferences"][0]["uid"] = json!("another");
+    let mut uncontrolled = pod("digits-worker-1", &labels);
+    uncontrolled["metadata"]["ownerReferences"][0]["uid"] = json!("another");
     let spare = pod("digits-worker-01", &labels);
     let beyond = pod("digits-worker-2", &labels);
-    let legacy = read(&stored, &[leaving, stranger, spare, beyond], &[]);
+    let assessment = read(&stored, &[leaving, uncontrolled, spare, beyond], &[]);
     assert!(
-        legacy.patches.iter().all(|patch| patch.target == Target::JobStatus),
+        assessment.patches.iter().all(|patch| patch.target == Target::JobStatus),
         "{:?}",
-        legacy.patches
+        assessment.patches
     );
-    check(&legacy, Weight::Danger, "stand in their way: digits-worker-1.");
-    check(&legacy, Weight::Note, "left alone: digits-worker-01, digits-worker-2.");
     check(
-        &legacy,
+        &assessment,
         Weight::Danger,
-        "restarted as a whole: digits-scheduler-0, digits-server-0, digits-worker-1.",
+        "the names of its replicas and block them: digits-worker-1.",
+    );
+    check(&assessment, Weight::Note, "left alone: digits-worker-01, digits-worker-2.");
+    check(
+        &assessment,
+        Weight::Danger,
+        "the whole job is restarted: digits-scheduler-0, digits-server-0, digits-worker-1.",
     );
 }
 
 #[test]
-fn a_status_gets_the_names_and_the_time_that_it_lacks() {
-    for (era, lacks) in [(Era::A, "replicaStatuses"), (Era::CLate, "mxReplicaStatuses")] {
-        let mut status = status(era, "Failed");
-        if era == Era::CLate {
+fn status_gets_missing_counts_and_completion_time() {
+    for (operator, lacks) in [
+        (Operator::MxnetOperator1_0, "replicaStatuses"),
+        (Operator::TrainingOperator1_8, "mxReplicaStatuses"),
+    ] {
+        let mut status = status(operator, "Failed");
+        if operator == Operator::TrainingOperator1_8 {
             status["replicaStatuses"]["Worker"] =
                 json!({ "active": 2, "labelSelector": { "matchLabels": {} }, "selector": "a=b" });
         }
         let stored = stored(&json!({}), &status);
-        let legacy = legacy::read(&stored, None, NOW.parse().unwrap());
-        let [patch] = &legacy.patches[..] else { panic!("{:?}", legacy.patches) };
+        let assessment = assess(&stored, None, NOW.parse().unwrap());
+        let [patch] = &assessment.patches[..] else { panic!("{:?}", assessment.patches) };
         assert_eq!((patch.target, patch.target.resource().3), (Target::JobStatus, Some("status")));
         let new = merge_patch(&stored, &patch.body);
         assert_eq!(new["status"][lacks]["Worker"], json!({ "active": 2 }));
@@ -188,64 +199,66 @@ fn a_status_gets_the_names_and_the_time_that_it_lacks() {
         assert_eq!(mxjob_api::admission::update_status(&stored, &new).to_string(), "[]");
         let (before, after) = (Job::from_value(&stored).unwrap(), Job::from_value(&new).unwrap());
         assert_eq!(before.status.replicas, after.status.replicas);
-        let again = legacy::read(&new, None, NOW.parse().unwrap());
+        let again = assess(&new, None, NOW.parse().unwrap());
         assert_eq!(again.patches, []);
     }
 }
 
 #[test]
-fn what_is_left_of_a_finished_job_is_told() {
+fn remaining_pods_of_a_finished_job_are_reported() {
     let finished = |policy: &str| {
         let spec = if policy.is_empty() {
             json!({})
         } else {
             json!({ "runPolicy": { "cleanPodPolicy": policy } })
         };
-        let (mut pods, services) = pods_and_services(Era::CLate);
+        let (mut pods, services) = pods_and_services(Operator::TrainingOperator1_8);
         pods[2]["status"]["phase"] = json!("Succeeded");
-        read(&stored(&spec, &status(Era::CLate, "Succeeded")), &pods, &services)
+        read(&stored(&spec, &status(Operator::TrainingOperator1_8, "Succeeded")), &pods, &services)
     };
-    check(&finished(""), Weight::Danger, "3 pods that are left of the finished job are deleted");
-    check(&finished("All"), Weight::Danger, "4 pods that are left");
-    super::check_silent(&finished("None"), "that are left");
+    check(&finished(""), Weight::Danger, "3 remaining pods of the finished job are deleted");
+    check(&finished("All"), Weight::Danger, "4 remaining pods");
+    super::check_silent(&finished("None"), "remaining pods");
 }
 
 #[test]
-fn restarts_so_far_count_where_replicas_restart_alone() {
+fn earlier_container_restarts_count_towards_the_backoff_limit() {
     let alone =
         json!({ "backoffLimit": 1, "mxReplicaSpecs": { "Scheduler": null, "Server": null } });
     let worker = |restarts: u32| {
-        let mut pod = pod("digits-worker-0", &family(Era::B, Role::Worker, 0));
+        let mut pod =
+            pod("digits-worker-0", &labels_of(Operator::MxnetOperator1_1, Role::Worker, 0));
         pod["status"]["containerStatuses"] = json!([{ "name": "mxnet", "restartCount": restarts }]);
-        read(&stored(&alone, &status(Era::B, "Running")), &[pod], &[])
+        read(&stored(&alone, &status(Operator::MxnetOperator1_1, "Running")), &[pod], &[])
     };
-    check(&worker(1), Weight::Change, "in all roles (so far 1); the one after");
-    check(&worker(2), Weight::Danger, "restarted 2 times, more often than its backoffLimit of 1");
+    check(&worker(1), Weight::Change, "in all roles (so far 1); one more");
+    check(&worker(2), Weight::Danger, "restarted 2 times, which exceeds its backoffLimit of 1");
 }
 
 #[test]
-fn a_gang_is_told() {
-    let mut pod = pod("digits-worker-0", &family(Era::CLate, Role::Worker, 0));
+fn pod_group_is_reported() {
+    let mut pod =
+        pod("digits-worker-0", &labels_of(Operator::TrainingOperator1_8, Role::Worker, 0));
     pod["metadata"]["annotations"] = json!({ "scheduling.k8s.io/group-name": "digits" });
     check(
-        &read(&stored(&json!({}), &status(Era::CLate, "Running")), &[pod], &[]),
+        &read(&stored(&json!({}), &status(Operator::TrainingOperator1_8, "Running")), &[pod], &[]),
         Weight::Note,
         "--gang-scheduler",
     );
 }
 
 #[test]
-fn pods_of_a_job_that_was_restarted_without_them_belong_to_its_attempt() {
+fn pods_adopted_after_a_restart_get_the_current_attempt() {
     let annotation = |status: &Value, pod: &Value| {
-        let legacy = read(&stored(&json!({}), status), std::slice::from_ref(pod), &[]);
-        patched(&legacy, Target::Pod, pod)["metadata"]["annotations"]
+        let assessment = read(&stored(&json!({}), status), std::slice::from_ref(pod), &[]);
+        patched(&assessment, Target::Pod, pod)["metadata"]["annotations"]
             .get(labels::ATTEMPT_ANNOTATION)
             .cloned()
     };
-    let old = pod("digits-worker-0", &family(Era::CLate, Role::Worker, 0));
-    let running = status(Era::CLate, "Running");
+    let old = pod("digits-worker-0", &labels_of(Operator::TrainingOperator1_8, Role::Worker, 0));
+    let running = status(Operator::TrainingOperator1_8, "Running");
     assert_eq!(annotation(&running, &old), None);
-    let mut restarted = status(Era::Current, "Restarting");
+    let mut restarted = status(Operator::Mxjob, "Restarting");
     restarted["restartState"] = json!({ "attempt": 2 });
     assert_eq!(annotation(&restarted, &old), Some(json!("2")));
     // A template that was copied from a pod of ours.
@@ -255,41 +268,43 @@ fn pods_of_a_job_that_was_restarted_without_them_belong_to_its_attempt() {
     );
     assert_eq!(annotation(&running, &copied), None);
     assert_eq!(annotation(&restarted, &copied), Some(json!("2")));
-    // A pod of the controller's own says itself to which attempt it belongs.
+    // A pod that the controller created already has its attempt.
     let job = stored(&json!({}), &restarted);
     let ours = labels::for_replica(&Job::from_value(&job).unwrap(), Role::Worker, 0);
     assert_eq!(annotation(&restarted, &pod("digits-worker-0", &json!(ours))), None);
 }
 
 #[test]
-fn what_the_controller_did_without_the_pods_is_told() {
-    let (pods, services) = pods_and_services(Era::CLate);
-    let mut restarted = status(Era::Current, "Restarting");
+fn restart_and_failure_before_adoption_are_reported() {
+    let (pods, services) = pods_and_services(Operator::TrainingOperator1_8);
+    let mut restarted = status(Operator::Mxjob, "Restarting");
     restarted["restartState"] = json!({ "attempt": 1 });
-    let legacy = read(&stored(&json!({}), &restarted), &pods, &services);
-    assert_eq!(legacy.era, Era::CLate);
+    let assessment = read(&stored(&json!({}), &restarted), &pods, &services);
+    assert_eq!(assessment.operator, Operator::TrainingOperator1_8);
     check(
-        &legacy,
+        &assessment,
         Weight::Danger,
-        "mxjob has restarted the job already (attempt 1), before its 4 pods were adopted",
+        "mxjob has already restarted the job (attempt 1), before its 4 pods were adopted",
     );
-    let mut failed = stored(&json!({}), &status(Era::Current, "Failed"));
-    super::check_silent(&read(&failed, &pods, &services), "mxjob has");
+    let mut failed = stored(&json!({}), &status(Operator::Mxjob, "Failed"));
+    super::check_silent(&read(&failed, &pods, &services), "mxjob has already");
     failed["metadata"]["managedFields"] =
         json!([{ "manager": "mxjob-controller", "operation": "Update", "subresource": "status" }]);
-    check(&read(&failed, &pods, &services), Weight::Danger, "mxjob has failed the job already");
-    super::check_silent(&read(&failed, &[], &[]), "mxjob has");
+    check(&read(&failed, &pods, &services), Weight::Danger, "mxjob has already failed the job");
+    super::check_silent(&read(&failed, &[], &[]), "mxjob has already");
 }
 
 #[test]
-fn a_status_that_is_complete_does_not_hide_pods_that_are_not_adopted() {
-    let job = stored(&json!({}), &status(Era::Current, "Running"));
-    for era in [Era::A, Era::B, Era::CLate] {
-        let (mut pods, _) = pods_and_services(era);
-        assert_eq!(read(&job, &pods, &[]).era, era);
+fn complete_status_does_not_hide_unadopted_pods() {
+    let job = stored(&json!({}), &status(Operator::Mxjob, "Running"));
+    for operator in
+        [Operator::MxnetOperator1_0, Operator::MxnetOperator1_1, Operator::TrainingOperator1_8]
+    {
+        let (mut pods, _) = pods_and_services(operator);
+        assert_eq!(read(&job, &pods, &[]).operator, operator);
         for pod in &mut pods {
             pod["metadata"]["deletionTimestamp"] = json!(NOW);
         }
-        assert_eq!(read(&job, &pods, &[]).era, Era::Current);
+        assert_eq!(read(&job, &pods, &[]).operator, Operator::Mxjob);
     }
 }

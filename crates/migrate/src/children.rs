@@ -1,9 +1,9 @@
-//! The pods and services of one job, out of those of a namespace.
+//! The pods and services of one job, selected from those of its namespace.
 
-use crate::mxjob;
+use mxjob_api::mxjob;
 use serde_json::Value;
 
-/// Pods and services as an API server lists them: all of the namespace, or those of the job.
+/// Pods and services as an API server lists them: all of a namespace, or those of one job.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Children<'a> {
     /// The pods.
@@ -12,28 +12,28 @@ pub struct Children<'a> {
     pub services: &'a [Value],
 }
 
-/// Those of one job, and those that only have the name of one of its own.
+/// The pods and services of one job.
 #[derive(Debug, Default)]
-pub(super) struct Family<'a> {
+pub(crate) struct Owned<'a> {
     /// Pods that the job controls.
-    pub(super) pods: Vec<&'a Value>,
+    pub(crate) pods: Vec<&'a Value>,
     /// Services that the job controls.
-    pub(super) services: Vec<&'a Value>,
-    /// Pods that it does not control.
-    pub(super) strangers: Vec<&'a Value>,
+    pub(crate) services: Vec<&'a Value>,
+    /// Pods that the job does not control.
+    pub(crate) other_pods: Vec<&'a Value>,
 }
 
 impl<'a> Children<'a> {
-    pub(super) fn of(&self, job: &Value) -> Family<'a> {
+    pub(crate) fn of(&self, job: &Value) -> Owned<'a> {
         let uid = job.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
-        let is_own = |object: &&Value| !uid.is_empty() && owner(object) == Some(uid);
-        let (pods, strangers) = self.pods.iter().partition(is_own);
-        Family { pods, strangers, services: self.services.iter().filter(is_own).collect() }
+        let is_own = |object: &&Value| !uid.is_empty() && owner_uid(object) == Some(uid);
+        let (pods, other_pods) = self.pods.iter().partition(is_own);
+        Owned { pods, other_pods, services: self.services.iter().filter(is_own).collect() }
     }
 }
 
-/// The uid of the MXJob that controls an object, of whichever version the operator wrote.
-pub fn owner(object: &Value) -> Option<&str> {
+/// The uid of the MXJob that controls an object, in any API version of the group.
+pub(crate) fn owner_uid(object: &Value) -> Option<&str> {
     let references = object.pointer("/metadata/ownerReferences")?.as_array()?;
     let controller = references
         .iter()
@@ -44,24 +44,29 @@ pub fn owner(object: &Value) -> Option<&str> {
     if is_job { text("uid") } else { None }
 }
 
+/// A member of an object; null counts as absent.
+pub(crate) fn field<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    object.get(name).filter(|value| !value.is_null())
+}
+
 /// `metadata.name`.
-pub(super) fn name(object: &Value) -> &str {
+pub(crate) fn name(object: &Value) -> &str {
     object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Whether it is about to go.
-pub(super) fn is_leaving(object: &Value) -> bool {
+/// Whether the object is being deleted.
+pub(crate) fn is_terminating(object: &Value) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
 }
 
-/// Whether a pod has ended.
-pub(super) fn has_ended(pod: &Value) -> bool {
+/// Whether the pod's phase is terminal.
+pub(crate) fn has_ended(pod: &Value) -> bool {
     let phase = pod.pointer("/status/phase").and_then(Value::as_str);
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// How often the containers of a pod were started again.
-pub(super) fn restarts(pod: &Value) -> u64 {
+/// The sum of the restart counts of a pod's containers.
+pub(crate) fn restarts(pod: &Value) -> u64 {
     ["/status/initContainerStatuses", "/status/containerStatuses"]
         .into_iter()
         .filter_map(|list| pod.pointer(list)?.as_array())
