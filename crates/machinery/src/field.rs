@@ -6,7 +6,7 @@ mod value;
 
 use std::{fmt, ops::Deref};
 
-use crate::{go, status::Cause};
+use crate::{cause::Cause, go};
 
 pub use path::Path;
 pub use value::BadValue;

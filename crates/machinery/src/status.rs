@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use crate::cause::Cause;
 use crate::field;
 
 /// `meta/v1.Status`.
@@ -68,20 +69,6 @@ pub struct Details {
     /// When to come back.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retry_after_seconds: u32,
-}
-
-/// `meta/v1.StatusCause`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause {
-    /// A machine-readable word, such as `FieldValueInvalid`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-    /// The same for people.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub message: String,
-    /// The JSON path of the field at fault.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub field: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]

@@ -137,6 +137,11 @@ fn merge_entry(
     }
 }
 
+/// The value of a list item's merge key, as text to look it up by.
+fn key_of(item: &Value, key: &str) -> Option<String> {
+    item.get(key).map(Value::to_string)
+}
+
 /// A part of a patch that has nothing to be merged with: without directives, nulls and items to be deleted.
 fn without_directives(patch: &Value) -> Value {
     match patch {

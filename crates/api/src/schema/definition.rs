@@ -30,9 +30,6 @@ const NUMBERS: [&str; 5] = [
     "/properties/spec/properties/mxReplicaSpecs/additionalProperties",
 ];
 
-/// How many roles there may be: more than there are, since older operators ran any; few enough to go through all of them in a rule.
-pub(super) const ROLE_LIMIT: u32 = 16;
-
 /// The schema.
 pub(super) fn object() -> Value {
     let mut schema = generate::object();
@@ -56,7 +53,7 @@ pub(super) fn object() -> Value {
         }
     }
     if let Some(roles) = schema.pointer_mut("/properties/spec/properties/mxReplicaSpecs") {
-        roles["maxProperties"] = ROLE_LIMIT.into();
+        roles["maxProperties"] = rules::ROLE_LIMIT.into();
     }
     keep_selectors(&mut schema);
     describe_template(&mut schema);

@@ -16,13 +16,15 @@
 //! which has at most 16 members, and do nothing in them but look at numbers and short words. Keys of the map have no bound, so nothing
 //! is done with them but finding them, in the map or among constants. All together stay below 15 million.
 
-use super::definition::ROLE_LIMIT;
 use crate::layout::{FIELDS, Field, NESTED};
 use crate::mxjob::MAX_REPLICAS;
 use crate::replace;
 use crate::role::{JobMode, Role};
 use crate::spec::JOB_MODE;
 use serde_json::{Value, json};
+
+/// How many roles there may be: more than there are, since older operators ran any; few enough to go through all of them in a rule.
+pub(super) const ROLE_LIMIT: u32 = 16;
 
 /// Puts the rules into the schema.
 pub(super) fn put(schema: &mut Value) {

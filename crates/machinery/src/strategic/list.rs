@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::{PatchError, directive, merge_map, order, without_directives};
+use super::{PatchError, directive, key_of, merge_map, order, without_directives};
 use crate::ownership::Shape;
 
 /// The items of a list after the patch.
@@ -111,11 +111,6 @@ fn by_key(
         }
     }
     Ok(order::arrange(merged, &wanted, &before, |item| key_of(item, key)))
-}
-
-/// The value of an item's key, as text to look it up by.
-pub(super) fn key_of(item: &Value, key: &str) -> Option<String> {
-    item.get(key).map(Value::to_string)
 }
 
 fn key_of_patch(item: &Value, key: &str, name: &str) -> Result<String, PatchError> {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     PatchError,
     directive::{self, Directive},
-    list,
+    key_of,
 };
 use crate::ownership::Shape;
 
@@ -130,7 +130,7 @@ impl<'a> Order<'a> {
 /// What tells an item from the others.
 fn text_of(item: &Value, key: Option<&str>) -> Option<String> {
     match key {
-        Some(key) => list::key_of(item, key),
+        Some(key) => key_of(item, key),
         None => (!item.is_object() && !item.is_array()).then(|| item.to_string()),
     }
 }
