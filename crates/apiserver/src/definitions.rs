@@ -17,9 +17,9 @@ mod settle;
 mod shape;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
 
 use mxjob_store::{ListOptions, Revision, Store};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::document;
@@ -89,7 +89,7 @@ impl Definitions {
     /// Serves what the definitions in the store say.
     pub(crate) fn refresh(&self, store: &Store, registry: &Registry) {
         // Read under the lock, so that the last to come has read the newest.
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         let Ok(page) = store.list(PREFIX, &ListOptions::default()) else { return };
         let mut served = BTreeMap::new();
         for entry in page.entries {

@@ -3,8 +3,9 @@
 //! The controller writes it, its process reads it: for a readiness probe, and to say on a status page what is wrong. Nothing waits for
 //! it.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tracing::{info, warn};
 
 /// How a controller stands; a cheap handle to read.
@@ -67,8 +68,7 @@ impl Standing {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // No code that can panic runs under this lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Connections that stop being HTTP: what goes on with them after `101 Switching Protocols`.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
+use parking_lot::Mutex;
 
 /// Put into the extensions of a `101` response: what the connection does once the response is out, until its end. The work gets
 /// the connection itself from the request's `hyper::upgrade::OnUpgrade`.
@@ -24,7 +25,7 @@ impl Takeover {
     }
 
     fn take(&self) -> Option<BoxFuture<'static, ()>> {
-        self.0.lock().ok()?.take()
+        self.0.lock().take()
     }
 }
 
@@ -38,14 +39,12 @@ impl fmt::Debug for Takeover {
 
 impl Next {
     pub(super) fn set(&self, takeover: &Takeover) {
-        if let Ok(mut next) = self.0.lock() {
-            *next = takeover.take();
-        }
+        *self.0.lock() = takeover.take();
     }
 
     /// Does the work, if there is any.
     pub(super) async fn run(&self) {
-        let work = self.0.lock().ok().and_then(|mut next| next.take());
+        let work = self.0.lock().take();
         if let Some(work) = work {
             work.await;
         }

@@ -4,9 +4,10 @@
 //! follows every write that was answered before it. The lock is held for that alone; decisions are made on a snapshot.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use mxjob_store::{Event, EventKind, ListOptions, Store, Watch};
+use parking_lot::Mutex;
 
 use crate::authz::policy::{GROUP, Policy};
 use mxjob_machinery::object;
@@ -35,7 +36,7 @@ impl Cache {
     /// The policy as of now.
     pub(super) fn policy(&self) -> Policy {
         // A panic while holding it leaves a policy that is at most behind, and the watch knows by how much.
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.state.lock();
         state.catch_up(&self.0.store);
         state.policy.clone()
     }

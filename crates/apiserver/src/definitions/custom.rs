@@ -1,11 +1,12 @@
 //! The rules of a custom resource: what its definition says of one version.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use mxjob_machinery::field;
 use mxjob_machinery::ownership::{OBJECT, Shape};
 use mxjob_machinery::printer::JsonPath;
 use mxjob_machinery::structural::Structural;
+use parking_lot::RwLock;
 use serde_json::{Value, json};
 
 use super::rules::Rules;
@@ -79,16 +80,16 @@ impl Custom {
     /// Says from now on what this version says.
     pub(super) fn become_version(&self, version: Version) {
         let version = Some(Arc::new(version));
-        *self.version.write().unwrap_or_else(PoisonError::into_inner) = version;
+        *self.version.write() = version;
     }
 
     /// Says nothing any more: the definition is gone.
     pub(super) fn forget(&self) {
-        *self.version.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.version.write() = None;
     }
 
     fn version(&self) -> Option<Arc<Version>> {
-        self.version.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.version.read().clone()
     }
 }
 

@@ -1,10 +1,10 @@
 //! How objects of a custom resource are merged by server-side apply, from the schema's list and map types.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use mxjob_machinery::ownership::{OBJECT, OBJECT_META, Shape};
 use mxjob_machinery::structural::{Entries, ListType, Node, Structural, Type};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 /// Shapes are `'static` everywhere, so each different one is made once in the life of the program. They are small: only the
@@ -15,7 +15,7 @@ static KNOWN: Mutex<Option<HashMap<String, &'static Shape>>> = Mutex::new(None);
 pub(super) fn of(structural: &Structural, schema: &Value) -> &'static Shape {
     let mut skeleton = String::new();
     outline(schema, &mut skeleton);
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = KNOWN.lock();
     let known = known.get_or_insert_default();
     known.entry(skeleton).or_insert_with(|| {
         let Shape::Struct(own) = &OBJECT else { return &OBJECT };

@@ -1,6 +1,8 @@
 //! What one server serves, now: the built-in rows and those of its definitions, with the documents that describe them.
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::RwLock;
 
 use super::{Kind, built_in};
 use crate::{discovery, openapi};
@@ -49,7 +51,7 @@ impl Registry {
     /// What is served now.
     #[must_use]
     pub fn served(&self) -> Arc<Served> {
-        Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.present.read())
     }
 
     /// Serves these besides what is built in. Requests that have begun keep what they began with.
@@ -58,7 +60,7 @@ impl Registry {
         let rows: Vec<&'static Kind> =
             built_in().iter().filter(is_here).chain(defined.iter().copied()).collect();
         let served = Arc::new(Served { rows, ..Served::default() });
-        *self.present.write().unwrap_or_else(PoisonError::into_inner) = served;
+        *self.present.write() = served;
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is put off for a moment, and what has been said of failures.
 
 use super::object::Key;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -71,8 +71,7 @@ impl Pace {
     }
 
     fn jobs(&self) -> MutexGuard<'_, HashMap<Key, Job>> {
-        // No code that can panic runs under this lock.
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.jobs.lock()
     }
 }
 

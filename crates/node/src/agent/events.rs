@@ -1,6 +1,6 @@
 //! Events on pods, their owners and the node.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -86,7 +86,7 @@ impl Events {
 
     /// An object that this agent looks after and cannot read: reported once a version.
     pub(super) fn unreadable(&self, object: &Unreadable) {
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reported = self.reported.lock();
         if !reported.is_news(object) {
             return;
         }

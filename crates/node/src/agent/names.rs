@@ -8,7 +8,6 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::Ipv4Addr,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -19,6 +18,7 @@ use k8s_openapi::{
 use kube::{Resource as _, ResourceExt as _, runtime::watcher};
 use mxjob_client::Lenient;
 use mxjob_machinery::error::chain;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::events::controller;
 use crate::{
@@ -234,8 +234,7 @@ impl Names {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic elsewhere leaves at worst an outdated name; the data stays usable.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

@@ -3,11 +3,11 @@
 use std::{
     io,
     process::Child,
-    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{Error, sandbox::end_lost};
@@ -120,7 +120,7 @@ impl Running {
     pub async fn wait(&self) -> Result<ExitRecord, Error> {
         let failed = |source| Error::Record { container: self.container.clone(), source };
         self.pidfd.readable().await.map_err(failed)?;
-        if let Some(mut child) = self.child.lock().ok().and_then(|mut child| child.take()) {
+        if let Some(mut child) = self.child.lock().take() {
             // It has ended, so this only collects it.
             let _ = child.wait();
         }

@@ -1,7 +1,7 @@
 //! Asking a webhook: one HTTPS request, on a connection that is kept for the next one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -9,6 +9,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -104,7 +105,7 @@ impl Connections {
     }
 
     fn take(&self, key: &Key) -> Option<Sender> {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.0.lock();
         let senders = idle.get_mut(key)?;
         while let Some(sender) = senders.pop() {
             if sender.is_ready() {
@@ -115,7 +116,7 @@ impl Connections {
     }
 
     fn keep(&self, key: Key, sender: Sender) {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.0.lock();
         // What has ended meanwhile, perhaps of a configuration that is gone, is let go.
         idle.retain(|_, senders| {
             senders.retain(|sender| !sender.is_closed());

@@ -1,9 +1,10 @@
 //! The webhooks that are configured on a server, and where they are reached.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use mxjob_store::{ListOptions, Revision, Store};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::call::Connections;
@@ -42,7 +43,7 @@ impl Webhooks {
     pub(super) fn hooks(&self, store: &Store) -> Arc<Vec<Arc<Hook>>> {
         let page = store.list(PREFIX, &ListOptions::default()).map(|page| page.entries);
         let entries = page.unwrap_or_default();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         if !entries.iter().map(|entry| entry.revision).eq(known.revisions.iter().copied()) {
             known.revisions = entries.iter().map(|entry| entry.revision).collect();
             let configurations = entries.iter().map(|entry| document::decode(&entry.value));
