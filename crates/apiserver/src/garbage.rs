@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use http::{Method, StatusCode};
+use mxjob_machinery::backoff::Backoff;
 use mxjob_store::{Event, EventKind, ListOptions};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -111,7 +112,7 @@ enum Task {
 #[derive(Debug, Default)]
 struct Todo {
     now: BTreeSet<Task>,
-    later: BTreeMap<Task, (Instant, Duration)>,
+    later: BTreeMap<Task, (Instant, Backoff)>,
 }
 
 impl Todo {
@@ -120,9 +121,10 @@ impl Todo {
     }
 
     fn again(&mut self, task: Task) {
-        let wait =
-            self.later.get(&task).map_or(RETRY_FIRST, |(_, wait)| (*wait * 2).min(RETRY_LAST));
-        self.later.insert(task, (Instant::now() + wait, wait));
+        let now = Instant::now();
+        let new = || (now, Backoff::new(RETRY_FIRST, RETRY_LAST));
+        let (at, backoff) = self.later.entry(task).or_insert_with(new);
+        *at = now + backoff.next_delay();
     }
 
     fn next_retry(&self) -> Option<Instant> {

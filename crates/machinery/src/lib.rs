@@ -21,6 +21,7 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod backoff;
 mod cause;
 pub mod environment;
 pub mod error;

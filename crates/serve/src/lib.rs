@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use mxjob_machinery::backoff;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
@@ -192,7 +193,7 @@ where
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
-    let mut backoff = Backoff::default();
+    let mut accept_errors = 0;
     let mut full = false;
     loop {
         let room = connections.len() < limits.connections;
@@ -206,7 +207,7 @@ where
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = accept(&listener, &mut backoff), if room => {
+            accepted = accept(&listener, &mut accept_errors), if room => {
                 let Some((stream, peer)) = accepted else { continue };
                 let connection = connection::Connection {
                     peer: PeerAddr(peer),
@@ -231,32 +232,29 @@ where
     Ok(Drained { cut })
 }
 
-/// How long to wait after errors of `accept` that repeat.
-#[derive(Default)]
-struct Backoff {
-    errors: u32,
-}
+/// The delay after the first of several errors of `accept` in a row, and the longest one.
+const ACCEPT_RETRY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
 /// The next connection. `None` after an error that may pass: of the connection at once, of the system (no descriptors, no
 /// memory: `accept` would fail again and again without waiting) after a pause. May be dropped at any time.
 async fn accept(
     listener: &tokio::net::TcpListener,
-    backoff: &mut Backoff,
+    errors: &mut u32,
 ) -> Option<(TcpStream, SocketAddr)> {
-    if let Some(pause) = backoff.pause() {
-        tokio::time::sleep(pause).await;
+    if let Some(delay) = accept_delay(*errors) {
+        tokio::time::sleep(delay).await;
     }
     match listener.accept().await {
         Ok(accepted) => {
-            backoff.errors = 0;
+            *errors = 0;
             Some(accepted)
         }
         Err(error) if is_of_one_connection(&error) => None,
         Err(error) => {
-            if backoff.errors == 0 {
+            if *errors == 0 {
                 tracing::warn!(%error, "cannot accept connections for now");
             }
-            backoff.errors = backoff.errors.saturating_add(1);
+            *errors = errors.saturating_add(1);
             None
         }
     }
@@ -272,14 +270,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-// === impl Backoff ===
-
-impl Backoff {
-    /// 5 ms, doubling to a second.
-    fn pause(&self) -> Option<Duration> {
-        let doublings = self.errors.checked_sub(1)?.min(8);
-        Some(Duration::from_millis(5 << doublings).min(Duration::from_secs(1)))
-    }
+/// How long to wait after so many errors in a row.
+fn accept_delay(errors: u32) -> Option<Duration> {
+    let (first, longest) = ACCEPT_RETRY;
+    errors.checked_sub(1).map(|doublings| backoff::exponential(first, longest, doublings))
 }
 
 // === impl Bound ===

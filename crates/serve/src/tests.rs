@@ -366,7 +366,7 @@ fn an_address_that_cannot_be_had_is_explained_in_one_sentence() {
 
 #[test]
 fn repeated_errors_of_accept_wait_longer_each_time_up_to_a_second() {
-    let pause = |errors| Backoff { errors }.pause().map(|pause| pause.as_millis());
+    let pause = |errors| accept_delay(errors).map(|delay| delay.as_millis());
     assert_eq!(
         [0, 1, 2, 3, 8, 9, u32::MAX].map(pause),
         [None, Some(5), Some(10), Some(20), Some(640), Some(1000), Some(1000)]

@@ -4,8 +4,9 @@
 //! while it waits, it is looked at once. So the queue holds at most one place a job and needs no other bound.
 
 use super::object::Key;
+use mxjob_machinery::backoff::Backoff;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -34,7 +35,8 @@ struct State {
     again: HashSet<Key>,
     timers: BTreeSet<(Instant, Key)>,
     timer_of: HashMap<Key, Instant>,
-    failures: HashMap<Key, u32>,
+    /// Of the keys whose last reconcile failed.
+    backoffs: HashMap<Key, Backoff>,
 }
 
 /// How a reconcile went.
@@ -84,8 +86,7 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -124,13 +125,12 @@ impl State {
         }
         let wait = match outcome {
             Outcome::Done(wait) => {
-                self.failures.remove(&key);
+                self.backoffs.remove(&key);
                 *wait
             }
             Outcome::Failed => {
-                let failures = self.failures.entry(key.clone()).or_default();
-                *failures = failures.saturating_add(1);
-                Some(retry_after(*failures))
+                let new = || Backoff::new(FIRST_RETRY, LAST_RETRY);
+                Some(self.backoffs.entry(key.clone()).or_insert_with(new).next_delay())
             }
         };
         if let Some(time) = wait.and_then(|wait| now.checked_add(wait)) {
@@ -141,10 +141,6 @@ impl State {
             self.add(key);
         }
     }
-}
-
-fn retry_after(failures: u32) -> Duration {
-    FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LAST_RETRY)
 }
 
 #[cfg(test)]
@@ -204,7 +200,10 @@ mod tests {
             waits.push(state.next_timer().map(|time| time - now));
         }
         assert_eq!(waits, [Some(FIRST_RETRY), Some(FIRST_RETRY * 2), None, Some(FIRST_RETRY)]);
-        assert_eq!(retry_after(100), LAST_RETRY);
+        for _ in 0..100 {
+            state.done(key("b"), &Outcome::Failed, now);
+        }
+        assert_eq!(state.timer_of[&key("b")] - now, LAST_RETRY);
     }
 
     #[tokio::test]

@@ -14,7 +14,9 @@ use crate::memory::{Delay, Memory, WHOLE_JOB};
 use crate::view::Phase;
 use jiff::{SignedDuration, Timestamp};
 use mxjob_api::{ConditionType, RestartScope, Role};
+use mxjob_machinery::backoff;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The longest wait between two restarts.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(5);
@@ -170,8 +172,9 @@ fn delay(
 
 /// The wait before the restart of that number in a row.
 fn wait(streak: u32) -> SignedDuration {
-    // 2^9 is beyond the longest wait already.
-    SignedDuration::from_secs(1 << streak.saturating_sub(1).min(9)).min(LONGEST_WAIT)
+    let (first, longest) = (Duration::from_secs(1), LONGEST_WAIT.unsigned_abs());
+    let wait = backoff::exponential(first, longest, streak.saturating_sub(1));
+    SignedDuration::try_from(wait).unwrap_or(LONGEST_WAIT)
 }
 
 /// Orders failures by time. Times have whole seconds, so among equals the one that ended by itself comes before one that was ended

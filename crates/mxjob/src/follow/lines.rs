@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt as _};
 use mxjob_client::Lenient;
+use mxjob_machinery::backoff::Backoff;
 use tokio::sync::{mpsc::Sender, watch};
 
 /// Longer lines are split, so that a program that never ends a line does not exhaust the memory.
@@ -92,7 +93,7 @@ pub(crate) async fn follow(
     mut ending: watch::Receiver<bool>,
 ) {
     let mut place = Place::default();
-    let mut pause = PAUSE;
+    let mut backoff = Backoff::new(PAUSE, LONGEST_PAUSE);
     loop {
         let before = (place.time, place.lines);
         let end = read(&client, &source, &mut place, &sender).await;
@@ -104,13 +105,11 @@ pub(crate) async fn follow(
             // A log also ends when the server stops.
             (_, ContainerState::Running | ContainerState::Ended | ContainerState::Unknown) => {}
         }
-        pause = if before == (place.time, place.lines) {
-            (pause * 2).min(LONGEST_PAUSE)
-        } else {
-            PAUSE
-        };
+        if before != (place.time, place.lines) {
+            backoff.reset();
+        }
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(backoff.next_delay()) => {}
             // An error means that the sender was dropped.
             _ = ending.wait_for(|ending| *ending) => return,
         }

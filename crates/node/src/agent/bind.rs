@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -17,11 +18,18 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use mxjob_client::{Lenient, Raw};
-use mxjob_machinery::resources::{PODS, Resources};
+use mxjob_machinery::{
+    backoff::Backoff,
+    resources::{PODS, Resources},
+};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{Context, events::Level, register, status::seconds};
+
+/// The delay before a failed binding is tried again, and the longest one.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(10);
 
 pub(super) struct Binder {
     context: Arc<Context>,
@@ -250,7 +258,7 @@ async fn bind(context: Arc<Context>, pod: Pod) {
         "target": { "apiVersion": "v1", "kind": "Node", "name": node },
     });
     let api: Api<Lenient<Pod>> = Api::namespaced(context.client.clone(), &namespace);
-    let mut wait = std::time::Duration::from_millis(100);
+    let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
     loop {
         let result: Result<serde_json::Value, _> =
             api.create_subresource("binding", &name, &PostParams::default(), &binding).await;
@@ -269,8 +277,7 @@ async fn bind(context: Arc<Context>, pod: Pod) {
             }
             Err(error) => {
                 tracing::warn!(pod = %name, %error, "cannot bind a pod; trying again");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(std::time::Duration::from_secs(10));
+                tokio::time::sleep(backoff.next_delay()).await;
             }
         }
     }

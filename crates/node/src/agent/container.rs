@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use mxjob_machinery::backoff::exponential;
 use tokio::time::Instant;
 
 use crate::{runtime::Running, state::ExitRecord};
@@ -84,9 +85,9 @@ impl Tracked {
         if ran_for(&exit) >= CALM {
             self.failures = 0;
         }
-        let wait = FIRST_BACKOFF * 2_u32.saturating_pow(self.failures.min(16));
-        self.failures += 1;
-        self.state = State::Backoff { until: now + wait.min(LONGEST_BACKOFF), exit };
+        let wait = exponential(FIRST_BACKOFF, LONGEST_BACKOFF, self.failures);
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Backoff { until: now + wait, exit };
     }
 
     /// Whether it may be started now; makes a new attempt of one that waited for its turn.
