@@ -1,15 +1,15 @@
-//! How many changes a second the store makes durable, beside what the same disk does with bare
-//! appends in the same minute.
+//! Measures how many changes per second the store makes durable, compared with plain appends to the
+//! same disk at the same time.
 //!
 //! ```console
 //! $ cargo run --profile release-fast -p mxjob-store --example commit_rate -- [FOLDER] [SECONDS]
 //! ```
 //!
-//! Each level has so many writers that wait for each change before they make the next. Beside them
-//! stands one thread that appends as many values at once as there are writers, then syncs: the most
-//! that group commit can reach. Values have 1,200 to 6,000 bytes, 3,600 in the mean.
+//! Each writer waits for a change before it makes the next. The comparison is one thread that
+//! appends one value per writer and then syncs: the most that group commit can reach. Values have
+//! 1,200 to 6,000 bytes, 3,600 on average.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark stops at the first thing that goes wrong")]
+#![allow(clippy::unwrap_used, reason = "a benchmark stops at the first error")]
 
 use std::{
     env,
@@ -22,9 +22,9 @@ use std::{
 use mxjob_store::{Expect, Options, Store, Transaction, Value};
 
 const WRITERS: [usize; 3] = [1, 16, 64];
-/// So many objects has each writer, so that most changes replace something.
+/// The number of keys of each writer; most changes replace a value.
 const KEYS: usize = 50;
-/// How often the disk and the store take turns at each level.
+/// How often the plain log and the store alternate at each number of writers.
 const TURNS: u32 = 4;
 
 #[derive(Default)]
@@ -54,7 +54,7 @@ fn main() {
         let store =
             Store::open(&dir.path().join(format!("store-{writers}")), Options::default()).unwrap();
         let (mut bare, mut full) = (Rate::default(), Rate::default());
-        // In turns, so that other work on the machine meets both alike.
+        // Alternating, so that other load on the machine affects both equally.
         for _ in 0..TURNS {
             bare.add(append(&mut file, writers, time / TURNS));
             full.add(commit(&store, writers, time / TURNS));

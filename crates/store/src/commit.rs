@@ -1,4 +1,4 @@
-//! The answer to a transaction.
+//! The result of a transaction.
 
 use std::{
     future::Future,
@@ -12,18 +12,18 @@ use futures_channel::oneshot;
 
 use crate::{Entry, Failure, Revision};
 
-/// A transaction that happened.
+/// A committed transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
-    /// Its revision; the newest one, if it changed nothing.
+    /// Its revision; the newest revision if it changed nothing.
     pub revision: Revision,
-    /// For each op what it stored, `None` for deletes and checks.
+    /// For each op the entry that it stored; `None` for deletes and checks.
     pub stored: Vec<Option<Entry>>,
-    /// For each op what its key held before.
+    /// For each op the entry of its key before.
     pub previous: Vec<Option<Entry>>,
 }
 
-/// Why a transaction did not happen.
+/// Why a transaction was not committed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
@@ -33,23 +33,23 @@ pub enum CommitError {
         |entry| format!("was last changed at revision {}", entry.revision)
     ))]
     Conflict {
-        /// The number of the op.
+        /// The index of the op.
         index: usize,
         /// Its key.
         key: Arc<str>,
-        /// What the key holds.
+        /// The current entry of the key.
         current: Option<Entry>,
     },
-    /// Too many transactions wait already.
-    #[error("too many changes are waiting for the disk: try again later")]
+    /// Too many transactions are queued.
+    #[error("too many changes are waiting for the disk; try again later")]
     Full,
-    /// The transaction can never happen.
+    /// The transaction can never be committed.
     #[error("the transaction is not valid: {reason}")]
     Invalid {
         /// Why not.
         reason: &'static str,
     },
-    /// The disk failed. Whether this transaction is there after a restart is unknown.
+    /// The disk failed. It is unknown whether this transaction exists after a restart.
     #[error("the change could not be made durable")]
     Failed(#[source] Failure),
     /// The store is closed.
@@ -60,9 +60,10 @@ pub enum CommitError {
 pub(crate) type Answer = Result<Committed, CommitError>;
 pub(crate) type Reply = oneshot::Sender<Answer>;
 
-/// The answer to a transaction, when it is durable. Dropping it does not undo the transaction.
+/// The pending result of a transaction, which resolves when it is durable. Dropping it does not
+/// undo the transaction.
 #[derive(Debug)]
-#[must_use = "a commit has happened only when this says so"]
+#[must_use = "a transaction is committed only once this resolves to Ok"]
 pub struct Commit(State);
 
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Commit {
         Self(State::Waiting(answer))
     }
 
-    /// Blocks the thread until the answer is there.
+    /// Blocks the thread until the result is known.
     pub fn wait(self) -> Result<Committed, CommitError> {
         block_on(self)
     }
@@ -94,7 +95,7 @@ impl Future for Commit {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Refused(error) => Poll::Ready(Err(error.take().unwrap_or(CommitError::Closed))),
-            // A sender that went without a word belonged to a committer that is gone.
+            // A dropped sender means that the committer has ended.
             State::Waiting(answer) => Pin::new(answer)
                 .poll(context)
                 .map(|answer| answer.unwrap_or(Err(CommitError::Closed))),

@@ -1,9 +1,9 @@
 //! The one thread that writes.
 //!
-//! It takes what waits in the queue, decides each transaction against memory and the transactions
+//! It takes a batch from the queue, checks each transaction against memory and the transactions
 //! before it in the batch, makes the batch durable, publishes it, and answers. The order matters:
-//! nothing is visible to a reader, and no answer is given (not even a conflict, which may rest on a
-//! change of the same batch), before the disk has it.
+//! nothing is visible to a reader, and no answer is sent (not even a conflict, which may depend on
+//! a change of the same batch), before the batch is durable.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,7 +17,7 @@ use crate::{
     memory::{Change, Memory},
     queue::Request,
     record::{self, Position, Stored},
-    store::Shared,
+    shared::Shared,
 };
 
 pub(crate) struct Committer {
@@ -26,11 +26,11 @@ pub(crate) struct Committer {
     pub(crate) options: Options,
 }
 
-/// A batch while it is put together.
+/// A batch that is being built.
 struct Draft<'a> {
     memory: &'a Memory,
     revision: Revision,
-    /// What the batch has changed so far.
+    /// The keys that the batch has changed so far.
     pending: HashMap<Arc<str>, Option<Stored>>,
     changes: Vec<Change>,
     batch: Batch,
@@ -39,10 +39,10 @@ struct Draft<'a> {
 // === impl Committer ===
 
 impl Committer {
-    /// Works until the queue is closed and empty, or the disk fails.
+    /// Commits batches until the queue is closed and empty, or the disk fails.
     pub(crate) fn run(mut self) {
         let shared = self.shared.clone();
-        // Also when this thread panics: nobody may wait for an answer that never comes.
+        // Also when this thread panics, so that no caller waits for ever.
         let _end = End(&shared);
         while let Some(requests) = shared.queue.take(self.options.batch_max) {
             if let Err(failure) = self.commit(requests) {
@@ -78,7 +78,7 @@ impl Committer {
             shared.publish(changes, batch.trim.floor);
         }
         for (reply, answer) in replies {
-            // Whoever asked may be gone; the change stays.
+            // The caller may have stopped waiting; the change stays.
             let _ = reply.send(answer);
         }
         Ok(())
@@ -147,14 +147,14 @@ impl<'a> Draft<'a> {
         Ok(Committed { revision: self.revision, stored, previous })
     }
 
-    /// Adds one op; `None` if it changes nothing, else what it stores.
+    /// Adds one op. `None` if it changes nothing, otherwise the entry that it stores.
     fn write(
         &mut self,
         op: &Op,
         position: Position,
         previous: Option<&Stored>,
     ) -> Option<Option<Entry>> {
-        // One copy of a key serves all its versions.
+        // All versions of an entry share one copy of its key.
         let key = previous.map_or_else(|| op.key().clone(), |before| before.entry.key.clone());
         let created = previous.map_or(position.revision, |before| before.entry.created);
         let (record, stored) = match op {
@@ -178,7 +178,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Refuses what can never be done.
+/// Refuses transactions that can never be committed.
 fn check(ops: &[Op]) -> Result<(), CommitError> {
     let invalid = |reason| Err(CommitError::Invalid { reason });
     if ops.len() > usize::from(u16::MAX) {
@@ -189,7 +189,7 @@ fn check(ops: &[Op]) -> Result<(), CommitError> {
         if u16::try_from(op.key().len()).is_err() {
             return invalid("a key is longer than 65,535 bytes");
         }
-        // Keeps the length of a record in the 32 bits the engine has for it.
+        // The engine stores the length of a record in 32 bits.
         if matches!(op, Op::Put { value, .. } if value.max_len() > 1 << 30) {
             return invalid("a value is longer than 1 GiB");
         }

@@ -2,8 +2,8 @@
 //!
 //! Layout of the engine's folder `DIR/log`: keyspace `log` holds the records by position (see
 //! `record`), keyspace `meta` the format version and the floor of the history. The newest revision
-//! needs no place of its own: a record is removed only when the floor has reached it, and both
-//! happen in one batch.
+//! is not stored separately: a record is removed only when the floor has reached it, in the same
+//! batch.
 
 mod torn;
 
@@ -27,38 +27,39 @@ use crate::{
 const FORMAT: u32 = 1;
 
 const FOLDER: &str = "log";
-/// A folder that is not complete yet. The engine cannot open one whose making was interrupted, so
-/// a new one gets its name only when it is complete.
+/// A folder that is not complete yet. The engine cannot open one whose creation was interrupted, so
+/// a new folder is renamed only when it is complete.
 const NEW_FOLDER: &str = "log.new";
 
 const FORMAT_KEY: &str = "format";
 const FLOOR_KEY: &str = "floor";
 
-/// Nothing is read again after the start, so the engine's caches need little.
+/// Nothing is read again after the start, so small caches suffice.
 const CACHE_BYTES: u64 = 4 << 20;
-/// How much the engine collects in memory before it writes a table. It is also memory used twice.
+/// How much the engine collects in memory before it writes a table. These objects are in memory
+/// twice.
 const MEMTABLE_BYTES: u64 = 16 << 20;
-/// The least the engine allows for its journals.
+/// The engine's minimum for its journals.
 const JOURNAL_BYTES: u64 = 64 << 20;
-/// One to write tables, and one to merge them meanwhile.
+/// One thread to write tables, and one to merge them at the same time.
 const WORKERS: usize = 2;
 
-/// What changes on disk in one go.
+/// Changes that are written to disk atomically.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) records: Vec<(Position, Bytes)>,
     pub(crate) trim: Trim,
 }
 
-/// A log that takes batches. There is one on disk, and one for tests that fails on demand.
+/// A log of batches: the one on disk, or one for tests that fails on demand.
 pub(crate) trait Engine: Send {
-    /// Returns when the batch is durable. After an error the engine is not to be used again.
+    /// Returns when the batch is durable. After an error the engine must not be used again.
     fn write(&mut self, batch: &Batch) -> Result<(), Box<dyn StdError + Send + Sync>>;
 }
 
 /// The log on disk.
 pub(crate) struct Disk {
-    // Before `database`, which is to go last.
+    // Before `database`, which must be dropped last.
     log: Keyspace,
     meta: Keyspace,
     database: Database,
@@ -91,7 +92,7 @@ impl Engine for Disk {
 }
 
 impl Disk {
-    /// Opens the log in a data directory, making it if there is none, and reads it.
+    /// Opens the log in a data directory, creating it if it does not exist, and reads it.
     pub(crate) fn open(dir: &Path) -> Result<(Self, Memory), OpenError> {
         if !dir.join(FOLDER).exists() {
             Self::create(dir)?;
@@ -105,7 +106,7 @@ impl Disk {
         Ok((disk, memory))
     }
 
-    /// Opens again without the last batch, if that is what is broken.
+    /// Opens the log without its last batch, if only that batch is broken.
     fn open_torn(dir: &Path, folder: &Path, error: fjall::Error) -> Result<Self, OpenError> {
         let refused_io = |err| OpenError::io(dir, "repair the end of the log", err);
         let Some(cut) = torn::cut(folder).map_err(refused_io)? else {
@@ -118,7 +119,7 @@ impl Disk {
     }
 
     fn create(dir: &Path) -> Result<(), OpenError> {
-        let refused_io = |err| OpenError::io(dir, "make the log", err);
+        let refused_io = |err| OpenError::io(dir, "create the log", err);
         let new = dir.join(NEW_FOLDER);
         match fs::remove_dir_all(&new) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(refused_io(err)),
@@ -161,7 +162,7 @@ impl Disk {
                     supported: FORMAT,
                 });
             }
-            _ => return Err(damaged("it names no known format version".to_owned())),
+            _ => return Err(damaged("it has no known format version".to_owned())),
         }
         let floor = match number(FLOOR_KEY)? {
             None => Revision::ZERO,
@@ -187,7 +188,7 @@ impl Disk {
     }
 }
 
-/// What an engine error at the start means for the user.
+/// Translates an engine error at the start for the user.
 fn refused(dir: &Path, error: fjall::Error) -> OpenError {
     match error {
         fjall::Error::Io(err) | fjall::Error::Storage(fjall::LsmError::Io(err)) => {
@@ -206,12 +207,12 @@ mod tests {
     use crate::{Expect, Options, Store, Transaction, Value};
 
     #[test]
-    fn what_has_left_the_history_leaves_the_disk() {
+    fn records_outside_the_history_leave_the_disk() {
         let dir = tempfile::tempdir().unwrap();
         let options = Options { history_events: 5, ..Options::default() };
         let store = Store::open(dir.path(), options).unwrap();
         for turn in 0..60 {
-            // Some are deleted at once, some replaced first, and some stay.
+            // Some are deleted, some replaced first, and some stay.
             let key = format!("key-{}", turn / 3);
             let transaction = match turn % 6 {
                 2 | 4 => Transaction::delete(key, Expect::Any),
@@ -238,8 +239,8 @@ mod tests {
         assert_eq!(
             refused.to_string(),
             format!(
-                "the data directory {} has format version 7 and this release knows versions up to \
-                 1: use a newer release, or another data directory",
+                "the data directory {} has format version 7 and this release supports versions up \
+                 to 1; use a newer release or another data directory",
                 dir.path().display()
             )
         );
@@ -256,7 +257,7 @@ mod tests {
         assert_eq!(
             refused.to_string(),
             format!(
-                "the data directory {} is damaged (the record of revision 9 cannot be read): \
+                "the data directory {} is damaged (the record of revision 9 cannot be read); \
                  restore it from a backup",
                 dir.path().display()
             )

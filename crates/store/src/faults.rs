@@ -1,4 +1,4 @@
-//! Tests with a disk that does what the test says.
+//! Tests with a disk that the test controls.
 
 use std::{
     error::Error as StdError,
@@ -18,25 +18,25 @@ use crate::{
 };
 use futures_core::Stream;
 
-/// Tells the test how many records each write has, and waits for its verdict.
+/// Reports the number of records of each write to the test, and waits for the result to return.
 struct Scripted {
     writes: SyncSender<usize>,
-    verdicts: Receiver<io::Result<()>>,
+    results: Receiver<io::Result<()>>,
 }
 
 impl Engine for Scripted {
     fn write(&mut self, batch: &Batch) -> Result<(), Box<dyn StdError + Send + Sync>> {
         self.writes.send(batch.records.len())?;
-        let Ok(verdict) = self.verdicts.recv() else { panic!("the test gives no verdict") };
-        Ok(verdict?)
+        let Ok(result) = self.results.recv() else { panic!("the test sends no result") };
+        Ok(result?)
     }
 }
 
 fn scripted(queue_max: usize) -> (Store, Receiver<usize>, SyncSender<io::Result<()>>) {
     let (writes, seen) = sync_channel(1);
-    let (say, verdicts) = sync_channel(1);
+    let (say, results) = sync_channel(1);
     let options = Options { queue_max, ..Options::default() };
-    let engine = Box::new(Scripted { writes, verdicts });
+    let engine = Box::new(Scripted { writes, results });
     let memory = Memory::empty(Revision::ZERO);
     let store = Store::start(Path::new("/data"), options, engine, memory, None).unwrap();
     (store, seen, say)
@@ -47,7 +47,7 @@ fn put(key: &str) -> Transaction {
 }
 
 #[test]
-fn nothing_is_visible_or_answered_before_the_disk_has_it_and_the_queue_is_bounded() {
+fn nothing_is_visible_or_answered_before_it_is_durable_and_the_queue_is_bounded() {
     let (store, writes, say) = scripted(2);
     let mut watch = store.watch("", Revision::ZERO).unwrap();
 
@@ -62,7 +62,8 @@ fn nothing_is_visible_or_answered_before_the_disk_has_it_and_the_queue_is_bounde
     say.send(Ok(())).unwrap();
     assert_eq!(first.wait().unwrap().revision.get(), 1);
 
-    // What waited is one batch, and a conflict with a part of it is not told before it is durable.
+    // The queued requests are one batch, and a conflict with a part of it is answered after the
+    // sync.
     assert_eq!(writes.recv().unwrap(), 1);
     let mut conflict = Box::pin(conflict);
     let mut context = Context::from_waker(Waker::noop());
@@ -97,7 +98,7 @@ fn a_failed_write_ends_all_writing_and_nothing_else() {
         let Err(CommitError::Failed(failure)) = refused else { panic!("{refused:?}") };
         assert_eq!(
             failure.to_string(),
-            "writing to the data directory /data failed, and no change is accepted until a restart"
+            "writing to the data directory /data failed; no change is accepted until a restart"
         );
         assert_eq!(StdError::source(&failure).unwrap().to_string(), "no storage space");
     }
@@ -114,7 +115,7 @@ fn a_failed_write_ends_all_writing_and_nothing_else() {
 }
 
 #[test]
-fn an_engine_that_panics_leaves_nobody_waiting() {
+fn an_engine_that_panics_leaves_no_caller_waiting() {
     let (store, writes, say) = scripted(10);
     let first = store.commit(put("a"));
     writes.recv().unwrap();
@@ -122,7 +123,7 @@ fn an_engine_that_panics_leaves_nobody_waiting() {
     drop(say);
     assert!(matches!(first.wait(), Err(CommitError::Closed)));
     assert!(matches!(second.wait(), Err(CommitError::Closed)));
-    // Whether this one came before the end or after.
+    // Either before the committer ended, or after.
     assert!(matches!(store.commit(put("c")).wait(), Err(CommitError::Closed)));
     let mut watch = store.watch("", Revision::ZERO).unwrap();
     assert_eq!(block_on(poll_fn(|context| Pin::new(&mut watch).poll_next(context))), None);

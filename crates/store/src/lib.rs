@@ -1,7 +1,7 @@
 //! A durable store of bytes under keys, where every change has a revision.
 //!
-//! One log of changes is the whole truth. The committer thread appends a batch of transactions to
-//! it, waits until the disk has them, and only then publishes them to memory and acknowledges them.
+//! All state is in one log of changes. The committer thread appends a batch of transactions to it,
+//! waits until they are durable, and only then publishes them to memory and acknowledges them.
 //! Reads and watches are answered from memory and never wait for the disk.
 //!
 //! ```text
@@ -11,13 +11,13 @@
 //!  get, list, list at a revision ◀── memory: live objects + recent history ──▶ watches
 //! ```
 //!
-//! What holds at every moment, a crash included:
-//! * an acknowledged transaction is on disk, whole, and revisions never go back;
+//! Guarantees, also across a crash:
+//! * an acknowledged transaction is on disk, complete, and revisions never go back;
 //! * a transaction is all or nothing, and all its changes have one revision;
 //! * a watch sees every change under its prefix exactly once and in order, or ends with [`TooOld`];
-//! * no reader and no watcher, however slow, makes a writer wait for more than a short lock.
+//! * no reader and no watcher, however slow, delays a writer for longer than a short lock.
 //!
-//! This crate knows nothing of Kubernetes, of JSON or of any async runtime.
+//! This crate does not depend on Kubernetes, JSON or any async runtime.
 //!
 //! ```
 //! use mxjob_store::{ListOptions, Options, Revision, Store, Transaction, Value};
@@ -49,7 +49,9 @@ mod memory;
 mod options;
 mod queue;
 mod record;
+mod registry;
 mod revision;
+mod shared;
 mod store;
 mod transaction;
 mod types;

@@ -1,4 +1,4 @@
-//! One process per data directory.
+//! The lock of a data directory: one process at a time.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -9,15 +9,16 @@ use std::{
 
 use crate::OpenError;
 
-/// The file that is locked. It stays when the lock goes; its content only names the holder.
+/// The locked file. It stays after the lock is released; its content is the process id of the
+/// holder.
 const FILE: &str = "LOCK";
 
-/// The right to use a data directory, given back when dropped or when the process ends in any way.
+/// A locked data directory, released on drop or when the process ends in any way.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "held open, never read")] File);
 
 impl Lock {
-    /// Makes the directory if it is not there, closes it to other users, and takes it.
+    /// Creates the directory if it does not exist, closes it to other users, and locks it.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let made = match dir.parent() {
             Some(parent) => fs::create_dir_all(parent).and_then(|()| mxjob_files::private_dir(dir)),
@@ -27,7 +28,7 @@ impl Lock {
             io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
                 OpenError::NotADirectory { path: dir.to_owned() }
             }
-            _ => OpenError::io(dir, "make folders", err),
+            _ => OpenError::io(dir, "create directories", err),
         })?;
         let path = dir.join(FILE);
         let mut file = mxjob_files::open(&path, true)

@@ -1,6 +1,6 @@
 //! The state that reads are answered from: all live objects and the recent history.
 //!
-//! Owns no lock and does no I/O. Only the committer changes it, with what is already on disk.
+//! It has no lock and does no I/O. Only the committer changes it, with changes that are durable.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,7 +13,7 @@ use crate::{
     record::{Position, Record, Stored},
 };
 
-/// What one change costs beside its bytes: the parts of [`Change`] and its two allocations.
+/// The memory of one change in addition to its bytes: the fields of [`Change`] and two allocations.
 const CHANGE_OVERHEAD: usize = 160;
 
 /// One change in the history.
@@ -21,9 +21,9 @@ const CHANGE_OVERHEAD: usize = 160;
 pub(crate) struct Change {
     pub(crate) position: Position,
     pub(crate) key: Arc<str>,
-    /// What is there now; `None` after a delete.
+    /// The new entry; `None` after a delete.
     pub(crate) stored: Option<Stored>,
-    /// What was there before.
+    /// The entry before the change.
     pub(crate) previous: Option<Stored>,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Change {
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     live: BTreeMap<Arc<str>, Stored>,
-    /// Changes behind `floor`, oldest first.
+    /// Changes after `floor`, oldest first.
     history: VecDeque<Change>,
     history_bytes: usize,
     /// The number of the first change in `history`, counted since the store was opened.
@@ -40,7 +40,7 @@ pub(crate) struct Memory {
     floor: Revision,
 }
 
-/// What is to leave the history, and what may leave the disk with it.
+/// What to remove from the history and from the disk.
 #[derive(Debug, Default)]
 pub(crate) struct Trim {
     /// The new floor, if it rises.
@@ -48,14 +48,14 @@ pub(crate) struct Trim {
     pub(crate) records: Vec<Position>,
 }
 
-/// A change in the history, by number.
+/// The result of a search in the history.
 pub(crate) enum Lookup {
     Found {
-        /// Where to look on from.
+        /// The number at which to continue.
         next: u64,
         event: Event,
     },
-    /// Nothing up to this number.
+    /// No match up to this number.
     Nothing {
         next: u64,
     },
@@ -66,8 +66,8 @@ pub(crate) enum Lookup {
 
 impl Change {
     fn cost(&self) -> usize {
-        // A replaced value is counted again although it is shared with an older change: that one
-        // leaves first, and then it is held by this one alone.
+        // A replaced value is counted again although an older change shares it: the older change
+        // leaves first, and then only this one holds it.
         let value = |stored: &Option<Stored>| stored.as_ref().map_or(0, |it| it.entry.value.len());
         CHANGE_OVERHEAD + self.key.len() + value(&self.stored) + value(&self.previous)
     }
@@ -92,12 +92,12 @@ impl Change {
 // === impl Memory ===
 
 impl Memory {
-    /// Nothing yet, with the history above `floor` to come by [`Memory::load`].
+    /// An empty state; [`Memory::load`] adds the history after `floor`.
     pub(crate) fn empty(floor: Revision) -> Self {
         Self { floor, revision: floor, ..Self::default() }
     }
 
-    /// Takes the next record of the log on disk.
+    /// Adds the next record of the log on disk.
     pub(crate) fn load(&mut self, position: Position, record: Record) {
         let Record { kind, created, key, value } = record;
         let key = self.live.get_key_value(&key).map_or(key, |(known, _)| known.clone());
@@ -114,7 +114,7 @@ impl Memory {
         }
     }
 
-    /// Takes a change, the next after the newest.
+    /// Adds the next change.
     pub(crate) fn apply(&mut self, change: Change) {
         self.set(&change);
         self.revision = self.revision.max(change.position.revision);
@@ -141,15 +141,16 @@ impl Memory {
         self.live.get(key)
     }
 
-    /// What leaves the history so that it holds at most so many changes and bytes, and nothing at
-    /// or below `below`. Revisions leave whole.
+    /// Decides what to remove so that the history has at most so many changes and bytes, and
+    /// nothing at or below `below`. All changes of a revision are removed together.
     ///
-    /// A record leaves the disk when the change that replaced it leaves the history: until then it
-    /// is the state that a list at an older revision shows. A delete leaves with its own change.
+    /// A record is removed from disk when the change that replaced it leaves the history: until
+    /// then a list at an older revision shows it. The record of a delete is removed with its own
+    /// change.
     pub(crate) fn plan_trim(&self, events: usize, bytes: usize, below: Revision) -> Trim {
         let mut trim = Trim::default();
         let below = below.min(self.revision);
-        // In steps, so that not every batch has to write a floor.
+        // In steps, so that not every batch writes a new floor.
         let full = self.history.len() > events + (events / 64).min(256)
             || self.history_bytes > bytes + bytes / 64;
         if !full && below <= self.floor {
@@ -176,7 +177,7 @@ impl Memory {
         trim
     }
 
-    /// Lets go of the history up to `floor`.
+    /// Removes the history up to `floor`.
     pub(crate) fn trim(&mut self, floor: Revision) {
         self.floor = self.floor.max(floor);
         while self.history.front().is_some_and(|change| change.position.revision <= floor) {
@@ -224,13 +225,13 @@ impl Memory {
         Ok(Page { entries, revision, more: remaining > 0, remaining })
     }
 
-    /// What each key that changed after `revision` held then.
+    /// The entries at `revision` of the keys that changed after it.
     fn undone(&self, prefix: &str, revision: Revision) -> BTreeMap<&str, Option<&Entry>> {
         let later = self.history.iter().rev();
         later
             .take_while(|change| change.position.revision > revision)
             .filter(|change| change.key.starts_with(prefix))
-            // Newest first, so that the oldest of them has the last word.
+            // Newest first, so that the oldest change of a key overwrites the others.
             .map(|change| (&*change.key, change.previous.as_ref().map(|it| &it.entry)))
             .collect()
     }
@@ -241,20 +242,20 @@ impl Memory {
         self.first + older as u64
     }
 
-    /// The number the next change will get.
+    /// The number of the next change.
     pub(crate) fn end(&self) -> u64 {
         self.first + self.history.len() as u64
     }
 
-    /// The first change under `prefix` numbered `from` or higher, looking at `most` changes.
-    pub(crate) fn find(&self, prefix: &str, from: u64, most: usize) -> Lookup {
+    /// The first change under `prefix` numbered `from` or higher, among `max` changes.
+    pub(crate) fn find(&self, prefix: &str, from: u64, max: usize) -> Lookup {
         let Some(skip) = from.checked_sub(self.first) else { return Lookup::TooOld };
         let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(self.history.len());
         let mut number = from;
-        for (at, change) in self.history.range(skip..).take(most).enumerate() {
+        for (at, change) in self.history.range(skip..).take(max).enumerate() {
             if change.key.starts_with(prefix) {
-                // What is left of its revision and is of no interest is passed over at once: a place inside a revision of
-                // which nothing is missing would be lost with it.
+                // Skip the rest of the revision up to the next match: a position inside a revision
+                // with nothing left to read would become too old together with that revision.
                 let rest = self.history.range(skip + at + 1..).take_while(|next| {
                     next.position.revision == change.position.revision
                         && !next.key.starts_with(prefix)
@@ -267,14 +268,14 @@ impl Memory {
         Lookup::Nothing { next: number }
     }
 
-    /// The newest revision of which a reader of the changes below `number` has seen all.
+    /// The newest revision that a reader of all changes below `number` has seen completely.
     pub(crate) fn seen(&self, number: u64) -> Revision {
         let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
         let Some(index) = index else { return Revision::ZERO };
         self.history.get(index).map_or(self.revision, |change| change.position.revision.before())
     }
 
-    /// Where all records are that it takes to make this.
+    /// The positions of all records that this state needs.
     #[cfg(test)]
     pub(crate) fn positions(&self) -> std::collections::BTreeSet<Position> {
         let history = self.history.iter().map(|change| change.position);
@@ -286,7 +287,7 @@ impl Memory {
 
 // === Merged ===
 
-/// Live objects in key order, with those that changed since replaced by what they were.
+/// Live entries in key order, with later changes undone.
 struct Merged<'a, L: Iterator, U: Iterator> {
     live: std::iter::Peekable<L>,
     undone: std::iter::Peekable<U>,

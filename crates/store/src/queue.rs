@@ -1,24 +1,23 @@
 //! The bounded queue between writers and the committer.
 
-use std::{
-    collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
-};
+use std::collections::VecDeque;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::Transaction;
 use crate::commit::Reply;
 
-/// How many bytes one batch holds at most (a single larger transaction is a batch of its own), so
-/// that a burst of large objects does not become one long pause.
+/// The most bytes of one batch (a larger transaction is a batch of its own), so that a burst of
+/// large objects does not become one long pause.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// A transaction and where its answer goes.
+/// A transaction, and the channel for its answer.
 pub(crate) struct Request {
     pub(crate) transaction: Transaction,
     pub(crate) reply: Reply,
 }
 
-/// Why a request was not taken.
+/// Why a request was not queued.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     Full,
@@ -26,7 +25,6 @@ pub(crate) enum Refused {
 }
 
 pub(crate) struct Queue {
-    /// Protects what waits, for the moment of a push or of taking a batch.
     state: Mutex<State>,
     filled: Condvar,
     max: usize,
@@ -34,7 +32,7 @@ pub(crate) struct Queue {
 
 struct State {
     requests: VecDeque<Request>,
-    /// Set when the committer is to look up although nothing waits.
+    /// Set to wake the committer without a request.
     poked: bool,
     closed: bool,
 }
@@ -48,7 +46,7 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     pub(crate) fn push(&self, request: Request) -> Result<(), (Refused, Request)> {
@@ -64,24 +62,24 @@ impl Queue {
         Ok(())
     }
 
-    /// Makes the committer look up.
+    /// Wakes the committer without a request.
     pub(crate) fn poke(&self) {
         self.state().poked = true;
         self.filled.notify_one();
     }
 
-    /// Waits for requests or a poke; `None` when closed and all is taken.
-    pub(crate) fn take(&self, most: usize) -> Option<Vec<Request>> {
+    /// Waits for requests or a poke; `None` when the queue is closed and empty.
+    pub(crate) fn take(&self, max: usize) -> Option<Vec<Request>> {
         let idle = |state: &mut State| state.requests.is_empty() && !state.poked && !state.closed;
-        let mut state =
-            self.filled.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        self.filled.wait_while(&mut state, idle);
         if state.requests.is_empty() && !state.poked {
             return None;
         }
         state.poked = false;
         let mut bytes = 0;
         let mut batch = Vec::new();
-        while batch.len() < most.max(1) {
+        while batch.len() < max.max(1) {
             let Some(next) = state.requests.front() else { break };
             bytes += next.transaction.weight();
             if !batch.is_empty() && bytes > BATCH_BYTES {
@@ -92,13 +90,13 @@ impl Queue {
         Some(batch)
     }
 
-    /// Takes nothing more in; what waits is still handed out.
+    /// Refuses further requests; queued ones are still returned by [`Self::take`].
     pub(crate) fn close(&self) {
         self.state().closed = true;
         self.filled.notify_all();
     }
 
-    /// Takes nothing more in and hands out all that waits.
+    /// Refuses further requests, and returns all queued ones.
     pub(crate) fn close_and_drain(&self) -> VecDeque<Request> {
         let mut state = self.state();
         state.closed = true;

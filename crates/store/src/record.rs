@@ -1,4 +1,4 @@
-//! How a change is written in the log.
+//! The encoding of a change in the log.
 //!
 //! The key of a record is its [`Position`]: the revision and the number of the change within it,
 //! big-endian, so that the order of keys is the order of changes. The record itself:
@@ -7,7 +7,7 @@
 //! kind (1: put, 2: delete) │ created revision, u64 BE │ length of key, u32 BE │ key │ value
 //! ```
 //!
-//! It has no checksum of its own, since the engine checks what it reads.
+//! It has no checksum, since the engine verifies what it reads.
 
 use std::sync::Arc;
 
@@ -19,21 +19,21 @@ const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const HEADER: usize = 1 + 8 + 4;
 
-/// Where a record stands in the log.
+/// The position of a record in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     pub(crate) revision: Revision,
     pub(crate) index: u16,
 }
 
-/// An object and where its record is.
+/// An entry and the index of its record within the revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) entry: Entry,
     pub(crate) index: u16,
 }
 
-/// A record as read.
+/// A decoded record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) kind: EventKind,
@@ -86,8 +86,8 @@ pub(crate) fn encode_put(
     (record, value)
 }
 
-/// The bytes of a delete. The value it removes is in the record before it, which stays until this
-/// one leaves the history.
+/// The bytes of a delete. The removed value is in the key's previous record, which stays until the
+/// delete leaves the history.
 pub(crate) fn encode_delete(key: &str, created: Revision) -> Bytes {
     header(DELETE, key, created, 0).into()
 }
@@ -96,7 +96,7 @@ fn header(kind: u8, key: &str, created: Revision, room: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER + key.len() + room);
     out.put_u8(kind);
     out.put_u64(created.get());
-    // A key longer than this was refused when the transaction came in.
+    // Longer keys are refused with their transaction.
     out.put_u32(u32::try_from(key.len()).unwrap_or(u32::MAX));
     out.put_slice(key.as_bytes());
     out
@@ -116,7 +116,7 @@ impl Record {
         let key_len = usize::try_from(bytes.get_u32()).ok()?;
         let (key, value) = bytes.split_at_checked(key_len)?;
         let key = std::str::from_utf8(key).ok()?.into();
-        // A copy, since a part of what the engine read would keep a whole block alive.
+        // Copied, since a slice would keep the engine's whole block in memory.
         Some(Self { kind, created, key, value: Bytes::copy_from_slice(value) })
     }
 }

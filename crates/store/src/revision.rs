@@ -22,14 +22,13 @@ impl Revision {
         self.0
     }
 
-    /// The one after it. A store that commits a million times a second runs for half a million
-    /// years before this saturates.
+    /// The next revision. At a million commits a second it saturates after half a million years.
     #[must_use]
     pub(crate) const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 
-    /// The one before it, [`Revision::ZERO`] at the start.
+    /// The previous revision; [`Revision::ZERO`] has none and returns itself.
     #[must_use]
     pub(crate) const fn before(self) -> Self {
         Self(self.0.saturating_sub(1))

@@ -1,4 +1,4 @@
-//! What a writer asks for.
+//! Transactions: the operations of a writer, with their preconditions.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use crate::{Entry, Revision};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
     prefix: Bytes,
-    /// With it, the revision of the transaction stands between the two, in decimal.
+    /// If set, the transaction's revision is written between the two, in decimal.
     suffix: Option<Bytes>,
 }
 
-/// What must be true of a key for its transaction to happen.
+/// The precondition of an operation: the expected state of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// Nothing.
+    /// Any state.
     Any,
     /// The key does not exist.
     Absent,
@@ -32,55 +32,55 @@ pub enum Op {
     Put {
         /// The key.
         key: Arc<str>,
-        /// What must be true before.
+        /// The expected state before the transaction.
         expect: Expect,
         /// The bytes.
         value: Value,
     },
-    /// Removes a key. Removing a key that does not exist changes nothing and is no conflict; say
+    /// Removes a key. Removing a key that does not exist changes nothing and is no conflict; use
     /// [`Expect::At`] where it should be one.
     Delete {
         /// The key.
         key: Arc<str>,
-        /// What must be true before.
+        /// The expected state before the transaction.
         expect: Expect,
     },
     /// Changes nothing, only checks.
     Check {
         /// The key.
         key: Arc<str>,
-        /// What must be true.
+        /// The expected state.
         expect: Expect,
     },
 }
 
-/// Steps that happen all or not at all, under one revision.
+/// Operations that are applied together or not at all, under one revision.
 ///
-/// All expectations are about the state before the transaction, so a key may be written once only.
-/// One that changes nothing (checks only, say) takes no revision. Since all changes of a
-/// transaction share a revision, a watch that is resumed "after" it skips them all: keep objects
-/// that one watcher follows piece by piece in transactions of their own.
+/// All expectations refer to the state before the transaction, so a key may be written only once. A
+/// transaction that changes nothing (for example only checks) gets no revision. Since all changes
+/// of a transaction share a revision, a watch that resumes after that revision skips all of them:
+/// put objects that a watcher processes one by one into separate transactions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transaction(pub Vec<Op>);
 
 // === impl Value ===
 
 impl Value {
-    /// Bytes as they are.
+    /// Bytes that are stored unchanged.
     pub fn plain(bytes: impl Into<Bytes>) -> Self {
         Self { prefix: bytes.into(), suffix: None }
     }
 
-    /// Bytes that carry their own revision: `prefix`, the revision in decimal, `suffix`. It is
-    /// known only when the transaction is made, so the store writes it.
+    /// Bytes that contain their own revision: `prefix`, the revision in decimal, `suffix`. The
+    /// revision is known only at the commit, so the store inserts it.
     pub fn stamped(prefix: impl Into<Bytes>, suffix: impl Into<Bytes>) -> Self {
         Self { prefix: prefix.into(), suffix: Some(suffix.into()) }
     }
 
-    /// At least as many bytes as the stored value will have.
+    /// An upper bound on the length of the stored value.
     pub(crate) fn max_len(&self) -> usize {
-        const LONGEST_REVISION: usize = 20;
-        self.prefix.len() + self.suffix.as_ref().map_or(0, |suffix| suffix.len() + LONGEST_REVISION)
+        const MAX_REVISION_LEN: usize = 20;
+        self.prefix.len() + self.suffix.as_ref().map_or(0, |suffix| suffix.len() + MAX_REVISION_LEN)
     }
 
     pub(crate) fn write(&self, revision: Revision, out: &mut Vec<u8>) {
@@ -107,7 +107,7 @@ impl Expect {
 // === impl Op ===
 
 impl Op {
-    /// The key it is about.
+    /// The key of the operation.
     #[must_use]
     pub fn key(&self) -> &Arc<str> {
         match self {
@@ -142,7 +142,7 @@ impl Transaction {
         Self(vec![Op::Delete { key: key.into(), expect }])
     }
 
-    /// How much of a batch it takes, in bytes.
+    /// How many bytes of a batch it takes.
     pub(crate) fn weight(&self) -> usize {
         self.0
             .iter()

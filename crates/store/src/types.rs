@@ -1,4 +1,4 @@
-//! What reads and watches return.
+//! The results of reads and watches.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ pub struct Entry {
     pub key: Arc<str>,
     /// The revision of its last change.
     pub revision: Revision,
-    /// The revision that created it (after its last delete, if there was one).
+    /// The revision that created it, after its last delete if there was one.
     pub created: Revision,
     /// Its bytes, as stored.
     pub value: Bytes,
 }
 
-/// What to list.
+/// Options of a list.
 #[derive(Clone, Debug, Default)]
 pub struct ListOptions<'a> {
-    /// Start behind this key; it need not exist any more.
+    /// Start after this key, which need not exist.
     pub after: Option<&'a str>,
     /// At most this many entries; 0 is no limit.
     pub limit: usize,
@@ -35,11 +35,11 @@ pub struct ListOptions<'a> {
 pub struct Page {
     /// The entries in key order.
     pub entries: Vec<Entry>,
-    /// The revision whose state this is.
+    /// The revision of this state.
     pub revision: Revision,
     /// Whether the limit left entries out.
     pub more: bool,
-    /// How many it left out.
+    /// The number of entries that the limit left out.
     pub remaining: usize,
 }
 
@@ -63,13 +63,13 @@ pub struct Event {
     pub kind: EventKind,
     /// The new bytes; for a delete the last stored ones.
     pub value: Bytes,
-    /// The bytes before the change, `None` if there was no such key.
+    /// The bytes before the change; `None` if the key did not exist.
     pub previous: Option<Bytes>,
     /// Whether the change created the key.
     pub created: bool,
 }
 
-/// The history asked for is no longer kept.
+/// The requested history is no longer kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the history up to revision {floor} is no longer kept")]
 pub struct TooOld {
@@ -80,14 +80,14 @@ pub struct TooOld {
 /// Why a list or a watch cannot start at a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The history needed is no longer kept.
+    /// The required history is no longer kept.
     #[error("the history up to revision {floor} is no longer kept")]
     TooOld {
         /// The oldest revision that can be read or watched from.
         floor: Revision,
     },
     /// There is no such revision yet.
-    #[error("the revision lies in the future, the newest one is {current}")]
+    #[error("the revision is in the future; the newest one is {current}")]
     Future {
         /// The newest revision.
         current: Revision,

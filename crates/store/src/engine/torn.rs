@@ -1,9 +1,9 @@
-//! Takes a half-written batch off the end of the engine's newest journal.
+//! Removes a half-written batch from the end of the engine's newest journal.
 //!
-//! When power fails in the middle of a write, some sectors of the last batch may be on disk and
-//! others still zero. The engine drops a last batch without an end by itself, but refuses to open
-//! if the end is there and a sector before it is not. That batch was not yet synced, so nobody was
-//! told that it happened: dropping it loses nothing acknowledged.
+//! If power fails during a write, some sectors of the last batch may be on disk while others are
+//! still zero. The engine itself drops a last batch without an end, but refuses to open the log if
+//! the end is there and a sector before it is missing. That batch was not synced and therefore
+//! never acknowledged, so dropping it loses no acknowledged change.
 
 use std::{
     fs::{self, File},
@@ -11,10 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The unit in which a disk writes or does not write.
+/// A disk writes a unit of this many bytes completely or not at all.
 const SECTOR: usize = 512;
 
-/// What was cut off, to put it back if it was not the last batch that is broken.
+/// The removed end, to restore it if another batch is broken.
 pub(super) struct Cut {
     file: File,
     at: u64,
@@ -22,8 +22,8 @@ pub(super) struct Cut {
     len: u64,
 }
 
-/// Cuts the last byte off the newest journal, which leaves its last batch without an end, if a
-/// sector in it was never written. Otherwise what is broken was once whole: `None`.
+/// Cuts off the last byte of the newest journal, which leaves its last batch without an end, if the
+/// journal has a sector that was never written. Otherwise complete data was damaged: `None`.
 pub(super) fn cut(folder: &Path) -> io::Result<Option<Cut>> {
     let Some(path) = newest_journal(folder)? else { return Ok(None) };
     let bytes = fs::read(&path)?;

@@ -1,4 +1,4 @@
-//! Transactions, lists and what survives a restart.
+//! Transactions, lists and restarts.
 
 use mxjob_store::{
     CommitError, Expect, ListOptions, Op, ReadError, Revision, Store, Transaction, Value,
@@ -16,14 +16,14 @@ fn at(revision: u64) -> ListOptions<'static> {
 }
 
 #[test]
-fn expectations_are_about_the_state_before_the_transaction() {
+fn expectations_refer_to_the_state_before_the_transaction() {
     let (_dir, store) = store(100);
     let first = put(&store, "a", "1");
     let check = |expect, key: &str, holds: bool| {
         let op = Op::Check { key: key.into(), expect };
         let answer = store.commit(Transaction(vec![op])).wait();
         assert_eq!(answer.is_ok(), holds, "{expect:?} {key}");
-        // A check takes no revision.
+        // A check gets no revision.
         assert_eq!(store.revision().get(), first);
     };
     check(Expect::Any, "a", true);
@@ -36,7 +36,7 @@ fn expectations_are_about_the_state_before_the_transaction() {
 }
 
 #[test]
-fn a_transaction_happens_whole_under_one_revision_or_not_at_all() {
+fn a_transaction_is_atomic_and_has_one_revision() {
     let (dir, store) = store(100);
     put(&store, "old", "1");
     let ops = |last: Expect| {
@@ -110,13 +110,13 @@ fn pages_of_an_old_revision_make_the_list_of_that_revision() {
 }
 
 #[test]
-fn reads_outside_the_history_say_so() {
+fn reads_outside_the_history_fail() {
     let (dir, store) = store(100);
     for _ in 0..5 {
         put(&store, "a", "x");
     }
     store.compact(Revision::new(3));
-    // An empty transaction, to know that the committer has passed the compaction.
+    // An empty transaction shows that the committer has processed the compaction.
     store.commit(Transaction::default()).wait().unwrap();
     let check = |store: &Store| {
         let floor = Revision::new(3);
@@ -146,7 +146,7 @@ fn revisions_do_not_go_back_when_the_last_record_has_left_the_disk() {
 }
 
 #[test]
-fn the_created_revision_is_kept_by_changes_and_renewed_by_a_delete() {
+fn the_created_revision_survives_changes_and_is_renewed_after_a_delete() {
     let (_dir, store) = store(100);
     let created = |store: &Store| store.get("a").unwrap().created.get();
     put(&store, "a", "1");

@@ -1,4 +1,4 @@
-//! What is left after the writing process was killed, or its log torn.
+//! What survives after the writing process was killed, or its log torn.
 
 use std::{
     collections::HashMap,
@@ -17,13 +17,13 @@ use mxjob_store::{EventKind, Expect, OpenError, Options, Revision, Store, Transa
 
 use crate::{put, store};
 
-/// Names the data directory to the process that is to write and be killed.
+/// The environment variable with the data directory of the process to be killed.
 const CHILD: &str = "STORE_KILL_TEST_DIR";
 const WRITERS: u64 = 4;
 const KEYS: u64 = 5;
 const ROUNDS: u64 = 6;
 
-/// Any bytes, the same for the same key and number: up to 8 KB, the number first.
+/// Arbitrary bytes for a key and a number: up to 8 KB, the number first.
 fn value(key: &str, number: u64) -> Vec<u8> {
     let mut state = key.bytes().fold(number.wrapping_mul(0x9e37_79b9_7f4a_7c15), |state, byte| {
         (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -40,13 +40,13 @@ fn value(key: &str, number: u64) -> Vec<u8> {
 
 fn options() -> Options {
     let mut options = Options::default();
-    // Small, so that records leave the disk while the process is killed.
+    // Small, so that records are removed from disk while the process is killed.
     options.history_events = 50;
     options
 }
 
-/// Not a test but the process under test, when the environment says so: writes for ever, and
-/// reports each acknowledged write as `acknowledged KEY NUMBER REVISION`.
+/// The process under test, if the environment variable is set: writes for ever, and reports each
+/// acknowledged write as `acknowledged KEY NUMBER REVISION`.
 #[test]
 fn child() {
     let Some(dir) = env::var_os(CHILD) else { return };
@@ -87,7 +87,7 @@ fn spawn(dir: &Path) -> Child {
 }
 
 #[test]
-fn what_was_acknowledged_survives_kill_9_byte_for_byte() {
+fn acknowledged_writes_survive_kill_9_byte_for_byte() {
     let dir = tempfile::tempdir().unwrap();
     // The last acknowledged number (0: deleted) and revision by key.
     let mut acknowledged: HashMap<String, (u64, u64)> = HashMap::new();
@@ -104,7 +104,7 @@ fn what_was_acknowledged_survives_kill_9_byte_for_byte() {
             newest = newest.max(revision);
             lines += 1;
             if lines == 40 + 97 * round {
-                // SIGKILL; what it reported before that is still read to the end.
+                // SIGKILL; the reports before it are still read to the end.
                 child.kill().unwrap();
             }
         }
@@ -119,7 +119,7 @@ fn what_was_acknowledged_survives_kill_9_byte_for_byte() {
             if let Some(entry) = &entry {
                 let written = u64::from_be_bytes(entry.value[..8].try_into().unwrap());
                 assert_eq!(entry.value, value(key, written), "{key}");
-                // The write after the last acknowledged one may have happened too.
+                // The write after the last acknowledged one may be there, too.
                 assert!(entry.revision.get() >= *revision, "{key}");
                 if entry.revision.get() == *revision {
                     assert_eq!(written, *number, "{key}");
@@ -144,7 +144,7 @@ fn journal(dir: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_torn_tail_costs_only_the_batch_that_was_torn() {
+fn a_torn_end_of_the_log_loses_only_the_torn_batch() {
     let (dir, store) = store(100);
     for number in 1..=5 {
         put(&store, "a", &number.to_string().repeat(5_000));
@@ -160,7 +160,7 @@ fn a_torn_tail_costs_only_the_batch_that_was_torn() {
                 assert_eq!(store.revision().get(), revision, "{what}");
                 let value = revision.to_string().repeat(5_000);
                 assert_eq!(store.get("a").unwrap().value, value, "{what}");
-                // And it goes on from there.
+                // New writes continue from there.
                 assert_eq!(put(&store, "b", "x"), revision + 1, "{what}");
             }
             (Err(OpenError::Damaged { .. }), None) => {

@@ -1,4 +1,4 @@
-//! The store as its users see it, on a real disk.
+//! The store through its public interface, on a real disk.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -11,7 +11,7 @@ mod watching;
 use mxjob_store::{Expect, Options, Store, Transaction, Value};
 use tempfile::TempDir;
 
-/// A new store with a history of so many events.
+/// A new store with a history of that many events.
 fn store(history_events: usize) -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = reopen(&dir, history_events);

@@ -1,4 +1,4 @@
-//! The store against a model that is too simple to be wrong: the list of all states it ever had.
+//! Compares the store with a trivial model: the list of all its states.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::reopen;
 
-/// Small, so that much of it leaves.
+/// Small, so that many changes leave the history.
 const HISTORY: usize = 6;
 
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ enum Kind {
     Check,
 }
 
-/// What a writer believes about a key.
+/// A writer's assumption about a key.
 #[derive(Clone, Copy, Debug)]
 enum Guess {
     Any,
@@ -137,7 +137,7 @@ impl World {
             }
         }
         assert_eq!(self.store().revision(), revision(self.newest()));
-        // The history holds what was promised, unless it was compacted by hand.
+        // The history has at least the promised length, unless a test compacted it.
         assert!(self.floor() <= self.newest());
     }
 
@@ -225,20 +225,20 @@ impl World {
             Err(error) => return self.too_old(error, at),
         };
         assert!(at >= self.floor());
-        let wanted: Vec<_> = self.model.states[at]
+        let expected: Vec<_> = self.model.states[at]
             .iter()
             .filter(|(key, _)| key.starts_with(prefix) && after.is_none_or(|after| **key > after))
             .map(|(key, (revision, created, value))| (*key, *revision, *created, value.as_bytes()))
             .collect();
-        let shown = if limit == 0 { wanted.len() } else { limit.min(wanted.len()) };
+        let shown = if limit == 0 { expected.len() } else { limit.min(expected.len()) };
         let Page { entries, revision: of, more, remaining } = &page;
         let found: Vec<_> = entries
             .iter()
             .map(|it| (&*it.key, it.revision.get(), it.created.get(), &*it.value))
             .collect();
-        assert_eq!(found, wanted[..shown]);
-        assert_eq!((*of, *more), (revision(at), shown < wanted.len()));
-        assert_eq!(*remaining, wanted.len() - shown);
+        assert_eq!(found, expected[..shown]);
+        assert_eq!((*of, *more), (revision(at), shown < expected.len()));
+        assert_eq!(*remaining, expected.len() - shown);
     }
 
     fn read(&mut self, index: usize, most: usize) {
@@ -248,17 +248,18 @@ impl World {
         }
         let index = index % self.watches.len();
         let (watch, prefix, read) = &mut self.watches[index];
-        let wanted: Vec<_> = self
+        let expected: Vec<_> = self
             .model
             .events
             .iter()
             .filter(|event| event.revision > revision(*read) && event.key.starts_with(*prefix))
             .collect();
-        // Whole revisions, since the model knows the place of a watch by revision only.
+        // Complete revisions, since the model tracks the position of a watch by revision only.
         let mut found = Vec::new();
-        while found.len() < wanted.len()
+        while found.len() < expected.len()
             && (found.len() < most
-                || found.last().map(|it: &Event| it.revision) == Some(wanted[found.len()].revision))
+                || found.last().map(|it: &Event| it.revision)
+                    == Some(expected[found.len()].revision))
         {
             match watch.try_next() {
                 Some(Ok(event)) => found.push(event),
@@ -270,16 +271,16 @@ impl World {
                     self.watches.remove(index);
                     return;
                 }
-                None => panic!("events are missing: {:?}", &wanted[found.len()..]),
+                None => panic!("events are missing: {:?}", &expected[found.len()..]),
             }
         }
-        assert!(found.iter().eq(wanted[..found.len()].iter().copied()));
+        assert!(found.iter().eq(expected[..found.len()].iter().copied()));
         if let Some(last) = found.last() {
             *read = usize::try_from(last.revision.get()).unwrap();
         } else if watch.try_next().is_none() {
             *read = self.model.states.len() - 1;
         } else {
-            // Nothing for it, but its place has left the history unseen.
+            // No event for it, but its position has left the history.
             assert!(*read < floor);
             self.watches.remove(index);
         }

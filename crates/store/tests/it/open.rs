@@ -1,4 +1,4 @@
-//! What stands in the way of opening a data directory, and what must not.
+//! What prevents a data directory from being opened, and what must not.
 
 use std::{fs, process};
 
@@ -7,19 +7,19 @@ use mxjob_store::{OpenError, Options, Revision, Store};
 use crate::{put, reopen, store};
 
 #[test]
-fn one_store_has_a_directory_until_its_last_handle_goes() {
+fn one_store_locks_a_directory_until_its_last_handle_is_dropped() {
     let (dir, store) = store(10);
     let refused = Store::open(dir.path(), Options::default()).unwrap_err();
     assert_eq!(
         refused.to_string(),
         format!(
-            "the data directory {} is in use by process {}: stop it or choose another directory",
+            "the data directory {} is in use by process {}; stop it or choose another directory",
             dir.path().display(),
             process::id()
         )
     );
     let other = store.clone();
-    // A watch that is still held somewhere does not keep the directory.
+    // An open watch does not keep the directory locked.
     let _watch = store.watch("", Revision::ZERO).unwrap();
     drop(store);
     assert!(matches!(Store::open(dir.path(), Options::default()), Err(OpenError::Locked { .. })));
@@ -36,13 +36,13 @@ fn a_file_is_not_a_data_directory() {
         let refused = Store::open(&path, Options::default()).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            format!("{} is not a directory: choose another data directory", path.display())
+            format!("{} is not a directory; choose another data directory", path.display())
         );
     }
 }
 
 #[test]
-fn an_interrupted_first_start_is_begun_anew() {
+fn an_interrupted_first_start_is_repeated() {
     let dir = tempfile::tempdir().unwrap();
     let unfinished = dir.path().join("log.new");
     fs::create_dir_all(unfinished.join("keyspaces")).unwrap();

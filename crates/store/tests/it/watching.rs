@@ -41,7 +41,7 @@ fn next(watch: &mut Watch) -> Event {
 }
 
 #[test]
-fn events_say_what_was_before() {
+fn events_have_the_previous_value() {
     let (_dir, store) = store(100);
     let mut watch = store.watch("a/", Revision::ZERO).unwrap();
     put(&store, "a/1", "one");
@@ -83,7 +83,7 @@ fn a_watch_resumes_over_a_restart() {
 }
 
 #[test]
-fn a_slow_watch_is_cut_off_and_holds_up_no_writer() {
+fn a_slow_watch_ends_and_delays_no_writer() {
     let (_dir, store) = store(10);
     let mut slow = store.watch("", Revision::ZERO).unwrap();
     let mut quick = store.watch("", Revision::ZERO).unwrap();
@@ -99,7 +99,7 @@ fn a_slow_watch_is_cut_off_and_holds_up_no_writer() {
 }
 
 #[test]
-fn an_idle_watch_is_neither_woken_nor_cut_off_by_changes_of_other_keys() {
+fn an_idle_watch_is_neither_woken_nor_ended_by_changes_of_other_keys() {
     let (_dir, store) = store(10);
     let waker = Arc::new(Counter::default());
     let mut watch = store.watch("mine/", Revision::ZERO).unwrap();
@@ -109,7 +109,7 @@ fn an_idle_watch_is_neither_woken_nor_cut_off_by_changes_of_other_keys() {
     }
     assert_eq!(waker.count(), 0);
     assert_eq!(watch.revision().get(), 50);
-    // Polled without a reason, and again, it still has missed nothing.
+    // After two needless polls it still has missed nothing.
     assert!(waker.poll(&mut watch).is_pending());
     for _ in 0..50 {
         put(&store, "other/a", "x");
@@ -147,7 +147,7 @@ impl Wake for Unpark {
     }
 }
 
-/// What a watch reports until it ends, waiting for it as an executor would.
+/// All events of a watch until it ends, waiting like an executor.
 fn all(mut watch: Watch) -> Vec<Event> {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut events = Vec::new();
@@ -161,7 +161,7 @@ fn all(mut watch: Watch) -> Vec<Event> {
 }
 
 #[test]
-fn many_watches_and_writers_at_once_miss_nothing_and_repeat_nothing() {
+fn concurrent_watches_and_writers_miss_and_repeat_nothing() {
     const WRITES: usize = 200;
     let (_dir, store) = store(10_000);
     let prefixes = ["", "w0/", "w1/", "w1/", "w2/", "nothing"];
@@ -192,7 +192,7 @@ fn many_watches_and_writers_at_once_miss_nothing_and_repeat_nothing() {
 }
 
 #[test]
-fn a_watch_that_missed_nothing_lives_on_when_its_last_revision_leaves_the_history() {
+fn a_watch_that_missed_nothing_survives_when_its_last_revision_leaves_the_history() {
     let (_dir, store) = store(100);
     let mut watch = store.watch("a", Revision::ZERO).unwrap();
     let put =
