@@ -1,25 +1,27 @@
-//! The client of the cluster: one connection pool, and around it what a controller's requests need.
+//! The client of the cluster: one connection pool, with the limits and retries that a controller
+//! needs.
 //!
 //! ```text
-//! controller ─▶ again (429) ─▶ limit ─▶ fence ─▶ deadline ─▶ count ─▶ kube: who we are, TLS, connections
-//! lease      ───────────────────────────────────────────────▶ count ─▶ the same
+//! controller ─▶ retry (429) ─▶ rate limit ─▶ fence ─▶ deadline ─▶ count ─▶ kube: identity, TLS, connections
+//! lease      ────────────────────────────────────────────────────▶ count ─▶ the same
 //! ```
 //!
-//! The lease's requests have deadlines of their own and are neither limited nor repeated here: a renewal that waits is one
-//! that is late. Watches are not limited either, and end after a silence instead of at a deadline.
+//! The lease's requests have their own deadlines and are neither limited nor retried here: a
+//! renewal that waits is late. Watches are not limited either, and end after a time without data
+//! instead of at a deadline.
 //!
-//! HTTP/1.1 is all that `kube` speaks, so each request in flight has a connection of its own; they are kept and used again.
-//! Its own way of asking again is switched off: it tries up to fifteen times with pauses of up to a quarter of an hour, where
-//! nothing can count, limit or stop it.
+//! `kube` speaks HTTP/1.1 only, so each request in flight has its own connection; idle connections
+//! are reused. Its retries are switched off: up to fifteen attempts with delays of up to a quarter
+//! of an hour, which nothing here could count, limit or stop.
 
-mod access;
-mod again;
 mod bucket;
-mod call;
 pub(crate) mod clock;
-mod counts;
 mod fence;
-mod idle;
+mod idle_timeout;
+mod kubeconfig;
+mod metrics;
+mod request_info;
+mod retry;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -35,68 +37,72 @@ use mxjob_machinery::error::root_cause;
 use tokio::time::Instant;
 use tower_service::Service;
 
-pub use access::{Access, AccessError, Cluster};
 use bucket::Bucket;
 pub use bucket::Rate;
-use call::Call;
-pub(crate) use counts::Counts;
 pub(crate) use fence::Fence;
-use idle::UntilSilence;
+use idle_timeout::IdleTimeout;
+pub use kubeconfig::{Access, AccessError, Cluster};
+pub(crate) use metrics::RequestMetrics;
+use request_info::RequestInfo;
 
-/// How long a request may take, its answer included; API servers cut theirs after a minute too.
+/// How long a request may take, including its answer; API servers end theirs after a minute too.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// How long a connection may take to come about. A host that is there answers at once.
+/// How long connecting may take. A reachable host answers within milliseconds.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// A way to the cluster from which clients are made.
+/// The connection to the cluster, from which clients are made.
 #[derive(Clone)]
 pub(crate) struct Transport {
     base: kube::Client,
-    counts: Counts,
+    metrics: RequestMetrics,
     bucket: Option<Arc<Bucket>>,
 }
 
-/// A request that was cut.
+/// A request that took too long.
 #[derive(Debug, thiserror::Error)]
 #[error("the API server has not answered within {} seconds", .0.as_secs())]
-struct Late(Duration);
+struct DeadlineExceeded(Duration);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 // === impl Transport ===
 
 impl Transport {
-    /// The way to that cluster. Connects to nothing yet.
+    /// A transport to that cluster. It does not connect yet.
     pub(crate) fn new(
         mut config: kube::Config,
         rate: Option<Rate>,
-        counts: Counts,
+        metrics: RequestMetrics,
     ) -> kube::Result<Self> {
         config.default_retry = false;
         config.connect_timeout = Some(CONNECT);
         let agent = HeaderValue::from_static(concat!("mxjob-operator/", env!("CARGO_PKG_VERSION")));
         config.headers.push((header::USER_AGENT, agent));
-        Ok(Self::over(kube::Client::try_from(config)?, rate, counts))
+        Ok(Self::over(kube::Client::try_from(config)?, rate, metrics))
     }
 
-    /// The way over a client that there is already.
-    pub(crate) fn over(base: kube::Client, rate: Option<Rate>, counts: Counts) -> Self {
-        Self { base, counts, bucket: rate.map(|rate| Arc::new(Bucket::new(rate))) }
+    /// A transport over an existing client.
+    pub(crate) fn over(base: kube::Client, rate: Option<Rate>, metrics: RequestMetrics) -> Self {
+        Self { base, metrics, bucket: rate.map(|rate| Arc::new(Bucket::new(rate))) }
     }
 
-    /// A client whose writes need a fence that is open.
+    /// A client whose writes need an open fence.
     pub(crate) fn client(&self, fence: Fence) -> kube::Client {
-        let patient = Patient { transport: self.clone(), fence };
-        kube::Client::new(patient, self.base.default_namespace())
+        let guarded = Guarded { transport: self.clone(), fence };
+        kube::Client::new(guarded, self.base.default_namespace())
     }
 
-    /// A client whose requests go out as they are.
-    pub(crate) fn plain(&self) -> kube::Client {
-        kube::Client::new(Plain(self.clone()), self.base.default_namespace())
+    /// A client without limits, deadlines, retries and fence.
+    pub(crate) fn direct_client(&self) -> kube::Client {
+        kube::Client::new(Direct(self.clone()), self.base.default_namespace())
     }
 
-    async fn send(&self, call: &Call, request: Request<Body>) -> Result<Response<Body>, BoxError> {
-        let mut sent = Sent { counts: &self.counts, call, begun: Instant::now(), code: None };
+    async fn send(
+        &self,
+        info: &RequestInfo,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, BoxError> {
+        let mut sent = InFlight { metrics: &self.metrics, info, begun: Instant::now(), code: None };
         let answer = self.base.send(request).await?;
         sent.code = Some(answer.status());
         Ok(answer)
@@ -109,25 +115,25 @@ impl std::fmt::Debug for Transport {
     }
 }
 
-/// A request on its way. It counts when its answer is there, and when nobody waits for that any more.
-struct Sent<'a> {
-    counts: &'a Counts,
-    call: &'a Call,
+/// A request in flight. It is counted when its answer arrives, and when the caller stops waiting.
+struct InFlight<'a> {
+    metrics: &'a RequestMetrics,
+    info: &'a RequestInfo,
     begun: Instant,
     code: Option<StatusCode>,
 }
 
-impl Drop for Sent<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.counts.sent(self.call, self.code, self.begun.elapsed());
+        self.metrics.sent(self.info, self.code, self.begun.elapsed());
     }
 }
 
-/// Sends requests as they are.
+/// Sends requests unchanged.
 #[derive(Clone)]
-struct Plain(Transport);
+struct Direct(Transport);
 
-impl Service<Request<Body>> for Plain {
+impl Service<Request<Body>> for Direct {
     type Response = Response<Body>;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
@@ -139,24 +145,25 @@ impl Service<Request<Body>> for Plain {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let transport = self.0.clone();
         async move {
-            let call = Call::of(request.method(), request.uri());
-            transport.send(&call, request).await
+            let info = RequestInfo::of(request.method(), request.uri());
+            transport.send(&info, request).await
         }
         .boxed()
     }
 }
 
-/// Sends requests within limits, deadlines and the fence, and again where they were turned away.
+/// Applies the rate limit, the deadline and the fence, and retries requests that the server turned
+/// away.
 #[derive(Clone)]
-struct Patient {
+struct Guarded {
     transport: Transport,
     fence: Fence,
 }
 
-/// An answer that is whole, or a watch.
-type AnswerBody = Either<Full<Bytes>, UntilSilence>;
+/// A complete answer, or a watch.
+type AnswerBody = Either<Full<Bytes>, IdleTimeout>;
 
-impl Service<Request<Body>> for Patient {
+impl Service<Request<Body>> for Guarded {
     type Response = Response<AnswerBody>;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
@@ -166,84 +173,88 @@ impl Service<Request<Body>> for Patient {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let patient = self.clone();
-        async move { patient.answer(request).await }.boxed()
+        let guarded = self.clone();
+        async move { guarded.answer(request).await }.boxed()
     }
 }
 
-// === impl Patient ===
+// === impl Guarded ===
 
-impl Patient {
+impl Guarded {
     async fn answer(&self, request: Request<Body>) -> Result<Response<AnswerBody>, BoxError> {
-        let call = Call::of(request.method(), request.uri());
+        let info = RequestInfo::of(request.method(), request.uri());
         let mut next = Some(request);
-        let mut tries = 0;
+        let mut attempts = 0;
         loop {
-            // A body that cannot be sent twice is sent once.
-            let Some(request) = next.take() else { return Err("nothing to send".into()) };
+            // A body that cannot be copied is sent once.
+            let Some(request) = next.take() else {
+                return Err("there is no request to send".into());
+            };
             next = copy(&request);
-            tries += 1;
-            let answer = self.once(&call, request).await?;
+            attempts += 1;
+            let answer = self.try_once(&info, request).await?;
             if answer.status().is_success() {
                 return Ok(answer);
             }
-            let luck = uuid::Uuid::new_v4().as_bytes()[0];
-            match again::pause(answer.status(), answer.headers(), tries, luck) {
-                Some(pause) if next.is_some() => {
+            let random = uuid::Uuid::new_v4().as_bytes()[0];
+            match retry::delay(answer.status(), answer.headers(), attempts, random) {
+                Some(delay) if next.is_some() => {
                     tracing::debug!(
-                        ?pause,
-                        verb = call.verb,
-                        resource = call.resource,
-                        "turned away"
+                        ?delay,
+                        verb = info.verb,
+                        resource = info.resource,
+                        "the API server asked to retry a request later"
                     );
-                    tokio::time::sleep(pause).await;
+                    tokio::time::sleep(delay).await;
                 }
                 _ => return Ok(answer),
             }
         }
     }
 
-    /// One try, whole: the answer of whatever is no watch has been read to its end.
-    async fn once(
+    /// One attempt. The answer is read to its end, unless it is a watch.
+    async fn try_once(
         &self,
-        call: &Call,
+        info: &RequestInfo,
         request: Request<Body>,
     ) -> Result<Response<AnswerBody>, BoxError> {
-        if let Some(bucket) = self.transport.bucket.as_deref().filter(|_| !call.is_watch()) {
-            bucket.turn().await;
+        if let Some(bucket) = self.transport.bucket.as_deref().filter(|_| !info.is_watch()) {
+            bucket.acquire().await;
         }
-        // The last moment before it is sent.
-        let left = if call.is_write() { self.fence.check()? } else { Duration::MAX };
+        // Checked at the last moment before the request is sent.
+        let left = if info.is_write() { self.fence.check()? } else { Duration::MAX };
         let deadline = DEADLINE.min(left);
-        let late = |_| Late(deadline);
-        if call.is_watch() {
-            let sent = self.transport.send(call, request);
-            let answer = tokio::time::timeout(deadline, sent).await.map_err(late)??;
-            return Ok(answer.map(|body| Either::Right(UntilSilence::new(body, idle::SILENCE))));
+        let timed_out = |_| DeadlineExceeded(deadline);
+        if info.is_watch() {
+            let sent = self.transport.send(info, request);
+            let answer = tokio::time::timeout(deadline, sent).await.map_err(timed_out)??;
+            return Ok(answer
+                .map(|body| Either::Right(IdleTimeout::new(body, idle_timeout::IDLE_TIMEOUT))));
         }
         let whole = async {
-            let (parts, body) = self.transport.send(call, request).await?.into_parts();
+            let (parts, body) = self.transport.send(info, request).await?.into_parts();
             let body = body.collect().await?.to_bytes();
             Ok::<_, BoxError>(Response::from_parts(parts, Either::Left(Full::new(body))))
         };
-        tokio::time::timeout(deadline, whole).await.map_err(late)?
+        tokio::time::timeout(deadline, whole).await.map_err(timed_out)?
     }
 }
 
-/// What went wrong, for a message: the server's own words where it gave some, otherwise the innermost cause, since what lies between
-/// is the words of libraries about themselves.
+/// An error in one line: the server's message if there is one, otherwise the innermost cause. The
+/// errors in between are the libraries' own wrapping.
 pub(crate) fn describe(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         if status.code == StatusCode::UNAUTHORIZED.as_u16() {
-            return "the API server does not accept our credentials".to_owned();
+            return "the API server rejected the operator's credentials".to_owned();
         }
-        let said = [&status.message, &status.reason].into_iter().find(|said| !said.is_empty());
-        return said.cloned().unwrap_or_else(|| format!("the API server answers {}", status.code));
+        let texts = [&status.message, &status.reason];
+        let text = texts.into_iter().find(|text| !text.is_empty());
+        return text.cloned().unwrap_or_else(|| format!("the API server answered {}", status.code));
     }
     root_cause(error)
 }
 
-/// The same request again, if its body can be had twice.
+/// A copy of the request, if its body can be copied.
 fn copy(request: &Request<Body>) -> Option<Request<Body>> {
     let mut copy = Request::new(request.body().try_clone()?);
     *copy.method_mut() = request.method().clone();

@@ -1,9 +1,11 @@
-//! Leader election over a Lease: of several operators one acts.
+//! Leader election over a Lease: of several operators one is active.
 //!
-//! [`candidate`] decides; this asks the API server, and says who leads by a [`Fence`] for each term of leading.
+//! [`candidate`] decides; this module sends the requests, and publishes a [`Fence`] for each term
+//! in which this operator leads.
 //!
-//! A leader that loses the lease goes back to standing by instead of ending its process: its webhook is needed as before, a
-//! restart would only add the time to start, and nothing of the lost term can act any more, since its fence is closed for ever.
+//! A leader that loses the lease stands by again instead of exiting: its webhook is still needed, a
+//! restart would only take time, and nothing of the lost term can write any more, since its fence
+//! is closed for ever.
 
 mod candidate;
 mod record;
@@ -24,63 +26,64 @@ use tracing::{info, warn};
 
 use crate::client::{Fence, clock, describe};
 use crate::probes::Health;
-use candidate::{Answer, Candidate, Claim, Parting, Step};
+use candidate::{Answer, Candidate, Release, Step};
 pub use candidate::{Timing, TimingError};
-use record::Record;
+use record::{Claim, Record};
 
-/// Which lease, and as whom.
+/// The lease, and the name of this candidate.
 #[derive(Debug, Clone)]
 pub struct Election {
     /// The namespace of the Lease.
     pub namespace: String,
-    /// Its name.
+    /// The name of the Lease.
     pub name: String,
-    /// Who we are: nobody else may have this name.
+    /// The name of this candidate, which must be unique.
     pub identity: String,
-    /// How long things take.
+    /// Durations of the election.
     pub timing: Timing,
 }
 
-/// What stands in the way of the election, in [`Health`].
-const OBSTACLE: &str = "lease";
+/// The name of the election's problem in [`Health`].
+const PROBLEM: &str = "lease";
 
-/// How long a request may take once the operator is to end, whatever the timing says.
+/// How long a request may take while the operator stops, independent of the timing.
 const LAST_REQUEST: Duration = Duration::from_secs(5);
-/// How long an election may take to end: what is under way, and then to read the lease and to let go of it.
-pub(crate) const PARTING: Duration = Duration::from_secs(3 * LAST_REQUEST.as_secs());
+/// How long the election may take to stop: the request in flight, then reading the lease and
+/// releasing it.
+pub(crate) const RELEASE_TIMEOUT: Duration = Duration::from_secs(3 * LAST_REQUEST.as_secs());
 
-const LATE: &str = "the API server does not answer";
-const NOT_LET_GO: &str = "the lease was not let go; others wait until it has expired";
+const NO_ANSWER: &str = "the API server did not answer in time";
+const NOT_RELEASED: &str = "could not release the lease; other operators wait until it expires";
 
 /// Takes part in an election.
 #[derive(Debug)]
 pub(crate) struct Elector {
     lease: Lease,
     candidate: Candidate,
-    /// The term that we lead in; none while another does.
+    /// The current term; `None` while another operator leads.
     term: watch::Sender<Option<Fence>>,
     health: Health,
-    /// Who was said to lead last.
-    said: String,
+    /// The leader in the last log line.
+    reported_leader: String,
 }
 
-/// The requests.
+/// The requests on the Lease.
 struct Lease {
     client: Client,
     election: Election,
 }
 
-/// What came of a request.
+/// The result of a request.
 struct Outcome {
     answer: Answer,
-    /// What is wrong, where it is not part of the game.
-    trouble: Option<String>,
+    /// What is wrong, unless it is part of a normal election.
+    problem: Option<String>,
 }
 
 // === impl Election ===
 
 impl Election {
-    /// A name that nobody else has, and that tells people which process it is.
+    /// A unique name that shows which process it is.
     #[must_use]
     pub fn identity(host: &str) -> String {
         format!("{host}_{}", uuid::Uuid::new_v4())
@@ -94,30 +97,32 @@ impl Elector {
         let candidate = Candidate::new(election.identity.clone(), election.timing);
         let (term, _) = watch::channel(None);
         let lease = Lease { client, election };
-        Self { lease, candidate, term, health, said: String::new() }
+        Self { lease, candidate, term, health, reported_leader: String::new() }
     }
 
-    /// The term that we lead in. It changes when we begin to lead and when we do no longer.
+    /// The current term. It changes when this operator begins to lead and when it stops leading.
     pub(crate) fn term(&self) -> watch::Receiver<Option<Fence>> {
         self.term.subscribe()
     }
 
-    /// Takes part until `left`, and then lets go of the lease, so that another can lead at once. Whatever acts in our term must have
-    /// ended by then. The end takes at most [`PARTING`].
+    /// Takes part until `left`, and then releases the lease, so that another operator can lead
+    /// immediately. Everything that acts in the current term must have stopped by then. Stopping
+    /// takes at most [`RELEASE_TIMEOUT`].
     ///
-    /// Pauses are timers, which stand still while the machine sleeps; what is done after one is decided by the [`clock`], which does
-    /// not. A machine that wakes up is thus at most a retry period behind.
+    /// Timers stop while the machine sleeps, but the [`clock`] that decides what follows does not,
+    /// so a machine that wakes up is at most a retry period late.
     pub(crate) async fn run(mut self, left: impl Future<Output = ()>) {
         let mut left = pin!(left);
-        let mut is_left = false;
-        while !is_left {
-            self.health.turned();
+        let mut is_leaving = false;
+        while !is_leaving {
+            self.health.election_progressed();
             let now = clock::now();
             let step = self.candidate.next(now);
             self.publish(now);
-            let patience = self.lease.patience();
+            let request_timeout = self.lease.request_timeout();
             let gives_up = self.candidate.gives_up_at();
-            let patience = gives_up.map_or(patience, |end| patience.min(end.saturating_sub(now)));
+            let request_timeout = gives_up
+                .map_or(request_timeout, |end| request_timeout.min(end.saturating_sub(now)));
             let lease = &self.lease;
             let mut asked = pin!(async {
                 let answer = match &step {
@@ -125,45 +130,46 @@ impl Elector {
                         tokio::time::sleep(until.saturating_sub(now)).await;
                         return None;
                     }
-                    Step::Read => timeout(patience, lease.read()).await,
+                    Step::Read => timeout(request_timeout, lease.read()).await,
                     Step::Write { before, claim } => {
-                        timeout(patience, lease.write(before.as_deref(), claim)).await
+                        timeout(request_timeout, lease.write(before.as_deref(), claim)).await
                     }
                 };
-                Some(answer.unwrap_or_else(|_| Outcome::late()))
+                Some(answer.unwrap_or_else(|_| Outcome::timed_out()))
             });
             let outcome = tokio::select! {
                 outcome = &mut asked => outcome,
                 () = &mut left => {
-                    is_left = true;
+                    is_leaving = true;
                     if matches!(step, Step::Wait(_)) {
                         break;
                     }
-                    // A request is not broken off: it would be done all the same, and nobody would know.
-                    timeout(LAST_REQUEST, asked).await.unwrap_or_else(|_| Some(Outcome::late()))
+                    // The request is not aborted: the server might process it, and the result would
+                    // be unknown.
+                    timeout(LAST_REQUEST, asked).await.unwrap_or_else(|_| Some(Outcome::timed_out()))
                 }
             };
             if let Some(outcome) = outcome {
-                let answer = self.hear(outcome);
+                let answer = self.report(outcome);
                 self.candidate.answered(now, clock::now(), answer);
             }
         }
         self.release().await;
     }
 
-    /// Says what is wrong, and what is well again.
-    fn hear(&self, outcome: Outcome) -> Answer {
-        let Outcome { answer, trouble } = outcome;
-        if trouble.is_none() {
-            self.health.reached();
+    /// Reports a problem of a request, or that it is solved.
+    fn report(&self, outcome: Outcome) -> Answer {
+        let Outcome { answer, problem } = outcome;
+        if problem.is_none() {
+            self.health.api_server_reached();
         }
         let Election { namespace, name, .. } = &self.lease.election;
-        let sentence = trouble
-            .map(|why| format!("the lease {namespace}/{name} cannot be read or written: {why}"));
-        if self.health.set_obstacle(OBSTACLE, sentence.as_deref()) {
+        let sentence =
+            problem.map(|why| format!("cannot read or write the lease {namespace}/{name}: {why}"));
+        if self.health.set_problem(PROBLEM, sentence.as_deref()) {
             match sentence {
-                Some(sentence) => warn!("{sentence}; it is tried again"),
-                None => info!("the lease can be read and written again"),
+                Some(sentence) => warn!("{sentence}; will retry"),
+                None => info!("the lease is readable and writable again"),
             }
         }
         answer
@@ -176,20 +182,20 @@ impl Elector {
         match (term, until) {
             (Some(fence), Some(until)) => fence.extend(until),
             (None, Some(until)) => {
-                info!(identity = self.lease.election.identity, "leading");
-                self.said.clear();
+                info!(identity = self.lease.election.identity, "started leading");
+                self.reported_leader.clear();
                 self.term.send_replace(Some(Fence::until(until)));
             }
             (Some(fence), None) => {
                 fence.close();
-                warn!("the lease is lost; standing by");
+                warn!("lost the lease; standing by");
                 self.term.send_replace(None);
             }
             (None, None) => {}
         }
         let holder = self.candidate.holder();
-        if until.is_none() && !holder.is_empty() && holder != self.said {
-            holder.clone_into(&mut self.said);
+        if until.is_none() && !holder.is_empty() && holder != self.reported_leader {
+            holder.clone_into(&mut self.reported_leader);
             info!(leader = holder, "standing by");
         }
     }
@@ -198,39 +204,39 @@ impl Elector {
         if let Some(fence) = self.term.send_replace(None) {
             fence.close();
         }
-        let parting = self.candidate.part();
-        if parting == Parting::Nothing {
+        let release = self.candidate.begin_release();
+        if release == Release::NotNeeded {
             info!(
                 leader = self.candidate.holder(),
-                "the lease is not ours; there is nothing to let go"
+                "another operator holds the lease; nothing to release"
             );
             return;
         }
-        // A lease that nobody knows of is read first, so there is time for two.
-        match timeout(2 * LAST_REQUEST, self.let_go(parting)).await {
-            Ok(Ok(true)) => info!("the lease is let go"),
-            Ok(Ok(false)) => info!("the lease is not ours any more; there is nothing to let go"),
-            Ok(Err(why)) => warn!(why, "{NOT_LET_GO}"),
-            Err(_) => warn!(why = LATE, "{NOT_LET_GO}"),
+        // The lease may have to be read first, so there is time for two requests.
+        match timeout(2 * LAST_REQUEST, self.release_lease(release)).await {
+            Ok(Ok(true)) => info!("released the lease"),
+            Ok(Ok(false)) => info!("another operator holds the lease by now; nothing to release"),
+            Ok(Err(why)) => warn!(why, "{NOT_RELEASED}"),
+            Err(_) => warn!(why = NO_ANSWER, "{NOT_RELEASED}"),
         }
     }
 
-    /// Makes the lease free; says whether it still was ours, or what is in the way.
-    async fn let_go(&self, mut parting: Parting) -> Result<bool, String> {
+    /// Releases the lease. Returns whether it still was ours, or why that is unknown.
+    async fn release_lease(&self, mut release: Release) -> Result<bool, String> {
         loop {
-            let outcome = match &parting {
-                Parting::Nothing => return Ok(false),
-                Parting::Read => self.lease.read().await,
-                Parting::Free(record, claim) => self.lease.write(Some(record), claim).await,
+            let outcome = match &release {
+                Release::NotNeeded => return Ok(false),
+                Release::ReadFirst => self.lease.read().await,
+                Release::Write(record, claim) => self.lease.write(Some(record), claim).await,
             };
-            let is_written = matches!(parting, Parting::Free(..));
-            parting = match outcome.answer {
+            let is_written = matches!(release, Release::Write(..));
+            release = match outcome.answer {
                 Answer::Is(_) if is_written => return Ok(true),
-                Answer::Is(record) => self.candidate.parting(record),
+                Answer::Is(record) => self.candidate.release_of(record),
                 Answer::Missing => return Ok(false),
-                // A renewal of our own may have been done of which we heard nothing.
-                Answer::Conflict => Parting::Read,
-                Answer::Lost => return Err(outcome.trouble.unwrap_or_default()),
+                // A renewal of ours may have been written without an answer.
+                Answer::Conflict => Release::ReadFirst,
+                Answer::Lost => return Err(outcome.problem.unwrap_or_default()),
             };
         }
     }
@@ -245,8 +251,8 @@ impl std::fmt::Debug for Lease {
 }
 
 impl Lease {
-    /// How long to wait for an answer: so that there is time for another try.
-    fn patience(&self) -> Duration {
+    /// How long to wait for an answer, so that there is time for a second attempt.
+    fn request_timeout(&self) -> Duration {
         self.election.timing.renew / 2
     }
 
@@ -283,11 +289,11 @@ impl Lease {
             Err(error) if is(&error, StatusCode::CONFLICT) => Outcome::of(Answer::Conflict),
             Err(error) if is(&error, StatusCode::NOT_FOUND) => match before {
                 Some(_) => Outcome::of(Answer::Missing),
-                // What is missing for a creation is the namespace.
+                // A create fails with this status if the namespace does not exist.
                 None => {
                     let namespace = &self.election.namespace;
                     Outcome::lost(format!(
-                        "{}; `kubectl create namespace {namespace}` makes it, and --leader-elect-namespace names another",
+                        "{}; create it with `kubectl create namespace {namespace}`, or set --leader-elect-namespace",
                         describe(&error)
                     ))
                 }
@@ -301,17 +307,17 @@ impl Lease {
 
 impl Outcome {
     fn of(answer: Answer) -> Self {
-        Self { answer, trouble: None }
+        Self { answer, problem: None }
     }
 
-    /// Nothing was heard in time.
-    fn late() -> Self {
-        Self::lost(LATE.to_owned())
+    /// There was no answer in time.
+    fn timed_out() -> Self {
+        Self::lost(NO_ANSWER.to_owned())
     }
 
-    /// Nothing is known of what was done.
-    fn lost(trouble: String) -> Self {
-        Self { answer: Answer::Lost, trouble: Some(trouble) }
+    /// It is unknown whether the request was processed.
+    fn lost(problem: String) -> Self {
+        Self { answer: Answer::Lost, problem: Some(problem) }
     }
 }
 

@@ -1,15 +1,16 @@
 //! The MXJob controller on a Kubernetes cluster.
 //!
 //! ```text
-//! kubeconfig or service account ─▶ client (limits, counts, fence) ─▶ lease: who leads ─▶ controller
+//! kubeconfig or service account ─▶ client (limits, metrics, fence) ─▶ leader election ─▶ controller
 //!                                       │
-//!                                       ├─▶ webhook: admission by the rules of `mxjob-api`, with certificates of its own
+//!                                       ├─▶ webhook: admission by the rules of `mxjob-api`, with its own certificates
 //!                                       └─▶ probes and metrics
 //! ```
 //!
-//! Owns what a cluster asks of an operator process besides the controller itself: leader election, the admission webhook and
-//! its certificates, probes, metrics, the check of rights, and the manifests that install all of it. Never does: decide
-//! what a job needs (that is [`mxjob_controller`]) or which jobs are accepted (that is [`mxjob_api`]).
+//! Owns everything that an operator process needs on a cluster beside the controller: leader
+//! election, the admission webhook and its certificates, probes, metrics, the preflight check, and
+//! the manifests that install all of it. It does not decide what a job needs (see
+//! [`mxjob_controller`]) or which jobs are accepted (see [`mxjob_api`]).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
 mod certificates;
@@ -17,6 +18,7 @@ pub mod client;
 mod lease;
 pub mod manifests;
 mod metrics;
+pub mod names;
 pub mod preflight;
 mod probes;
 mod run;

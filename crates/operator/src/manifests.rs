@@ -1,71 +1,68 @@
-//! What installs the operator on a cluster: every object, from one source.
+//! The objects that install the operator on a cluster, from one source.
 //!
 //! ```text
 //! Settings ─▶ all ─┬─▶ `mxjob manifests`            (any settings, any parts)
-//!                  ├─▶ manifests/install.yaml       (the usual ones), and with it the kustomization
-//!                  └─▶ manifests/helm/mxjob/        (settings turned into values of a chart)
+//!                  ├─▶ manifests/install.yaml       (the defaults), and with it the kustomization
+//!                  └─▶ manifests/helm/mxjob/        (settings become values of a chart)
 //! ```
 //!
-//! Rights come from [`preflight`](crate::preflight), which takes the controller's from the controller: none is written here.
-//! Pure: settings in, objects and texts out.
+//! Rights come from [`preflight`](crate::preflight), which takes the controller's from the
+//! controller. Pure: settings in, objects and text out.
 
-mod access;
 mod admission;
 mod chart;
 mod command;
 mod files;
-mod text;
-mod users;
+mod rbac;
+mod render;
+mod user_roles;
 mod workload;
 
 use serde_json::{Map, Value, json};
 
+pub use crate::names::{NAMESPACE, OPERATOR};
 pub use files::{File, files};
 
-/// The usual namespace of the operator.
-pub const NAMESPACE: &str = "mxjob-system";
-/// The name of the Deployment, the ServiceAccount, the roles and their bindings, the PodDisruptionBudget and the Lease.
-pub const OPERATOR: &str = "mxjob-operator";
-/// The version that is installed.
+/// The version of the image and the labels.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How the operator is installed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// Where it runs.
+    /// The namespace of the operator.
     pub namespace: String,
     /// The image of its pods.
     pub image: String,
-    /// How many of them there are. One leads; all of them answer the webhook.
+    /// The number of pods. One leads; all of them serve the webhook.
     pub replicas: u32,
-    /// Who starts a job's pods together: `none`, `volcano`, or the name of a scheduler with the coscheduling plugin.
+    /// Gang scheduler: `none`, `volcano`, or the name of a scheduler with the coscheduling plugin.
     pub gang_scheduler: String,
-    /// The one namespace whose jobs are looked after, instead of all.
+    /// The one namespace whose jobs are managed; all namespaces if `None`.
     pub watch_namespace: Option<String>,
-    /// Whether jobs are checked by the webhook.
+    /// Whether the webhook checks jobs.
     pub webhook: bool,
-    /// Secrets with the credentials for the image's registry.
+    /// Names of the Secrets with credentials for the image's registry.
     pub image_pull_secrets: Vec<String>,
-    /// Labels of the nodes that a pod may run on.
+    /// Labels of the nodes on which a pod may run.
     pub node_selector: Map<String, Value>,
-    /// More arguments of `mxjob operator`, as they are.
+    /// Additional arguments of `mxjob operator`, passed on unchanged.
     pub extra_args: Vec<String>,
     /// Requests and limits of a pod.
     pub resources: Value,
 }
 
-/// Objects that belong together.
+/// A group of objects that can be printed alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// The namespace of the operator.
     Namespace,
-    /// The definition of the MXJob.
+    /// The CustomResourceDefinition of the MXJob.
     Crd,
-    /// The operator's service account and its rights.
+    /// The operator's ServiceAccount with its roles and bindings.
     Rbac,
-    /// Roles for people.
+    /// Roles for users.
     Roles,
-    /// What runs: the Deployment, its Service for metrics and its PodDisruptionBudget.
+    /// The Deployment, its Service for metrics and its PodDisruptionBudget.
     Operator,
     /// The Service and the configuration of the webhook.
     Webhook,
@@ -74,11 +71,11 @@ pub enum Part {
 // === impl Part ===
 
 impl Part {
-    /// In the order in which a cluster should get them. The webhook comes last: from then on jobs need the operator.
+    /// In the order of installation. The webhook comes last: from then on jobs need the operator.
     pub const ALL: [Self; 6] =
         [Self::Namespace, Self::Crd, Self::Rbac, Self::Roles, Self::Operator, Self::Webhook];
 
-    /// The word for it on the command line.
+    /// Its name on the command line.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -91,13 +88,13 @@ impl Part {
         }
     }
 
-    /// Its objects. A member whose name starts with `#` is a comment on the one with the rest of the name.
+    /// Its objects. A member `#NAME` is a comment on the member `NAME`.
     fn objects(self, settings: &Settings) -> Vec<Value> {
         match self {
             Self::Namespace => vec![workload::namespace(settings)],
             Self::Crd => vec![mxjob_api::crd::crd()],
-            Self::Rbac => access::objects(settings),
-            Self::Roles => users::roles(),
+            Self::Rbac => rbac::objects(settings),
+            Self::Roles => user_roles::roles(),
             Self::Operator => workload::objects(settings),
             Self::Webhook if settings.webhook => admission::objects(settings),
             Self::Webhook => Vec::new(),
@@ -125,16 +122,16 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The parts of a whole installation. A namespace of another name than the usual one is likely to be there already, with other things in
-    /// it: it is neither changed by an installation nor deleted with it.
+    /// The parts of a whole installation. A namespace other than the default one probably exists
+    /// already and holds other objects, so an installation neither changes nor deletes it.
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {
-        let is_wanted = |part: &Part| *part != Part::Namespace || self.namespace == NAMESPACE;
-        Part::ALL.into_iter().filter(is_wanted).collect()
+        let is_included = |part: &Part| *part != Part::Namespace || self.namespace == NAMESPACE;
+        Part::ALL.into_iter().filter(is_included).collect()
     }
 }
 
-/// Every object, in the order in which a cluster should get them.
+/// All objects, in the order of installation.
 #[must_use]
 pub fn all(settings: &Settings) -> Vec<Value> {
     parts(settings, &settings.parts())
@@ -144,15 +141,15 @@ pub fn all(settings: &Settings) -> Vec<Value> {
 #[must_use]
 pub fn parts(settings: &Settings, parts: &[Part]) -> Vec<Value> {
     let chosen = Part::ALL.into_iter().filter(|part| parts.contains(part));
-    chosen.flat_map(|part| part.objects(settings)).map(|object| text::bare(&object)).collect()
+    chosen.flat_map(|part| part.objects(settings)).map(|object| render::bare(&object)).collect()
 }
 
-/// The same as YAML documents for people: in the order that they are used to, and with reasons.
+/// The same as YAML documents for people: with the usual order of keys, and with comments.
 #[must_use]
 pub fn yaml(settings: &Settings, parts: &[Part]) -> String {
     let chosen = Part::ALL.into_iter().filter(|part| parts.contains(part));
     let objects: Vec<Value> = chosen.flat_map(|part| part.objects(settings)).collect();
-    text::documents(&objects)
+    render::documents(&objects)
 }
 
 /// The same as one JSON object, a `List`.
@@ -161,7 +158,7 @@ pub fn json(settings: &Settings, parts: &[Part]) -> Value {
     json!({ "apiVersion": "v1", "kind": "List", "items": self::parts(settings, parts) })
 }
 
-/// An object with its identity.
+/// An object with its name and labels.
 fn object(group_version: &str, kind: &str, name: &str, namespace: Option<&str>) -> Value {
     let mut metadata = json!({ "name": name, "labels": labels("operator") });
     if let Some(namespace) = namespace {
@@ -170,7 +167,7 @@ fn object(group_version: &str, kind: &str, name: &str, namespace: Option<&str>) 
     json!({ "apiVersion": group_version, "kind": kind, "metadata": metadata })
 }
 
-/// The labels of an object that is part of something.
+/// The labels of an object of a component.
 fn labels(component: &str) -> Value {
     let mut labels = selector(component);
     labels["app.kubernetes.io/part-of"] = "mxjob".into();
@@ -178,12 +175,12 @@ fn labels(component: &str) -> Value {
     labels
 }
 
-/// Those of them that never change, to select by.
+/// The labels that never change, for selectors.
 fn selector(component: &str) -> Value {
     json!({ "app.kubernetes.io/name": "mxjob", "app.kubernetes.io/component": component })
 }
 
-/// An object with more members.
+/// An object with additional members.
 fn with(mut object: Value, members: Value) -> Value {
     if let (Some(object), Value::Object(members)) = (object.as_object_mut(), members) {
         object.extend(members);
@@ -193,11 +190,11 @@ fn with(mut object: Value, members: Value) -> Value {
 
 /// Adds labels or annotations.
 fn annotate(object: &mut Value, field: &str, members: Map<String, Value>) {
-    let place = &mut object["metadata"][field];
-    if let Some(place) = place.as_object_mut() {
-        place.extend(members);
+    let target = &mut object["metadata"][field];
+    if let Some(target) = target.as_object_mut() {
+        target.extend(members);
     } else {
-        *place = Value::Object(members);
+        *target = Value::Object(members);
     }
 }
 

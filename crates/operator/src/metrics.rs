@@ -1,4 +1,4 @@
-//! What the operator counts besides the controller and the webhook.
+//! The operator's Prometheus metrics, together with those of the controller and the webhook.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -8,22 +8,22 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::client::Counts;
+use crate::client::RequestMetrics;
 use crate::webhook;
 
-/// All counts of the process; a cheap handle.
+/// All metrics of the process; a cheap handle.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     registry: Arc<Registry>,
     leader: Gauge,
     terms: Counter,
     begun: Gauge<f64, AtomicU64>,
-    pub(crate) requests: Counts,
+    pub(crate) requests: RequestMetrics,
     pub(crate) controller: mxjob_controller::Metrics,
     pub(crate) webhook: webhook::Metrics,
 }
 
-/// The end of a text, of which there must be one.
+/// The end of an OpenMetrics text; there must be exactly one.
 const END: &str = "# EOF\n";
 
 // === impl Metrics ===
@@ -32,12 +32,20 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
         let (leader, terms, begun) = (Gauge::default(), Counter::default(), Gauge::default());
-        let requests = Counts::default();
-        registry.register("mxjob_leader", "Whether this operator leads", leader.clone());
-        registry.register("mxjob_leader_terms", "How often it began to lead", terms.clone());
+        let requests = RequestMetrics::default();
+        registry.register(
+            "mxjob_leader",
+            "1 while this operator leads, otherwise 0",
+            leader.clone(),
+        );
+        registry.register(
+            "mxjob_leader_terms",
+            "Number of times that this operator began to lead",
+            terms.clone(),
+        );
         registry.register_with_unit(
             "mxjob_leader_start",
-            "From the start of the process until it led for the first time",
+            "Time from the start of the process until it led for the first time",
             Unit::Seconds,
             begun.clone(),
         );
@@ -55,7 +63,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A term of leading begins, this long after the start of the process.
+    /// A term begins, this long after the start of the process.
     pub(crate) fn leads(&self, after: Duration) {
         if self.terms.inc() == 0 {
             self.begun.set(after.as_secs_f64());
@@ -63,7 +71,7 @@ impl Metrics {
         self.leader.set(1);
     }
 
-    /// It is over.
+    /// The term is over.
     pub(crate) fn stands_by(&self) {
         self.leader.set(0);
     }
@@ -74,7 +82,7 @@ impl Metrics {
         for part in [self.controller.encode(), self.webhook.encode()] {
             text.push_str(part.trim_end_matches(END));
         }
-        // Only a writer that fails makes this fail, and a string does not.
+        // Encoding fails only if the writer does, and a string does not.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
         text
     }
@@ -85,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_one_text_with_one_end() {
+    fn all_metrics_are_one_text_with_one_end() {
         let metrics = Metrics::default();
         metrics.leads(Duration::from_millis(250));
         metrics.leads(Duration::from_secs(60));

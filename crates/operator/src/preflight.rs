@@ -1,132 +1,139 @@
-//! What must be in place before the operator can do its work: rights, and the definition of the jobs.
+//! Checks that the operator can do its work: that it has its rights, and that the MXJob
+//! CustomResourceDefinition is installed.
 //!
-//! It is asked for at the start, and again for as long as something is missing. What is missing is said in a sentence with the
-//! command that mends it, in the log and on `/readyz`. It never ends the process: a restart mends nothing.
+//! The check runs at the start, and again while something is missing. The log and `/readyz` report
+//! what is missing, with the command that fixes it. A missing precondition never ends the process:
+//! a restart would not help.
 
+mod access_reviews;
 mod definition;
-mod needs;
-mod reviews;
+mod permissions;
 
 use std::time::Duration;
 
 use kube::Client;
+use mxjob_machinery::backoff::Backoff;
 use tracing::{info, warn};
 
 use crate::client::describe;
 use crate::probes::Health;
-pub use needs::{CRD, Need, Parts, Scope, rights};
-use reviews::Review;
+use access_reviews::Review;
+pub use permissions::{CRD, Components, Permission, Scope, permissions};
 
-/// After what time is asked again for what is missing: soon, since somebody may be at it, and then less and less often.
-const AGAIN: std::ops::Range<Duration> = Duration::from_secs(5)..Duration::from_secs(60);
-/// How often for a server that does not answer.
-const UNREACHED: Duration = Duration::from_secs(3);
+/// The delay before the next check while something is missing; it doubles up to [`LAST_RETRY`]. The
+/// first one is short, since an administrator may be fixing it right now.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+/// The delay before the next check while the API server does not answer.
+const UNREACHABLE_RETRY: Duration = Duration::from_secs(3);
 
-/// The check.
+/// The check and its parameters.
 #[derive(Clone)]
 pub(crate) struct Preflight {
     pub(crate) client: Client,
-    /// The server's address, for people.
+    /// The API server's address, for messages.
     pub(crate) url: String,
-    /// What is needed.
-    pub(crate) needs: Vec<Need>,
-    /// Whose jobs are looked after; all if `None`.
+    /// The rights that are needed.
+    pub(crate) permissions: Vec<Permission>,
+    /// The namespace whose jobs are managed; all namespaces if `None`.
     pub(crate) jobs: Option<String>,
     /// The operator's own namespace.
     pub(crate) own: String,
-    /// The namespace of the Lease, which may be another.
+    /// The namespace of the Lease; the operator's own if `None`.
     pub(crate) lease: Option<String>,
-    /// What to do about a right that is missing, as the end of a sentence.
+    /// How to grant a missing right, as the end of a sentence.
     pub(crate) advice: String,
     /// The same for rights on leases.
     pub(crate) lease_advice: String,
     pub(crate) health: Health,
 }
 
-/// What stands in the way of what, in [`Health`].
+/// Names of the problems in [`Health`].
 const SERVER: &str = "server";
 const DEFINITION: &str = "definition";
 const RIGHTS: &str = "rights";
 
-/// What a round found.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
-    Well,
-    Lacking,
-    /// Nothing is known to be missing, but not everything could be asked.
-    Unsure,
-    Unreached,
+enum Outcome {
+    Complete,
+    Missing,
+    /// Nothing is known to be missing, but not everything could be checked.
+    Unknown,
+    Unreachable,
 }
 
 // === impl Preflight ===
 
 impl std::fmt::Debug for Preflight {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Preflight").field("needs", &self.needs).finish_non_exhaustive()
+        out.debug_struct("Preflight")
+            .field("permissions", &self.permissions)
+            .finish_non_exhaustive()
     }
 }
 
 impl Preflight {
-    /// Asks until nothing is missing.
+    /// Checks until nothing is missing.
     pub(crate) async fn run(self) {
-        let mut again = AGAIN.start;
+        let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
         loop {
-            let pause = match self.round().await {
-                Found::Well => return,
-                Found::Lacking | Found::Unsure => again,
-                Found::Unreached => UNREACHED,
+            let delay = match self.check().await {
+                Outcome::Complete => return,
+                Outcome::Missing | Outcome::Unknown => backoff.next_delay(),
+                Outcome::Unreachable => UNREACHABLE_RETRY,
             };
-            tokio::time::sleep(pause).await;
-            again = (again * 2).min(AGAIN.end);
+            tokio::time::sleep(delay).await;
         }
     }
 
-    async fn round(&self) -> Found {
-        let judged = match definition::judge(&self.client).await {
-            Ok(judged) => judged,
+    async fn check(&self) -> Outcome {
+        let definition = match definition::check(&self.client).await {
+            Ok(problem) => problem,
             Err(error) => {
-                let sentence = format!("{} cannot be asked: {}", self.url, describe(&error));
-                if self.health.set_obstacle(SERVER, Some(&sentence)) {
-                    warn!("{sentence}; it is tried again");
+                let sentence =
+                    format!("cannot reach the API server {}: {}", self.url, describe(&error));
+                if self.health.set_problem(SERVER, Some(&sentence)) {
+                    warn!("{sentence}; will retry");
                 }
-                return Found::Unreached;
+                return Outcome::Unreachable;
             }
         };
-        self.health.reached();
-        if self.health.set_obstacle(SERVER, None) {
-            info!(url = self.url, "the API server answers");
+        self.health.api_server_reached();
+        if self.health.set_problem(SERVER, None) {
+            info!(url = self.url, "reached the API server");
         }
-        self.say(DEFINITION, judged.as_deref(), "the definition of the jobs is there");
-        let mut found = if judged.is_none() { Found::Well } else { Found::Lacking };
-        for (number, review) in reviews::reviews(self).await.iter().enumerate() {
+        self.report(DEFINITION, definition.as_deref(), "found the MXJob CustomResourceDefinition");
+        let mut outcome = if definition.is_none() { Outcome::Complete } else { Outcome::Missing };
+        for (number, review) in access_reviews::reviews(self).await.iter().enumerate() {
             let sentence = match review {
-                Review::Met => None,
-                Review::Lacking(sentence) => {
-                    found = Found::Lacking;
+                Review::Granted => None,
+                Review::Missing(sentence) => {
+                    outcome = Outcome::Missing;
                     Some(sentence.as_str())
                 }
-                // What was said before is still the last that is known.
+                // What was reported before is still the last known state.
                 Review::Unknown => {
-                    found = if found == Found::Well { Found::Unsure } else { found };
+                    outcome = if outcome == Outcome::Complete { Outcome::Unknown } else { outcome };
                     continue;
                 }
             };
-            let what = format!("{RIGHTS}-{number:03}");
-            self.say(&what, sentence, "a right that was missing is there");
+            let name = format!("{RIGHTS}-{number:03}");
+            self.report(&name, sentence, "a missing right was granted");
         }
-        found
+        outcome
     }
 
-    /// What to do about a right that is missing.
-    fn advice(&self, need: &Need) -> &str {
-        if need.resource == "leases" { &self.lease_advice } else { &self.advice }
+    /// How to grant a missing right.
+    fn advice(&self, permission: &Permission) -> &str {
+        if permission.resource == "leases" { &self.lease_advice } else { &self.advice }
     }
 
-    fn say(&self, what: &str, sentence: Option<&str>, well: &str) {
-        if self.health.set_obstacle(what, sentence) {
-            match sentence {
-                Some(sentence) => warn!("{sentence}"),
-                None => info!("{well}"),
+    fn report(&self, name: &str, problem: Option<&str>, solved: &str) {
+        if self.health.set_problem(name, problem) {
+            match problem {
+                Some(problem) => warn!("{problem}"),
+                None => info!("{solved}"),
             }
         }
     }

@@ -1,22 +1,25 @@
-//! What can be asked of a running operator: `/healthz`, `/livez`, `/readyz`, and on another port `/metrics`.
+//! The endpoints of a running operator: `/healthz`, `/livez`, `/readyz`, and on another port
+//! `/metrics`.
 //!
-//! Live is a process whose election goes round: one that is stuck is better started anew. Ready is one whose webhook can answer
-//! and that has heard of its API server; whether it leads does not matter, and what it lacks to do its work (a right, a
-//! definition) does not either, since taking the webhook out of service would make that worse. It is said in the page.
+//! The process is live while its election makes progress; a stuck one should be restarted. It is
+//! ready when its webhook has a certificate and the API server has answered. Whether it leads does
+//! not matter, and neither does a missing right or definition, since taking the webhook out of
+//! service would make that worse; such problems are listed on the page.
 
 mod pages;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::client::clock;
 pub(crate) use pages::{Pages, serve};
 
-/// How the operator is; a cheap handle that its parts write and the probes read.
+/// The state of the operator; a cheap handle that its parts write and the probes read.
 #[derive(Debug, Clone)]
 pub(crate) struct Health(Arc<Inner>);
 
@@ -24,78 +27,80 @@ pub(crate) struct Health(Arc<Inner>);
 struct Inner {
     /// Whether the API server has answered.
     reached: AtomicBool,
-    /// Whether the operator is about to end.
+    /// Whether the operator is stopping.
     stopping: AtomicBool,
-    /// When the election went round last, in nanoseconds of the process's clock.
-    turned: AtomicU64,
-    /// After what time without a turn it counts as stuck; `None` without an election.
-    patience: Option<Duration>,
-    /// Whether the webhook can answer; `None` without one.
+    /// When the election last made progress, in nanoseconds of [`clock`].
+    election_progress: AtomicU64,
+    /// After this time without progress the election counts as stuck; `None` without an election.
+    election_timeout: Option<Duration>,
+    /// Whether the webhook has a certificate; `None` without a webhook.
     webhook: Option<watch::Receiver<bool>>,
-    /// By what they are in the way of.
-    obstacles: Mutex<BTreeMap<String, String>>,
-    /// What is in the controller's way.
+    /// The problems of the operator's own parts, by name.
+    problems: Mutex<BTreeMap<String, String>>,
+    /// The controller's problems.
     standing: mxjob_controller::Standing,
 }
 
 // === impl Health ===
 
 impl Health {
-    /// Of an operator whose election goes round within `patience`, if it takes part in one.
+    /// `election_timeout` is how long the election may take without progress; `None` without an
+    /// election.
     pub(crate) fn new(
-        patience: Option<Duration>,
+        election_timeout: Option<Duration>,
         webhook: Option<watch::Receiver<bool>>,
         standing: mxjob_controller::Standing,
     ) -> Self {
         Self(Arc::new(Inner {
             reached: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            turned: AtomicU64::new(0),
-            patience,
+            election_progress: AtomicU64::new(0),
+            election_timeout,
             webhook,
-            obstacles: Mutex::default(),
+            problems: Mutex::default(),
             standing,
         }))
     }
 
-    /// The API server has answered.
-    pub(crate) fn reached(&self) {
+    /// Notes that the API server has answered.
+    pub(crate) fn api_server_reached(&self) {
         self.0.reached.store(true, Ordering::Relaxed);
     }
 
-    /// The operator is about to end.
+    /// Notes that the operator is stopping.
     pub(crate) fn stopping(&self) {
         self.0.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// The election has gone round.
-    pub(crate) fn turned(&self) {
+    /// Notes that the election made progress.
+    pub(crate) fn election_progressed(&self) {
         let now = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
-        self.0.turned.store(now, Ordering::Relaxed);
+        self.0.election_progress.store(now, Ordering::Relaxed);
     }
 
-    /// Notes what is in the way of something, or that nothing is any more; says whether that is news.
-    pub(crate) fn set_obstacle(&self, what: &str, obstacle: Option<&str>) -> bool {
-        let mut obstacles = self.obstacles();
-        match obstacle {
-            Some(obstacle) => {
-                let before = obstacles.insert(what.to_owned(), obstacle.to_owned());
-                before.as_deref() != Some(obstacle)
+    /// Sets or clears the problem of this name. Returns whether that changed anything.
+    pub(crate) fn set_problem(&self, name: &str, problem: Option<&str>) -> bool {
+        let mut problems = self.own_problems();
+        match problem {
+            Some(problem) => {
+                let before = problems.insert(name.to_owned(), problem.to_owned());
+                before.as_deref() != Some(problem)
             }
-            None => obstacles.remove(what).is_some(),
+            None => problems.remove(name).is_some(),
         }
     }
 
-    /// Why the process should be started anew.
-    fn dead(&self) -> Option<String> {
-        let turned = Duration::from_nanos(self.0.turned.load(Ordering::Relaxed));
-        let silent = clock::now().saturating_sub(turned);
-        (self.0.patience.is_some_and(|patience| silent > patience))
-            .then(|| format!("the leader election has been stuck for {} seconds", silent.as_secs()))
+    /// Why the process should be restarted, if it should.
+    fn liveness_problem(&self) -> Option<String> {
+        let progress = Duration::from_nanos(self.0.election_progress.load(Ordering::Relaxed));
+        let silent = clock::now().saturating_sub(progress);
+        (self.0.election_timeout.is_some_and(|election_timeout| silent > election_timeout)).then(
+            || format!("the leader election has made no progress for {} seconds", silent.as_secs()),
+        )
     }
 
-    /// Why nothing should be sent here yet, or any more.
-    fn unready(&self) -> Vec<String> {
+    /// Why this replica should receive no requests.
+    fn readiness_problems(&self) -> Vec<String> {
         let mut why = Vec::new();
         if self.0.stopping.load(Ordering::Relaxed) {
             why.push("the operator is stopping".to_owned());
@@ -109,15 +114,14 @@ impl Health {
         why
     }
 
-    /// What is in the way of the work.
-    pub(crate) fn hindrances(&self) -> Vec<String> {
-        let own: Vec<String> = self.obstacles().values().cloned().collect();
+    /// Everything that keeps the operator from its work.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let own: Vec<String> = self.own_problems().values().cloned().collect();
         own.into_iter().chain(self.0.standing.obstacles()).collect()
     }
 
-    fn obstacles(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        // No code that can panic runs under this lock.
-        self.0.obstacles.lock().unwrap_or_else(PoisonError::into_inner)
+    fn own_problems(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.0.problems.lock()
     }
 }
 

@@ -1,4 +1,4 @@
-//! A cluster for the tests of this crate: the real API server in memory.
+//! A cluster for the tests of this crate: mxjob's own API server in memory.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use mxjob_apiserver::environment::System;
 use mxjob_apiserver::health::Readiness;
 use mxjob_apiserver::{ApiServer, Config};
 
-/// An API server with its first objects; the folder is its store's.
+/// A bootstrapped API server, and the folder of its store.
 pub(crate) async fn api_server() -> (ApiServer, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let store = mxjob_store::Store::open(dir.path(), mxjob_store::Options::default()).unwrap();

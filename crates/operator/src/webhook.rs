@@ -1,5 +1,5 @@
-//! The admission webhook: a cluster's API server asks whether a job may be written, and is answered by the rules of
-//! [`mxjob_api`], in the same words as the API server of one machine has for them.
+//! The admission webhook: the cluster's API server sends a review for each write of a job, and gets
+//! the answer by the rules of [`mxjob_api`], with the same messages as from mxjob's own API server.
 //!
 //! ```text
 //! API server ─TLS─▶ POST /validate: AdmissionReview ─▶ mxjob_api::review ─▶ AdmissionReview
@@ -7,7 +7,7 @@
 //!                      └── certificate by `certificates`, exchanged while serving
 //! ```
 //!
-//! Owns HTTP and its limits. Never does: decide which jobs are accepted. Every replica serves, whoever leads.
+//! Owns HTTP and its limits, but no rule about jobs. Every replica serves, leader or not.
 
 mod body;
 mod metrics;
@@ -22,48 +22,41 @@ use mxjob_serve as serve;
 use mxjob_serve::{Bound, Limits, ServeError};
 use tokio::sync::watch;
 
-use crate::certificates::{Keeper, Place, Resolver};
+use crate::certificates::{Installation, Resolver, Rotation};
 use crate::manifests::{Part, Settings};
+use crate::names::{WEBHOOK, WEBHOOK_CONFIGURATION, WEBHOOK_SECRET, WEBHOOK_SERVICE};
 
 pub use metrics::Metrics;
 
-/// The usual name of the Service.
-pub const SERVICE: &str = "mxjob-webhook";
-/// The usual name of the Secret with the certificates.
-pub const SECRET: &str = "mxjob-webhook-certificate";
-/// The usual name of the ValidatingWebhookConfiguration.
-pub const CONFIGURATION: &str = "mxjob";
-/// The name of the webhook in it.
-pub const WEBHOOK: &str = "validate.mxjobs.kubeflow.org";
-/// The path that reviews are sent to.
-pub const PATH: &str = "/validate";
-
-/// How long a stop goes on taking new connections: until the last API server has heard that this replica is no longer ready.
+/// How long new connections are accepted after a stop is requested: until every API server has seen
+/// that this replica is not ready.
 pub const LINGER: Duration = Duration::from_secs(5);
-/// How long open requests may take after that; the cluster waits no longer for an answer.
+/// How long open requests may take after that; the cluster does not wait longer for an answer.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Who the webhook is, and how it behaves.
+/// Options of the webhook.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How the operator was installed. Its namespace is that of the Service and the Secret, and advice in the log is to keep to it.
+    /// How the operator was installed: the namespace of the Service and the Secret, and the flags
+    /// for commands in messages.
     pub installed: Settings,
-    /// The Service that leads here; [`SERVICE`].
+    /// The Service in front of the webhook; [`WEBHOOK_SERVICE`].
     pub service: String,
-    /// The Secret with the certificates; [`SECRET`].
+    /// The Secret with the certificates; [`WEBHOOK_SECRET`].
     pub secret: String,
-    /// The ValidatingWebhookConfiguration that leads the cluster's API server here; [`CONFIGURATION`].
+    /// The ValidatingWebhookConfiguration by which the API server calls the webhook;
+    /// [`WEBHOOK_CONFIGURATION`].
     pub configuration: String,
-    /// How long to go on as before after a stop was asked for; [`LINGER`] on a cluster.
+    /// How long to serve as before after a stop is requested; [`LINGER`] on a cluster.
     pub linger: Duration,
-    /// What is counted; a handle.
+    /// The metrics; a handle.
     pub metrics: Metrics,
 }
 
 /// Why the webhook cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The TLS library refuses.
+    /// The TLS library has an error.
     #[error("cannot set up TLS for the webhook")]
     Tls(#[source] rustls::Error),
     /// The socket cannot be used.
@@ -71,10 +64,10 @@ pub enum Error {
     Serve(#[source] ServeError),
 }
 
-/// Serves reviews, and makes and renews the certificates for that, until the shutdown is asked for.
+/// Serves reviews, and creates and renews its certificates, until `shutdown`.
 ///
-/// `ready` turns true once handshakes can succeed, and false at the shutdown. Nothing that the cluster says or lacks is an
-/// error: it is said in the log and tried again.
+/// `ready` turns true once handshakes can succeed, and false at the shutdown. No answer of the
+/// cluster, nor a missing object, is an error: it is logged and retried.
 ///
 /// # Errors
 /// Where the socket or TLS cannot be used at all.
@@ -86,7 +79,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let Options { installed, service, secret, configuration, linger, metrics } = options;
-    let place = Place {
+    let installation = Installation {
         install: installed.command(Part::Webhook),
         grant: installed.command(Part::Rbac),
         namespace: installed.namespace,
@@ -97,7 +90,7 @@ pub async fn run(
     };
     let resolver = Arc::new(Resolver::default());
     let tls = Arc::clone(&resolver).server_config().map_err(Error::Tls)?;
-    let keeper = Keeper::new(client, place, resolver, metrics.clone());
+    let rotation = Rotation::new(client, installation, resolver, metrics.clone());
     let stop = {
         let ready = ready.clone();
         async move {
@@ -106,9 +99,9 @@ pub async fn run(
             tokio::time::sleep(linger).await;
         }
     };
-    let reviews = service::Reviews::new(metrics);
-    // An API server has a few connections and many requests on each.
-    // It keeps those that it has, so a stranger's are closed soon; one that is needed again is made anew within milliseconds.
+    let reviews = service::ReviewService::new(metrics);
+    // An API server has few connections with many requests on each, and keeps them busy. Idle
+    // connections are closed soon; opening one again takes milliseconds.
     let limits = Limits {
         connections: 500,
         streams: 250,
@@ -121,18 +114,18 @@ pub async fn run(
     let serving = serve::serve_within(limits, bound, Some(Arc::new(tls)), reviews, stop, DRAIN);
     tokio::select! {
         ended = serving => ended.map(drop).map_err(Error::Serve),
-        never = keeper.keep(ready) => match never {},
+        never = rotation.run(ready) => match never {},
     }
 }
 
 impl Default for Options {
-    /// The usual names in the usual namespace.
+    /// The default names in the default namespace.
     fn default() -> Self {
         Self {
             installed: Settings::default(),
-            service: SERVICE.to_owned(),
-            secret: SECRET.to_owned(),
-            configuration: CONFIGURATION.to_owned(),
+            service: WEBHOOK_SERVICE.to_owned(),
+            secret: WEBHOOK_SECRET.to_owned(),
+            configuration: WEBHOOK_CONFIGURATION.to_owned(),
             linger: LINGER,
             metrics: Metrics::default(),
         }

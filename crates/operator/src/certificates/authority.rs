@@ -1,4 +1,4 @@
-//! The certificates of `ca.crt`, and what they vouch for.
+//! The certificate authorities in `ca.crt`, and which certificates they signed.
 
 use std::time::Duration;
 
@@ -24,7 +24,8 @@ pub(super) struct Authority {
 // === impl Authority ===
 
 impl Authority {
-    /// The authorities of a text in the PEM format; `None` if one of them is no certificate, or there is none at all.
+    /// Reads the authorities from PEM; `None` if there is none, or one of them is not a
+    /// certificate.
     pub(super) fn all(pem: &str) -> Option<Vec<Self>> {
         let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
         let all: Option<Vec<Self>> = all.ok()?.into_iter().map(Self::of).collect();
@@ -33,17 +34,17 @@ impl Authority {
 
     fn of(der: CertificateDer<'static>) -> Option<Self> {
         let validity = Validity::of(&der)?;
-        // Refuses what the TLS library could not use as a trust anchor.
+        // Rejects a certificate that the TLS library cannot use as a trust anchor.
         RootCertStore::empty().add(der.clone()).ok()?;
         Some(Self { der, validity })
     }
 
-    /// Whether this is the key of this authority.
+    /// Whether the PEM is the private key of this authority.
     pub(super) fn has_key(&self, pem: &str) -> bool {
         certified(vec![self.der.clone()], pem).is_some()
     }
 
-    /// Whether a server's certificate was signed by it.
+    /// Whether it signed this server certificate.
     pub(super) fn signed(&self, certificate: &ParsedCertificate<'_>, now: Timestamp) -> bool {
         let mut roots = RootCertStore::empty();
         if roots.add(self.der.clone()).is_err() {
@@ -56,7 +57,7 @@ impl Authority {
     }
 }
 
-/// A certificate chain with its key, if both are sound and belong together.
+/// A certificate chain with its key, if both can be read and belong together.
 pub(super) fn certified(
     chain: Vec<CertificateDer<'static>>,
     key_pem: &str,
@@ -68,7 +69,7 @@ pub(super) fn certified(
     certified.keys_match().is_ok().then_some(certified)
 }
 
-/// What a server shows: the chain of `tls.crt` with the key of `tls.key`.
+/// The server's certificate: the chain of `tls.crt` with the key of `tls.key`.
 pub(super) fn server(tls_crt: &str, tls_key: &str) -> Option<CertifiedKey> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(tls_crt.as_bytes()).collect();
     certified(chain.ok().filter(|chain| !chain.is_empty())?, tls_key)

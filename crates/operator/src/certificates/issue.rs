@@ -1,4 +1,5 @@
-//! Keys and certificates, made as [`judge`](super::judge) says. The time comes in; the keys are the one random thing.
+//! Issues keys and certificates as [`check`](super::check) decided. The time is a parameter; only
+//! the keys are random.
 
 use std::time::Duration;
 
@@ -12,67 +13,69 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::server::ParsedCertificate;
 
 use super::authority::Authority;
-use super::judge::{Verdict, Why};
-use super::material::Material;
+use super::decision::{BACKDATE, Decision, Reason};
+use super::secret_data::SecretData;
 
-/// How long an authority counts.
-const AUTHORITY_LIFE: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
-/// How long a server's certificate counts.
-const CERTIFICATE_LIFE: SignedDuration = SignedDuration::from_hours(90 * 24);
-/// Certificates count from so long back: clocks differ.
-pub(super) const BACKDATE: SignedDuration = SignedDuration::from_hours(1);
-/// How many authorities of a bundle are kept where all else is made anew: those that a replica may still show, and no endless list.
-const KEPT: usize = 3;
+/// Lifetime of an authority: ten years.
+const AUTHORITY_LIFETIME: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
+/// Lifetime of a server's certificate: 90 days.
+const CERTIFICATE_LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// How many authorities of the `caBundle` stay trusted where everything else is recreated: enough
+/// for the replicas that still serve by them, and a bound on the list.
+const MAX_KEPT_AUTHORITIES: usize = 3;
 
-/// What the Secret is to hold after the verdict was carried out, and what was done in the end: where the authority turns out to be
-/// of no use, everything is made. `trusted` is the bundle of the configuration.
+/// Carries out a decision. Returns the new content of the Secret and what was done in the end: if
+/// the authority turns out to be unable to sign, everything is recreated. `trusted` is the
+/// `caBundle` of the configuration, as PEM.
 ///
 /// # Errors
-/// Where a key or a certificate cannot be made.
-pub(super) fn carry_out(
-    verdict: Verdict,
-    material: Option<&Material>,
+/// Where a key or a certificate cannot be created.
+pub(super) fn apply(
+    decision: Decision,
+    secret_data: Option<&SecretData>,
     names: &[String],
     trusted: Option<&str>,
     now: Timestamp,
-) -> Result<(Verdict, Material), rcgen::Error> {
-    let present = material.cloned().unwrap_or_default();
-    let next = match &verdict {
-        Verdict::Keep => present,
-        Verdict::RenewCertificate(_) => match renew_certificate(present, names, now) {
+) -> Result<(Decision, SecretData), rcgen::Error> {
+    let present = secret_data.cloned().unwrap_or_default();
+    let next = match &decision {
+        Decision::Keep => present,
+        Decision::RenewCertificate(_) => match renew_certificate(present, names, now) {
             Ok(next) => next,
             Err(_) => {
-                let why = Why::Fault("its authority cannot sign; somebody else may have made it");
-                return carry_out(Verdict::Make(why), material, names, trusted, now);
+                let why = Reason::Invalid(
+                    "its authority cannot sign; another program may have created it",
+                );
+                return apply(Decision::RecreateAll(why), secret_data, names, trusted, now);
             }
         },
-        Verdict::RenewAuthority(_) => {
+        Decision::RenewAuthority(_) => {
             let old = Authority::all(&present.ca_crt).unwrap_or_default();
             let (pem, key) = authority(now)?;
-            let ca_crt = pem + &pems(old.iter().filter(|old| old.validity.holds(now)));
-            Material { ca_crt, ca_key: key.serialize_pem(), ..present }
+            let ca_crt = pem + &pems(old.iter().filter(|old| old.validity.contains(now)));
+            SecretData { ca_crt, ca_key: key.serialize_pem(), ..present }
         }
-        Verdict::Make(_) => {
+        Decision::RecreateAll(_) => {
             let (pem, key) = authority(now)?;
             let ca_key = key.serialize_pem();
             let (tls_crt, tls_key) = certificate(key, names, now)?;
-            // Other replicas show a certificate of one of these until they have looked at the Secret.
-            let before = Authority::all(trusted.unwrap_or_default()).unwrap_or_default();
-            let before = before.iter().filter(|before| before.validity.holds(now));
-            let ca_crt = pem + &pems(before.take(KEPT));
-            Material { ca_crt, ca_key, tls_crt, tls_key }
+            // Other replicas serve a certificate of one of these until they have read the Secret.
+            let earlier = Authority::all(trusted.unwrap_or_default()).unwrap_or_default();
+            let earlier = earlier.iter().filter(|earlier| earlier.validity.contains(now));
+            let ca_crt = pem + &pems(earlier.take(MAX_KEPT_AUTHORITIES));
+            SecretData { ca_crt, ca_key, tls_crt, tls_key }
         }
     };
-    Ok((verdict, next))
+    Ok((decision, next))
 }
 
-/// Signs by the current authority. The ones before it are trusted on while replicas may still show a certificate of theirs,
-/// which is until the renewal after this one.
+/// Signs by the current authority. The earlier ones stay trusted until the renewal after this one,
+/// since replicas may still serve a certificate that one of them signed.
 fn renew_certificate(
-    present: Material,
+    present: SecretData,
     names: &[String],
     now: Timestamp,
-) -> Result<Material, rcgen::Error> {
+) -> Result<SecretData, rcgen::Error> {
     let key = KeyPair::from_pem(&present.ca_key)?;
     let (tls_crt, tls_key) = certificate(key, names, now)?;
     let authorities = Authority::all(&present.ca_crt).unwrap_or_default();
@@ -84,13 +87,14 @@ fn renew_certificate(
         })
     };
     if !is_of_current(&tls_crt) {
-        // An authority that was not made here may have another name than ours, and what is signed in its place then leads nowhere.
+        // Another program's authority may have another name; a certificate signed in our name would
+        // not verify.
         return Err(rcgen::Error::CouldNotParseCertificate);
     }
     let trusted = if is_of_current(&present.tls_crt) { 1 } else { authorities.len() };
     let trusted = authorities.iter().take(trusted);
-    let ca_crt = pems(trusted.filter(|authority| authority.validity.holds(now)));
-    Ok(Material { ca_crt, ca_key: present.ca_key, tls_crt, tls_key })
+    let ca_crt = pems(trusted.filter(|authority| authority.validity.contains(now)));
+    Ok(SecretData { ca_crt, ca_key: present.ca_key, tls_crt, tls_key })
 }
 
 fn pems<'a>(authorities: impl Iterator<Item = &'a Authority>) -> String {
@@ -112,20 +116,20 @@ fn pem(der: &CertificateDer<'_>) -> String {
     pem + "-----END CERTIFICATE-----\n"
 }
 
-/// A new authority that has signed itself: its certificate and its key.
+/// A new self-signed authority: its certificate and its key.
 fn authority(now: Timestamp) -> Result<(String, KeyPair), rcgen::Error> {
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let pem = authority_params(now).self_signed(&key)?.pem();
     Ok((pem, key))
 }
 
-/// All authorities have the same name, so that the key is all that is needed to sign in the name of one.
+/// All authorities have the same name, so the key alone is enough to sign by one.
 fn authority_params(now: Timestamp) -> CertificateParams {
     let mut params = CertificateParams::default();
-    set_validity(&mut params, now, AUTHORITY_LIFE);
+    set_validity(&mut params, now, AUTHORITY_LIFETIME);
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, "mxjob-webhook-ca");
-    // It signs servers' certificates and no further authority.
+    // It signs server certificates only, no further authority.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
     params
@@ -140,7 +144,7 @@ fn certificate(
     let issuer = Issuer::new(authority_params(now), authority);
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::new(names)?;
-    set_validity(&mut params, now, CERTIFICATE_LIFE);
+    set_validity(&mut params, now, CERTIFICATE_LIFETIME);
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, "mxjob-webhook");
     params.use_authority_key_identifier_extension = true;

@@ -1,27 +1,29 @@
-//! The certificate that new handshakes get. It can be exchanged at any time; connections that there are keep theirs.
+//! The certificate for new TLS handshakes. It can be exchanged at any time; existing connections
+//! keep theirs.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-/// Holds the certificate; none until there is one, and handshakes fail for so long.
+/// Holds the certificate. Handshakes fail until there is one.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver(RwLock<Option<Arc<CertifiedKey>>>);
 
 // === impl Resolver ===
 
 impl Resolver {
-    /// From now on handshakes get this one.
+    /// Sets the certificate for handshakes from now on.
     pub(super) fn set(&self, certified: CertifiedKey) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certified));
+        *self.0.write() = Some(Arc::new(certified));
     }
 
-    /// What to serve with.
+    /// The TLS configuration of the webhook's server.
     ///
     /// # Errors
-    /// Where the cryptography library lacks a protocol version.
+    /// Where the cryptography library does not support a protocol version.
     pub(crate) fn server_config(self: Arc<Self>) -> Result<ServerConfig, rustls::Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -35,6 +37,6 @@ impl Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 }

@@ -1,13 +1,14 @@
-//! The rules by tables of days, and the shell against a real API server.
+//! Tests of the rules by tables of days, and of the rotation against a real API server.
 
-mod keeping;
-mod rules;
+mod checks;
+mod rotation;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::issue::carry_out;
-use super::judge::{Verdict, Why, judge};
-use super::material::Material;
+use super::check::check;
+use super::decision::{Decision, Reason};
+use super::issue::apply;
+use super::secret_data::SecretData;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -15,7 +16,7 @@ fn start() -> Timestamp {
     "2026-11-24T08:00:00Z".parse().unwrap()
 }
 
-/// So many days after the start.
+/// The time so many days after the start.
 fn day(days: i32) -> Timestamp {
     start() + DAY * days
 }
@@ -24,7 +25,7 @@ fn names() -> Vec<String> {
     ["hook.system.svc", "hook.system.svc.cluster.local", "hook"].map(str::to_owned).to_vec()
 }
 
-/// What a new installation has.
-fn made(now: Timestamp) -> Material {
-    carry_out(Verdict::Make(Why::Absent), None, &names(), None, now).unwrap().1
+/// The content of the Secret of a new installation.
+fn new_installation(now: Timestamp) -> SecretData {
+    apply(Decision::RecreateAll(Reason::Missing), None, &names(), None, now).unwrap().1
 }

@@ -1,13 +1,14 @@
-//! From when until when a certificate counts, read from its DER form.
+//! The validity period of a certificate, read from its DER form.
 //!
-//! The TLS library checks the times of the certificates in a chain but tells none, and does not look at those of a trust anchor at all.
-//! So this reads the one field, and nothing else: signatures, names and extensions are the library's matter.
+//! The TLS library checks the times of the certificates in a chain but does not expose them, and
+//! ignores those of a trust anchor. So this reads the one field and nothing else: signatures, names
+//! and extensions are left to the library.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// The times of a certificate.
+/// The validity period of a certificate, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Validity {
     pub(super) not_before: Timestamp,
@@ -24,7 +25,7 @@ const GENERALIZED_TIME: u8 = 0x18;
 // === impl Validity ===
 
 impl Validity {
-    /// Reads the field of a certificate (RFC 5280, 4.1.2.5); `None` of anything that is none.
+    /// Reads the field of a certificate (RFC 5280, 4.1.2.5); `None` if it is not a certificate.
     pub(super) fn of(certificate: &[u8]) -> Option<Self> {
         let mut certificate = Der(Der(certificate).value(SEQUENCE)?);
         let mut fields = Der(certificate.value(SEQUENCE)?);
@@ -38,18 +39,18 @@ impl Validity {
         Some(Self { not_before: times.time()?, not_after: times.time()? })
     }
 
-    /// Whether it counts at this time.
-    pub(super) fn holds(&self, now: Timestamp) -> bool {
+    /// Whether the certificate is valid at this time.
+    pub(super) fn contains(&self, now: Timestamp) -> bool {
         self.not_before <= now && now <= self.not_after
     }
 
-    /// How long it counts altogether.
+    /// The length of the period.
     pub(super) fn length(&self) -> SignedDuration {
         self.not_after.duration_since(self.not_before)
     }
 }
 
-/// What is left to read of a DER encoding.
+/// A reader of DER: the bytes that are left.
 struct Der<'a>(&'a [u8]);
 
 impl<'a> Der<'a> {
@@ -66,7 +67,7 @@ impl<'a> Der<'a> {
         let length = if first < 0x80 {
             usize::from(first)
         } else {
-            // The low bits say in how many bytes the length stands; no certificate needs more than three.
+            // The low bits are the number of length bytes; no certificate needs more than three.
             let (bytes, after) = rest.split_at_checked(usize::from(first & 0x7f))?;
             if bytes.is_empty() || bytes.len() > 3 {
                 return None;
@@ -83,7 +84,7 @@ impl<'a> Der<'a> {
         let (tag, text) = self.next()?;
         let text = std::str::from_utf8(text).ok()?;
         let text = match tag {
-            // The years of two digits are those from 1950 to 2049.
+            // Years of two digits are 1950 to 2049.
             UTC_TIME if text.get(..2)? < "50" => format!("20{text}"),
             UTC_TIME => format!("19{text}"),
             GENERALIZED_TIME => text.to_owned(),
@@ -99,11 +100,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_times_of_a_certificate_are_read_and_nothing_else_is_taken_for_one() {
+    fn the_period_is_read_from_certificates_and_from_nothing_else() {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2026, 11, 24);
-        // From 2050 on times are written in another form.
+        // Times from 2050 on are encoded as GeneralizedTime.
         params.not_after = rcgen::date_time_ymd(2057, 2, 28) + std::time::Duration::from_secs(59);
         let certificate = params.self_signed(&key).unwrap();
         let der: &[u8] = certificate.der();
@@ -117,7 +118,7 @@ mod tests {
             for byte in [0x00, 0x7f, 0x80, 0x84, 0xff] {
                 let mut broken = der.to_vec();
                 broken[at] = byte;
-                let _ = Validity::of(&broken); // whatever it says, it says so
+                let _ = Validity::of(&broken); // any result, but no panic
             }
         }
     }

@@ -1,24 +1,26 @@
-//! A limit on requests a second: a bucket that fills at a rate, and from which each request takes.
+//! A limit on requests per second: a token bucket.
 //!
-//! Requests that find it empty take on credit and wait until what they took has flowed in, in the order of their coming. What
-//! waits is bounded by what the controller has in flight.
+//! A request that finds the bucket empty takes its token on credit and waits until it has been
+//! refilled, in the order of arrival. The number of waiting requests is bounded by what the
+//! controller has in flight.
 
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::clock;
 
-/// Requests a second, and at once.
+/// A rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Requests a second in the long run.
+    /// Requests per second on average.
     pub qps: NonZeroU32,
-    /// Requests at once after a pause.
+    /// Requests that may be sent immediately after a pause.
     pub burst: NonZeroU32,
 }
 
-/// The bucket. Kept as the moment at which it will be full.
+/// The bucket, stored as the time at which it will be full.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     rate: Rate,
@@ -32,19 +34,19 @@ impl Bucket {
         Self { rate, full_at: Mutex::new(Duration::ZERO) }
     }
 
-    /// Waits for a request's turn. A turn that is not waited for is lost.
-    pub(crate) async fn turn(&self) {
+    /// Takes a token and waits until it is available. A caller that stops waiting has used up its
+    /// token.
+    pub(crate) async fn acquire(&self) {
         let wait = self.take(clock::now());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
     }
 
-    /// Takes one, and says how long to wait for it.
+    /// Takes a token, and returns how long to wait for it.
     fn take(&self, now: Duration) -> Duration {
         let one = Duration::from_secs(1) / self.rate.qps.get();
-        // No code that can panic runs under this lock.
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut full_at = self.full_at.lock();
         *full_at = (*full_at).max(now) + one;
         full_at.saturating_sub(now + one * self.rate.burst.get())
     }
@@ -55,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_goes_at_once_and_the_rest_at_the_rate() {
+    fn a_burst_is_sent_immediately_and_the_rest_at_the_rate() {
         let rate = |number| NonZeroU32::new(number).unwrap();
         let bucket = Bucket::new(Rate { qps: rate(10), burst: rate(3) });
         let ms = Duration::from_millis;

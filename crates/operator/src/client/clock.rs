@@ -1,9 +1,9 @@
-//! A clock that nobody can set: time since some moment of this process. It goes on while the process is stopped, and while the
-//! machine sleeps.
+//! A monotonic clock that also runs while the process is stopped and while the machine sleeps.
 //!
-//! That is Linux's boot time clock. The monotonic one, which timers and [`std::time::Instant`] go by, stands still while the
-//! machine sleeps, so that a leader on a laptop that was closed would go on believing to lead. What no clock can tell is that a
-//! hypervisor has paused the machine, unless it says so itself.
+//! It is Linux's boot time clock. The monotonic clock, which timers and [`std::time::Instant`] use,
+//! stops while the machine sleeps, so a leader on a closed laptop would still believe that it
+//! leads. No clock shows that a hypervisor has paused the machine, unless the hypervisor reports
+//! it.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(crate) fn now() -> Duration {
 }
 
 fn since_boot() -> Duration {
-    // All kernels that we run on have it; a sandbox that imitates one may not.
+    // Every supported kernel has this clock; a sandbox that emulates one may not.
     let time = clock_gettime_dynamic(DynamicClockId::Boottime)
         .unwrap_or_else(|_| clock_gettime(ClockId::Monotonic));
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
@@ -30,13 +30,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_the_time_since_boot_which_counts_sleep() {
+    fn the_clock_is_the_boot_time_clock_which_counts_sleep() {
         let uptime = || {
             let text = std::fs::read_to_string("/proc/uptime").unwrap();
             Duration::from_secs_f64(text.split_whitespace().next().unwrap().parse().unwrap())
         };
         let (before, shown, after) = (uptime(), since_boot(), uptime());
-        // The file has hundredths.
+        // The file has hundredths of a second.
         let hundredth = Duration::from_millis(10);
         assert!(before <= shown + hundredth && shown <= after + hundredth, "{before:?} {shown:?}");
         let first = now();

@@ -1,9 +1,9 @@
-//! Keeps a process that no longer leads from writing.
+//! Stops the writes of a process that no longer leads.
 //!
-//! Leading is a matter of time: whoever led and then stood still (a stopped process, a paused machine) wakes up believing
-//! that nothing has happened. So each write asks, at the moment it is sent, whether the lease has been proved recently enough
-//! for no other to have taken it. One fence stands for one term of leading; closed once, it never opens again, so that what is
-//! left over from a term cannot write in a later one.
+//! A leader that was stopped or paused does not know that time has passed. So each write checks, at
+//! the moment it is sent, that the lease was renewed recently enough for no other operator to have
+//! taken it. A fence belongs to one term; once closed it never opens again, so nothing left over
+//! from one term can write in a later one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,40 +11,40 @@ use std::time::Duration;
 
 use super::clock;
 
-/// The right to write, for as long as it was proved; a cheap handle.
+/// The permission to write until a point in time; a cheap handle.
 #[derive(Debug, Clone)]
 pub(crate) struct Fence(Arc<AtomicU64>);
 
-/// A write that was not sent.
+/// A write that was not sent, because the fence is closed.
 #[derive(Debug, thiserror::Error)]
-#[error("not sent, since this operator no longer leads")]
+#[error("not sent, because this operator no longer leads")]
 pub(crate) struct Fenced;
 
-/// Nanoseconds of [`clock`]: the last moment for a write.
+/// The last moment for a write, in nanoseconds of [`clock`]; two values are special.
 const CLOSED: u64 = 0;
 const OPEN: u64 = u64::MAX;
 
 // === impl Fence ===
 
 impl Fence {
-    /// A fence that is no hindrance, for an operator that needs no lease.
+    /// A fence that is always open, for an operator without an election.
     pub(crate) fn open() -> Self {
         Self(Arc::new(AtomicU64::new(OPEN)))
     }
 
-    /// A fence that is open until then.
+    /// A fence that is open until this time.
     pub(crate) fn until(until: Duration) -> Self {
         Self(Arc::new(AtomicU64::new(nanoseconds(until))))
     }
 
-    /// Keeps it open until then, unless it is closed.
+    /// Keeps the fence open until this time, unless it is closed.
     pub(crate) fn extend(&self, until: Duration) {
         let later = |now| (now != CLOSED).then(|| nanoseconds(until).max(now));
-        // The only other writer closes it, which is then the last word.
+        // The only other writer closes the fence, and a closed fence stays closed.
         let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
     }
 
-    /// Closes it for ever.
+    /// Closes the fence for ever.
     pub(crate) fn close(&self) {
         self.0.store(CLOSED, Ordering::SeqCst);
     }
@@ -87,7 +87,7 @@ mod tests {
         fence.extend(seconds(20));
         assert_eq!(fence.left(seconds(15)).unwrap(), seconds(5));
         fence.extend(seconds(1));
-        assert_eq!(fence.left(seconds(15)).unwrap(), seconds(5), "no proof is taken back");
+        assert_eq!(fence.left(seconds(15)).unwrap(), seconds(5), "the time never goes back");
         fence.close();
         fence.extend(seconds(30));
         assert!(fence.left(seconds(1)).is_err());

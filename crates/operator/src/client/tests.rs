@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 
 use super::*;
 
-/// A server that answers by a list, its last answer for ever, and says what it was asked.
+/// A server that gives the answers of a list, the last one for ever, and records the requests.
 #[derive(Clone, Default)]
 struct Server {
     answers: Arc<Mutex<Vec<Answer>>>,
@@ -19,7 +19,7 @@ enum Answer {
     Code(u16),
     /// With `Retry-After`.
     After(u16, u64),
-    /// Nothing, for ever.
+    /// No answer.
     Silence,
 }
 
@@ -65,12 +65,12 @@ impl Bench {
         let server =
             Server { answers: Arc::new(Mutex::new(answers.to_vec())), ..Server::default() };
         let base = kube::Client::new(server.clone(), "default");
-        Self { server, transport: Transport::over(base, rate, Counts::default()) }
+        Self { server, transport: Transport::over(base, rate, RequestMetrics::default()) }
     }
 
     fn counted(&self) -> String {
         let mut registry = Registry::default();
-        self.transport.counts.register(&mut registry);
+        self.transport.metrics.register(&mut registry);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         text
@@ -86,7 +86,7 @@ async fn post(client: &kube::Client) -> kube::Result<StatusCode> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_turned_away_is_sent_again_as_it_was() {
+async fn a_request_that_was_turned_away_is_sent_again_unchanged() {
     let answers = [Answer::After(429, 2), Answer::After(503, 1), Answer::Code(201)];
     let bench = Bench::new(&answers, None);
     let begun = Instant::now();
@@ -103,14 +103,14 @@ async fn what_is_turned_away_is_sent_again_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_that_does_not_end_is_handed_on_after_some_tries() {
+async fn after_the_last_attempt_the_refusal_is_returned() {
     let bench = Bench::new(&[Answer::After(429, 1)], None);
     assert_eq!(post(&bench.transport.client(Fence::open())).await.unwrap(), 429);
     assert_eq!(bench.server.asked.lock().unwrap().len(), 6);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_without_an_answer_is_cut_and_counted() {
+async fn a_request_without_an_answer_fails_at_the_deadline_and_is_counted() {
     let bench = Bench::new(&[Answer::Silence], None);
     let error = post(&bench.transport.client(Fence::open())).await.unwrap_err();
     assert!(error.to_string().contains("has not answered within 60 seconds"), "{error}");
@@ -119,7 +119,7 @@ async fn a_request_without_an_answer_is_cut_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_fence_lets_reads_pass_and_no_write() {
+async fn a_closed_fence_passes_reads_and_rejects_writes() {
     let bench = Bench::new(&[Answer::Code(200)], None);
     let fence = Fence::open();
     let client = bench.transport.client(fence.clone());
@@ -133,7 +133,7 @@ async fn a_closed_fence_lets_reads_pass_and_no_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_waits_for_its_next_try_meets_the_fence_then() {
+async fn a_write_checks_the_fence_again_at_each_attempt() {
     let bench = Bench::new(&[Answer::After(429, 5)], None);
     let fence = Fence::open();
     let client = bench.transport.client(fence.clone());
@@ -156,26 +156,26 @@ async fn requests_beyond_the_burst_wait_and_those_of_the_lease_do_not() {
         post(&client).await.unwrap();
     }
     let took = begun.elapsed();
-    // Two at once, two more at 20 a second.
+    // Two immediately, two more at 20 a second.
     assert!(took >= Duration::from_millis(95), "{took:?}");
-    let plain = bench.transport.plain();
+    let plain = bench.transport.direct_client();
     futures_util::future::join_all((0..1000).map(|_| post(&plain))).await;
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[test]
-fn errors_are_described_in_the_words_of_whoever_knows() {
+fn errors_are_described_by_the_most_specific_message() {
     let api = |code: u16, message: &str, reason: &str| {
         let status = kube::core::Status::failure(message, reason).with_code(code);
         describe(&kube::Error::Api(Box::new(status)))
     };
     assert_eq!(api(403, "pods is forbidden: no", "Forbidden"), "pods is forbidden: no");
     assert_eq!(api(500, "", "InternalError"), "InternalError");
-    assert_eq!(api(502, "", ""), "the API server answers 502");
+    assert_eq!(api(502, "", ""), "the API server answered 502");
     assert_eq!(
         api(401, "Unauthorized", "Unauthorized"),
-        "the API server does not accept our credentials"
+        "the API server rejected the operator's credentials"
     );
-    let late = kube::Error::Service(Box::new(Late(Duration::from_secs(60))));
+    let late = kube::Error::Service(Box::new(DeadlineExceeded(Duration::from_secs(60))));
     assert_eq!(describe(&late), "the API server has not answered within 60 seconds");
 }

@@ -1,41 +1,48 @@
-//! What a candidate for the lease does next. No I/O and no clock: time is what the caller says it is, and only differences count.
+//! Decides what a candidate for the lease does next. No I/O and no clock: the time is a parameter,
+//! and only differences count.
 //!
-//! The rules, which together see to it that of two candidates at most one believes to lead:
+//! These rules ensure that at most one candidate believes that it leads:
 //!
-//! * A lease of another counts from when *we* saw it change, by our own clock that nobody sets. The times in it are never compared with
-//!   anything: clocks of machines differ.
-//! * We lead from the moment at which a write was *sent* that the API server then took. It was taken later, and others saw it later
-//!   still, so their wait ends after our term.
-//! * A write without an answer proves nothing; before the next one the lease is read again.
-//! * Each write names the version that it changes, so that of two the server takes one.
-//! * A lease that vanished is as good as held by its last holder until that one's time is over.
+//! * Another candidate's lease expires by *our* monotonic clock, counted from when *we* saw it
+//!   change. The times in the Lease are never compared with anything, because the clocks of
+//!   machines differ.
+//! * Our term counts from the moment at which a successful write was *sent*. The server wrote it
+//!   later, and other candidates saw it later still, so they wait until after our term.
+//! * A write without an answer proves nothing; the lease is read before the next write.
+//! * Each write names the version that it changes, so the server accepts one of two concurrent
+//!   writes.
+//! * A deleted lease counts as held by its last holder until that lease would have expired.
 //!
-//! What is left is that clocks may run at different speeds: who leads gives up at [`Timing::renew`] and may write until
+//! Clocks may run at different speeds: the leader gives up at [`Timing::renew`] and may write until
 //! [`Timing::lease`], which leaves a third of the time by default.
 
 use std::time::Duration;
 
-use super::record::Record;
+use super::record::{Claim, Record};
 
-/// How long things take.
+/// Durations of the election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// How long others wait for a leader that says nothing. Whole seconds, as the API has them.
+    /// How long other candidates wait for a leader that does not renew. Whole seconds, as in the
+    /// API.
     pub lease: Duration,
-    /// After how long without a renewal the leader gives up.
+    /// How long the leader keeps trying to renew before giving up.
     pub renew: Duration,
-    /// How often the leader renews, and the others look.
+    /// How often the leader renews, and the other candidates read the lease.
     pub retry: Duration,
 }
 
-/// Why a timing cannot work.
+/// Why a timing is invalid.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TimingError {
     /// The API has no fractions of a second.
     #[error("the lease duration must be whole seconds, and at least one")]
     Fraction,
     /// The API counts them in 32 bits.
-    #[error("the lease duration must be at most {} seconds, as much as a Lease can say", i32::MAX)]
+    #[error(
+        "the lease duration must be at most {} seconds, the largest value of a Lease",
+        i32::MAX
+    )]
     TooLong,
     /// Others would take over before the leader has given up.
     #[error("the renew deadline must be shorter than the lease duration")]
@@ -45,53 +52,44 @@ pub enum TimingError {
     RetryTooLong,
 }
 
-/// What a candidate wants the lease to say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Claim {
-    /// Who holds it; nobody if empty.
-    pub(super) holder: String,
-    /// For how long.
-    pub(super) seconds: u64,
-}
-
-/// What to do next.
+/// The next step.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Step {
-    /// Nothing until then.
+    /// Do nothing until this time.
     Wait(Duration),
     /// Read the lease.
     Read,
-    /// Make the lease, or change it if it still is what it was.
+    /// Create the lease, or change it if it has not changed.
     Write {
-        /// What it was; `None` if there was none.
+        /// The lease to change; `None` to create one.
         before: Option<Box<Record>>,
-        /// What it is to be.
+        /// What to write.
         claim: Claim,
     },
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Debug, Clone)]
 pub(super) enum Answer {
-    /// The lease as it is now, read or written.
+    /// The current lease, read or written.
     Is(Record),
-    /// There is none.
+    /// There is no lease.
     Missing,
-    /// It is not what it was, or there is one already: nothing was written.
+    /// It has changed, or already exists: nothing was written.
     Conflict,
-    /// No answer, or none that says whether anything was done.
+    /// No answer, or one that leaves open whether anything was written.
     Lost,
 }
 
-/// What a candidate that goes does with the lease.
+/// What a candidate that stops does with the lease.
 #[derive(Debug, PartialEq)]
-pub(super) enum Parting {
-    /// It is ours, and this makes it free.
-    Free(Box<Record>, Claim),
-    /// It may be ours: what is left of it must be read first.
-    Read,
-    /// It is another's or nobody's.
-    Nothing,
+pub(super) enum Release {
+    /// It is ours; this write releases it.
+    Write(Box<Record>, Claim),
+    /// It may be ours: the lease must be read first.
+    ReadFirst,
+    /// Another candidate holds it, or nobody does.
+    NotNeeded,
 }
 
 /// A candidate for the lease.
@@ -99,20 +97,20 @@ pub(super) enum Parting {
 pub(super) struct Candidate {
     identity: String,
     timing: Timing,
-    /// The lease, and since when we have seen it so.
-    seen: Option<(Record, Duration)>,
-    /// Whether `seen` is what the server has, as far as we know.
+    /// The last lease that was read or written, and when it was first seen in this version.
+    observed: Option<(Record, Duration)>,
+    /// Whether `observed` is the server's current version, as far as is known.
     is_current: bool,
-    /// Whether a write of ours was sent and nobody knows what came of it.
-    may_be_written: bool,
-    /// When the last write was sent that proved that we lead.
-    proved: Option<Duration>,
-    turn: Turn,
+    /// Whether a write was sent whose result is unknown.
+    has_unconfirmed_write: bool,
+    /// When the last successful write was sent.
+    renewed_at: Option<Duration>,
+    phase: Phase,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    Rest(Duration),
+enum Phase {
+    Wait(Duration),
     Read,
     Write,
 }
@@ -120,7 +118,7 @@ enum Turn {
 // === impl Timing ===
 
 impl Default for Timing {
-    /// What Kubernetes' own components have.
+    /// As Kubernetes' own components.
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self { lease: seconds(15), renew: seconds(10), retry: seconds(2) }
@@ -128,10 +126,10 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// Checks it.
+    /// Checks that the durations fit together.
     ///
     /// # Errors
-    /// Where two could lead at once, or nobody for long.
+    /// Where two candidates could lead at the same time, or none for long.
     pub fn check(&self) -> Result<(), TimingError> {
         if self.lease.is_zero() || self.lease.subsec_nanos() != 0 {
             return Err(TimingError::Fraction);
@@ -156,141 +154,144 @@ impl Candidate {
         Self {
             identity,
             timing,
-            seen: None,
+            observed: None,
             is_current: false,
-            may_be_written: false,
-            proved: None,
-            turn: Turn::Read,
+            has_unconfirmed_write: false,
+            renewed_at: None,
+            phase: Phase::Read,
         }
     }
 
-    /// Who holds the lease, as far as we know; nobody if empty.
+    /// The last known holder; empty if there is none.
     pub(super) fn holder(&self) -> &str {
-        self.seen.as_ref().map_or("", |(record, _)| record.holder.as_str())
+        self.observed.as_ref().map_or("", |(record, _)| record.holder.as_str())
     }
 
-    /// Whether we lead.
+    /// Whether this candidate leads.
     pub(super) fn leads(&self, now: Duration) -> bool {
-        self.proved.is_some_and(|proved| now < proved + self.timing.renew)
+        self.renewed_at.is_some_and(|renewed_at| now < renewed_at + self.timing.renew)
     }
 
-    /// Until when we give up if nothing is proved anew.
+    /// When this candidate stops leading unless it renews.
     pub(super) fn gives_up_at(&self) -> Option<Duration> {
-        self.proved.map(|proved| proved + self.timing.renew)
+        self.renewed_at.map(|renewed_at| renewed_at + self.timing.renew)
     }
 
-    /// Until when no other can have taken the lease.
+    /// Until when no other candidate can have taken the lease.
     pub(super) fn may_write_until(&self) -> Option<Duration> {
-        self.proved.map(|proved| proved + self.timing.lease)
+        self.renewed_at.map(|renewed_at| renewed_at + self.timing.lease)
     }
 
-    /// What to do now.
+    /// The next step at this time.
     pub(super) fn next(&mut self, now: Duration) -> Step {
         if !self.leads(now) {
-            self.proved = None;
+            self.renewed_at = None;
         }
-        match self.turn {
-            Turn::Rest(until) if now < until => {
-                // A leader wakes up to give up, too.
+        match self.phase {
+            Phase::Wait(until) if now < until => {
+                // A leader also wakes up to give up.
                 return Step::Wait(self.gives_up_at().map_or(until, |end| until.min(end)));
             }
-            // The leader knows what it wrote.
-            Turn::Rest(_) if self.proved.is_some() && self.is_current => self.turn = Turn::Write,
-            Turn::Rest(_) => self.turn = Turn::Read,
-            Turn::Read | Turn::Write => {}
+            // The leader knows the version that it wrote.
+            Phase::Wait(_) if self.renewed_at.is_some() && self.is_current => {
+                self.phase = Phase::Write
+            }
+            Phase::Wait(_) => self.phase = Phase::Read,
+            Phase::Read | Phase::Write => {}
         }
-        if self.turn == Turn::Read {
+        if self.phase == Phase::Read {
             return Step::Read;
         }
-        let before = self.seen.as_ref().filter(|_| self.is_current);
+        let before = self.observed.as_ref().filter(|_| self.is_current);
         Step::Write {
             before: before.map(|(record, _)| Box::new(record.clone())),
             claim: Claim { holder: self.identity.clone(), seconds: self.timing.lease.as_secs() },
         }
     }
 
-    /// Takes in what came of the last step, which began at `sent`.
+    /// Processes the result of the last step, whose request was sent at `sent`.
     pub(super) fn answered(&mut self, sent: Duration, now: Duration, answer: Answer) {
-        let was_write = self.turn == Turn::Write;
+        let was_write = self.phase == Phase::Write;
         match answer {
             Answer::Is(record) if was_write => {
-                self.see(record, now);
-                self.proved = Some(sent);
-                self.turn = Turn::Rest(sent + self.timing.retry);
+                self.observe(record, now);
+                self.renewed_at = Some(sent);
+                self.phase = Phase::Wait(sent + self.timing.retry);
             }
             Answer::Is(record) => {
-                self.see(record, now);
+                self.observe(record, now);
                 self.decide(now);
             }
             Answer::Missing if !was_write => {
-                // What was seen last is kept: its holder may not know yet.
+                // The last observed lease is kept: its holder may not know yet that it was deleted.
                 self.is_current = false;
-                self.may_be_written = false;
+                self.has_unconfirmed_write = false;
                 self.decide(now);
             }
-            // Somebody was faster, or our own write of which we heard nothing. Another may lead by now, so it is read at once.
+            // Another candidate wrote first, or an unanswered write of ours did. Another may lead
+            // by now, so read immediately.
             Answer::Conflict if was_write => {
                 self.is_current = false;
-                self.turn = Turn::Read;
+                self.phase = Phase::Read;
             }
             Answer::Missing if was_write && self.is_current => {
                 self.is_current = false;
-                self.turn = Turn::Read;
+                self.phase = Phase::Read;
             }
-            // No answer, or one that makes no sense: not in a hurry.
+            // No answer, or an unexpected one: wait for the next retry.
             Answer::Conflict | Answer::Missing | Answer::Lost => {
                 self.is_current = false;
-                self.may_be_written |= was_write;
-                self.turn = Turn::Rest(now + self.timing.retry);
+                self.has_unconfirmed_write |= was_write;
+                self.phase = Phase::Wait(now + self.timing.retry);
             }
         }
     }
 
-    /// What to do to let go of the lease. After this we do not lead.
-    pub(super) fn part(&mut self) -> Parting {
-        self.proved = None;
-        match &self.seen {
-            Some((record, _)) if self.is_current => self.parting(record.clone()),
-            Some((record, _)) if record.holder == self.identity => Parting::Read,
-            _ if self.may_be_written => Parting::Read,
-            _ => Parting::Nothing,
+    /// How to release the lease. This candidate does not lead any more.
+    pub(super) fn begin_release(&mut self) -> Release {
+        self.renewed_at = None;
+        match &self.observed {
+            Some((record, _)) if self.is_current => self.release_of(record.clone()),
+            Some((record, _)) if record.holder == self.identity => Release::ReadFirst,
+            _ if self.has_unconfirmed_write => Release::ReadFirst,
+            _ => Release::NotNeeded,
         }
     }
 
-    /// What to do with a lease that was read to let go of it.
-    pub(super) fn parting(&self, record: Record) -> Parting {
+    /// How to release a lease that was read for that.
+    pub(super) fn release_of(&self, record: Record) -> Release {
         if record.holder != self.identity {
-            return Parting::Nothing;
+            return Release::NotNeeded;
         }
-        // A second is the shortest that the API takes. With no holder nobody waits even for that.
+        // One second is the API's minimum. Without a holder no candidate waits for it.
         let claim = Claim { holder: String::new(), seconds: 1 };
-        Parting::Free(Box::new(record), claim)
+        Release::Write(Box::new(record), claim)
     }
 
-    fn see(&mut self, record: Record, now: Duration) {
+    fn observe(&mut self, record: Record, now: Duration) {
         self.is_current = true;
-        self.may_be_written = false;
-        match &mut self.seen {
-            Some((seen, _)) if seen.version == record.version => {}
-            seen => *seen = Some((record, now)),
+        self.has_unconfirmed_write = false;
+        match &mut self.observed {
+            Some((known, _)) if known.version == record.version => {}
+            observed => *observed = Some((record, now)),
         }
     }
 
-    /// Whether to claim the lease, after it was read.
+    /// Decides whether to claim the lease, after it was read.
     fn decide(&mut self, now: Duration) {
         let free_at = self.free_at();
         if now >= free_at {
-            self.turn = Turn::Write;
+            self.phase = Phase::Write;
             return;
         }
-        // It is another's, whatever we thought.
-        self.proved = None;
-        self.turn = Turn::Rest(free_at.min(now + self.timing.retry));
+        // Another candidate holds it.
+        self.renewed_at = None;
+        self.phase = Phase::Wait(free_at.min(now + self.timing.retry));
     }
 
-    /// From when on the lease may be claimed.
+    /// When the lease may be claimed.
     fn free_at(&self) -> Duration {
-        match &self.seen {
+        match &self.observed {
             Some((record, at)) if !record.holder.is_empty() && record.holder != self.identity => {
                 *at + record.seconds.map_or(self.timing.lease, Duration::from_secs)
             }

@@ -1,29 +1,36 @@
-//! A Lease as JSON, and what of it decides.
+//! A Lease as JSON, and the fields that the election uses.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::candidate::Claim;
-
-/// A Lease that the API server has shown.
+/// A Lease as the API server returned it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Record {
-    /// `resourceVersion`: another one is another state.
+    /// `resourceVersion`; it differs when the Lease was changed.
     pub(super) version: String,
-    /// Who holds it; empty if nobody does.
+    /// The holder; empty if there is none.
     pub(super) holder: String,
-    /// For how long it holds after it was last seen to change; none if it does not say.
+    /// For how many seconds it is valid after its last observed change; `None` if it does not say.
     pub(super) seconds: Option<u64>,
     transitions: i64,
     acquired: Option<String>,
-    /// The whole object, so that what others wrote into it stays.
+    /// The whole object, so that other fields stay as they are.
     object: Value,
+}
+
+/// What a candidate writes into the lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// The holder; empty to release the lease.
+    pub(super) holder: String,
+    /// For how many seconds it is valid.
+    pub(super) seconds: u64,
 }
 
 // === impl Record ===
 
 impl Record {
-    /// Reads what the API server said.
+    /// Reads an answer of the API server.
     pub(super) fn from_value(object: Value) -> Self {
         let text = |pointer: &str| {
             object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -41,7 +48,8 @@ impl Record {
         }
     }
 
-    /// The object that a claim leads to. The times are for people and other clients; nothing here ever reads them.
+    /// The object to write for a claim. The times are for people and other clients; the election
+    /// never reads them.
     pub(super) fn claimed(
         before: Option<&Self>,
         name: &str,
@@ -87,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_claim_keeps_what_it_does_not_mean() {
+    fn a_claim_keeps_the_other_fields() {
         let now: Timestamp = "2026-11-24T08:00:00.5Z".parse().unwrap();
         let claim = |holder: &str, seconds| Claim { holder: holder.to_owned(), seconds };
         let first = Record::claimed(None, "mxjob-operator", &claim("a", 15), now);
@@ -121,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_says_little_or_nonsense_is_held_by_nobody() {
+    fn an_incomplete_or_invalid_lease_has_no_holder() {
         for object in [
             json!({}),
             json!({ "spec": {} }),

@@ -14,7 +14,8 @@ use tower_service::Service;
 
 use super::*;
 
-/// An API server with one lease. It does what it is asked, and says so only if it is told to.
+/// An API server with one lease. It processes every request, but loses the answers that a test
+/// chooses.
 #[derive(Clone, Default)]
 struct Server(Arc<Mutex<State>>);
 
@@ -23,7 +24,7 @@ struct State {
     lease: Option<Value>,
     version: u64,
     asked: Vec<String>,
-    /// The requests, by their number, of whose answers nothing is heard.
+    /// The numbers of the requests whose answers are lost.
     lost: Vec<usize>,
 }
 
@@ -38,7 +39,7 @@ impl Service<Request<Body>> for Server {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (head, body) = request.into_parts();
-        // It is there already.
+        // The body is in memory.
         let body = body.collect().now_or_never().unwrap().unwrap().to_bytes();
         let mut state = self.0.lock().unwrap();
         let number = state.asked.len();
@@ -64,7 +65,8 @@ impl Service<Request<Body>> for Server {
     }
 }
 
-/// Takes part until a number of requests was made, each turn an hour after the last, and says what was asked in all.
+/// Takes part until a number of requests was sent, each an hour after the last, and returns all
+/// requests.
 async fn take_part(until: usize, lost: &[usize]) -> Vec<String> {
     let server = Server::default();
     server.0.lock().unwrap().lost = lost.to_vec();
@@ -91,18 +93,18 @@ async fn take_part(until: usize, lost: &[usize]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_leader_that_goes_lets_go_of_the_lease() {
+async fn a_leader_that_stops_releases_the_lease() {
     assert_eq!(take_part(2, &[]).await, ["GET \"none\"", "POST \"me\"", "PUT \"\""]);
 }
 
 #[tokio::test]
-async fn who_does_not_know_whether_it_leads_looks_and_lets_go() {
+async fn a_candidate_with_an_unconfirmed_write_reads_before_it_releases() {
     let want = ["GET \"none\"", "POST \"me\"", "GET \"me\"", "PUT \"\""];
     assert_eq!(take_part(2, &[1]).await, want);
 }
 
 #[tokio::test]
-async fn who_hears_nothing_at_the_end_does_not_try_for_ever() {
+async fn releasing_gives_up_without_an_answer() {
     assert_eq!(take_part(2, &[1, 2]).await, ["GET \"none\"", "POST \"me\"", "GET \"me\""]);
     assert_eq!(take_part(1, &[0]).await, ["GET \"none\""], "nothing was written");
 }

@@ -3,30 +3,31 @@
 use serde_json::{Map, Value, json};
 
 use super::{Part, Settings, annotate, labels, object, selector, with};
-use crate::webhook;
+use crate::names::{WEBHOOK, WEBHOOK_CONFIGURATION, WEBHOOK_PATH, WEBHOOK_SERVICE};
 
-/// Whether a request is one that the webhook has rules for: a new job, or one whose spec changes. Labels, annotations, finalizers,
-/// owners (all that the garbage collector writes) and the status may always change, so nobody waits for the webhook then.
+/// Whether the webhook has rules for a request: a new job, or a changed spec. Labels, annotations,
+/// finalizers, owners (everything that the garbage collector writes) and the status may always
+/// change, without a call of the webhook.
 pub(super) const CONDITION: &str = "request.operation == 'CREATE' \
 || has(object.spec) != has(oldObject.spec) \
 || (has(object.spec) && object.spec != oldObject.spec)";
 
-/// Where whoever looks at the configuration finds what to do when it is down.
-pub(super) const WAY_OUT: &str = "mxjob.kubeflow.org/when-it-is-down";
+/// The annotation with instructions for when no operator answers.
+pub(super) const OUTAGE_ANNOTATION: &str = "mxjob.kubeflow.org/when-it-is-down";
 
-/// What to do then. `back` is the command that installs the configuration again.
-pub(super) fn way_out(back: &str) -> String {
+/// What to do then. `restore` is the command that installs the configuration again.
+pub(super) fn outage_instructions(restore: &str) -> String {
     format!(
-        "New jobs and changed specs are refused while no operator answers; everything else goes on. \
-         To let them through unchecked: kubectl delete validatingwebhookconfiguration {}. \
-         To check again: {back}",
-        webhook::CONFIGURATION
+        "While no operator answers, new jobs and changed specs are rejected; everything else works. \
+         To accept them without checks: kubectl delete validatingwebhookconfiguration {}. \
+         To restore the checks: {restore}",
+        WEBHOOK_CONFIGURATION
     )
 }
 
 /// The Service before the configuration that calls it.
 pub(super) fn objects(settings: &Settings) -> Vec<Value> {
-    let mut service = object("v1", "Service", webhook::SERVICE, Some(&settings.namespace));
+    let mut service = object("v1", "Service", WEBHOOK_SERVICE, Some(&settings.namespace));
     service["metadata"]["labels"] = labels("webhook");
     let service = with(
         service,
@@ -42,20 +43,20 @@ fn configuration(settings: &Settings) -> Value {
     let mut configuration = object(
         "admissionregistration.k8s.io/v1",
         "ValidatingWebhookConfiguration",
-        webhook::CONFIGURATION,
+        WEBHOOK_CONFIGURATION,
         None,
     );
     configuration["metadata"]["labels"] = labels("webhook");
-    let back = format!("{} | kubectl apply -f -", settings.command(Part::Webhook));
-    let way_out = (WAY_OUT.to_owned(), way_out(&back).into());
-    annotate(&mut configuration, "annotations", Map::from_iter([way_out]));
+    let restore = format!("{} | kubectl apply -f -", settings.command(Part::Webhook));
+    let instructions = (OUTAGE_ANNOTATION.to_owned(), outage_instructions(&restore).into());
+    annotate(&mut configuration, "annotations", Map::from_iter([instructions]));
     let mut hook = json!({
-        "name": webhook::WEBHOOK,
+        "name": WEBHOOK,
         "#clientConfig": "The operator itself adds the caBundle.",
         "clientConfig": { "service": {
-            "name": webhook::SERVICE,
+            "name": WEBHOOK_SERVICE,
             "namespace": settings.namespace,
-            "path": webhook::PATH,
+            "path": WEBHOOK_PATH,
             "port": 443,
         } },
         "rules": [{
@@ -65,7 +66,7 @@ fn configuration(settings: &Settings) -> Value {
             "operations": ["CREATE", "UPDATE"],
             "scope": "Namespaced",
         }],
-        "#matchConditions": "Called only for what there are rules about: new jobs, and changes of a spec.",
+        "#matchConditions": "Called only for new jobs and changed specs, which the rules are about.",
         "matchConditions": [{ "name": "new-or-changed-spec", "expression": CONDITION }],
         "matchPolicy": "Equivalent",
         "failurePolicy": "Fail",

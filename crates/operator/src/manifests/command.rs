@@ -1,14 +1,14 @@
-//! The command that prints parts of an installation again, as it was made.
+//! The command that prints parts of an installation again, with the same flags.
 //!
-//! Advice that leaves the flags out would do harm: without `--namespace` the webhook's configuration calls another namespace's Service, and
-//! the rights are given to another account.
+//! A command without the flags would do harm: without `--namespace` the webhook configuration would
+//! call the Service of another namespace, and the rights would go to another ServiceAccount.
 
 use mxjob_controller::{Gang, PodGroups};
 
 use super::{NAMESPACE, Part, Settings};
 
 impl Settings {
-    /// What an operator knows of how it was installed: all that decides about rights and the webhook.
+    /// The settings that a running operator knows: those that affect rights and the webhook.
     #[must_use]
     pub fn of_operator(
         own_namespace: &str,
@@ -30,7 +30,7 @@ impl Settings {
         }
     }
 
-    /// What `--gang-scheduler` of the operator makes of the word.
+    /// The value of the operator's `--gang-scheduler`.
     pub(super) fn gang(&self) -> Gang {
         match self.gang_scheduler.as_str() {
             "none" => Gang::Off,
@@ -39,8 +39,8 @@ impl Settings {
         }
     }
 
-    /// `mxjob manifests --only PART` with the flags by which it prints the same objects. Not for [`Part::Operator`], whose image and the like
-    /// an operator does not know.
+    /// `mxjob manifests --only PART` with the flags to print the same objects. Not for
+    /// [`Part::Operator`]: an operator does not know its image and similar settings.
     #[must_use]
     pub fn command(&self, part: Part) -> String {
         let mut command = format!("mxjob manifests --only {}", part.word());

@@ -1,14 +1,14 @@
-//! That what is written installs what is meant.
+//! The objects and their YAML.
 
-mod calls;
 mod chart;
-mod fresh;
+mod generated;
 mod rights;
 mod schemas;
+mod webhook_calls;
 
 use super::*;
 
-/// Settings that differ in everything that makes a difference.
+/// Settings that cover every branch.
 fn variety() -> Vec<Settings> {
     let mut all = Vec::new();
     for gang_scheduler in ["none", "volcano", "gangs.example.com"] {
@@ -41,10 +41,11 @@ fn variety() -> Vec<Settings> {
     all
 }
 
-/// All parts; of these, only the usual settings have the definition, which is large and the same for all.
+/// The parts of these settings. Only the default settings include the CustomResourceDefinition,
+/// which is large and always the same.
 fn chosen(settings: &Settings) -> Vec<Part> {
-    let is_usual = *settings == Settings::default();
-    Part::ALL.into_iter().filter(|part| is_usual || *part != Part::Crd).collect()
+    let is_default = *settings == Settings::default();
+    Part::ALL.into_iter().filter(|part| is_default || *part != Part::Crd).collect()
 }
 
 fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> Option<&'a Value> {
@@ -52,12 +53,12 @@ fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> Option<&'a Value> {
 }
 
 #[test]
-fn what_is_written_for_people_reads_back_as_what_is_meant() {
+fn the_yaml_reads_back_as_the_objects() {
     for settings in variety() {
         let chosen = chosen(&settings);
         let text = yaml(&settings, &chosen);
         let documents = text.split("---\n").skip(1);
-        let read = |text: &str| mxjob_machinery::json::yaml_to_value(text.as_bytes()).unwrap();
+        let read = |text: &str| mxjob_machinery::yaml::decode(text.as_bytes()).unwrap();
         let read: Vec<Value> = documents.map(read).collect();
         assert_eq!(read, parts(&settings, &chosen));
         assert_eq!(json(&settings, &chosen)["items"], Value::from(read));
@@ -65,10 +66,10 @@ fn what_is_written_for_people_reads_back_as_what_is_meant() {
 }
 
 #[test]
-fn people_find_the_identity_first_and_the_reasons_beside() {
+fn the_yaml_has_the_usual_order_and_comments() {
     let text = yaml(&Settings::default(), &[Part::Operator, Part::Webhook]);
     assert!(text.contains("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: mxjob-operator\n  namespace: mxjob-system\n"), "{text}");
-    assert!(text.contains("\n    # Called only for what"), "{text}");
+    assert!(text.contains("\n    # Called only for new jobs"), "{text}");
     for line in text.lines() {
         assert_eq!(line.trim_end(), line);
     }
@@ -93,7 +94,7 @@ fn parts_come_alone_and_in_order() {
     let shared = Settings { namespace: "shared".to_owned(), ..Settings::default() };
     assert!(
         all(&shared).iter().all(|object| object["kind"] != "Namespace"),
-        "a namespace that may be others' as well is neither changed nor deleted"
+        "another namespace may hold other objects and is neither changed nor deleted"
     );
     assert_eq!(parts(&shared, &[Part::Namespace])[0]["metadata"]["name"], "shared");
     let without = Settings { webhook: false, ..Settings::default() };
@@ -101,7 +102,7 @@ fn parts_come_alone_and_in_order() {
 }
 
 #[test]
-fn what_refers_to_something_refers_to_what_is_there() {
+fn every_reference_has_a_target() {
     for settings in variety() {
         let objects = parts(&settings, &chosen(&settings));
         let deployment = find(&objects, "Deployment", "mxjob-operator").unwrap();

@@ -1,12 +1,12 @@
-//! What runs: the namespace, the Deployment and what goes with it.
+//! The namespace, the Deployment, its metrics Service and its PodDisruptionBudget.
 
 use serde_json::{Map, Value, json};
 
 use super::{OPERATOR, Settings, annotate, labels, object, selector, with};
 
-/// The user of the processes in the image: nobody's, as distroless images number it.
+/// The user of the processes in the image: `nonroot` of distroless images.
 const USER: u32 = 65532;
-/// Ports of a pod, and their names.
+/// Ports of a pod.
 const WEBHOOK: u16 = 9443;
 const METRICS: u16 = 8080;
 const PROBES: u16 = 8081;
@@ -14,17 +14,17 @@ const PROBES: u16 = 8081;
 /// The operator's namespace.
 pub(super) fn namespace(settings: &Settings) -> Value {
     let mut namespace = object("v1", "Namespace", &settings.namespace, None);
-    // The pods keep to it; so must whatever else comes here.
+    // The operator's pods comply, and so must all others in this namespace.
     let enforce = ("pod-security.kubernetes.io/enforce".to_owned(), "restricted".into());
     annotate(&mut namespace, "labels", Map::from_iter([enforce]));
     namespace
 }
 
-/// Requests and limits of a pod, if nobody says otherwise.
+/// The default requests and limits of a pod.
 pub(super) fn resources() -> Value {
     json!({
         "requests": { "cpu": "100m", "memory": "64Mi" },
-        "#limits": "Room for thousands of jobs and for the largest reviews. No limit of the CPU: it would only slow the answers.",
+        "#limits": "Enough for thousands of jobs and for the largest reviews. No CPU limit: it would only slow down the answers.",
         "limits": { "memory": "512Mi" },
     })
 }
@@ -66,10 +66,10 @@ fn deployment(settings: &Settings) -> Value {
     with(
         object("apps/v1", "Deployment", OPERATOR, Some(&settings.namespace)),
         json!({ "spec": {
-            "#replicas": "One leads, and all of them answer the webhook.",
+            "#replicas": "One leads; all of them serve the webhook.",
             "replicas": settings.replicas,
             "selector": { "matchLabels": selector("operator") },
-            "#strategy": "A new one is there before an old one goes, so that the webhook is always answered.",
+            "#strategy": "A new pod is ready before an old one stops, so the webhook is always served.",
             "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } },
             "template": template,
         } }),
@@ -79,7 +79,7 @@ fn deployment(settings: &Settings) -> Value {
 fn pod(settings: &Settings) -> Value {
     let mut pod = json!({
         "serviceAccountName": OPERATOR,
-        "#terminationGracePeriodSeconds": "Open requests are finished, the lease is let go, and the webhook answers until the cluster has heard of it.",
+        "#terminationGracePeriodSeconds": "Time to finish open requests, to release the lease, and to serve the webhook until every API server has noticed.",
         "terminationGracePeriodSeconds": 40,
         "enableServiceLinks": false,
         "nodeSelector": settings.node_selector,
@@ -89,7 +89,7 @@ fn pod(settings: &Settings) -> Value {
             "runAsGroup": USER,
             "seccompProfile": { "type": "RuntimeDefault" },
         },
-        "#topologySpreadConstraints": "One node that goes takes one replica with it.",
+        "#topologySpreadConstraints": "The loss of one node takes only one replica.",
         "topologySpreadConstraints": [{
             "maxSkew": 1,
             "topologyKey": "kubernetes.io/hostname",
@@ -127,7 +127,7 @@ fn container(settings: &Settings) -> Value {
     })
 }
 
-/// Only what the settings decide; everything else is as `mxjob operator` has it in a pod.
+/// Only the arguments that depend on settings; the defaults of `mxjob operator` fit a pod.
 fn arguments(settings: &Settings) -> Vec<String> {
     let mut arguments = vec![
         "operator".to_owned(),

@@ -1,4 +1,4 @@
-//! Whether the cluster knows jobs, and whether as this program does.
+//! Checks that the cluster serves MXJobs, with the definition of this version.
 
 use http::{Request, StatusCode};
 use kube::Client;
@@ -7,14 +7,15 @@ use serde_json::Value;
 
 use super::CRD;
 
-/// What is wrong with the definition of the jobs, in a sentence with the command that mends it.
+/// What is wrong with the CustomResourceDefinition, with the command that fixes it; `None` if
+/// nothing is.
 ///
-/// A server without definitions of its own (the API server of one machine has jobs built in) is judged by what it says it serves, and so is
-/// one that does not let us look.
+/// A server that has no such definition (mxjob's own API server has MXJobs built in), or does not
+/// let the operator read it, is checked by its discovery document.
 ///
 /// # Errors
 /// Where the server does not answer.
-pub(super) async fn judge(client: &Client) -> kube::Result<Option<String>> {
+pub(super) async fn check(client: &Client) -> kube::Result<Option<String>> {
     let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{CRD}");
     match get(client, &path).await {
         Ok(definition) => Ok(verdict(&definition)),
@@ -41,7 +42,7 @@ async fn discovered(client: &Client) -> kube::Result<Option<String>> {
             Ok(match (has("mxjobs"), has("mxjobs/status")) {
                 (true, true) => None,
                 (true, false) => Some(format!(
-                    "The definition {CRD} is not the one of mxjob: it has no status subresource; put that in its place with: {MENDING}"
+                    "The CustomResourceDefinition {CRD} is not the one of mxjob: it has no status subresource; replace it with: {MENDING}"
                 )),
                 (false, _) => Some(missing()),
             })
@@ -54,10 +55,12 @@ async fn discovered(client: &Client) -> kube::Result<Option<String>> {
 }
 
 fn missing() -> String {
-    format!("The cluster knows no MXJobs: the definition {CRD} is missing; make it with: {MENDING}")
+    format!(
+        "The cluster does not serve MXJobs: the CustomResourceDefinition {CRD} is missing; create it with: {MENDING}"
+    )
 }
 
-/// What is to be said of the definition that the cluster has.
+/// What is wrong with the cluster's definition.
 fn verdict(definition: &Value) -> Option<String> {
     match crd::judge(definition) {
         Verdict::Same => None,

@@ -13,27 +13,27 @@ use serde_json::json;
 use tower_service::Service;
 
 #[test]
-fn a_missing_right_is_named_in_one_sentence_with_the_command_that_grants_it() {
-    let need = |group, resource, name: Option<&str>| Need {
+fn a_missing_right_is_reported_in_one_sentence_with_the_command_that_grants_it() {
+    let permission = |group, resource, name: Option<&str>| Permission {
         group,
         resource,
         verbs: &[],
         scope: Scope::Jobs,
         name: name.map(str::to_owned),
     };
-    let check = |need: Need, place: Option<&str>, verbs: &[&str], want: &str| {
-        let want = format!("The operator may not {want}; do this");
-        assert_eq!(reviews::sentence(&need, place, verbs, "do this"), want);
+    let check = |permission: Permission, place: Option<&str>, verbs: &[&str], expected: &str| {
+        let expected = format!("The operator may not {expected}; do this");
+        assert_eq!(access_reviews::sentence(&permission, place, verbs, "do this"), expected);
     };
-    check(need("", "pods", None), Some(""), &["create"], "create pods in all namespaces");
+    check(permission("", "pods", None), Some(""), &["create"], "create pods in all namespaces");
     check(
-        need("kubeflow.org", "mxjobs/status", None),
+        permission("kubeflow.org", "mxjobs/status", None),
         Some("team"),
         &["get", "list", "patch"],
         "get, list or patch mxjobs.kubeflow.org/status in the namespace team",
     );
     check(
-        need("apiextensions.k8s.io", "customresourcedefinitions", Some(CRD)),
+        permission("apiextensions.k8s.io", "customresourcedefinitions", Some(CRD)),
         None,
         &["get"],
         "get customresourcedefinitions.apiextensions.k8s.io \"mxjobs.kubeflow.org\"",
@@ -42,11 +42,12 @@ fn a_missing_right_is_named_in_one_sentence_with_the_command_that_grants_it() {
 
 fn preflight(client: Client) -> Preflight {
     let webhook = Some(("certificate".to_owned(), "mxjob".to_owned()));
-    let parts = Parts { lease: Some("mxjob-operator".to_owned()), webhook, ..Parts::default() };
+    let parts =
+        Components { lease: Some("mxjob-operator".to_owned()), webhook, ..Components::default() };
     Preflight {
         client,
         url: "https://cluster".to_owned(),
-        needs: rights(&parts),
+        permissions: permissions(&parts),
         jobs: Some("team".to_owned()),
         own: "system".to_owned(),
         lease: Some("leases".to_owned()),
@@ -57,13 +58,13 @@ fn preflight(client: Client) -> Preflight {
 }
 
 #[tokio::test]
-async fn whoever_may_do_nothing_is_told_each_right_and_is_told_no_more_when_they_are_granted() {
+async fn each_missing_right_is_reported_until_it_is_granted() {
     let (api, _dir) = crate::testing::api_server().await;
     let as_user = |who| Client::new(api.connector(who, "test"), "default");
     let mut preflight = preflight(as_user(Identity::new("nobody", "", [])));
-    assert_eq!(preflight.round().await, Found::Lacking);
-    let said = preflight.health.hindrances();
-    for want in [
+    assert_eq!(preflight.check().await, Outcome::Missing);
+    let problems = preflight.health.problems();
+    for expected in [
         "create, delete, get, list or watch pods in the namespace team;",
         "patch mxjobs.kubeflow.org/status in the namespace team;",
         "update mxjobs.kubeflow.org/finalizers in the namespace team;",
@@ -71,34 +72,43 @@ async fn whoever_may_do_nothing_is_told_each_right_and_is_told_no_more_when_they
         "get or update leases.coordination.k8s.io \"mxjob-operator\" in the namespace leases; do that",
         "create secrets in the namespace system; do this",
     ] {
-        let count = said.iter().filter(|line| line.contains(want)).count();
-        assert_eq!(count, 1, "{want}: {said:#?}");
+        let count = problems.iter().filter(|line| line.contains(expected)).count();
+        assert_eq!(count, 1, "{expected}: {problems:#?}");
     }
-    // The definition can be judged without being seen, by an operator for one namespace.
-    assert!(!said.iter().any(|line| line.contains("customresourcedefinitions")), "{said:#?}");
-    assert_eq!(said.len(), preflight.needs.len() - 1, "{said:#?}");
+    // An operator for one namespace can check the definition without reading it.
+    assert!(
+        !problems.iter().any(|line| line.contains("customresourcedefinitions")),
+        "{problems:#?}"
+    );
+    assert_eq!(problems.len(), preflight.permissions.len() - 1, "{problems:#?}");
     preflight.jobs = None;
-    assert_eq!(preflight.round().await, Found::Lacking);
-    let said = preflight.health.hindrances();
-    assert!(said.iter().any(|line| line.contains("get customresourcedefinitions")), "{said:#?}");
-    assert_eq!(said.len(), preflight.needs.len(), "{said:#?}");
+    assert_eq!(preflight.check().await, Outcome::Missing);
+    let problems = preflight.health.problems();
+    assert!(
+        problems.iter().any(|line| line.contains("get customresourcedefinitions")),
+        "{problems:#?}"
+    );
+    assert_eq!(problems.len(), preflight.permissions.len(), "{problems:#?}");
 
     preflight.client = as_user(Identity::admin());
-    assert_eq!(preflight.round().await, Found::Well);
-    assert_eq!(preflight.health.hindrances(), [""; 0]);
+    assert_eq!(preflight.check().await, Outcome::Complete);
+    assert_eq!(preflight.health.problems(), [""; 0]);
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_said_once_and_asked_again() {
+async fn an_unreachable_server_is_one_problem() {
     let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
     let preflight = preflight(Client::try_from(nowhere).unwrap());
-    assert_eq!(preflight.round().await, Found::Unreached);
-    let said = preflight.health.hindrances();
-    assert!(said[0].starts_with("https://cluster cannot be asked: "), "{said:?}");
-    assert_eq!(said.len(), 1);
+    assert_eq!(preflight.check().await, Outcome::Unreachable);
+    let problems = preflight.health.problems();
+    assert!(
+        problems[0].starts_with("cannot reach the API server https://cluster: "),
+        "{problems:?}"
+    );
+    assert_eq!(problems.len(), 1);
 }
 
-/// A server that has these pages and no others: paths, statuses, texts.
+/// A server with these pages only: path, status, text.
 #[derive(Clone)]
 struct Pages(Vec<(&'static str, u16, String)>);
 
@@ -123,77 +133,80 @@ const DEFINITION_PATH: &str =
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/mxjobs.kubeflow.org";
 const DISCOVERY_PATH: &str = "/apis/kubeflow.org/v1";
 
-async fn judged(pages: &[(&'static str, u16, String)]) -> Option<String> {
-    definition::judge(&Client::new(Pages(pages.to_vec()), "default")).await.unwrap()
+async fn problem_of(pages: &[(&'static str, u16, String)]) -> Option<String> {
+    definition::check(&Client::new(Pages(pages.to_vec()), "default")).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_definition_is_judged_by_itself_where_it_can_be_seen() {
+async fn a_readable_definition_is_compared() {
     let mut crd = mxjob_api::crd::crd();
-    assert_eq!(judged(&[(DEFINITION_PATH, 200, crd.to_string())]).await, None);
+    assert_eq!(problem_of(&[(DEFINITION_PATH, 200, crd.to_string())]).await, None);
     crd["metadata"]["annotations"] = serde_json::Value::Null;
-    let said = judged(&[(DEFINITION_PATH, 200, crd.to_string())]).await.unwrap();
+    let problems = problem_of(&[(DEFINITION_PATH, 200, crd.to_string())]).await.unwrap();
     assert!(
-        said.starts_with("The definition mxjobs.kubeflow.org is not the one of mxjob"),
-        "{said}"
+        problems.starts_with("The definition mxjobs.kubeflow.org is not the one of mxjob"),
+        "{problems}"
     );
-    assert!(said.contains(mxjob_api::crd::MENDING), "{said}");
+    assert!(problems.contains(mxjob_api::crd::MENDING), "{problems}");
 }
 
 #[tokio::test]
-async fn where_it_cannot_be_seen_it_is_judged_by_what_the_server_says_it_serves() {
+async fn an_unreadable_definition_is_checked_by_discovery() {
     let serves = |names: &[&str]| {
         let resources: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
         (DISCOVERY_PATH, 200, json!({ "resources": resources }).to_string())
     };
     let hidden = (DEFINITION_PATH, 403, "no".to_owned());
-    for (pages, want) in [
+    for (pages, expected) in [
         (vec![serves(&["mxjobs", "mxjobs/status"])], None),
         (vec![hidden.clone(), serves(&["mxjobs", "mxjobs/status"])], None),
         (vec![serves(&["mxjobs"])], Some("it has no status subresource")),
-        (vec![serves(&["tfjobs", "tfjobs/status"])], Some("The cluster knows no MXJobs")),
-        (vec![hidden], Some("The cluster knows no MXJobs")),
-        (vec![], Some("The cluster knows no MXJobs")),
+        (vec![serves(&["tfjobs", "tfjobs/status"])], Some("The cluster does not serve MXJobs")),
+        (vec![hidden], Some("The cluster does not serve MXJobs")),
+        (vec![], Some("The cluster does not serve MXJobs")),
     ] {
-        let said = judged(&pages).await;
-        match want {
-            None => assert_eq!(said, None, "{pages:?}"),
-            Some(want) => {
-                let said = said.unwrap();
-                assert!(said.contains(want) && said.contains(mxjob_api::crd::MENDING), "{said}");
+        let problems = problem_of(&pages).await;
+        match expected {
+            None => assert_eq!(problems, None, "{pages:?}"),
+            Some(expected) => {
+                let problems = problems.unwrap();
+                assert!(
+                    problems.contains(expected) && problems.contains(mxjob_api::crd::MENDING),
+                    "{problems}"
+                );
             }
         }
     }
 }
 
 #[tokio::test]
-async fn a_server_in_trouble_says_nothing_about_the_definition() {
+async fn a_server_error_says_nothing_about_the_definition() {
     for code in [401, 429, 500, 503] {
         let pages = Pages(vec![(DEFINITION_PATH, code, "no".to_owned())]);
-        assert!(definition::judge(&Client::new(pages, "default")).await.is_err(), "{code}");
+        assert!(definition::check(&Client::new(pages, "default")).await.is_err(), "{code}");
     }
 }
 
 #[tokio::test]
-async fn a_right_that_could_not_be_asked_for_is_asked_for_again() {
+async fn a_right_that_could_not_be_reviewed_is_unknown() {
     const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     let definition = (DEFINITION_PATH, 200, mxjob_api::crd::crd().to_string());
     let allowed = |is: bool| json!({ "status": { "allowed": is } }).to_string();
     let mut preflight = preflight(Client::new(Pages(vec![]), "default"));
-    for (code, text, want, obstacles) in [
-        (503, "no".to_owned(), Found::Unsure, false),
-        (401, "no".to_owned(), Found::Unsure, false),
-        (429, "no".to_owned(), Found::Unsure, false),
-        (404, "no".to_owned(), Found::Well, false),
-        (403, "no".to_owned(), Found::Well, false),
-        (200, allowed(false), Found::Lacking, true),
-        // What was refused and cannot be asked for now is not granted by that.
-        (500, "no".to_owned(), Found::Unsure, true),
-        (200, allowed(true), Found::Well, false),
+    for (code, text, expected, has_problems) in [
+        (503, "no".to_owned(), Outcome::Unknown, false),
+        (401, "no".to_owned(), Outcome::Unknown, false),
+        (429, "no".to_owned(), Outcome::Unknown, false),
+        (404, "no".to_owned(), Outcome::Complete, false),
+        (403, "no".to_owned(), Outcome::Complete, false),
+        (200, allowed(false), Outcome::Missing, true),
+        // A right that was denied and cannot be reviewed now stays reported.
+        (500, "no".to_owned(), Outcome::Unknown, true),
+        (200, allowed(true), Outcome::Complete, false),
     ] {
         let pages = Pages(vec![definition.clone(), (REVIEWS, code, text)]);
         preflight.client = Client::new(pages, "default");
-        assert_eq!(preflight.round().await, want, "{code}");
-        assert_eq!(!preflight.health.hindrances().is_empty(), obstacles, "{code}");
+        assert_eq!(preflight.check().await, expected, "{code}");
+        assert_eq!(!preflight.health.problems().is_empty(), has_problems, "{code}");
     }
 }

@@ -1,4 +1,4 @@
-//! The pages, and the small server behind them.
+//! The HTTP pages of probes and metrics.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
@@ -15,19 +15,19 @@ use tower_service::Service;
 
 use super::Health;
 
-/// What is served on a port.
+/// The pages of one port.
 #[derive(Clone)]
 pub(crate) enum Pages {
     /// `/healthz`, `/livez`, `/readyz`.
     Probes(Health),
-    /// `/metrics`, as this makes it.
+    /// `/metrics`, with the text that this function returns.
     Metrics(Arc<dyn Fn() -> String + Send + Sync>),
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Whoever asks more at once than this is no kubelet and no Prometheus.
-const CONNECTIONS: usize = 64;
+/// The kubelet and Prometheus need far fewer connections than this.
+const MAX_CONNECTIONS: usize = 64;
 
 /// Serves the pages until `shutdown`.
 pub(crate) async fn serve(
@@ -35,7 +35,7 @@ pub(crate) async fn serve(
     pages: Pages,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let limits = Limits { connections: CONNECTIONS, ..Limits::default() };
+    let limits = Limits { connections: MAX_CONNECTIONS, ..Limits::default() };
     let drain = Duration::from_secs(1);
     serving::serve_within(limits, bound, None, pages, shutdown, drain).await.map(drop)
 }
@@ -52,19 +52,19 @@ impl std::fmt::Debug for Pages {
 }
 
 impl Pages {
-    /// The page under a path: its status, its type, its text.
+    /// The page of a path: status, content type, text.
     pub(super) fn page(&self, path: &str) -> (StatusCode, &'static str, String) {
         let is_ok = |ok| if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         match (self, path) {
             (Self::Probes(health), "/livez" | "/healthz") => {
-                let dead = health.dead();
-                (is_ok(dead.is_none()), TEXT, dead.unwrap_or_else(|| "ok".to_owned()) + "\n")
+                let problem = health.liveness_problem();
+                (is_ok(problem.is_none()), TEXT, problem.unwrap_or_else(|| "ok".to_owned()) + "\n")
             }
             (Self::Probes(health), "/readyz") => {
-                let why = health.unready();
+                let why = health.readiness_problems();
                 let ready = why.is_empty();
                 let mut lines = if ready { vec!["ok".to_owned()] } else { why };
-                lines.extend(health.hindrances());
+                lines.extend(health.problems());
                 (is_ok(ready), TEXT, lines.join("\n") + "\n")
             }
             (Self::Metrics(metrics), "/metrics") => {
@@ -87,7 +87,7 @@ impl<B> Service<Request<B>> for Pages {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (status, kind, text) = match *request.method() {
             Method::GET | Method::HEAD => self.page(request.uri().path()),
-            _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is answered\n".to_owned()),
+            _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is supported\n".to_owned()),
         };
         let mut response = Response::new(Full::new(Bytes::from(text)));
         *response.status_mut() = status;

@@ -1,7 +1,7 @@
 use super::*;
 
-fn health(patience: Option<Duration>, webhook: Option<watch::Receiver<bool>>) -> Health {
-    Health::new(patience, webhook, mxjob_controller::Standing::default())
+fn health(election_timeout: Option<Duration>, webhook: Option<watch::Receiver<bool>>) -> Health {
+    Health::new(election_timeout, webhook, mxjob_controller::Standing::default())
 }
 
 fn page(health: &Health, path: &str) -> (u16, String) {
@@ -10,38 +10,38 @@ fn page(health: &Health, path: &str) -> (u16, String) {
 }
 
 #[test]
-fn ready_is_who_has_heard_of_the_cluster_and_can_answer_for_it() {
+fn ready_needs_an_answer_of_the_api_server_and_a_certificate() {
     let (webhook, ready) = watch::channel(false);
     let health = health(None, Some(ready));
     let text = "the API server has not answered yet\nthe webhook has no certificate yet\n";
     assert_eq!(page(&health, "/readyz"), (503, text.to_owned()));
-    health.reached();
+    health.api_server_reached();
     webhook.send_replace(true);
     assert_eq!(page(&health, "/readyz"), (200, "ok\n".to_owned()));
     health.stopping();
     assert_eq!(page(&health, "/readyz"), (503, "the operator is stopping\n".to_owned()));
-    assert_eq!(page(&health, "/livez").0, 200, "and is not to be started anew for that");
+    assert_eq!(page(&health, "/livez").0, 200, "stopping is no reason for a restart");
 }
 
 #[test]
-fn what_is_in_the_way_is_named_a_line_each_and_is_no_reason_to_be_taken_out_of_service() {
+fn problems_are_listed_one_a_line_and_do_not_make_the_replica_unready() {
     let health = health(None, None);
-    health.reached();
-    assert!(health.set_obstacle("pods", Some("may not create pods")));
-    assert!(!health.set_obstacle("pods", Some("may not create pods")), "no news");
-    assert!(health.set_obstacle("crd", Some("no definition")));
+    health.api_server_reached();
+    assert!(health.set_problem("pods", Some("may not create pods")));
+    assert!(!health.set_problem("pods", Some("may not create pods")), "unchanged");
+    assert!(health.set_problem("crd", Some("no definition")));
     assert_eq!(
         page(&health, "/readyz"),
         (200, "ok\nno definition\nmay not create pods\n".to_owned())
     );
-    assert!(health.set_obstacle("pods", None));
-    assert!(health.set_obstacle("crd", None));
-    assert!(!health.set_obstacle("crd", None));
+    assert!(health.set_problem("pods", None));
+    assert!(health.set_problem("crd", None));
+    assert!(!health.set_problem("crd", None));
     assert_eq!(page(&health, "/readyz"), (200, "ok\n".to_owned()));
 }
 
 #[test]
-fn alive_is_an_election_that_goes_round() {
+fn live_needs_progress_of_the_election() {
     let health = health(Some(Duration::ZERO), None);
     while page(&health, "/livez").0 == 200 {
         std::hint::spin_loop();
@@ -49,15 +49,15 @@ fn alive_is_an_election_that_goes_round() {
     for path in ["/livez", "/healthz"] {
         let (status, text) = page(&health, path);
         assert_eq!(status, 503);
-        assert!(text.starts_with("the leader election has been stuck for "), "{text}");
+        assert!(text.starts_with("the leader election has made no progress for "), "{text}");
     }
     let health = self::health(Some(Duration::from_secs(3600)), None);
-    health.turned();
+    health.election_progressed();
     assert_eq!(page(&health, "/livez"), (200, "ok\n".to_owned()));
 }
 
 #[test]
-fn other_pages_are_not_there() {
+fn other_paths_are_not_found() {
     let health = health(None, None);
     for path in ["/", "/metrics", "/readyz/x", "/debug/pprof"] {
         assert_eq!(page(&health, path).0, 404, "{path}");

@@ -1,4 +1,4 @@
-//! What the webhook counts, in the form that Prometheus reads.
+//! The webhook's Prometheus metrics.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-/// The counters and histograms; a cheap handle.
+/// The metrics; a cheap handle.
 ///
 /// ```
 /// let metrics = mxjob_operator::webhook::Metrics::default();
@@ -41,9 +41,9 @@ struct RefusedLabels {
     code: u16,
 }
 
-/// What is to be done with the object.
+/// The operation of a review.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(non_camel_case_types)] // as the label reads
+#[allow(non_camel_case_types)] // as the label's values
 pub(super) enum Operation {
     create,
     update,
@@ -54,7 +54,7 @@ pub(super) enum Operation {
 // === impl Operation ===
 
 impl Operation {
-    /// Of a review that was answered, so there is no other word.
+    /// Of a review that was answered, so the operation is one of these.
     pub(super) fn of(word: &str) -> Self {
         match word {
             "CREATE" => Self::create,
@@ -68,27 +68,27 @@ impl Operation {
 // === impl Metrics ===
 
 impl Default for Metrics {
-    /// All zero, in a registry of their own.
+    /// All zero, in their own registry.
     fn default() -> Self {
-        // From 50 µs (a small job) to some 100 ms (two jobs as large as they may be).
+        // From 50 µs (a small job) to about 400 ms (two jobs of the largest size).
         let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.00005, 2.0, 14));
         let mut registry = Registry::default();
         let reviews = Family::new_with_constructor(histogram);
         let (refused, expires) = (Family::default(), Gauge::default());
         registry.register_with_unit(
             "mxjob_webhook_review_duration",
-            "How long an admission review took to answer, its reading apart; the count is the number of reviews",
+            "Time to answer an admission review, without reading it; the count is the number of reviews",
             Unit::Seconds,
             reviews.clone(),
         );
         registry.register(
             "mxjob_webhook_refused_requests",
-            "Requests that were no admission review, by HTTP status",
+            "Requests that were refused because they were not an admission review, by HTTP status",
             refused.clone(),
         );
         registry.register_with_unit(
             "mxjob_webhook_certificate_expiry_timestamp",
-            "Until when the webhook's certificate counts, in seconds since 1970; 0 as long as there is none",
+            "When the webhook's certificate expires, in seconds since 1970; 0 without a certificate",
             Unit::Seconds,
             expires.clone(),
         );
@@ -101,7 +101,7 @@ impl Metrics {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::new();
-        // Only a writer that fails makes this fail, and a string does not.
+        // Encoding fails only if the writer does, and a string does not.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.0.registry);
         text
     }
@@ -115,7 +115,7 @@ impl Metrics {
         self.0.refused.get_or_create(&RefusedLabels { code: status.as_u16() }).inc();
     }
 
-    /// Notes until when the certificate counts that is served now.
+    /// Sets when the served certificate expires.
     pub(crate) fn expires(&self, at: Timestamp) {
         #[allow(clippy::cast_precision_loss)] // seconds are far below what a float counts exactly
         self.0.expires.set(at.as_second() as f64);

@@ -1,4 +1,4 @@
-//! A request in, an answer out.
+//! Answers requests with admission reviews.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -16,36 +16,36 @@ use mxjob_machinery::json;
 use serde_json::Value;
 use tower_service::Service;
 
-use super::PATH;
-use super::body::Room;
+use super::body::BodyMemory;
 use super::metrics::{Metrics, Operation};
+use crate::names::WEBHOOK_PATH;
 
 /// The webhook as a service; a cheap handle.
 #[derive(Debug, Clone)]
-pub(super) struct Reviews(Arc<Inner>);
+pub(super) struct ReviewService(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    room: Room,
+    memory: BodyMemory,
     metrics: Metrics,
 }
 
-/// Why a request is no review that can be answered.
+/// Why a request cannot be answered with a review.
 type Refusal = (StatusCode, String);
 
-// === impl Reviews ===
+// === impl ReviewService ===
 
-impl Reviews {
+impl ReviewService {
     pub(super) fn new(metrics: Metrics) -> Self {
-        Self::within(Room::default(), metrics)
+        Self::within(BodyMemory::default(), metrics)
     }
 
-    fn within(room: Room, metrics: Metrics) -> Self {
-        Self(Arc::new(Inner { room, metrics }))
+    fn within(memory: BodyMemory, metrics: Metrics) -> Self {
+        Self(Arc::new(Inner { memory, metrics }))
     }
 }
 
-impl<B> Service<Request<B>> for Reviews
+impl<B> Service<Request<B>> for ReviewService
 where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: std::fmt::Display,
@@ -85,48 +85,48 @@ impl Inner {
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        let (head, body) = request.into_parts();
-        if head.uri.path() != PATH {
-            return Err((StatusCode::NOT_FOUND, format!("there is {PATH} and nothing else")));
+        let (head, request_body) = request.into_parts();
+        if head.uri.path() != WEBHOOK_PATH {
+            return Err((StatusCode::NOT_FOUND, format!("only {WEBHOOK_PATH} is served")));
         }
         if head.method != Method::POST {
-            let text = "an AdmissionReview is sent by POST".to_owned();
+            let text = "an AdmissionReview must be sent by POST".to_owned();
             return Err((StatusCode::METHOD_NOT_ALLOWED, text));
         }
         if !is_json(head.headers.get(header::CONTENT_TYPE)) {
             let text = "the body must be application/json".to_owned();
             return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
         }
-        let arrived = self.room.read(body).await?;
+        let body = self.memory.read(request_body).await?;
         let began = Instant::now();
-        // On a thread for such work: a large review keeps one for some milliseconds, and whatever went wrong there would end there. It
-        // goes on when the API server waits no longer, and so does what it holds.
-        let judged = tokio::task::spawn_blocking(move || judge(&arrived.bytes)).await;
-        let Ok(judged) = judged else {
-            tracing::error!("a review could not be answered; this is a fault of the webhook");
+        // On a blocking thread: a large review takes some milliseconds, and a panic stays there.
+        // The review continues when the API server stops waiting, and so does its use of memory.
+        let reviewed = tokio::task::spawn_blocking(move || review(&body.bytes)).await;
+        let Ok(reviewed) = reviewed else {
+            tracing::error!("a review panicked; this is a bug of the webhook");
             let text = "the review could not be answered".to_owned();
             return Err((StatusCode::INTERNAL_SERVER_ERROR, text));
         };
-        let Judged { bytes, operation, allowed } = judged?;
+        let Reviewed { bytes, operation, allowed } = reviewed?;
         self.metrics.answered(operation, allowed, began.elapsed());
         Ok(bytes)
     }
 }
 
-/// An answer and what is counted of it.
-struct Judged {
+/// An answer with its labels for the metrics.
+struct Reviewed {
     bytes: Vec<u8>,
     operation: Operation,
     allowed: bool,
 }
 
-fn judge(bytes: &[u8]) -> Result<Judged, Refusal> {
+fn review(bytes: &[u8]) -> Result<Reviewed, Refusal> {
     let bad = |text: String| (StatusCode::BAD_REQUEST, text);
     let review = json::decode(bytes).map_err(|error| bad(error.to_string()))?;
     let answer = review::respond(&review).map_err(|error| bad(error.to_string()))?;
     let operation = review.pointer("/request/operation").and_then(Value::as_str);
     let allowed = answer.pointer("/response/allowed").and_then(Value::as_bool).unwrap_or_default();
-    Ok(Judged {
+    Ok(Reviewed {
         bytes: answer.to_string().into_bytes(),
         operation: Operation::of(operation.unwrap_or_default()),
         allowed,

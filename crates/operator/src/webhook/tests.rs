@@ -1,4 +1,5 @@
-//! The webhook as an API server meets it: over TLS, by the name of its Service, trusting the bundle of the configuration.
+//! The webhook as an API server calls it: over TLS, by the name of its Service, trusting the bundle
+//! of the configuration.
 
 use base64::Engine as _;
 use http::Request;
@@ -9,14 +10,15 @@ use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::manifests::{self, NAMESPACE};
+use crate::manifests;
+use crate::names::{NAMESPACE, WEBHOOK_PATH};
 
-/// Far above what anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far longer than any step takes.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 const CONFIGURATIONS: &str =
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
 
-/// A cluster in which the webhook's objects are installed.
+/// A cluster with the webhook's objects.
 struct Cluster {
     client: Client,
     _dir: tempfile::TempDir,
@@ -46,9 +48,10 @@ impl Cluster {
         self.client.request(request).await.unwrap()
     }
 
-    /// A client as the API server is one: by the name of the Service, trusting what the configuration says at this moment.
+    /// A client like the API server: by the name of the Service, trusting the configuration's
+    /// current bundle.
     async fn caller(&self, port: u16) -> Client {
-        let path = format!("{CONFIGURATIONS}/{CONFIGURATION}");
+        let path = format!("{CONFIGURATIONS}/{WEBHOOK_CONFIGURATION}");
         let configuration = self.call("GET", &path, &Value::Null).await;
         let bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap();
         let pem = base64::engine::general_purpose::STANDARD.decode(bundle).unwrap();
@@ -56,12 +59,12 @@ impl Cluster {
         let url = format!("https://127.0.0.1:{port}").parse().unwrap();
         let mut config = kube::Config::new(url);
         config.root_cert = Some(roots.unwrap().iter().map(|der| der.to_vec()).collect());
-        config.tls_server_name = Some(format!("{SERVICE}.{NAMESPACE}.svc"));
+        config.tls_server_name = Some(format!("{WEBHOOK_SERVICE}.{NAMESPACE}.svc"));
         Client::try_from(config).unwrap()
     }
 }
 
-/// Whether a review of a job without a spec comes back as refused.
+/// Whether a review of a job without a spec is answered with a refusal.
 async fn is_answered(caller: &Client) -> bool {
     let review = json!({
         "apiVersion": "admission.k8s.io/v1",
@@ -73,7 +76,7 @@ async fn is_answered(caller: &Client) -> bool {
             "object": {},
         },
     });
-    let request = Request::post(format!("{PATH}?timeout=5s"));
+    let request = Request::post(format!("{WEBHOOK_PATH}?timeout=5s"));
     let request = request.header("Content-Type", "application/json");
     let answer = caller.request::<Value>(request.body(review.to_string().into_bytes()).unwrap());
     answer.await.is_ok_and(|answer| answer["response"]["allowed"] == false)
@@ -96,7 +99,7 @@ async fn an_api_server_that_trusts_the_configuration_gets_answers_until_the_stop
     let running = tokio::spawn(run(cluster.client.clone(), options, bound, ready, async {
         let _ = stopped.await;
     }));
-    tokio::time::timeout(PATIENCE, is_ready.wait_for(|ready| *ready)).await.unwrap().unwrap();
+    tokio::time::timeout(STEP_TIMEOUT, is_ready.wait_for(|ready| *ready)).await.unwrap().unwrap();
     let caller = cluster.caller(port).await;
     assert!(is_answered(&caller).await);
     let text = metrics.encode();
@@ -105,7 +108,7 @@ async fn an_api_server_that_trusts_the_configuration_gets_answers_until_the_stop
     assert!(!text.contains("expiry_timestamp_seconds 0.0"), "{text}");
 
     stop.send(()).unwrap();
-    tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
+    tokio::time::timeout(STEP_TIMEOUT, running).await.unwrap().unwrap().unwrap();
     assert!(!*is_ready.borrow(), "it is no longer ready");
     assert!(!is_answered(&cluster.caller(port).await).await);
 }
@@ -115,33 +118,34 @@ async fn certificates_are_exchanged_while_serving() {
     let cluster = Cluster::start().await;
     let resolver = Arc::new(Resolver::default());
     let tls = Arc::new(Arc::clone(&resolver).server_config().unwrap());
-    let place = Place {
+    let installation = Installation {
         namespace: NAMESPACE.to_owned(),
-        service: SERVICE.to_owned(),
-        secret: SECRET.to_owned(),
-        configuration: CONFIGURATION.to_owned(),
+        service: WEBHOOK_SERVICE.to_owned(),
+        secret: WEBHOOK_SECRET.to_owned(),
+        configuration: WEBHOOK_CONFIGURATION.to_owned(),
         webhook: WEBHOOK.to_owned(),
         install: String::new(),
         grant: String::new(),
     };
     let metrics = Metrics::default();
-    let mut keeper = Keeper::new(cluster.client.clone(), place, resolver, metrics.clone());
+    let mut rotation =
+        Rotation::new(cluster.client.clone(), installation, resolver, metrics.clone());
     let bound = local();
     let port = bound.local_addr().port();
-    let reviews = service::Reviews::new(metrics);
+    let reviews = service::ReviewService::new(metrics);
     let serving = serve::serve(bound, Some(tls), reviews, std::future::pending(), Duration::ZERO);
     let serving = tokio::spawn(serving);
 
     let now = Timestamp::now();
-    assert!(keeper.round(now).await);
+    assert!(rotation.sync(now).await);
     let first = cluster.caller(port).await;
     assert!(is_answered(&first).await);
 
-    // The hardest case: nothing of what there was is left.
-    let secret = format!("/api/v1/namespaces/{NAMESPACE}/secrets/{SECRET}");
+    // The hardest case: nothing is left of the old Secret.
+    let secret = format!("/api/v1/namespaces/{NAMESPACE}/secrets/{WEBHOOK_SECRET}");
     cluster.call("DELETE", &secret, &Value::Null).await;
-    assert!(keeper.round(now).await, "another authority altogether");
-    assert!(is_answered(&first).await, "a connection that there is keeps its certificate");
+    assert!(rotation.sync(now).await, "another authority altogether");
+    assert!(is_answered(&first).await, "an existing connection keeps its certificate");
     let second = cluster.caller(port).await;
     assert!(is_answered(&second).await, "a new one gets the new certificate");
     serving.abort();

@@ -12,7 +12,7 @@ async fn one_of_two_leads_and_hands_over_when_it_stops() {
     until(true, async || first.leads().await).await;
     let second = world.operator(|_| {});
     until((200, "ok\n".to_owned()), async || second.probe("/readyz").await).await;
-    assert!(!second.leads().await, "it stands by, and is ready");
+    assert!(!second.leads().await, "it stands by, but is ready");
     assert_eq!(world.holder().await, first.identity);
 
     world.submit("digits").await;
@@ -20,7 +20,7 @@ async fn one_of_two_leads_and_hands_over_when_it_stops() {
     let begun = Instant::now();
     first.stop().await;
     until(true, async || second.leads().await).await;
-    // A look and a claim, where an expiry takes three seconds.
+    // One read and one write; an expiry would take three seconds.
     assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
     let lease = world.lease().await;
     assert_eq!(lease["spec"]["holderIdentity"], second.identity);
@@ -30,11 +30,11 @@ async fn one_of_two_leads_and_hands_over_when_it_stops() {
     assert!(second.metric("mxjob_leader_start_seconds").await > 0.0);
 
     second.stop().await;
-    assert_eq!(world.holder().await, "", "let go");
+    assert_eq!(world.holder().await, "", "released");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_dies_is_waited_for_and_then_replaced() {
+async fn a_crashed_leader_is_replaced_after_its_lease_expired() {
     let world = World::start().await;
     let first = world.operator(|_| {});
     until(true, async || first.leads().await).await;
@@ -44,24 +44,24 @@ async fn a_leader_that_dies_is_waited_for_and_then_replaced() {
     let begun = Instant::now();
     until(true, async || second.leads().await).await;
     let took = begun.elapsed();
-    // Its last renewal was at most a retry period, and what a busy machine adds, before its death.
-    assert!(took > Duration::from_millis(2_000), "it may have been alive: {took:?}");
+    // Its last renewal was at most a retry period before, plus delays of a busy machine.
+    assert!(took > Duration::from_millis(2_000), "the leader could have been alive: {took:?}");
     second.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_loses_the_lease_stands_by_and_comes_back() {
+async fn a_leader_that_loses_the_lease_stands_by_and_leads_again() {
     let world = World::start().await;
     let operator = world.operator(|_| {});
     until(true, async || operator.leads().await).await;
-    // Somebody else takes it, whatever it was.
+    // Another holder takes it by force.
     let theft = json!({ "spec": { "holderIdentity": "thief", "leaseDurationSeconds": 5 } });
     world.ask(Method::PATCH, LEASE, Some(&theft)).await;
     until(false, async || operator.leads().await).await;
     world.submit("digits").await;
     assert_eq!(operator.probe("/livez").await, (200, "ok\n".to_owned()));
     assert_eq!(world.holder().await, "thief", "it is not taken back by force");
-    assert!(world.pods().await.is_empty(), "and nothing is done without it");
+    assert!(world.pods().await.is_empty(), "no pod is created without the lease");
     until(true, async || operator.leads().await).await;
     until(3, async || world.pods().await.len()).await;
     assert!(operator.metric("mxjob_leader_terms_total").await > 1.0);
@@ -69,7 +69,7 @@ async fn a_leader_that_loses_the_lease_stands_by_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_stands_by_leaves_the_lease_alone_when_it_stops() {
+async fn a_stopping_standby_does_not_touch_the_lease() {
     let world = World::start().await;
     let leader = world.operator(|_| {});
     until(true, async || leader.leads().await).await;
@@ -81,7 +81,7 @@ async fn whoever_stands_by_leaves_the_lease_alone_when_it_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_an_election_it_leads_at_once_and_asks_for_no_lease() {
+async fn without_an_election_it_leads_immediately_and_uses_no_lease() {
     let world = World::start().await;
     let operator = world.operator(|config| config.election = None);
     world.submit("digits").await;
@@ -93,12 +93,12 @@ async fn without_an_election_it_leads_at_once_and_asks_for_no_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_operator_that_stops_is_not_ready_any_more_while_its_webhook_goes_on() {
+async fn a_stopping_operator_is_unready_while_its_webhook_is_still_served() {
     let world = World::start().await;
     let mut operator = world.operator_with(true, |_| {});
     until((200, "ok\n".to_owned()), async || {
         let (status, text) = operator.probe("/readyz").await;
-        // There is no configuration of a webhook here, and no more than that is missing.
+        // Only the webhook configuration is missing here.
         (status, text.lines().take(1).map(|line| format!("{line}\n")).collect())
     })
     .await;

@@ -1,4 +1,4 @@
-//! An API server on a port, and operators that know it as their cluster.
+//! An API server on a port, and operators whose cluster it is.
 
 use std::fmt::Debug;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-/// Far more than anything takes.
+/// Far longer than any step takes.
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) const LEASE: &str =
@@ -67,7 +67,7 @@ impl World {
         Self { api, address, serving, _dir: dir }
     }
 
-    /// An operator whose election goes round quickly; `change` makes it another one.
+    /// An operator with short election timings; `change` adapts its configuration.
     pub(crate) fn operator(&self, change: impl FnOnce(&mut Config)) -> Operator {
         self.operator_with(false, change)
     }
@@ -111,7 +111,7 @@ impl World {
         Operator { identity, metrics, probes, stop: Some(stop), running }
     }
 
-    /// Asks as the administrator; `null` for what is not there.
+    /// Sends a request as the administrator; `null` for a missing object.
     pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Value {
         let connector = self.api.connector(Identity::admin(), "test");
         let content = match method {
@@ -160,7 +160,7 @@ impl Drop for World {
 }
 
 impl Operator {
-    /// The status and the text of a probe.
+    /// The status and the body of a probe.
     pub(crate) async fn probe(&self, path: &str) -> (u16, String) {
         page(&self.probes, path).await
     }
@@ -176,7 +176,7 @@ impl Operator {
         self.metric("mxjob_leader").await > 0.0
     }
 
-    /// As SIGTERM does it.
+    /// As on SIGTERM.
     pub(crate) fn ask_to_stop(&mut self) {
         drop(self.stop.take());
     }
@@ -186,7 +186,7 @@ impl Operator {
         tokio::time::timeout(LIMIT, self.running).await.unwrap().unwrap().unwrap();
     }
 
-    /// As `kill -9` does it.
+    /// As on `kill -9`.
     pub(crate) fn kill(&self) {
         self.running.abort();
     }
@@ -199,7 +199,7 @@ async fn page(client: &Client, path: &str) -> (u16, String) {
     (parts.status.as_u16(), String::from_utf8(text.to_vec()).unwrap())
 }
 
-/// Waits until something is as it should be.
+/// Waits until a value is as expected.
 pub(crate) async fn until<T: PartialEq + Debug>(want: T, mut is: impl AsyncFnMut() -> T) {
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     let begun = tokio::time::Instant::now();

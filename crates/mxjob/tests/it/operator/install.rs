@@ -125,12 +125,12 @@ async fn a_cluster_gets_its_jobs_by_the_manifests_and_keeps_to_the_rules_by_the_
         "127.0.0.1:0",
     ];
     let mut operator = Operator::start(&place, "operator", &token, &args).await;
-    let line = operator.wait_for_log("The cluster knows no MXJobs");
+    let line = operator.wait_for_log("The cluster does not serve MXJobs");
     assert!(line.contains("mxjob manifests --only crd | kubectl apply --server-side"), "{line}");
 
     service.lead_to(Some(operator.address("webhook")));
     install(&place, &server);
-    operator.wait_for_log("the definition of the jobs is there");
+    operator.wait_for_log("found the MXJob CustomResourceDefinition");
     wait_until("the webhook is trusted", || {
         let read = ["get", "validatingwebhookconfiguration", "mxjob", "-o", "json"];
         let configuration: Value = serde_json::from_str(&server.kubectl(&read)).unwrap();

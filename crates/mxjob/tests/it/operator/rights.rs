@@ -250,7 +250,7 @@ async fn a_right_that_is_missing_at_the_start_is_said_with_the_way_to_grant_it()
     cluster.submit("digits", &json!({})).await;
     grant_all_but(&place, cluster.server(), None);
     cluster.history.wait_for_state("digits", "Running");
-    operator.wait_for_log("a right that was missing is there");
+    operator.wait_for_log("a missing right was granted");
     wait_until("nothing is missing any more", || (!operator.log().is_empty()).then_some(()));
     assert!(operator.is_running());
 }

@@ -121,7 +121,7 @@ async fn an_operator_that_was_cut_off_for_longer_than_its_lease_goes_on_afterwar
     cluster.submit("digits", &json!({})).await;
     cluster.history.wait_for_state("digits", "Running");
     operator.proxy.set_down(true);
-    operator.wait_for_log("the lease is lost; standing by");
+    operator.wait_for_log("lost the lease; standing by");
     // It says what it lacks, and stays in service: its webhook could still answer.
     let (code, page) = operator.ask("probes", "/readyz").await;
     assert!(code == 200 && page.contains("the lease default/mxjob-operator"), "{code} {page}");

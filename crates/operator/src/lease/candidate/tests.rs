@@ -21,14 +21,15 @@ fn lease(version: u64, holder: &str) -> Answer {
     })))
 }
 
-/// Lets a candidate live through answers, each at a second, and says what it wants to do after each, and whether it leads.
-fn live(candidate: &mut Candidate, answers: &[(u64, Answer)]) -> String {
-    let mut story = Vec::new();
+/// Feeds answers to a candidate, each at a second, and returns its next step after each, and
+/// whether it leads.
+fn run(candidate: &mut Candidate, answers: &[(u64, Answer)]) -> String {
+    let mut steps = Vec::new();
     for (at, answer) in answers {
         let step = candidate.next(seconds(*at));
         assert!(
             !matches!(step, Step::Wait(_)),
-            "an answer at {at} that nobody waits for: {story:?}"
+            "an answer at {at} that the candidate does not wait for: {steps:?}"
         );
         candidate.answered(seconds(*at), seconds(*at), answer.clone());
         let what = match candidate.next(seconds(*at)) {
@@ -38,23 +39,23 @@ fn live(candidate: &mut Candidate, answers: &[(u64, Answer)]) -> String {
             Step::Write { before: Some(before), .. } => format!("update {}", before.version),
         };
         let leads = if candidate.leads(seconds(*at)) { "leading: " } else { "" };
-        story.push(format!("{leads}{what}"));
+        steps.push(format!("{leads}{what}"));
     }
-    story.join(", ")
+    steps.join(", ")
 }
 
 #[track_caller]
-fn check(answers: &[(u64, Answer)], story: &str) -> Candidate {
+fn check(answers: &[(u64, Answer)], steps: &str) -> Candidate {
     let mut candidate = Candidate::new("me".to_owned(), TIMING);
     assert_eq!(candidate.next(Duration::ZERO), Step::Read);
-    assert_eq!(live(&mut candidate, answers), story);
+    assert_eq!(run(&mut candidate, answers), steps);
     candidate
 }
 
 use Answer::{Conflict, Lost, Missing};
 
 #[test]
-fn a_lease_that_is_free_is_taken_at_once() {
+fn a_free_lease_is_taken_immediately() {
     check(&[(0, Missing), (0, lease(1, "me"))], "create, leading: wait 2");
     check(&[(0, lease(7, "")), (0, lease(8, "me"))], "update 7, leading: wait 2");
 }
@@ -68,7 +69,7 @@ fn the_leader_renews_without_reading() {
 }
 
 #[test]
-fn the_lease_of_another_counts_from_when_it_was_seen_to_change() {
+fn the_lease_of_another_expires_after_its_last_observed_change() {
     check(
         &[
             (100, lease(1, "other")),
@@ -85,7 +86,7 @@ fn the_lease_of_another_counts_from_when_it_was_seen_to_change() {
 }
 
 #[test]
-fn the_holder_says_for_how_long_it_is_to_be_waited_for() {
+fn the_lease_duration_of_the_holder_counts() {
     let lease = Answer::Is(Record::from_value(json!({
         "metadata": { "resourceVersion": "1" },
         "spec": { "holderIdentity": "other", "leaseDurationSeconds": 60 },
@@ -94,7 +95,7 @@ fn the_holder_says_for_how_long_it_is_to_be_waited_for() {
 }
 
 #[test]
-fn a_lease_that_is_let_go_is_taken_at_the_next_look() {
+fn a_released_lease_is_taken_at_the_next_read() {
     check(
         &[(0, lease(1, "other")), (2, lease(2, "")), (2, lease(3, "me"))],
         "wait 2, update 2, leading: wait 4",
@@ -102,7 +103,7 @@ fn a_lease_that_is_let_go_is_taken_at_the_next_look() {
 }
 
 #[test]
-fn whoever_was_slower_stands_by() {
+fn the_slower_candidate_stands_by() {
     check(&[(0, Missing), (0, Conflict), (0, lease(1, "other"))], "create, read, wait 2");
     check(&[(0, lease(1, "")), (0, Conflict), (0, lease(2, "other"))], "update 1, read, wait 2");
 }
@@ -116,7 +117,7 @@ fn a_lost_answer_proves_nothing_and_the_lease_is_read_again() {
 }
 
 #[test]
-fn a_leader_that_proves_nothing_gives_up_at_the_deadline_and_may_come_back() {
+fn a_leader_that_cannot_renew_gives_up_at_the_deadline_and_may_lead_again() {
     let mut candidate = check(
         &[(0, Missing), (0, lease(1, "me")), (2, Lost), (4, Lost), (6, Lost), (8, Lost)],
         "create, leading: wait 2, leading: wait 4, leading: wait 6, leading: wait 8, leading: wait 10",
@@ -126,22 +127,22 @@ fn a_leader_that_proves_nothing_gives_up_at_the_deadline_and_may_come_back() {
     assert_eq!(candidate.next(seconds(10)), Step::Read);
     assert_eq!(candidate.may_write_until(), None);
     assert_eq!(
-        live(&mut candidate, &[(12, lease(1, "me")), (12, lease(2, "me"))]),
+        run(&mut candidate, &[(12, lease(1, "me")), (12, lease(2, "me"))]),
         "update 1, leading: wait 14",
-        "nobody has taken it"
+        "no other has taken it"
     );
 }
 
 #[test]
-fn a_leader_that_stood_still_does_not_lead_when_it_wakes_up() {
+fn a_paused_leader_does_not_lead_when_it_continues() {
     let mut candidate = check(&[(0, Missing), (0, lease(1, "me"))], "create, leading: wait 2");
     assert!(!candidate.leads(seconds(3600)));
     assert_eq!(candidate.next(seconds(3600)), Step::Read);
-    assert_eq!(live(&mut candidate, &[(3600, lease(9, "other"))]), "wait 3602");
+    assert_eq!(run(&mut candidate, &[(3600, lease(9, "other"))]), "wait 3602");
 }
 
 #[test]
-fn an_answer_counts_from_when_it_was_asked_for() {
+fn a_term_counts_from_when_the_request_was_sent() {
     let mut candidate = Candidate::new("me".to_owned(), TIMING);
     candidate.next(Duration::ZERO);
     candidate.answered(Duration::ZERO, Duration::ZERO, Missing);
@@ -152,7 +153,7 @@ fn an_answer_counts_from_when_it_was_asked_for() {
 }
 
 #[test]
-fn a_leader_that_is_told_of_another_gives_up_at_once() {
+fn a_leader_that_sees_another_holder_gives_up_immediately() {
     check(
         &[(0, Missing), (0, lease(1, "me")), (2, Conflict), (2, lease(5, "other"))],
         "create, leading: wait 2, leading: read, wait 4",
@@ -160,7 +161,7 @@ fn a_leader_that_is_told_of_another_gives_up_at_once() {
 }
 
 #[test]
-fn a_lease_that_vanished_is_made_anew_only_when_its_holder_must_have_noticed() {
+fn a_deleted_lease_is_recreated_only_after_it_would_have_expired() {
     check(
         &[(0, lease(1, "other")), (2, Missing), (14, Missing), (15, Missing)],
         "wait 2, wait 4, wait 15, create",
@@ -172,7 +173,7 @@ fn a_lease_that_vanished_is_made_anew_only_when_its_holder_must_have_noticed() {
 }
 
 #[test]
-fn a_leader_whose_vanished_lease_was_made_anew_by_another_looks_at_once() {
+fn a_leader_whose_deleted_lease_was_recreated_by_another_reads_immediately() {
     let mut candidate = check(
         &[
             (0, Missing),
@@ -184,50 +185,50 @@ fn a_leader_whose_vanished_lease_was_made_anew_by_another_looks_at_once() {
         ],
         "create, leading: wait 2, leading: read, leading: create, leading: read, wait 4",
     );
-    assert_eq!(candidate.part(), Parting::Nothing);
+    assert_eq!(candidate.begin_release(), Release::NotNeeded);
 }
 
 #[test]
-fn a_lease_that_may_be_ones_own_is_looked_at_before_it_is_let_go() {
+fn a_lease_with_an_unconfirmed_write_is_read_before_its_release() {
     let mut led = check(
         &[(0, Missing), (0, lease(1, "me")), (2, Lost)],
         "create, leading: wait 2, leading: wait 4",
     );
-    assert_eq!(led.part(), Parting::Read);
+    assert_eq!(led.begin_release(), Release::ReadFirst);
     assert!(!led.leads(seconds(2)));
     let Answer::Is(ours) = lease(2, "me") else { unreachable!() };
     let Answer::Is(other) = lease(3, "other") else { unreachable!() };
-    assert!(matches!(led.parting(ours), Parting::Free(record, _) if record.version == "2"));
-    assert_eq!(led.parting(other), Parting::Nothing);
-    for (answers, story, want) in [
-        (vec![(0, Missing), (0, Lost)], "create, wait 2", Parting::Read),
-        (vec![(0, Missing), (0, Lost), (2, Lost)], "create, wait 2, wait 4", Parting::Read),
-        (vec![(0, lease(1, "")), (0, Lost)], "update 1, wait 2", Parting::Read),
+    assert!(matches!(led.release_of(ours), Release::Write(record, _) if record.version == "2"));
+    assert_eq!(led.release_of(other), Release::NotNeeded);
+    for (answers, steps, want) in [
+        (vec![(0, Missing), (0, Lost)], "create, wait 2", Release::ReadFirst),
+        (vec![(0, Missing), (0, Lost), (2, Lost)], "create, wait 2, wait 4", Release::ReadFirst),
+        (vec![(0, lease(1, "")), (0, Lost)], "update 1, wait 2", Release::ReadFirst),
         (
             vec![(0, Missing), (0, Lost), (2, lease(1, "other"))],
             "create, wait 2, wait 4",
-            Parting::Nothing,
+            Release::NotNeeded,
         ),
-        (vec![(0, Lost)], "wait 2", Parting::Nothing),
-        (vec![(0, lease(1, "other")), (2, Lost)], "wait 2, wait 4", Parting::Nothing),
+        (vec![(0, Lost)], "wait 2", Release::NotNeeded),
+        (vec![(0, lease(1, "other")), (2, Lost)], "wait 2, wait 4", Release::NotNeeded),
     ] {
-        assert_eq!(check(&answers, story).part(), want, "{story}");
+        assert_eq!(check(&answers, steps).begin_release(), want, "{steps}");
     }
 }
 
 #[test]
-fn only_a_lease_of_ones_own_is_let_go() {
+fn only_the_own_lease_is_released() {
     let mut candidate = check(&[(0, Missing), (0, lease(1, "me"))], "create, leading: wait 2");
-    let Parting::Free(record, claim) = candidate.part() else { panic!("{candidate:?}") };
+    let Release::Write(record, claim) = candidate.begin_release() else { panic!("{candidate:?}") };
     assert_eq!((record.version.as_str(), claim.holder.as_str(), claim.seconds), ("1", "", 1));
     assert!(!candidate.leads(seconds(1)));
     let mut candidate = check(&[(0, lease(1, "other"))], "wait 2");
-    assert_eq!(candidate.part(), Parting::Nothing);
-    assert_eq!(Candidate::new("me".to_owned(), TIMING).part(), Parting::Nothing);
+    assert_eq!(candidate.begin_release(), Release::NotNeeded);
+    assert_eq!(Candidate::new("me".to_owned(), TIMING).begin_release(), Release::NotNeeded);
 }
 
 #[test]
-fn timings_that_cannot_work_are_refused() {
+fn invalid_timings_are_rejected() {
     let ms = Duration::from_millis;
     for (lease, renew, retry, want) in [
         (15_000, 10_000, 2_000, Ok(())),

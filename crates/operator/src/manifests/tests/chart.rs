@@ -1,9 +1,9 @@
-//! The chart, rendered by a strict reader of the few constructs that it has, is `mxjob manifests` with the same settings.
+//! The chart, rendered strictly, is the output of `mxjob manifests` with the same settings.
 
 use super::*;
-use mxjob_machinery::json::{to_yaml, yaml_to_value};
+use mxjob_machinery::yaml;
 
-/// Renders templates. Anything that it does not know is a fault of the chart.
+/// Renders templates. It panics at a construct that it does not know.
 struct Helm {
     values: Value,
     namespace: String,
@@ -57,29 +57,29 @@ impl Helm {
 
     fn render(&self, template: &str) -> String {
         let mut output = String::new();
-        // Whether the text of each open `if` is wanted.
+        // Whether the text of each open `if` is rendered.
         let mut open: Vec<bool> = Vec::new();
         for line in template.lines() {
             let control =
                 line.trim().strip_prefix("{{- ").and_then(|line| line.strip_suffix(" }}"));
-            let wanted = open.iter().all(|wanted| *wanted);
+            let is_rendered = open.iter().all(|is_rendered| *is_rendered);
             match control {
                 Some("end") => {
                     open.pop().expect("an end without an if");
                 }
                 Some(control) if control.starts_with("if ") => {
-                    open.push(wanted && self.is_true(&control[3..]));
+                    open.push(is_rendered && self.is_true(&control[3..]));
                 }
                 Some(control) if control.starts_with("toYaml ") => {
                     let (term, indent) = control[7..].split_once(" | nindent ").unwrap();
                     let indent = " ".repeat(indent.parse().unwrap());
-                    for line in to_yaml(&self.value(term)).lines().filter(|_| wanted) {
+                    for line in yaml::encode(&self.value(term)).lines().filter(|_| is_rendered) {
                         output.push_str(&format!("{indent}{line}\n"));
                     }
                 }
                 Some(control) => panic!("what is {control}?"),
                 None if line.starts_with("{{- /*") && line.ends_with("*/ -}}") => {}
-                None if wanted => output.push_str(&format!("{}\n", self.line(line))),
+                None if is_rendered => output.push_str(&format!("{}\n", self.line(line))),
                 None => {}
             }
         }
@@ -106,7 +106,7 @@ fn chart_file(path: &str) -> String {
 
 /// What Helm would install.
 fn rendered(settings: &Settings) -> Vec<Value> {
-    let mut values = yaml_to_value(chart_file("values.yaml").as_bytes()).unwrap();
+    let mut values = yaml::decode(chart_file("values.yaml").as_bytes()).unwrap();
     let pull_secrets = settings.image_pull_secrets.iter();
     for (path, value) in [
         ("/image", json!(settings.image)),
@@ -130,7 +130,7 @@ fn rendered(settings: &Settings) -> Vec<Value> {
             helm.render(&file.text).split("---\n").filter(|text| !text.trim().is_empty())
         {
             objects.push(
-                yaml_to_value(document.as_bytes())
+                yaml::decode(document.as_bytes())
                     .unwrap_or_else(|error| panic!("{}: {error}\n{document}", file.path)),
             );
         }
@@ -144,46 +144,46 @@ fn key(object: &Value) -> String {
 
 #[test]
 fn the_chart_installs_what_the_command_prints() {
-    let mut backs = std::collections::BTreeSet::new();
+    let mut restores = std::collections::BTreeSet::new();
     for settings in variety() {
         let mut found = rendered(&settings);
         for object in &mut found {
-            // The one thing that only Helm needs.
+            // Only the chart has this annotation.
             if object["kind"] == "CustomResourceDefinition" {
                 let metadata = object["metadata"].as_object_mut().unwrap();
                 let annotations = metadata.remove("annotations").unwrap();
                 assert_eq!(annotations["helm.sh/resource-policy"], "keep");
-                let wanted = mxjob_api::crd::crd();
-                if let Some(annotations) = wanted["metadata"].get("annotations") {
+                let expected = mxjob_api::crd::crd();
+                if let Some(annotations) = expected["metadata"].get("annotations") {
                     metadata.insert("annotations".to_owned(), annotations.clone());
                 }
             }
         }
-        // Helm makes the namespace itself.
-        let mut wanted = parts(&settings, &chosen(&settings)[1..]);
-        for object in wanted.iter_mut().chain(&mut found) {
+        // Helm creates the namespace itself.
+        let mut expected = parts(&settings, &chosen(&settings)[1..]);
+        for object in expected.iter_mut().chain(&mut found) {
             if object["kind"] == "ValidatingWebhookConfiguration" {
                 let annotations = object["metadata"].as_object_mut().unwrap();
                 let annotations = annotations.remove("annotations").unwrap();
-                let text = annotations[admission::WAY_OUT].as_str().unwrap();
-                let text = text.rsplit_once("To check again: ").unwrap().1;
-                backs.insert(text.split(" --").next().unwrap().to_owned());
+                let text = annotations[admission::OUTAGE_ANNOTATION].as_str().unwrap();
+                let text = text.rsplit_once("To restore the checks: ").unwrap().1;
+                restores.insert(text.split(" --").next().unwrap().to_owned());
             }
         }
         found.sort_by_key(key);
-        wanted.sort_by_key(key);
-        for (found, wanted) in found.iter().zip(&wanted) {
-            assert_eq!(found, wanted, "{settings:?}");
+        expected.sort_by_key(key);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found, expected, "{settings:?}");
         }
-        assert_eq!(found.len(), wanted.len(), "{settings:?}");
+        assert_eq!(found.len(), expected.len(), "{settings:?}");
     }
-    // Who installed it knows the way back.
-    let backs: Vec<String> = backs.into_iter().collect();
-    assert_eq!(backs, ["helm upgrade jobs CHART", "mxjob manifests"]);
+    // The restore command is that of the installer.
+    let restores: Vec<String> = restores.into_iter().collect();
+    assert_eq!(restores, ["helm upgrade jobs CHART", "mxjob manifests"]);
 }
 
 #[test]
-fn what_another_installer_has_made_can_be_left_out() {
+fn the_definition_and_the_roles_can_be_left_out() {
     let values = json!({ "crd": { "install": false }, "roles": { "install": false } });
     let helm = Helm { values, namespace: "system".to_owned() };
     for template in ["crd", "roles"] {
@@ -194,7 +194,7 @@ fn what_another_installer_has_made_can_be_left_out() {
 
 #[test]
 fn every_value_is_in_the_schema_of_values_and_notes_render() {
-    let values = yaml_to_value(chart_file("values.yaml").as_bytes()).unwrap();
+    let values = yaml::decode(chart_file("values.yaml").as_bytes()).unwrap();
     let schema: Value = serde_json::from_str(&chart_file("values.schema.json")).unwrap();
     for (key, value) in values.as_object().unwrap() {
         let schema = &schema["properties"][key];
@@ -214,5 +214,5 @@ fn every_value_is_in_the_schema_of_values_and_notes_render() {
 }
 
 fn bare_resources() -> Value {
-    text::bare(&Settings::default().resources)
+    render::bare(&Settings::default().resources)
 }

@@ -1,10 +1,11 @@
-//! Roles and rights are the same thing: every rule comes from a right, and every right is in a rule.
+//! The roles grant exactly the rights that the preflight check needs.
 
 use super::*;
-use crate::preflight::{Parts, Scope, rights};
+use crate::names::{WEBHOOK_CONFIGURATION, WEBHOOK_SECRET};
+use crate::preflight::{Components, Scope, permissions};
 use std::collections::BTreeSet;
 
-/// One permission: where, group, resource, name, verb.
+/// One permission: namespace, group, resource, name, verb.
 type Permission = (String, String, String, String, String);
 
 fn words(value: &Value) -> Vec<String> {
@@ -40,10 +41,10 @@ fn granted(settings: &Settings) -> BTreeSet<Permission> {
     granted
 }
 
-/// What the operator asks for.
-fn asked(settings: &Settings) -> BTreeSet<Permission> {
-    let names = || (crate::webhook::SECRET.to_owned(), crate::webhook::CONFIGURATION.to_owned());
-    let needs = rights(&Parts {
+/// What the operator needs.
+fn needed(settings: &Settings) -> BTreeSet<Permission> {
+    let names = || (WEBHOOK_SECRET.to_owned(), WEBHOOK_CONFIGURATION.to_owned());
+    let permissions = permissions(&Components {
         gang: settings.gang(),
         lease: Some(OPERATOR.to_owned()),
         webhook: settings.webhook.then(names),
@@ -53,13 +54,13 @@ fn asked(settings: &Settings) -> BTreeSet<Permission> {
         Scope::Jobs => settings.watch_namespace.clone().unwrap_or_else(|| "everywhere".to_owned()),
         Scope::Cluster => "everywhere".to_owned(),
     };
-    let permissions = needs.iter().flat_map(|need| {
-        need.verbs.iter().map(|verb| {
-            let name = need.name.clone().unwrap_or_else(|| "*".to_owned());
+    let permissions = permissions.iter().flat_map(|permission| {
+        permission.verbs.iter().map(|verb| {
+            let name = permission.name.clone().unwrap_or_else(|| "*".to_owned());
             (
-                place(need.scope),
-                need.group.to_owned(),
-                need.resource.to_owned(),
+                place(permission.scope),
+                permission.group.to_owned(),
+                permission.resource.to_owned(),
                 name,
                 (*verb).to_owned(),
             )
@@ -69,9 +70,9 @@ fn asked(settings: &Settings) -> BTreeSet<Permission> {
 }
 
 #[test]
-fn the_operator_is_granted_what_it_asks_for_and_nothing_else() {
+fn the_operator_is_granted_what_it_needs_and_nothing_else() {
     for settings in variety() {
-        assert_eq!(granted(&settings), asked(&settings), "{settings:?}");
+        assert_eq!(granted(&settings), needed(&settings), "{settings:?}");
         for (_, _, resource, name, verb) in granted(&settings) {
             assert!(verb != "*" && resource != "*");
             if resource == "secrets" && verb != "create" {
@@ -82,7 +83,7 @@ fn the_operator_is_granted_what_it_asks_for_and_nothing_else() {
 }
 
 #[test]
-fn people_get_what_their_role_says_through_the_usual_roles() {
+fn users_get_rights_through_the_default_roles() {
     let roles = parts(&Settings::default(), &[Part::Roles]);
     for (word, writes) in [("admin", true), ("edit", true), ("view", false)] {
         let role = find(&roles, "ClusterRole", &format!("kubeflow-mxjobs-{word}")).unwrap();
@@ -93,6 +94,10 @@ fn people_get_what_their_role_says_through_the_usual_roles() {
         let verbs = words(&role["rules"][0]["verbs"]);
         assert_eq!(verbs.contains(&"delete".to_owned()), writes, "{word}");
         assert!(verbs.contains(&"watch".to_owned()));
-        assert_eq!(words(&role["rules"][1]["verbs"]), ["get"], "the status is the operator's");
+        assert_eq!(
+            words(&role["rules"][1]["verbs"]),
+            ["get"],
+            "only the operator writes the status"
+        );
     }
 }

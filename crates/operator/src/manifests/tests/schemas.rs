@@ -1,11 +1,11 @@
-//! Every object has only fields that its kind has, of the right types.
+//! Every object has only the fields of its kind, with the right types.
 
 use super::*;
 use mxjob_machinery::field::{Errors, Path};
 use mxjob_machinery::schema::kubernetes;
 
 #[test]
-fn every_object_is_one_that_a_cluster_takes_strictly() {
+fn every_object_passes_strict_validation() {
     for settings in variety() {
         for object in parts(&settings, &chosen(&settings)) {
             let group_version = object["apiVersion"].as_str().unwrap();
@@ -25,7 +25,7 @@ fn every_object_is_one_that_a_cluster_takes_strictly() {
 }
 
 #[test]
-fn pods_keep_to_the_restricted_standard() {
+fn pods_comply_with_the_restricted_standard() {
     let objects = all(&Settings::default());
     let pod = &find(&objects, "Deployment", "mxjob-operator").unwrap()["spec"]["template"]["spec"];
     let container = &pod["containers"][0];

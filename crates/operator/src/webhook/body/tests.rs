@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 
-/// A body of which parts arrive when they are sent.
+/// A body whose parts arrive when a test sends them.
 fn body() -> (mpsc::Sender<usize>, impl Body<Data = Bytes, Error = Infallible> + Unpin) {
     let (send, mut parts) = mpsc::channel::<usize>(1);
     let frames = futures_util::stream::poll_fn(move |cx| {
@@ -18,33 +18,33 @@ fn body() -> (mpsc::Sender<usize>, impl Body<Data = Bytes, Error = Infallible> +
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_bodies_leave_the_room_to_those_that_arrive() {
-    let room = Room::new(100, 10);
+async fn slow_bodies_are_dropped_for_those_that_arrive() {
+    let memory = BodyMemory::new(100, 10);
     let (first, slow) = body();
-    let mut slow = std::pin::pin!(room.read(slow));
+    let mut slow = std::pin::pin!(memory.read(slow));
     first.try_send(60).unwrap();
     assert!(slow.as_mut().now_or_never().is_none());
     let (second, other) = body();
-    let mut other = std::pin::pin!(room.read(other));
+    let mut other = std::pin::pin!(memory.read(other));
     second.try_send(30).unwrap();
     assert!(other.as_mut().now_or_never().is_none());
-    assert_eq!(room.held(), 90);
-    let arrived = room.read(Full::new(Bytes::from(vec![b' '; 50]))).now_or_never().unwrap();
+    assert_eq!(memory.held(), 90);
+    let arrived = memory.read(Full::new(Bytes::from(vec![b' '; 50]))).now_or_never().unwrap();
     assert_eq!(arrived.as_ref().unwrap().bytes.len(), 50);
-    assert_eq!(room.held(), 80);
-    assert_eq!(slow.await.unwrap_err().0, 503, "the oldest has made room");
+    assert_eq!(memory.held(), 80);
+    assert_eq!(slow.await.unwrap_err().0, 503, "the oldest was dropped");
     drop(second);
-    assert_eq!(other.await.unwrap().bytes.len(), 30, "the other has not");
+    assert_eq!(other.await.unwrap().bytes.len(), 30, "the other was not");
     drop(arrived);
-    assert_eq!(room.held(), 0);
+    assert_eq!(memory.held(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_takes_longer_than_its_api_server_waits_is_given_up() {
-    let room = Room::new(100, 10);
+async fn a_body_that_takes_longer_than_its_api_server_waits_is_dropped() {
+    let memory = BodyMemory::new(100, 10);
     let (_first, slow) = body();
     let begun = tokio::time::Instant::now();
-    assert_eq!(room.read(slow).await.unwrap_err().0, 408);
-    assert_eq!(begun.elapsed(), PATIENCE);
-    assert_eq!(room.held(), 0);
+    assert_eq!(memory.read(slow).await.unwrap_err().0, 408);
+    assert_eq!(begun.elapsed(), READ_TIMEOUT);
+    assert_eq!(memory.held(), 0);
 }

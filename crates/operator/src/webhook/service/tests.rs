@@ -35,7 +35,7 @@ struct Asked {
     text: String,
 }
 
-async fn ask(reviews: &mut Reviews, request: Request<Full<Bytes>>) -> Asked {
+async fn ask(reviews: &mut ReviewService, request: Request<Full<Bytes>>) -> Asked {
     use http_body_util::BodyExt as _;
     let (head, body) = reviews.call(request).await.unwrap().into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
@@ -55,7 +55,7 @@ fn post(review: &Value) -> Request<Full<Bytes>> {
 #[tokio::test]
 async fn a_review_is_answered_by_the_rules_of_jobs_and_counted() {
     let metrics = Metrics::default();
-    let mut reviews = Reviews::new(metrics.clone());
+    let mut reviews = ReviewService::new(metrics.clone());
     let (old, new) = (job("mxnet:1.9.1"), job("mxnet:2"));
     for (review, allowed, part) in [
         (review("CREATE", &old, &Value::Null), true, ""),
@@ -87,14 +87,14 @@ async fn a_review_is_answered_by_the_rules_of_jobs_and_counted() {
 }
 
 #[tokio::test]
-async fn what_is_no_review_is_refused_by_a_status_and_a_sentence() {
+async fn other_requests_are_refused_with_a_status_and_a_reason() {
     let metrics = Metrics::default();
-    let mut reviews = Reviews::new(metrics.clone());
+    let mut reviews = ReviewService::new(metrics.clone());
     let json = "application/json";
     let good = || review("CREATE", &job("a"), &Value::Null).to_string();
     for (request, code, part) in [
-        (request("POST", "/", json, good()), 404, "there is /validate"),
-        (request("GET", "/metrics", json, ""), 404, "there is /validate"),
+        (request("POST", "/", json, good()), 404, "only /validate"),
+        (request("GET", "/metrics", json, ""), 404, "only /validate"),
         (request("GET", "/validate", json, ""), 405, "by POST"),
         (request("PUT", "/validate", json, good()), 405, "by POST"),
         (request("POST", "/validate", "application/yaml", good()), 415, "application/json"),
@@ -126,13 +126,13 @@ async fn a_body_without_a_length_counts_as_the_largest() {
         let frames: Vec<_> = (0..parts).map(frame).collect();
         let body = StreamBody::new(futures_util::stream::iter(frames));
         let request = Request::post("/validate").header("Content-Type", "application/json");
-        let mut reviews = Reviews::new(Metrics::default());
+        let mut reviews = ReviewService::new(Metrics::default());
         let response = reviews.call(request.body(body).unwrap()).await.unwrap();
         let status = response.status().as_u16();
         let _ = response.into_body().collect().await.unwrap();
         status
     };
-    assert_eq!(reviews(8).await, 400, "read to its end, and no JSON");
+    assert_eq!(reviews(8).await, 400, "read to its end, but not JSON");
     assert_eq!(reviews(9).await, 413);
 }
 
@@ -141,7 +141,7 @@ async fn reviews_of_the_largest_objects_fit_many_at_a_time() {
     let mut old = job("mxnet:1.9.1");
     old["metadata"]["annotations"] = json!({ "notes": "x".repeat(1_500 * KIB) });
     let body = review("UPDATE", &old, &old).to_string();
-    let reviews = Reviews::new(Metrics::default());
+    let reviews = ReviewService::new(Metrics::default());
     let all = (0..20).map(|_| {
         let (mut reviews, body) = (reviews.clone(), body.clone());
         async move {
@@ -155,7 +155,7 @@ async fn reviews_of_the_largest_objects_fit_many_at_a_time() {
 #[tokio::test]
 async fn recorded_requests_of_a_cluster_are_answered_as_the_rules_answer_them() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/tests/data/reviews");
-    let mut reviews = Reviews::new(Metrics::default());
+    let mut reviews = ReviewService::new(Metrics::default());
     let mut count = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -169,12 +169,12 @@ async fn recorded_requests_of_a_cluster_are_answered_as_the_rules_answer_them() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn senders_that_announce_much_and_send_it_slowly_are_in_nobodys_way() {
+async fn slow_senders_of_large_bodies_do_not_block_others() {
     use mxjob_serve as serve;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
 
-    let reviews = Reviews::within(Room::new(64 * KIB, 100), Metrics::default());
+    let reviews = ReviewService::within(BodyMemory::new(64 * KIB, 100), Metrics::default());
     let bound = serve::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = bound.local_addr();
     let never = std::future::pending();
@@ -191,11 +191,11 @@ async fn senders_that_announce_much_and_send_it_slowly_are_in_nobodys_way() {
     let mut slow = Vec::new();
     for number in 1..=3 {
         slow.push(send(8 * KIB * KIB, " ".repeat(20 * KIB)).await);
-        while reviews.0.room.held() < number * 20 * KIB {
+        while reviews.0.memory.held() < number * 20 * KIB {
             tokio::task::yield_now().await;
         }
     }
-    // More than what they have left.
+    // More than the memory that is left.
     let mut job = job("mxnet:1.9.1");
     job["metadata"]["annotations"] = json!({ "notes": "x".repeat(10 * KIB) });
     let body = review("CREATE", &job, &Value::Null).to_string();
@@ -204,6 +204,6 @@ async fn senders_that_announce_much_and_send_it_slowly_are_in_nobodys_way() {
     answer.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 200 OK");
     slow[0].read_exact(&mut first).await.unwrap();
-    assert_eq!(&first, b"HTTP/1.1 503 Se", "the oldest has made room");
+    assert_eq!(&first, b"HTTP/1.1 503 Se", "the oldest was dropped");
     serving.abort();
 }

@@ -1,6 +1,8 @@
-//! Candidates in a world where messages are lost, late and out of order, processes stand still, and no two clocks agree.
+//! Simulates candidates whose messages are lost, late and out of order, whose processes pause, and
+//! whose clocks differ.
 //!
-//! Time in it is true time in milliseconds; each candidate has a clock of its own, that began at another time and runs at another speed.
+//! The simulation has true time in milliseconds; each candidate has its own clock, with another
+//! start and another speed.
 
 use super::*;
 use proptest::prelude::*;
@@ -9,7 +11,7 @@ use std::collections::BinaryHeap;
 const CANDIDATES: usize = 3;
 const END: u64 = 240_000;
 
-/// Random numbers that a seed decides (SplitMix64).
+/// Random numbers from a seed (SplitMix64).
 struct Dice(u64);
 
 impl Dice {
@@ -28,21 +30,21 @@ impl Dice {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Happens {
-    /// A candidate turns to its work.
+    /// A candidate takes its next step.
     Turn,
-    /// Its request reaches the server. The number tells requests apart.
+    /// Its request, with this number, reaches the server.
     Arrives(u64),
-    /// The answer reaches it.
+    /// The answer reaches the candidate.
     Answered(u64),
-    /// It stops waiting for the answer.
+    /// The candidate stops waiting for the answer.
     TimesOut(u64),
-    /// It is told to go: lets go of the lease and starts anew under another name.
+    /// The candidate stops: it releases the lease and starts again with another name.
     Restarts,
 }
 
 struct Clock {
     offset: u64,
-    /// How many thousandths faster or slower than true time.
+    /// Thousandths faster or slower than true time.
     drift: i64,
 }
 
@@ -52,7 +54,7 @@ impl Clock {
         Duration::from_micros(u64::try_from(now * (1000 + self.drift)).unwrap())
     }
 
-    /// The true time at which it shows that.
+    /// The true time at which the clock shows this.
     fn when(&self, shown: Duration) -> u64 {
         let shown = i64::try_from(shown.as_micros()).unwrap();
         let now = (shown + 999 + self.drift) / (1000 + self.drift);
@@ -63,16 +65,16 @@ impl Clock {
 struct Process {
     candidate: Candidate,
     clock: Clock,
-    /// The request that it waits for, and when it was sent.
+    /// The request in flight, and when it was sent.
     waits: Option<(u64, Duration)>,
-    /// It does nothing until then.
+    /// Paused until this time.
     frozen: u64,
     lives: u32,
 }
 
 struct World {
     dice: Dice,
-    trouble: Trouble,
+    failures: Failures,
     now: u64,
     events: BinaryHeap<std::cmp::Reverse<(u64, u64, usize, Happens)>>,
     number: u64,
@@ -86,27 +88,27 @@ struct World {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Trouble {
-    /// One in so many messages is lost, and one in so many is late; 0 for none.
+struct Failures {
+    /// One in so many messages is lost; 0 for none.
     lost: u64,
-    /// Milliseconds that late ones take at most.
+    /// The longest delay of a late message, in milliseconds.
     late: u64,
-    /// Milliseconds for which a process stands still now and then; 0 for never.
+    /// The longest pause of a process, in milliseconds; 0 for never.
     frozen: u64,
     restarts: bool,
-    /// Thousandths by which clocks run wrong.
+    /// Thousandths by which clocks are too fast or too slow.
     drift: i64,
 }
 
 impl World {
-    fn new(seed: u64, trouble: Trouble) -> Self {
+    fn new(seed: u64, failures: Failures) -> Self {
         let mut dice = Dice(seed);
         let processes = (0..CANDIDATES)
             .map(|place| Process {
                 candidate: Candidate::new(format!("{place}-0"), TIMING),
                 clock: Clock {
                     offset: dice.roll(1_000_000_000),
-                    drift: if place % 2 == 0 { trouble.drift } else { -trouble.drift },
+                    drift: if place % 2 == 0 { failures.drift } else { -failures.drift },
                 },
                 waits: None,
                 frozen: 0,
@@ -115,7 +117,7 @@ impl World {
             .collect();
         let mut world = Self {
             dice,
-            trouble,
+            failures,
             now: 0,
             events: BinaryHeap::new(),
             number: 0,
@@ -138,14 +140,14 @@ impl World {
         self.events.push(std::cmp::Reverse((time, self.number, place, what)));
     }
 
-    /// When a message that is sent now arrives; `None` if it is lost.
+    /// When a message sent now arrives; `None` if it is lost.
     fn delivery(&mut self) -> Option<u64> {
-        let trouble = self.trouble;
-        if trouble.lost > 0 && self.dice.one_in(trouble.lost) {
+        let failures = self.failures;
+        if failures.lost > 0 && self.dice.one_in(failures.lost) {
             return None;
         }
-        let takes = if trouble.late > 0 && self.dice.one_in(6) {
-            self.dice.roll(trouble.late)
+        let takes = if failures.late > 0 && self.dice.one_in(6) {
+            self.dice.roll(failures.late)
         } else {
             1 + self.dice.roll(20)
         };
@@ -180,9 +182,9 @@ impl World {
             }
             Happens::TimesOut(request) => self.answered(place, request, Answer::Lost),
             Happens::Restarts => {
-                // One that would have to look first dies instead.
-                let parting = self.processes[place].candidate.part();
-                if let Parting::Free(record, claim) = parting {
+                // A candidate that would have to read first crashes instead.
+                let release = self.processes[place].candidate.begin_release();
+                if let Release::Write(record, claim) = release {
                     self.send(place, Step::Write { before: Some(record), claim });
                 }
                 let process = &mut self.processes[place];
@@ -198,13 +200,13 @@ impl World {
         if self.processes[place].waits.is_some() {
             return;
         }
-        if self.trouble.frozen > 0 && self.dice.one_in(40) {
-            let until = self.now + self.dice.roll(self.trouble.frozen);
+        if self.failures.frozen > 0 && self.dice.one_in(40) {
+            let until = self.now + self.dice.roll(self.failures.frozen);
             self.processes[place].frozen = until;
             self.at(until, place, Happens::Turn);
             return;
         }
-        if self.trouble.restarts && self.dice.one_in(60) {
+        if self.failures.restarts && self.dice.one_in(60) {
             self.at(self.now, place, Happens::Restarts);
             return;
         }
@@ -272,13 +274,13 @@ impl World {
         self.at(self.now, place, Happens::Turn);
     }
 
-    /// Who believes to lead at this moment.
+    /// The candidates that believe that they lead.
     fn leaders(&self) -> Vec<usize> {
         let leads = |process: &Process| process.candidate.leads(process.clock.show(self.now));
         (0..CANDIDATES).filter(|place| leads(&self.processes[*place])).collect()
     }
 
-    /// Whose writes would be let through at this moment.
+    /// The candidates whose fence is open.
     fn writers(&self) -> Vec<usize> {
         let writes = |process: &Process| {
             let until = process.candidate.may_write_until();
@@ -288,42 +290,42 @@ impl World {
     }
 }
 
-const PEACE: Trouble = Trouble { lost: 0, late: 0, frozen: 0, restarts: false, drift: 0 };
+const NO_FAILURES: Failures = Failures { lost: 0, late: 0, frozen: 0, restarts: false, drift: 0 };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn never_do_two_lead_and_never_could_two_write(
+    fn never_do_two_lead_or_have_an_open_fence(
         seed: u64, lost in 2_u64..40, late in 1_u64..40_000, frozen in 0_u64..60_000,
     ) {
-        let trouble = Trouble { lost, late, frozen, restarts: true, drift: 0 };
-        World::new(seed, trouble).run(|world| {
+        let failures = Failures { lost, late, frozen, restarts: true, drift: 0 };
+        World::new(seed, failures).run(|world| {
             assert!(world.leaders().len() <= 1, "{:?} lead at {}", world.leaders(), world.now);
             assert!(world.writers().len() <= 1, "{:?} write at {}", world.writers(), world.now);
         });
     }
 
     #[test]
-    fn never_do_two_lead_though_clocks_run_a_sixth_too_fast_and_too_slow(seed: u64, late in 1_u64..40_000) {
-        let trouble = Trouble { lost: 10, late, frozen: 30_000, restarts: true, drift: 166 };
-        World::new(seed, trouble).run(|world| {
+    fn never_do_two_lead_with_clocks_a_sixth_too_fast_and_too_slow(seed: u64, late in 1_u64..40_000) {
+        let failures = Failures { lost: 10, late, frozen: 30_000, restarts: true, drift: 166 };
+        World::new(seed, failures).run(|world| {
             assert!(world.leaders().len() <= 1, "{:?} lead at {}", world.leaders(), world.now);
         });
     }
 
     #[test]
-    fn in_peace_one_leads_from_the_start_and_stays(seed: u64) {
-        let terms = World::new(seed, PEACE).run(|world| {
-            assert!(world.now < 6_000 || world.leaders().len() == 1, "nobody leads at {}", world.now);
+    fn without_failures_one_leads_from_the_start_and_stays(seed: u64) {
+        let terms = World::new(seed, NO_FAILURES).run(|world| {
+            assert!(world.now < 6_000 || world.leaders().len() == 1, "no candidate leads at {}", world.now);
         });
         assert_eq!(terms, 1);
     }
 
     #[test]
-    fn in_trouble_somebody_leads_again_and_again(seed: u64) {
-        let trouble = Trouble { lost: 20, late: 8_000, frozen: 40_000, restarts: true, drift: 0 };
-        let terms = World::new(seed, trouble).run(|_| {});
+    fn with_failures_there_are_several_terms(seed: u64) {
+        let failures = Failures { lost: 20, late: 8_000, frozen: 40_000, restarts: true, drift: 0 };
+        let terms = World::new(seed, failures).run(|_| {});
         assert!(terms >= 2, "only {terms} terms in four minutes");
     }
 }

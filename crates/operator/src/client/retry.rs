@@ -1,22 +1,26 @@
-//! Which answers mean "not now", and when to ask again.
+//! Which answers ask the client to try again, and after which delay.
 
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
+use mxjob_machinery::backoff;
 
-/// How often a request is sent at most.
-const TRIES: u32 = 6;
-/// The longest pause, whatever the server says: the controller has its own way to wait, and it is better at it.
-const LONGEST: Duration = Duration::from_secs(10);
+/// How many times a request is sent at most.
+const MAX_ATTEMPTS: u32 = 6;
+/// The longest delay, whatever the server asks for. After the last attempt the controller's own
+/// queue retries, with longer delays.
+const MAX_DELAY: Duration = Duration::from_secs(10);
 
-/// The pause before the next try; `None` for an answer that stands. `tries` were made, `luck` is a random number.
+/// The delay before the next attempt; `None` for an answer that is final. `attempts` have been made
+/// so far, `random` spreads the clients.
 ///
-/// 429 says by its nature that nothing was done. Of the others only those that name a time are taken at their word.
-pub(crate) fn pause(
+/// 429 always means that nothing was done. A 503 is retried only if it names a time
+/// (`Retry-After`).
+pub(crate) fn delay(
     status: StatusCode,
     headers: &HeaderMap,
-    tries: u32,
-    luck: u8,
+    attempts: u32,
+    random: u8,
 ) -> Option<Duration> {
     let named = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     let named = named.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
@@ -25,10 +29,7 @@ pub(crate) fn pause(
         StatusCode::SERVICE_UNAVAILABLE => named?,
         _ => return None,
     };
-    let pause = asked.min(LONGEST);
-    // Those who were turned away together must not come back together.
-    let spread = (pause / 4 + Duration::from_millis(50)).mul_f64(f64::from(luck) / 255.0);
-    (tries < TRIES).then(|| pause + spread)
+    (attempts < MAX_ATTEMPTS).then(|| backoff::with_jitter(asked.min(MAX_DELAY), random))
 }
 
 #[cfg(test)]
@@ -36,13 +37,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_server_names_the_pause_within_bounds() {
-        let ask = |code: u16, after: Option<&str>, tries, luck| {
+    fn the_server_names_the_delay_within_bounds() {
+        let ask = |code: u16, after: Option<&str>, attempts, random| {
             let mut headers = HeaderMap::new();
             if let Some(after) = after {
                 headers.insert(header::RETRY_AFTER, after.parse().unwrap());
             }
-            pause(StatusCode::from_u16(code).unwrap(), &headers, tries, luck)
+            delay(StatusCode::from_u16(code).unwrap(), &headers, attempts, random)
                 .map(|pause| pause.as_millis())
         };
         for (code, after, want) in [
@@ -59,7 +60,7 @@ mod tests {
         ] {
             assert_eq!(ask(code, after, 1, 0), want, "{code} {after:?}");
         }
-        assert_eq!(ask(429, Some("1"), 1, 255), Some(1_300), "spread");
-        assert_eq!(ask(429, Some("1"), 6, 0), None, "not for ever");
+        assert_eq!(ask(429, Some("1"), 1, 255), Some(1_300), "jitter");
+        assert_eq!(ask(429, Some("1"), 6, 0), None, "the last attempt");
     }
 }

@@ -1,19 +1,19 @@
-//! What a request is in Kubernetes' terms: which verb on which resource.
+//! A request in Kubernetes' terms: which verb on which resource.
 
 use http::{Method, Uri};
 
 /// A request as metrics and limits see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Call {
+pub(crate) struct RequestInfo {
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
     pub(crate) verb: &'static str,
-    /// The plural, with the subresource if there is one; the first segment of a path that is of no resource.
+    /// The plural, with the subresource if there is one; for other paths the first segment.
     pub(crate) resource: String,
 }
 
-// === impl Call ===
+// === impl RequestInfo ===
 
-impl Call {
+impl RequestInfo {
     pub(crate) fn of(method: &Method, uri: &Uri) -> Self {
         let mut segments = uri.path().split('/').filter(|segment| !segment.is_empty());
         let is_resource = match segments.next() {
@@ -22,7 +22,7 @@ impl Call {
             _ => false,
         };
         let mut rest: Vec<&str> = if is_resource { segments.collect() } else { Vec::new() };
-        // A namespace's own subresources are not asked for, so what follows it is a resource in it.
+        // The operator never requests subresources of a namespace, so a resource in it follows.
         if let ["namespaces", _, _, ..] = rest.as_slice() {
             rest.drain(..2);
         }
@@ -52,12 +52,12 @@ impl Call {
         Self { verb, resource }
     }
 
-    /// Whether the answer has no end of its own.
+    /// Whether the answer is a stream without an end.
     pub(crate) fn is_watch(&self) -> bool {
         self.verb == "watch"
     }
 
-    /// Whether it changes anything.
+    /// Whether the request changes an object.
     pub(crate) fn is_write(&self) -> bool {
         !matches!(self.verb, "get" | "list" | "watch")
     }
@@ -90,15 +90,15 @@ mod tests {
             ("GET", "/version", "get", "version"),
             ("GET", "/", "get", ""),
         ] {
-            let call = Call::of(&method.parse().unwrap(), &uri.parse().unwrap());
-            assert_eq!((call.verb, call.resource.as_str()), (verb, resource), "{method} {uri}");
+            let info = RequestInfo::of(&method.parse().unwrap(), &uri.parse().unwrap());
+            assert_eq!((info.verb, info.resource.as_str()), (verb, resource), "{method} {uri}");
         }
     }
 
     #[test]
     fn only_what_changes_something_is_a_write() {
-        let call = |method: Method, uri: &str| Call::of(&method, &uri.parse().unwrap());
-        assert!(call(Method::POST, "/api/v1/namespaces/n/pods").is_write());
-        assert!(!call(Method::GET, "/api/v1/namespaces/n/pods?watch=true").is_write());
+        let info = |method: Method, uri: &str| RequestInfo::of(&method, &uri.parse().unwrap());
+        assert!(info(Method::POST, "/api/v1/namespaces/n/pods").is_write());
+        assert!(!info(Method::GET, "/api/v1/namespaces/n/pods?watch=true").is_write());
     }
 }

@@ -1,17 +1,19 @@
-//! The operator's account and its rights: exactly those that [`preflight`](crate::preflight) asks for.
+//! The operator's ServiceAccount and its rights: exactly those that [`preflight`](crate::preflight)
+//! checks.
 
 use serde_json::{Value, json};
 
 use super::{OPERATOR, Settings, object, with};
-use crate::preflight::{Need, Parts, Scope, rights};
-use crate::webhook;
+use crate::names::{WEBHOOK_CONFIGURATION, WEBHOOK_SECRET};
+use crate::preflight::{Components, Permission, Scope, permissions};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 const RBAC_V1: &str = "rbac.authorization.k8s.io/v1";
-/// The Role in the one namespace that is looked after. Not [`OPERATOR`], since that may be the operator's own.
+/// The Role in the one namespace of the jobs. Not [`OPERATOR`], since that namespace may be the
+/// operator's own.
 const JOBS: &str = "mxjob-operator-jobs";
 
-/// The account, its roles and their bindings.
+/// The ServiceAccount, its roles and their bindings.
 pub(super) fn objects(settings: &Settings) -> Vec<Value> {
     let namespace = Some(settings.namespace.as_str());
     let mut objects = vec![object("v1", "ServiceAccount", OPERATOR, namespace)];
@@ -27,7 +29,7 @@ pub(super) fn objects(settings: &Settings) -> Vec<Value> {
     objects
 }
 
-/// The rights everywhere.
+/// The rights in all namespaces.
 fn cluster(settings: &Settings, mut rules: Vec<Value>, jobs: Vec<Value>) -> [Value; 2] {
     if settings.watch_namespace.is_none() {
         rules.splice(0..0, jobs);
@@ -54,9 +56,9 @@ fn bound(binding: Value, kind: &str, role: &str, settings: &Settings) -> Value {
     )
 }
 
-/// What a setting adds, for a chart that decides about it later.
+/// The setting that adds a rule, for the chart, which renders rules under conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Because {
+pub(super) enum RuleCondition {
     Always,
     Webhook,
     Volcano,
@@ -65,25 +67,27 @@ pub(super) enum Because {
 
 /// The rules of one scope, as the settings have them.
 fn rules(settings: &Settings, scope: Scope) -> Vec<Value> {
-    let parts = Parts {
+    let parts = Components {
         gang: settings.gang(),
         lease: Some(OPERATOR.to_owned()),
         webhook: settings
             .webhook
-            .then(|| (webhook::SECRET.to_owned(), webhook::CONFIGURATION.to_owned())),
+            .then(|| (WEBHOOK_SECRET.to_owned(), WEBHOOK_CONFIGURATION.to_owned())),
     };
-    let base = rights(&Parts { lease: parts.lease.clone(), ..Parts::default() });
-    let all = rights(&parts);
-    // What is always there first, so that settings only add to it.
-    let (always, more): (Vec<Need>, Vec<Need>) =
-        all.into_iter().filter(|need| need.scope == scope).partition(|need| base.contains(need));
+    let base = permissions(&Components { lease: parts.lease.clone(), ..Components::default() });
+    let all = permissions(&parts);
+    // The unconditional rules come first, so that settings only add rules after them.
+    let (always, more): (Vec<Permission>, Vec<Permission>) = all
+        .into_iter()
+        .filter(|permission| permission.scope == scope)
+        .partition(|permission| base.contains(permission));
     let mut rules = merged(&always);
     rules.extend(merged(&more));
     rules
 }
 
-/// The same rules with what each is there for.
-pub(super) fn rules_by_reason(scope: Scope) -> Vec<(Because, Vec<Value>)> {
+/// The same rules with the condition of each.
+pub(super) fn rules_by_condition(scope: Scope) -> Vec<(RuleCondition, Vec<Value>)> {
     let with = |gang_scheduler: &str, webhook| {
         let gang_scheduler = gang_scheduler.to_owned();
         rules(&Settings { gang_scheduler, webhook, ..Settings::default() }, scope)
@@ -91,30 +95,30 @@ pub(super) fn rules_by_reason(scope: Scope) -> Vec<(Because, Vec<Value>)> {
     let always = with("none", false);
     let more = |gang: &str, webhook| with(gang, webhook).split_off(always.len());
     let reasons = [
-        (Because::Webhook, more("none", true)),
-        (Because::Volcano, more("volcano", false)),
-        (Because::SchedulerPlugins, more("other", false)),
+        (RuleCondition::Webhook, more("none", true)),
+        (RuleCondition::Volcano, more("volcano", false)),
+        (RuleCondition::SchedulerPlugins, more("other", false)),
     ];
     let reasons = reasons.into_iter().filter(|(_, rules)| !rules.is_empty()).collect::<Vec<_>>();
-    std::iter::once((Because::Always, always)).chain(reasons).collect()
+    std::iter::once((RuleCondition::Always, always)).chain(reasons).collect()
 }
 
-/// One rule for the resources of a group that have the same verbs.
-fn merged(needs: &[Need]) -> Vec<Value> {
-    let mut rules: Vec<(&Need, Vec<&str>)> = Vec::new();
-    for need in needs {
+/// Merges the resources of a group that have the same verbs into one rule.
+fn merged(permissions: &[Permission]) -> Vec<Value> {
+    let mut rules: Vec<(&Permission, Vec<&str>)> = Vec::new();
+    for permission in permissions {
         let same = rules.iter_mut().find(|(first, _)| {
-            (first.group, first.verbs, &first.name) == (need.group, need.verbs, &need.name)
+            (first.group, first.verbs, &first.name)
+                == (permission.group, permission.verbs, &permission.name)
         });
         match same {
-            Some((_, resources)) => resources.push(need.resource),
-            None => rules.push((need, vec![need.resource])),
+            Some((_, resources)) => resources.push(permission.resource),
+            None => rules.push((permission, vec![permission.resource])),
         }
     }
-    let rule = |(need, resources): (&Need, Vec<&str>)| {
-        let mut rule =
-            json!({ "apiGroups": [need.group], "resources": resources, "verbs": need.verbs });
-        if let Some(name) = &need.name {
+    let rule = |(permission, resources): (&Permission, Vec<&str>)| {
+        let mut rule = json!({ "apiGroups": [permission.group], "resources": resources, "verbs": permission.verbs });
+        if let Some(name) = &permission.name {
             rule["resourceNames"] = json!([name]);
         }
         rule

@@ -1,4 +1,4 @@
-//! When the webhook is called: its condition, on the requests that a cluster makes of jobs.
+//! When the webhook is called: its match condition, on the requests of a cluster.
 
 use super::*;
 use kube_cel::KubeCelExt as _;
@@ -19,7 +19,7 @@ fn is_called(operation: &str, object: &Value, old: &Value) -> bool {
 }
 
 #[test]
-fn the_webhook_is_called_for_new_jobs_and_changed_specs_alone() {
+fn the_webhook_is_called_for_new_jobs_and_changed_specs_only() {
     let job = json!({
         "metadata": { "name": "digits", "finalizers": ["a"], "resourceVersion": "1" },
         "spec": { "suspend": true, "mxReplicaSpecs": { "Worker": { "replicas": 1 } } },
@@ -47,7 +47,7 @@ fn the_webhook_is_called_for_new_jobs_and_changed_specs_alone() {
     ] {
         assert_eq!(is_called("UPDATE", &new, &job), called, "{new}");
     }
-    assert!(!is_called("UPDATE", &without, &without), "an old job without a spec can be let go");
+    assert!(!is_called("UPDATE", &without, &without), "an old job without a spec can be deleted");
     assert!(is_called("UPDATE", &job, &without));
 }
 
@@ -60,7 +60,7 @@ fn recorded(name: &str) -> Value {
 }
 
 #[test]
-fn of_the_recorded_requests_those_are_called_for_that_change_a_spec() {
+fn the_webhook_is_called_for_recorded_requests_that_change_a_spec() {
     for (name, called) in [
         ("create", true),
         ("apply", true),
@@ -68,7 +68,7 @@ fn of_the_recorded_requests_those_are_called_for_that_change_a_spec() {
         ("queue", true),
         ("finalizer", false),
         ("garbage-collector", false),
-        // The rules leave it out before the condition is asked.
+        // The rules exclude it before the condition is evaluated.
         ("status", false),
     ] {
         let request = recorded(name);
@@ -79,7 +79,7 @@ fn of_the_recorded_requests_those_are_called_for_that_change_a_spec() {
 }
 
 #[test]
-fn the_configuration_says_how_to_get_out_and_leaves_other_namespaces_alone() {
+fn the_configuration_has_instructions_and_is_limited_to_its_namespace() {
     let objects = all(&Settings {
         namespace: "own".into(),
         watch_namespace: Some("team".into()),
@@ -87,11 +87,12 @@ fn the_configuration_says_how_to_get_out_and_leaves_other_namespaces_alone() {
         ..Settings::default()
     });
     let configuration = find(&objects, "ValidatingWebhookConfiguration", "mxjob").unwrap();
-    let way_out = &configuration["metadata"]["annotations"]["mxjob.kubeflow.org/when-it-is-down"];
+    let instructions =
+        &configuration["metadata"]["annotations"]["mxjob.kubeflow.org/when-it-is-down"];
     let command = "kubectl delete validatingwebhookconfiguration mxjob";
-    assert!(way_out.as_str().unwrap().contains(command), "{way_out}");
-    let back = "mxjob manifests --only webhook --namespace own --watch-namespace team --gang-scheduler volcano | kubectl apply -f -";
-    assert!(way_out.as_str().unwrap().ends_with(back), "{way_out}");
+    assert!(instructions.as_str().unwrap().contains(command), "{instructions}");
+    let restore = "mxjob manifests --only webhook --namespace own --watch-namespace team --gang-scheduler volcano | kubectl apply -f -";
+    assert!(instructions.as_str().unwrap().ends_with(restore), "{instructions}");
     let webhook = &configuration["webhooks"][0];
     assert_eq!(webhook["failurePolicy"], "Fail");
     assert_eq!(webhook["rules"][0]["resources"], json!(["mxjobs"]), "no subresource");

@@ -1,8 +1,9 @@
-//! A watch that hears nothing is taken for dead.
+//! Ends a watch that receives no data.
 //!
-//! A connection that was cut without a word (a router forgot it, the other end lost power) looks like one on which nothing
-//! happens. API servers send a bookmark about every minute, so a longer silence ends the watch, and whoever follows it asks
-//! for a new one from where it stood: one cheap request where the watch was alive after all.
+//! A connection that broke without notice (a router forgot it, the other end lost power) looks like
+//! one on which nothing happens. API servers send a bookmark about every minute, so a watch without
+//! data for longer is ended, and its client resumes with a new one: a single cheap request if the
+//! watch was alive after all.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,25 +14,25 @@ use http_body::{Body as HttpBody, Frame};
 use kube::client::Body;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The longest silence: one bookmark may be lost on the way.
-pub(crate) const SILENCE: Duration = Duration::from_secs(130);
+/// The longest time without data: one bookmark may be lost.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(130);
 
-/// A body that ends after a silence.
-pub(crate) struct UntilSilence {
+/// A body that ends after a time without data.
+pub(crate) struct IdleTimeout {
     body: Body,
-    silence: Duration,
+    timeout: Duration,
     end: Pin<Box<Sleep>>,
 }
 
-// === impl UntilSilence ===
+// === impl IdleTimeout ===
 
-impl UntilSilence {
-    pub(crate) fn new(body: Body, silence: Duration) -> Self {
-        Self { body, silence, end: Box::pin(sleep(silence)) }
+impl IdleTimeout {
+    pub(crate) fn new(body: Body, timeout: Duration) -> Self {
+        Self { body, timeout, end: Box::pin(sleep(timeout)) }
     }
 }
 
-impl HttpBody for UntilSilence {
+impl HttpBody for IdleTimeout {
     type Data = Bytes;
     type Error = kube::Error;
 
@@ -40,12 +41,12 @@ impl HttpBody for UntilSilence {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, kube::Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
-            let end = Instant::now() + self.silence;
+            let end = Instant::now() + self.timeout;
             self.end.as_mut().reset(end);
             return Poll::Ready(frame);
         }
         ready!(self.end.as_mut().poll(context));
-        tracing::debug!(silence = ?self.silence, "a watch has said nothing and is taken for dead");
+        tracing::debug!(timeout = ?self.timeout, "ended a watch that received no data");
         Poll::Ready(None)
     }
 }
@@ -57,17 +58,17 @@ mod tests {
     use http_body_util::{BodyExt as _, StreamBody};
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_ends_after_a_silence_and_not_before() {
+    async fn a_body_ends_after_the_timeout_and_not_before() {
         let seconds = Duration::from_secs;
-        let words = stream::unfold(0, move |said| async move {
-            // Three words, 100 seconds apart, then nothing any more.
-            tokio::time::sleep(if said < 3 { seconds(100) } else { Duration::MAX }).await;
-            Some((Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from("a"))), said + 1))
+        let chunks = stream::unfold(0, move |sent| async move {
+            // Three chunks, 100 seconds apart, then nothing.
+            tokio::time::sleep(if sent < 3 { seconds(100) } else { Duration::MAX }).await;
+            Some((Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from("a"))), sent + 1))
         });
-        let client = kube::Client::new(Answer(Some(StreamBody::new(Box::pin(words)))), "default");
+        let client = kube::Client::new(Answer(Some(StreamBody::new(Box::pin(chunks)))), "default");
         let answer = client.send(http::Request::new(Body::empty())).await.unwrap();
         let begun = Instant::now();
-        let body = UntilSilence::new(answer.into_body(), seconds(130)).collect().await.unwrap();
+        let body = IdleTimeout::new(answer.into_body(), seconds(130)).collect().await.unwrap();
         assert_eq!(body.to_bytes(), "aaa");
         assert_eq!(begun.elapsed().as_secs(), 430);
     }

@@ -1,4 +1,4 @@
-//! Counts the requests to the API server, and how long they take.
+//! Metrics of the requests to the API server.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use super::call::Call;
+use super::request_info::RequestInfo;
 
-/// The counts; a cheap handle.
+/// The metrics; a cheap handle.
 #[derive(Debug, Clone)]
-pub(crate) struct Counts {
+pub(crate) struct RequestMetrics {
     requests: Family<RequestLabels, Counter>,
     durations: Family<VerbLabels, Histogram>,
 }
@@ -29,9 +29,9 @@ struct VerbLabels {
     verb: &'static str,
 }
 
-// === impl Counts ===
+// === impl RequestMetrics ===
 
-impl Default for Counts {
+impl Default for RequestMetrics {
     fn default() -> Self {
         // From 1 ms to 32 s.
         let histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
@@ -39,27 +39,27 @@ impl Default for Counts {
     }
 }
 
-impl Counts {
+impl RequestMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register(
             "mxjob_api_requests",
-            "Requests to the API server, by what came back; `error` where nothing did",
+            "Requests to the API server by HTTP status; `error` where there was no answer",
             self.requests.clone(),
         );
         registry.register_with_unit(
             "mxjob_api_request_duration",
-            "How long requests to the API server take, watches until their first word",
+            "Duration of requests to the API server; of a watch until its first event",
             Unit::Seconds,
             self.durations.clone(),
         );
     }
 
-    /// Counts one request that was sent; `code` is what came back.
-    pub(crate) fn sent(&self, call: &Call, code: Option<http::StatusCode>, took: Duration) {
+    /// Counts one request; `code` is the HTTP status of the answer.
+    pub(crate) fn sent(&self, info: &RequestInfo, code: Option<http::StatusCode>, took: Duration) {
         let code = code.map_or_else(|| "error".to_owned(), |code| code.as_str().to_owned());
-        let labels = RequestLabels { verb: call.verb, resource: call.resource.clone(), code };
+        let labels = RequestLabels { verb: info.verb, resource: info.resource.clone(), code };
         self.requests.get_or_create(&labels).inc();
-        let labels = VerbLabels { verb: call.verb };
+        let labels = VerbLabels { verb: info.verb };
         self.durations.get_or_create(&labels).observe(took.as_secs_f64());
     }
 }

@@ -1,9 +1,9 @@
-//! Objects as YAML for people: identity first, what is read together together, with comments.
+//! Renders objects as YAML for people: the usual order of keys, with comments.
 //!
-//! Maps here have sorted keys, so the usual order is said by a list. The definition of the MXJob is too large for anybody to read and is
-//! written as a cluster writes it.
+//! JSON maps have sorted keys here, so a list defines the order. The CustomResourceDefinition is
+//! too large to be read and is written as a cluster writes it.
 
-use mxjob_machinery::json::to_yaml;
+use mxjob_machinery::yaml;
 use serde_json::{Map, Value};
 
 /// Keys that come before all others, in this order.
@@ -51,7 +51,7 @@ pub(super) fn documents(objects: &[Value]) -> String {
 /// One YAML document.
 pub(super) fn document(object: &Value) -> String {
     if object["kind"] == "CustomResourceDefinition" {
-        return to_yaml(object);
+        return yaml::encode(object);
     }
     let mut text = String::new();
     if let Some(map) = object.as_object() {
@@ -72,7 +72,7 @@ pub(super) fn bare(value: &Value) -> Value {
     }
 }
 
-/// Members at an indentation; the first is written where the text ends, since it may stand after a dash.
+/// Members at an indentation; the first is written where the text ends, since it may follow a dash.
 fn mapping(map: &Map<String, Value>, indent: usize, text: &mut String) {
     let mut keys: Vec<&String> = map.keys().filter(|key| !key.starts_with('#')).collect();
     keys.sort_by_key(|key| (rank(key), *key));
@@ -92,7 +92,7 @@ fn mapping(map: &Map<String, Value>, indent: usize, text: &mut String) {
     }
 }
 
-/// A member's value, on its line or below it.
+/// A member's value, on the same line or below it.
 fn below(value: &Value, indent: usize, text: &mut String) {
     match value {
         Value::Object(map) if !map.is_empty() => {
@@ -126,7 +126,7 @@ fn inline(items: &[Value]) -> String {
         .iter()
         .map(|item| {
             let word = scalar(item);
-            // What may stand alone may mean something between brackets.
+            // Some plain scalars have a meaning inside brackets.
             let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "./_-".contains(c));
             if plain { word } else { item.to_string() }
         })
@@ -134,10 +134,10 @@ fn inline(items: &[Value]) -> String {
     format!("[{}]", words.join(", "))
 }
 
-/// A value on one line; what YAML could take for something else is quoted.
+/// A value on one line; strings that YAML would read as another type are quoted.
 fn scalar(value: &Value) -> String {
     let Value::String(word) = value else { return value.to_string() };
-    let plain = to_yaml(value);
+    let plain = yaml::encode(value);
     if plain.trim_end_matches('\n') == word && !word.is_empty() {
         word.clone()
     } else {

@@ -1,10 +1,10 @@
-//! Where the cluster is and who we are there, from a kubeconfig or from the pod that we run in.
+//! The cluster's address and our credentials, from a kubeconfig or from the pod's service account.
 
 use std::path::PathBuf;
 
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-/// Where a cluster is said to be.
+/// How to find the cluster.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     /// A kubeconfig; `$KUBECONFIG`, the service account of the pod, or `~/.kube/config` if `None`.
@@ -13,34 +13,34 @@ pub struct Access {
     pub context: Option<String>,
 }
 
-/// A cluster, and who we are there.
+/// A cluster, and our credentials there.
 #[derive(Debug, Clone)]
 pub struct Cluster {
-    /// What a client is made of.
+    /// The configuration of a client.
     pub config: kube::Config,
-    /// The namespace of the pod that we run in; none outside of the cluster.
+    /// The namespace of our pod; `None` outside of the cluster.
     pub pod_namespace: Option<String>,
 }
 
-/// Why no cluster is known.
+/// Why no cluster was found.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// Nothing says where a cluster is.
+    /// There is no kubeconfig and no service account.
     #[error(
-        "no cluster is known: there is no kubeconfig (name one with --kubeconfig or $KUBECONFIG), and this is not a pod"
+        "no cluster is configured: there is no kubeconfig (set --kubeconfig or $KUBECONFIG), and this is not a pod"
     )]
     Nothing,
-    /// The file names no such context.
+    /// The file has no such context.
     #[error("{file} has no context {context:?}; it has {known}")]
     NoContext {
         /// The kubeconfig.
         file: String,
-        /// What was asked for.
+        /// The requested context.
         context: String,
-        /// What there is, as a list.
+        /// The existing contexts, as a list.
         known: String,
     },
-    /// The file is not there, or says nothing that can be used.
+    /// The file does not exist, or cannot be used.
     #[error("cannot use the kubeconfig {file}: {reason}")]
     Kubeconfig {
         /// The kubeconfig.
@@ -56,21 +56,23 @@ pub enum AccessError {
 // === impl Access ===
 
 impl Access {
-    /// Finds the cluster. What is asked for comes first, then `$KUBECONFIG`, then the pod that we run in, then the user's own
-    /// file: a pod has no user, and whoever sets the variable in one means it.
+    /// Finds the cluster: by [`Self::kubeconfig`], then `$KUBECONFIG`, then the pod's service
+    /// account, then the user's own file. The variable comes before the service account, because it
+    /// is only set in a pod on purpose.
     ///
     /// # Errors
-    /// Where nothing is found, or what is found cannot be used.
+    /// Where no cluster is found, or its configuration cannot be used.
     pub async fn find(&self) -> Result<Cluster, AccessError> {
         let variable = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
         if let Some(file) = &self.kubeconfig {
             return self.read(std::slice::from_ref(file)).await;
         }
         if let Some(files) = variable {
-            // Files that are not there are skipped, as kubectl does it.
+            // Missing files are skipped, as kubectl does.
             let named: Vec<PathBuf> = std::env::split_paths(&files).collect();
-            let there: Vec<PathBuf> = named.iter().filter(|file| file.exists()).cloned().collect();
-            return self.read(if there.is_empty() { &named } else { &there }).await;
+            let existing: Vec<PathBuf> =
+                named.iter().filter(|file| file.exists()).cloned().collect();
+            return self.read(if existing.is_empty() { &named } else { &existing }).await;
         }
         let is_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
         if is_pod && self.context.is_none() {
@@ -85,7 +87,7 @@ impl Access {
         }
     }
 
-    /// Reads files, the first word on anything being the one that counts.
+    /// Reads and merges files; the first value of a setting wins.
     async fn read(&self, files: &[PathBuf]) -> Result<Cluster, AccessError> {
         let mut all = Kubeconfig::default();
         let mut names = Vec::new();
@@ -114,20 +116,20 @@ fn unusable(file: &str, error: &KubeconfigError) -> AccessError {
     let reason = match error {
         KubeconfigError::ReadConfig(error, _) => error.to_string(),
         KubeconfigError::CurrentContextNotSet => {
-            "it has no current context; name one with --context".to_owned()
+            "it has no current context; select one with --context".to_owned()
         }
         KubeconfigError::LoadClusterOfContext(cluster) => {
-            format!("it has no cluster {cluster:?}, which its context names")
+            format!("it has no cluster {cluster:?}, which its context refers to")
         }
         KubeconfigError::Parse(error) => {
-            format!("it is no YAML of a kubeconfig: {}", first_line(&error.to_string()))
+            format!("it is not a valid kubeconfig: {}", first_line(&error.to_string()))
         }
         other => other.to_string(),
     };
     AccessError::Kubeconfig { file: file.to_owned(), reason }
 }
 
-/// Parsers show the place with an arrow under it; a sentence has one line.
+/// The first line of a parser's error; the lines after it show the position with an arrow.
 fn first_line(text: &str) -> &str {
     text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
 }
@@ -151,7 +153,8 @@ mod tests {
         )
     }
 
-    /// What the files say of a context: the server and the namespace, or what is wrong. `DIR` stands for their folder.
+    /// What the files say of a context: the server and the namespace, or what is wrong. `DIR`
+    /// stands for their folder.
     async fn read(files: &[(&str, &str)], context: Option<&str>) -> String {
         let dir = tempfile::tempdir().unwrap();
         let mut paths = Vec::new();
@@ -182,20 +185,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_used_is_said_in_a_sentence() {
+    async fn a_file_that_cannot_be_used_is_explained_in_one_line() {
         let (two, none) = (kubeconfig("a", &["a", "b"]), kubeconfig("a", &[]));
         let unset = two.replace("current-context: a\n", "");
         let lost = two.replace("cluster: b,", "cluster: x,");
         for (text, context, want) in [
             (two.as_str(), Some("x"), "DIR/k has no context \"x\"; it has a, b"),
             (&none, None, "DIR/k has no context \"a\"; it has none"),
-            (&unset, None, "it has no current context; name one with --context"),
-            (&lost, Some("b"), "it has no cluster \"x\", which its context names"),
-            ("a: [", None, "cannot use the kubeconfig DIR/k: it is no YAML of a kubeconfig: "),
+            (&unset, None, "it has no current context; select one with --context"),
+            (&lost, Some("b"), "it has no cluster \"x\", which its context refers to"),
+            ("a: [", None, "cannot use the kubeconfig DIR/k: it is not a valid kubeconfig: "),
             ("", None, "cannot use the kubeconfig DIR/k: No such file or directory"),
         ] {
-            let said = read(&[("k", text)], context).await;
-            assert!(said.contains(want) && !said.contains('\n'), "{want}: {said}");
+            let message = read(&[("k", text)], context).await;
+            assert!(message.contains(want) && !message.contains('\n'), "{want}: {message}");
         }
     }
 }

@@ -1,47 +1,49 @@
-//! The `caBundle` of the ValidatingWebhookConfiguration: what the API server trusts when it calls the webhook. Pure.
+//! The `caBundle` of the ValidatingWebhookConfiguration: what the API server trusts when it calls
+//! the webhook. Pure.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-/// What a configuration says about the webhook.
+/// How a configuration compares with what is served.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Trust {
+pub(super) enum Comparison {
     /// It trusts what is served.
-    Right,
-    /// It is to be changed by this JSON patch.
+    UpToDate,
+    /// It needs this JSON patch.
     Patch(Value),
     /// It has no webhook of this name.
     NoWebhook,
-    /// Its webhook is another service than ours, which must look after itself.
-    Elsewhere,
+    /// Its webhook is another service, which manages its own certificates.
+    OtherService,
 }
 
-/// Compares a configuration with what is served. The patch changes nothing but the bundle, and applies only to the configuration
-/// that was looked at, so that nobody's change gets lost.
+/// Compares a configuration with what is served. The patch changes only the bundle, and applies
+/// only to the version of the configuration that was read, so that no other client's change is
+/// lost.
 pub(super) fn compare(
     configuration: &Value,
     webhook: &str,
     service: (&str, &str),
     ca_pem: &str,
-) -> Trust {
-    let Some((index, client)) = find(configuration, webhook) else { return Trust::NoWebhook };
+) -> Comparison {
+    let Some((index, client)) = find(configuration, webhook) else { return Comparison::NoWebhook };
     if !is_of(client, service) {
-        return Trust::Elsewhere;
+        return Comparison::OtherService;
     }
     let bundle = STANDARD.encode(ca_pem);
     if client["caBundle"] == bundle.as_str() {
-        return Trust::Right;
+        return Comparison::UpToDate;
     }
-    Trust::Patch(json!([
+    Comparison::Patch(json!([
         { "op": "test", "path": "/metadata/resourceVersion", "value": configuration["metadata"]["resourceVersion"] },
         { "op": "test", "path": format!("/webhooks/{index}/name"), "value": webhook },
         { "op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": bundle },
     ]))
 }
 
-/// What the API server trusts when it calls our service, as a text in the PEM format; `None` if it does not call us.
-pub(super) fn bundle(
+/// What the API server trusts when it calls this service, as PEM; `None` if it does not call it.
+pub(super) fn trusted(
     configuration: &Value,
     webhook: &str,
     service: (&str, &str),
@@ -51,7 +53,7 @@ pub(super) fn bundle(
     Some(bundle.and_then(|pem| String::from_utf8(pem).ok()).unwrap_or_default())
 }
 
-/// The webhook of this name: which one it is, and whom it calls.
+/// The webhook of this name: its index and its `clientConfig`.
 fn find<'a>(configuration: &'a Value, webhook: &str) -> Option<(usize, &'a Value)> {
     let webhooks = configuration.get("webhooks").and_then(Value::as_array);
     let mut webhooks = webhooks.into_iter().flatten().enumerate();
@@ -70,10 +72,10 @@ mod tests {
     use super::*;
 
     #[allow(clippy::needless_pass_by_value)] // reads better with a literal
-    fn check(webhooks: Value, want: Trust) {
+    fn check(webhooks: Value, expected: Comparison) {
         let configuration = json!({ "metadata": { "resourceVersion": "7" }, "webhooks": webhooks });
         let found = compare(&configuration, "validate", ("system", "hook"), "PEM");
-        assert_eq!(found, want, "{configuration}");
+        assert_eq!(found, expected, "{configuration}");
     }
 
     fn webhook(name: &str, namespace: &str, bundle: &str) -> Value {
@@ -82,15 +84,15 @@ mod tests {
     }
 
     #[test]
-    fn the_bundle_is_changed_where_it_differs_and_nothing_else_is() {
+    fn only_a_different_bundle_is_patched_and_nothing_else() {
         let patch = |index: usize| {
-            Trust::Patch(json!([
+            Comparison::Patch(json!([
                 { "op": "test", "path": "/metadata/resourceVersion", "value": "7" },
                 { "op": "test", "path": format!("/webhooks/{index}/name"), "value": "validate" },
                 { "op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": "UEVN" },
             ]))
         };
-        check(json!([webhook("validate", "system", "UEVN")]), Trust::Right);
+        check(json!([webhook("validate", "system", "UEVN")]), Comparison::UpToDate);
         check(json!([webhook("validate", "system", "T0xE")]), patch(0));
         let mut fresh = webhook("validate", "system", "");
         fresh["clientConfig"].as_object_mut().unwrap().remove("caBundle");
@@ -98,11 +100,11 @@ mod tests {
     }
 
     #[test]
-    fn the_bundle_is_read_where_our_service_is_called() {
-        let check = |webhooks: Value, want: Option<&str>| {
+    fn the_trusted_bundle_is_read_from_the_webhook_of_our_service() {
+        let check = |webhooks: Value, expected: Option<&str>| {
             let configuration = json!({ "webhooks": webhooks });
-            let found = bundle(&configuration, "validate", ("system", "hook"));
-            assert_eq!(found.as_deref(), want, "{configuration}");
+            let found = trusted(&configuration, "validate", ("system", "hook"));
+            assert_eq!(found.as_deref(), expected, "{configuration}");
         };
         check(json!([webhook("validate", "system", "UEVN")]), Some("PEM"));
         check(json!([webhook("validate", "system", "")]), Some(""));
@@ -113,12 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn a_webhook_that_is_not_ours_is_left_alone() {
-        check(json!([]), Trust::NoWebhook);
-        check(json!(null), Trust::NoWebhook);
-        check(json!([3, { "name": "other" }]), Trust::NoWebhook);
-        check(json!([webhook("validate", "elsewhere", "")]), Trust::Elsewhere);
+    fn a_webhook_of_another_service_is_left_alone() {
+        check(json!([]), Comparison::NoWebhook);
+        check(json!(null), Comparison::NoWebhook);
+        check(json!([3, { "name": "other" }]), Comparison::NoWebhook);
+        check(json!([webhook("validate", "elsewhere", "")]), Comparison::OtherService);
         let by_url = json!({ "name": "validate", "clientConfig": { "url": "https://a" } });
-        check(json!([by_url]), Trust::Elsewhere);
+        check(json!([by_url]), Comparison::OtherService);
     }
 }

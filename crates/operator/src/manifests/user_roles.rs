@@ -1,7 +1,7 @@
-//! Roles for people, under the names that they have had since the first operators of MXJobs.
+//! Roles for users, with the names of the first MXJob operators.
 //!
-//! Whoever is admin, may edit or may view in a namespace (or has such a role in Kubeflow) may do so with MXJobs too: the labels make
-//! these roles part of those.
+//! The labels aggregate them into the roles `admin`, `edit` and `view` of Kubernetes and Kubeflow,
+//! so users with such a role in a namespace have the same rights on MXJobs.
 
 use serde_json::{Map, Value, json};
 
@@ -30,6 +30,6 @@ fn role(word: &str, verbs: &[&str]) -> Value {
         labels.map(|label| (label, "true".into())).into_iter().collect();
     annotate(&mut role, "labels", labels);
     let rule = |resource: &str, verbs: &[&str]| json!({ "apiGroups": ["kubeflow.org"], "resources": [resource], "verbs": verbs });
-    // The status is the operator's to write.
+    // Only the operator writes the status.
     with(role, json!({ "rules": [rule("mxjobs", verbs), rule("mxjobs/status", &["get"])] }))
 }

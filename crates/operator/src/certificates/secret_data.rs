@@ -1,7 +1,7 @@
-//! What the Secret holds.
+//! The content of the Secret.
 //!
-//! `tls.crt` and `tls.key` under the names that every Secret of the type `kubernetes.io/tls` has; `ca.crt` is all that is to be trusted, the
-//! current authority first; `ca.key` is the key of that one.
+//! `tls.crt` and `tls.key` have the names that every Secret of the type `kubernetes.io/tls` uses.
+//! `ca.crt` lists all trusted authorities, the current one first; `ca.key` is the key of that one.
 
 use std::collections::BTreeMap;
 
@@ -9,20 +9,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-/// The texts of the Secret, in the PEM format; empty where there is none. On purpose not `Debug`: two of them are keys.
+/// The values of the Secret, in the PEM format; empty where one is missing. Not `Debug` on purpose:
+/// two of them are keys.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Material {
+pub(super) struct SecretData {
     pub(super) ca_crt: String,
     pub(super) ca_key: String,
     pub(super) tls_crt: String,
     pub(super) tls_key: String,
 }
 
-// === impl Material ===
+// === impl SecretData ===
 
-impl Material {
-    /// Reads the `data` of a Secret. What is no text counts as missing.
-    pub(super) fn of_data(data: &Value) -> Self {
+impl SecretData {
+    /// Reads the `data` of a Secret. A value that is not text counts as missing.
+    pub(super) fn from_data(data: &Value) -> Self {
         let text = |key: &str| {
             let bytes = data.get(key)?.as_str().and_then(|text| STANDARD.decode(text).ok())?;
             String::from_utf8(bytes).ok()
@@ -36,7 +37,7 @@ impl Material {
         }
     }
 
-    /// Puts itself into the `data` of a Secret; what else is there stays.
+    /// Writes itself into the `data` of a Secret; other keys stay.
     pub(super) fn write(&self, data: &mut Map<String, Value>) {
         let entries = BTreeMap::from([
             ("ca.crt", &self.ca_crt),

@@ -1,28 +1,28 @@
-//! Where everything is kept, and how it was installed.
+//! The objects that the webhook's certificates concern, and the commands that installed them.
 
-/// What is kept, and where.
+/// Names of the objects, and the commands that print them.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct Installation {
     /// The namespace of the Service and the Secret.
     pub(crate) namespace: String,
-    /// The Service.
+    /// The name of the Service.
     pub(crate) service: String,
-    /// The Secret.
+    /// The name of the Secret.
     pub(crate) secret: String,
-    /// The ValidatingWebhookConfiguration.
+    /// The name of the ValidatingWebhookConfiguration.
     pub(crate) configuration: String,
-    /// The webhook in it.
+    /// The name of the webhook in that configuration.
     pub(crate) webhook: String,
     /// The command that prints the Service and the configuration as they were installed.
     pub(crate) install: String,
-    /// The one that prints the rights.
+    /// The command that prints the roles and bindings.
     pub(crate) grant: String,
 }
 
-// === impl Place ===
+// === impl Installation ===
 
-impl Place {
-    /// The names by which the Service is called inside a cluster.
+impl Installation {
+    /// The DNS names of the Service inside a cluster.
     pub(super) fn names(&self) -> Vec<String> {
         let Self { namespace, service, .. } = self;
         vec![
@@ -33,7 +33,7 @@ impl Place {
         ]
     }
 
-    /// The Service, with its namespace first.
+    /// The namespace and the name of the Service.
     pub(super) fn target(&self) -> (&str, &str) {
         (&self.namespace, &self.service)
     }

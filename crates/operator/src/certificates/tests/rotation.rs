@@ -1,7 +1,7 @@
-//! The shell: the Secret, the configuration and what is served, on a real API server.
+//! The rotation on a real API server: the Secret, the configuration and the served certificate.
 
 use super::*;
-use crate::certificates::{Keeper, Place, Resolver};
+use crate::certificates::{Installation, Resolver, Rotation};
 use crate::webhook::Metrics;
 use http::{Method, Request};
 use kube::Client;
@@ -54,17 +54,17 @@ impl World {
         self
     }
 
-    fn keeper(&self) -> (Keeper, Arc<Resolver>) {
-        self.keeper_as(Identity::admin())
+    fn rotation(&self) -> (Rotation, Arc<Resolver>) {
+        self.rotation_as(Identity::admin())
     }
 
-    fn keeper_as(&self, who: Identity) -> (Keeper, Arc<Resolver>) {
-        Self::keeper_by(Client::new(self.api.connector(who, "operator"), "default"))
+    fn rotation_as(&self, who: Identity) -> (Rotation, Arc<Resolver>) {
+        Self::rotation_by(Client::new(self.api.connector(who, "operator"), "default"))
     }
 
-    fn keeper_by(client: Client) -> (Keeper, Arc<Resolver>) {
+    fn rotation_by(client: Client) -> (Rotation, Arc<Resolver>) {
         let resolver = Arc::new(Resolver::default());
-        let place = Place {
+        let installation = Installation {
             namespace: "system".to_owned(),
             service: "hook".to_owned(),
             secret: "certificate".to_owned(),
@@ -74,7 +74,7 @@ impl World {
             grant: "print the rights".to_owned(),
         };
         let metrics = Metrics::default();
-        (Keeper::new(client, place, Arc::clone(&resolver), metrics), resolver)
+        (Rotation::new(client, installation, Arc::clone(&resolver), metrics), resolver)
     }
 
     async fn send(&self, method: Method, path: &str, body: Value) -> Result<Value, kube::Error> {
@@ -96,96 +96,96 @@ impl World {
         self.send(Method::GET, path, Value::Null).await.unwrap()
     }
 
-    async fn material(&self) -> Material {
-        Material::of_data(&self.get(SECRET).await["data"])
+    async fn secret_data(&self) -> SecretData {
+        SecretData::from_data(&self.get(SECRET).await["data"])
     }
 
-    /// What the API server trusts of our webhook.
+    /// The authorities that the API server trusts for our webhook.
     async fn bundle(&self) -> String {
         let configuration = self.get(CONFIGURATION).await;
         let bundle = configuration["webhooks"][1]["clientConfig"]["caBundle"].clone();
-        Material::of_data(&json!({ "ca.crt": bundle })).ca_crt
+        SecretData::from_data(&json!({ "ca.crt": bundle })).ca_crt
     }
 }
 
-/// The PEM text of what handshakes get, as the keeper notes it.
-fn shown(keeper: &Keeper) -> &str {
-    keeper.served().unwrap_or_default()
+/// The PEM of the served certificate.
+fn served(rotation: &Rotation) -> &str {
+    rotation.served().unwrap_or_default()
 }
 
 #[tokio::test]
-async fn the_first_replica_makes_the_secret_and_the_others_take_it() {
+async fn the_first_replica_creates_the_secret_and_the_others_use_it() {
     let world = World::start().await.configured().await;
-    let (mut first, _) = world.keeper();
-    assert!(first.round(start()).await);
-    let material = world.material().await;
-    assert_eq!(judge(Some(&material), &first.names(), None, start()), Verdict::Keep);
-    assert!(world.bundle().await == material.ca_crt);
+    let (mut first, _) = world.rotation();
+    assert!(first.sync(start()).await);
+    let secret_data = world.secret_data().await;
+    assert_eq!(check(Some(&secret_data), &first.names(), None, start()), Decision::Keep);
+    assert!(world.bundle().await == secret_data.ca_crt);
     let secret = world.get(SECRET).await;
     assert_eq!(secret["type"], "kubernetes.io/tls");
     let configuration = world.get(CONFIGURATION).await;
 
-    let (mut second, _) = world.keeper();
-    assert!(second.round(day(1)).await && first.round(day(1)).await);
-    assert_eq!(world.get(SECRET).await, secret, "nothing is written where nothing is to be done");
+    let (mut second, _) = world.rotation();
+    assert!(second.sync(day(1)).await && first.sync(day(1)).await);
+    assert_eq!(world.get(SECRET).await, secret, "nothing is written if nothing is to be done");
     assert_eq!(world.get(CONFIGURATION).await, configuration);
-    assert!(shown(&first) == material.tls_crt && shown(&second) == material.tls_crt);
+    assert!(served(&first) == secret_data.tls_crt && served(&second) == secret_data.tls_crt);
 }
 
 #[tokio::test]
 async fn replicas_that_start_at_once_end_up_with_one_certificate() {
     let world = World::start().await.configured().await;
-    let mut keepers: Vec<_> = (0..6).map(|_| world.keeper().0).collect();
-    let rounds = keepers.iter_mut().map(|keeper| keeper.round(start()));
-    assert_eq!(futures_util::future::join_all(rounds).await, [true; 6]);
-    let material = world.material().await;
-    assert!(keepers.iter().all(|keeper| shown(keeper) == material.tls_crt));
-    assert!(world.bundle().await == material.ca_crt);
+    let mut rotations: Vec<_> = (0..6).map(|_| world.rotation().0).collect();
+    let syncs = rotations.iter_mut().map(|rotation| rotation.sync(start()));
+    assert_eq!(futures_util::future::join_all(syncs).await, [true; 6]);
+    let secret_data = world.secret_data().await;
+    assert!(rotations.iter().all(|rotation| served(rotation) == secret_data.tls_crt));
+    assert!(world.bundle().await == secret_data.ca_crt);
 }
 
 #[tokio::test]
 async fn a_renewal_by_one_replica_is_served_by_all() {
     let world = World::start().await.configured().await;
-    let (mut first, _) = world.keeper();
-    let (mut second, _) = world.keeper();
-    first.round(start()).await;
-    second.round(start()).await;
-    let before = world.material().await;
+    let (mut first, _) = world.rotation();
+    let (mut second, _) = world.rotation();
+    first.sync(start()).await;
+    second.sync(start()).await;
+    let before = world.secret_data().await;
     let label =
         json!({ "metadata": { "labels": { "team": "a" } }, "data": { "note": "bm90ZQ==" } });
     world.send(Method::PATCH, SECRET, label).await.unwrap();
-    assert!(first.round(day(61)).await && second.round(day(61)).await);
-    let after = world.material().await;
+    assert!(first.sync(day(61)).await && second.sync(day(61)).await);
+    let after = world.secret_data().await;
     assert!(before.ca_crt == after.ca_crt && before.tls_crt != after.tls_crt);
-    assert!(shown(&first) == after.tls_crt && shown(&second) == after.tls_crt);
+    assert!(served(&first) == after.tls_crt && served(&second) == after.tls_crt);
     let secret = world.get(SECRET).await;
-    assert_eq!(secret["metadata"]["labels"]["team"], "a", "what is not ours stays");
+    assert_eq!(secret["metadata"]["labels"]["team"], "a", "other fields stay");
     assert_eq!(secret["data"]["note"], "bm90ZQ==");
 }
 
 #[tokio::test]
 async fn the_bundle_has_both_authorities_before_the_new_one_signs() {
     let world = World::start().await.configured().await;
-    let (mut keeper, _) = world.keeper();
+    let (mut rotation, _) = world.rotation();
     let late = day(9 * 365 + 1);
-    world.make(SECRETS, secret_of(&looked_after(late))).await;
-    assert!(keeper.round(late).await);
-    let both = world.material().await;
+    world.make(SECRETS, secret_of(&renewed(late))).await;
+    assert!(rotation.sync(late).await);
+    let both = world.secret_data().await;
     assert_eq!(both.ca_crt.matches("BEGIN").count(), 2);
     assert!(world.bundle().await == both.ca_crt);
 }
 
-/// An installation of the first day with a new certificate.
-fn looked_after(now: Timestamp) -> Material {
-    let verdict = Verdict::RenewCertificate(Why::Due);
+/// An installation of the first day with a renewed certificate.
+fn renewed(now: Timestamp) -> SecretData {
+    let decision = Decision::RenewCertificate(Reason::Due);
     let hook = ["hook.system.svc", "hook.system.svc.cluster.local", "hook.system", "hook"];
     let hook = hook.map(str::to_owned);
-    carry_out(verdict, Some(&made(start())), &hook, None, now).unwrap().1
+    apply(decision, Some(&new_installation(start())), &hook, None, now).unwrap().1
 }
 
-fn secret_of(material: &Material) -> Value {
+fn secret_of(secret_data: &SecretData) -> Value {
     let mut data = serde_json::Map::new();
-    material.write(&mut data);
+    secret_data.write(&mut data);
     json!({ "metadata": { "name": "certificate" }, "type": "kubernetes.io/tls", "data": data })
 }
 
@@ -196,18 +196,18 @@ async fn a_broken_or_foreign_secret_is_replaced() {
         let secret =
             json!({ "metadata": { "name": "certificate" }, "type": "Opaque", "data": data });
         world.make(SECRETS, secret).await;
-        let (mut keeper, _) = world.keeper();
-        assert!(keeper.round(start()).await);
-        assert!(shown(&keeper) == world.material().await.tls_crt);
-        assert!(world.bundle().await == world.material().await.ca_crt);
+        let (mut rotation, _) = world.rotation();
+        assert!(rotation.sync(start()).await);
+        assert!(served(&rotation) == world.secret_data().await.tls_crt);
+        assert!(world.bundle().await == world.secret_data().await.ca_crt);
     }
 }
 
 #[tokio::test]
-async fn a_secret_that_may_not_be_changed_is_no_reason_to_stop() {
+async fn a_secret_that_may_not_be_written_is_served_nevertheless() {
     let world = World::start().await.configured().await;
-    let (mut keeper, _) = world.keeper();
-    keeper.round(start()).await;
+    let (mut rotation, _) = world.rotation();
+    rotation.sync(start()).await;
     let rule = json!({ "apiGroups": ["*"], "resources": ["*"], "verbs": ["get"] });
     let group = "/apis/rbac.authorization.k8s.io/v1";
     let role = json!({ "metadata": { "name": "reader" }, "rules": [rule] });
@@ -218,59 +218,59 @@ async fn a_secret_that_may_not_be_changed_is_no_reason_to_stop() {
         "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "reader" }],
     });
     world.make(&format!("{group}/clusterrolebindings"), binding).await;
-    let (mut limited, _) = world.keeper_as(Identity::new("reader", "", []));
-    assert!(!limited.round(day(61)).await, "it is said");
-    let before = world.material().await.tls_crt;
-    assert_eq!(shown(&limited), before, "and what is good is served on");
-    assert!(keeper.round(day(61)).await, "a replica that may renews it");
-    assert!(limited.round(day(61)).await);
-    assert_ne!(shown(&limited), before);
+    let (mut limited, _) = world.rotation_as(Identity::new("reader", "", []));
+    assert!(!limited.sync(day(61)).await, "a problem is reported");
+    let before = world.secret_data().await.tls_crt;
+    assert_eq!(served(&limited), before, "the valid certificate is still served");
+    assert!(rotation.sync(day(61)).await, "a replica that may renews it");
+    assert!(limited.sync(day(61)).await);
+    assert_ne!(served(&limited), before);
 }
 
 #[tokio::test]
-async fn a_missing_configuration_is_no_failure_and_one_that_comes_later_is_served() {
+async fn a_missing_configuration_is_no_failure_and_is_patched_once_it_exists() {
     let world = World::start().await;
-    let (mut keeper, _) = world.keeper();
-    assert!(keeper.round(start()).await);
-    assert!(!shown(&keeper).is_empty());
+    let (mut rotation, _) = world.rotation();
+    assert!(rotation.sync(start()).await);
+    assert!(!served(&rotation).is_empty());
     let world = world.configured().await;
-    assert!(keeper.round(start()).await);
-    assert!(world.bundle().await == world.material().await.ca_crt);
+    assert!(rotation.sync(start()).await);
+    assert!(world.bundle().await == world.secret_data().await.ca_crt);
     let other = world.get(CONFIGURATION).await["webhooks"][0].clone();
     assert!(other["clientConfig"].get("caBundle").is_none_or(|bundle| bundle == ""), "{other}");
 }
 
 #[tokio::test]
-async fn a_bundle_that_somebody_took_out_is_put_back_and_their_other_changes_stay() {
+async fn a_removed_bundle_is_restored_and_other_changes_stay() {
     let world = World::start().await.configured().await;
-    let (mut keeper, _) = world.keeper();
-    keeper.round(start()).await;
+    let (mut rotation, _) = world.rotation();
+    rotation.sync(start()).await;
     let mut configuration = world.get(CONFIGURATION).await;
     configuration["webhooks"][1]["clientConfig"].as_object_mut().unwrap().remove("caBundle");
     configuration["webhooks"][1]["failurePolicy"] = "Ignore".into();
     world.send(Method::PUT, CONFIGURATION, configuration).await.unwrap();
-    assert!(keeper.round(start()).await);
-    assert!(world.bundle().await == world.material().await.ca_crt);
+    assert!(rotation.sync(start()).await);
+    assert!(world.bundle().await == world.secret_data().await.ca_crt);
     assert_eq!(world.get(CONFIGURATION).await["webhooks"][1]["failurePolicy"], "Ignore");
 }
 
 #[tokio::test]
-async fn a_deleted_secret_is_made_anew_and_other_replicas_are_trusted_until_they_have_seen_it() {
+async fn a_deleted_secret_is_recreated_and_other_replicas_stay_trusted() {
     let world = World::start().await.configured().await;
-    let (mut first, _) = world.keeper();
-    let (mut second, _) = world.keeper();
-    assert!(first.round(start()).await && second.round(start()).await);
-    let before = world.material().await;
+    let (mut first, _) = world.rotation();
+    let (mut second, _) = world.rotation();
+    assert!(first.sync(start()).await && second.sync(start()).await);
+    let before = world.secret_data().await;
     world.send(Method::DELETE, SECRET, Value::Null).await.unwrap();
-    assert!(first.round(start()).await);
-    assert!(shown(&second) == before.tls_crt && shown(&first) != before.tls_crt);
+    assert!(first.sync(start()).await);
+    assert!(served(&second) == before.tls_crt && served(&first) != before.tls_crt);
     let bundle = world.bundle().await;
     assert!(bundle.ends_with(&before.ca_crt) && bundle.len() > before.ca_crt.len());
-    assert!(second.round(start()).await);
-    assert!(shown(&second) == shown(&first));
+    assert!(second.sync(start()).await);
+    assert!(served(&second) == served(&first));
 }
 
-/// Deletes the Secret right before the first time that it is replaced.
+/// Deletes the Secret right before the first update.
 #[derive(Clone)]
 struct Vanishing<S> {
     inner: S,
@@ -308,25 +308,25 @@ where
 }
 
 #[tokio::test]
-async fn a_secret_that_is_deleted_while_it_is_renewed_is_made_anew_at_once() {
+async fn a_secret_that_is_deleted_during_a_renewal_is_recreated_immediately() {
     let world = World::start().await.configured().await;
-    world.keeper().0.round(start()).await;
-    let before = world.material().await;
+    world.rotation().0.sync(start()).await;
+    let before = world.secret_data().await;
     let inner = world.api.connector(Identity::admin(), "operator");
     let (client, has_vanished) = (world.client.clone(), Arc::new(AtomicBool::new(false)));
     let service = Vanishing { inner, client, has_vanished: Arc::clone(&has_vanished) };
-    let (mut keeper, _) = World::keeper_by(Client::new(service, "default"));
-    assert!(keeper.round(day(61)).await, "nothing is wrong with the namespace");
+    let (mut rotation, _) = World::rotation_by(Client::new(service, "default"));
+    assert!(rotation.sync(day(61)).await, "the missing Secret is no error");
     assert!(has_vanished.load(Ordering::Relaxed));
-    let after = world.material().await;
-    assert!(after.ca_key != before.ca_key && shown(&keeper) == after.tls_crt);
+    let after = world.secret_data().await;
+    assert!(after.ca_key != before.ca_key && served(&rotation) == after.tls_crt);
 }
 
 #[tokio::test]
-async fn a_missing_namespace_is_said_and_tried_again() {
+async fn a_missing_namespace_is_reported() {
     let world = World::start().await.configured().await;
     world.send(Method::DELETE, "/api/v1/namespaces/system", Value::Null).await.unwrap();
-    let (mut keeper, _) = world.keeper();
-    assert!(!keeper.round(start()).await);
-    assert_eq!(shown(&keeper), "");
+    let (mut rotation, _) = world.rotation();
+    assert!(!rotation.sync(start()).await);
+    assert_eq!(served(&rotation), "");
 }
