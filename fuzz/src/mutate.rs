@@ -4,7 +4,7 @@
 mod bytes;
 mod tree;
 
-use mxjob_machinery::json;
+use mxjob_machinery::{json, yaml};
 
 use crate::corpus::Seed;
 use crate::random::Random;
@@ -42,14 +42,14 @@ pub fn mutate(target: &Target, seeds: &[Seed], random: &mut Random) -> Vec<u8> {
 fn decode(form: Form, input: &[u8]) -> Option<serde_json::Value> {
     match form {
         Form::Json => json::decode(input).ok(),
-        Form::Yaml => json::yaml_to_value(input).ok(),
+        Form::Yaml => yaml::decode(input).ok(),
         Form::Plain => None,
     }
 }
 
 fn encode(form: Form, value: &serde_json::Value) -> Vec<u8> {
     match form {
-        Form::Yaml => json::to_yaml(value).into_bytes(),
+        Form::Yaml => yaml::encode(value).into_bytes(),
         Form::Json | Form::Plain => value.to_string().into_bytes(),
     }
 }

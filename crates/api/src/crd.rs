@@ -24,7 +24,7 @@ static ID: LazyLock<String> = LazyLock::new(|| {
 
 /// The definition as the YAML file `manifests/mxjobs.kubeflow.org.yaml`.
 pub fn crd_yaml() -> String {
-    format!("{HEADER}{}", mxjob_machinery::json::to_yaml(&crd()))
+    format!("{HEADER}{}", mxjob_machinery::yaml::encode(&crd()))
 }
 
 /// Which definition this program has: `{revision}.{hash of its spec}`.

@@ -59,16 +59,6 @@ pub fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
     object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// Decodes a YAML document into a value; see [`crate::yaml`].
-pub fn yaml_to_value(bytes: &[u8]) -> Result<Value, DecodeError> {
-    crate::yaml::decode(bytes)
-}
-
-/// Writes a value as Kubernetes writes YAML; see [`crate::yaml`].
-pub fn to_yaml(value: &Value) -> String {
-    crate::yaml::encode(value)
-}
-
 /// What Go calls the type of a value in its messages.
 pub fn kind(value: &Value) -> &'static str {
     match value {

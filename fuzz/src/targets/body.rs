@@ -1,6 +1,7 @@
 //! Bodies of creates and updates, in JSON and YAML, for our own kind and for built-in ones.
 
 use mxjob_machinery::json as decoder;
+use mxjob_machinery::yaml;
 
 use crate::server::{self, Call, TABLE};
 
@@ -21,9 +22,9 @@ pub(super) fn json(input: &[u8]) {
 }
 
 pub(super) fn yaml(input: &[u8]) {
-    if let Ok(value) = decoder::yaml_to_value(input) {
-        let text = decoder::to_yaml(&value);
-        match decoder::yaml_to_value(text.as_bytes()) {
+    if let Ok(value) = yaml::decode(input) {
+        let text = yaml::encode(&value);
+        match yaml::decode(text.as_bytes()) {
             Ok(again) => {
                 assert!(decoder::equal(&value, &again), "{value} became {again} by {text}")
             }

@@ -13,7 +13,7 @@ use std::path::Path;
 /// Circles of two modules that may stay, each with the reason. Larger circles are never allowed.
 const ALLOWED_PAIRS: &[(&str, &str, &str)] = &[];
 /// Circles that are still to be opened. Only ever lowered.
-const KNOWN_CIRCLES: usize = 13;
+const KNOWN_CIRCLES: usize = 5;
 /// The document with the drawings of the layers.
 const DRAWINGS: &str = "ARCHITECTURE.md";
 /// Begins the drawing of one crate's layers; the crate's name follows.

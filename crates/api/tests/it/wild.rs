@@ -26,7 +26,7 @@ const WILD: [(&str, &str); 9] = [
 
 fn object(name: &str) -> Value {
     let (_, text) = WILD.iter().find(|(other, _)| *other == name).unwrap();
-    mxjob_machinery::json::yaml_to_value(text.as_bytes()).unwrap()
+    mxjob_machinery::yaml::decode(text.as_bytes()).unwrap()
 }
 
 fn job(name: &str) -> Job {

@@ -25,7 +25,7 @@ fn folder(of: &str) -> PathBuf {
 /// The job of a manifest as a server stores it.
 fn stored(name: &str) -> Value {
     let text = std::fs::read(folder("../api").join(format!("{name}.yaml"))).unwrap();
-    let mut object = mxjob_machinery::json::yaml_to_value(&text).unwrap();
+    let mut object = mxjob_machinery::yaml::decode(&text).unwrap();
     object["metadata"]["namespace"] = json!("default");
     object["metadata"]["uid"] = json!("00000000-0000-0000-0000-000000000000");
     object

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use mxjob_machinery::json::yaml_to_value;
+use mxjob_machinery::yaml;
 use serde_json::{Value, json};
 
 use crate::support::{Done, Place};
@@ -26,7 +26,7 @@ fn kustomize(folder: &Path) -> Vec<Value> {
     let done = Done::of(Command::new("kubectl").arg("kustomize").arg(folder).output().unwrap());
     assert!(done.status.success(), "{}", done.stderr);
     let documents = done.stdout.split("\n---\n");
-    sorted(documents.map(|document| yaml_to_value(document.as_bytes()).unwrap()).collect())
+    sorted(documents.map(|document| yaml::decode(document.as_bytes()).unwrap()).collect())
 }
 
 fn sorted(mut objects: Vec<Value>) -> Vec<Value> {

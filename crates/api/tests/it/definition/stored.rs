@@ -18,7 +18,7 @@ fn objects(folder: &str) -> Vec<(String, Value)> {
     {
         let text = std::fs::read_to_string(file).unwrap();
         for document in text.split("\n---\n") {
-            let object = mxjob_machinery::json::yaml_to_value(document.as_bytes()).unwrap();
+            let object = mxjob_machinery::yaml::decode(document.as_bytes()).unwrap();
             if object["kind"] == "MXJob" {
                 found.push((file.display().to_string(), object));
             }
