@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use http::{Method, Request, header};
 use jiff::Timestamp;
-use mxjob_machinery::json::to_yaml;
+use mxjob_machinery::yaml;
 use mxjob_migrate::{ClusterScan, Inventory, Report, RequestError, adopt, rewrite, violations};
 use serde_json::{Value, json};
 
@@ -147,7 +147,7 @@ fn print(report: &Report, format: Option<Format>) {
     match format {
         None => output::data(report.text().trim_end()),
         Some(Format::Json) => output::data(format_args!("{:#}", report.json())),
-        Some(Format::Yaml) => output::data(to_yaml(&report.json()).trim_end()),
+        Some(Format::Yaml) => output::data(yaml::encode(&report.json()).trim_end()),
     }
 }
 
@@ -177,7 +177,7 @@ fn print_rewritten(jobs: &[Value], format: Format) -> Result<(), Failure> {
             output::data(format_args!("{list:#}"));
         }
         (Format::Yaml, jobs) => {
-            let documents: Vec<_> = jobs.iter().map(to_yaml).collect();
+            let documents: Vec<_> = jobs.iter().map(yaml::encode).collect();
             output::data(documents.join("---\n").trim_end());
         }
     }

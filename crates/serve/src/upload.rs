@@ -1,8 +1,8 @@
 //! The body of a request on its way to the service, and the rest of it that the service did not read.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use http::{HeaderMap, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::Limits;
@@ -155,18 +156,18 @@ impl Discarding {
 
 impl Unasked {
     fn put(&self, body: Incoming) {
-        *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+        *self.body.lock() = Some(body);
     }
 
     /// Whether the service dropped the body without asking for it.
     pub(super) fn is_dropped(&self) -> bool {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.body.lock().is_some()
     }
 }
 
 impl Drop for Unasked {
     fn drop(&mut self) {
-        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let body = self.body.get_mut().take();
         if let Some(body) = body {
             Discarding::start(&self.discarding, body);
         }

@@ -11,7 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("mxjob-files", &[]),
     ("mxjob-store", &["mxjob-files"]),
     ("mxjob-api", &["mxjob-machinery"]),
-    ("mxjob-serve", &[]),
+    ("mxjob-serve", &["mxjob-machinery"]),
     ("mxjob-access", &["mxjob-machinery", "mxjob-files", "mxjob-store"]),
     (
         "mxjob-apiserver",

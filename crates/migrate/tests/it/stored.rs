@@ -10,7 +10,7 @@ fn the_operator_of_every_stored_object_is_recognized() {
     let mut count = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let object = mxjob_machinery::json::yaml_to_value(&std::fs::read(&path).unwrap()).unwrap();
+        let object = mxjob_machinery::yaml::decode(&std::fs::read(&path).unwrap()).unwrap();
         let assessment = assess(&object, None, "2026-11-24T08:00:00Z".parse().unwrap());
         // The file's name begins with the operator: `training-operator-1.8-failed.yaml`.
         let name = path.file_name().unwrap().to_str().unwrap();

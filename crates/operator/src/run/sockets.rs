@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use mxjob_apiserver::serve::{self, Bound, ServeError};
+use mxjob_serve::{self as serve, Bound, ServeError};
 
 /// The sockets of the operator.
 #[derive(Debug)]

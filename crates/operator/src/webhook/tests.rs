@@ -160,21 +160,21 @@ async fn a_request_that_is_refused_before_its_body_was_read_gets_its_status_by_b
     let (ready, mut is_ready) = watch::channel(false);
     let serving = run(cluster.client, Options::default(), bound, ready, std::future::pending());
     let serving = tokio::spawn(serving);
-    tokio::time::timeout(PATIENCE, is_ready.wait_for(|ready| *ready)).await.unwrap().unwrap();
+    tokio::time::timeout(STEP_TIMEOUT, is_ready.wait_for(|ready| *ready)).await.unwrap().unwrap();
 
     let dir = tempfile::tempdir().unwrap();
-    let (small, large) = (16, body::BODY + 1024);
+    let (small, large) = (16, body::MAX_BODY_BYTES + 1024);
     for size in [small, large] {
         std::fs::write(dir.path().join(size.to_string()), vec![b'x'; size]).unwrap();
     }
     for (status, method, path, media, size) in [
         (404, "POST", "/other", "application/json", small),
         (404, "POST", "/other", "application/json", large),
-        (405, "PUT", PATH, "application/json", small),
-        (405, "PUT", PATH, "application/json", large),
-        (413, "POST", PATH, "application/json", large),
-        (415, "POST", PATH, "text/plain", small),
-        (415, "POST", PATH, "text/plain", large),
+        (405, "PUT", WEBHOOK_PATH, "application/json", small),
+        (405, "PUT", WEBHOOK_PATH, "application/json", large),
+        (413, "POST", WEBHOOK_PATH, "application/json", large),
+        (415, "POST", WEBHOOK_PATH, "text/plain", small),
+        (415, "POST", WEBHOOK_PATH, "text/plain", large),
     ] {
         for protocol in ["--http1.1", "--http2"] {
             let mut curl = tokio::process::Command::new("curl");
