@@ -1,10 +1,13 @@
 //! The Kubernetes API over the store.
 //!
-//! A request goes authentication → authorization → decoding → the kind's rules → the store, and comes back as an object, a
-//! list, a Table or a stream. One registry of kinds and one set of verbs serve every kind: see [`registry`].
+//! A request is authenticated, authorized, decoded, checked by the rules of its kind and by
+//! admission, and committed to the store. The answer is an object, a list, a Table or a stream. One
+//! registry of kinds and one set of verbs serve every kind: see [`registry`].
 //!
-//! Owns: HTTP, TLS, who may call, the meaning of verbs, garbage collection. Never does: decide what a job needs (that is
-//! the controller, a client like any other) or run anything (that is the node, another client).
+//! Owns: kinds, the meaning of requests and verbs, admission, discovery, garbage collection. The
+//! crates `serve` and `access` own connections, TLS, identities and rights. Never decides what a
+//! job needs (the controller, a client, does) and runs no process (the node agent, another client,
+//! does).
 
 mod admission;
 mod alias;

@@ -3,15 +3,17 @@
 //! ```text
 //! main ─▶ shim?  (one thread, no runtime: the parent process of a container)
 //!      └▶ cli ─▶ up, apiserver ─▶ server: store + API + garbage collector [+ controller + node]
-//!              ├▶ run             ─▶ document, manifest ─▶ server ─▶ create, follow
-//!              ├▶ submit          ─▶ document, manifest ─▶ kubeconfig ─▶ create, follow
-//!              ├▶ migrate         ─▶ kubeconfig or files ─▶ report, adoption: crate `migrate`
-//!              ├▶ operator        ─▶ the controller as a client of a cluster
+//!              ├▶ run             ─▶ document, manifest ─▶ server as in `up` ─▶ create, follow
+//!              ├▶ submit          ─▶ document, manifest ─▶ cluster ─▶ create, follow
+//!              ├▶ migrate         ─▶ cluster or files ─▶ report, adoption: crate `migrate`
+//!              ├▶ operator        ─▶ the controller as a client of a cluster: crate `operator`
+//!              ├▶ manifests       ─▶ what installs the operator: crate `operator`
 //!              ├▶ down            ─▶ lock: SIGTERM to the server, then the node's pods
 //!              └▶ version
 //! ```
 //!
-//! Owns flags, the configuration file, exit codes, signals and output. Has no rules of the API, of jobs or of pods.
+//! Owns flags, the configuration file, exit codes, signals and output. Has no rules of the API, of
+//! jobs or of pods.
 
 mod apiserver;
 mod cli;
@@ -44,14 +46,14 @@ use std::process::ExitCode;
 
 use rustix::fs::Mode;
 
-/// The first argument of a shim. It is not a command for users, so no help names it.
+/// The first argument of a shim. It is no command for users, so the help does not list it.
 const SHIM: &str = "shim";
 
-/// What this program's own files are closed to: everybody but their owner. They hold Secrets, tokens and keys.
+/// The program's own files are for their owner only: they hold Secrets, tokens and keys.
 const UMASK: u32 = 0o077;
 
 fn main() -> ExitCode {
-    // Before there is any thread. A shim makes files, too.
+    // Before any thread starts. A shim creates files, too.
     let umask = rustix::process::umask(Mode::from_raw_mode(UMASK));
     let mut words = std::env::args_os().skip(1);
     if words.next().is_some_and(|word| word == SHIM) {
