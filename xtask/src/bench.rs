@@ -1,25 +1,28 @@
-//! `bench`: measures what we promise, beside a yardstick taken in the same run, and writes the reference page.
+//! `bench`: measures the promised figures, each beside a reference from the same run, and writes
+//! the reference page.
 //!
-//! Absolute figures depend on the machine; the ratios are what to compare between two runs.
+//! Absolute figures depend on the machine; compare the ratios of two runs.
 
 mod disk;
 mod job;
 mod page;
 
-use crate::interrupt::Flag;
-use crate::run;
-use crate::server::Server;
-use anyhow::{Context as _, Result, bail};
-use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The build profile of what is measured.
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use crate::interrupt::Flag;
+use crate::run;
+use crate::server::Server;
+
+/// The build profile of the measured programs.
 const PROFILE: &str = "release-fast";
 /// Odd, so that the median is one of the runs.
 const STARTS: usize = 11;
 const JOBS: usize = 11;
-/// A server that has nothing to do has settled after this.
+/// After this time the memory of an idle server is stable.
 const SETTLE: Duration = Duration::from_secs(3);
 /// Connections of the replace load.
 const CONNECTIONS: &[usize] = &[1, 16, 64];
@@ -30,19 +33,19 @@ const TOKENS: &str = "bench,bench,1,\"system:masters\"\n";
 struct Bench {
     mxjob: PathBuf,
     loadgen: PathBuf,
-    /// On the disk that the store is measured on.
+    /// On the disk that is measured.
     folder: PathBuf,
 }
 
-/// Measures everything. `--quick` takes a tenth of the time and writes no page.
+/// Measures everything. `--quick` takes a tenth of the time and writes no file.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let quick = match arguments {
         [] => false,
         [one] if one == "--quick" => true,
-        _ => bail!("the only argument is --quick"),
+        _ => bail!("unknown argument; the only one is --quick"),
     };
     let interrupted = Flag::install()?;
-    // The profile made for this: `release` without link-time optimization, in a third of its build time.
+    // `release` without link-time optimization, in a third of its build time.
     run::check(run::cargo().args(["build", "--profile", PROFILE, "--locked"]).args([
         "--package",
         "mxjob",
@@ -52,7 +55,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let binaries = run::target()?.join(PROFILE);
     let folder = run::local().join(format!("bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make {}", folder.display()))?;
+        .with_context(|| format!("cannot create {}", folder.display()))?;
     let bench = Bench {
         mxjob: binaries.join("mxjob"),
         loadgen: binaries.join("mxjob-loadgen"),
@@ -70,7 +73,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// What was measured; the page is made of this.
+/// The measured figures.
 #[derive(Debug)]
 struct Figures {
     start: Duration,
@@ -80,7 +83,7 @@ struct Figures {
     binary_bytes: u64,
 }
 
-/// Durable replaces at one number of connections, beside the disk's own rate.
+/// Durable replaces over one number of connections, beside the disk's own rate.
 #[derive(Debug)]
 struct Replaces {
     connections: usize,
@@ -94,7 +97,7 @@ struct Replaces {
 impl Bench {
     fn measure(&self, quick: bool, interrupted: &Flag) -> Result<Figures> {
         let binary_bytes =
-            std::fs::metadata(&self.mxjob).context("there is no mxjob binary")?.len();
+            std::fs::metadata(&self.mxjob).context("cannot find the mxjob binary")?.len();
         eprintln!("start to ready …");
         let (start, idle_kib) = self.start(if quick { 3 } else { STARTS })?;
         interrupted.check()?;
@@ -130,8 +133,8 @@ impl Bench {
         Ok(Figures { start, idle_kib, job, replaces, binary_bytes })
     }
 
-    /// The median time from starting `mxjob up` on an empty data directory until it is ready, and what the last one
-    /// occupied when idle.
+    /// The median time from starting `mxjob up` on an empty data directory until it is ready, and
+    /// the memory of the last server when idle.
     fn start(&self, count: usize) -> Result<(Duration, u64)> {
         let mut took = Vec::new();
         let mut idle_kib = 0;
@@ -147,7 +150,7 @@ impl Bench {
         Ok((median(&mut took), idle_kib))
     }
 
-    /// Starts `mxjob` as `command` with a data directory of this name.
+    /// Starts `mxjob COMMAND` with a data directory of this name.
     fn server(&self, command: &str, name: &str) -> Result<Server> {
         let tokens = self.folder.join("tokens.csv");
         std::fs::write(&tokens, TOKENS).context("cannot write the token file")?;
@@ -159,15 +162,15 @@ impl Bench {
         )
     }
 
-    /// Runs the load generator; the figures that it prints.
+    /// Runs the load generator; returns the figures that it prints.
     fn load(&self, server: &Server, scenario: &str, arguments: &[&str]) -> Result<Value> {
         let mut command = run::command(&self.loadgen);
         command.arg(scenario).args(["--url", &server.url, "--token", "bench"]).args(arguments);
         serde_json::from_str(&run::output(&mut command)?)
-            .context("the load generator wrote no figures")
+            .context("the load generator printed no figures")
     }
 
-    /// The object that is replaced, as a file: the size of a usual job, about 1.5 KB.
+    /// The object that is replaced, as a file. It has the size of a usual job, about 1.5 KB.
     fn object(&self) -> Result<String> {
         self.write_object("object.json", &["/bin/true"])
     }
@@ -180,7 +183,7 @@ impl Bench {
     }
 }
 
-/// A job of one scheduler, one server and two workers that run `command`.
+/// A job with one scheduler, one server and two workers that run `command`.
 fn object(command: &[&str]) -> Value {
     let replicas = |count: u32| {
         json!({
@@ -216,7 +219,7 @@ fn resident_kib(id: u32) -> Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number =
         line.and_then(|line| line.split_whitespace().next()).and_then(|word| word.parse().ok());
-    number.with_context(|| format!("{path} does not say how much memory is resident"))
+    number.with_context(|| format!("{path} has no VmRSS"))
 }
 
 fn median(times: &mut [Duration]) -> Duration {
@@ -225,5 +228,5 @@ fn median(times: &mut [Duration]) -> Duration {
 }
 
 fn number(value: &Value) -> Result<f64> {
-    value.as_f64().with_context(|| format!("{value} is no number"))
+    value.as_f64().with_context(|| format!("{value} is not a number"))
 }

@@ -1,7 +1,9 @@
-//! The commands that call cargo's own checks: `test`, `lint`, `fuzz`, `codegen`, and `ci`, which runs everything.
+//! The commands that call cargo's own checks: `test`, `lint`, `fuzz`, `codegen`, and `ci`, which
+//! runs everything.
 
-use crate::{conformance, environment, run, tidy};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+
+use crate::{Run, conformance, environment, run, tidy};
 
 /// Installs what the tests need, then runs unit, integration, end-to-end and documentation tests.
 pub(crate) fn test(arguments: &[String]) -> Result<()> {
@@ -25,7 +27,7 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
 /// Formatting, clippy with warnings denied, and the dependency rules of `deny.toml`.
 pub(crate) fn lint(_: &[String]) -> Result<()> {
     run::check(run::cargo().args(["fmt", "--all", "--check"]))
-        .context("the code is not formatted; run `cargo fmt --all`")?;
+        .context("the code is not formatted; run `cargo xtask fmt`")?;
     run::check(run::cargo().args([
         "clippy",
         "--workspace",
@@ -43,16 +45,18 @@ pub(crate) fn lint(_: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Feeds mutated input to every decoder, for a bounded time; the arguments are those of the `mxjob-fuzz` program.
+/// Feeds mutated input to every decoder, for a bounded time; the arguments are those of the
+/// `mxjob-fuzz` program.
 pub(crate) fn fuzz(arguments: &[String]) -> Result<()> {
     let program = ["run", "--package", "mxjob-fuzz", "--quiet", "--locked", "--"];
     run::check(run::cargo().args(program).args(arguments))
 }
 
-/// Writes the generated files again.
+/// Writes the generated files.
 pub(crate) fn codegen(_: &[String]) -> Result<()> {
-    // The tests that compare the files with the types write them when they are asked to. A file is compiled into the program
-    // that writes the next: built-in kinds, then the pod template, then the definition that contains it, then the manifests that contain that.
+    // The tests that compare the files with the types write them if the variable is set. Each file
+    // is compiled into the program that writes the next: built-in kinds, then the pod template,
+    // then the definition that contains it, then the manifests that contain the definition.
     for package in ["mxjob-machinery", "mxjob-api", "mxjob-api", "mxjob-operator"] {
         let arguments = ["test", "--package", package, "--quiet", "--locked", "fresh"];
         run::check(run::cargo().env("UPDATE_MANIFESTS", "1").args(arguments))?;
@@ -60,11 +64,37 @@ pub(crate) fn codegen(_: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// What must pass before a merge, cheapest first.
+/// What must pass before a merge, in this order. `.ci/run` and `CONTRIBUTING.md` refer to this
+/// list.
+const CI: &[(&str, Run)] =
+    &[("lint", lint), ("test", test), ("conformance", conformance::run), ("tidy", tidy::run)];
+
+/// Runs the checks of [`CI`], also after one has failed.
 pub(crate) fn ci(_: &[String]) -> Result<()> {
-    tidy::run(&[])?;
-    lint(&[])?;
-    test(&[])?;
-    conformance::run(&[])?;
-    fuzz(&[])
+    let mut failed = Vec::new();
+    for (name, check) in CI {
+        if let Err(error) = check(&[]) {
+            eprintln!("{name}: {error:#}");
+            failed.push(*name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documents_name_the_checks_of_ci() {
+        let names: Vec<&str> = CI.iter().map(|(name, _)| *name).collect();
+        let (last, others) = names.split_last().unwrap();
+        let row = format!("| `cargo xtask ci` | {} and {last}, in this order", others.join(", "));
+        assert!(include_str!("../../CONTRIBUTING.md").contains(&row), "{row}");
+        let about = crate::COMMANDS.iter().find(|command| command.0 == "ci").unwrap().1;
+        assert!(about.starts_with(&names.join(", ")), "{about}");
+    }
 }

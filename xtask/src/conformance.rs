@@ -1,18 +1,22 @@
-//! `conformance`: asks our API server the recorded questions and compares the answers with a real server's.
+//! `conformance`: sends the recorded requests to our API server and compares the answers with a
+//! real server's.
 //!
-//! The recordings, the two Python programs (standard library only) and the named deviations are in `conformance/`.
-//! A difference that `deviations.json` does not name is a failure, and so is a named one that is gone.
+//! The recordings, the two Python programs (standard library only) and the named deviations are in
+//! `conformance/`. A difference that `deviations.json` does not name is a failure, and so is a
+//! named one that no longer exists.
 
-use crate::run::{self, Guard};
-use crate::server::Server;
-use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-/// Compared groups in lanes of one server each, as its own process. Within a lane the order matters (some rows list
-/// all namespaces); watches mostly wait, so they have a lane of their own.
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::run::{self, Guard};
+use crate::server::Server;
+
+/// Groups of requests, in lanes with one server process each. Within a lane the order matters (some
+/// rows list all namespaces); watches mostly wait, so they have their own lane.
 const LANES: &[&[&str]] = &[
     &[
         "create",
@@ -29,28 +33,29 @@ const LANES: &[&[&str]] = &[
     &["watch"],
     &["gzipped", "dryrun", "apply", "fieldvalidation"],
 ];
-/// The users that the recorder speaks as: `token,user,uid,"groups"`.
+/// The users of the recorder: `token,user,uid,"groups"`.
 const TOKENS: &str =
     "admin-token,admin,1,\"system:masters\"\nlimited-token,limited,2,\"nobodies\"\n";
-/// The recorder has a time limit of its own for each request; this is for a server that hangs.
+/// The recorder limits the time of each request; this limit is for a server that hangs.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// Runs the groups named in `arguments`, or all, and writes `docs/reference/conformance.md` when all ran.
+/// Runs the groups named in `arguments`, or all, and writes `docs/reference/conformance.md` when
+/// all ran.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let known = |name: &String| LANES.iter().any(|lane| lane.contains(&name.as_str()));
     if let Some(unknown) = arguments.iter().find(|name| !known(name)) {
-        bail!("there is no group {unknown}; the groups are {}", LANES.concat().join(", "));
+        bail!("unknown group {unknown}; the groups are {}", LANES.concat().join(", "));
     }
     run::check(run::cargo().args(["build", "--quiet", "--locked", "--package", "mxjob"]))?;
     let binary = run::target()?.join("debug/mxjob");
     let scratch = run::local().join(format!("conformance-{}", std::process::id()));
     let answers = scratch.join("answers");
     std::fs::create_dir_all(&answers)
-        .with_context(|| format!("cannot make {}", answers.display()))?;
+        .with_context(|| format!("cannot create {}", answers.display()))?;
     let outcome = record(&binary, &scratch, &answers, arguments)
         .and_then(|()| compare(&scratch, &answers, arguments.is_empty()));
     match &outcome {
-        // Failure keeps the answers for a look.
+        // After a failure the answers are kept.
         Err(_) => eprintln!("the answers are in {}", answers.display()),
         Ok(()) => std::fs::remove_dir_all(&scratch)
             .with_context(|| format!("cannot remove {}", scratch.display()))?,
@@ -58,15 +63,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     outcome
 }
 
-/// Starts a server for each lane and lets the recorder ask it.
+/// Starts a server and the recorder for each lane.
 fn record(binary: &Path, scratch: &Path, answers: &Path, only: &[String]) -> Result<()> {
     let tokens = scratch.join("tokens.csv");
     std::fs::write(&tokens, TOKENS).context("cannot write the token file")?;
     let tokens = tokens.to_string_lossy();
     let mut lanes = Vec::new();
     for (number, lane) in LANES.iter().enumerate() {
-        let wanted = |name: &&&str| only.is_empty() || only.iter().any(|one| one == **name);
-        let groups: Vec<&str> = lane.iter().filter(wanted).copied().collect();
+        let selected = |name: &&&str| only.is_empty() || only.iter().any(|one| one == **name);
+        let groups: Vec<&str> = lane.iter().filter(selected).copied().collect();
         if groups.is_empty() {
             continue;
         }
@@ -100,14 +105,15 @@ fn compare(scratch: &Path, answers: &Path, all: bool) -> Result<()> {
             .args(["--deviations", "conformance/deviations.json", "--json"])
             .arg(&report),
     );
-    let text = std::fs::read_to_string(&report).context("the comparison wrote no report")?;
+    let text =
+        std::fs::read_to_string(&report).context("cannot read the report of the comparison")?;
     let report: Value =
-        serde_json::from_str(&text).context("the report of the comparison is broken")?;
+        serde_json::from_str(&text).context("the report of the comparison is not valid JSON")?;
     if all {
         let missing: Vec<&str> =
             LANES.concat().into_iter().filter(|group| report["groups"][group].is_null()).collect();
         if !missing.is_empty() {
-            bail!("nothing was recorded for {}", missing.join(", "));
+            bail!("no answers were recorded for {}", missing.join(", "));
         }
         let page = run::root().join("docs/reference/conformance.md");
         std::fs::write(&page, markdown(&report))
@@ -115,7 +121,7 @@ fn compare(scratch: &Path, answers: &Path, all: bool) -> Result<()> {
     }
     compared.context(
         "the answers differ from the recorded ones; fix the server, or name the row and its reason in \
-         conformance/deviations.json when the contract wants the difference",
+         conformance/deviations.json if the contract requires the difference",
     )
 }
 
@@ -124,9 +130,9 @@ fn markdown(report: &Value) -> String {
     let mut page = String::from(
         "# Conformance\n\n\
          <!-- Written by `cargo xtask conformance`; do not edit. -->\n\n\
-         The same questions asked of `mxjob apiserver` and, when the recordings in `conformance/expected` were made, of\n\
-         a Kubernetes 1.32 API server that served MXJobs as a plain custom resource. *Status* and *body* are what must\n\
-         agree or be named below; *message* and *headers* are counted to show how near the wording is.\n\n\
+         The same requests were sent to `mxjob apiserver` and, for the recordings in `conformance/expected`, to a\n\
+         Kubernetes 1.32 API server that served MXJobs as a plain custom resource. *Status* and *body* must be equal,\n\
+         or the difference is named below; *message* and *headers* are counted to show how similar the wording is.\n\n\
          | group | rows | status | body | message | headers |\n| --- | --: | --: | --: | --: | --: |\n",
     );
     let mut row = |name: &str, counts: &Value| {
@@ -139,7 +145,7 @@ fn markdown(report: &Value) -> String {
         row(group, counts);
     }
     row("**all**", &report["total"]);
-    page.push_str("\n## Deviations\n\nEach is wanted; the reason says by what.\n\n| row | why |\n| --- | --- |\n");
+    page.push_str("\n## Deviations\n\nEach is intended; the reason says why.\n\n| row | why |\n| --- | --- |\n");
     for (row, why) in report["deviations"].as_object().into_iter().flatten() {
         let _ = writeln!(
             page,

@@ -1,28 +1,30 @@
-//! `demo`: a real MXNet training on this machine, from an empty folder to `Succeeded`.
+//! `demo`: a real MXNet training on this machine.
 //!
-//! It uses what a user uses: `mxjob up`, `kubectl`, `mxjob down`. It owns the processes that it started and leaves
-//! none of them, whether it ends well, fails, or is interrupted.
+//! It uses the commands of a user: `mxjob up`, `kubectl`, `mxjob down`. It stops every process that
+//! it started, also after a failure or an interruption.
 
 mod follow;
 mod kubectl;
 mod screen;
 
-use crate::interrupt::{Flag, Interrupted};
-use crate::server::{self, Server};
-use crate::{environment, run};
-use anyhow::{Context as _, Result, bail};
-use follow::Outcome;
-use kubectl::Kubectl;
-use screen::Screen;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What is submitted.
+use anyhow::{Context as _, Result, bail};
+
+use crate::interrupt::{Flag, Interrupted};
+use crate::server::{self, Server};
+use crate::{environment, run};
+use follow::Outcome;
+use kubectl::Kubectl;
+use screen::Screen;
+
+/// The submitted file.
 const MANIFEST: &str = "examples/digits-dist.yaml";
 /// The name of the job in [`MANIFEST`].
 const JOB: &str = "digits";
 
-/// Pods get their grace period (30 s) before they are killed.
+/// Longer than the grace period of pods (30 s), after which they are killed.
 const DOWN_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the demonstration.
@@ -33,15 +35,15 @@ pub(crate) fn run(_: &[String]) -> Result<()> {
     environment::kubectl()?;
     interrupted.check()?;
     eprintln!("Building mxjob …");
-    // The development profile, because the tests build the same files: a first optimised build would double the wait,
-    // and nearly all of the demonstration's time is Python's own.
+    // The development profile, because the tests build the same files: an optimised build would
+    // double the time of the first run, and Python takes nearly all of the demonstration's time.
     run::check(run::cargo().args(["build", "--quiet", "--locked", "--package", "mxjob"]))?;
     let binary = run::target()?.join("debug/mxjob");
     interrupted.check()?;
 
     let folder = run::local().join(format!("run-{}", std::process::id()));
     std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make {}", folder.display()))?;
+        .with_context(|| format!("cannot create {}", folder.display()))?;
     let outcome = train(&binary, &folder, &interrupted);
     let clean = || {
         std::fs::remove_dir_all(&folder)
@@ -67,7 +69,7 @@ pub(crate) fn run(_: &[String]) -> Result<()> {
     }
 }
 
-/// Starts a server, runs the job on it, stops everything; the accuracy that the job reached.
+/// Starts a server, runs the job, stops everything; returns the accuracy that the job reached.
 fn train(binary: &Path, folder: &Path, interrupted: &Flag) -> Result<String> {
     let data = folder.join("data");
     let log = folder.join("server.log");
@@ -78,7 +80,7 @@ fn train(binary: &Path, folder: &Path, interrupted: &Flag) -> Result<String> {
     if result.as_ref().is_err_and(|error| !error.is::<Interrupted>()) {
         eprintln!("The last lines of the server's log:\n{}", server::last_lines(&log, 10));
     }
-    // Pods outlive their server by design, so the clean-up is `down`, also after a failure.
+    // Pods outlive their server by design, so `down` stops them, also after a failure.
     let down =
         run::cleanup(run::command(binary).arg("down").arg("--data-dir").arg(&data), DOWN_LIMIT);
     let stopped = down.and_then(|()| server.ended()).and_then(|()| nothing_left(folder));
@@ -103,12 +105,12 @@ fn submit_and_follow(server: &Server, interrupted: &Flag) -> Result<String> {
     }
 }
 
-/// Fails when a process still mentions the run's own folder in its command line.
+/// Fails if a process still has the run's folder in its command line.
 fn nothing_left(folder: &Path) -> Result<()> {
     let needle = folder.to_string_lossy().into_owned();
     let mut left = Vec::new();
     for entry in std::fs::read_dir("/proc").context("cannot list the processes")?.flatten() {
-        // A process may end while we look; then there is nothing to read, and nothing left of it.
+        // A process may end at this moment; then its command line cannot be read.
         let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
         if line.contains(&needle) {

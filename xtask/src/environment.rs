@@ -1,25 +1,28 @@
-//! What demonstration and tests need besides Rust: a Python environment with MXNet, real data, kubectl, curl.
+//! What the demonstration and the tests need in addition to Rust: a Python environment with MXNet,
+//! real data, kubectl, curl.
 //!
-//! The Python environment is in `.demo/venv`, outside the system's Python. Everything here is done once; a stamp
-//! with the versions makes later calls return at once.
+//! The Python environment is in `.demo/venv`, outside the system's Python. Everything is installed
+//! once; later calls find a file with the versions and return immediately.
 
 pub(crate) mod clients;
 pub(crate) mod tvm;
 
-use crate::run;
-use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The last MXNet with a small wheel that needs no old numpy: 190 MB installed and 2.6 s for the digits job, where
-/// 1.9.1 takes 296 MB and 3.8 s and reaches the same accuracy.
+use anyhow::{Context as _, Result, bail};
+
+use crate::run;
+
+/// The last MXNet with a small wheel that needs no old numpy: 190 MB installed and 2.6 s for the
+/// digits job, where 1.9.1 takes 296 MB and 3.8 s and reaches the same accuracy.
 const PACKAGES: &[&str] = &["mxnet==1.5.1.post0", "numpy==1.26.4"];
 /// In order of preference; numpy 1.26 has wheels for 3.9 to 3.12.
 const PYTHONS: &[&str] = &["python3.11", "python3.12", "python3.10", "python3.9", "python3"];
-/// The only file taken out of the scikit-learn wheel: 1,797 handwritten digits of 8 x 8 grey values.
+/// The only file used of the scikit-learn wheel: 1,797 handwritten digits of 8 x 8 grey values.
 const DATA_MEMBER: &str = "sklearn/datasets/data/digits.csv.gz";
 
-/// Takes that one file out of a wheel and looks whether it is what it should be.
+/// Extracts that file from a wheel and checks its size.
 const EXTRACT: &str = r#"
 import csv, glob, gzip, os, sys, zipfile
 folder, member, target = sys.argv[1:]
@@ -32,13 +35,13 @@ with open(target + ".new", "wb") as file:
 os.replace(target + ".new", target)
 "#;
 
-/// Makes sure that `.demo/venv` and `.demo/digits.csv.gz` are there.
+/// Creates `.demo/venv` and `.demo/digits.csv.gz` if they are missing.
 pub(crate) fn prepare() -> Result<()> {
     let folder = run::local();
     let (venv, stamp) = (folder.join("venv"), folder.join("stamp"));
     let data = folder.join("digits.csv.gz");
-    let wanted = format!("{}\n", PACKAGES.join("\n"));
-    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted)
+    let expected = format!("{}\n", PACKAGES.join("\n"));
+    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == expected)
         && venv.join("bin/python").exists()
         && data.exists()
     {
@@ -48,17 +51,17 @@ pub(crate) fn prepare() -> Result<()> {
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make {}", folder.display()))?;
     let python = find_python()?;
-    // `--clear`: a half-made environment of an interrupted run is started over.
+    // `--clear`: an interrupted run may have left an incomplete environment.
     run::check(run::command(&python).args(["-m", "venv", "--clear"]).arg(&venv))?;
     let inside = venv.join("bin/python");
     run::check(pip(&inside).args(["install", "--quiet", "--only-binary=:all:"]).args(PACKAGES))
-        .context("cannot install MXNet; is there a way to a Python package index?")?;
+        .context("cannot install MXNet; is a Python package index reachable?")?;
     importable(&inside)?;
     fetch_data(&inside, &folder, &data)?;
-    std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
+    std::fs::write(&stamp, expected).with_context(|| format!("cannot write {}", stamp.display()))
 }
 
-/// Makes sure that kubectl is on the PATH.
+/// Installs kubectl if it is not on the PATH.
 pub(crate) fn kubectl() -> Result<()> {
     if !run::exists("kubectl") {
         eprintln!("kubectl is not on the PATH.");
@@ -67,7 +70,7 @@ pub(crate) fn kubectl() -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that a curl that speaks HTTP/2 is on the PATH.
+/// Installs curl if there is none with HTTP/2 on the PATH.
 pub(crate) fn curl() -> Result<()> {
     let speaks_http2 = || {
         run::output(Command::new("curl").arg("--version"))
@@ -79,12 +82,12 @@ pub(crate) fn curl() -> Result<()> {
     eprintln!("There is no curl with HTTP/2 on the PATH.");
     apt(&["curl"])?;
     if !speaks_http2() {
-        bail!("the curl on the PATH does not speak HTTP/2; put one there that does");
+        bail!("the curl on the PATH has no HTTP/2; put one with HTTP/2 on the PATH");
     }
     Ok(())
 }
 
-/// A Python that MXNet's and numpy's wheels exist for, with the modules to make an environment.
+/// A Python for which MXNet's and numpy's wheels exist, with the modules for an environment.
 fn find_python() -> Result<PathBuf> {
     if let Some(python) = usable_python() {
         return Ok(python);
@@ -115,7 +118,7 @@ fn pip(python: &Path) -> Command {
     command
 }
 
-/// Imports MXNet once; its only needs from the system are the libraries of the GNU compiler.
+/// Imports MXNet once. It needs only the libraries of the GNU compiler from the system.
 fn importable(python: &Path) -> Result<()> {
     let import = || run::output(run::command(python).args(["-W", "ignore", "-c", "import mxnet"]));
     let Err(error) = import() else { return Ok(()) };
@@ -126,32 +129,32 @@ fn importable(python: &Path) -> Result<()> {
     import().map(drop).context("MXNet was installed but cannot be imported")
 }
 
-/// The data comes out of scikit-learn's wheel; the package itself is not installed, since MXNet would then
-/// import scipy in every process.
+/// Extracts the data from scikit-learn's wheel. The package itself is not installed, because MXNet
+/// would then import scipy in every process.
 fn fetch_data(python: &Path, folder: &Path, data: &Path) -> Result<()> {
     let temporary = folder.join("download");
-    // What an interrupted run left; a missing folder is what is wanted.
+    // An interrupted run may have left the folder.
     let _ = std::fs::remove_dir_all(&temporary);
     run::check(
         pip(python)
             .args(["download", "--quiet", "--no-deps", "--only-binary=:all:", "scikit-learn", "-d"])
             .arg(&temporary),
     )
-    .context("cannot fetch the digits data; is there a way to a Python package index?")?;
+    .context("cannot download the digits data; is a Python package index reachable?")?;
     run::quiet(
         run::command(python).args(["-c", EXTRACT]).arg(&temporary).arg(DATA_MEMBER).arg(data),
     )
-    .context("cannot take the digits data out of the scikit-learn wheel")?;
+    .context("cannot extract the digits data from the scikit-learn wheel")?;
     std::fs::remove_dir_all(&temporary)
         .with_context(|| format!("cannot remove {}", temporary.display()))
 }
 
-/// Installs Debian packages where we may, else says how.
+/// Installs Debian packages as root, otherwise fails with the command that does.
 fn apt(packages: &[&str]) -> Result<()> {
     let by_hand = format!("apt-get update && apt-get install {}", packages.join(" "));
     let root = run::output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     if !root || !run::exists("apt-get") {
-        bail!("something is missing that only root can install; run `{by_hand}` and try again");
+        bail!("Debian packages are missing; run `{by_hand}` as root and try again");
     }
     run::check(run::command("apt-get").args(["update", "-qq"]))?;
     run::check(
@@ -160,5 +163,5 @@ fn apt(packages: &[&str]) -> Result<()> {
             .args(["install", "-y", "-qq", "--no-install-recommends"])
             .args(packages),
     )
-    .with_context(|| format!("`{by_hand}` did not work"))
+    .with_context(|| format!("cannot install Debian packages; try `{by_hand}`"))
 }

@@ -1,11 +1,12 @@
-//! ^C and SIGTERM as a flag that long commands look at, so that they can clean up after themselves.
+//! ^C and SIGTERM as a flag that long commands check, so that they can clean up.
 
-use anyhow::{Context as _, Result};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The error of a command that was asked to stop.
+use anyhow::{Context as _, Result};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// The error of a command that a signal stopped.
 #[derive(Debug)]
 pub(crate) struct Interrupted;
 
@@ -17,13 +18,13 @@ impl std::fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// Knows whether the command was asked to stop.
+/// Set by the first signal.
 #[derive(Clone, Debug)]
 pub(crate) struct Flag(Arc<AtomicBool>);
 
 impl Flag {
-    /// From now on the signals set the flag instead of ending the process. A second one changes nothing: the clean-up
-    /// has limits of its own, and an impatient ^C must not leave processes behind.
+    /// From now on the signals set the flag instead of ending the process. A second one changes
+    /// nothing: the clean-up has time limits, and a second ^C must not leave processes behind.
     pub(crate) fn install() -> Result<Self> {
         let raised = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {

@@ -1,7 +1,7 @@
 //! Developer commands of this repository, as `cargo xtask NAME`.
 //!
-//! Everything with logic lives here instead of in shell scripts. The commands run from any folder of the
-//! repository, say what they do while they do it, and end with one sentence and a non-zero exit code when they fail.
+//! The commands run from any folder of the repository, print each program that they start, and end
+//! with one sentence and a non-zero exit code when they fail.
 #![allow(clippy::print_stdout, reason = "these commands talk to a developer's terminal")]
 #![allow(clippy::print_stderr, reason = "these commands talk to a developer's terminal")]
 
@@ -16,24 +16,33 @@ mod run;
 mod server;
 mod tidy;
 
-use anyhow::{Result, bail};
 use std::process::ExitCode;
 
-/// One command: its name, what it is for, and the function that does it.
-type Command = (&'static str, &'static str, fn(&[String]) -> Result<()>);
+use anyhow::{Result, bail};
+
+/// The function of a command; it gets the command's arguments.
+type Run = fn(&[String]) -> Result<()>;
+
+/// A command's name, its line in the help text, and its function.
+type Command = (&'static str, &'static str, Run);
 
 /// In the order of the help text.
 const COMMANDS: &[Command] = &[
-    ("demo", "train a real model on this machine, from nothing to Succeeded", demo::run),
-    ("test", "install what the tests need and run all of them", checks::test),
-    ("lint", "formatting, clippy, and cargo-deny where it is installed", checks::lint),
-    ("tidy", "the rules of this repository that no other tool checks", tidy::run),
+    ("demo", "train a real model on this machine", demo::run),
+    ("test", "install what the tests need and run all tests", checks::test),
+    ("lint", "check formatting, run clippy, and cargo-deny if it is installed", checks::lint),
+    ("fmt", "wrap comments, sort imports, and run rustfmt", tidy::fix::run),
+    ("tidy", "check the rules of this repository that no other tool checks", tidy::run),
     ("conformance", "compare the API server with recorded answers of a real one", conformance::run),
-    ("fuzz", "feed mutated input to every decoder, some seconds each", checks::fuzz),
+    ("fuzz", "feed mutated input to every decoder, a few seconds each", checks::fuzz),
     ("bench", "measure, and write docs/reference/benchmarks.md", bench::run),
-    ("image", "build the program for a container image, and try it in an empty root", image::run),
-    ("codegen", "write the generated files again (schemas, manifests/)", checks::codegen),
-    ("ci", "tidy, lint, test, conformance, fuzz: what must pass before a merge", checks::ci),
+    (
+        "image",
+        "build the program for a container image, and try it in an empty root folder",
+        image::run,
+    ),
+    ("codegen", "write the generated files (schemas, manifests/)", checks::codegen),
+    ("ci", "lint, test, conformance, tidy: what must pass before a merge", checks::ci),
 ];
 
 fn main() -> ExitCode {
@@ -62,7 +71,7 @@ fn main() -> ExitCode {
 fn dispatch(name: &str, arguments: &[String]) -> Result<()> {
     match COMMANDS.iter().find(|command| command.0 == name) {
         Some(command) => command.2(arguments),
-        None => bail!("there is no such command; `cargo xtask help` lists them"),
+        None => bail!("unknown command; `cargo xtask help` lists the commands"),
     }
 }
 
@@ -72,7 +81,7 @@ fn help() {
         println!("  {name:<12} {about}");
     }
     println!(
-        "\nArguments of `test` go to the test runner; those of `conformance` are group names;\n\
-         `fuzz` takes [TARGET [FILE...]] [--seconds N] [--seed N], see fuzz/README.md."
+        "\nArguments of `test` go to the test runner; those of `conformance` are names of groups;\n\
+         `fmt` takes folders; `fuzz` takes [TARGET [FILE...]] [--seconds N] [--seed N], see fuzz/README.md."
     );
 }

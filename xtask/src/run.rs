@@ -1,30 +1,31 @@
-//! Running other programs, and where things are in the repository.
+//! Running other programs, and the folders of the repository.
 
-use anyhow::{Context as _, Result, bail};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The root folder of the repository, wherever the command was started.
+use anyhow::{Context as _, Result, bail};
+
+/// The root folder of the repository.
 pub(crate) fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().unwrap_or(manifest).to_owned()
 }
 
-/// A folder for what is installed, built or recorded locally and is never committed.
+/// A folder for local installations and results, which are never committed.
 pub(crate) fn local() -> PathBuf {
     root().join(".demo")
 }
 
-/// `program`, to be started in the root folder.
+/// A command that starts `program` in the root folder.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
     command
 }
 
-/// The cargo that runs us, to be started in the root folder.
+/// A command that starts, in the root folder, the cargo that runs this program.
 pub(crate) fn cargo() -> Command {
     command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
@@ -54,7 +55,8 @@ pub(crate) fn quiet(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// As [`check`], but out of reach of the terminal's ^C and with a time limit: for cleaning up.
+/// Like [`check`], but a ^C on the terminal does not reach it, and it has a time limit: for
+/// cleaning up.
 pub(crate) fn cleanup(command: &mut Command, limit: Duration) -> Result<()> {
     eprintln!("$ {}", shown(command));
     let mut process = Guard::spawn(command)?;
@@ -65,15 +67,15 @@ pub(crate) fn cleanup(command: &mut Command, limit: Duration) -> Result<()> {
     }
 }
 
-/// What the command wrote to stdout; its stderr is part of the error when it fails.
+/// The stdout of the command; its stderr is part of the error if it fails.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot start {}", shown(command)))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("`{}` failed ({}): {}", shown(command), output.status, said.trim());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!("`{}` failed ({}): {}", shown(command), output.status, stderr.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -84,12 +86,12 @@ pub(crate) fn exists(program: &str) -> bool {
     std::env::split_paths(&paths).any(|folder| folder.join(program).is_file())
 }
 
-/// Waits until `ready` gives a value, looking every `every`; `None` after `limit`.
+/// Calls `ready` every `every` until it returns a value; `None` after `limit`.
 ///
-/// Only for what cannot tell us when it changes, such as a file of another process.
+/// Only for changes without a notification, for example of a file of another process.
 #[allow(
     clippy::disallowed_methods,
-    reason = "another process' file is waited for; nothing would wake us"
+    reason = "waits for a file of another process, which notifies nobody"
 )]
 pub(crate) fn poll<T>(
     limit: Duration,
@@ -108,13 +110,13 @@ pub(crate) fn poll<T>(
     }
 }
 
-/// A child process that is killed and reaped when this goes out of scope.
+/// A child process that is killed and reaped when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Guard(pub(crate) Child);
 
 impl Guard {
-    /// Starts the command in a process group of its own, so that a ^C on the terminal reaches only us
-    /// and we decide in which order things stop.
+    /// Starts the command in a process group of its own, so that a ^C on the terminal reaches only
+    /// this program, which decides in which order processes stop.
     pub(crate) fn spawn(command: &mut Command) -> Result<Self> {
         use std::os::unix::process::CommandExt as _;
         let child = command
@@ -125,7 +127,7 @@ impl Guard {
         Ok(Self(child))
     }
 
-    /// Waits for the end of the process for at most `limit`; whether it has ended.
+    /// Waits at most `limit` for the end of the process; returns whether it has ended.
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<bool> {
         let ended = poll(limit, Duration::from_millis(20), || Ok(self.0.try_wait()?))?;
         Ok(ended.is_some())
@@ -134,13 +136,13 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Both fail only when the process is gone already, which is what is wanted.
+        // Both fail only if the process has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The command line for people.
+/// The command line as text.
 fn shown(command: &Command) -> String {
     let mut words = vec![short(command.get_program())];
     words.extend(command.get_args().map(short));

@@ -1,20 +1,22 @@
-//! An `mxjob` server as a child process: started on a free port with a data directory, waited for, stopped.
+//! An `mxjob` server as a child process, on a free port and with a data directory of its own.
 
-use crate::run;
-use anyhow::{Context as _, Result, bail};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Much longer than a start takes, so that a busy machine is no failure.
+use anyhow::{Context as _, Result, bail};
+
+use crate::run;
+
+/// Much longer than a start takes, so that it does not fail on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// A graceful stop finishes open requests and syncs the store.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
-/// The kubeconfig's appearance is a measured moment (`bench`), so it is looked for often.
+/// `bench` measures when the kubeconfig appears, so the interval is short.
 const READY_POLL: Duration = Duration::from_millis(1);
 
-/// A running server; killed when it goes out of scope.
+/// A running server; killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     process: run::Guard,
@@ -29,7 +31,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `mxjob` with `arguments` (`up …` or `apiserver …`) and waits until it is ready.
     ///
-    /// Its output goes to `log`; the last lines of that are the error when it does not start.
+    /// Its output goes to `log`; if it does not start, the error has the last lines.
     pub(crate) fn start(
         binary: &Path,
         arguments: &[&str],
@@ -44,11 +46,11 @@ impl Server {
         command.stdout(output).stderr(errors);
         let began = Instant::now();
         let mut process = run::Guard::spawn(&mut command)?;
-        // The server writes this file only once it answers.
+        // The server writes this file once it answers requests.
         let kubeconfig = data.join("kubeconfig");
         let ready = run::poll(START_LIMIT, READY_POLL, || {
             if let Some(status) = process.0.try_wait()? {
-                bail!("the server ended ({status}) instead of starting:\n{}", last_lines(log, 20));
+                bail!("the server exited ({status}) before it was ready:\n{}", last_lines(log, 20));
             }
             Ok(kubeconfig.exists().then(|| began.elapsed()))
         })?;
@@ -64,7 +66,7 @@ impl Server {
         self.process.0.id()
     }
 
-    /// Asks the server to stop (SIGTERM) and waits for it.
+    /// Sends SIGTERM to the server and waits for its end.
     pub(crate) fn stop(mut self) -> Result<()> {
         let id = self.id().to_string();
         run::quiet(run::command("kill").args(["-TERM", &id]))
@@ -72,7 +74,7 @@ impl Server {
         self.ended()
     }
 
-    /// Waits for a server that something else told to stop.
+    /// Waits for the end of a server that is already stopping.
     pub(crate) fn ended(&mut self) -> Result<()> {
         if !self.process.wait(STOP_LIMIT)? {
             bail!("the server had not stopped after {STOP_LIMIT:?} and was killed");
@@ -81,7 +83,7 @@ impl Server {
     }
 }
 
-/// The server's address out of its kubeconfig.
+/// The server's address in its kubeconfig.
 fn address(kubeconfig: &Path) -> Result<String> {
     let text = std::fs::read_to_string(kubeconfig)
         .with_context(|| format!("cannot read {}", kubeconfig.display()))?;

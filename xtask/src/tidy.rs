@@ -1,21 +1,37 @@
 //! `tidy`: the rules of this repository that no other tool checks.
 //!
-//! Each check returns what it found wrong, one sentence each with its place; all of them run before the command fails.
+//! Each check returns one sentence for each violation, with its place. All checks run before the
+//! command fails.
 
+mod comments;
 mod dependencies;
 mod documents;
+pub(crate) mod fix;
 mod generated;
+mod imports;
 mod modules;
+mod scan;
 mod sources;
 
-use crate::run;
-use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 
-/// Folders with what is built, installed or recorded here, wherever they are.
+use anyhow::{Context as _, Result, bail};
+
+use crate::run;
+
+/// Names of folders with built, installed or recorded files.
 const NOT_OURS: &[&str] = &[".git", ".demo", "target", "__pycache__"];
 
-/// What a check looks at: the repository's root and the files that are ours in it.
+/// Folders whose Rust files are exempt from the rules for comments and imports. Only ever
+/// shortened.
+const NOT_YET: &[&str] = &["crates"];
+
+/// Whether the rules for comments and imports hold for a file.
+fn has_file_rules(file: &Path) -> bool {
+    !NOT_YET.iter().any(|folder| file.starts_with(folder))
+}
+
+/// The repository's root and its files, for the checks.
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) root: PathBuf,
@@ -33,7 +49,7 @@ impl Tree {
             for entry in entries.with_context(|| format!("cannot list {}", folder.display()))? {
                 let path =
                     entry.with_context(|| format!("cannot list {}", folder.display()))?.path();
-                // A link to a folder could lead out of the repository, or round in circles.
+                // A link to a folder could lead out of the repository, or back into it.
                 if path.is_dir() && !path.is_symlink() {
                     let name = path.file_name().unwrap_or_default();
                     if !NOT_OURS.iter().any(|other| name == *other) {
@@ -63,11 +79,13 @@ impl Tree {
     }
 }
 
-/// A check: its name and what it found.
+/// A check's name, and its function, which returns the violations.
 type Check = (&'static str, fn(&Tree) -> Result<Vec<String>>);
 
 const CHECKS: &[Check] = &[
     ("sources", sources::check),
+    ("comments", comments::check),
+    ("imports", imports::check),
     ("dependencies", dependencies::check),
     ("modules", modules::check),
     ("documents", documents::check),
@@ -80,14 +98,14 @@ pub(crate) fn run(_: &[String]) -> Result<()> {
     let mut count = 0;
     for (name, check) in CHECKS {
         let found = check(&tree).with_context(|| format!("cannot check the {name}"))?;
-        println!("tidy: {name}: {}", if found.is_empty() { "ok" } else { "not in order" });
+        println!("tidy: {name}: {}", if found.is_empty() { "ok" } else { "failed" });
         for problem in &found {
             println!("  {problem}");
         }
         count += found.len();
     }
     if count > 0 {
-        bail!("{count} thing(s) to put in order");
+        bail!("{count} violation(s)");
     }
     Ok(())
 }

@@ -1,12 +1,13 @@
-//! The yardstick of the store: how often a second this disk takes an append and a sync of it.
+//! The reference for the store: appends with a sync of each per second on this disk.
 
-use anyhow::{Context as _, Result};
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// As large as a replaced job with what the API server adds to it.
+use anyhow::{Context as _, Result};
+
+/// The size of a replaced job with the fields that the API server adds.
 const RECORD: usize = 2048;
 
 /// Appends records to a file in `folder`, each followed by `fdatasync`, for `during`.

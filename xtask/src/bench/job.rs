@@ -1,11 +1,14 @@
-//! From `POST` of a job to the start of its last process, beside the same four processes started from a shell.
+//! The time from the `POST` of a job to the start of its last process, beside the same four
+//! processes started from a shell.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result, bail};
 
 use super::{Bench, number};
 use crate::interrupt::Flag;
 use crate::run;
-use anyhow::{Context as _, Result, bail};
-use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 /// Processes of a job with one scheduler, one server and two workers.
 const PROCESSES: usize = 4;
@@ -20,16 +23,17 @@ pub(crate) struct Figures {
     pub(crate) shell: Duration,
 }
 
-/// Takes both in turn, so that a change of the machine's speed meets both.
+/// Measures both in turn, so that a change of the machine's speed affects both.
 pub(crate) fn measure(bench: &Bench, rounds: usize, interrupted: &Flag) -> Result<Figures> {
     let server = bench.server("up", "jobs")?;
     let (mut job, mut shell) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         interrupted.check()?;
         let stamps = bench.folder.join(format!("stamps-{round}"));
-        std::fs::create_dir_all(&stamps).context("cannot make a folder for the time stamps")?;
-        // Each process writes when it started, to a file of its own that appears when it is whole. (Not `$$`, which a pod's
-        // command spells `$$$$`.) They live on for a while, since a job whose scheduler has ended is over.
+        std::fs::create_dir_all(&stamps).context("cannot create a folder for the time stamps")?;
+        // Each process writes its start time to a file of its own and renames it when complete.
+        // (The name is not from `$$`, which a pod's command would have to escape.) The processes
+        // run for two seconds more, because a job ends with its scheduler.
         let process = format!(
             "t=`mktemp {}/XXXXXXXX.new` && date +%s.%N > $t && mv $t ${{t%.new}}; exec sleep 2",
             stamps.display()
@@ -40,7 +44,7 @@ pub(crate) fn measure(bench: &Bench, rounds: usize, interrupted: &Flag) -> Resul
         run::quiet(run::command("/bin/sh").args(["-c", &script]))?;
         shell.push(last(&stamps)?.saturating_sub(sent));
         std::fs::remove_dir_all(&stamps).context("cannot remove the time stamps")?;
-        std::fs::create_dir_all(&stamps).context("cannot make a folder for the time stamps")?;
+        std::fs::create_dir_all(&stamps).context("cannot create a folder for the time stamps")?;
 
         let object = bench.write_object("job.json", &["/bin/sh", "-c", &process])?;
         let prefix = format!("bench-{round}");
@@ -56,7 +60,7 @@ pub(crate) fn measure(bench: &Bench, rounds: usize, interrupted: &Flag) -> Resul
     Ok(Figures { job: super::median(&mut job), shell: super::median(&mut shell) })
 }
 
-/// The latest time stamp, once all processes have written theirs.
+/// The latest time stamp, once every process has written one.
 fn last(stamps: &Path) -> Result<Duration> {
     let all = run::poll(LIMIT, Duration::from_millis(2), || {
         let mut times = Vec::new();
@@ -64,7 +68,7 @@ fn last(stamps: &Path) -> Result<Duration> {
             if entry.path().extension().is_none() {
                 let text =
                     std::fs::read_to_string(entry.path()).context("cannot read a time stamp")?;
-                let seconds: f64 = text.trim().parse().context("a time stamp is no number")?;
+                let seconds: f64 = text.trim().parse().context("a time stamp is not a number")?;
                 times.push(Duration::from_secs_f64(seconds));
             }
         }
@@ -76,7 +80,7 @@ fn last(stamps: &Path) -> Result<Duration> {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "compared with what `date` says in another process")]
+#[allow(clippy::disallowed_methods, reason = "compared with `date` in another process")]
 fn since_epoch() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

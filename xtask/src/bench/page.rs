@@ -1,15 +1,16 @@
 //! The figures as a page of the reference.
 
-use super::Figures;
 use std::fmt::Write as _;
+
+use super::Figures;
 
 pub(crate) fn markdown(figures: &Figures) -> String {
     let milliseconds = |duration: std::time::Duration| duration.as_secs_f64() * 1000.0;
     let mut page = String::from(
         "# Benchmarks\n\n\
          <!-- Written by `cargo xtask bench`; do not edit. -->\n\n\
-         Taken by `cargo xtask bench` with the `release-fast` profile on one machine, which other work may have shared.\n\
-         Compare the ratios, not the absolute figures: their two sides were measured in the same run.\n\n",
+         Measured by `cargo xtask bench` with the `release-fast` profile, on a machine that other work may have shared.\n\
+         Compare the ratios, not the absolute figures: both sides of a ratio were measured in the same run.\n\n",
     );
     let (job, shell) = (milliseconds(figures.job.job), milliseconds(figures.job.shell));
     let mebibytes = |bytes: u64| bytes / (1024 * 1024);
@@ -29,14 +30,15 @@ pub(crate) fn markdown(figures: &Figures) -> String {
         ("difference of the two", format!("{:.0} ms", job - shell), "under 50 ms"),
         ("size of the binary", format!("{} MiB", mebibytes(figures.binary_bytes)), ""),
     ];
-    page.push_str("| what | figure | goal |\n| --- | --: | --- |\n");
+    page.push_str("| measurement | figure | goal |\n| --- | --: | --- |\n");
     for (what, figure, goal) in rows {
         let _ = writeln!(page, "| {what} | {figure} | {goal} |");
     }
     page.push_str(
         "\n## Durable replaces\n\n\
          `PUT` of a whole MXJob over TLS, answered after it is synced to disk, beside plain appends of 2 KiB with\n\
-         `fdatasync` after each on the same disk, before and after. Above 1, one sync served several replaces.\n\n\
+         `fdatasync` after each on the same disk, before and after. A ratio above 1 means that one sync served\n\
+         several replaces.\n\n\
          | connections | replaces/s | p50 | p99 | append + fdatasync/s | ratio |\n\
          | --: | --: | --: | --: | --: | --: |\n",
     );

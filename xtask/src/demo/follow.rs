@@ -1,23 +1,26 @@
-//! Follows the job: its conditions and pods by watches, every replica's log, and one replace on the way.
+//! Follows the job: watches its conditions and pods, reads every replica's log, and replaces one
+//! field.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
 
 use super::kubectl::Kubectl;
 use super::screen::Screen;
 use crate::interrupt::Flag;
 use crate::run::Guard;
-use anyhow::{Result, bail};
-use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
 
-/// On a machine that is busy with other things the job takes ten times its three seconds.
+/// The job takes three seconds, and ten times as long on a busy machine.
 const LIMIT: Duration = Duration::from_secs(180);
-/// How soon a ^C is noticed when nothing else happens.
+/// The longest time until a ^C is noticed.
 const TICK: Duration = Duration::from_millis(100);
 /// The new value of the replaced field.
 const NEW_TTL: u32 = 600;
-/// After the end, the last log lines are waited for this long.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long to wait for the last log lines after the end of the job.
+const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How the job ended.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub(crate) enum Outcome {
     Failed { message: String },
 }
 
-/// What the streams tell us.
+/// An event of the streams.
 #[derive(Debug)]
 enum News {
     Job(Value),
@@ -34,14 +37,14 @@ enum News {
     Log { pod: String, line: String },
 }
 
-/// Shows the life of `job` until it has ended.
+/// Shows the events of `job` until it has ended.
 pub(crate) fn follow(
     kubectl: &Kubectl,
     job: &str,
     screen: &mut Screen,
     interrupted: &Flag,
 ) -> Result<Outcome> {
-    // Bounded: a stream whose lines nobody reads waits, and so does the program that writes them.
+    // Bounded: a stream waits while the queue is full, and so does the program that writes it.
     let (sender, news) = sync_channel(256);
     let mut follower = Follower::new(kubectl, job, screen, sender)?;
     follower.run(&news, interrupted)
@@ -53,16 +56,16 @@ struct Follower<'a> {
     job: &'a str,
     screen: &'a mut Screen,
     sender: SyncSender<News>,
-    /// The kubectl processes behind the streams; they end with this.
+    /// The kubectl processes of the streams; they end when this value is dropped.
     streams: Vec<Guard>,
     /// The conditions that were True when last seen.
     conditions: BTreeSet<String>,
     phases: BTreeMap<String, String>,
     replicas: usize,
     epoch: (usize, usize),
-    /// What the last epoch's line said.
+    /// The accuracy in the last epoch's line, for the progress line.
     so_far: String,
-    /// What the last line of a worker that is done said.
+    /// The accuracy in the last line of a finished worker.
     accuracy: Option<String>,
     replaced: bool,
 }
@@ -75,7 +78,7 @@ impl<'a> Follower<'a> {
         sender: SyncSender<News>,
     ) -> Result<Self> {
         let selector = format!("--selector=training.kubeflow.org/job-name={job}");
-        // A send fails only when nobody listens any more, and then the news does not matter.
+        // A send fails only after the receiver is dropped, and then no event matters.
         let jobs = sender.clone();
         let job_stream = kubectl.watch(&["mxjob", job], move |object| {
             items(object).into_iter().for_each(|item| drop(jobs.send(News::Job(item))));
@@ -120,7 +123,7 @@ impl<'a> Follower<'a> {
                 (Some((_, Outcome::Succeeded { .. })), Some(accuracy)) => {
                     return Ok(Outcome::Succeeded { accuracy });
                 }
-                (Some((since, outcome)), _) if since.elapsed() < LAST_WORDS => {
+                (Some((since, outcome)), _) if since.elapsed() < LOG_TIMEOUT => {
                     ended = Some((since, outcome));
                 }
                 (Some((_, outcome)), _) => return Ok(outcome),
@@ -132,7 +135,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Shows what changed in the job's conditions; the outcome, once there is one.
+    /// Shows changes of the job's conditions; returns the outcome, once there is one.
     fn job(&mut self, job: &Value) -> Option<Outcome> {
         let specs = job["spec"]["mxReplicaSpecs"].as_object().into_iter().flatten();
         self.replicas = specs
@@ -164,7 +167,7 @@ impl<'a> Follower<'a> {
         outcome
     }
 
-    /// Shows a pod's new phase, and follows its log from its first start on.
+    /// Shows a pod's new phase, and follows its log after its first start.
     fn pod(&mut self, pod: &Value) -> Result<()> {
         let name = text(&pod["metadata"]["name"]);
         let phase = text(&pod["status"]["phase"]);
@@ -184,7 +187,7 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Shows a log line, and takes epoch and accuracy from it.
+    /// Shows a log line, and reads epoch and accuracy from it.
     fn log(&mut self, pod: &str, line: &str) -> Result<()> {
         self.screen.line(self.short(pod), &format!("| {line}"));
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -207,10 +210,11 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// The documented replace: the whole object as read, with one of the replaceable fields changed.
+    /// The documented replace: the whole object as read, with one replaceable field changed.
     fn replace(&mut self) -> Result<()> {
         let path = format!("/apis/kubeflow.org/v1/namespaces/default/mxjobs/{}", self.job);
-        // A status written between our read and our write makes the write a conflict; then both are done again.
+        // If the status is written between read and write, the write fails with a conflict, and
+        // both are repeated.
         for _ in 0..10 {
             let mut body = self.kubectl.get(&path)?;
             let before = body["spec"]["ttlSecondsAfterFinished"].clone();
@@ -231,7 +235,7 @@ impl<'a> Follower<'a> {
                 Err(error) => return Err(error.context(format!("cannot replace {path}"))),
             }
         }
-        bail!("ten replaces of {path} in a row met a conflict")
+        bail!("ten replaces of {path} in a row failed with a conflict")
     }
 
     fn show_progress(&mut self) {
@@ -253,7 +257,7 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// kubectl gives a list first in some versions, and single objects in others.
+/// Some versions of kubectl print a list first, others single objects.
 fn items(object: Value) -> Vec<Value> {
     match object {
         Value::Object(mut fields) if fields.contains_key("items") => match fields.remove("items") {

@@ -1,11 +1,13 @@
-//! kubectl with the demonstration's kubeconfig: single calls, and streams of lines or of watch events.
+//! kubectl with the demonstration's kubeconfig: single calls, and streams of lines or watch events.
 
-use crate::run::{self, Guard};
-use anyhow::{Context as _, Result};
-use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::run::{self, Guard};
 
 /// Calls kubectl as the server's administrator.
 #[derive(Debug)]
@@ -28,10 +30,10 @@ impl Kubectl {
     /// Reads one object by its path.
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
         let text = run::output(self.command().args(["get", "--raw", path]))?;
-        serde_json::from_str(&text).with_context(|| format!("the answer to GET {path} is no JSON"))
+        serde_json::from_str(&text).with_context(|| format!("the answer to GET {path} is not JSON"))
     }
 
-    /// Replaces one object: a `PUT` of this body, and nothing else.
+    /// Replaces one object with a `PUT` of this body.
     pub(crate) fn put(&self, path: &str, body: &Value) -> Result<Value> {
         let mut child = self
             .command()
@@ -44,17 +46,18 @@ impl Kubectl {
         if let Some(mut stdin) = child.stdin.take() {
             stdin
                 .write_all(body.to_string().as_bytes())
-                .context("cannot hand kubectl the object")?;
+                .context("cannot pass the object to kubectl")?;
         }
         let output = child.wait_with_output().context("cannot wait for kubectl")?;
         if !output.status.success() {
             anyhow::bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
         }
         serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("the answer to PUT {path} is no JSON"))
+            .with_context(|| format!("the answer to PUT {path} is not JSON"))
     }
 
-    /// Hands every line of kubectl's output to `each` in a thread of its own, until the stream or the guard ends.
+    /// Passes every line of kubectl's output to `each` in a thread of its own, until the stream or
+    /// the guard ends.
     pub(crate) fn lines(
         &self,
         arguments: &[&str],
@@ -65,7 +68,7 @@ impl Kubectl {
         })
     }
 
-    /// Hands every object of a `get … --watch` to `each` in a thread of its own.
+    /// Passes every object of a `get … --watch` to `each` in a thread of its own.
     pub(crate) fn watch(
         &self,
         what: &[&str],
@@ -85,10 +88,10 @@ impl Kubectl {
         read: impl FnOnce(Box<dyn Read>) + Send + 'static,
     ) -> Result<Guard> {
         let mut command = self.command();
-        // What kubectl has to say about a stream that breaks at the end is no news to the reader.
+        // kubectl's error about a stream that is closed at the end would only confuse.
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut guard = Guard::spawn(&mut command)?;
-        let output = guard.0.stdout.take().context("kubectl has no output to read")?;
+        let output = guard.0.stdout.take().context("kubectl has no stdout")?;
         std::thread::spawn(move || read(Box::new(output)));
         Ok(guard)
     }

@@ -1,4 +1,4 @@
-//! The demonstration's output: lines that stay, and under them, on a terminal, one progress line that is redrawn.
+//! The demonstration's output: lines, and on a terminal a progress line below them.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Instant;
@@ -11,9 +11,9 @@ const BAR: usize = 24;
 pub(crate) struct Screen {
     terminal: bool,
     began: Instant,
-    /// The progress line as it was last given; drawn below everything else.
+    /// The current progress line.
     progress: String,
-    /// The step that was shown last.
+    /// The last step that was printed.
     step: usize,
 }
 
@@ -23,7 +23,7 @@ impl Screen {
         Self { terminal, began: Instant::now(), progress: String::new(), step: 0 }
     }
 
-    /// A line that stays, marked with the seconds since the start and with who says it.
+    /// Prints a line with the seconds since the start and its source.
     pub(crate) fn line(&mut self, who: &str, text: &str) {
         let seconds = self.began.elapsed().as_secs_f64();
         self.clear();
@@ -31,7 +31,7 @@ impl Screen {
         self.draw();
     }
 
-    /// Sets the progress line: `done` of `of` steps, and a word about them.
+    /// Sets the progress line: `done` of `of` steps, and a text.
     pub(crate) fn progress(&mut self, done: usize, of: usize, text: &str) {
         let filled = (BAR * done).checked_div(of).unwrap_or_default().min(BAR);
         let bar: String = (0..BAR).map(|cell| if cell < filled { '█' } else { '░' }).collect();
@@ -44,13 +44,13 @@ impl Screen {
             self.clear();
             self.draw();
         } else if done != self.step {
-            // Without a terminal nothing can be redrawn, and a log wants each step once.
+            // A log shows each step once.
             println!("         {:<12} {}", "progress", self.progress);
         }
         self.step = done;
     }
 
-    /// Leaves the last progress line where it is.
+    /// Keeps the last progress line on the screen.
     pub(crate) fn finish(&mut self) {
         if self.terminal && !self.progress.is_empty() {
             println!();
@@ -67,7 +67,7 @@ impl Screen {
     fn draw(&self) {
         if self.terminal {
             print!("{}", self.progress);
-            // A terminal that is gone is noticed at the next line.
+            // A closed terminal is noticed at the next line.
             let _ = std::io::stdout().flush();
         }
     }

@@ -1,20 +1,23 @@
-//! TVM for the test of a real tuning job, on machines that have the one version of Python that its wheels are for.
+//! TVM for the test of a real tuning job, on machines with the one Python version for which its
+//! wheels exist.
 //!
-//! Nothing depends on it: the roles of a tuning job are tested without TVM too, so a machine that cannot have it does without.
+//! It is optional: the roles of a tuning job are also tested without TVM.
+
+use std::process::{Command, Stdio};
 
 use super::clients::once;
 use super::pip;
 use crate::run;
-use std::process::{Command, Stdio};
 
-/// A fork whose wheels still have AutoTVM; those of TVM itself on the Python package index do not. 465 MB installed.
+/// A fork whose wheels still have AutoTVM; the wheels of TVM itself do not.
+/// 465 MB installed.
 const PACKAGES: &[&str] = &["hhb-tvm==3.2.3", "numpy==1.26.4"];
 const PYTHON: &str = "python3.10";
 
-/// Puts TVM into `.demo/tvm-venv` if that is possible, and says so if it is not.
+/// Installs TVM into `.demo/tvm-venv` if possible, and reports why not otherwise.
 pub(crate) fn prepare() {
     if !python().args(["-c", "import venv, ensurepip"]).status().is_ok_and(|done| done.success()) {
-        eprintln!("There is no {PYTHON}: tuning is tested without TVM.");
+        eprintln!("{PYTHON} is not installed; tuning is tested without TVM.");
         return;
     }
     let venv = run::local().join("tvm-venv");
@@ -24,13 +27,13 @@ pub(crate) fn prepare() {
         run::check(pip(&venv.join("bin/python")).args(install).args(PACKAGES))
     });
     if let Err(error) = done {
-        // Half an environment would look like a whole one.
+        // An incomplete environment would be used by the next run.
         let _ = std::fs::remove_dir_all(&venv);
-        eprintln!("TVM cannot be installed, so tuning is tested without it: {error:#}");
+        eprintln!("cannot install TVM; tuning is tested without it: {error:#}");
     }
 }
 
-/// The Python of that version; where pyenv manages them, it runs only on request.
+/// The Python of that version; with pyenv, only the variable selects it.
 fn python() -> Command {
     let mut command = Command::new(PYTHON);
     command.env("PYENV_VERSION", "3.10").current_dir(run::root());

@@ -1,15 +1,15 @@
-//! Whether a program needs a loader: the one thing that is asked of an ELF file here.
+//! Finds the dynamic loader that an ELF file names.
 
 use anyhow::{Context as _, Result, ensure};
 
 /// Type of the program header that names the loader.
 const PT_INTERP: u32 = 3;
 
-/// The loader that a 64-bit little-endian ELF file asks for; none if it is linked statically.
+/// The loader of a 64-bit little-endian ELF file; none if it is linked statically.
 pub(crate) fn interpreter(file: &[u8]) -> Result<Option<String>> {
     ensure!(
         file.starts_with(b"\x7fELF\x02\x01"),
-        "the program is no 64-bit little-endian ELF file"
+        "the program is not a 64-bit little-endian ELF file"
     );
     let headers = usize::try_from(number(file, 0x20, 8)?)?;
     let size = usize::try_from(number(file, 0x36, 2)?)?;
@@ -20,17 +20,17 @@ pub(crate) fn interpreter(file: &[u8]) -> Result<Option<String>> {
             let start = usize::try_from(number(file, header + 0x08, 8)?)?;
             let length = usize::try_from(number(file, header + 0x20, 8)?)?;
             let path = file.get(start..).and_then(|rest| rest.get(..length));
-            let path = String::from_utf8_lossy(path.context("the program file is cut short")?);
+            let path = String::from_utf8_lossy(path.context("the program file is truncated")?);
             return Ok(Some(path.trim_end_matches('\0').to_owned()));
         }
     }
     Ok(None)
 }
 
-/// A little-endian number of so many bytes.
+/// A little-endian number of this many bytes.
 fn number(file: &[u8], at: usize, bytes: usize) -> Result<u64> {
     let found = file.get(at..).and_then(|rest| rest.get(..bytes));
-    let found = found.context("the program file is cut short")?;
+    let found = found.context("the program file is truncated")?;
     Ok(found.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_with_a_loader_is_told_from_one_without() {
+    fn the_loader_is_found() {
         assert_eq!(interpreter(&file(3)).unwrap().as_deref(), Some("/lib/ld"));
         assert_eq!(interpreter(&file(1)).unwrap(), None);
         assert!(interpreter(b"#!/bin/sh").is_err());
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn this_very_program_can_be_read() {
+    fn the_test_program_can_be_read() {
         let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         assert!(interpreter(&program).is_ok());
     }

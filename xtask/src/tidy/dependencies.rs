@@ -1,11 +1,15 @@
-//! Rules for what a crate may depend on, and for what must not be in the tree at all.
+//! Rules for the dependencies of each crate, and for the dependency tree as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::Result;
 
 use super::Tree;
 use crate::run;
-use anyhow::Result;
-use std::collections::{BTreeMap, BTreeSet};
 
-/// Workspace crates by package, with the workspace crates that each may use. What is missing here may use none.
+/// Each workspace crate with the workspace crates that it may use, directly or not.
+/// `ARCHITECTURE.md` has the same table.
 const LAYERS: &[(&str, &[&str])] = &[
     ("mxjob-machinery", &[]),
     ("mxjob-files", &[]),
@@ -33,17 +37,18 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["mxjob-machinery", "mxjob-api", "mxjob-client", "mxjob-controller", "mxjob-serve"],
     ),
 ];
-/// Crates whose tests must build in seconds, and what would spoil that.
+/// Crates without I/O frameworks, so that their tests build in seconds.
 const PURE: &[&str] = &["mxjob-machinery", "mxjob-api", "mxjob-store", "mxjob-migrate"];
 const HEAVY: &[&str] = &["kube", "kube-core", "kube-client", "tokio", "hyper", "axum", "tower"];
-/// Not in the tree, with the reason.
+/// Crates that are not allowed, with the reason.
 const BANNED: &[(&str, &str)] = &[
-    ("ring", "one cryptography library, and that is aws-lc-rs"),
-    ("openssl-sys", "one cryptography library, and that is aws-lc-rs"),
+    ("ring", "the one cryptography library is aws-lc-rs"),
+    ("openssl-sys", "the one cryptography library is aws-lc-rs"),
     ("serde_yaml", "unmaintained; serde-saphyr reads YAML here"),
-    ("reqwest", "kube and hyper are the clients that we have"),
+    ("reqwest", "the HTTP clients here are kube and hyper"),
 ];
-/// Crates that cost much to build or whose types cross our borders: two versions of one are a mistake.
+/// Crates that are allowed in one version only: they are expensive to build, or our public types
+/// use theirs.
 const SINGLE: &[&str] = &[
     "aws-lc-rs",
     "bytes",
@@ -61,19 +66,22 @@ const SINGLE: &[&str] = &[
     "tower-http",
 ];
 
-pub(crate) fn check(_: &Tree) -> Result<Vec<String>> {
-    let mut found = Vec::new();
+/// The document whose table of crates must agree with [`LAYERS`].
+const TABLE: &str = "ARCHITECTURE.md";
+
+pub(crate) fn check(tree: &Tree) -> Result<Vec<String>> {
+    let mut found = table_problems(&tree.text(Path::new(TABLE))?);
     for (package, allowed) in LAYERS {
         let used = dependencies(&["--package", package])?;
         for other in used.keys().filter(|name| name.starts_with("mxjob")) {
             if other != package && !allowed.contains(&other.as_str()) {
-                found.push(format!("{package} uses {other}, which is above or beside it"));
+                found.push(format!("{package} uses {other}, which is not in its list"));
             }
         }
         if PURE.contains(package) {
             for heavy in HEAVY.iter().filter(|name| used.contains_key(**name)) {
                 found.push(format!(
-                    "{package} pulls in {heavy}; it must stay free of I/O frameworks"
+                    "{package} depends on {heavy}; it must build without I/O frameworks"
                 ));
             }
         }
@@ -82,30 +90,55 @@ pub(crate) fn check(_: &Tree) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The rules for everything that we build.
+/// Compares [`LAYERS`] with rows such as `| \`crates/a\` | … | b, c |`.
+fn table_problems(document: &str) -> Vec<String> {
+    let rows: BTreeMap<&str, BTreeSet<&str>> = document
+        .lines()
+        .filter_map(|line| {
+            let (name, rest) = line.strip_prefix("| `crates/")?.split_once('`')?;
+            let (_, names) = rest.trim_end_matches([' ', '|']).rsplit_once("| ")?;
+            Some((name, names.split(", ").filter(|name| *name != "–").collect()))
+        })
+        .collect();
+    let mut found = Vec::new();
+    for (package, allowed) in LAYERS {
+        let short = |name: &'static str| name.strip_prefix("mxjob-").unwrap_or(name);
+        let name = short(package);
+        let allowed: BTreeSet<&str> = allowed.iter().map(|other| short(other)).collect();
+        if rows.get(name) != Some(&allowed) {
+            let allowed = allowed.into_iter().collect::<Vec<_>>().join(", ");
+            found.push(format!(
+                "{TABLE}: the row of crates/{name} must say that it may use: {allowed}"
+            ));
+        }
+    }
+    found
+}
+
+/// The rules for the dependencies of all crates.
 fn whole_tree(used: &Dependencies) -> Vec<String> {
     let mut found = Vec::new();
     for (name, reason) in BANNED {
         if used.contains_key(*name) {
-            found.push(format!("{name} is in the tree: {reason}"));
+            found.push(format!("{name} is a dependency: {reason}"));
         }
     }
     for name in SINGLE {
         let versions = used.get(*name).map(|package| package.versions.len()).unwrap_or_default();
         if versions > 1 {
-            found.push(format!("{name} is in the tree in {versions} versions"));
+            found.push(format!("{name} is a dependency in {versions} versions"));
         }
     }
     if used.get("serde_json").is_some_and(|package| package.features.contains("preserve_order")) {
         found.push(
-            "serde_json has preserve_order on: objects must keep sorted keys, and be fast"
+            "serde_json has the feature preserve_order; objects must have sorted keys, and it is slow"
                 .to_owned(),
         );
     }
     found
 }
 
-/// What a package is in the tree as.
+/// Versions and features of a dependency.
 #[derive(Debug, Default)]
 struct Package {
     versions: BTreeSet<String>,
@@ -114,9 +147,10 @@ struct Package {
 
 type Dependencies = BTreeMap<String, Package>;
 
-/// What is needed to build and run the selected packages on Linux; what only tests use is left out.
+/// The dependencies of the selected packages on Linux, without development dependencies.
 ///
-/// `cargo tree` and not `cargo metadata`: the latter also lists optional crates that nothing switches on.
+/// `cargo tree` and not `cargo metadata`: the latter also lists optional crates that no feature
+/// switches on.
 fn dependencies(selection: &[&str]) -> Result<Dependencies> {
     let text = run::output(
         run::cargo()
@@ -139,7 +173,7 @@ fn dependencies(selection: &[&str]) -> Result<Dependencies> {
         let (Some(name), Some(version)) = (words.next(), words.next()) else { continue };
         let entry = found.entry(name.to_owned()).or_default();
         entry.versions.insert(version.to_owned());
-        // Below a package whose features are many, cargo marks a repeated one after them.
+        // cargo marks a repeated package after its features.
         entry.features.extend(features.trim_end_matches(" (*)").split(',').map(str::to_owned));
     }
     Ok(found)
@@ -157,6 +191,20 @@ mod tests {
             Some(part) => assert!(found.iter().any(|problem| problem.contains(part)), "{found:?}"),
             None => assert!(found.is_empty(), "{found:?}"),
         }
+    }
+
+    #[test]
+    fn the_table_of_crates_must_agree() {
+        let rows = LAYERS.iter().map(|(package, allowed)| {
+            let short = |name: &str| name.trim_start_matches("mxjob-").to_owned();
+            let allowed: Vec<String> = allowed.iter().map(|name| short(name)).collect();
+            let allowed = if allowed.is_empty() { "–".to_owned() } else { allowed.join(", ") };
+            format!("| `crates/{}` | a, b | {allowed} |\n", short(package))
+        });
+        let document: String = rows.collect();
+        assert_eq!(table_problems(&document), Vec::<String>::new());
+        let wrong = document.replace("| machinery, api |", "| machinery |");
+        assert!(table_problems(&wrong).iter().any(|problem| problem.contains("crates/migrate")));
     }
 
     #[test]

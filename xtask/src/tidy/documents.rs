@@ -1,8 +1,10 @@
-//! Rules for Markdown: links to files lead somewhere, and every decision record is in the index.
+//! Rules for Markdown: linked files exist, and every decision record is in the index.
+
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::Result;
 
 use super::Tree;
-use anyhow::Result;
-use std::path::{Component, Path, PathBuf};
 
 const ADR: &str = "docs/adr";
 
@@ -13,8 +15,10 @@ pub(crate) fn check(tree: &Tree) -> Result<Vec<String>> {
         for (line, target) in links(&text) {
             let place = file.parent().unwrap_or_else(|| Path::new("")).join(&target);
             if !tree.root.join(plain(&place)).exists() {
-                found
-                    .push(format!("{}:{line}: the link to {target} leads nowhere", file.display()));
+                found.push(format!(
+                    "{}:{line}: the linked file {target} does not exist",
+                    file.display()
+                ));
             }
         }
     }
@@ -22,13 +26,14 @@ pub(crate) fn check(tree: &Tree) -> Result<Vec<String>> {
     for file in tree.with_extension("md").filter(|file| file.starts_with(ADR)) {
         let name = file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         if name != "index.md" && !index.contains(&format!("({name})")) {
-            found.push(format!("{}: is not in {ADR}/index.md", file.display()));
+            found.push(format!("{}: missing in {ADR}/index.md", file.display()));
         }
     }
     Ok(found)
 }
 
-/// The links to files in a Markdown text, with their line numbers; code blocks and web addresses are left out.
+/// The links to files in a Markdown text, with their line numbers; without code blocks and web
+/// addresses.
 fn links(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut code = false;
@@ -50,7 +55,7 @@ fn links(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// The path without `.` and `..`, as it looks from the root.
+/// The path without `.` and `..`, relative to the root.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in path.components() {
@@ -82,13 +87,13 @@ mod tests {
     }
 
     #[test]
-    fn other_links_are_left_alone() {
+    fn web_addresses_and_code_blocks_are_ignored() {
         check("[web](https://example.com/x) [here](#part) [mail](mailto:a@example.com)", &[]);
         check("```\n[a](a.md)\n```\n[b](b.md)", &["b.md"]);
     }
 
     #[test]
-    fn a_path_is_taken_from_the_root() {
+    fn dots_are_removed_from_a_path() {
         assert_eq!(
             plain(Path::new("docs/guide/../adr/./index.md")),
             Path::new("docs/adr/index.md")

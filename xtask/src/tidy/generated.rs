@@ -1,15 +1,16 @@
-//! Rules for generated files: they are what the code would write now.
+//! Rules for generated files: they equal what the code would write now.
+
+use anyhow::Result;
 
 use super::Tree;
 use crate::run;
-use anyhow::Result;
 
 pub(crate) fn check(tree: &Tree) -> Result<Vec<String>> {
     let mut found = Vec::new();
     if !tree.files.iter().any(|file| file.starts_with("manifests")) {
-        found.push("manifests/: is empty; run `cargo xtask codegen`".to_owned());
+        found.push("manifests/ is empty; run `cargo xtask codegen`".to_owned());
     }
-    // The comparisons are tests of the crates that generate; here they are run by themselves.
+    // The comparisons are tests of the crates that generate the files.
     let fresh = run::output(run::cargo().args([
         "test",
         "--package",
@@ -23,7 +24,7 @@ pub(crate) fn check(tree: &Tree) -> Result<Vec<String>> {
         "fresh",
     ]));
     if let Err(error) = fresh {
-        let advice = "cargo xtask codegen writes generated files again where they are not what the types say";
+        let advice = "generated files are out of date; run `cargo xtask codegen`";
         found.push(format!("{advice}: {error:#}"));
     }
     Ok(found)

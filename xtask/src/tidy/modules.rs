@@ -1,22 +1,25 @@
-//! Rules for how the modules of a crate may use each other: no circles, and the layers that ARCHITECTURE.md draws.
+//! Rules for imports between the modules of a crate: no circles, and the layers of
+//! `ARCHITECTURE.md`.
 
 mod graph;
 mod source;
 
-use super::Tree;
-use anyhow::{Context as _, Result};
-use graph::{Graph, Module, circles};
-use source::Source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Circles of two modules that may stay, each with the reason. Larger circles are never allowed.
+use anyhow::{Context as _, Result};
+
+use super::Tree;
+use graph::{Graph, Module, circles};
+use source::Source;
+
+/// Allowed circles of two modules, each with the reason. Larger circles are never allowed.
 const ALLOWED_PAIRS: &[(&str, &str, &str)] = &[];
-/// Circles that are still to be opened. Only ever lowered.
+/// Number of circles that are not opened yet. Only ever lowered.
 const KNOWN_CIRCLES: usize = 5;
-/// The document with the drawings of the layers.
+/// The document with the lists of layers.
 const DRAWINGS: &str = "ARCHITECTURE.md";
-/// Begins the drawing of one crate's layers; the crate's name follows.
+/// Begins the list of one crate's layers; the crate's name follows.
 const DRAWING: &str = "```layers ";
 
 pub(crate) fn check(tree: &Tree) -> Result<Vec<String>> {
@@ -46,16 +49,16 @@ pub(crate) fn check(tree: &Tree) -> Result<Vec<String>> {
         found.append(&mut unwanted);
     }
     for name in drawings.keys().filter(|name| !crates.contains_key(**name)) {
-        found.push(format!("{DRAWINGS}: there is no crate {name} to have layers"));
+        found.push(format!("{DRAWINGS} has layers of {name}, which is no crate"));
     }
     for (one, other, _) in ALLOWED_PAIRS {
         if !used_pairs.contains(&(*one, *other)) {
             found.push(format!(
-                "{one} and {other}: no longer need their entry in the allowed pairs"
+                "{one} and {other} are no circle any more; remove them from the allowed pairs"
             ));
         }
     }
-    println!("tidy: import circles: {count} ({} allowed, of two files each)", ALLOWED_PAIRS.len());
+    println!("tidy: import circles: {count} ({} allowed)", ALLOWED_PAIRS.len());
     Ok(found)
 }
 
@@ -100,7 +103,8 @@ fn describe(name: &str, circle: &[&Module], uses: &BTreeMap<&Module, BTreeSet<&M
     format!("a circle of {} files in {name}:\n{}", circle.len(), arrows.join("\n"))
 }
 
-/// The layers of each drawn crate, the top one first: the modules directly below the crate root that belong to it.
+/// The layers of each crate in the document, the top one first: names of modules below the crate
+/// root.
 fn drawings(document: &str) -> BTreeMap<&str, Vec<Vec<&str>>> {
     let mut found = BTreeMap::new();
     let mut lines = document.lines();
@@ -109,7 +113,7 @@ fn drawings(document: &str) -> BTreeMap<&str, Vec<Vec<&str>>> {
         let layers = lines
             .by_ref()
             .take_while(|line| line.trim() != "```")
-            // What follows `#` explains the layer.
+            // Text after `#` explains the layer.
             .map(|line| line.split('#').next().unwrap_or_default().split_whitespace().collect())
             .filter(|layer: &Vec<&str>| !layer.is_empty())
             .collect();
@@ -133,11 +137,11 @@ fn layer_problems(
         uses.keys().filter_map(|module| module.first()).map(String::as_str).collect();
     for top in &tops {
         if !layers.iter().flatten().any(|drawn| drawn == top) {
-            found.push(format!("{name}::{top} has no place in the layers of {DRAWINGS}"));
+            found.push(format!("{name}::{top} is missing in the layers of {DRAWINGS}"));
         }
     }
     for drawn in layers.iter().flatten().filter(|drawn| !tops.contains(**drawn)) {
-        found.push(format!("{DRAWINGS}: {name} has no module {drawn}"));
+        found.push(format!("{DRAWINGS} names a module {drawn}, which {name} does not have"));
     }
     for (from, used) in uses {
         for to in used {

@@ -1,7 +1,8 @@
-//! The modules of one crate and which of them uses which.
+//! The modules of one crate, and the modules that each uses.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{Path, Source};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// How many re-exports are followed from one name; a longer chain is a circle of re-exports.
 const MAX_REEXPORTS: usize = 16;
@@ -19,8 +20,8 @@ impl Graph {
         self.0.insert(module, source);
     }
 
-    /// The modules that each module uses, its own parents left out. A name that another module only passes on counts as
-    /// the defining module's.
+    /// The modules that each module uses, except its own parents. A re-exported name counts as a
+    /// use of the defining module.
     pub(super) fn uses(&self) -> BTreeMap<&Module, BTreeSet<&Module>> {
         let mut all = BTreeMap::new();
         for (module, source) in &self.0 {
@@ -28,14 +29,14 @@ impl Graph {
             let paths = source.paths.iter().chain(passed_on.map(|(_, path)| path));
             let mut used: BTreeSet<&Module> =
                 paths.filter_map(|path| self.resolve(module, path, MAX_REEXPORTS)).collect();
-            // A child is a part of its parent, and may use what surrounds it.
+            // A child is a part of its parent, and may use it.
             used.retain(|other| !module.starts_with(other));
             all.insert(module, used);
         }
         all
     }
 
-    /// The module that defines what a path names, if it is of this crate.
+    /// The module that defines what a path names, if it belongs to this crate.
     fn resolve(&self, from: &Module, path: &Path, depth: usize) -> Option<&Module> {
         let (first, rest) = path.split_first()?;
         let mut rest = rest;
@@ -71,7 +72,8 @@ impl Graph {
         self.0.get_key_value(&module).map(|(module, _)| module)
     }
 
-    /// The module that defines a name of `module`: itself, or the one that it re-exports the name from.
+    /// The module that defines a name of `module`: itself, or the one that it re-exports the name
+    /// from.
     fn define(
         &self,
         module: &Module,
@@ -111,7 +113,7 @@ pub(super) fn circles<'a>(
     found
 }
 
-/// Everything that a module uses, directly or not.
+/// All modules that a module uses, directly or not.
 fn reach<'a>(
     from: &'a Module,
     uses: &BTreeMap<&'a Module, BTreeSet<&'a Module>>,

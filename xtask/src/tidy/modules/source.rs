@@ -1,15 +1,18 @@
-//! One Rust file as the module graph sees it: its child modules, the paths that it names and the names that it re-exports.
+//! One Rust file as the module graph sees it: its child modules, the paths that it names and the
+//! names that it re-exports.
 //!
-//! Works on tokens, so paths inside macro calls count as well. Code under `#[cfg(test)]` is left out: tests may use anything.
+//! Works on tokens, so paths inside macro calls count, too. Code under `#[cfg(test)]` is ignored:
+//! tests may use anything.
+
+use std::collections::BTreeSet;
 
 use anyhow::{Result, anyhow};
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
-use std::collections::BTreeSet;
 
 /// A path as written, its segments in order: `["crate", "names", "label"]`.
 pub(super) type Path = Vec<String>;
 
-/// What a file says about modules.
+/// The modules that a file declares and names.
 #[derive(Debug, Default)]
 pub(super) struct Source {
     /// Modules declared with `mod NAME;`.
@@ -18,7 +21,8 @@ pub(super) struct Source {
     pub(super) paths: Vec<Path>,
     /// `pub use` declarations: the new name (`*` for a glob) and the path behind it.
     pub(super) exports: Vec<(String, Path)>,
-    /// Every identifier outside `use` declarations, to tell a re-export that the file itself uses from one that it only passes on.
+    /// Every identifier outside `use` declarations, to distinguish a re-export that the file itself
+    /// uses from other ones.
     words: BTreeSet<String>,
 }
 
@@ -89,7 +93,7 @@ impl Source {
         end + 1
     }
 
-    /// A path of two or more segments in code. What follows `::` was taken with its beginning.
+    /// A path of two or more segments in code.
     fn path(&mut self, tokens: &[TokenTree]) -> usize {
         let mut path = Vec::new();
         let mut at = 0;
@@ -110,7 +114,7 @@ impl Source {
     }
 }
 
-/// Flattens the tree of one `use` declaration into the names that it brings in and their paths.
+/// Flattens the tree of one `use` declaration into the imported names and their paths.
 fn tree(tokens: &[TokenTree], prefix: &mut Path, found: &mut Vec<(String, Path)>) {
     for branch in tokens.split(|token| is_punct(token, ',')) {
         let depth = prefix.len();
@@ -134,7 +138,7 @@ fn tree(tokens: &[TokenTree], prefix: &mut Path, found: &mut Vec<(String, Path)>
             tree(&group.stream().into_iter().collect::<Vec<_>>(), prefix, found);
         } else if prefix.len() > depth {
             let mut path = prefix.clone();
-            // `use a::b::{self}` brings in `b`.
+            // `use a::b::{self}` imports `b`.
             if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
                 path.pop();
             }
@@ -145,7 +149,7 @@ fn tree(tokens: &[TokenTree], prefix: &mut Path, found: &mut Vec<(String, Path)>
     }
 }
 
-/// The length of an item that only tests see, if one begins here.
+/// The length of an item under `#[cfg(test)]`, if one begins here.
 fn test_item(tokens: &[TokenTree]) -> Option<usize> {
     let [TokenTree::Punct(mark), TokenTree::Group(attribute), ..] = tokens else { return None };
     if mark.as_char() != '#' || !is_test_condition(attribute) {
@@ -164,7 +168,7 @@ fn is_test_condition(attribute: &Group) -> bool {
     text == "cfg(test)" || text.starts_with("cfg(all(test") || text == "test"
 }
 
-/// Whether `pub` or `pub(…)` stands right before.
+/// Whether `pub` or `pub(…)` is directly before.
 fn is_public(before: &[TokenTree]) -> bool {
     let last = match before {
         [rest @ .., TokenTree::Group(scope)] if scope.delimiter() == Delimiter::Parenthesis => {
@@ -201,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn code_of_tests_is_left_out() {
+    fn code_of_tests_is_ignored() {
         assert!(paths("#[cfg(test)] mod tests { use crate::a; }").is_empty());
         assert!(paths("#[cfg(test)] mod tests;").is_empty());
         assert!(paths("#[cfg(test)] use crate::a;").is_empty());
@@ -209,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn re_exports_and_children_are_told_apart_from_imports() {
+    fn re_exports_and_children_are_no_imports() {
         let source =
             Source::read("mod a; pub mod b; pub use a::X; pub(crate) use b::{Y as Z}; use b::W;")
                 .unwrap();
