@@ -14,16 +14,16 @@ pub fn home() -> &'static Path {
 /// A file of the corpus.
 #[derive(Debug, Clone)]
 pub struct Seed {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// What is in it, without a line break at its end.
+    /// Its content, without a line break at the end.
     pub bytes: Vec<u8>,
 }
 
 /// The files of a target, in the order of their names.
 ///
 /// # Errors
-/// The folder or a file cannot be read, or there is no file.
+/// The folder or a file cannot be read, or the folder is empty.
 pub fn load(target: &Target) -> io::Result<Vec<Seed>> {
     let folder = home().join("corpus").join(target.name);
     let mut paths = std::fs::read_dir(&folder)?
@@ -43,7 +43,8 @@ pub fn load(target: &Target) -> io::Result<Vec<Seed>> {
 /// The file cannot be read.
 pub fn read(path: PathBuf) -> io::Result<Seed> {
     let mut bytes = std::fs::read(&path)?;
-    // Editors end files with a line break, which is no part of a selector or a path. Failures are kept as they are.
+    // Editors end files with a line break, which is no part of a selector or a path. Files of
+    // `failures/` are used unchanged.
     if path.extension().is_some_and(|extension| extension != "raw") && bytes.last() == Some(&b'\n')
     {
         bytes.pop();

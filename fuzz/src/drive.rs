@@ -1,4 +1,4 @@
-//! The loop: every file of the corpus, then what mutation makes of them, until a number or a time is reached.
+//! The loop: every file of the corpus, then mutations of them, until a number or a time is reached.
 
 use std::any::Any;
 use std::io;
@@ -10,40 +10,40 @@ use crate::corpus::{self, Seed};
 use crate::random::Random;
 use crate::{Target, mutate};
 
-/// How long one input may take, on a slow and busy machine and without optimisation: more is work that grows faster than
-/// the input.
+/// How long one input may take, on a slow and busy machine and without optimisation. If it takes
+/// longer, the work grows faster than the input.
 const SLOW: Duration = Duration::from_secs(10);
 
 /// When to stop.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    /// The numbers that mutation draws.
+    /// The seed of the random numbers.
     pub seed: u64,
-    /// Mutated inputs at most.
+    /// The largest number of mutated inputs.
     pub count: u64,
-    /// Time for mutated inputs at most.
+    /// The longest time for mutated inputs.
     pub time: Duration,
 }
 
-/// An input that something is wrong with.
+/// An input that violates a rule.
 #[derive(Debug)]
 pub struct Failure {
-    /// What is wrong.
+    /// The violation.
     pub message: String,
-    /// Where the input is.
+    /// The file with the input.
     pub path: PathBuf,
 }
 
-/// What was done without anything being wrong.
+/// A run without a violation.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Report {
     /// The number of inputs.
     pub count: u64,
-    /// The longest that one took: what grows faster than the input shows here first.
+    /// The longest time of one input. Work that grows faster than the input shows here first.
     pub slowest: Duration,
 }
 
-/// Feeds a target; what was done, or the first that something is wrong with.
+/// Feeds a target until the first violation or the end of the budget.
 ///
 /// # Errors
 /// The corpus cannot be read.
@@ -80,10 +80,10 @@ impl Report {
     }
 }
 
-/// Feeds one input; how long it took.
+/// Feeds one input; returns how long it took.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The violation, as a message.
 pub fn feed(target: &Target, input: &[u8]) -> Result<Duration, String> {
     let began = Instant::now();
     catch_unwind(AssertUnwindSafe(|| (target.run)(input))).map_err(|panic| text(panic.as_ref()))?;
@@ -96,7 +96,8 @@ fn text(panic: &(dyn Any + Send)) -> String {
     fixed.or_else(|| panic.downcast_ref().cloned()).unwrap_or_else(|| "a panic".to_owned())
 }
 
-/// Writes an input down, named after its content. (`raw`: a line break at its end belongs to it.)
+/// Writes an input to a file that is named after its content. With the ending `raw`, a line break
+/// at the end is part of the input.
 fn keep(target: &Target, input: &[u8]) -> io::Result<PathBuf> {
     let folder = corpus::home().join("failures").join(target.name);
     std::fs::create_dir_all(&folder)?;

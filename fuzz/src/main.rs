@@ -1,4 +1,4 @@
-//! `mxjob-fuzz [TARGET [FILE...]] [--seconds N] [--seed N]`, which is what `cargo xtask fuzz` runs.
+//! `mxjob-fuzz [TARGET [FILE...]] [--seconds N] [--seed N]`; `cargo xtask fuzz` runs it.
 #![allow(clippy::print_stdout, reason = "this command talks to a developer's terminal")]
 #![allow(clippy::print_stderr, reason = "this command talks to a developer's terminal")]
 
@@ -9,11 +9,11 @@ use mxjob_fuzz::drive::{self, Budget, Failure, Report};
 use mxjob_fuzz::targets::{self, TARGETS};
 use mxjob_fuzz::{Target, corpus};
 
-/// Long enough for some hundred inputs of the slowest target.
+/// Long enough for a few hundred inputs of the slowest target.
 const SECONDS: u64 = 4;
 
-/// What the command line asks for.
-struct Wish {
+/// The parsed command line.
+struct Arguments {
     target: Option<&'static Target>,
     files: Vec<String>,
     seconds: u64,
@@ -21,7 +21,7 @@ struct Wish {
 }
 
 fn main() -> ExitCode {
-    match parse(std::env::args().skip(1)).and_then(|wish| run(&wish)) {
+    match parse(std::env::args().skip(1)).and_then(|arguments| run(&arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("fuzz: {message}");
@@ -30,50 +30,47 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Wish, String> {
-    let mut wish = Wish { target: None, files: Vec::new(), seconds: SECONDS, seed: 1 };
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let mut parsed = Arguments { target: None, files: Vec::new(), seconds: SECONDS, seed: 1 };
     while let Some(argument) = arguments.next() {
         let mut number = || {
             let text = arguments.next().unwrap_or_default();
-            text.parse().map_err(|_| format!("{argument} needs a whole number, not {text:?}"))
+            text.parse().map_err(|_| format!("{argument}: expected a whole number, got {text:?}"))
         };
         match argument.as_str() {
-            "--seconds" => wish.seconds = number()?,
-            "--seed" => wish.seed = number()?,
+            "--seconds" => parsed.seconds = number()?,
+            "--seed" => parsed.seed = number()?,
             option if option.starts_with('-') => {
-                return Err(format!("there is no option {option}"));
+                return Err(format!("unknown option {option}"));
             }
-            name if wish.target.is_none() => {
+            name if parsed.target.is_none() => {
                 let names: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
                 let found = targets::find(name);
                 let unknown =
-                    || format!("there is no target {name}; there are {}", names.join(", "));
-                wish.target = Some(found.ok_or_else(unknown)?);
+                    || format!("unknown target {name}; the targets are {}", names.join(", "));
+                parsed.target = Some(found.ok_or_else(unknown)?);
             }
-            _ => wish.files.push(argument),
+            _ => parsed.files.push(argument),
         }
     }
-    Ok(wish)
+    Ok(parsed)
 }
 
-fn run(wish: &Wish) -> Result<(), String> {
-    if let Some(target) = wish.target.filter(|_| !wish.files.is_empty()) {
-        return wish.files.iter().try_for_each(|file| replay(target, file));
+fn run(arguments: &Arguments) -> Result<(), String> {
+    if let Some(target) = arguments.target.filter(|_| !arguments.files.is_empty()) {
+        return arguments.files.iter().try_for_each(|file| replay(target, file));
     }
     let mut failed = Vec::new();
     for target in
-        TARGETS.iter().filter(|one| wish.target.is_none_or(|target| target.name == one.name))
+        TARGETS.iter().filter(|one| arguments.target.is_none_or(|target| target.name == one.name))
     {
-        let time = Duration::from_secs(wish.seconds);
-        let budget = Budget { seed: wish.seed, count: u64::MAX, time };
+        let time = Duration::from_secs(arguments.seconds);
+        let budget = Budget { seed: arguments.seed, count: u64::MAX, time };
         match drive::run(target, budget)
             .map_err(|error| format!("cannot read the corpus of {}: {error}", target.name))?
         {
             Ok(Report { count, slowest }) => {
-                println!(
-                    "{:<16} {count} inputs, nothing found, slowest {slowest:.1?}",
-                    target.name
-                );
+                println!("{:<16} {count} inputs, no violation, slowest {slowest:.1?}", target.name);
             }
             Err(Failure { message, path }) => {
                 println!("{:<16} FAILED: {message:.2000}", target.name);
@@ -82,16 +79,12 @@ fn run(wish: &Wish) -> Result<(), String> {
             }
         }
     }
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("found something in {}", failed.join(", ")))
-    }
+    if failed.is_empty() { Ok(()) } else { Err(format!("violations in {}", failed.join(", "))) }
 }
 
 fn replay(target: &Target, file: &str) -> Result<(), String> {
     let seed = corpus::read(file.into()).map_err(|error| format!("cannot read {file}: {error}"))?;
     let took = drive::feed(target, &seed.bytes).map_err(|message| format!("{file}: {message}"))?;
-    println!("{file}: nothing found, took {took:.1?}");
+    println!("{file}: no violation, took {took:.1?}");
     Ok(())
 }

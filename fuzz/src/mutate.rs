@@ -1,5 +1,5 @@
-//! From one input to another: most changes keep a document well-formed, so that they reach what lies behind the parser;
-//! the others do not care.
+//! Makes one input of another. Most changes keep a document well-formed, so that it gets past the
+//! parser; the others change bytes.
 
 mod bytes;
 mod tree;
@@ -10,15 +10,15 @@ use crate::corpus::Seed;
 use crate::random::Random;
 use crate::{Form, Target};
 
-/// The longest input that is made. Larger ones are refused by their size alone.
+/// The size of the longest input in bytes. Larger ones are rejected for their size.
 const LENGTH_MAX: usize = 512 * 1024;
 
-/// An input made from the corpus.
+/// A mutated input of the corpus.
 #[must_use]
 pub fn mutate(target: &Target, seeds: &[Seed], random: &mut Random) -> Vec<u8> {
     let mut input = random.pick(seeds).map(|seed| seed.bytes.clone()).unwrap_or_default();
     let other = random.pick(seeds).map(|seed| seed.bytes.clone()).unwrap_or_default();
-    // Mostly one change: with many, nothing gets past the first check.
+    // Mostly one change: with many, no input gets past the first check.
     loop {
         input = match target.form {
             Form::Json | Form::Yaml if !random.one_in(4) => {

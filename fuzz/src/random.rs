@@ -1,11 +1,12 @@
-//! A small generator of numbers that are the same for the same seed on every machine and in every release.
+//! A small random number generator: the same seed gives the same numbers on every machine and in
+//! every release.
 
-/// `splitmix64`: every seed will do, also 0.
+/// `splitmix64`: every seed is valid, also 0.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// The numbers of a seed and a name.
+    /// A generator for a seed and a name.
     #[must_use]
     pub fn new(seed: u64, name: &str) -> Self {
         // FNV-1a, which, unlike the standard library's hasher, stays the same.
@@ -23,13 +24,13 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `limit`; 0 where the limit is 0.
+    /// A number below `limit`; 0 if the limit is 0.
     pub fn below(&mut self, limit: usize) -> usize {
         let limit = u64::try_from(limit).unwrap_or(u64::MAX).max(1);
         usize::try_from(self.next() % limit).unwrap_or_default()
     }
 
-    /// True once in `n` times.
+    /// True once in `n` calls.
     pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
@@ -39,7 +40,7 @@ impl Random {
         self.next().to_le_bytes().first().copied().unwrap_or_default()
     }
 
-    /// One of the items, if there is any.
+    /// One of the items, if there are any.
     pub fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
         items.get(self.below(items.len()))
     }

@@ -1,4 +1,4 @@
-//! An API server in this process, and what must hold for every answer of it.
+//! An API server in this process, and the rules for each of its answers.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -22,23 +22,24 @@ use tower_service::Service as _;
 
 use crate::known;
 
-/// After so many sets of fixtures comes a new server, so that lists stay short.
+/// After this many sets of fixtures a new server is started, so that lists stay short.
 const FIXTURES_MAX: u32 = 200;
-/// How long a stream is listened to: what it has to say at once is what was decoded.
+/// How long a stream is read: the answer to the input arrives immediately.
 const LISTEN: Duration = Duration::from_millis(2);
-/// What a Table is asked for with.
+/// Requests a Table.
 pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 const JSON: &str = "application/json";
 
 thread_local! {
-    /// One for each thread that runs targets: it costs more than a thousand inputs.
+    /// One per thread that runs targets, because its start costs more than a thousand inputs.
     static SERVER: RefCell<Option<Server>> = const { RefCell::new(None) };
 }
 
-/// Runs with this thread's server.
+/// Calls `run` with this thread's server.
 pub(crate) fn with(run: impl FnOnce(&Server)) {
     SERVER.with_borrow_mut(|slot| {
-        // While something panics there is none, so that a failure leaves nothing behind for the next input.
+        // The slot is empty during the call, so that the next input after a panic gets a new
+        // server.
         let server = slot.take().filter(|server| server.fixtures.get() < FIXTURES_MAX);
         let server = server.unwrap_or_else(Server::start);
         run(&server);
@@ -76,7 +77,7 @@ impl<'a> Call<'a> {
 pub(crate) struct Answer {
     pub(crate) code: u16,
     pub(crate) body: Bytes,
-    /// Whether something was written.
+    /// Whether the request changed the store.
     pub(crate) wrote: bool,
 }
 
@@ -86,7 +87,7 @@ pub(crate) struct Server {
     api: ApiServer,
     admin: Connector,
     fixtures: Cell<u32>,
-    /// Whether the fixtures are no longer as they were made.
+    /// Whether the fixtures have changed.
     dirty: Cell<bool>,
     _folder: tempfile::TempDir,
 }
@@ -102,7 +103,7 @@ impl Server {
             authenticator: Authenticator::new(Tokens::default()),
             readiness: Readiness::new(),
         });
-        runtime.block_on(api.bootstrap()).expect("a new store takes what every cluster has");
+        runtime.block_on(api.bootstrap()).expect("a new store takes the objects of every cluster");
         let admin = api.connector(Identity::admin(), "fuzz");
         let server = Self {
             runtime,
@@ -116,9 +117,10 @@ impl Server {
         server
     }
 
-    /// A namespace with an untouched job, pod and config map, each named `a`.
+    /// A namespace with an unchanged job, pod and config map, each named `a`.
     ///
-    /// A new one after every change, so that what an input does depends on nothing that came before it.
+    /// A new one after every change, so that the effect of an input does not depend on earlier
+    /// ones.
     pub(crate) fn namespace(&self) -> String {
         if self.dirty.get() {
             self.fixtures.set(self.fixtures.get() + 1);
@@ -159,10 +161,10 @@ impl Server {
         let body = object.to_string();
         let answer = self.send(Call::new("POST", uri).with(JSON, body.as_bytes()));
         let text = answer.map(|answer| (answer.code, answer.body));
-        assert!(matches!(text, Some((201, _))), "{uri}: a fixture was refused: {text:?}");
+        assert!(matches!(text, Some((201, _))), "{uri}: a fixture was rejected: {text:?}");
     }
 
-    /// Sends a request and checks the answer; `None` where HTTP itself does not allow such a request.
+    /// Sends a request and checks the answer; `None` if HTTP does not allow such a request.
     pub(crate) fn send(&self, call: Call<'_>) -> Option<Answer> {
         let request = http::Request::builder()
             .method(call.method)
@@ -180,7 +182,7 @@ impl Server {
             let code = response.status().as_u16();
             let mut body = Vec::new();
             let mut frames = response.into_body().into_data_stream();
-            // A watch does not end by itself; everything else has ended long before.
+            // A watch and a followed log do not end by themselves; any other answer does.
             let ends = !call.uri.contains("watch") && !call.uri.contains("follow");
             loop {
                 let next = frames.next();
@@ -189,7 +191,7 @@ impl Server {
                     false => tokio::time::timeout(LISTEN, next).await.unwrap_or_default(),
                 };
                 let Some(frame) = frame else { break };
-                body.extend_from_slice(&frame.expect("a body in memory does not break off"));
+                body.extend_from_slice(&frame.expect("a body in memory is complete"));
             }
             (code, Bytes::from(body))
         });
@@ -208,7 +210,7 @@ fn check(call: Call<'_>, answer: &Answer) {
     let text = || String::from_utf8_lossy(&answer.body).into_owned();
     if answer.code >= 400 && method != "HEAD" && call.accept == JSON {
         let status: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        // Probes and metrics answer in plain text, everything else with a Status.
+        // Probes and metrics answer in plain text, all other paths with a Status.
         let message = status["message"].as_str().map_or_else(text, str::to_owned);
         assert!(
             answer.code < 500 || known::is_known(answer.code, &message),
@@ -221,8 +223,8 @@ fn check(call: Call<'_>, answer: &Answer) {
     }
     if answer.wrote {
         let accepted = (200..300).contains(&answer.code);
-        assert!(accepted, "{method} {uri}: {} but something was written: {}", answer.code, text());
-        assert!(method != "GET" && method != "HEAD", "{method} {uri} wrote something");
+        assert!(accepted, "{method} {uri}: {} but the store has changed: {}", answer.code, text());
+        assert!(method != "GET" && method != "HEAD", "{method} {uri} changed the store");
     }
 }
 

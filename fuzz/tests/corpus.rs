@@ -1,4 +1,4 @@
-//! Every target takes its corpus and a fixed number of mutations of it.
+//! Every target gets its corpus and a fixed number of mutations.
 #![allow(clippy::panic)]
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use mxjob_fuzz::targets::{self, TARGETS};
 #[track_caller]
 fn check(name: &str, count: u64) {
     let target = targets::find(name).expect("there is such a target");
-    // A number and not a time decides, so that a failure is the same everywhere.
+    // Limited by a number and not by a time, so that a failure is the same everywhere.
     let budget = Budget { seed: 1, count, time: Duration::MAX };
     if let Err(Failure { message, path }) =
         drive::run(target, budget).expect("the corpus can be read")

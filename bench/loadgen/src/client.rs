@@ -1,19 +1,21 @@
-//! A small HTTP/1.1 client: one keep-alive connection, no pool, no retry, no hidden buffer, so that a measured
-//! latency is the server's and the kernel's.
+//! A small HTTP/1.1 client: one keep-alive connection, no pool, no retry, no hidden buffer, so that
+//! a measured latency is the server's and the kernel's.
 
-use crate::tls;
-use anyhow::{Context as _, Result, bail, ensure};
-use rustls::pki_types::ServerName;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// An answer's head longer than this is no answer of an API server.
+use crate::tls;
+
+/// The largest head of an answer in bytes.
 const LONGEST_HEAD: usize = 64 * 1024;
 
-/// Where to send requests, and as whom.
+/// The server and the user of the requests.
 #[derive(Clone)]
 pub(crate) struct Target {
     address: SocketAddr,
@@ -28,7 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 pub(crate) struct Connection {
     stream: Box<dyn Stream>,
     target: Target,
-    /// What was read and not yet used.
+    /// Bytes that were read and not used yet.
     input: Vec<u8>,
     output: Vec<u8>,
 }
@@ -39,15 +41,15 @@ impl Target {
         let (tls, rest) = match url.split_once("://") {
             Some(("https", rest)) => (Some(tls::connector()?), rest),
             Some(("http", rest)) => (None, rest),
-            _ => bail!("{url} is no http or https address"),
+            _ => bail!("{url}: expected an http or https address"),
         };
         let address: SocketAddr = rest
             .trim_end_matches('/')
             .parse()
-            .with_context(|| format!("{url} is not of the form https://127.0.0.1:PORT"))?;
+            .with_context(|| format!("{url}: expected https://127.0.0.1:PORT"))?;
         ensure!(
             address.ip().is_loopback(),
-            "{url} is not on loopback, and only that may be loaded"
+            "{url} is not a loopback address; no other one is allowed"
         );
         Ok(Self { address, token: token.to_owned(), tls })
     }
@@ -62,7 +64,7 @@ impl Target {
             Some(connector) => {
                 let name = ServerName::from(address.ip());
                 let tls = connector.connect(name, tcp).await;
-                Box::new(tls.with_context(|| format!("no TLS with {address}"))?)
+                Box::new(tls.with_context(|| format!("the TLS handshake with {address} failed"))?)
             }
             None => Box::new(tcp),
         };
@@ -71,7 +73,7 @@ impl Target {
 }
 
 impl Connection {
-    /// One request and its whole answer; the body is put into `answer`. Returns the status.
+    /// Sends a request, reads the whole answer into `answer`, and returns the status.
     pub(crate) async fn call(
         &mut self,
         method: &str,
@@ -111,7 +113,7 @@ impl Connection {
             if let Some(end) = find(&self.input, b"\r\n\r\n") {
                 break end;
             }
-            ensure!(self.input.len() < LONGEST_HEAD, "the answer's head does not end");
+            ensure!(self.input.len() < LONGEST_HEAD, "the head of the answer is too long");
             self.fill().await?;
         };
         let text: Vec<u8> = self.input.drain(..end + 4).collect();
@@ -156,7 +158,7 @@ impl Connection {
     }
 }
 
-/// What of an answer's head is needed to read its body.
+/// The parts of an answer's head that are needed to read its body.
 #[derive(Debug)]
 struct Head {
     status: u16,
@@ -174,18 +176,19 @@ impl Head {
         let mut lines = text.lines();
         let status =
             lines.next().and_then(|line| line.split(' ').nth(1)).context("no status line")?;
-        let status = status.parse().context("the status is no number")?;
+        let status = status.parse().context("the status is not a number")?;
         let mut length = None;
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             match (name.to_ascii_lowercase().as_str(), value.trim()) {
                 ("content-length", value) => {
-                    length = Some(Length::Known(value.parse().context("the length is no number")?));
+                    length =
+                        Some(Length::Known(value.parse().context("the length is not a number")?));
                 }
                 ("transfer-encoding", "chunked") => length = Some(Length::Chunked),
                 _ => {}
             }
         }
-        Ok(Self { status, length: length.context("the answer does not say how long it is")? })
+        Ok(Self { status, length: length.context("the answer has no length")? })
     }
 }
 

@@ -1,10 +1,11 @@
-//! Latencies and what is said of them.
+//! Latencies and their summary.
 
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What the requests of one run took, and how they were answered.
+use serde_json::{Value, json};
+
+/// The durations and statuses of the requests of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Latencies {
     took: Vec<Duration>,
@@ -24,7 +25,7 @@ impl Latencies {
         }
     }
 
-    /// Requests a second and milliseconds at the usual percentiles (nearest rank).
+    /// Requests per second, and milliseconds at the usual percentiles (nearest rank).
     pub(crate) fn figures(mut self, during: Duration) -> Value {
         self.took.sort_unstable();
         let at = |permille: usize| {

@@ -1,4 +1,5 @@
-//! Load on a Kubernetes-style API that serves MXJobs, on loopback; one run of one scenario, one JSON line out.
+//! Load on a Kubernetes API that serves MXJobs, on loopback. Each run executes one scenario and
+//! prints one JSON line.
 //!
 //! `cargo xtask bench` uses it; by hand:
 //!
@@ -7,8 +8,8 @@
 //! mxjob-loadgen put    --url https://127.0.0.1:6443 --token T --conns 16 --seconds 15
 //! ```
 //!
-//! A closed loop: each connection sends its next request when the last answer is in; no retries. It never talks to
-//! anything but loopback, and therefore takes any certificate.
+//! A closed loop: each connection sends its next request after the last answer; no retries. It
+//! connects to loopback addresses only, and therefore accepts any certificate.
 #![allow(clippy::print_stdout, reason = "the figures are the output")]
 
 mod client;
@@ -16,11 +17,13 @@ mod figures;
 mod scenario;
 mod tls;
 
-use anyhow::{Context as _, Result, bail};
-use client::Target;
-use scenario::Plan;
 use std::collections::HashMap;
 use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use client::Target;
+use scenario::Plan;
 
 const USAGE: &str = "usage: mxjob-loadgen create|put|noop|get --url URL [--token T] [--object FILE] [--namespace default] \
                      [--prefix job] [--count 300] [--conns 1] [--seconds 10] [--warmup 2]";
@@ -34,7 +37,7 @@ fn main() -> Result<()> {
         options.insert(name, arguments.next().context(USAGE)?);
     }
     let plan = plan(options)?;
-    // One thread: the load must not take the processors that the server under test needs.
+    // One thread: the load must leave the processors to the server under test.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -54,11 +57,14 @@ fn plan(mut options: HashMap<String, String>) -> Result<Plan> {
         None
     } else {
         let text = std::fs::read(&object).with_context(|| format!("cannot read {object}"))?;
-        Some(serde_json::from_slice(&text).with_context(|| format!("{object} is no JSON object"))?)
+        Some(
+            serde_json::from_slice(&text)
+                .with_context(|| format!("{object} is not a JSON object"))?,
+        )
     };
     let seconds = |text: String| -> Result<Duration> {
         let number: f64 =
-            text.parse().with_context(|| format!("{text} is no number of seconds"))?;
+            text.parse().with_context(|| format!("{text}: expected a number of seconds"))?;
         Duration::try_from_secs_f64(number).context("a time cannot be negative")
     };
     let plan = Plan {
@@ -66,13 +72,13 @@ fn plan(mut options: HashMap<String, String>) -> Result<Plan> {
         namespace: take("namespace", "default"),
         prefix: take("prefix", "job"),
         object,
-        count: take("count", "300").parse().context("--count is no number")?,
-        connections: take("conns", "1").parse().context("--conns is no number")?,
+        count: take("count", "300").parse().context("--count: expected a number")?,
+        connections: take("conns", "1").parse().context("--conns: expected a number")?,
         measured: seconds(take("seconds", "10"))?,
         warmup: seconds(take("warmup", "2"))?,
     };
     if let Some(unknown) = options.keys().next() {
-        bail!("there is no option --{unknown}\n{USAGE}");
+        bail!("unknown option --{unknown}\n{USAGE}");
     }
     Ok(plan)
 }

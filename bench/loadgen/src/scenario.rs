@@ -1,16 +1,19 @@
-//! The scenarios: what each connection asks for, again and again.
+//! The scenarios: the requests that each connection repeats.
 
-use crate::client::Target;
-use crate::figures::Latencies;
-use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-/// Objects that each connection of `put` and `noop` replaces in turn; nobody else writes them, so there are no conflicts.
+use crate::client::Target;
+use crate::figures::Latencies;
+
+/// Number of objects that each connection of `put` and `noop` replaces in turn. No other client
+/// writes them, so there are no conflicts.
 const OBJECTS_PER_CONNECTION: usize = 4;
 
 /// What to do, from the command line.
@@ -19,7 +22,7 @@ pub(crate) struct Plan {
     pub(crate) namespace: String,
     /// Objects are named `PREFIX-0`, `PREFIX-1`, …
     pub(crate) prefix: String,
-    /// What `create` sends, under its own names.
+    /// The object that `create` sends, with other names.
     pub(crate) object: Option<Value>,
     pub(crate) count: usize,
     pub(crate) connections: usize,
@@ -38,7 +41,7 @@ impl Plan {
     }
 }
 
-/// Runs one scenario; its figures.
+/// Runs one scenario and returns its figures.
 pub(crate) async fn run(scenario: &str, plan: Plan) -> Result<Value> {
     ensure!(plan.connections > 0, "there must be at least one connection");
     let plan = Arc::new(plan);
@@ -47,11 +50,11 @@ pub(crate) async fn run(scenario: &str, plan: Plan) -> Result<Value> {
         "put" => replace(plan, true).await,
         "noop" => replace(plan, false).await,
         "get" => get(plan).await,
-        other => bail!("there is no scenario {other}"),
+        other => bail!("unknown scenario {other}"),
     }
 }
 
-/// Makes `count` objects over all connections.
+/// Creates `count` objects over all connections.
 async fn create(plan: Arc<Plan>) -> Result<Value> {
     ensure!(plan.object.is_some(), "`create` needs --object");
     let next = Arc::new(AtomicUsize::new(0));
@@ -84,7 +87,7 @@ async fn create(plan: Arc<Plan>) -> Result<Value> {
         });
     }
     gate.wait().await;
-    // On the clock that the started processes of a job can read, too.
+    // By the clock that the processes of a job can read, too.
     let sent_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let began = Instant::now();
     let latencies = collect(tasks).await?;
@@ -93,8 +96,8 @@ async fn create(plan: Arc<Plan>) -> Result<Value> {
     Ok(figures)
 }
 
-/// Each connection replaces its own objects in turn, with the resource version of the last answer. With `change`,
-/// every replace writes a new value; without, the object stays as it is.
+/// Each connection replaces its own objects in turn, with the resource version of the last answer.
+/// With `change`, every replace writes a new value; without, the object stays as it is.
 async fn replace(plan: Arc<Plan>, change: bool) -> Result<Value> {
     let gate = Arc::new(Barrier::new(plan.connections));
     let mut tasks = JoinSet::new();
@@ -110,7 +113,7 @@ async fn replace(plan: Arc<Plan>, change: bool) -> Result<Value> {
                 let status = connection.call("GET", &path, b"", &mut answer).await?;
                 ensure!(status == 200, "GET {path}: {status}; `create` the objects first");
                 let object: Value =
-                    serde_json::from_slice(&answer).context("the answer is no JSON")?;
+                    serde_json::from_slice(&answer).context("the answer is not JSON")?;
                 objects.push((path, object));
             }
             gate.wait().await;
@@ -146,7 +149,7 @@ async fn replace(plan: Arc<Plan>, change: bool) -> Result<Value> {
     Ok(collect(tasks).await?.figures(plan.measured))
 }
 
-/// Each connection reads one object after the other.
+/// Each connection reads one object after another.
 async fn get(plan: Arc<Plan>) -> Result<Value> {
     let mut tasks = JoinSet::new();
     for connection in 0..plan.connections {
@@ -168,7 +171,8 @@ async fn get(plan: Arc<Plan>) -> Result<Value> {
                     latencies.add(sent.elapsed(), status);
                 }
                 ensure!(status == 200, "GET {path}: {status}");
-                // A stride without a common factor with usual counts, so that the connections spread.
+                // No common factor with usual counts, so that the connections read different
+                // objects.
                 number = number.wrapping_add(7919);
             }
         });
@@ -179,12 +183,13 @@ async fn get(plan: Arc<Plan>) -> Result<Value> {
 async fn collect(mut tasks: JoinSet<Result<Latencies>>) -> Result<Latencies> {
     let mut all = Latencies::default();
     while let Some(ended) = tasks.join_next().await {
-        all.merge(ended.context("a connection's task broke")??);
+        all.merge(ended.context("the task of a connection panicked")??);
     }
     Ok(all)
 }
 
-/// The value of the first `"key":"value"` in a JSON text: parsing each answer would measure us, not the server.
+/// The value of the first `"key":"value"` in a JSON text: parsing each answer would measure this
+/// program, not the server.
 fn text_of(json: &[u8], key: &str) -> Option<String> {
     let text = std::str::from_utf8(json).ok()?;
     let (_, rest) = text.split_once(&format!("\"{key}\":\""))?;

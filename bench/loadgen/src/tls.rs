@@ -1,11 +1,13 @@
-//! The TLS of the load generator: aws-lc-rs as in the server, and no look at the server's certificate.
+//! TLS of the load generator: aws-lc-rs as in the server, without a check of the server's
+//! certificate.
+
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
-use std::sync::Arc;
 use tokio_rustls::TlsConnector;
 
 /// A connector for HTTP/1.1.
@@ -21,8 +23,8 @@ pub(crate) fn connector() -> Result<TlsConnector> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// Takes every certificate. [`Target`](crate::client::Target) allows only loopback, where there is nobody in between;
-/// the signatures are still checked, so that a handshake costs what it costs elsewhere.
+/// Accepts every certificate, because [`Target`](crate::client::Target) allows only loopback
+/// addresses. Signatures are checked, so that a handshake costs as much as for other clients.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

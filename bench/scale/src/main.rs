@@ -1,5 +1,5 @@
-//! How fast many jobs, or one large one, go through the controller, and what finished ones cost: the controller and the real API server in
-//! one process, and nodes that only say that pods run.
+//! How fast many jobs, or one large one, go through the controller, and what finished ones cost.
+//! The controller and the real API server run in one process; the nodes only report that pods run.
 //!
 //! ```text
 //! cargo run --profile release-fast -p mxjob-bench-scale -- jobs 1000
@@ -7,12 +7,18 @@
 //! cargo run --profile release-fast -p mxjob-bench-scale -- kept 10000
 //! ```
 //!
-//! With `operator` the controller is a process of its own across the network: see [`operator`].
+//! With `operator` the controller is a separate process across the network: see [`operator`].
 //!
-//! CPU is that of the whole process: the API server with its disk, the controller, the nodes and the client that submits.
+//! CPU time is that of the whole process: the API server with its disk, the controller, the nodes
+//! and the submitting client.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, clippy::indexing_slicing)]
 
 mod operator;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, pin_mut, stream};
@@ -31,14 +37,10 @@ use mxjob_apiserver::health::Readiness;
 use mxjob_apiserver::{ApiServer, Config};
 use mxjob_controller::{Gang, Metrics, Options, run};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tower_service::Service;
 
-/// Requests of the nodes, and of whoever submits, in flight at once.
+/// Parallel requests of the nodes and of the submitting client.
 const PARALLEL: usize = 64;
 
 /// A client that counts its writes by verb and resource.
@@ -77,12 +79,12 @@ struct Bench {
     _dir: tempfile::TempDir,
 }
 
-/// A server with nodes that only play, and what is seen of its jobs.
+/// A server with fake nodes, and the counts of its jobs.
 struct World {
     admin: Client,
-    /// Pods made, running jobs, finished jobs.
+    /// Created pods, running jobs, finished jobs.
     seen: watch::Sender<(usize, usize, usize)>,
-    /// Whether pods are to end.
+    /// Whether pods should end.
     finish: watch::Sender<bool>,
 }
 
@@ -149,7 +151,7 @@ impl World {
         Self { admin, seen: watch::channel((0, 0, 0)).0, finish: watch::channel(false).0 }
     }
 
-    /// Nodes that let every pod run, and end it when it is time.
+    /// Starts nodes that report every pod as running, and as succeeded once `finish` is set.
     fn start_nodes(&self) {
         let (client, seen, finish) =
             (self.admin.clone(), self.seen.clone(), self.finish.subscribe());
@@ -157,7 +159,7 @@ impl World {
             let pods: Api<DynamicObject> = Api::all_with(client.clone(), &kind("", "Pod", "pods"));
             let events = watcher::watcher(pods, watcher::Config::default());
             let new_pods = events.filter_map(|event| async {
-                // The server is gone when all is done.
+                // The server stops at the end of the measurement.
                 match event.ok()? {
                     Event::Apply(pod) | Event::InitApply(pod)
                         if pod.data.pointer("/status/phase").and_then(Value::as_str)
@@ -281,7 +283,7 @@ fn usage_of(process: &str) -> (f64, u64) {
     (ticks / 100.0, resident)
 }
 
-/// Jobs of one scheduler, one server and so many workers, from submission to success.
+/// Jobs with one scheduler, one server and this many workers, from submission to success.
 async fn lives(jobs: usize, workers: usize) {
     let bench = Bench::new().await;
     bench.world.start_nodes();
@@ -291,7 +293,7 @@ async fn lives(jobs: usize, workers: usize) {
     let roles = [("Scheduler", 1), ("Server", 1), ("Worker", workers)];
     bench.world.submit(jobs, |number| job(&format!("j{number}"), &roles)).await;
     println!("{:<28} {:>8.2} s", "submitted", begun.elapsed().as_secs_f64());
-    bench.world.until("all pods made", begun, |seen| seen.0 == jobs * (workers + 2)).await;
+    bench.world.until("all pods created", begun, |seen| seen.0 == jobs * (workers + 2)).await;
     bench.world.until("all jobs Running", begun, |seen| seen.1 == jobs).await;
     let ends = Instant::now();
     bench.world.finish.send_replace(true);
@@ -301,7 +303,7 @@ async fn lives(jobs: usize, workers: usize) {
     bench.report(jobs);
 }
 
-/// Finished jobs that are kept: what they cost a controller that has nothing to do, and a new job beside them.
+/// Finished jobs that are kept: their cost for an idle controller, and for a new job.
 async fn kept(jobs: usize) {
     let bench = Bench::new().await;
     let before = usage().1;
@@ -314,7 +316,7 @@ async fn kept(jobs: usize) {
             job
         })
         .await;
-    // As the controller itself leaves them.
+    // The status that the controller writes.
     let counts = json!({ "Scheduler": { "succeeded": 1 }, "Server": { "succeeded": 1 }, "Worker": { "succeeded": 1 } });
     let done = json!({ "status": {
         "mxReplicaStatuses": counts, "replicaStatuses": counts,
@@ -345,7 +347,7 @@ async fn kept(jobs: usize) {
     println!("memory with the controller     {resident} MiB");
     bench.report(jobs);
     tokio::time::sleep(Duration::from_secs(10)).await;
-    println!("CPU in 10 s of rest            {:.2} s", usage().0 - cpu);
+    println!("CPU in 10 idle seconds         {:.2} s", usage().0 - cpu);
     bench.report(jobs);
     bench.world.start_nodes();
     bench.world.watch_jobs();

@@ -1,4 +1,4 @@
-//! `mxjob operator` as a process of its own, across the network from `mxjob apiserver`.
+//! `mxjob operator` and `mxjob apiserver` as separate processes.
 //!
 //! ```text
 //! cargo build --profile release-fast -p mxjob
@@ -6,22 +6,25 @@
 //! cargo run --profile release-fast -p mxjob-bench-scale -- operator 100 10000
 //! ```
 //!
-//! The second number is how many pods of others are in the cluster. The program `mxjob` is the one beside this one.
+//! The second number is the number of foreign pods in the cluster. The program `mxjob` is taken
+//! from the folder of this program.
 
-use crate::{PARALLEL, World, job, kind};
-use futures_util::{StreamExt as _, stream};
-use kube::api::{DynamicObject, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client};
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt as _, stream};
+use kube::api::{DynamicObject, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// A program that ends with the measurement.
+use crate::{PARALLEL, World, job, kind};
+
+/// A program that is killed at the end of the measurement.
 struct Process {
     child: Child,
     out: PathBuf,
@@ -37,7 +40,7 @@ impl Process {
         Self { child: command.spawn().unwrap(), out, err }
     }
 
-    /// Waits until a file of it has a text; what the line has after it.
+    /// Waits until one of its files contains a text; returns the rest of the line.
     async fn wait_for(&self, file: &Path, text: &str) -> String {
         loop {
             let read = std::fs::read_to_string(file).unwrap();
@@ -71,7 +74,7 @@ async fn client(kubeconfig: &Path) -> Client {
     Client::try_from(config).unwrap()
 }
 
-/// Pods of others, each as large as pods are.
+/// Creates foreign pods of a usual size.
 async fn create_foreign(admin: &Client, count: usize) {
     let pods: Api<DynamicObject> =
         Api::namespaced_with(admin.clone(), "default", &kind("", "Pod", "pods"));
@@ -94,7 +97,7 @@ async fn create_foreign(admin: &Client, count: usize) {
         .await;
 }
 
-/// Requests that the operator has sent, by verb and resource.
+/// The requests of the operator, by verb and resource.
 async fn requests(address: &str) -> BTreeMap<String, u64> {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -116,7 +119,7 @@ async fn requests(address: &str) -> BTreeMap<String, u64> {
     requests
 }
 
-/// So many jobs of 1+1+1 from submission to success, beside so many pods of others.
+/// Jobs of 1+1+1 from submission to success, beside foreign pods.
 pub(crate) async fn run(jobs: usize, foreign: usize) {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
@@ -146,20 +149,20 @@ pub(crate) async fn run(jobs: usize, foreign: usize) {
         "operator",
         &[&words[..], &[kubeconfig.to_str().unwrap()]].concat(),
     );
-    operator.wait_for(&operator.err, "leading").await;
+    operator.wait_for(&operator.err, "started leading").await;
     println!("leading after                {:>8.3} s", begun.elapsed().as_secs_f64());
-    operator.wait_for(&operator.err, "has seen all jobs").await;
-    println!("everything seen after        {:>8.3} s", begun.elapsed().as_secs_f64());
+    operator.wait_for(&operator.err, "caches synced").await;
+    println!("caches synced after          {:>8.3} s", begun.elapsed().as_secs_f64());
     let metrics = operator.wait_for(&operator.out, "metrics at http://").await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    println!("memory at rest               {:>8.1} MiB", operator.usage().1);
+    println!("idle memory                  {:>8.1} MiB", operator.usage().1);
 
     world.start_nodes();
     if foreign > 0 {
-        // Those of others are made to run, too.
+        // Foreign pods change, too.
         world.seen.subscribe().wait_for(|seen| seen.0 >= foreign).await.unwrap();
         tokio::time::sleep(Duration::from_secs(5)).await;
-        println!("memory when they have changed {:>7.1} MiB", operator.usage().1);
+        println!("memory after they changed    {:>8.1} MiB", operator.usage().1);
     }
     world.watch_jobs();
     let (cpu, _) = operator.usage();
@@ -170,10 +173,10 @@ pub(crate) async fn run(jobs: usize, foreign: usize) {
     let roles = [("Scheduler", 1), ("Server", 1), ("Worker", 1)];
     world.submit(jobs, |number| job(&format!("j{number}"), &roles)).await;
     println!("submitted                    {:>8.2} s", begun.elapsed().as_secs_f64());
-    world.until("all pods made", begun, |seen| seen.0 >= others + jobs * 3).await;
+    world.until("all pods created", begun, |seen| seen.0 >= others + jobs * 3).await;
     #[allow(clippy::cast_precision_loss)] // small numbers
     let each = |count: f64| count / jobs as f64;
-    println!("jobs a second, until pods    {:>8.0}", each(begun.elapsed().as_secs_f64()).recip());
+    println!("jobs per second, until pods  {:>8.0}", each(begun.elapsed().as_secs_f64()).recip());
     world.until("all jobs Running", begun, |seen| seen.1 == jobs).await;
     let ends = Instant::now();
     world.finish.send_replace(true);

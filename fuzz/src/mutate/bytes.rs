@@ -2,7 +2,7 @@
 
 use crate::random::Random;
 
-/// Pieces that decoders of text trip over.
+/// Pieces that decoders of text often handle wrongly.
 const PIECES: &[&[u8]] = &[
     b"\0",
     b"\xff",
@@ -106,7 +106,7 @@ pub(super) fn mutate(
         }
         7 => {
             let piece = random.pick(PIECES).copied().unwrap_or_default();
-            // Rarely many of them: nesting, and lists without end.
+            // Rarely many of them: deep nesting, and very long lists.
             let piece = if random.one_in(16) { piece.repeat(2000) } else { piece.to_vec() };
             insert(&mut input, at, &piece);
         }

@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 
 use crate::random::Random;
 
-/// How deep a value is buried: some levels, and more than any decoder allows.
+/// Levels of nesting around a value: some, and more than any decoder allows.
 const DEPTHS: [usize; 3] = [2, 60, 140];
-/// How often an item is repeated: some times, and more often than anybody would.
+/// How often an item is repeated: a few times, and unusually often.
 const TIMES: [usize; 3] = [2, 50, 3000];
 
 /// Changes one place of the document.
@@ -26,15 +26,15 @@ pub(super) fn mutate(document: &mut Value, other: &Value, words: &[&str], random
             add(place, &key, value);
         }
         7 => repeat(place, random),
-        8 => bury(place, words, random),
+        8 => nest(place, words, random),
         _ => rename(place, words, random),
     }
 }
 
-/// One in so many walks ends at a place that has others below it: near the root there is less to find.
+/// One in this many walks ends at a place that has others below it.
 const STAY: usize = 10;
 
-/// Any place, mostly far inside.
+/// Any place, mostly a deep one.
 fn pick<'a>(value: &'a Value, random: &mut Random) -> &'a Value {
     let mut at = value;
     while !random.one_in(STAY) {
@@ -61,7 +61,7 @@ fn pick_mut<'a>(value: &'a mut Value, random: &mut Random) -> &'a mut Value {
     match value {
         Value::Object(fields) => {
             let at = random.below(fields.len());
-            // There is one, as was seen above; the last arm only satisfies the compiler.
+            // There is one, as checked above.
             match fields.values_mut().nth(at) {
                 Some(next) => pick_mut(next, random),
                 None => unreachable!("the object has fields"),
@@ -128,7 +128,7 @@ fn repeat(place: &mut Value, random: &mut Random) {
     match place {
         Value::Array(items) => {
             let Some(item) = random.pick(items).cloned() else { return };
-            // A large item many times would be refused by its size alone.
+            // Many large items would be rejected for their size.
             if item.to_string().len() * times < super::LENGTH_MAX {
                 items.extend(std::iter::repeat_n(item, times));
             }
@@ -145,7 +145,7 @@ fn repeat(place: &mut Value, random: &mut Random) {
     }
 }
 
-fn bury(place: &mut Value, words: &[&str], random: &mut Random) {
+fn nest(place: &mut Value, words: &[&str], random: &mut Random) {
     let depth = if random.one_in(8) { DEPTHS[2] } else { DEPTHS[random.below(2)] };
     let key = random.one_in(2).then(|| word(words, random));
     for _ in 0..depth {

@@ -23,7 +23,7 @@ pub(super) fn run(input: &[u8]) {
             {
                 assert!(
                     !again.wrote || again.code == 201,
-                    "the same apply a second time changed something"
+                    "the second time, the same apply changed the object"
                 );
             }
         }

@@ -7,10 +7,10 @@ use crate::server::{self, Call, TABLE};
 
 pub(super) fn json(input: &[u8]) {
     if let Ok(value) = decoder::decode(input) {
-        let again =
-            decoder::decode(value.to_string().as_bytes()).expect("what is written can be read");
+        let again = decoder::decode(value.to_string().as_bytes())
+            .expect("the written document can be read");
         assert!(decoder::equal(&value, &again), "reading {value} gives {again}");
-        // Both decoders take the same documents for the same.
+        // Both decoders read the same.
         let (reported, _) =
             decoder::decode_reporting_duplicates(input).expect("both decoders agree");
         assert!(
@@ -28,7 +28,7 @@ pub(super) fn yaml(input: &[u8]) {
             Ok(again) => {
                 assert!(decoder::equal(&value, &again), "{value} became {again} by {text}")
             }
-            Err(error) => panic!("what is written cannot be read: {error}: {text}"),
+            Err(error) => panic!("the written document cannot be read: {error}: {text}"),
         }
     }
     send(input, "application/yaml");
@@ -46,7 +46,7 @@ fn send(input: &[u8], content_type: &str) {
                 let created = server
                     .send(Call::new("POST", &format!("{list}{strict}")).with(content_type, input));
                 if created.is_some_and(|answer| answer.wrote) {
-                    // What was taken can be shown in every form.
+                    // An accepted object can be shown in every form.
                     server.send(Call { accept: TABLE, ..Call::get(&list) });
                     server.send(Call { accept: "application/yaml", ..Call::get(&list) });
                 }

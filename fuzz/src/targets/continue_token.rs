@@ -1,4 +1,4 @@
-//! Continue tokens of lists: what is in them, and what is no token at all.
+//! Continue tokens of lists: changed content, and other text in their place.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -30,7 +30,7 @@ pub(super) fn run(input: &[u8]) {
                 format!("/api/v1/namespaces/{namespace}/pods"),
             ] {
                 let mut uri = format!("{list}?limit=1&continue={token}");
-                // The token in the answer goes on from there, and every page is a step forward.
+                // The token in the answer continues the list; every page is a step forward.
                 for _ in 0..3 {
                     let Some(answer) = server.send(Call::get(&uri)) else { break };
                     let page: serde_json::Value =

@@ -12,7 +12,7 @@ pub(super) fn run(input: &[u8]) {
         assert_eq!(
             patch::merge_patch(&once, &value),
             once,
-            "the same patch again changes something"
+            "the second time, the same patch changed the document"
         );
     }
     server::with(|server| server.patch("application/merge-patch+json", input));

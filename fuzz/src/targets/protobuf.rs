@@ -1,4 +1,4 @@
-//! Bodies in protobuf, which are read by a table of messages.
+//! Bodies in protobuf, which are decoded with a table of messages.
 
 use crate::server::{self, Call};
 

@@ -35,7 +35,7 @@ pub(super) fn run(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let Ok(quantity) = Quantity::parse(&text) else { return };
     let printed = quantity.to_string();
-    let again = Quantity::parse(&printed).expect("what is printed can be parsed");
+    let again = Quantity::parse(&printed).expect("the printed quantity can be parsed");
     assert_eq!(again, quantity, "{printed} is another amount");
     let _ = (quantity.value(), quantity.milli_value(), quantity.plus(&again).to_string());
 }

@@ -61,7 +61,7 @@ pub(super) const WORDS: &[&str] = &[
     "verbose",
 ];
 
-/// Bytes as a query's value, or as a path.
+/// Bytes as the value of a query parameter.
 pub(super) fn escape(bytes: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(byte);
     bytes
@@ -72,7 +72,7 @@ pub(super) fn escape(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Bytes as they are, but for those that no client can send.
+/// Unchanged bytes, except those that no client can send.
 pub(super) fn sendable(bytes: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
     bytes

@@ -37,8 +37,8 @@ pub(super) const WORDS: &[&str] = &[
 pub(super) fn labels(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     if let Ok(selector) = labels::Selector::parse(&text) {
-        let again =
-            labels::Selector::parse(&selector.to_string()).expect("what is printed can be parsed");
+        let again = labels::Selector::parse(&selector.to_string())
+            .expect("the printed selector can be parsed");
         assert_eq!(again.to_string(), selector.to_string());
         assert_eq!(selector.matches(|_| Some("digits")), again.matches(|_| Some("digits")));
         assert_eq!(selector.matches(|_| None), again.matches(|_| None));
@@ -49,9 +49,9 @@ pub(super) fn labels(input: &[u8]) {
 pub(super) fn fields(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     if let Ok(selector) = fields::Selector::parse(&text) {
-        let again =
-            fields::Selector::parse(&selector.to_string()).expect("what is printed can be parsed");
-        // Terms are sorted as they are written, so `a==b` and `a=b` may change places.
+        let again = fields::Selector::parse(&selector.to_string())
+            .expect("the printed selector can be parsed");
+        // Terms are sorted by their text, so `a==b` and `a=b` may change places.
         let terms = |selector: &fields::Selector| {
             let mut terms: Vec<_> =
                 selector.requirements().iter().map(|term| format!("{term:?}")).collect();
