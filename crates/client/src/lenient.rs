@@ -1,4 +1,4 @@
-//! Typed objects, each decoded for itself.
+//! Typed objects that are decoded independently of each other.
 
 use std::borrow::Cow;
 
@@ -11,22 +11,23 @@ use serde::{Deserialize, Deserializer};
 
 use crate::Raw;
 
-/// The reason of the event on an object that cannot be read.
+/// The reason of the event on an unreadable object.
 pub const UNREADABLE: &str = "Unreadable";
 
-/// A typed object, or why it is none: `Api<Lenient<Pod>>` and a watch of it never fail for what is in an object.
+/// A typed object, or the reason why it cannot be decoded. `Api<Lenient<Pod>>` and its watch never
+/// fail because of the content of an object.
 ///
-/// Nulls that the type does not take count as what Go's decoder makes of them.
+/// A null where the type allows none is decoded as Go's decoder does: as the zero value.
 #[derive(Clone, Debug)]
 pub struct Lenient<K>(pub Result<K, Box<Unreadable>>);
 
-/// An object that its type cannot hold.
+/// An object that cannot be decoded into its type.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{why}")]
 pub struct Unreadable {
-    /// The object as it is.
+    /// The object as JSON.
     pub raw: Raw,
-    /// Which field is wrong, and how.
+    /// The invalid field and the reason.
     pub why: String,
     kind: String,
     api_version: String,
@@ -36,7 +37,8 @@ pub struct Unreadable {
 
 impl<'de, K: DeserializeOwned + Resource<DynamicType = ()>> Deserialize<'de> for Lenient<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not a `RawValue`: where the object comes before the type of its event it is not text any more.
+        // Not a `RawValue`: an object that precedes the `type` of its watch event is buffered, and
+        // is no longer text.
         Raw::deserialize(deserializer).map(|raw| Self(read(raw)))
     }
 }
@@ -102,7 +104,7 @@ impl<K: Resource> Resource for Lenient<K> {
 // === impl Unreadable ===
 
 impl Unreadable {
-    /// `Pod ns/a`.
+    /// Kind, namespace and name, such as `Pod ns/a`.
     #[must_use]
     pub fn named(&self) -> String {
         let meta = self.raw.meta();
@@ -113,16 +115,16 @@ impl Unreadable {
         }
     }
 
-    /// What an event on the object says.
+    /// The message of an event on the object.
     #[must_use]
     pub fn message(&self) -> String {
         format!(
-            "the {} cannot be read and is left out: {}; correct the field or delete the object",
+            "cannot read the {}, so it is ignored: {}; correct the field or delete the object",
             self.kind, self.why
         )
     }
 
-    /// The object, for an event on it.
+    /// A reference to the object, for an event on it.
     #[must_use]
     pub fn reference(&self) -> ObjectReference {
         let meta = self.raw.meta();
@@ -163,8 +165,8 @@ mod tests {
         pod
     }
 
-    /// Poison in every part of an object, and the field that is named.
-    fn poison() -> Vec<(Value, &'static str)> {
+    /// Invalid values in every part of an object, each with the field that the error names.
+    fn invalid_values() -> Vec<(Value, &'static str)> {
         vec![
             (json!({ "metadata": { "labels": { "x": 5 } } }), "ObjectMeta.metadata.labels"),
             (json!({ "metadata": { "labels": [] } }), "ObjectMeta.metadata.labels"),
@@ -188,8 +190,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_says_which_field_and_is_known_by_its_identity() {
-        for (change, field) in poison() {
+    fn an_unreadable_object_names_the_field_and_keeps_its_identity() {
+        for (change, field) in invalid_values() {
             let object: Lenient<Pod> = serde_json::from_value(pod(&change)).unwrap();
             assert_eq!(object.meta().uid.as_deref(), Some("u"), "{change}");
             let unreadable = object.0.unwrap_err();
@@ -201,8 +203,8 @@ mod tests {
     }
 
     #[test]
-    fn one_object_spoils_neither_a_list_nor_a_watch() {
-        for (change, _) in poison() {
+    fn one_unreadable_object_fails_neither_a_list_nor_a_watch() {
+        for (change, _) in invalid_values() {
             let (bad, good) = (pod(&change), pod(&json!({})));
             let list = json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [good, bad, good] });
             let list: ObjectList<Lenient<Pod>> = serde_json::from_str(&list.to_string()).unwrap();
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_read_as_go_reads_it() {
+    fn null_is_decoded_as_go_decodes_it() {
         let object: Lenient<Pod> = serde_json::from_value(pod(&json!({
             "metadata": { "labels": { "x": null }, "finalizers": [null], "ownerReferences": [null] },
             "spec": { "volumes": [null], "nodeSelector": { "a": null } },
@@ -236,9 +238,8 @@ mod tests {
         assert_eq!(map.0.unwrap().data.unwrap()["a"], "");
     }
 
-    /// Whatever is in an object of the kinds that are read typed.
     #[test]
-    fn no_object_fails() {
+    fn no_content_of_an_object_fails_the_decoder() {
         fn check<K: DeserializeOwned + Resource<DynamicType = ()>>(value: &Value) {
             let object: Lenient<K> = serde_json::from_value(value.clone()).unwrap();
             let _ = object.meta();

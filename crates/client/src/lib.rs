@@ -1,11 +1,12 @@
-//! Objects of an API as the clients here read them: one by one.
+//! API objects, decoded one by one by our `kube` clients.
 //!
-//! A list or a watch of `Api<Pod>` is decoded as a whole, so one pod that the type cannot hold ends it for all pods. [`Lenient<Pod>`]
-//! takes every JSON object there is and says of each whether it could be read; [`Raw`] does not read at all. Neither fails on any
-//! object, whatever is in its metadata, spec or status.
+//! A list or a watch of `Api<Pod>` is decoded as a whole, so one pod that does not fit its type
+//! fails it for all pods. [`Lenient<Pod>`] accepts every JSON object and holds a pod or the
+//! decoding error; [`Raw`] holds the JSON itself. Neither fails on any object, whatever is in its
+//! metadata, spec or status.
 //!
-//! Owns the two wrappers and the memory of what was reported. Never makes a request; whoever follows objects decides what to do about one
-//! that cannot be read, and reports it once a version ([`Reported`]).
+//! This crate makes no requests. Its callers decide what to do about an unreadable object, and
+//! report each version of it once ([`Reported`]).
 
 mod lenient;
 mod raw;

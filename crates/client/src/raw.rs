@@ -1,4 +1,4 @@
-//! Objects as JSON, with the little metadata that `kube` asks for beside it.
+//! Objects as JSON, with the metadata that `kube` needs.
 
 use std::borrow::Cow;
 
@@ -8,9 +8,10 @@ use kube::core::{ApiResource, DynamicResourceScope};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-/// One object of any kind, unread. Nothing is lost in it and nothing is parsed that is not looked at.
+/// One object of any kind, as JSON. No field is lost, and only the fields that are used are parsed.
 ///
-/// `meta()` has the name, the namespace, the uid and the resource version, as far as each is a string; all else is in the value.
+/// `meta()` has the name, the namespace, the uid and the resource version, each where it is a
+/// string; everything else is only in the value.
 #[derive(Clone, Debug)]
 pub struct Raw {
     /// The whole object.
@@ -21,7 +22,7 @@ pub struct Raw {
 // === impl Raw ===
 
 impl Raw {
-    /// Looks at the identity of an object and at nothing else.
+    /// Reads the identity of an object and nothing else.
     #[must_use]
     pub fn new(value: Value) -> Self {
         let text = |field: &str| value.get("metadata")?.get(field)?.as_str().map(str::to_owned);
@@ -35,7 +36,7 @@ impl Raw {
         Self { value, metadata }
     }
 
-    /// The string at a JSON pointer; empty where there is none.
+    /// The string at a JSON pointer; empty if there is none.
     #[must_use]
     pub fn text(&self, pointer: &str) -> &str {
         self.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_keeps_what_it_does_not_know() {
+    fn unknown_fields_are_kept() {
         let given = json!({ "kind": "Pod", "metadata": { "name": "a", "namespace": "n", "uid": "u", "resourceVersion": "7", "odd": [1] }, "odd": {} });
         let object: Raw = serde_json::from_value(given.clone()).unwrap();
         assert_eq!(object.value, given);
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn any_json_is_an_object() {
+    fn any_json_value_is_accepted() {
         for value in [
             json!(null),
             json!([1]),

@@ -1,4 +1,4 @@
-//! Which objects were reported, so that each version of one is reported once.
+//! Remembers which unreadable objects were reported, so that each version is reported once.
 
 use std::collections::HashMap;
 
@@ -6,17 +6,17 @@ use kube::Resource as _;
 
 use crate::Unreadable;
 
-/// Objects that are remembered. Of more than that some are reported again with the next list.
-const MOST: usize = 1024;
+/// Number of objects that are remembered. Beyond it objects may be reported again.
+const MAX_OBJECTS: usize = 1024;
 
-/// The newest version reported of each object that cannot be read, by uid.
+/// The newest reported version of each unreadable object, by uid.
 #[derive(Debug, Default)]
 pub struct Reported {
     versions: HashMap<String, String>,
 }
 
 impl Reported {
-    /// Whether this version of the object was not reported yet; from now on it counts as reported.
+    /// Records this version of the object as reported. Returns false if it already was.
     pub fn is_news(&mut self, object: &Unreadable) -> bool {
         let meta = object.raw.meta();
         let uid = meta.uid.clone().unwrap_or_default();
@@ -24,7 +24,7 @@ impl Reported {
         if self.versions.get(&uid) == Some(&version) {
             return false;
         }
-        if self.versions.len() >= MOST {
+        if self.versions.len() >= MAX_OBJECTS {
             self.versions.clear();
         }
         self.versions.insert(uid, version);
@@ -41,7 +41,7 @@ mod tests {
     use crate::Lenient;
 
     #[test]
-    fn a_version_is_news_once() {
+    fn each_version_is_news_once() {
         let mut reported = Reported::default();
         let mut is_news = |uid: &str, version: &str| {
             let object =

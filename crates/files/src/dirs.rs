@@ -1,4 +1,4 @@
-//! Folders: private ones of ours, and those that replicas of any user may enter.
+//! Folders: private ones, and those that replicas of any user may enter.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -9,10 +9,12 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// Makes a folder that only its owner may enter, or sees to it that an existing one is so. Its parent must exist.
+/// Creates a folder that only its owner may enter (0700), or restricts an existing one to that. Its
+/// parent must exist.
 ///
 /// # Errors
-/// What the system says; `InvalidInput` for a link, `NotADirectory` for a file, `PermissionDenied` for a folder of another user.
+/// The system's error; `InvalidInput` for a link, `NotADirectory` for a file, `PermissionDenied`
+/// for a folder of another user.
 pub fn private_dir(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -31,11 +33,11 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
     dir.set_permissions(fs::Permissions::from_mode(0o700))
 }
 
-/// Makes a folder and its parents where they are missing, so that everybody may enter them and only their owner write (0755), whatever the
-/// umask. Those that exist stay as they are.
+/// Creates a folder and its missing parents with mode 0755, whatever the umask. Existing folders
+/// keep their mode.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn public_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -44,7 +46,7 @@ pub fn public_dir(path: &Path) -> io::Result<()> {
         public_dir(parent)?;
     }
     match fs::create_dir(path) {
-        // Somebody else was faster.
+        // Another process created it first.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         made => {
             made?;

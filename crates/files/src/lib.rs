@@ -1,10 +1,11 @@
 //! Private folders, small files that are whole or absent, and lock files.
 //!
-//! The data directory may lie where others can write, so every file and folder of ours with a name that can be guessed is opened here:
-//! never through a symbolic link, and private to its owner whatever the umask and whatever an older release left. The log of the store is
-//! the one exception, which has its own engine inside of a private folder.
+//! Other users may be able to write where the data directory is, so this crate opens every file and
+//! folder of ours that has a predictable name: never through a symbolic link, and private to its
+//! owner whatever the umask and the mode that an older release used. The only exception is the log
+//! of the store, whose engine works inside a private folder.
 //!
-//! Owns no path and no format. It knows nothing of what is in the files.
+//! This crate owns no path and no format, and does not know what the files contain.
 //!
 //! ```
 //! # fn main() -> std::io::Result<()> {
@@ -31,23 +32,24 @@ use rustix::process::geteuid;
 
 pub use dirs::{private_dir, public_dir};
 
-/// What every file here has.
+/// The mode of every file.
 const FILE_MODE: u32 = 0o600;
 
-/// Opens a file for locking, reading and writing, as it is; `create` makes it where it is missing.
+/// Opens a file for locking, reading and writing, without truncating it; `create` creates a missing
+/// one.
 ///
 /// # Errors
-/// What the system says; `InvalidInput` for a link or anything else that is no regular file.
+/// The system's error; `InvalidInput` for a link or anything else that is not a regular file.
 pub fn open(path: &Path, create: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     open_regular(options.read(true).write(true).create(create).truncate(false), path)
 }
 
-/// The text of a file of ours; `None` where there is no such file, or an empty one.
+/// The text of a file; `None` if it is missing or empty.
 ///
 /// # Errors
-/// What the system says; `InvalidInput` for a link, `PermissionDenied` for a file of another user: whoever may write in its folder could have
-/// put it there.
+/// The system's error; `InvalidInput` for a link, `PermissionDenied` for a file of another user,
+/// who could have put it there if the folder is writable for others.
 pub fn read(path: &Path) -> io::Result<Option<String>> {
     let mut file = match open_regular(OpenOptions::new().read(true), path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -59,22 +61,23 @@ pub fn read(path: &Path) -> io::Result<Option<String>> {
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// Replaces a file, or makes it: readers see the old or the new content. It is never open to others, not even for a moment. One writer at a
-/// time.
+/// Creates or replaces a file atomically: readers see the old or the new content. The file is
+/// private from its creation on. Only one writer at a time is supported.
 ///
-/// It is not synced to disk: what a power loss may leave of a file written a moment before is an empty file, which [`read`] counts as absent.
+/// It is not synced to disk: after a power failure a file that was just written may be empty, which
+/// [`read`] treats as absent.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     write_temporary(path, content)?;
     fs::rename(temporary(path)?, path)
 }
 
-/// As [`write`], and the new content is on disk when this returns.
+/// Like [`write`], and the new content is on disk when this returns.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     write_temporary(path, content)?.sync_data()?;
     fs::rename(temporary(path)?, path)?;
@@ -84,19 +87,21 @@ pub fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Takes disk space for the next [`write_durably`] to this path, so that it succeeds on a full disk.
+/// Reserves disk space for the next [`write_durably`] to this path, so that it succeeds on a full
+/// disk.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn reserve(path: &Path, bytes: u64) -> io::Result<()> {
     let file = open_temporary(&temporary(path)?)?;
     Ok(fallocate(&file, FallocateFlags::empty(), 0, bytes)?)
 }
 
-/// Closes a file to others that an older release may have left open to them; nothing where there is none.
+/// Makes a file private that an older release may have left readable for others. A missing file is
+/// not an error.
 ///
 /// # Errors
-/// What the system says; as [`read`].
+/// As for [`read`].
 pub fn make_private(path: &Path) -> io::Result<()> {
     match open_regular(OpenOptions::new().read(true), path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -108,9 +113,9 @@ pub fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens a regular file, and no link to one. Descriptors are closed on exec, as the standard library has it.
+/// Opens a regular file, and no link to one. The standard library closes its descriptor on exec.
 fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    // Not to wait for the other end of a pipe that somebody put there.
+    // Non-blocking, so that opening a named pipe does not wait for its other end.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let file = options.mode(FILE_MODE).custom_flags(flags).open(path).map_err(|error| {
@@ -119,24 +124,24 @@ fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() {
         return Ok(file);
     }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file: remove it"))
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file; remove it"))
 }
 
 fn write_temporary(path: &Path, content: &[u8]) -> io::Result<File> {
     let mut file = open_temporary(&temporary(path)?)?;
-    // Not truncated first: see `reserve`.
+    // Not truncated before: that would free the space that `reserve` took.
     file.write_all(content)?;
     file.set_len(content.len() as u64)?;
     Ok(file)
 }
 
-/// The file that becomes another: what an interrupted writer left, or a new one.
+/// Opens the file that will replace another: a new one, or one that an interrupted writer left.
 fn open_temporary(path: &Path) -> io::Result<File> {
     let file = open(path, true)?;
     let metadata = file.metadata()?;
-    // With a second name somebody else could go on reading it.
+    // Another user could keep reading it under a second name.
     if metadata.nlink() != 1 {
-        let message = "it has a second name (a hard link): remove it";
+        let message = "it has a second name (a hard link); remove it";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     check_owner(&file)?;
@@ -160,7 +165,7 @@ fn close_to_others(file: &File) -> io::Result<()> {
 }
 
 fn is_link() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link: remove it")
+    io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link; remove it")
 }
 
 fn check_owner(file: &File) -> io::Result<()> {
@@ -170,7 +175,7 @@ fn check_owner(file: &File) -> io::Result<()> {
     }
     Err(io::Error::new(
         io::ErrorKind::PermissionDenied,
-        format!("it belongs to the user with id {owner} and not to {user}, who runs this"),
+        format!("it belongs to the user with id {owner}; this process runs as user {user}"),
     ))
 }
 

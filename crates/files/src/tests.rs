@@ -10,7 +10,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() {
+fn a_file_is_replaced_atomically_and_leaves_no_temporary_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key");
     assert_eq!(read(&path).unwrap(), None);
@@ -24,7 +24,7 @@ fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() {
 }
 
 #[test]
-fn space_that_was_reserved_is_not_in_the_file() {
+fn reserved_space_is_not_part_of_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("exit.json");
     reserve(&path, 8192).unwrap();
@@ -50,13 +50,13 @@ fn no_file_is_opened_through_a_link() {
         make_private(&link).unwrap_err(),
         write(&dir.path().join("key"), b"secret").unwrap_err(),
     ] {
-        assert_eq!(error.to_string(), "it is a symbolic link: remove it");
+        assert_eq!(error.to_string(), "it is a symbolic link; remove it");
     }
-    // A link to nothing makes nothing.
+    // A dangling link creates no file.
     symlink(dir.path().join("nothing"), dir.path().join("new")).unwrap();
     assert!(open(&dir.path().join("new"), true).is_err());
     assert!(!dir.path().join("nothing").exists());
-    // What is replaced is the link.
+    // `write` replaces the link itself.
     fs::remove_file(dir.path().join(".key.tmp")).unwrap();
     write(&link, b"ours").unwrap();
     assert_eq!(fs::read_to_string(&target).unwrap(), "of somebody");
@@ -64,7 +64,7 @@ fn no_file_is_opened_through_a_link() {
 }
 
 #[test]
-fn a_file_that_others_can_read_on_under_another_name_is_not_written() {
+fn a_temporary_file_with_a_second_name_is_not_written() {
     let dir = tempfile::tempdir().unwrap();
     let theirs = dir.path().join("theirs");
     fs::write(&theirs, "").unwrap();
@@ -80,11 +80,11 @@ fn only_regular_files_are_opened() {
     let error = open(dir.path(), false).unwrap_err();
     assert!(error.kind() == io::ErrorKind::IsADirectory, "{error}");
     let error = open(Path::new("/dev/null"), false).unwrap_err();
-    assert_eq!(error.to_string(), "it is not a regular file: remove it");
+    assert_eq!(error.to_string(), "it is not a regular file; remove it");
 }
 
 #[test]
-fn what_an_older_release_left_open_is_closed() {
+fn files_that_an_older_release_left_readable_become_private() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     make_private(&file).unwrap();
@@ -92,7 +92,7 @@ fn what_an_older_release_left_open_is_closed() {
     set_mode(&file, 0o644);
     make_private(&file).unwrap();
     assert_eq!(mode(&file), 0o600);
-    // So is what an interrupted writer left.
+    // The same holds for the temporary file of an interrupted writer.
     let rest = dir.path().join(".key.tmp");
     fs::write(&rest, "a longer rest").unwrap();
     set_mode(&rest, 0o666);
@@ -102,7 +102,7 @@ fn what_an_older_release_left_open_is_closed() {
 }
 
 #[test]
-fn a_private_folder_is_closed_whoever_made_it() {
+fn an_existing_private_folder_is_closed_to_others() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pki");
     private_dir(&path).unwrap();
@@ -114,8 +114,8 @@ fn a_private_folder_is_closed_whoever_made_it() {
     assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
     symlink(&path, dir.path().join("link")).unwrap();
     let error = private_dir(&dir.path().join("link")).unwrap_err();
-    assert_eq!(error.to_string(), "it is a symbolic link: remove it");
-    // `/proc` is root's, and `/proc/self` that of whoever looks.
+    assert_eq!(error.to_string(), "it is a symbolic link; remove it");
+    // `/proc` belongs to root.
     if !geteuid().is_root() {
         let error = private_dir(Path::new("/proc")).unwrap_err();
         assert!(error.to_string().contains("belongs to the user with id 0"), "{error}");
@@ -123,7 +123,7 @@ fn a_private_folder_is_closed_whoever_made_it() {
 }
 
 #[test]
-fn a_public_folder_can_be_entered_by_all() {
+fn every_user_can_enter_a_public_folder() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a/b");
     public_dir(&path).unwrap();

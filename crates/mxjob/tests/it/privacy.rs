@@ -108,7 +108,7 @@ fn nothing_is_opened_through_a_link() {
         let done = place.mxjob(&["up", "--data-dir", &data, "--listen", "127.0.0.1:0"]);
         assert_eq!(done.code(), Some(3), "{name}: {}", done.stderr);
         assert!(
-            done.stderr.contains("it is a symbolic link: remove it"),
+            done.stderr.contains("it is a symbolic link; remove it"),
             "{name}: {}",
             done.stderr
         );
@@ -137,7 +137,7 @@ fn a_part_that_belongs_to_another_user_is_not_used() {
         let data = place.data().display().to_string();
         let done = place.mxjob(&["up", "--data-dir", &data, "--listen", "127.0.0.1:0"]);
         assert_eq!(done.code(), Some(3), "{part}: {}", done.stderr);
-        let why = "it belongs to the user with id 12345 and not to 0, who runs this";
+        let why = "it belongs to the user with id 12345; this process runs as user 0";
         assert!(done.stderr.contains(why), "{part}: {}", done.stderr);
     }
 }
