@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use mxjob_node::stop::{StopReport, stop_all};
+use mxjob_node::{StopReport, stop_all};
 
 use crate::exit::Failure;
 use crate::lock::{Holder, Lock};

@@ -17,6 +17,7 @@
 
 mod apiserver;
 mod cli;
+mod clock;
 mod cluster;
 mod config;
 mod create;

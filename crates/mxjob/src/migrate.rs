@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use http::{Method, Request, header};
-use jiff::Timestamp;
 use mxjob_machinery::yaml;
 use mxjob_migrate::{ClusterScan, Inventory, Report, RequestError, adopt, rewrite, violations};
 use serde_json::{Value, json};
@@ -16,7 +15,7 @@ use crate::cluster::{Cluster, ClusterArgs, check_namespace};
 use crate::exit::{Code, Failure};
 use crate::signals::{Signals, Stop};
 use crate::values::Format;
-use crate::{document, logging, output, process};
+use crate::{clock, document, logging, output, process};
 
 /// Exit codes, for `--help`.
 pub(crate) const EXIT_CODES: &str = "\
@@ -98,7 +97,7 @@ fn from_files(args: &MigrateArgs) -> Result<(), Failure> {
     if args.rewrite {
         return print_rewritten(inventory.jobs(), args.output.unwrap_or(Format::Yaml));
     }
-    let report = Report::new(&inventory, None, Timestamp::now());
+    let report = Report::new(&inventory, None, clock::now());
     print(&report, args.output);
     verdict(&report, false)
 }
@@ -109,7 +108,7 @@ async fn from_cluster(args: &MigrateArgs) -> Result<(), Failure> {
     let failed = |error: RequestError| cluster.request_failure(error);
     let inventory = Inventory::read(&cluster, namespace).await.map_err(failed)?;
     let scan = ClusterScan::read(&cluster).await;
-    let report = Report::new(&inventory, Some(scan), Timestamp::now());
+    let report = Report::new(&inventory, Some(scan), clock::now());
     print(&report, args.output);
     if !args.apply {
         return verdict(&report, true);
@@ -124,7 +123,7 @@ async fn from_cluster(args: &MigrateArgs) -> Result<(), Failure> {
             ),
         });
     }
-    let adopted = adopt(&cluster, inventory, Timestamp::now()).await.map_err(failed)?;
+    let adopted = adopt(&cluster, inventory, clock::now()).await.map_err(failed)?;
     let done = format!(
         "{}; adopted {} jobs with {} patches",
         report.summary(),

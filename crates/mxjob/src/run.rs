@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use clap::Args;
 use mxjob_access::identity::Identity;
-use mxjob_node::stop::stop_all_after_agent;
+use mxjob_node::stop_all_after_agent;
 use rustix::fs::Mode;
 use serde_json::Value;
 use tempfile::TempDir;

@@ -18,7 +18,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use mxjob_access::authn::Authenticator;
 use mxjob_access::identity::Identity;
 use mxjob_access::tls;
@@ -33,6 +32,7 @@ use mxjob_store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::clock;
 use crate::exit::Failure;
 use crate::lock::Lock;
 use crate::settings::{NodeSettings, Settings};
@@ -278,7 +278,7 @@ async fn open(
     let keys = tokio::task::spawn_blocking(move || {
         let names = tls::server_names(listen, tls::host_name().as_deref());
         let pki =
-            tls::open(dir.path(), &names, Timestamp::now()).map_err(|error| Failure::of(&error))?;
+            tls::open(dir.path(), &names, clock::now()).map_err(|error| Failure::of(&error))?;
         let admin = tokens::admin(dir.path()).map_err(|error| Failure::of(&error))?;
         tokens.insert(admin.expose(), Identity::admin());
         Ok(Keys { pki, admin, tokens })

@@ -1,9 +1,9 @@
-//! Who has which loopback address.
+//! Assigns loopback addresses to pods.
 //!
-//! All of 127.0.0.0/8 is this machine, so every pod can have an address without configuring anything. An
-//! address belongs to (namespace, owner, pod name) and not to one pod object: a replica that is made again finds its
-//! peers, and they it, at the same place. The first address depends on the state directory, so that
-//! two agents on one machine give out different ones.
+//! All of 127.0.0.0/8 is this machine, so every pod can have an address without any configuration.
+//! An address belongs to (namespace, owner, pod name) and not to one pod object, so a recreated
+//! replica keeps its address. The first address depends on the state directory, so that two agents
+//! on one machine assign different ones.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,29 +16,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::{read_json, write_json};
 
-/// Where ours begin: 127.64.0.0/10. The lower part of 127/8 is what people use by hand.
+/// The first address: the range is 127.64.0.0/10. People use the lower part of 127/8 by hand.
 const BASE: u32 = u32::from_be_bytes([127, 64, 0, 0]);
-/// How many there are.
+/// Number of addresses.
 const COUNT: u32 = 1 << 22;
-/// Sockets of others are looked up once for so many addresses.
+/// The table of foreign sockets is read once per this many addresses.
 const BLOCK: u32 = 256;
 
-/// Whom an address belongs to.
+/// The owner of addresses.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Owner {
-    /// Namespace of the pod.
     pub(crate) namespace: String,
-    /// Uid of the pod's controller, or its own if it has none.
+    /// Uid of the pod's controller, or of the pod if it has none.
     pub(crate) uid: String,
 }
 
-/// The addresses given out, kept in a file of the state directory.
+/// The assigned addresses, kept in a file of the state directory.
 #[derive(Debug)]
 pub(crate) struct Addresses {
     path: PathBuf,
     saved: Saved,
     used: HashSet<Ipv4Addr>,
-    /// Addresses of ours that somebody else listens on.
+    /// Addresses of the range on which another process has a socket.
     foreign: HashSet<Ipv4Addr>,
 }
 
@@ -46,31 +45,32 @@ pub(crate) struct Addresses {
 struct Saved {
     /// Offset of the next address to try.
     next: u32,
-    /// Namespace, then owner, then pod name.
-    given: BTreeMap<String, BTreeMap<String, BTreeMap<String, Ipv4Addr>>>,
+    /// By namespace, owner uid and pod name.
+    #[serde(rename = "given")]
+    assigned: BTreeMap<String, BTreeMap<String, BTreeMap<String, Ipv4Addr>>>,
 }
 
 impl Addresses {
-    /// Reads what was given out before. `seed` chooses where a new file begins.
+    /// Reads the earlier assignments. `seed` selects the first address of a new file.
     pub(crate) fn open(path: PathBuf, seed: u32) -> Self {
         let first = (seed % (COUNT / BLOCK)) * BLOCK;
         let saved: Saved =
             read_json(&path).unwrap_or_else(|| Saved { next: first, ..Saved::default() });
         let used = saved
-            .given
+            .assigned
             .values()
             .flat_map(BTreeMap::values)
             .flat_map(BTreeMap::values)
             .copied()
             .collect();
-        Self { path, saved, used, foreign: listening() }
+        Self { path, saved, used, foreign: local_addresses() }
     }
 
-    /// The address of a pod, the same for every call until it is released.
+    /// The address of a pod. It stays the same until it is released.
     pub(crate) fn of(&mut self, owner: &Owner, pod: &str) -> io::Result<Ipv4Addr> {
         let known = self
             .saved
-            .given
+            .assigned
             .get(&owner.namespace)
             .and_then(|owners| owners.get(&owner.uid)?.get(pod));
         if let Some(&address) = known {
@@ -79,7 +79,7 @@ impl Addresses {
         let address = self.free()?;
         self.used.insert(address);
         self.saved
-            .given
+            .assigned
             .entry(owner.namespace.clone())
             .or_default()
             .entry(owner.uid.clone())
@@ -89,30 +89,30 @@ impl Addresses {
         Ok(address)
     }
 
-    /// Everybody who has an address.
+    /// All owners of addresses.
     pub(crate) fn owners(&self) -> Vec<Owner> {
-        let given = self.saved.given.iter();
-        given
+        let assigned = self.saved.assigned.iter();
+        assigned
             .flat_map(|(namespace, owners)| {
                 owners.keys().map(|uid| Owner { namespace: namespace.clone(), uid: uid.clone() })
             })
             .collect()
     }
 
-    /// Takes back all addresses of an owner who is gone.
+    /// Releases all addresses of an owner.
     pub(crate) fn release(&mut self, owner: &Owner) -> io::Result<()> {
-        let Some(owners) = self.saved.given.get_mut(&owner.namespace) else { return Ok(()) };
+        let Some(owners) = self.saved.assigned.get_mut(&owner.namespace) else { return Ok(()) };
         for address in owners.remove(&owner.uid).unwrap_or_default().values() {
             self.used.remove(address);
         }
         if owners.is_empty() {
-            self.saved.given.remove(&owner.namespace);
+            self.saved.assigned.remove(&owner.namespace);
         }
         self.save()
     }
 
     fn save(&self) -> io::Result<()> {
-        // Not synced: after a power failure no process has its address any more.
+        // Not synced: no process keeps its address over a power failure.
         write_json(&self.path, &self.saved)
     }
 
@@ -121,21 +121,21 @@ impl Addresses {
             let offset = self.saved.next % COUNT;
             self.saved.next = (offset + 1) % COUNT;
             if offset.is_multiple_of(BLOCK) {
-                self.foreign = listening();
+                self.foreign = local_addresses();
             }
             let address = Ipv4Addr::from_bits(BASE + offset);
-            // Some programs take .0 and .255 for a network and a broadcast address.
+            // Some programs treat .0 and .255 as network and broadcast addresses.
             let usable = !matches!(address.octets(), [.., 0 | 255]);
             if usable && !self.used.contains(&address) && !self.foreign.contains(&address) {
                 return Ok(address);
             }
         }
-        Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "all loopback addresses are given out"))
+        Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "all loopback addresses are in use"))
     }
 }
 
-/// The local addresses of all sockets of this machine.
-fn listening() -> HashSet<Ipv4Addr> {
+/// The local addresses of all IPv4 sockets of this machine.
+fn local_addresses() -> HashSet<Ipv4Addr> {
     ["/proc/net/tcp", "/proc/net/udp"]
         .iter()
         .filter_map(|path| fs::read_to_string(path).ok())
@@ -143,7 +143,8 @@ fn listening() -> HashSet<Ipv4Addr> {
         .collect()
 }
 
-/// The second column of `/proc/net/tcp`: the address in memory order as a hexadecimal number, then the port.
+/// The second column of `/proc/net/tcp`: the address in memory order as a hexadecimal number, then
+/// the port.
 fn local_address(line: &str) -> Option<Ipv4Addr> {
     let (address, _port) = line.split_ascii_whitespace().nth(1)?.split_once(':')?;
     Some(u32::from_str_radix(address, 16).ok()?.to_ne_bytes().into())
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_stays_with_its_owner_over_restarts() {
+    fn an_address_survives_a_restart_of_the_agent() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("addresses.json");
         let mut first = Addresses::open(path.clone(), 7);
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_released_address_is_free_again_when_its_turn_comes() {
+    fn a_released_address_is_assigned_again() {
         let dir = tempfile::tempdir().unwrap();
         let mut addresses = Addresses::open(dir.path().join("a"), 0);
         let address = addresses.of(&owner("job"), "w-0").unwrap();
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_in_use_are_read_from_the_socket_table() {
+    fn the_socket_table_is_parsed() {
         let line =
             format!("   0: {:08X}:1F90 00000000:0000 0A", u32::from_ne_bytes([127, 64, 0, 9]));
         assert_eq!(local_address(&line), Some(Ipv4Addr::new(127, 64, 0, 9)));

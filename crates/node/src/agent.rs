@@ -1,4 +1,4 @@
-//! The agent: makes the pods that are bound to this node real, and says in their status what became of them.
+//! The agent: runs the pods that are bound to this node, and reports their status.
 //!
 //! ```text
 //!  watch pods ──┬─ unbound ──▶ bind
@@ -6,8 +6,9 @@
 //!  watch services ──▶ names ──▶ hosts files of the pods
 //! ```
 //!
-//! It is an ordinary API client and keeps no truth of its own: what should run is in the API, what runs is in
-//! the state directory. Stopping the agent stops no pod; the next one finds them.
+//! The agent is an ordinary API client without state of its own: the desired state is in the API,
+//! the actual state in the state directory. Stopping the agent stops no pod; the next agent finds
+//! the pods again.
 
 mod bind;
 mod command;
@@ -35,7 +36,6 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
-use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Pod, Service},
     apimachinery::pkg::apis::meta::v1::Time,
@@ -54,46 +54,46 @@ use tokio::{
 
 use self::{events::Events, names::Names};
 use crate::{
-    exec, log,
+    clock, exec, log,
     runtime::{Error, Isolation, IsolationMode, Runtime, Sandbox, ShimCommand},
     state,
 };
 
-/// Changes of pods and services that come together lead to one rewrite of the hosts files.
-const NAMES_DELAY: Duration = Duration::from_millis(10);
+/// Delay before the hosts files are rewritten, so that several changes cause one rewrite.
+const HOSTS_DEBOUNCE: Duration = Duration::from_millis(10);
 
-/// How often unused addresses are looked for. Nobody waits for it.
-const UNUSED_EVERY: Duration = Duration::from_secs(60);
+/// How often unused addresses are released.
+const ADDRESS_RELEASE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long a stopping agent waits for steps in progress.
-const FINISH_LIMIT: Duration = Duration::from_secs(5);
+/// How long a stopping agent waits for its workers.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What an agent has to know.
+/// The configuration of an agent.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Folder for everything about pods; one agent at a time.
+    /// The state directory; used by one agent at a time.
     pub state_dir: PathBuf,
-    /// Name of the node; [`Config::new`] takes the host name.
+    /// Name of the node; the host name by default.
     pub node_name: String,
-    /// Where containers run that do not say where; relative working directories begin here.
+    /// The default working directory of containers, and the base of relative ones.
     pub workdir: PathBuf,
-    /// How to become a shim.
+    /// How to start a shim.
     pub shim: ShimCommand,
-    /// How pods are kept apart.
+    /// How pods are isolated from each other.
     pub isolation: IsolationMode,
-    /// `PATH` of containers that set none.
+    /// The default `PATH` of containers.
     pub path: String,
-    /// What pods can ask for besides CPU, memory and their places, by resource name; [`Config::new`] takes the GPUs that it finds.
-    /// The node counts them and keeps nobody from using more.
+    /// Extended resources of the node by name; by default the GPUs that are found. The node counts
+    /// requests, but does not limit the use.
     pub extended_resources: BTreeMap<String, i64>,
 }
 
-/// The agent before it runs.
+/// An agent that does not run yet.
 pub struct Agent {
     context: Arc<Context>,
 }
 
-/// Access to what the node alone has: logs, commands in containers, and how pods are kept apart.
+/// Access to the logs of this node and to commands in its containers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
     state_dir: Arc<PathBuf>,
@@ -101,7 +101,7 @@ pub struct Handle {
     shim: Arc<ShimCommand>,
 }
 
-/// What all parts of the agent share.
+/// Shared by all parts of the agent.
 struct Context {
     client: Client,
     config: Config,
@@ -112,22 +112,22 @@ struct Context {
     host_ip: String,
 }
 
-/// What a worker knows of its pod.
+/// A change of a pod, for its worker.
 #[derive(Debug, Clone)]
-enum Wanted {
-    /// The newest version.
+enum PodUpdate {
+    /// The newest version of the pod.
     Present(Arc<Pod>),
-    /// It is no longer in the API.
+    /// The pod is no longer in the API.
     Gone,
 }
 
 // === impl Config ===
 
 impl Config {
-    /// A configuration with every default: this host's name, the current folder, this program as shim.
+    /// The default configuration: this host's name, the current folder, this program as shim.
     ///
     /// # Errors
-    /// When the current folder or the path of this program is not known.
+    /// When the current folder or the path of this program is unknown.
     pub fn new(state_dir: PathBuf) -> io::Result<Self> {
         Ok(Self {
             state_dir,
@@ -135,7 +135,7 @@ impl Config {
             workdir: std::env::current_dir()?,
             shim: ShimCommand::current_exe()?,
             isolation: IsolationMode::Auto,
-            extended_resources: register::devices(),
+            extended_resources: register::detect_devices(),
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
         })
     }
@@ -144,7 +144,7 @@ impl Config {
 // === impl Handle ===
 
 impl Handle {
-    /// What keeps the pods of this node apart.
+    /// How pods are isolated from each other.
     #[must_use]
     pub fn isolation(&self) -> &Isolation {
         &self.isolation
@@ -153,18 +153,18 @@ impl Handle {
     /// Opens the log of a container.
     ///
     /// # Errors
-    /// When there is no such log on this node.
+    /// When the log does not exist on this node or cannot be read.
     pub fn logs(
         &self,
         request: &log::read::Request,
     ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, log::read::Error> {
-        log::read::open(&self.state_dir, request, Timestamp::now())
+        log::read::open(&self.state_dir, request, clock::now())
     }
 }
 
 impl Handle {
-    /// Runs a command beside the program of a running container. Blocks for the start of a process. Needs a tokio
-    /// runtime around it.
+    /// Runs a command in a running container. Blocks until its process is started. Needs a tokio
+    /// runtime.
     ///
     /// # Errors
     /// When the container does not run, or the process cannot be started.
@@ -172,7 +172,7 @@ impl Handle {
         exec::start(&self.state_dir, &self.shim, request)
     }
 
-    /// The address at which a pod of this node listens.
+    /// The loopback address of a pod of this node.
     #[must_use]
     pub fn address_of(&self, uid: &str) -> Option<std::net::Ipv4Addr> {
         let uid = uid.parse().ok()?;
@@ -192,10 +192,10 @@ impl fmt::Debug for Agent {
 }
 
 impl Agent {
-    /// Takes the state directory. Nothing runs yet. Call within a tokio runtime.
+    /// Locks the state directory. Needs a tokio runtime.
     ///
     /// # Errors
-    /// When the directory cannot be used, or another agent has it.
+    /// When the directory cannot be used, or another agent uses it.
     pub fn new(config: Config, client: Client) -> Result<Self, Error> {
         let runtime = Runtime::open(&config.state_dir, config.shim.clone(), config.isolation)?;
         let names = Names::open(runtime.state_dir());
@@ -205,7 +205,7 @@ impl Agent {
         Ok(Self { context: Arc::new(context) })
     }
 
-    /// Access to the logs of this node.
+    /// A handle for logs and commands.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle {
@@ -215,7 +215,7 @@ impl Agent {
         }
     }
 
-    /// Runs until `shutdown`. Pods go on afterwards. API errors never end it; they are retried.
+    /// Runs until `shutdown`. Pods keep running afterwards. Failed API requests are retried.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let context = self.context;
         let mut tasks = JoinSet::new();
@@ -226,9 +226,9 @@ impl Agent {
         let service_api: Api<Lenient<Service>> = Api::all(context.client.clone());
         let mut service_events =
             pin!(watcher(service_api, watcher::Config::default()).default_backoff());
-        let mut unused = interval(UNUSED_EVERY);
+        let mut unused = interval(ADDRESS_RELEASE_INTERVAL);
         unused.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // When the hosts files are to be looked at.
+        // When to update the hosts files.
         let mut refresh_at: Option<Instant> = None;
         let mut shutdown = pin!(shutdown);
         loop {
@@ -248,7 +248,7 @@ impl Agent {
                     Err(error) => tracing::warn!(%error, "cannot watch services"),
                 },
                 Some(result) = pods.workers.join_next(), if !pods.workers.is_empty() => {
-                    pods.finished(result);
+                    pods.worker_ended(result);
                 }
                 () = sleep_until(refresh_at.unwrap_or_else(Instant::now)), if refresh_at.is_some() => {
                     refresh_at = None;
@@ -257,7 +257,7 @@ impl Agent {
                 _ = unused.tick() => context.names.release_unused(),
             }
             if refresh_at.is_none() && context.names.is_stale() {
-                refresh_at = Some(Instant::now() + NAMES_DELAY);
+                refresh_at = Some(Instant::now() + HOSTS_DEBOUNCE);
             }
         }
         tasks.shutdown().await;
@@ -265,11 +265,11 @@ impl Agent {
     }
 }
 
-/// The last readable version of a pod, told to end as the newest one is.
-fn leaving(last: &Pod, newest: &Raw) -> Pod {
+/// The last readable version of a pod with the deletion time and grace period of the newest one.
+fn with_deletion(last: &Pod, newest: &Raw) -> Pod {
     let mut pod = last.clone();
     let time = newest.text("/metadata/deletionTimestamp").parse();
-    pod.metadata.deletion_timestamp = Some(Time(time.unwrap_or_else(|_| Timestamp::now())));
+    pod.metadata.deletion_timestamp = Some(Time(time.unwrap_or_else(|_| clock::now())));
     pod.metadata.deletion_grace_period_seconds = newest
         .value
         .pointer("/metadata/deletionGracePeriodSeconds")
@@ -277,20 +277,20 @@ fn leaving(last: &Pod, newest: &Raw) -> Pod {
     pod
 }
 
-/// The workers, one for each pod that is or was bound to this node.
+/// The workers: one for each pod that is or was bound to this node.
 struct Pods {
     context: Arc<Context>,
-    wanted: HashMap<String, watch::Sender<Wanted>>,
-    /// Ends with the uid of the pod.
+    updates: HashMap<String, watch::Sender<PodUpdate>>,
+    /// Each returns the uid of its pod.
     workers: JoinSet<String>,
     /// Uids seen during a new list of all pods.
     listed: Option<HashSet<String>>,
-    /// Pods that are here, or may be, and cannot be read as they are now: by uid, whether they have been told to end.
-    unread: HashMap<String, bool>,
+    /// Unreadable pods that may be bound to this node, by uid: whether they are being deleted.
+    unreadable: HashMap<String, bool>,
     binder: bind::Binder,
 }
 
-/// The object of an event that cannot be read.
+/// The object of an event, if it is unreadable.
 fn unreadable<K>(event: &watcher::Event<Lenient<K>>) -> Option<&Unreadable> {
     match event {
         watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
@@ -305,84 +305,84 @@ impl Pods {
         let binder = bind::Binder::new(Arc::clone(&context));
         Self {
             context,
-            wanted: HashMap::new(),
+            updates: HashMap::new(),
             workers: JoinSet::new(),
             listed: None,
-            unread: HashMap::new(),
+            unreadable: HashMap::new(),
             binder,
         }
     }
 
     fn handle(&mut self, event: watcher::Event<Lenient<Pod>>) {
         match event {
-            watcher::Event::Apply(pod) => self.look_at(pod),
+            watcher::Event::Apply(pod) => self.handle_pod(pod),
             watcher::Event::Delete(pod) => {
-                self.gone(pod.meta().uid.as_deref().unwrap_or_default());
+                self.pod_removed(pod.meta().uid.as_deref().unwrap_or_default());
             }
             watcher::Event::Init => {
-                self.binder.list_begins();
+                self.binder.begin_list();
                 self.listed = Some(HashSet::new());
             }
             watcher::Event::InitApply(pod) => {
                 if let (Some(listed), Some(uid)) = (&mut self.listed, &pod.meta().uid) {
                     listed.insert(uid.clone());
                 }
-                self.look_at(pod);
+                self.handle_pod(pod);
             }
-            watcher::Event::InitDone => self.forget_unlisted(),
+            watcher::Event::InitDone => self.remove_unlisted(),
         }
     }
 
-    fn look_at(&mut self, pod: Lenient<Pod>) {
+    fn handle_pod(&mut self, pod: Lenient<Pod>) {
         match pod.0 {
             Ok(pod) => self.apply(pod),
-            Err(unreadable) => self.leave_as_it_is(*unreadable),
+            Err(unreadable) => self.handle_unreadable(*unreadable),
         }
     }
 
-    /// A pod that cannot be read is not started, and what runs of it goes on: it ends when the pod is deleted.
-    fn leave_as_it_is(&mut self, pod: Unreadable) {
+    /// An unreadable pod is not started. If it runs already, it keeps running until it is deleted.
+    fn handle_unreadable(&mut self, pod: Unreadable) {
         let Some(uid) = pod.raw.uid() else { return };
         let node = pod.raw.text("/spec/nodeName");
-        let is_cared_for = self.wanted.contains_key(&uid);
-        if !node.is_empty() && node != self.context.config.node_name && !is_cared_for {
+        let has_worker = self.updates.contains_key(&uid);
+        if !node.is_empty() && node != self.context.config.node_name && !has_worker {
             return;
         }
         self.context.events.unreadable(&pod);
-        if is_cared_for || !node.is_empty() {
-            self.binder.is_bound_unread(&pod.raw, &uid);
+        if has_worker || !node.is_empty() {
+            self.binder.bound_unreadable(&pod.raw, &uid);
         } else {
-            self.binder.is_gone(&uid);
+            self.binder.pod_removed(&uid);
         }
         let is_leaving = pod.raw.is_leaving();
-        let was_leaving = self.unread.insert(uid.clone(), is_leaving).unwrap_or(false);
+        let was_leaving = self.unreadable.insert(uid.clone(), is_leaving).unwrap_or(false);
         if !is_leaving || was_leaving {
             return;
         }
-        if let Some(sender) = self.wanted.get(&uid) {
+        if let Some(sender) = self.updates.get(&uid) {
             let last = sender.borrow().clone();
-            if let Wanted::Present(last) = last {
-                sender.send_replace(Wanted::Present(Arc::new(leaving(&last, &pod.raw))));
+            if let PodUpdate::Present(last) = last {
+                sender.send_replace(PodUpdate::Present(Arc::new(with_deletion(&last, &pod.raw))));
             }
         } else if !node.is_empty() {
-            self.remove_unread(uid, pod.raw);
+            self.remove_unreadable(uid, pod.raw);
         }
     }
 
-    /// Removes a pod that was never read in this agent's life, from the machine and from the API.
-    fn remove_unread(&mut self, uid: String, pod: Raw) {
+    /// Removes a pod that this agent was never able to read, from the machine and from the API.
+    fn remove_unreadable(&mut self, uid: String, pod: Raw) {
         let sandbox = self.sandbox(&uid);
         let context = Arc::clone(&self.context);
         self.workers.spawn(async move {
-            worker::remove_unread(&context, pod, sandbox).await;
+            worker::remove_unreadable(&context, pod, sandbox).await;
             uid
         });
     }
 
-    /// What an earlier agent left of a pod on the machine.
+    /// The sandbox of a pod from an earlier agent.
     fn sandbox(&self, uid: &str) -> Option<Sandbox> {
         let sandboxes = self.context.runtime.sandboxes().unwrap_or_else(|error| {
-            tracing::error!(error = %chain(&error), "cannot look for old pods");
+            tracing::error!(error = %chain(&error), "cannot list the pods in the state directory");
             Vec::new()
         });
         sandboxes.into_iter().find(|sandbox| sandbox.record().uid.as_str() == uid)
@@ -390,26 +390,26 @@ impl Pods {
 
     fn apply(&mut self, pod: Pod) {
         let Some(uid) = pod.metadata.uid.clone() else { return };
-        self.unread.remove(&uid);
+        self.unreadable.remove(&uid);
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
         if node.is_empty() {
-            self.binder.consider(&pod, &uid);
+            self.binder.try_pod(&pod, &uid);
             return;
         }
         let ours = node == self.context.config.node_name;
-        self.binder.is_bound(&pod, &uid, ours);
+        self.binder.pod_bound(&pod, &uid, ours);
         self.context.names.set_pod(&pod, ours);
         if !ours {
             return;
         }
-        let wanted = Wanted::Present(Arc::new(pod));
-        match self.wanted.get(&uid) {
+        let update = PodUpdate::Present(Arc::new(pod));
+        match self.updates.get(&uid) {
             Some(sender) => {
-                sender.send_replace(wanted);
+                sender.send_replace(update);
             }
             None => {
-                let (sender, receiver) = watch::channel(wanted);
-                self.wanted.insert(uid.clone(), sender);
+                let (sender, receiver) = watch::channel(update);
+                self.updates.insert(uid.clone(), sender);
                 let context = Arc::clone(&self.context);
                 self.workers.spawn(async move {
                     worker::run(context, receiver).await;
@@ -419,72 +419,78 @@ impl Pods {
         }
     }
 
-    fn gone(&mut self, uid: &str) {
-        self.binder.is_gone(uid);
+    fn pod_removed(&mut self, uid: &str) {
+        self.binder.pod_removed(uid);
         self.context.names.remove_pod(uid);
-        let was_unread = self.unread.remove(uid).is_some();
-        if let Some(sender) = self.wanted.get(uid) {
-            sender.send_replace(Wanted::Gone);
-        } else if let Some(sandbox) = was_unread.then(|| self.sandbox(uid)).flatten() {
+        let was_unreadable = self.unreadable.remove(uid).is_some();
+        if let Some(sender) = self.updates.get(uid) {
+            sender.send_replace(PodUpdate::Gone);
+        } else if let Some(sandbox) = was_unreadable.then(|| self.sandbox(uid)).flatten() {
             self.remove(sandbox);
         }
     }
 
-    /// Removes from the machine what has no worker.
+    /// Removes a pod without a worker from the machine.
     fn remove(&mut self, sandbox: Sandbox) {
         let uid = sandbox.record().uid.to_string();
-        tracing::info!(pod = %sandbox.record().name, "removing a pod that is no longer in the API");
+        tracing::info!(pod = %sandbox.record().name, "removing a pod that was deleted from the API");
         self.workers.spawn(async move {
             worker::remove(sandbox).await;
             uid
         });
     }
 
-    /// After a complete list: what it does not have is gone, also what only the state directory knows.
-    fn forget_unlisted(&mut self) {
+    /// Removes all pods that a complete list does not have, including those that only the state
+    /// directory has.
+    fn remove_unlisted(&mut self) {
         let listed = self.listed.take().unwrap_or_default();
-        self.binder.list_ends(|uid| listed.contains(uid));
+        self.binder.end_list(|uid| listed.contains(uid));
         let missing: Vec<String> =
-            self.wanted.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
+            self.updates.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
         for uid in missing {
-            self.gone(&uid);
+            self.pod_removed(&uid);
         }
-        self.unread.retain(|uid, _| listed.contains(uid));
+        self.unreadable.retain(|uid, _| listed.contains(uid));
         let sandboxes = match self.context.runtime.sandboxes() {
             Ok(sandboxes) => sandboxes,
             Err(error) => {
-                tracing::error!(error = %chain(&error), "cannot look for old pods");
+                tracing::error!(error = %chain(&error), "cannot list the pods in the state directory");
                 return;
             }
         };
         for sandbox in sandboxes {
             let uid = sandbox.record().uid.to_string();
-            if !self.wanted.contains_key(&uid) && !listed.contains(&uid) {
+            if !self.updates.contains_key(&uid) && !listed.contains(&uid) {
                 self.remove(sandbox);
             }
         }
     }
 
-    /// Lets the workers end the step they are in, so that no container is half started and nobody uses the
-    /// state directory afterwards.
+    /// Waits until the workers have finished their current step, so that no container is half
+    /// started and the state directory is no longer used.
     async fn finish(mut self) {
         self.binder.finish().await;
-        // A worker ends when nobody can tell it anything any more.
-        self.wanted.clear();
+        // A worker ends when the sender of its updates is dropped.
+        self.updates.clear();
         let all = async { while self.workers.join_next().await.is_some() {} };
-        if timeout(FINISH_LIMIT, all).await.is_err() {
-            tracing::warn!("some pods are still being worked on; leaving them as they are");
+        if timeout(FINISH_TIMEOUT, all).await.is_err() {
+            tracing::warn!(
+                "stopped before all pod workers had finished; the next agent resumes them"
+            );
             self.workers.shutdown().await;
         }
     }
 
-    fn finished(&mut self, result: Result<String, tokio::task::JoinError>) {
+    fn worker_ended(&mut self, result: Result<String, tokio::task::JoinError>) {
         match result {
             Ok(uid) => {
-                self.wanted.remove(&uid);
+                self.updates.remove(&uid);
             }
-            // The pod's processes live under their shims; only the care for them has ended until a restart.
-            Err(error) => tracing::error!(%error, "the worker of a pod has failed"),
+            // The shims keep the pod's processes running, but the pod has no worker until the next
+            // start of the agent.
+            Err(error) => {
+                tracing::error!(%error, "a pod worker failed; restart the agent to resume its pod")
+            }
         }
     }
 }

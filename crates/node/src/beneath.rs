@@ -1,13 +1,13 @@
-//! Files and folders below a folder in which a container may write.
+//! Files and folders beneath a folder that a container can write to.
 //!
-//! A container can put a link anywhere in its volumes, and can change what it has put there at any time. Nothing here
-//! looks at a path first and uses it afterwards: every step starts from an open descriptor, and what comes out is a
-//! descriptor. Guaranteed, whatever a container does meanwhile:
+//! A container can create a link anywhere in its volumes, and can change it at any time. No
+//! function here checks a path first and uses it afterwards: every step starts from an open
+//! descriptor and returns a descriptor. Whatever a container does at the same time:
 //!
-//! * [`open_or_make`] follows links, and what it opens was below the folder when it was opened: the kernel refuses a
-//!   link that leads out of it (`RESOLVE_BENEATH`), and links of /proc altogether.
-//! * [`make_folder`] and [`write`](fn@write) follow no link. A link in the place of a file is replaced, one in the place
-//!   of a folder is an error.
+//! * [`open_or_make`] follows links, but what it opens was beneath the folder at that moment: the
+//!   kernel refuses links that lead out of it (`RESOLVE_BENEATH`), and all links of /proc.
+//! * [`make_folder`] and [`write`](fn@write) follow no link. `write` replaces a link in the place
+//!   of a file; a link in the place of a folder is an error.
 
 use std::{
     fs::File,
@@ -27,20 +27,21 @@ use rustix::{
 
 use crate::state::RelativePath;
 
-/// How often the kernel may say that a rename came between.
-const ATTEMPTS: u32 = 100;
+/// Attempts to open a path while renames interfere.
+const MAX_ATTEMPTS: u32 = 100;
 
-/// A file before it has its name. No key of a `ConfigMap` or `Secret` begins with two dots.
-const TEMPORARY: &str = "..new";
+/// The name of a file while it is written. No key of a `ConfigMap` or `Secret` begins with two
+/// dots.
+const TEMPORARY_NAME: &str = "..new";
 
-/// Opens a folder of the node's own, which may be named by a path with links.
+/// Opens a folder that only the node controls; its path may contain links.
 pub(crate) fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(openat(CWD, path, flags, Mode::empty())?)
 }
 
-/// Opens what `path` names below `root`, to be mounted through `/proc/self/fd`. Missing folders are made, with the mode
-/// of `root`.
+/// Opens `path` beneath `root`, to be mounted through `/proc/self/fd`. Missing folders are created
+/// with the mode of `root`.
 pub(crate) fn open_or_make(root: &Path, path: &RelativePath) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let root = openat(CWD, root, flags, Mode::empty())?;
@@ -65,7 +66,7 @@ pub(crate) fn open_or_make(root: &Path, path: &RelativePath) -> io::Result<Owned
 fn open_below(root: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    for _ in 0..ATTEMPTS {
+    for _ in 0..MAX_ATTEMPTS {
         match openat2(root, path, flags, Mode::empty(), resolve) {
             Err(Errno::AGAIN | Errno::INTR) => {}
             opened => return opened,
@@ -84,7 +85,7 @@ fn explain(error: Errno, path: &str) -> io::Error {
     }
 }
 
-/// Makes a folder if it is missing. `mkdir` alone would leave out what the umask forbids.
+/// Creates a folder if it is missing, with this mode whatever the umask.
 fn make_with_mode(parent: impl AsFd, name: &str, mode: Mode) -> io::Result<()> {
     match mkdirat(&parent, name, Mode::RWXU) {
         Ok(()) => Ok(fchmod(open_real_folder(&parent, name)?, mode)?),
@@ -101,13 +102,14 @@ fn open_real_folder(parent: impl AsFd, name: &str) -> io::Result<OwnedFd> {
     })
 }
 
-/// Opens a folder directly below another, making it if it is missing.
+/// Opens a folder directly in another; creates it if it is missing.
 pub(crate) fn make_folder(parent: impl AsFd, name: &str, mode: u32) -> io::Result<OwnedFd> {
     make_with_mode(&parent, name, Mode::from_raw_mode(mode))?;
     open_real_folder(&parent, name)
 }
 
-/// The same in a folder where everybody may write: an error if somebody else has made it before.
+/// Like [`make_folder`], in a folder that everybody can write to: an existing folder of another
+/// user is an error.
 pub(crate) fn make_own_folder(parent: impl AsFd, name: &str, mode: u32) -> io::Result<OwnedFd> {
     let folder = make_folder(parent, name, mode)?;
     if fstat(&folder)?.st_uid != geteuid().as_raw() {
@@ -116,7 +118,7 @@ pub(crate) fn make_own_folder(parent: impl AsFd, name: &str, mode: u32) -> io::R
     Ok(folder)
 }
 
-/// Writes a file below a folder, replacing what has its name, and making the folders between.
+/// Writes a file beneath a folder. Replaces a file of this name, and creates missing folders.
 pub(crate) fn write(
     root: &OwnedFd,
     path: &RelativePath,
@@ -131,13 +133,13 @@ pub(crate) fn write(
     for item in folders {
         folder = make_folder(&folder, item, 0o755)?;
     }
-    // Left by an agent that died while it wrote.
-    let _ = unlinkat(&folder, TEMPORARY, AtFlags::empty());
+    // An agent that was killed while it wrote may have left it.
+    let _ = unlinkat(&folder, TEMPORARY_NAME, AtFlags::empty());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(openat(&folder, TEMPORARY, flags, Mode::RUSR | Mode::WUSR)?);
+    let mut file = File::from(openat(&folder, TEMPORARY_NAME, flags, Mode::RUSR | Mode::WUSR)?);
     file.write_all(content)?;
     fchmod(&file, Mode::from_raw_mode(mode & 0o777))?;
-    renameat(&folder, TEMPORARY, &folder, name.as_str())?;
+    renameat(&folder, TEMPORARY_NAME, &folder, name.as_str())?;
     Ok(())
 }
 
@@ -154,16 +156,16 @@ mod tests {
 
     use super::*;
 
-    fn path(text: &str) -> RelativePath {
+    fn relative(text: &str) -> RelativePath {
         text.parse().unwrap()
     }
 
-    /// What a descriptor shows.
-    fn shown(fd: &OwnedFd) -> PathBuf {
+    /// The path of a descriptor.
+    fn path_of(fd: &OwnedFd) -> PathBuf {
         fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap()
     }
 
-    /// A folder for the volume and one beside it.
+    /// A folder for the volume and one outside of it.
     fn folders() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().canonicalize().unwrap();
@@ -178,26 +180,26 @@ mod tests {
     fn missing_folders_get_the_mode_of_the_volume() {
         let (_dir, volume, _) = folders();
         fs::set_permissions(&volume, fs::Permissions::from_mode(0o777)).unwrap();
-        assert_eq!(shown(&open_or_make(&volume, &path("a/b")).unwrap()), volume.join("a/b"));
+        assert_eq!(path_of(&open_or_make(&volume, &relative("a/b")).unwrap()), volume.join("a/b"));
         for made in ["a", "a/b"] {
             let mode = fs::metadata(volume.join(made)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o777, "{made}");
         }
-        // Again, and a file, and the volume itself.
-        assert!(open_or_make(&volume, &path("a/b")).is_ok());
+        // Existing folders, a file, and the volume itself.
+        assert!(open_or_make(&volume, &relative("a/b")).is_ok());
         fs::write(volume.join("a/f"), "").unwrap();
-        assert_eq!(shown(&open_or_make(&volume, &path("a/f")).unwrap()), volume.join("a/f"));
-        assert_eq!(shown(&open_or_make(&volume, &path(".")).unwrap()), volume);
-        assert!(open_or_make(&volume, &path("a/f/x")).is_err());
+        assert_eq!(path_of(&open_or_make(&volume, &relative("a/f")).unwrap()), volume.join("a/f"));
+        assert_eq!(path_of(&open_or_make(&volume, &relative(".")).unwrap()), volume);
+        assert!(open_or_make(&volume, &relative("a/f/x")).is_err());
     }
 
     #[test]
-    fn a_link_is_followed_inside_and_refused_where_it_leads_out() {
+    fn a_link_is_followed_only_inside_the_volume() {
         let (_dir, volume, outside) = folders();
         fs::create_dir(volume.join("v2")).unwrap();
         symlink("v2", volume.join("current")).unwrap();
         assert_eq!(
-            shown(&open_or_make(&volume, &path("current/new")).unwrap()),
+            path_of(&open_or_make(&volume, &relative("current/new")).unwrap()),
             volume.join("v2/new")
         );
         symlink(&outside, volume.join("absolute")).unwrap();
@@ -207,34 +209,34 @@ mod tests {
         symlink("nothing", volume.join("nothing-here")).unwrap();
         for link in ["absolute", "relative", "magic", "dangling", "nothing-here"] {
             for below in [link.to_owned(), format!("{link}/new")] {
-                let error = open_or_make(&volume, &path(&below)).unwrap_err();
+                let error = open_or_make(&volume, &relative(&below)).unwrap_err();
                 assert!(error.to_string().contains(" is a link "), "{below}: {error}");
             }
         }
-        assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "nothing was made outside");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "nothing was created outside");
     }
 
     #[test]
-    fn a_file_takes_the_place_of_a_link_and_is_never_written_through_one() {
+    fn a_file_replaces_a_link_and_is_never_written_through_one() {
         let (_dir, volume, outside) = folders();
         let root = open_folder(&volume).unwrap();
         symlink(outside.join("file"), volume.join("key")).unwrap();
-        symlink(outside.join("file"), volume.join(TEMPORARY)).unwrap();
-        write(&root, &path("key"), b"new", 0o640).unwrap();
+        symlink(outside.join("file"), volume.join(TEMPORARY_NAME)).unwrap();
+        write(&root, &relative("key"), b"new", 0o640).unwrap();
         assert_eq!(fs::read_to_string(volume.join("key")).unwrap(), "new");
         let kind = fs::symlink_metadata(volume.join("key")).unwrap();
         assert!(kind.is_file() && kind.permissions().mode() & 0o7777 == 0o640);
         symlink(&outside, volume.join("folder")).unwrap();
-        let error = write(&root, &path("folder/file"), b"new", 0o644).unwrap_err();
+        let error = write(&root, &relative("folder/file"), b"new", 0o644).unwrap_err();
         assert_eq!(error.to_string(), "\"folder\" is not a folder");
         assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "secret");
-        write(&root, &path("a/b/c"), b"deep", 0o400).unwrap();
+        write(&root, &relative("a/b/c"), b"deep", 0o400).unwrap();
         assert_eq!(fs::read_to_string(volume.join("a/b/c")).unwrap(), "deep");
-        assert_eq!(fs::read_dir(&volume).unwrap().count(), 3, "no temporary file is left");
+        assert_eq!(fs::read_dir(&volume).unwrap().count(), 3, "no temporary file remains");
     }
 
     #[test]
-    fn a_folder_is_never_a_link() {
+    fn a_link_is_not_opened_as_a_folder() {
         let (_dir, volume, outside) = folders();
         symlink(&outside, volume.join("link")).unwrap();
         let root = open_folder(&volume).unwrap();

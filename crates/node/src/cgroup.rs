@@ -1,7 +1,8 @@
-//! Process groups that nothing escapes: cgroups of the unified tree (pure v2, or the "hybrid" layout where
-//! it has no controllers). Used to kill, to see that all is gone, and to attach the network programs.
+//! Cgroups of the unified tree (pure v2, or the hybrid layout, where it has no controllers):
+//! process groups that no process can leave. They serve to kill processes, to see that none is
+//! left, and to attach the network programs.
 //!
-//! Our folders nest below the agent's own cgroup, under a parent of our own.
+//! The cgroups of pods are below the agent's own cgroup, in a folder `mxjob`.
 
 use std::{
     fs::{self, File},
@@ -35,12 +36,17 @@ fn own_path(cgroup: &str) -> Option<&str> {
     cgroup.lines().find_map(|line| line.strip_prefix("0::"))
 }
 
-/// Puts a process into a group.
+/// The cgroup of a command that runs in a container, below the container's.
+pub(crate) fn of_command(container: &Path, pid: Pid) -> PathBuf {
+    container.join(format!("exec-{}", pid.as_raw_nonzero()))
+}
+
+/// Moves a process into a cgroup.
 pub(crate) fn join(folder: &Path, pid: Pid) -> io::Result<()> {
     fs::write(folder.join("cgroup.procs"), pid.as_raw_nonzero().to_string())
 }
 
-/// The processes of a group and of the groups below it.
+/// The processes of a cgroup and of those below it.
 pub(crate) fn processes(folder: &Path) -> Vec<Pid> {
     let mut found = Vec::new();
     collect(folder, &mut found);
@@ -65,21 +71,21 @@ fn children(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Sends a signal to all processes of a group.
+/// Sends a signal to all processes of a cgroup.
 pub(crate) fn signal(folder: &Path, signal: Signal) {
     for pid in processes(folder) {
         let _ = kill_process(pid, signal);
     }
 }
 
-/// Kills a group and all groups below it, in one step where the kernel can (5.14).
+/// Kills all processes of a cgroup and of those below it, atomically from Linux 5.14 on.
 pub(crate) fn kill(folder: &Path) {
     if fs::write(folder.join("cgroup.kill"), "1").is_err() {
         signal(folder, Signal::KILL);
     }
 }
 
-/// Whether any process lives in a group or below it. A missing group is empty.
+/// Whether no process is in a cgroup or below it. A missing cgroup is empty.
 pub(crate) fn is_empty(folder: &Path) -> bool {
     match fs::read_to_string(folder.join("cgroup.events")) {
         Ok(events) => events.lines().any(|line| line == "populated 0"),
@@ -87,7 +93,8 @@ pub(crate) fn is_empty(folder: &Path) -> bool {
     }
 }
 
-/// Kills a group until it is empty, but not for longer than `limit`. Returns whether it is.
+/// Kills the processes of a cgroup until it is empty or `limit` has passed. Returns whether it is
+/// empty.
 pub(crate) fn kill_and_wait(folder: &Path, limit: Duration) -> bool {
     let started = Instant::now();
     loop {
@@ -100,10 +107,10 @@ pub(crate) fn kill_and_wait(folder: &Path, limit: Duration) -> bool {
     }
 }
 
-/// Waits until `populated` changes, or the time is up.
+/// Waits until `populated` changes or `limit` has passed.
 fn wait_for_change(folder: &Path, limit: Duration) {
     let Ok(events) = File::open(folder.join("cgroup.events")) else { return };
-    // The file must have been read once for the change to count from here.
+    // Polling reports only changes since the last read.
     if io::read_to_string(&events).is_ok_and(|text| text.lines().any(|line| line == "populated 0"))
     {
         return;
@@ -112,7 +119,7 @@ fn wait_for_change(folder: &Path, limit: Duration) {
     let _ = poll(&mut [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)], timeout.as_ref());
 }
 
-/// Removes an empty group and the empty groups below it.
+/// Removes an empty cgroup and the empty ones below it.
 pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     for child in children(folder) {
         remove(&child)?;
@@ -123,7 +130,8 @@ pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// How many processes of a group the kernel killed for want of memory. Needs the memory controller; 0 without.
+/// Number of processes of a cgroup that the kernel killed for lack of memory. 0 without the memory
+/// controller.
 pub(crate) fn oom_kills(folder: &Path) -> u64 {
     let Ok(events) = fs::read_to_string(folder.join("memory.events")) else { return 0 };
     events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or_default()

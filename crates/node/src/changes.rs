@@ -1,4 +1,4 @@
-//! Being told when something happens in a folder.
+//! Notifications about changes in a folder.
 
 use std::{
     io,
@@ -18,32 +18,32 @@ use rustix::{
 pub(crate) struct Changes(OwnedFd);
 
 impl Changes {
-    /// Begins to watch. What happens from now on is seen.
+    /// Starts watching. Every change after this call is reported.
     pub(crate) fn watch(folder: &Path) -> io::Result<Self> {
         let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        let wanted = inotify::WatchFlags::MODIFY
+        let events = inotify::WatchFlags::MODIFY
             | inotify::WatchFlags::CLOSE_WRITE
             | inotify::WatchFlags::MOVED_TO
             | inotify::WatchFlags::DELETE_SELF;
-        inotify::add_watch(&fd, folder, wanted)?;
+        inotify::add_watch(&fd, folder, events)?;
         Ok(Self(fd))
     }
 
-    /// The descriptor, readable when something happened; for async code, which uses [`forget`].
+    /// The descriptor, readable after a change; async code calls [`drain`] on it.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.0
     }
 
-    /// Blocks until something happens, but not longer than `limit`.
+    /// Blocks until there is a change or `limit` has passed.
     pub(crate) fn wait(&self, limit: Duration) {
         let timeout = Timespec::try_from(limit).ok();
         let _ = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], timeout.as_ref());
-        forget(self.0.as_fd());
+        drain(self.0.as_fd());
     }
 }
 
-/// Takes away what happened. What it was does not matter: whoever waits looks at the folder itself.
-pub(crate) fn forget(fd: BorrowedFd<'_>) {
+/// Discards the pending notifications: callers look at the folder itself.
+pub(crate) fn drain(fd: BorrowedFd<'_>) {
     let mut buffer = [MaybeUninit::uninit(); 4096];
     while rustix::io::read(fd, &mut buffer).is_ok() {}
 }

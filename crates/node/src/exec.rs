@@ -1,8 +1,9 @@
-//! Commands that run beside a container's program, in its place: same cgroup, mounts, host name, environment, user and
-//! working directory.
+//! Commands in running containers, with the container's cgroup, mounts, host name, environment,
+//! user and working directory.
 //!
-//! This process never forks: it spawns the shim's other mode (`shim --exec`), which makes itself the command. A command is
-//! killed when its [`Program`] is dropped, and ends with its container at the latest.
+//! The agent never forks: it spawns the shim in its second mode (`shim --exec`), which becomes the
+//! command. A command is killed when its [`Program`] is dropped, and at the latest when its
+//! container ends.
 
 mod terminal;
 
@@ -31,10 +32,11 @@ use crate::{
     sys::{duplex::Duplex, readable::Readable},
 };
 
-/// How long killed processes may take to go before their cgroup is left to the container's end.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// How long killed processes may take to end. After that their cgroup is removed with the
+/// container's.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What to run, and where.
+/// A command and its container.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// Uid of the pod.
@@ -43,46 +45,47 @@ pub struct Request {
     pub container: String,
     /// Program and arguments.
     pub command: Vec<String>,
-    /// Whether it gets input; without, it reads nothing.
+    /// Whether to connect its standard input; otherwise it is empty.
     pub stdin: bool,
-    /// Whether its output is wanted; without, it is thrown away.
+    /// Whether to connect its standard output; otherwise it is discarded.
     pub stdout: bool,
-    /// Whether its errors are wanted; without, they are thrown away. In a terminal they are part of the output.
+    /// Whether to connect its standard error; otherwise it is discarded. In a terminal it is part
+    /// of the output.
     pub stderr: bool,
     /// Whether it runs in a terminal of its own.
     pub tty: bool,
 }
 
-/// A command that runs.
+/// A running command.
 #[derive(Debug)]
 pub struct Session {
-    /// Its input; dropped, the input ends.
+    /// Its standard input, which ends when this is dropped.
     pub stdin: Option<Writer>,
-    /// Its output.
+    /// Its standard output.
     pub stdout: Option<Reader>,
-    /// Its errors.
+    /// Its standard error.
     pub stderr: Option<Reader>,
-    /// Its terminal, to set the size of.
+    /// Its terminal.
     pub terminal: Option<Terminal>,
     /// The process.
     pub program: Program,
 }
 
-/// Why a command cannot be run.
+/// Why a command cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no such container here, or it does not run.
+    /// The container does not exist here, or does not run.
     #[error("container {container:?} does not run on this node")]
     NotRunning {
         /// Name of the container.
         container: String,
     },
-    /// The system refused something.
+    /// A system call failed.
     #[error("cannot start a command in container {container:?}")]
     Start {
         /// Name of the container.
         container: String,
-        /// What it said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -96,21 +99,17 @@ pub struct Writer(Duplex);
 #[derive(Debug)]
 pub struct Reader(Duplex);
 
-/// The process of a command. Dropping it kills the command and what it has started.
+/// The process of a command. Dropping it kills the command and its child processes.
 #[derive(Debug)]
 pub struct Program {
-    /// Until it was collected; while it is not, its id is its own.
+    /// `None` once it was reaped. Until then no other process gets its id.
     child: Option<Child>,
     pidfd: Readable,
     /// The command's own cgroup.
     group: Option<PathBuf>,
-    /// Ends with the container; watched only where no cgroup ends the command with it.
+    /// Readable when the container has ended; only without cgroups, which would end the command
+    /// with it.
     container: Option<Readable>,
-}
-
-/// The cgroup of a command, below its container's.
-pub(crate) fn group(container: &Path, pid: Pid) -> PathBuf {
-    container.join(format!("exec-{}", pid.as_raw_nonzero()))
 }
 
 /// Starts a command.
@@ -126,15 +125,16 @@ pub(crate) fn start(
     spawn(&dir, shim, request).map_err(|source| Error::Start { container: container(), source })
 }
 
-/// A word that cannot be a uid or a container's name names nothing here.
+/// `None` also for an invalid uid or container name.
 fn newest_attempt(state_dir: &Path, request: &Request) -> Option<AttemptDir> {
     let (uid, container) = (request.uid.parse().ok()?, request.container.parse().ok()?);
     PodDir::new(state_dir, &uid).attempts(&container).pop().map(|(_, dir)| dir)
 }
 
-/// What the command gets as its three standard descriptors, and what we keep of them.
+/// The two ends of the command's standard streams.
 #[derive(Default)]
 struct Ends {
+    /// For the command.
     theirs: [Option<OwnedFd>; 3],
     stdin: Option<Writer>,
     stdout: Option<Reader>,
@@ -143,8 +143,9 @@ struct Ends {
 }
 
 fn spawn(dir: &AttemptDir, shim: &ShimCommand, request: &Request) -> io::Result<Session> {
-    let spec = dir.spec().ok_or_else(|| io::Error::other("spec.json cannot be read"))?;
-    let run = dir.run().ok_or_else(|| io::Error::other("run.json cannot be read"))?;
+    let spec =
+        dir.spec().ok_or_else(|| io::Error::other("cannot read spec.json of the attempt"))?;
+    let run = dir.run().ok_or_else(|| io::Error::other("cannot read run.json of the attempt"))?;
     let container = match &spec.cgroup {
         Some(_) => None,
         None => Some(watch(run.shim, run.shim_start)?),
@@ -167,20 +168,20 @@ fn spawn(dir: &AttemptDir, shim: &ShimCommand, request: &Request) -> io::Result<
         .stdout(output)
         .stderr(errors)
         .spawn()?;
-    // Our copies of the command's ends go with it; otherwise its output would never end.
+    // This closes our copies of the command's ends; otherwise its output would never end.
     drop(command);
     let program = Program::of(child, spec.cgroup.as_deref(), container)?;
     Ok(Session { stdin, stdout, stderr, terminal, program })
 }
 
-/// A descriptor that is readable once this process has ended.
+/// A descriptor that becomes readable when this process ends.
 fn watch(pid: i32, start: u64) -> io::Result<Readable> {
-    let gone = || io::Error::other("the container does not run any more");
-    let pid = Pid::from_raw(pid).ok_or_else(gone)?;
+    let ended = || io::Error::other("the container has ended");
+    let pid = Pid::from_raw(pid).ok_or_else(ended)?;
     let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-    // The descriptor holds the number; if the process is still the recorded one now, it stays so.
+    // The descriptor pins the process: if it is the recorded one now, it stays so.
     if proc::start_time(pid) != Some(start) {
-        return Err(gone());
+        return Err(ended());
     }
     Readable::new(pidfd)
 }
@@ -225,10 +226,10 @@ impl Ends {
 // === impl Writer ===
 
 impl Writer {
-    /// Writes everything.
+    /// Writes all of `data`.
     ///
     /// # Errors
-    /// When the command reads no more.
+    /// When the command has closed its input.
     pub async fn write(&self, data: &[u8]) -> io::Result<()> {
         self.0.write(data).await
     }
@@ -237,7 +238,7 @@ impl Writer {
 // === impl Reader ===
 
 impl Reader {
-    /// What the command writes, as it comes.
+    /// The output of the command, as it is written.
     pub fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
         stream::try_unfold(self, async |reader| {
             let read = reader.0.read().await?;
@@ -252,14 +253,15 @@ impl Program {
     fn of(child: Child, cgroup: Option<&Path>, container: Option<Readable>) -> io::Result<Self> {
         let pid = pid_of(&child)?;
         let pidfd = Readable::new(pidfd_open(pid, PidfdFlags::NONBLOCK)?)?;
-        let group = cgroup.map(|folder| group(folder, pid));
+        let group = cgroup.map(|folder| cgroup::of_command(folder, pid));
         Ok(Self { child: Some(child), pidfd, group, container })
     }
 
-    /// Waits for the end. The exit code, or 128 and the signal that ended it.
+    /// Waits for the end. Returns the exit code, or 128 plus the number of the signal that ended
+    /// the command.
     ///
     /// # Errors
-    /// When the system cannot say.
+    /// The system's error.
     pub async fn wait(mut self) -> io::Result<i32> {
         match &self.container {
             None => self.pidfd.readable().await?,
@@ -275,7 +277,7 @@ impl Program {
             }
         }
         let Some(mut child) = self.child.take() else { return Ok(0) };
-        // It has ended, so this only collects it.
+        // It has ended, so this does not block.
         let status = child.wait()?;
         self.remove_group();
         Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
@@ -283,7 +285,7 @@ impl Program {
 
     fn kill(&self) {
         let Some(pid) = self.child.as_ref().and_then(|child| pid_of(child).ok()) else { return };
-        // Not collected yet, so these numbers are the command's. It may not have come so far as to lead a group.
+        // Not reaped yet, so the id is still the command's. It may not lead a process group yet.
         let _ = kill_process(pid, Signal::KILL);
         let _ = kill_process_group(pid, Signal::KILL);
         if let Some(group) = self.group.as_deref().filter(|group| group.exists()) {
@@ -293,7 +295,7 @@ impl Program {
 
     fn remove_group(&self) {
         if let Some(group) = &self.group {
-            // Where the command has left something running, the container's end removes both.
+            // If the command left processes, the cgroup is removed with the container's.
             let _ = fs::remove_dir(group);
         }
     }
@@ -306,13 +308,13 @@ impl Drop for Program {
         }
         self.kill();
         let (child, group) = (self.child.take(), self.group.take());
-        // A killed process is gone at once, but not before this returns.
+        // Waiting for a killed process takes a moment and must not block the caller.
         std::thread::spawn(move || {
             if let Some(mut child) = child {
                 let _ = child.wait();
             }
             if let Some(group) = group {
-                cgroup::kill_and_wait(&group, KILL_LIMIT);
+                cgroup::kill_and_wait(&group, KILL_TIMEOUT);
                 let _ = fs::remove_dir(group);
             }
         });

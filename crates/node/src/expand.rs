@@ -1,9 +1,9 @@
 //! `$(NAME)` references in commands, arguments and variables, as Kubernetes defines them.
 //!
-//! A known name is replaced by its value, an unknown one stays as written, `$$` stands for one `$` (so
-//! `$$(NAME)` gives `$(NAME)`), and nothing is expanded twice.
+//! A known name is replaced by its value, an unknown one stays as written, `$$` stands for one `$`
+//! (so `$$(NAME)` gives `$(NAME)`), and nothing is expanded twice.
 
-/// Expands `input` with the values `lookup` knows.
+/// Expands `input` with the values that `lookup` returns.
 pub(crate) fn expand<'a>(input: &str, lookup: impl Fn(&str) -> Option<&'a str>) -> String {
     let mut out = String::with_capacity(input.len());
     let mut rest = input;

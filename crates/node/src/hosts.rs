@@ -1,4 +1,4 @@
-//! The hosts file of a pod: how the names of services resolve for its processes.
+//! The hosts file of a pod, by which the names of services resolve for its processes.
 
 use std::{
     collections::BTreeMap,
@@ -10,12 +10,12 @@ use std::{
     path::Path,
 };
 
-/// Names and the addresses they stand for, in the order in which they are written.
+/// Names and their addresses, in the order in which they are written.
 pub(crate) type Names = BTreeMap<String, Vec<Ipv4Addr>>;
 
-/// Writes a hosts file: the usual local names, the pod's own, and for each service of the namespace
-/// `name`, `name.ns`, `name.ns.svc` and `name.ns.svc.cluster.local`. What the machine's own file says comes last,
-/// since the rest of the network is the machine's.
+/// The content of a hosts file: the usual local names, the pod's own name, and for each service of
+/// the namespace `name`, `name.ns`, `name.ns.svc` and `name.ns.svc.cluster.local`. The lines of the
+/// machine's own file come last.
 pub(crate) fn content(
     pod: &str,
     address: Ipv4Addr,
@@ -50,11 +50,12 @@ pub(crate) fn content(
     out
 }
 
-/// Replaces a file's content keeping its inode, because a bind mount shows the inode and not the name. A reader
-/// never sees a mixture: one write, padded with empty lines over what was longer before.
+/// Replaces the content of a file and keeps its inode, because a bind mount shows the inode and not
+/// the name. A reader never sees a mixture: the content is one write, padded with empty lines to
+/// the old length.
 pub(crate) fn write_in_place(path: &Path, content: &str) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-    // Processes of any user read it, where it is mounted.
+    // Processes of every user read it where it is mounted.
     file.set_permissions(Permissions::from_mode(0o644))?;
     let old = usize::try_from(file.metadata()?.len()).unwrap_or_default();
     let mut bytes = content.as_bytes().to_vec();
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_service_has_its_four_names() {
+    fn every_service_has_four_names() {
         let services = Names::from([
             ("a-scheduler-0".to_owned(), vec![Ipv4Addr::new(127, 64, 0, 1)]),
             ("b".to_owned(), vec![Ipv4Addr::new(127, 64, 0, 2), Ipv4Addr::new(127, 64, 0, 3)]),
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rewritten_file_keeps_its_inode_and_shows_nothing_old() {
+    fn a_rewritten_file_keeps_its_inode_and_no_old_content() {
         use std::os::unix::fs::MetadataExt as _;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("hosts");

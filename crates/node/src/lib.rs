@@ -1,17 +1,24 @@
 //! The node agent: runs the pods that are bound to this machine as processes.
 //!
-//! * [`agent`] is a Kubernetes client: it registers the node, binds pods, runs them and reports.
-//! * [`runtime`] runs containers as processes and knows no API.
-//! * [`shim`] is the small process between the two, which outlives the agent. The binary must call
-//!   [`shim::main`] before anything else when it is started as `mxjob shim`.
-//! * [`exec`] runs a command beside a container's program.
-//! * [`log`] writes and reads container logs, [`state`] is what is written down, and [`stop`] ends everything without
-//!   an agent.
+//! * [`agent`] is a Kubernetes client: it registers the node, binds pods, runs them and reports
+//!   their status.
+//! * [`runtime`] runs containers as processes, without the API. [`stop_all`] stops all of them
+//!   without an agent.
+//! * [`shim`] is the small process between the agent and a container. It outlives the agent. A
+//!   binary that is started as `mxjob shim` must call [`shim::main`] before anything else.
+//! * [`exec`] runs commands in running containers.
+//! * [`log`] writes and reads container logs.
+//! * [`state`] defines the files that describe pods and attempts.
 //!
-//! Invariants: the agent is a client of the API and of nothing else; what a process does is known from the
-//! state directory, never from memory; a finished container is never started again; nothing is signalled by
-//! a stored process id; a word of the API becomes part of a path only as one of the checked types of [`state`]; what a
-//! container can change is never looked at first and used afterwards; `unsafe` is in one private module.
+//! Invariants:
+//!
+//! * The agent is a client of the API and of nothing else.
+//! * The state of a process is read from the state directory, never from memory.
+//! * A finished container is never started again.
+//! * No process is signalled by a stored process id alone.
+//! * A name from the API becomes part of a path only as one of the checked types of [`state`].
+//! * A path that a container can change is never checked first and used afterwards.
+//! * `unsafe` is only in the private module `sys`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
 mod addresses;
@@ -19,6 +26,7 @@ pub mod agent;
 mod beneath;
 mod cgroup;
 mod changes;
+mod clock;
 pub mod exec;
 mod expand;
 mod hosts;
@@ -27,9 +35,8 @@ mod proc;
 pub mod runtime;
 pub mod shim;
 pub mod state;
-pub mod stop;
 mod sys;
 mod volumes;
 
 pub use agent::{Agent, Config, Handle};
-pub use stop::{StopReport, stop_all, stop_all_after_agent};
+pub use runtime::{StopReport, stop_all, stop_all_after_agent};

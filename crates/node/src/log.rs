@@ -1,4 +1,4 @@
-//! Container logs: written by the shim in CRI format, read by the agent for `kubectl logs`.
+//! Container logs. The shim writes them in CRI format; the agent reads them for `kubectl logs`.
 
 pub(crate) mod file;
 pub mod format;

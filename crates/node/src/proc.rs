@@ -1,4 +1,4 @@
-//! What `/proc` says about processes: start times and family ties.
+//! Start times, parents and descendants of processes, from `/proc`.
 
 use std::{collections::HashMap, fs};
 
@@ -12,7 +12,8 @@ struct Stat {
     start: u64,
 }
 
-/// When a process was started, in clock ticks since boot. Together with its id it names one process of this boot.
+/// The start time of a process in clock ticks since boot. With its id it identifies one process of
+/// this boot.
 pub(crate) fn start_time(pid: Pid) -> Option<u64> {
     stat(pid.as_raw_nonzero().get()).map(|stat| stat.start)
 }
@@ -22,7 +23,7 @@ pub(crate) fn parent(pid: Pid) -> Option<i32> {
     stat(pid.as_raw_nonzero().get()).map(|stat| stat.parent)
 }
 
-/// All living descendants of a process, and those that belong to `session` (0 for none).
+/// All living descendants of a process, and all members of `session` (0 for none).
 pub(crate) fn descendants(root: Pid, session: i32) -> Vec<Pid> {
     let root = root.as_raw_nonzero().get();
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
@@ -60,7 +61,8 @@ fn stat(pid: i32) -> Option<Stat> {
 }
 
 fn parse(text: &str) -> Option<Stat> {
-    // The name in brackets may contain anything, so count from its end: state is field 3.
+    // The name in parentheses may contain anything, so fields are counted after it: state is field
+    // 3.
     let (_, after) = text.rsplit_once(')')?;
     let mut fields = after.split_ascii_whitespace();
     if matches!(fields.next()?, "Z" | "X") {
@@ -77,15 +79,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn odd_process_names_do_not_confuse_the_parser() {
+    fn a_process_name_may_contain_parentheses_and_spaces() {
         let line = "42 (a) b (c) S 7 42 41 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 99887 1 1";
         assert_eq!(parse(line), Some(Stat { parent: 7, session: 41, start: 99887 }));
-        assert_eq!(parse(&line.replace(" S ", " Z ")), None, "a zombie does not live");
+        assert_eq!(parse(&line.replace(" S ", " Z ")), None, "a zombie is not alive");
         assert_eq!(parse("nonsense"), None);
     }
 
     #[test]
-    fn the_own_process_has_a_start_time() {
+    fn this_process_has_a_start_time() {
         assert!(start_time(rustix::process::getpid()).unwrap() > 0);
     }
 }

@@ -1,12 +1,13 @@
 //! The shim: a small process between the agent and one container.
 //!
-//! It starts the program, writes its log, reaps what it leaves behind and writes down how it ended. It outlives the
-//! agent, so that neither a crash nor an upgrade of the agent touches a running job. It is a re-exec of
-//! the product's own binary, entered before anything else runs; it has one thread, no async runtime and
-//! a few hundred kilobytes.
+//! The shim starts the program, writes its log, reaps its orphaned processes and records how it
+//! ended. It outlives the agent, so neither a crash nor an upgrade of the agent affects a running
+//! job. It is a re-exec of the product's own binary and runs before anything else in it, with one
+//! thread, no async runtime and a few hundred kilobytes of memory.
 //!
-//! It never decides: it runs one attempt once. SIGTERM to the shim ends the whole container: SIGTERM to all its
-//! processes, and after the grace period (file `stop`, or the spec's) SIGKILL.
+//! The shim makes no decisions: it runs one attempt once. SIGTERM to the shim ends the whole
+//! container: all its processes get SIGTERM, and SIGKILL after the grace period (of the file
+//! `stop`, or else of the spec).
 
 mod child;
 mod enter;
@@ -22,7 +23,6 @@ use std::{
     process::ExitCode,
 };
 
-use jiff::Timestamp;
 use rustix::{
     pipe::{PipeFlags, pipe_with},
     process::{getpid, set_child_subreaper, setsid},
@@ -30,32 +30,33 @@ use rustix::{
 
 use self::{child::Failure, output::Output, supervise::Supervisor};
 use crate::{
-    proc,
+    clock, proc,
     state::{AttemptDir, ExitReason, ExitRecord, RunRecord, Spec},
     sys::process::{Fork, SignalFd, exit_now, fork_single_threaded},
 };
 
-/// What the shim tells the agent on its standard output once the program runs (or could not be started).
+/// The shim writes this to its standard output once the program runs or could not be started.
 pub(crate) const READY: &[u8] = b"ready\n";
 
-/// Runs a shim. `args` are the words after `shim`: `--state DIR`, the folder of the attempt; or `--exec DIR [--tty] -- COMMAND…`,
-/// which becomes a command in the place of that attempt's program.
+/// Runs a shim. `args` are the arguments after `shim`: `--state DIR`, with the folder of the
+/// attempt, or `--exec DIR [--tty] -- COMMAND…`, which runs a command in the container of that
+/// attempt.
 ///
-/// Call this first thing in `main`, before any thread exists. The exit code says only whether the shim
-/// itself worked; how the program ended is in the folder.
+/// Call this first in `main`, before any thread exists. The exit code says only whether the shim
+/// itself worked; the end of the program is recorded in the folder.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter().peekable();
     if args.next_if(|word| word == "--exec").is_some() {
         return enter::main(args);
     }
     let Some(dir) = parse(args) else {
-        complain("usage: shim --state DIR");
+        report("usage: shim --state DIR");
         return ExitCode::from(2);
     };
     match run(&AttemptDir::new(dir)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error.to_string());
+            report(&error.to_string());
             ExitCode::FAILURE
         }
     }
@@ -68,19 +69,20 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Option<PathBuf> {
     args.next().is_none().then(|| dir.into())
 }
 
-fn complain(text: &str) {
+fn report(text: &str) {
     let _ = writeln!(io::stderr(), "mxjob shim: {text}");
 }
 
 fn run(dir: &AttemptDir) -> io::Result<()> {
-    let spec = dir.spec().ok_or_else(|| io::Error::other("spec.json cannot be read"))?;
+    let spec =
+        dir.spec().ok_or_else(|| io::Error::other("cannot read spec.json of the attempt"))?;
     let Some(_lock) = lock(dir)? else { return Ok(()) };
     if dir.exit().is_some() || dir.run().is_some() {
-        // Somebody ran this attempt already; nothing is ever run twice.
+        // Another shim ran this attempt; no attempt is run twice.
         return Ok(());
     }
     let pid = getpid();
-    // Fails only for a process that leads a group already, which is as good.
+    // Fails only for the leader of a process group, which serves as well.
     let _ = setsid();
     set_child_subreaper(Some(pid))?;
     let signals = SignalFd::open(
@@ -94,13 +96,13 @@ fn run(dir: &AttemptDir) -> io::Result<()> {
         started_at: None,
     };
     dir.write_run(&run)?;
-    // Best effort: not every file system can reserve space.
+    // Best effort: some file systems cannot reserve space.
     let _ = dir.reserve_exit();
 
     let mut output = Output::open(&dir.log())?;
     let (stdout, stderr) = (output_pipe()?, output_pipe()?);
     let (failure, failure_writer) = pipe_with(PipeFlags::CLOEXEC)?;
-    let started_at = Timestamp::now();
+    let started_at = clock::now();
     let program = match fork_single_threaded()? {
         Fork::Child => {
             let failed = child::exec(&spec, pid, stdout.1.as_fd(), stderr.1.as_fd());
@@ -117,11 +119,11 @@ fn run(dir: &AttemptDir) -> io::Result<()> {
     if failure.is_none() {
         run.pid = Some(program.as_raw_nonzero().get());
         run.started_at = Some(started_at);
-        // Not worth ending the program for: the claim is on disk, and this is only more detail.
+        // The program keeps running: the first record, which claims the attempt, is on disk.
         if let Err(error) = dir.write_run(&run) {
-            complain(&format!("cannot write down the program's id: {error}"));
+            report(&format!("cannot record the id of the program: {error}"));
         }
-        announce();
+        notify_ready();
     }
     let mut supervisor = Supervisor::new(dir, &spec, program, signals, output);
     let mut exit = supervisor.run(started_at)?;
@@ -136,12 +138,12 @@ fn run(dir: &AttemptDir) -> io::Result<()> {
     dir.write_exit(&exit)?;
     remove_cgroup(&spec);
     if failure.is_some() {
-        announce();
+        notify_ready();
     }
     Ok(())
 }
 
-/// `None` if another shim has the attempt.
+/// `None` if another shim has taken the attempt.
 fn lock(dir: &AttemptDir) -> io::Result<Option<File>> {
     match dir.lock(false) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -150,7 +152,7 @@ fn lock(dir: &AttemptDir) -> io::Result<Option<File>> {
     if dir.run().is_some() {
         return Ok(None);
     }
-    // Somebody who only looks whether it is held has it for an instant.
+    // A process that checks the lock holds it for a moment.
     dir.lock(true).map(Some)
 }
 
@@ -158,7 +160,7 @@ fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(pipe_with(PipeFlags::CLOEXEC)?)
 }
 
-/// Exec closes the pipe, so an empty answer means that the program runs.
+/// Exec closes the pipe, so no output means that the program runs.
 fn read_failure(pipe: OwnedFd) -> io::Result<Option<Failure>> {
     let mut text = Vec::new();
     File::from(pipe).read_to_end(&mut text)?;
@@ -167,12 +169,12 @@ fn read_failure(pipe: OwnedFd) -> io::Result<Option<Failure>> {
     }
     Ok(Some(serde_json::from_slice(&text).unwrap_or_else(|_| Failure {
         code: child::SETUP_FAILED,
-        message: "the container could not be set up".to_owned(),
+        message: "cannot set up the container".to_owned(),
     })))
 }
 
-/// Tells the agent, which may be gone.
-fn announce() {
+/// Notifies the agent, which may have ended.
+fn notify_ready() {
     let mut stdout = io::stdout();
     let _ = stdout.write_all(READY);
     let _ = stdout.flush();
@@ -180,7 +182,7 @@ fn announce() {
 
 fn remove_cgroup(spec: &Spec) {
     if let Some(cgroup) = &spec.cgroup {
-        // The agent does it again when it removes the pod.
+        // Best effort: the agent removes what is left with the pod.
         let _ = fs::remove_dir(cgroup);
     }
 }

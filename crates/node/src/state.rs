@@ -1,29 +1,31 @@
-//! What the agent and the shims write down, and where.
+//! The files of the agent and the shims.
 //!
 //! ```text
 //! <state dir>/agent.lock                       held by the one agent of this directory
-//!             addresses.json                   who has which loopback address
-//!             pods/<uid>/pod.json              which pod this is, its address and cgroup
-//!                       /hosts                 bind-mounted over /etc/hosts inside
+//!             addresses.json                   the loopback addresses of pods
+//!             pods/<uid>/pod.json              identity, address and cgroup of the pod
+//!                       /etc.hosts             bind-mounted over /etc/hosts
 //!                       /.volumes/<name>/       emptyDir, configMap and secret volumes
 //!                       /<container>/<attempt>/spec.json   what to run        (agent)
-//!                                              lock        held while the shim lives
-//!                                              run.json    who runs it       (shim)
-//!                                              stop        the grace period  (whoever stops it)
-//!                                              exit.json   how it ended, written once
+//!                                              lock        held while the shim runs
+//!                                              run.json    process ids       (shim)
+//!                                              stop        the grace period  (agent, `mxjob down`)
+//!                                              exit.json   how it ended      (shim), written once
 //!                                              log, shim.err
 //! ```
 //!
-//! These files are the only truth about a process: memory is rebuilt from them, never the reverse. Only the
-//! exit record is synced to disk, because it alone must outlive the machine; everything else describes
-//! processes that a power failure ends with it.
+//! These files are the only source of truth about processes: memory is rebuilt from them, never the
+//! reverse. Only the exit record is synced to disk, because only it must survive a power failure;
+//! the other files describe processes that a power failure ends.
 
 mod attempt;
 mod names;
 mod record;
 
 use std::{
-    fs, io,
+    fs,
+    hash::{Hash as _, Hasher as _},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -34,7 +36,9 @@ pub use self::{
     record::{Bind, ExitReason, ExitRecord, PodRecord, RunRecord, Spec},
 };
 
-/// Name of the folder that holds the pods.
+/// The file that an agent holds locked.
+pub(crate) const AGENT_LOCK: &str = "agent.lock";
+/// The folder that holds the pods.
 const PODS: &str = "pods";
 
 /// The folder of one pod.
@@ -48,7 +52,7 @@ impl PodDir {
         Self(state_dir.join(PODS).join(uid.as_str()))
     }
 
-    /// All pods there are in a state directory.
+    /// All pods of a state directory.
     ///
     /// # Errors
     /// When the directory exists but cannot be read.
@@ -56,19 +60,19 @@ impl PodDir {
         Ok(folders(&state_dir.join(PODS))?.into_iter().map(Self).collect())
     }
 
-    /// Its path.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// The hosts file of the pod. No container has a dot in its name, so none has this one.
+    /// The hosts file of the pod. The dot distinguishes it from the folders of containers.
     #[must_use]
     pub fn hosts(&self) -> PathBuf {
         self.0.join("etc.hosts")
     }
 
-    /// What was written down about the pod, if its folder was completed.
+    /// The record of the pod, which is written last when its folder is created.
     #[must_use]
     pub fn record(&self) -> Option<PodRecord> {
         read_json(&self.0.join("pod.json"))
@@ -77,7 +81,7 @@ impl PodDir {
     /// Writes the pod's record.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The system's error.
     pub fn write_record(&self, record: &PodRecord) -> io::Result<()> {
         fs::create_dir_all(&self.0)?;
         write_json(&self.0.join("pod.json"), record)
@@ -103,7 +107,7 @@ impl PodDir {
         found
     }
 
-    /// The containers of which at least one attempt was written down, by name.
+    /// The containers with at least one attempt, by name.
     #[must_use]
     pub fn containers(&self) -> Vec<DnsLabel> {
         let mut found: Vec<DnsLabel> = folders(&self.0)
@@ -131,7 +135,7 @@ impl PodDir {
     }
 }
 
-/// The folders inside a folder; none if it does not exist.
+/// The folders in a folder; none if it does not exist.
 fn folders(path: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -147,7 +151,28 @@ fn folders(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// This boot of this kernel; processes recorded under another one are gone.
+/// A hash of a path that is the same in every release.
+pub(crate) fn dir_hash(path: &Path) -> u32 {
+    // FNV-1a: `DefaultHasher` may change between releases, and a running process can outlive a
+    // release.
+    struct Fnv(u64);
+    impl std::hash::Hasher for Fnv {
+        fn finish(&self) -> u64 {
+            self.0
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            for &byte in bytes {
+                self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+    }
+    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    path.as_os_str().hash(&mut hasher);
+    let [a, b, c, d, ..] = hasher.finish().to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
+/// The id of this boot. Processes that were recorded in another boot have ended.
 #[must_use]
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -155,24 +180,24 @@ pub fn boot_id() -> String {
         .unwrap_or_default()
 }
 
-/// Reads a file that may be missing or (after a crash) incomplete.
+/// Reads a file. `None` if it is missing or, after a crash, incomplete.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Replaces a file at once: readers see the old or the new content.
+/// Replaces a file atomically.
 pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize) -> io::Result<()> {
     mxjob_files::write(path, &serde_json::to_vec(value).map_err(io::Error::other)?)
 }
 
-/// As [`write_json`], and the new content is on disk when this returns.
+/// Like [`write_json`], and the new content is on disk when this returns.
 pub(crate) fn write_json_durably(path: &Path, value: &impl serde::Serialize) -> io::Result<()> {
     mxjob_files::write_durably(path, &serde_json::to_vec(value).map_err(io::Error::other)?)
 }
 
-/// Takes disk space for the next [`write_json_durably`] to this path, so that it succeeds on a full disk.
+/// Reserves disk space for the next [`write_json_durably`] to this path.
 fn reserve(path: &Path) -> io::Result<()> {
-    /// More than a record with the longest last line takes.
+    /// More bytes than a record with the longest last line.
     const SPACE: u64 = 8 * 1024;
     mxjob_files::reserve(path, SPACE)
 }

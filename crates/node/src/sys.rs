@@ -1,6 +1,7 @@
-//! The few system calls that neither `std` nor `rustix` offers safely, each behind a safe function.
+//! Safe functions for the few system calls that neither `std` nor `rustix` offers safely.
 //!
-//! This is the only module of the workspace that may contain `unsafe`; every block says why it holds.
+//! This is the only module of the workspace that may contain `unsafe`. Every block says why it is
+//! sound, and no function relies on its callers for that.
 #![allow(unsafe_code)]
 
 pub(crate) mod bpf;

@@ -1,8 +1,9 @@
 //! The folders behind the volumes of a pod.
 //!
-//! Everything is a folder (or file) of this machine that is bind-mounted where a container wants it: `emptyDir` below
-//! the pod's own folder or, with medium Memory, in the machine's shared memory. Containers write into these folders, so
-//! they are made and filled by [`beneath`], which no link leads astray.
+//! A volume is a folder or file of this machine that is bind-mounted into containers. An `emptyDir`
+//! is below the pod's own folder or, with medium Memory, in the machine's shared memory. Containers
+//! can write to these folders, so they are created and filled through [`beneath`], which follows no
+//! link out of them.
 
 use std::{
     collections::BTreeMap,
@@ -18,13 +19,13 @@ use crate::{
     state::{DnsLabel, PodDir, PodUid, RelativePath},
 };
 
-/// The machine's memory file system.
+/// A memory file system of the machine.
 const SHARED_MEMORY: &str = "/dev/shm";
 
 /// The contents and modes of files.
 pub(crate) type Files<'a> = BTreeMap<RelativePath, (&'a [u8], u32)>;
 
-/// Makes the folder of an `emptyDir` volume.
+/// Creates the folder of an `emptyDir` volume.
 pub(crate) fn empty_dir(
     pod: &PodDir,
     uid: &PodUid,
@@ -39,7 +40,7 @@ pub(crate) fn empty_dir(
     } else {
         volume(pod, name)?
     };
-    // Whoever the container runs as may write, as in Kubernetes.
+    // Every user may write, as in Kubernetes.
     fchmod(&folder, Mode::from_raw_mode(0o777))?;
     Ok(path)
 }
@@ -53,7 +54,7 @@ pub(crate) fn files(pod: &PodDir, name: &DnsLabel, files: &Files<'_>) -> io::Res
     Ok(path)
 }
 
-/// The folder of a volume below its pod's, made if it is missing.
+/// The folder of a volume below its pod's; created if it is missing.
 fn volume(pod: &PodDir, name: &DnsLabel) -> io::Result<(OwnedFd, PathBuf)> {
     /// No container has a dot in its name.
     const VOLUMES: &str = ".volumes";
@@ -62,9 +63,9 @@ fn volume(pod: &PodDir, name: &DnsLabel) -> io::Result<(OwnedFd, PathBuf)> {
     Ok((folder, pod.path().join(VOLUMES).join(name.as_str())))
 }
 
-/// Removes what a pod has in the machine's shared memory.
+/// Removes the volumes of a pod from the machine's shared memory.
 pub(crate) fn remove_shared_memory(uid: &PodUid) {
-    // Removes a link and not what it leads to.
+    // Removes a link, not its target.
     let _ = fs::remove_dir_all(Path::new(SHARED_MEMORY).join(shared_memory_name(uid)));
 }
 
@@ -87,13 +88,13 @@ mod tests {
     #[test]
     fn files_are_written_with_their_mode() {
         let dir = tempfile::tempdir().unwrap();
-        let wanted = Files::from([("a/b".parse().unwrap(), (&b"x"[..], 0o400))]);
-        let root = files(&pod(dir.path()), &"v".parse().unwrap(), &wanted).unwrap();
+        let content = Files::from([("a/b".parse().unwrap(), (&b"x"[..], 0o400))]);
+        let root = files(&pod(dir.path()), &"v".parse().unwrap(), &content).unwrap();
         assert_eq!(root, dir.path().join("pods/uid/.volumes/v"));
         let path = root.join("a/b");
         assert_eq!(fs::read(&path).unwrap(), b"x");
         assert_eq!(mode(&path), 0o400);
-        // Whoever the container runs as finds them.
+        // Every user can read them.
         assert_eq!((mode(&root), mode(&root.join("a"))), (0o755, 0o755));
     }
 
@@ -106,7 +107,7 @@ mod tests {
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o777, 0o700));
         remove_shared_memory(&uid);
         assert!(!path.exists());
-        // Somebody who guessed the name.
+        // Another user has guessed the name.
         let theirs = tempfile::tempdir().unwrap();
         let link = Path::new(SHARED_MEMORY).join(shared_memory_name(&uid));
         std::os::unix::fs::symlink(theirs.path(), &link).unwrap();
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_may_write_to_an_empty_dir() {
+    fn every_user_can_write_to_an_empty_dir() {
         let dir = tempfile::tempdir().unwrap();
         let uid: PodUid = format!("uid-{}", std::process::id()).parse().unwrap();
         for in_memory in [false, true] {

@@ -15,7 +15,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use http::StatusCode;
-use jiff::Timestamp;
 use kube::Client;
 use kube::api::{GetParams, PostParams};
 use kube::core::Request;
@@ -26,6 +25,7 @@ use tracing::{info, warn};
 
 use crate::client::{Fence, clock, describe};
 use crate::probes::Health;
+use crate::wall_clock;
 use candidate::{Answer, Candidate, Release, Step};
 pub use candidate::{Timing, TimingError};
 use record::{Claim, Record};
@@ -276,7 +276,7 @@ impl Lease {
 
     async fn write(&self, before: Option<&Record>, claim: &Claim) -> Outcome {
         let name = &self.election.name;
-        let object = Record::claimed(before, name, claim, Timestamp::now());
+        let object = Record::claimed(before, name, claim, wall_clock::now());
         let body = object.to_string().into_bytes();
         let parameters =
             PostParams { field_manager: Some("mxjob-operator".to_owned()), ..Default::default() };

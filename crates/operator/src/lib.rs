@@ -24,6 +24,7 @@ mod probes;
 mod run;
 #[cfg(test)]
 mod testing;
+mod wall_clock;
 pub mod webhook;
 
 pub use lease::{Election, Timing, TimingError};

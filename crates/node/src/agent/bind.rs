@@ -1,9 +1,10 @@
-//! Binds pods without a node to this one, as long as they fit.
+//! Binds pods without a node to this one, if they fit.
 //!
-//! There is one node, so there is nothing to choose: a pod is bound unless it waits for something (scheduling gates), asks for a node
-//! with other labels, or asks for more than the pods before it have left. Such a pod stays pending and says why, in the words of
-//! Kubernetes' scheduler, and is looked at again when room becomes free. Pods are considered in the order in which they came; one
-//! that does not fit holds up nobody: jobs that have to start as a whole are the controller's to admit.
+//! With only one node there is no choice: a pod is bound unless it has scheduling gates, selects
+//! other node labels, or requests more than is free. Such a pod stays pending with a condition in
+//! the wording of Kubernetes' scheduler, and is tried again when resources become free. Pods are
+//! tried in the order of their arrival. One that does not fit delays no other: the controller
+//! admits jobs that must start as a whole.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, ResourceExt as _,
@@ -26,34 +26,36 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{Context, events::Level, register, status::seconds};
+use crate::clock;
 
-/// The delay before a failed binding is tried again, and the longest one.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LAST_RETRY: Duration = Duration::from_secs(10);
+/// The first and the longest delay before a failed binding is retried.
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
 
 pub(super) struct Binder {
     context: Arc<Context>,
-    /// What the node has for pods, less what is held.
+    /// The allocatable resources minus `held`.
     free: Resources,
-    /// What pods that are bound to the node, or are about to be, ask for, by uid. Finished pods ask for nothing.
+    /// The requests of pods that are bound to the node or are being bound, by uid. Finished pods
+    /// hold nothing.
     held: HashMap<String, Resources>,
-    /// Pods that do not fit, by arrival.
+    /// Pods that do not fit, by order of arrival.
     waiting: BTreeMap<u64, Waiting>,
     arrivals: u64,
-    /// Whether a list of all pods is coming in: nothing is bound before it is known what is bound already.
+    /// Whether a list of all pods is incomplete. Nothing is bound before all bound pods are known.
     is_listing: bool,
-    /// Requests on their way. An answer that does not come in time is asked for again by the next change
-    /// of the pod.
+    /// API requests in progress. After a lost response the next change of the pod causes a new
+    /// request.
     requests: JoinSet<()>,
 }
 
 struct Waiting {
     pod: Pod,
     uid: String,
-    /// What it asks for.
-    asked: Resources,
-    /// What was said of it last.
-    said: String,
+    /// Its resource requests.
+    requested: Resources,
+    /// The message of its last event.
+    last_message: String,
 }
 
 impl Binder {
@@ -70,73 +72,82 @@ impl Binder {
         }
     }
 
-    /// Gives up the requests on their way.
+    /// Cancels the requests in progress.
     pub(super) async fn finish(&mut self) {
         self.requests.shutdown().await;
     }
 
-    /// A list of all pods begins.
-    pub(super) fn list_begins(&mut self) {
+    /// A new list of all pods begins.
+    pub(super) fn begin_list(&mut self) {
         self.is_listing = true;
     }
 
-    /// The list is complete.
-    pub(super) fn list_ends(&mut self, is_listed: impl Fn(&str) -> bool) {
+    /// The list of all pods is complete.
+    pub(super) fn end_list(&mut self, is_listed: impl Fn(&str) -> bool) {
         self.is_listing = false;
         for (_, gone) in self.held.extract_if(|uid, _| !is_listed(uid)) {
             self.free.add(&gone);
         }
         self.waiting.retain(|_, waiting| is_listed(&waiting.uid));
-        self.consider_waiting();
+        self.retry_waiting();
     }
 
-    /// A pod is bound to this node, or to another.
-    pub(super) fn is_bound(&mut self, pod: &Pod, uid: &str, ours: bool) {
+    /// A pod is bound to this node or to another.
+    pub(super) fn pod_bound(&mut self, pod: &Pod, uid: &str, ours: bool) {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        self.holds(uid, ours, phase.unwrap_or_default(), || requests(pod));
+        self.pod_holds(uid, ours, phase.unwrap_or_default(), || requests(pod));
     }
 
-    /// The same of a pod of this node that cannot be read: it has its place as long as it is there.
-    pub(super) fn is_bound_unread(&mut self, pod: &Raw, uid: &str) {
-        let asked = || Resources::of_pod(pod.value.get("spec").unwrap_or(&Value::Null));
-        self.holds(uid, true, pod.text("/status/phase"), asked);
+    /// An unreadable pod is bound to this node. It holds its resources as long as it exists.
+    pub(super) fn bound_unreadable(&mut self, pod: &Raw, uid: &str) {
+        let requested = || Resources::of_pod(pod.value.get("spec").unwrap_or(&Value::Null));
+        self.pod_holds(uid, true, pod.text("/status/phase"), requested);
     }
 
-    fn holds(&mut self, uid: &str, ours: bool, phase: &str, asked: impl FnOnce() -> Resources) {
+    fn pod_holds(
+        &mut self,
+        uid: &str,
+        ours: bool,
+        phase: &str,
+        requested: impl FnOnce() -> Resources,
+    ) {
         self.waiting.retain(|_, waiting| waiting.uid != uid);
         if !ours || matches!(phase, "Succeeded" | "Failed") {
             self.release(uid);
         } else if !self.held.contains_key(uid) {
-            self.hold(uid.to_owned(), asked());
+            self.reserve(uid.to_owned(), requested());
         }
     }
 
-    /// A pod is no more.
-    pub(super) fn is_gone(&mut self, uid: &str) {
+    /// A pod was removed from the API.
+    pub(super) fn pod_removed(&mut self, uid: &str) {
         self.waiting.retain(|_, waiting| waiting.uid != uid);
         self.release(uid);
     }
 
-    /// Binds a pod, if that is possible.
-    pub(super) fn consider(&mut self, pod: &Pod, uid: &str) {
-        let place = self.waiting.iter().find(|(_, waiting)| waiting.uid == uid);
-        let place = place.map(|(place, _)| *place).unwrap_or_else(|| {
+    /// Binds a pod, or makes it wait.
+    pub(super) fn try_pod(&mut self, pod: &Pod, uid: &str) {
+        let position = self.waiting.iter().find(|(_, waiting)| waiting.uid == uid);
+        let position = position.map(|(position, _)| *position).unwrap_or_else(|| {
             self.arrivals += 1;
             self.arrivals
         });
-        let (asked, said) = match self.waiting.remove(&place) {
-            Some(waiting) => (waiting.asked, waiting.said),
+        let (requested, last_message) = match self.waiting.remove(&position) {
+            Some(waiting) => (waiting.requested, waiting.last_message),
             None => (requests(pod), String::new()),
         };
-        self.waiting.insert(place, Waiting { pod: pod.clone(), uid: uid.to_owned(), asked, said });
+        self.waiting.insert(
+            position,
+            Waiting { pod: pod.clone(), uid: uid.to_owned(), requested, last_message },
+        );
         if !self.is_listing {
-            self.try_to_bind(place, true);
+            self.try_to_bind(position, true);
         }
     }
 
-    fn hold(&mut self, uid: String, asked: Resources) {
-        self.free.subtract(&asked);
-        if let Some(before) = self.held.insert(uid, asked) {
+    fn reserve(&mut self, uid: String, requested: Resources) {
+        self.free.subtract(&requested);
+        if let Some(before) = self.held.insert(uid, requested) {
             self.free.add(&before);
         }
     }
@@ -145,47 +156,54 @@ impl Binder {
         let Some(held) = self.held.remove(uid) else { return };
         self.free.add(&held);
         if !self.is_listing {
-            self.consider_waiting();
+            self.retry_waiting();
         }
     }
 
-    fn consider_waiting(&mut self) {
-        let places: Vec<u64> = self.waiting.keys().copied().collect();
-        for place in places {
-            self.try_to_bind(place, false);
+    fn retry_waiting(&mut self) {
+        let positions: Vec<u64> = self.waiting.keys().copied().collect();
+        for position in positions {
+            self.try_to_bind(position, false);
         }
     }
 
-    /// `is_news`: whether the pod itself is as it is in the API now.
-    fn try_to_bind(&mut self, place: u64, is_news: bool) {
+    /// `pod_changed`: whether `pod` is the newest version, whose conditions may need an update.
+    fn try_to_bind(&mut self, position: u64, pod_changed: bool) {
         while self.requests.try_join_next().is_some() {}
-        let Some(Waiting { pod, uid, asked, said }) = self.waiting.remove(&place) else { return };
+        let Some(Waiting { pod, uid, requested, last_message }) = self.waiting.remove(&position)
+        else {
+            return;
+        };
         let Some(spec) = &pod.spec else { return };
-        // A pod that is deleted before it is bound is removed by the API server.
+        // The API server removes a pod that is deleted before it is bound.
         let waits = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
         if waits || pod.metadata.deletion_timestamp.is_some() {
             return;
         }
-        let Some(why_not) = self.why_not(&pod, &uid, &asked) else {
-            self.hold(uid, asked);
+        let Some(reason) = self.unschedulable_reason(&pod, &uid, &requested) else {
+            self.reserve(uid, requested);
             self.requests.spawn(bind(Arc::clone(&self.context), pod));
             return;
         };
-        let message = format!("0/1 nodes are available: {why_not}.");
-        if message != said {
+        let message = format!("0/1 nodes are available: {reason}.");
+        if message != last_message {
             self.context.events.pod(&pod, Level::Warning, "FailedScheduling", message.clone());
         }
-        if message != said || is_news {
-            self.requests.spawn(refuse(Arc::clone(&self.context), pod.clone(), message.clone()));
+        if message != last_message || pod_changed {
+            self.requests.spawn(report_unschedulable(
+                Arc::clone(&self.context),
+                pod.clone(),
+                message.clone(),
+            ));
         }
-        self.waiting.insert(place, Waiting { pod, uid, asked, said: message });
+        self.waiting.insert(position, Waiting { pod, uid, requested, last_message: message });
     }
 
-    /// Why a pod cannot be bound, in the words of Kubernetes' scheduler.
-    fn why_not(&self, pod: &Pod, uid: &str, asked: &Resources) -> Option<String> {
+    /// Why a pod cannot be bound, in the wording of Kubernetes' scheduler.
+    fn unschedulable_reason(&self, pod: &Pod, uid: &str, requested: &Resources) -> Option<String> {
         let labels = register::labels(&self.context.config.node_name);
-        let wanted = pod.spec.as_ref().and_then(|spec| spec.node_selector.as_ref());
-        let missing: Vec<String> = wanted
+        let selector = pod.spec.as_ref().and_then(|spec| spec.node_selector.as_ref());
+        let missing: Vec<String> = selector
             .into_iter()
             .flatten()
             .filter(|(key, value)| labels.get(key.as_str()) != Some(*value))
@@ -198,9 +216,9 @@ impl Binder {
             ));
         }
         if self.held.contains_key(uid) {
-            return None; // its binding is on its way
+            return None; // it is being bound
         }
-        let lacks: Vec<String> = asked
+        let lacks: Vec<String> = requested
             .lacking(&self.free)
             .map(|name| match name {
                 PODS => "1 Too many pods".to_owned(),
@@ -212,17 +230,18 @@ impl Binder {
 }
 
 fn requests(pod: &Pod) -> Resources {
-    // A typed object always becomes JSON; if it did not, it would ask for its place and nothing else.
+    // A typed object can always be serialised.
     Resources::of_pod(&serde_json::to_value(&pod.spec).unwrap_or_default())
 }
 
-/// Writes into a pod why it is not bound. If it has changed meanwhile it is about to be considered again.
-async fn refuse(context: Arc<Context>, pod: Pod, message: String) {
+/// Sets the condition that says why a pod is not bound. A conflict is ignored: the newer version is
+/// tried anyway.
+async fn report_unschedulable(context: Arc<Context>, pod: Pod, message: String) {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let is_told = |condition: &k8s_openapi::api::core::v1::PodCondition| {
+    let is_reported = |condition: &k8s_openapi::api::core::v1::PodCondition| {
         condition.type_ == "PodScheduled" && condition.message.as_ref() == Some(&message)
     };
-    if conditions.clone().any(is_told) {
+    if conditions.clone().any(is_reported) {
         return;
     }
     let others = conditions.filter(|condition| condition.type_ != "PodScheduled");
@@ -232,7 +251,7 @@ async fn refuse(context: Arc<Context>, pod: Pod, message: String) {
         "status": "False",
         "reason": "Unschedulable",
         "message": message,
-        "lastTransitionTime": seconds(Timestamp::now()),
+        "lastTransitionTime": seconds(clock::now()),
     }));
     let patch = json!({
         "metadata": { "uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version },
@@ -244,7 +263,7 @@ async fn refuse(context: Arc<Context>, pod: Pod, message: String) {
     if let Err(error) =
         api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await
     {
-        tracing::debug!(pod = %name, %error, "cannot say why a pod waits");
+        tracing::debug!(pod = %name, %error, "cannot set the PodScheduled condition");
     }
 }
 
@@ -258,7 +277,7 @@ async fn bind(context: Arc<Context>, pod: Pod) {
         "target": { "apiVersion": "v1", "kind": "Node", "name": node },
     });
     let api: Api<Lenient<Pod>> = Api::namespaced(context.client.clone(), &namespace);
-    let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
+    let mut backoff = Backoff::new(FIRST_RETRY_DELAY, MAX_RETRY_DELAY);
     loop {
         let result: Result<serde_json::Value, _> =
             api.create_subresource("binding", &name, &PostParams::default(), &binding).await;
@@ -268,15 +287,15 @@ async fn bind(context: Arc<Context>, pod: Pod) {
                 context.events.pod(&pod, Level::Normal, "Scheduled", message);
                 return;
             }
-            // Gone, or bound already: either way there is nothing left to do.
+            // The pod is deleted or already bound.
             Err(kube::Error::Api(status))
                 if (400..500).contains(&status.code) && status.code != 429 =>
             {
-                tracing::debug!(pod = %name, message = %status.message, "a pod cannot be bound");
+                tracing::debug!(pod = %name, message = %status.message, "pod was not bound");
                 return;
             }
             Err(error) => {
-                tracing::warn!(pod = %name, %error, "cannot bind a pod; trying again");
+                tracing::warn!(pod = %name, %error, "cannot bind a pod; will retry");
                 tokio::time::sleep(backoff.next_delay()).await;
             }
         }

@@ -1,4 +1,5 @@
-//! From a container of a pod to what the runtime is to run. Pure: everything read elsewhere comes in.
+//! Converts a container of a pod to the command for the runtime. Pure, except that it reads the
+//! user database.
 
 use std::{
     net::Ipv4Addr,
@@ -8,40 +9,41 @@ use std::{
 use k8s_openapi::api::core::v1::{Container, EnvVarSource, Pod};
 use kube::ResourceExt as _;
 
-use super::sources::{Problem, Sources};
+use super::sources::{Sources, StartProblem};
 use crate::{expand::expand, runtime::Command, state::Bind};
 
-/// What a command needs to know besides the pod.
+/// The input of a command that is not in the pod.
 #[derive(Debug, Clone)]
-pub(super) struct Facts<'a> {
+pub(super) struct CommandFacts<'a> {
     /// The pod's address.
     pub(super) address: Ipv4Addr,
-    /// The address of the scheduler as a number, where names and wildcard binds cannot be relied on.
+    /// `Some` where pods share the machine's addresses: the address of the job's scheduler, if it
+    /// is known.
     pub(super) shared_network: Option<Option<Ipv4Addr>>,
     /// The machine's own address.
     pub(super) host_ip: &'a str,
     /// Default `PATH`.
     pub(super) path: &'a str,
-    /// Where containers run by default.
+    /// Default working directory.
     pub(super) workdir: &'a Path,
-    /// ConfigMaps and Secrets the container refers to.
+    /// The ConfigMaps and Secrets that the pod refers to.
     pub(super) sources: &'a Sources,
-    /// The user this process runs as.
+    /// The user of this process.
     pub(super) own_user: u32,
 }
 
-/// How far a container relies on its image, which this runtime does not pull.
+/// How far a container depends on its image, which this runtime does not pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ImageNeed {
-    /// It says itself what to run.
+    /// It has a command.
     None,
-    /// Its arguments are taken for the command, as with an image without entry point.
+    /// It has only arguments, which are run as the command, as for an image without an entry point.
     Entrypoint,
-    /// There is nothing to run without the image.
+    /// It has neither.
     Everything,
 }
 
-/// What the image would have to give.
+/// Which part of the command the image would have to provide.
 pub(super) fn image_need(container: &Container) -> ImageNeed {
     let filled =
         |words: &Option<Vec<String>>| words.as_ref().is_some_and(|words| !words.is_empty());
@@ -59,7 +61,7 @@ pub(super) type Env = Vec<(String, String)>;
 pub(super) fn command(
     pod: &Pod,
     container: &Container,
-    facts: &Facts<'_>,
+    facts: &CommandFacts<'_>,
     mut env: Env,
     binds: Vec<Bind>,
 ) -> Command {
@@ -91,7 +93,7 @@ fn working_dir(container: &Container, workdir: &Path) -> PathBuf {
     }
 }
 
-/// User and group to change to. Only root can; for others the wish is left out, as everything runs as one user then.
+/// User and group to run as.
 fn identity(pod: &Pod, container: &Container) -> (Option<u32>, Option<u32>) {
     let of_pod = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
     let own = container.security_context.as_ref();
@@ -105,12 +107,12 @@ fn identity(pod: &Pod, container: &Container) -> (Option<u32>, Option<u32>) {
     (user.and_then(number), group.and_then(number))
 }
 
-/// The variables the pod asks for, in order; a later one replaces an earlier of the same name.
+/// The variables of the container, in order. A later one replaces an earlier one of the same name.
 pub(super) fn environment(
     pod: &Pod,
     container: &Container,
-    facts: &Facts<'_>,
-) -> Result<Env, Problem> {
+    facts: &CommandFacts<'_>,
+) -> Result<Env, StartProblem> {
     let mut env = Env::new();
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
@@ -134,8 +136,8 @@ pub(super) fn environment(
 fn value_from(
     pod: &Pod,
     from: &EnvVarSource,
-    facts: &Facts<'_>,
-) -> Result<Option<String>, Problem> {
+    facts: &CommandFacts<'_>,
+) -> Result<Option<String>, StartProblem> {
     if let Some(field) = &from.field_ref {
         return field_of(pod, &field.field_path, facts).map(Some);
     }
@@ -145,10 +147,12 @@ fn value_from(
     if let Some(key) = &from.secret_key_ref {
         return facts.sources.secret_key(key);
     }
-    Err(Problem::Never("this kind of valueFrom is not supported by the process runtime".to_owned()))
+    Err(StartProblem::Permanent(
+        "the process runtime does not support this kind of valueFrom".to_owned(),
+    ))
 }
 
-fn field_of(pod: &Pod, path: &str, facts: &Facts<'_>) -> Result<String, Problem> {
+fn field_of(pod: &Pod, path: &str, facts: &CommandFacts<'_>) -> Result<String, StartProblem> {
     let spec = pod.spec.as_ref();
     let entry = |kind: &str| path.strip_prefix(kind)?.strip_prefix("['")?.strip_suffix("']");
     if let Some(label) = entry("metadata.labels") {
@@ -168,13 +172,16 @@ fn field_of(pod: &Pod, path: &str, facts: &Facts<'_>) -> Result<String, Problem>
         "status.podIP" | "status.podIPs" => facts.address.to_string(),
         "status.hostIP" | "status.hostIPs" => facts.host_ip.to_owned(),
         _ => {
-            return Err(Problem::Never(format!("the field {path:?} is not supported in fieldRef")));
+            return Err(StartProblem::Permanent(format!(
+                "the field {path:?} is not supported in fieldRef"
+            )));
         }
     })
 }
 
-/// What every program may expect, and what ps-lite needs to announce an address that its peers can reach.
-fn add_defaults(env: &mut Env, pod: &Pod, facts: &Facts<'_>, user: Option<u32>) {
+/// Adds the variables that every program expects, and the address that ps-lite announces to its
+/// peers.
+fn add_defaults(env: &mut Env, pod: &Pod, facts: &CommandFacts<'_>, user: Option<u32>) {
     let mut default = |name: &str, text: String| {
         if value(env, name).is_none() {
             env.push((name.to_owned(), text));
@@ -190,7 +197,7 @@ fn add_defaults(env: &mut Env, pod: &Pod, facts: &Facts<'_>, user: Option<u32>) 
         env.push(("DMLC_NODE_HOST".to_owned(), facts.address.to_string()));
     }
     if let Some(scheduler) = facts.shared_network {
-        // With this variable the scheduler would listen on every address of the machine.
+        // With this variable the scheduler would listen on all addresses of the machine.
         env.retain(|(name, _)| name != "DMLC_USE_KUBERNETES");
         if let Some(address) = scheduler {
             set(env, "DMLC_PS_ROOT_URI".to_owned(), address.to_string());
@@ -198,7 +205,7 @@ fn add_defaults(env: &mut Env, pod: &Pod, facts: &Facts<'_>, user: Option<u32>) 
     }
 }
 
-/// The home folder of a user, by the machine's user database.
+/// The home folder of a user in the machine's user database.
 fn home_of(user: u32) -> String {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     passwd
@@ -240,10 +247,10 @@ mod tests {
     fn run_with(
         container: serde_json::Value,
         shared_network: Option<Option<Ipv4Addr>>,
-    ) -> Result<Command, Problem> {
+    ) -> Result<Command, StartProblem> {
         let pod = pod(container);
         let sources = Sources::default();
-        let facts = Facts {
+        let facts = CommandFacts {
             address: Ipv4Addr::new(127, 64, 0, 7),
             shared_network,
             host_ip: "10.0.0.1",
@@ -301,7 +308,7 @@ mod tests {
     ]"#;
 
     #[test]
-    fn a_replica_knows_its_own_address() {
+    fn a_replica_gets_its_own_address() {
         let training: serde_json::Value = serde_json::from_str(TRAINING).unwrap();
         let command = run(json!({ "name": "c", "env": training }));
         assert!(env(&command).contains(&"DMLC_NODE_HOST=127.64.0.7".to_owned()));
@@ -310,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_shared_network_the_scheduler_is_named_by_number() {
+    fn on_a_shared_network_the_scheduler_has_a_numeric_address() {
         let training: serde_json::Value = serde_json::from_str(TRAINING).unwrap();
         let scheduler = Some(Some(Ipv4Addr::new(127, 64, 0, 1)));
         let command = run_with(json!({ "name": "c", "env": training }), scheduler).unwrap();
@@ -319,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn working_directories_begin_at_the_nodes() {
+    fn working_directories_are_relative_to_the_nodes() {
         for (dir, expect) in [("", "/work"), ("sub", "/work/sub"), ("/else", "/else")] {
             let command = run(json!({ "name": "c", "workingDir": dir }));
             assert_eq!(command.cwd, Path::new(expect), "{dir}");
@@ -327,13 +334,13 @@ mod tests {
     }
 
     #[test]
-    fn unsupported_sources_are_refused() {
+    fn unsupported_sources_are_rejected() {
         for from in [
             json!({ "fieldRef": { "fieldPath": "spec.nonsense" } }),
             json!({ "resourceFieldRef": { "resource": "limits.cpu" } }),
         ] {
             let container = json!({ "name": "c", "env": [{ "name": "A", "valueFrom": from }] });
-            assert!(matches!(run_with(container, None), Err(Problem::Never(_))), "{from}");
+            assert!(matches!(run_with(container, None), Err(StartProblem::Permanent(_))), "{from}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a container is doing, and when it runs again. Pure, save for the clock values that come in.
+//! The state of a container, and when it is restarted. Pure: times are parameters.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,42 +7,42 @@ use tokio::time::Instant;
 
 use crate::{runtime::Running, state::ExitRecord};
 
-/// First wait before a container is run again; it doubles with every failure. The kubelet begins with 10 s; on a machine
-/// that somebody sits in front of that only looks like a hang.
-const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-/// Longest wait, as in Kubernetes.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
-/// A container that ran so long begins with the first wait again.
-const CALM: Duration = Duration::from_secs(600);
+/// First delay before a container is restarted. It doubles with every failure. The kubelet starts
+/// with 10 s, which looks like a hang on a machine with one user.
+const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
+/// Longest delay, as in Kubernetes.
+const MAX_BACKOFF: Duration = Duration::from_secs(300);
+/// After a run of this length the delay starts from the first one again.
+const BACKOFF_RESET: Duration = Duration::from_secs(600);
 
 /// One container of a pod.
 #[derive(Debug)]
 pub(super) struct Tracked {
     pub(super) name: String,
     pub(super) init: bool,
-    /// Which attempt this is, counted from 0; also the number of restarts.
+    /// Number of the attempt, counted from 0; also the number of restarts.
     pub(super) attempt: u32,
-    pub(super) state: State,
-    /// The attempt before.
+    pub(super) state: ContainerState,
+    /// The end of the attempt before.
     pub(super) last: Option<ExitRecord>,
-    /// Failures in a row, for the back-off.
+    /// Consecutive failures, for the back-off.
     failures: u32,
 }
 
-/// What it is doing.
+/// The state of a container.
 #[derive(Debug)]
-pub(super) enum State {
-    /// Not started so far, for that reason.
+pub(super) enum ContainerState {
+    /// Not started yet, for this reason.
     Waiting { reason: &'static str, message: Option<String>, retry_at: Option<Instant> },
-    /// Its shim lives.
+    /// Its shim runs.
     Running(Arc<Running>),
-    /// Ended, and to be run again.
+    /// Ended, and to be restarted.
     Backoff { until: Instant, exit: ExitRecord },
-    /// Ended for good.
+    /// Ended, and not to be restarted.
     Ended(ExitRecord),
 }
 
-/// When a container is run again.
+/// When a container is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RestartPolicy {
     Always,
@@ -72,59 +72,65 @@ impl RestartPolicy {
 
 impl Tracked {
     pub(super) fn new(name: String, init: bool) -> Self {
-        let state = State::Waiting { reason: "ContainerCreating", message: None, retry_at: None };
+        let state =
+            ContainerState::Waiting { reason: "ContainerCreating", message: None, retry_at: None };
         Self { name, init, attempt: 0, state, last: None, failures: 0 }
     }
 
-    /// Takes note of an end and decides what comes next.
+    /// Records an end, and decides whether and when to restart.
     pub(super) fn ended(&mut self, exit: ExitRecord, policy: RestartPolicy, now: Instant) {
         if !policy.restarts(self.init, &exit) {
-            self.state = State::Ended(exit);
+            self.state = ContainerState::Ended(exit);
             return;
         }
-        if ran_for(&exit) >= CALM {
+        if ran_for(&exit) >= BACKOFF_RESET {
             self.failures = 0;
         }
-        let wait = exponential(FIRST_BACKOFF, LONGEST_BACKOFF, self.failures);
+        let wait = exponential(INITIAL_BACKOFF, MAX_BACKOFF, self.failures);
         self.failures = self.failures.saturating_add(1);
-        self.state = State::Backoff { until: now + wait, exit };
+        self.state = ContainerState::Backoff { until: now + wait, exit };
     }
 
-    /// Whether it may be started now; makes a new attempt of one that waited for its turn.
+    /// Whether it may be started now. Begins a new attempt after a back-off.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         match &self.state {
-            State::Waiting { retry_at, .. } => retry_at.is_none_or(|at| at <= now),
-            State::Backoff { until, exit } if *until <= now => {
+            ContainerState::Waiting { retry_at, .. } => retry_at.is_none_or(|at| at <= now),
+            ContainerState::Backoff { until, exit } if *until <= now => {
                 self.last = Some(exit.clone());
                 self.attempt += 1;
-                self.state =
-                    State::Waiting { reason: "ContainerCreating", message: None, retry_at: None };
+                self.state = ContainerState::Waiting {
+                    reason: "ContainerCreating",
+                    message: None,
+                    retry_at: None,
+                };
                 true
             }
-            State::Backoff { .. } | State::Running(_) | State::Ended(_) => false,
+            ContainerState::Backoff { .. }
+            | ContainerState::Running(_)
+            | ContainerState::Ended(_) => false,
         }
     }
 
-    /// When [`Self::is_due`] may become true by time alone.
+    /// When [`Self::is_due`] becomes true without another change.
     pub(super) fn due_at(&self) -> Option<Instant> {
         match &self.state {
-            State::Waiting { retry_at, .. } => *retry_at,
-            State::Backoff { until, .. } => Some(*until),
-            State::Running(_) | State::Ended(_) => None,
+            ContainerState::Waiting { retry_at, .. } => *retry_at,
+            ContainerState::Backoff { until, .. } => Some(*until),
+            ContainerState::Running(_) | ContainerState::Ended(_) => None,
         }
     }
 
-    /// Whether it waits, and has said so with this message.
+    /// Whether it waits with this message.
     pub(super) fn waits_with(&self, text: &str) -> bool {
-        matches!(&self.state, State::Waiting { message: Some(message), .. } if message == text)
+        matches!(&self.state, ContainerState::Waiting { message: Some(message), .. } if message == text)
     }
 
-    /// Whether it ended for good, and well.
+    /// Whether it ended with code 0 and is not restarted.
     pub(super) fn succeeded(&self) -> bool {
-        matches!(&self.state, State::Ended(exit) if exit.succeeded())
+        matches!(&self.state, ContainerState::Ended(exit) if exit.succeeded())
     }
 
-    /// As if `failures` attempts had failed before, after a restart of the agent.
+    /// Sets the number of consecutive failures, after a restart of the agent.
     pub(super) const fn assume_failures(&mut self, failures: u32) {
         self.failures = failures;
     }
@@ -153,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn policies_restart_what_they_should() {
+    fn restart_policies_decide_by_exit_code() {
         use RestartPolicy::{Always, Never, OnFailure};
         for (policy, init, code, expect) in [
             (Never, false, 1, false),
@@ -170,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_five_minutes_and_start_again_after_calm() {
+    fn delays_double_up_to_five_minutes_and_reset_after_a_long_run() {
         let mut container = Tracked::new("c".to_owned(), false);
         let mut waits = Vec::new();
         for seconds in [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 600, 0] {

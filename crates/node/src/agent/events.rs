@@ -1,7 +1,5 @@
 //! Events on pods, their owners and the node.
 
-use parking_lot::Mutex;
-
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event, EventSource, Node, ObjectReference, Pod},
@@ -9,46 +7,49 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 use mxjob_client::{Reported, UNREADABLE, Unreadable};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-/// Events that wait to be written; more than that are dropped, since they only inform.
-const QUEUE: usize = 256;
+use crate::clock;
 
-/// Who says it.
+/// Number of events that wait to be written. Further events are dropped.
+const QUEUE_CAPACITY: usize = 256;
+
+/// The source of the events.
 const COMPONENT: &str = "mxjob-node";
 
-/// How serious an event is.
+/// The type of an event.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Level {
     Normal,
     Warning,
 }
 
-/// Writes events one after the other, without making anybody wait.
+/// Writes events in the background, one after the other.
 #[derive(Debug)]
 pub(super) struct Events {
     queue: mpsc::Sender<Event>,
     node: String,
-    /// Held for a look-up.
+    /// Locked only for a lookup.
     reported: Mutex<Reported>,
 }
 
 impl Events {
     pub(super) fn start(client: Client, node: String) -> Self {
-        let (queue, mut receiver) = mpsc::channel::<Event>(QUEUE);
+        let (queue, mut receiver) = mpsc::channel::<Event>(QUEUE_CAPACITY);
         tokio::spawn(async move {
             while let Some(event) = receiver.recv().await {
                 let namespace = event.metadata.namespace.clone().unwrap_or_default();
                 let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
                 if let Err(error) = api.create(&PostParams::default(), &event).await {
-                    tracing::debug!(%error, "cannot write an event");
+                    tracing::debug!(%error, "cannot create an event");
                 }
             }
         });
         Self { queue, node, reported: Mutex::default() }
     }
 
-    /// Something about a pod.
+    /// Publishes an event on a pod.
     pub(super) fn pod(&self, pod: &Pod, level: Level, reason: &str, message: String) {
         let meta = &pod.metadata;
         self.publish(
@@ -66,7 +67,7 @@ impl Events {
         );
     }
 
-    /// Something about the object that a pod belongs to.
+    /// Publishes an event on the controller of a pod.
     pub(super) fn owner(&self, pod: &Pod, level: Level, reason: &str, message: String) {
         let Some(owner) = controller(pod.metadata.owner_references.as_deref()) else { return };
         self.publish(
@@ -84,18 +85,18 @@ impl Events {
         );
     }
 
-    /// An object that this agent looks after and cannot read: reported once a version.
+    /// Reports an unreadable object, once for each version.
     pub(super) fn unreadable(&self, object: &Unreadable) {
         let mut reported = self.reported.lock();
         if !reported.is_news(object) {
             return;
         }
         drop(reported);
-        tracing::warn!(object = object.named(), why = object.why, "an object cannot be read");
+        tracing::warn!(object = object.named(), why = object.why, "cannot read an object");
         self.publish(object.reference(), Level::Warning, UNREADABLE, object.message());
     }
 
-    /// Something about the node.
+    /// Publishes an event on the node.
     pub(super) fn node(&self, node: &Node, level: Level, reason: &str, message: String) {
         self.publish(
             ObjectReference {
@@ -112,12 +113,12 @@ impl Events {
     }
 
     fn publish(&self, about: ObjectReference, level: Level, reason: &str, message: String) {
-        let now = Timestamp::now();
+        let now = clock::now();
         let name = about.name.clone().unwrap_or_default();
         let event = Event {
             metadata: ObjectMeta {
                 name: Some(format!("{name}.{:x}", now.as_nanosecond())),
-                // Events of things without a namespace are kept where kubectl looks for them.
+                // kubectl looks for events on cluster-scoped objects in this namespace.
                 namespace: Some(about.namespace.clone().unwrap_or_else(|| "default".to_owned())),
                 ..ObjectMeta::default()
             },
@@ -141,7 +142,7 @@ impl Events {
             ..Event::default()
         };
         if self.queue.try_send(event).is_err() {
-            tracing::debug!("too many events; one is dropped");
+            tracing::debug!("dropped an event: the queue is full");
         }
     }
 }

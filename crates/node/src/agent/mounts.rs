@@ -1,4 +1,4 @@
-//! The mounts of a container: its volumes, made real, at the paths it wants.
+//! The mounts of a container: creates its volumes and lists its bind mounts.
 
 use std::{
     cell::RefCell,
@@ -10,8 +10,8 @@ use std::{
 use k8s_openapi::api::core::v1::{Container, KeyToPath, Pod, Volume, VolumeMount};
 
 use super::{
-    command::{Env, Facts, value},
-    sources::{Problem, Sources},
+    command::{CommandFacts, Env, value},
+    sources::{Sources, StartProblem},
 };
 use crate::{
     expand::expand,
@@ -20,30 +20,32 @@ use crate::{
     volumes,
 };
 
-/// Makes the volumes that a container mounts and lists its bind mounts. `env` is what the pod itself gives the container.
+/// Creates the volumes that a container mounts, and returns its bind mounts. `env` has the
+/// variables of the pod.
 pub(super) fn binds(
     pod: &Pod,
     container: &Container,
     sandbox: &Sandbox,
-    facts: &Facts<'_>,
+    facts: &CommandFacts<'_>,
     env: &Env,
     permitted: bool,
-) -> Result<Vec<Bind>, Problem> {
+) -> Result<Vec<Bind>, StartProblem> {
     let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
     let mut binds = Vec::new();
     for mount in container.volume_mounts.iter().flatten() {
         if !permitted {
-            let what =
-                format!("volume {:?} cannot be mounted: mounts are not permitted here", mount.name);
-            return Err(Problem::Never(what));
+            let what = format!(
+                "cannot mount volume {:?}: this node has no permission to mount; run it as root",
+                mount.name
+            );
+            return Err(StartProblem::Permanent(what));
         }
-        let volume = volumes
-            .iter()
-            .find(|volume| volume.name == mount.name)
-            .ok_or_else(|| Problem::Never(format!("there is no volume {:?}", mount.name)))?;
+        let volume = volumes.iter().find(|volume| volume.name == mount.name).ok_or_else(|| {
+            StartProblem::Permanent(format!("the pod has no volume {:?}", mount.name))
+        })?;
         let sub_path = sub_path(mount, env)?;
         binds.push(Bind {
-            source: make(volume, sandbox, facts.sources)?,
+            source: create(volume, sandbox, facts.sources)?,
             sub_path,
             target: Path::new("/").join(&mount.mount_path),
             read_only: mount.read_only.unwrap_or_default(),
@@ -52,31 +54,32 @@ pub(super) fn binds(
     Ok(binds)
 }
 
-/// The part of a volume that is mounted; the shim looks it up, when no container can change the way there any more.
-fn sub_path(mount: &VolumeMount, env: &Env) -> Result<Option<RelativePath>, Problem> {
+/// The part of a volume that is mounted. The shim resolves it, safe from changes by containers.
+fn sub_path(mount: &VolumeMount, env: &Env) -> Result<Option<RelativePath>, StartProblem> {
     let given = |path: &Option<String>| path.clone().filter(|path| !path.is_empty());
     match (given(&mount.sub_path), given(&mount.sub_path_expr)) {
         (None, None) => Ok(None),
         (Some(path), None) => path.parse().map(Some).map_err(|error: NameError| {
-            Problem::Never(format!("subPath of volume {:?}: {error}", mount.name))
+            StartProblem::Permanent(format!("subPath of volume {:?}: {error}", mount.name))
         }),
-        // The variables may come from elsewhere, and be right later.
+        // The variables may come from other objects, and become valid later.
         (None, Some(expression)) => {
             let failed = |why| {
                 let text = format!("subPathExpr {expression:?} of volume {:?}: {why}", mount.name);
-                Problem::NotYet(text)
+                StartProblem::Retryable(text)
             };
             let path = expand_all(&expression, env).map_err(&failed)?;
             path.parse().map(Some).map_err(|error: NameError| failed(error.to_string()))
         }
-        (Some(_), Some(_)) => Err(Problem::Never(format!(
+        (Some(_), Some(_)) => Err(StartProblem::Permanent(format!(
             "volume {:?}: subPathExpr and subPath are mutually exclusive",
             mount.name
         ))),
     }
 }
 
-/// Expands an expression in which every variable must have a value, lest the folders of several pods become one.
+/// Expands an expression. Every variable must have a value: otherwise several pods would share one
+/// folder.
 fn expand_all(expression: &str, env: &Env) -> Result<String, String> {
     let missing = RefCell::new(BTreeSet::new());
     let path = expand(expression, |name| {
@@ -93,10 +96,12 @@ fn expand_all(expression: &str, env: &Env) -> Result<String, String> {
     Err(format!("missing value for {}", missing.into_iter().collect::<Vec<_>>().join(", ")))
 }
 
-fn make(volume: &Volume, sandbox: &Sandbox, sources: &Sources) -> Result<PathBuf, Problem> {
-    let never = |error: NameError| Problem::Never(format!("volume {:?}: {error}", volume.name));
+fn create(volume: &Volume, sandbox: &Sandbox, sources: &Sources) -> Result<PathBuf, StartProblem> {
+    let never =
+        |error: NameError| StartProblem::Permanent(format!("volume {:?}: {error}", volume.name));
     let name: DnsLabel = volume.name.parse().map_err(never)?;
-    let failed = |error| Problem::NotYet(format!("cannot make volume {:?}: {error}", volume.name));
+    let failed =
+        |error| StartProblem::Retryable(format!("cannot create volume {:?}: {error}", volume.name));
     if let Some(source) = &volume.empty_dir {
         let in_memory = source.medium.as_deref() == Some("Memory");
         let uid = &sandbox.record().uid;
@@ -111,8 +116,8 @@ fn make(volume: &Volume, sandbox: &Sandbox, sources: &Sources) -> Result<PathBuf
         let secret = source.secret_name.as_deref().unwrap_or_default();
         (sources.secret(secret, source.optional)?, &source.items, source.default_mode)
     } else {
-        return Err(Problem::Never(format!(
-            "volume {:?} is of a kind that the process runtime does not have (it has emptyDir, hostPath, configMap and secret)",
+        return Err(StartProblem::Permanent(format!(
+            "the process runtime does not support the type of volume {:?}; it supports emptyDir, hostPath, configMap and secret",
             volume.name
         )));
     };
@@ -141,22 +146,24 @@ fn chosen<'a>(
     }
 }
 
-fn host_path(path: &str, kind: &str) -> Result<PathBuf, Problem> {
+fn host_path(path: &str, kind: &str) -> Result<PathBuf, StartProblem> {
     let path = PathBuf::from(path);
     if !path.is_absolute() {
-        return Err(Problem::Never(format!("hostPath {path:?} is not absolute")));
+        return Err(StartProblem::Permanent(format!("hostPath {path:?} is not absolute")));
     }
     if path.components().any(|part| part == Component::ParentDir) {
-        return Err(Problem::Never(format!("hostPath {path:?} must not contain '..'")));
+        return Err(StartProblem::Permanent(format!("hostPath {path:?} must not contain '..'")));
     }
     if !path.exists() {
-        let made = match kind {
+        let created = match kind {
             "DirectoryOrCreate" => mxjob_files::public_dir(&path),
             "FileOrCreate" => std::fs::File::create(&path)
                 .and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o644))),
-            _ => return Err(Problem::NotYet(format!("hostPath {path:?} does not exist"))),
+            _ => return Err(StartProblem::Retryable(format!("hostPath {path:?} does not exist"))),
         };
-        made.map_err(|error| Problem::NotYet(format!("cannot make hostPath {path:?}: {error}")))?;
+        created.map_err(|error| {
+            StartProblem::Retryable(format!("cannot create hostPath {path:?}: {error}"))
+        })?;
     }
     Ok(path)
 }
@@ -173,7 +180,7 @@ mod tests {
         serde_json::from_value(mount).unwrap()
     }
 
-    fn path(more: &serde_json::Value) -> Result<Option<String>, Problem> {
+    fn path(more: &serde_json::Value) -> Result<Option<String>, StartProblem> {
         let env =
             [("POD", "w-0"), ("EMPTY", ""), ("UP", "../w-1"), ("ABS", "/etc"), ("NUL", "a\0")]
                 .map(|(name, text)| (name.to_owned(), text.to_owned()));
@@ -181,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sub_path_is_taken_as_it_is_and_an_expression_expanded() {
+    fn only_expressions_of_sub_paths_are_expanded() {
         for (mount, expect) in [
             (json!({}), None),
             (json!({ "subPath": "", "subPathExpr": "" }), None),
@@ -195,9 +202,9 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_may_still_become_right_waits_and_another_fails() {
+    fn an_expression_waits_for_a_valid_value_and_a_plain_path_fails() {
         let not_yet = |expression: &str| match path(&json!({ "subPathExpr": expression })) {
-            Err(Problem::NotYet(message)) => message,
+            Err(StartProblem::Retryable(message)) => message,
             other => panic!("{expression}: {other:?}"),
         };
         assert_eq!(
@@ -217,12 +224,12 @@ mod tests {
             json!({ "subPath": "a\u{0}" }),
             json!({ "subPath": "a", "subPathExpr": "b" }),
         ] {
-            assert!(matches!(path(&mount), Err(Problem::Never(_))), "{mount}");
+            assert!(matches!(path(&mount), Err(StartProblem::Permanent(_))), "{mount}");
         }
     }
 
     #[test]
-    fn keys_and_paths_of_files_stay_in_their_volume() {
+    fn keys_and_paths_that_leave_the_volume_are_invalid() {
         let data = |key: &str| BTreeMap::from([(key.to_owned(), b"x".to_vec())]);
         let item = |path: &str| {
             [KeyToPath { key: "k".to_owned(), path: path.to_owned(), ..KeyToPath::default() }]

@@ -1,8 +1,9 @@
-//! Which name stands for which address, inside pods.
+//! The names that resolve inside pods, and their addresses.
 //!
-//! A service stands for the pods it selects, and a headless service of a controller also for the pod of the same name
-//! before that pod exists: peers look each other up at start, and ps-lite waits for ever for a name that
-//! did not resolve. For the same reason the names in a replica's `MX_CONFIG` resolve even before their services are there.
+//! The name of a service resolves to the pods it selects. The name of a headless service with a
+//! controller also resolves to the pod of the same name before that pod exists: replicas look up
+//! their peers when they start, and ps-lite waits forever for a name that did not resolve. For the
+//! same reason the names in a replica's `MX_CONFIG` resolve before their services exist.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -24,32 +25,33 @@ use super::events::controller;
 use crate::{
     addresses::{Addresses, Owner},
     hosts::{self, Names as HostNames},
-    runtime::{Sandbox, hash_of},
+    runtime::Sandbox,
+    state::dir_hash,
 };
 
-/// How long an owner keeps its addresses after its last pod and service are gone.
-const KEEP: Duration = Duration::from_secs(600);
+/// How long an owner keeps its addresses after its last pod and service were deleted.
+const ADDRESS_RETENTION: Duration = Duration::from_secs(600);
 
-/// The shared knowledge about names.
+/// The names of all pods and services.
 #[derive(Debug)]
 pub(super) struct Names {
-    /// Held for short computations and writes of small files, never across an await.
-    inner: Mutex<Inner>,
-    /// The machine's own hosts file.
+    /// Locked for short computations and writes of small files, never across an await.
+    table: Mutex<Table>,
+    /// The content of the machine's own hosts file.
     machine: String,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct Table {
     addresses: Addresses,
     pods: HashMap<String, PodNames>,
     services: BTreeMap<(String, String), ServiceNames>,
-    /// Services seen during a new list of all of them.
+    /// Services seen so far in a new list of all of them.
     listed: Option<HashSet<(String, String)>>,
-    /// The pods whose hosts files are kept up to date, and what is in those.
+    /// The pods whose hosts files are kept up to date, by uid, with the content of these files.
     sandboxes: HashMap<String, (Sandbox, String)>,
     unused_since: HashMap<(String, String), Instant>,
-    stale: bool,
+    is_stale: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -58,9 +60,9 @@ struct PodNames {
     owner: Owner,
     labels: BTreeMap<String, String>,
     address: Option<Ipv4Addr>,
-    /// Names of its peers.
+    /// Names of its peers, of its `MX_CONFIG`.
     peers: Vec<String>,
-    /// Lines for its hosts file that it asks for itself (`hostAliases`).
+    /// Lines of its hosts file for its `hostAliases`.
     aliases: Vec<String>,
 }
 
@@ -73,66 +75,73 @@ struct ServiceNames {
 
 impl Names {
     pub(super) fn open(state_dir: &Path) -> Self {
-        let inner = Inner {
-            addresses: Addresses::open(state_dir.join("addresses.json"), hash_of(state_dir)),
+        let table = Table {
+            addresses: Addresses::open(state_dir.join("addresses.json"), dir_hash(state_dir)),
             pods: HashMap::new(),
             services: BTreeMap::new(),
             listed: None,
             sandboxes: HashMap::new(),
             unused_since: HashMap::new(),
-            stale: false,
+            is_stale: false,
         };
         let machine = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
-        Self { inner: Mutex::new(inner), machine }
+        Self { table: Mutex::new(table), machine }
     }
 
-    /// A bound pod is new or has changed. Pods of this node get an address, others have one.
+    /// Adds or updates a bound pod. A pod of this node gets an address; others have one in their
+    /// status.
     pub(super) fn set_pod(&self, pod: &Pod, ours: bool) {
-        let mut inner = self.lock();
+        let mut table = self.lock();
         let owner = owner_of(&pod.metadata);
         let name = pod.name_any();
         let address = if ours {
-            inner.address(&owner, &name)
+            table.address(&owner, &name)
         } else {
             pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()?.parse().ok())
         };
         let labels = pod.metadata.labels.clone().unwrap_or_default();
-        let known =
-            PodNames { name, owner, labels, address, peers: peers(pod), aliases: aliases(pod) };
+        let known = PodNames {
+            name,
+            owner,
+            labels,
+            address,
+            peers: peer_names(pod),
+            aliases: host_aliases(pod),
+        };
         let uid = pod.uid().unwrap_or_default();
-        if inner.pods.get(&uid) != Some(&known) {
-            inner.pods.insert(uid, known);
-            inner.stale = true;
+        if table.pods.get(&uid) != Some(&known) {
+            table.pods.insert(uid, known);
+            table.is_stale = true;
         }
     }
 
     pub(super) fn remove_pod(&self, uid: &str) {
-        let mut inner = self.lock();
-        inner.stale |= inner.pods.remove(uid).is_some();
-        inner.sandboxes.remove(uid);
+        let mut table = self.lock();
+        table.is_stale |= table.pods.remove(uid).is_some();
+        table.sandboxes.remove(uid);
     }
 
     pub(super) fn handle_service(&self, event: watcher::Event<Lenient<Service>>) {
         match event {
             watcher::Event::Apply(service) | watcher::Event::InitApply(service) => {
                 if let Some(listed) = &mut self.lock().listed {
-                    listed.insert(key(service.meta()));
+                    listed.insert(service_key(service.meta()));
                 }
-                // Of one that cannot be read holds what was known before.
+                // For an unreadable service the last readable version stays in effect.
                 if let Ok(service) = &service.0 {
                     self.set_service(service);
                 }
             }
             watcher::Event::Delete(service) => {
-                let mut inner = self.lock();
-                inner.stale |= inner.services.remove(&key(service.meta())).is_some();
+                let mut table = self.lock();
+                table.is_stale |= table.services.remove(&service_key(service.meta())).is_some();
             }
             watcher::Event::Init => self.lock().listed = Some(HashSet::new()),
             watcher::Event::InitDone => {
-                let mut inner = self.lock();
-                if let Some(listed) = inner.listed.take() {
-                    inner.services.retain(|key, _| listed.contains(key));
-                    inner.stale = true;
+                let mut table = self.lock();
+                if let Some(listed) = table.listed.take() {
+                    table.services.retain(|key, _| listed.contains(key));
+                    table.is_stale = true;
                 }
             }
         }
@@ -146,60 +155,60 @@ impl Names {
             selector: spec.and_then(|spec| spec.selector.clone()).unwrap_or_default(),
             reserved_for: (headless && owned).then(|| owner_of(&service.metadata)),
         };
-        let mut inner = self.lock();
-        let key = key(&service.metadata);
-        if inner.services.get(&key) != Some(&known) {
-            inner.services.insert(key, known);
-            inner.stale = true;
+        let mut table = self.lock();
+        let key = service_key(&service.metadata);
+        if table.services.get(&key) != Some(&known) {
+            table.services.insert(key, known);
+            table.is_stale = true;
         }
     }
 
-    /// The address of a pod of this node, and its hosts file.
+    /// The address of a pod of this node, and the content of its hosts file.
     pub(super) fn of_pod(&self, pod: &Pod) -> Option<(Ipv4Addr, String)> {
         self.set_pod(pod, true);
-        let mut inner = self.lock();
-        let known = inner.pods.get(pod.uid()?.as_str())?.clone();
-        let services = inner.services_of(&known.owner.namespace);
-        let content = inner.content(&known, &services, &self.machine);
+        let mut table = self.lock();
+        let known = table.pods.get(pod.uid()?.as_str())?.clone();
+        let services = table.services_of(&known.owner.namespace);
+        let content = table.content(&known, &services, &self.machine);
         Some((known.address?, content))
     }
 
-    /// The address behind a name, as the pod sees it.
+    /// The address of a name inside the pod.
     pub(super) fn resolve(&self, pod: &Pod, name: &str) -> Option<Ipv4Addr> {
-        let mut inner = self.lock();
-        let known = inner.pods.get(pod.uid()?.as_str())?.clone();
-        let services = inner.services_of(&known.owner.namespace);
-        let all = inner.names_of(&known, services);
+        let mut table = self.lock();
+        let known = table.pods.get(pod.uid()?.as_str())?.clone();
+        let services = table.services_of(&known.owner.namespace);
+        let all = table.names_of(&known, services);
         let short = name.split('.').next().unwrap_or(name);
         all.get(short)?.first().copied()
     }
 
-    /// From now on the pod's hosts file is kept up to date.
-    pub(super) fn keep(&self, sandbox: &Sandbox, content: String) {
-        let mut inner = self.lock();
-        inner.sandboxes.insert(sandbox.record().uid.to_string(), (sandbox.clone(), content));
-        inner.stale = true;
+    /// Keeps the pod's hosts file up to date from now on.
+    pub(super) fn keep_updated(&self, sandbox: &Sandbox, content: String) {
+        let mut table = self.lock();
+        table.sandboxes.insert(sandbox.record().uid.to_string(), (sandbox.clone(), content));
+        table.is_stale = true;
     }
 
     /// Whether something changed since the last [`Self::refresh`].
     pub(super) fn is_stale(&self) -> bool {
-        self.lock().stale
+        self.lock().is_stale
     }
 
-    /// Rewrites the hosts files that are out of date.
+    /// Rewrites the hosts files whose content has changed.
     pub(super) fn refresh(&self) {
-        let mut inner = self.lock();
-        inner.stale = false;
-        let mut sandboxes = std::mem::take(&mut inner.sandboxes);
+        let mut table = self.lock();
+        table.is_stale = false;
+        let mut sandboxes = std::mem::take(&mut table.sandboxes);
         let mut of_namespace: HashMap<String, HostNames> = HashMap::new();
         for (uid, (sandbox, written)) in &mut sandboxes {
-            let Some(pod) = inner.pods.get(uid).cloned() else { continue };
+            let Some(pod) = table.pods.get(uid).cloned() else { continue };
             let namespace = &pod.owner.namespace;
             if !of_namespace.contains_key(namespace) {
-                of_namespace.insert(namespace.clone(), inner.services_of(namespace));
+                of_namespace.insert(namespace.clone(), table.services_of(namespace));
             }
             let Some(services) = of_namespace.get(namespace) else { continue };
-            let content = inner.content(&pod, services, &self.machine);
+            let content = table.content(&pod, services, &self.machine);
             if content != *written {
                 match sandbox.write_hosts(&content) {
                     Ok(()) => *written = content,
@@ -209,47 +218,47 @@ impl Names {
                 }
             }
         }
-        inner.sandboxes = sandboxes;
+        table.sandboxes = sandboxes;
     }
 
-    /// Takes back the addresses of owners without pods and services.
+    /// Releases the addresses of owners that have had no pods and services for a while.
     pub(super) fn release_unused(&self) {
-        let mut inner = self.lock();
+        let mut table = self.lock();
         let now = Instant::now();
-        for owner in inner.addresses.owners() {
+        for owner in table.addresses.owners() {
             let key = (owner.namespace.clone(), owner.uid.clone());
-            let used = inner.pods.values().any(|pod| pod.owner == owner)
-                || inner.services.values().any(|known| known.reserved_for.as_ref() == Some(&owner));
+            let used = table.pods.values().any(|pod| pod.owner == owner)
+                || table.services.values().any(|known| known.reserved_for.as_ref() == Some(&owner));
             if used {
-                inner.unused_since.remove(&key);
-            } else if now.duration_since(*inner.unused_since.entry(key.clone()).or_insert(now))
-                >= KEEP
+                table.unused_since.remove(&key);
+            } else if now.duration_since(*table.unused_since.entry(key.clone()).or_insert(now))
+                >= ADDRESS_RETENTION
             {
-                inner.unused_since.remove(&key);
-                if let Err(error) = inner.addresses.release(&owner) {
+                table.unused_since.remove(&key);
+                if let Err(error) = table.addresses.release(&owner) {
                     tracing::warn!(%error, "cannot release an address");
                 }
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock()
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock()
     }
 }
 
-impl Inner {
+impl Table {
     fn address(&mut self, owner: &Owner, name: &str) -> Option<Ipv4Addr> {
         match self.addresses.of(owner, name) {
             Ok(address) => Some(address),
             Err(error) => {
-                tracing::error!(%error, pod = name, "cannot give a pod its address");
+                tracing::error!(%error, pod = name, "cannot assign an address to a pod");
                 None
             }
         }
     }
 
-    /// The services of a namespace and the addresses behind them.
+    /// The services of a namespace and their addresses.
     fn services_of(&mut self, namespace: &str) -> HostNames {
         let services: Vec<(String, ServiceNames)> = self
             .services
@@ -275,7 +284,7 @@ impl Inner {
         names
     }
 
-    /// The services, and those peers of a pod whose services are not there yet.
+    /// The services, and the peers of a pod whose services do not exist yet.
     fn names_of(&mut self, pod: &PodNames, mut services: HostNames) -> HostNames {
         for peer in &pod.peers {
             if services.get(peer).is_none_or(Vec::is_empty)
@@ -314,11 +323,11 @@ fn owner_of(meta: &ObjectMeta) -> Owner {
     Owner { namespace: meta.namespace.clone().unwrap_or_default(), uid }
 }
 
-fn key(meta: &ObjectMeta) -> (String, String) {
+fn service_key(meta: &ObjectMeta) -> (String, String) {
     (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
-fn aliases(pod: &Pod) -> Vec<String> {
+fn host_aliases(pod: &Pod) -> Vec<String> {
     let all = pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten());
     all.map(|alias| {
         format!(
@@ -330,9 +339,9 @@ fn aliases(pod: &Pod) -> Vec<String> {
     .collect()
 }
 
-/// The replicas that a pod's `MX_CONFIG` names (`cluster.<role>[].url`). Only for pods of a controller: only their
-/// peers have addresses before they exist.
-fn peers(pod: &Pod) -> Vec<String> {
+/// The replicas in a pod's `MX_CONFIG` (`cluster.<role>[].url`). Only for pods with a controller:
+/// only their peers have addresses before they exist.
+fn peer_names(pod: &Pod) -> Vec<String> {
     if controller(pod.metadata.owner_references.as_deref()).is_none() {
         return Vec::new();
     }

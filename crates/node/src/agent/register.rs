@@ -1,4 +1,4 @@
-//! The Node object of this machine, and the lease that shows that its agent lives.
+//! The Node object of this machine, and the lease that shows that its agent runs.
 
 use std::{collections::BTreeMap, fs, net::UdpSocket, sync::Arc, time::Duration};
 
@@ -17,32 +17,33 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{Config, Context, events::Level, status::seconds};
+use crate::{clock, state};
 
 /// Namespace of the leases of nodes, as in Kubernetes.
-const LEASES: &str = "kube-node-lease";
-/// How often the lease is renewed, and how long it is valid: the kubelet's values.
-const RENEW_EVERY: Duration = Duration::from_secs(10);
+const LEASE_NAMESPACE: &str = "kube-node-lease";
+/// How often the lease is renewed, and how long it is valid: the values of the kubelet.
+const RENEW_INTERVAL: Duration = Duration::from_secs(10);
 const LEASE_SECONDS: u32 = 40;
-/// How long to wait before trying again what the API refused.
-const RETRY: Duration = Duration::from_secs(1);
-/// Pods per node. A shim and a small process take half a megabyte.
+/// Delay before a failed registration is retried.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Pods per node. A shim and a small process need half a megabyte.
 const MAX_PODS: u32 = 1000;
 
-/// Registers the node and renews its lease for ever.
+/// Registers the node, and keeps its registration and its lease up to date. Does not return.
 pub(super) async fn keep_registered(context: Arc<Context>) {
     let mut node = loop {
         match register(&context).await {
             Ok(node) => break node,
             Err(error) => {
-                tracing::warn!(%error, "cannot register the node; trying again");
-                sleep(RETRY).await;
+                tracing::warn!(%error, "cannot register the node; will retry");
+                sleep(RETRY_DELAY).await;
             }
         }
     };
     if let Some(why) = context.runtime.isolation().why_not() {
         let message = format!(
             "pods share the machine's addresses because {why}: service names in DMLC_PS_ROOT_URI are replaced by \
-             numbers, and two jobs that listen on the same wildcard port disturb each other"
+             addresses, and two jobs cannot listen on the same wildcard port"
         );
         tracing::warn!("{message}");
         context.events.node(&node, Level::Warning, "SharedNetwork", message);
@@ -51,11 +52,11 @@ pub(super) async fn keep_registered(context: Arc<Context>) {
         if let Err(error) = renew(&context, &node).await {
             tracing::warn!(%error, "cannot renew the node's lease");
         }
-        sleep(RENEW_EVERY).await;
-        // Somebody may have deleted the Node: without it no job would ever find room again.
+        sleep(RENEW_INTERVAL).await;
+        // Recreates a deleted Node: without it the controller would admit no jobs.
         match register(&context).await {
             Ok(current) => node = current,
-            Err(error) => tracing::warn!(%error, "cannot see to the node's registration"),
+            Err(error) => tracing::warn!(%error, "cannot update the node's registration"),
         }
     }
 }
@@ -67,7 +68,7 @@ async fn register(context: &Context) -> Result<Node, kube::Error> {
     let mut found = api.get_opt(name).await?;
     if let Some(Lenient(Err(unreadable))) = &found {
         context.events.unreadable(unreadable);
-        put_in_order(context, unreadable, &labels).await?;
+        replace_unreadable(context, unreadable, &labels).await?;
         found = api.get_opt(name).await?;
     }
     let node = match found {
@@ -97,9 +98,10 @@ async fn register(context: &Context) -> Result<Node, kube::Error> {
         .and_then(|status| status.conditions.as_ref())
         .and_then(|all| all.iter().find(|one| one.type_ == "Ready" && one.status == "True"))
         .and_then(|ready| ready.last_transition_time.as_ref())
-        .map_or_else(Timestamp::now, |time| time.0);
+        .map_or_else(clock::now, |time| time.0);
     let mut patch = json!({ "status": node_status(context, ready_since) });
-    // A device that is no longer there must not stay in the status: in a merge patch silence means "as it was".
+    // A merge patch keeps what it does not name, so devices that no longer exist are removed
+    // explicitly.
     let status = node.status.as_ref();
     for (member, before) in [
         ("capacity", status.and_then(|status| status.capacity.as_ref())),
@@ -115,8 +117,8 @@ async fn register(context: &Context) -> Result<Node, kube::Error> {
     Ok(readable(api.patch_status(name, &PatchParams::default(), &patch).await?))
 }
 
-/// Replaces the object of this node, which nobody can change any more for what is in it. A spec that can be read stays.
-async fn put_in_order(
+/// Replaces an unreadable Node object, which cannot be patched. A readable spec is kept.
+async fn replace_unreadable(
     context: &Context,
     node: &Unreadable,
     labels: &BTreeMap<String, String>,
@@ -125,20 +127,20 @@ async fn put_in_order(
     let api: Api<Raw> = Api::all_with(context.client.clone(), &resource);
     let name = &context.config.node_name;
     let spec = node.raw.value.get("spec").and_then(|spec| NodeSpec::deserialize(spec).ok());
-    let whole = json!({
+    let replacement = json!({
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": { "name": name, "labels": labels },
         "spec": spec.unwrap_or_default(),
         "status": {},
     });
-    let whole = Raw::new(whole);
-    // The status first: what is left of it is carried over by every other write.
-    api.replace_status(name, &PostParams::default(), &whole).await?;
-    api.replace(name, &PostParams::default(), &whole).await.map(drop)
+    let replacement = Raw::new(replacement);
+    // The status first: every other write carries the old status over.
+    api.replace_status(name, &PostParams::default(), &replacement).await?;
+    api.replace(name, &PostParams::default(), &replacement).await.map(drop)
 }
 
-/// The node as far as it can be read.
+/// The node; only its identity if it is unreadable.
 fn readable(node: Lenient<Node>) -> Node {
     let known = |unreadable: Box<Unreadable>| Node {
         metadata: unreadable.raw.meta().clone(),
@@ -161,13 +163,13 @@ fn node_status(context: &Context, ready_since: Timestamp) -> Value {
             "type": "Ready",
             "status": "True",
             "reason": "AgentReady",
-            "message": "the node agent runs",
-            "lastHeartbeatTime": seconds(Timestamp::now()),
+            "message": "the node agent is running",
+            "lastHeartbeatTime": seconds(clock::now()),
             "lastTransitionTime": seconds(ready_since),
         }],
         "nodeInfo": {
             "architecture": architecture(),
-            "bootID": crate::state::boot_id(),
+            "bootID": state::boot_id(),
             "containerRuntimeVersion": concat!("process://", env!("CARGO_PKG_VERSION")),
             "kernelVersion": uname.release().to_string_lossy(),
             "kubeProxyVersion": "",
@@ -180,7 +182,7 @@ fn node_status(context: &Context, ready_since: Timestamp) -> Value {
     })
 }
 
-/// What the node has for pods. Nothing is set aside for the system: requests are promises among the pods, and most jobs make none.
+/// The resources for pods. Nothing is reserved for the system, because most jobs request nothing.
 pub(super) fn allocatable(config: &Config) -> Value {
     let mut resources = json!({
         "cpu": std::thread::available_parallelism().map_or(1, usize::from).to_string(),
@@ -193,8 +195,8 @@ pub(super) fn allocatable(config: &Config) -> Value {
     resources
 }
 
-/// Devices of this machine that pods can ask for by number: GPUs whose driver shows them.
-pub(super) fn devices() -> BTreeMap<String, i64> {
+/// The extended resources of this machine: GPUs that their driver lists.
+pub(super) fn detect_devices() -> BTreeMap<String, i64> {
     let entries = |folder: &str| {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
@@ -204,16 +206,16 @@ pub(super) fn devices() -> BTreeMap<String, i64> {
         !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
     };
     let gpus = entries("/dev").filter(is_gpu).count();
-    // In a container the devices may come later than the driver's own list.
+    // In a container the device files may appear later than the driver's own list.
     let gpus = if gpus == 0 { entries("/proc/driver/nvidia/gpus").count() } else { gpus };
     let gpus = i64::try_from(gpus).ok().filter(|gpus| *gpus > 0);
     gpus.map(|gpus| ("nvidia.com/gpu".to_owned(), gpus)).into_iter().collect()
 }
 
 async fn renew(context: &Context, node: &Node) -> Result<(), kube::Error> {
-    let api: Api<Lenient<Lease>> = Api::namespaced(context.client.clone(), LEASES);
+    let api: Api<Lenient<Lease>> = Api::namespaced(context.client.clone(), LEASE_NAMESPACE);
     let name = &context.config.node_name;
-    let now = format!("{:.6}", Timestamp::now());
+    let now = format!("{:.6}", clock::now());
     let patch = json!({ "spec": { "renewTime": now } });
     match api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => {}
@@ -224,7 +226,7 @@ async fn renew(context: &Context, node: &Node) -> Result<(), kube::Error> {
         "kind": "Lease",
         "metadata": {
             "name": name,
-            "namespace": LEASES,
+            "namespace": LEASE_NAMESPACE,
             "ownerReferences": [
                 { "apiVersion": "v1", "kind": "Node", "name": name, "uid": node.metadata.uid },
             ],
@@ -232,14 +234,14 @@ async fn renew(context: &Context, node: &Node) -> Result<(), kube::Error> {
         "spec": { "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now },
     });
     let lease: Lease = serde_json::from_value(lease).map_err(kube::Error::SerdeError)?;
-    let api: Api<Lease> = Api::namespaced(context.client.clone(), LEASES);
+    let api: Api<Lease> = Api::namespaced(context.client.clone(), LEASE_NAMESPACE);
     match api.create(&PostParams::default(), &lease).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => {}
         result => return result.map(drop),
     }
     let namespaces: Api<Namespace> = Api::all(context.client.clone());
     let mut namespace = Namespace::default();
-    namespace.metadata.name = Some(LEASES.to_owned());
+    namespace.metadata.name = Some(LEASE_NAMESPACE.to_owned());
     match namespaces.create(&PostParams::default(), &namespace).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => {}
         result => drop(result?),
@@ -278,7 +280,7 @@ fn node_name(host: &str) -> String {
 pub(super) fn host_ip() -> String {
     let route = || {
         let socket = UdpSocket::bind(("0.0.0.0", 0))?;
-        // An address of the block for documentation: only the route to it is looked up.
+        // An address for documentation. Nothing is sent: only the route is looked up.
         socket.connect(("192.0.2.1", 9))?;
         socket.local_addr()
     };
@@ -323,7 +325,7 @@ mod tests {
     use super::node_name;
 
     #[test]
-    fn any_host_name_makes_a_node_name() {
+    fn every_host_name_gives_a_valid_node_name() {
         for (host, expect) in [
             ("Machine.Example", "machine.example"),
             ("my_host", "my-host"),

@@ -1,4 +1,4 @@
-//! ConfigMaps and Secrets that a pod refers to, read when a container starts.
+//! Reads the ConfigMaps and Secrets that a pod refers to, when a container starts.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,16 +8,16 @@ use k8s_openapi::api::core::v1::{
 use kube::{Api, Client, ResourceExt as _};
 use mxjob_client::Lenient;
 
-/// Why a container cannot be started as it is written.
+/// Why a container cannot be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Problem {
-    /// Something it needs may still come.
-    NotYet(String),
-    /// It can never work here.
-    Never(String),
+pub(super) enum StartProblem {
+    /// A later attempt may succeed, for example when a missing object was created.
+    Retryable(String),
+    /// The container can never be started on this node.
+    Permanent(String),
 }
 
-/// What is in an object; else why it cannot be read.
+/// The content of an object, or why it is unreadable.
 type Data = Result<BTreeMap<String, Vec<u8>>, String>;
 
 /// Data by name.
@@ -28,7 +28,7 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Reads everything a pod refers to. What does not exist is missing from the result.
+    /// Reads all objects that a pod refers to. Missing objects are missing from the result.
     pub(super) async fn read(client: &Client, pod: &Pod) -> Result<Self, kube::Error> {
         let namespace = pod.namespace().unwrap_or_default();
         let (config_maps, secrets) = referred(pod);
@@ -50,7 +50,7 @@ impl Sources {
             if let Some(object) = api.get_opt(&name).await? {
                 let data = object.0.map(|object| {
                     let data = object.data.into_iter().flatten().map(|(key, data)| (key, data.0));
-                    // Written in clear by whoever made it, should the server have kept it so.
+                    // A server may keep the plain text of the user.
                     let text = object.string_data.into_iter().flatten();
                     data.chain(text.map(|(key, text)| (key, text.into_bytes()))).collect()
                 });
@@ -60,7 +60,10 @@ impl Sources {
         Ok(found)
     }
 
-    pub(super) fn env_from(&self, from: &EnvFromSource) -> Result<Vec<(String, String)>, Problem> {
+    pub(super) fn env_from(
+        &self,
+        from: &EnvFromSource,
+    ) -> Result<Vec<(String, String)>, StartProblem> {
         let data = if let Some(source) = &from.config_map_ref {
             self.config_map(&source.name, source.optional)?
         } else if let Some(source) = &from.secret_ref {
@@ -78,12 +81,15 @@ impl Sources {
     pub(super) fn config_map_key(
         &self,
         key: &ConfigMapKeySelector,
-    ) -> Result<Option<String>, Problem> {
+    ) -> Result<Option<String>, StartProblem> {
         let data = self.config_map(&key.name, key.optional)?;
         text_of("configmap", &key.name, data, &key.key, key.optional)
     }
 
-    pub(super) fn secret_key(&self, key: &SecretKeySelector) -> Result<Option<String>, Problem> {
+    pub(super) fn secret_key(
+        &self,
+        key: &SecretKeySelector,
+    ) -> Result<Option<String>, StartProblem> {
         let data = self.secret(&key.name, key.optional)?;
         text_of("secret", &key.name, data, &key.key, key.optional)
     }
@@ -92,7 +98,7 @@ impl Sources {
         &self,
         name: &str,
         optional: Option<bool>,
-    ) -> Result<Option<&BTreeMap<String, Vec<u8>>>, Problem> {
+    ) -> Result<Option<&BTreeMap<String, Vec<u8>>>, StartProblem> {
         present("configmap", name, self.config_maps.get(name), optional)
     }
 
@@ -100,7 +106,7 @@ impl Sources {
         &self,
         name: &str,
         optional: Option<bool>,
-    ) -> Result<Option<&BTreeMap<String, Vec<u8>>>, Problem> {
+    ) -> Result<Option<&BTreeMap<String, Vec<u8>>>, StartProblem> {
         present("secret", name, self.secrets.get(name), optional)
     }
 }
@@ -110,12 +116,14 @@ fn present<'a>(
     name: &str,
     found: Option<&'a Data>,
     optional: Option<bool>,
-) -> Result<Option<&'a BTreeMap<String, Vec<u8>>>, Problem> {
+) -> Result<Option<&'a BTreeMap<String, Vec<u8>>>, StartProblem> {
     match found {
         Some(Ok(data)) => Ok(Some(data)),
-        Some(Err(why)) => Err(Problem::NotYet(format!("{kind} {name:?} cannot be read: {why}"))),
+        Some(Err(why)) => {
+            Err(StartProblem::Retryable(format!("{kind} {name:?} cannot be read: {why}")))
+        }
         None if optional == Some(true) => Ok(None),
-        None => Err(Problem::NotYet(format!("{kind} {name:?} not found"))),
+        None => Err(StartProblem::Retryable(format!("{kind} {name:?} not found"))),
     }
 }
 
@@ -125,11 +133,11 @@ fn text_of(
     data: Option<&BTreeMap<String, Vec<u8>>>,
     key: &str,
     optional: Option<bool>,
-) -> Result<Option<String>, Problem> {
+) -> Result<Option<String>, StartProblem> {
     match data.and_then(|data| data.get(key)) {
         Some(bytes) => Ok(Some(String::from_utf8_lossy(bytes).into_owned())),
         None if optional == Some(true) => Ok(None),
-        None => Err(Problem::NotYet(format!("couldn't find key {key} in {kind} {name:?}"))),
+        None => Err(StartProblem::Retryable(format!("couldn't find key {key} in {kind} {name:?}"))),
     }
 }
 

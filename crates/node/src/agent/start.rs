@@ -1,8 +1,7 @@
-//! Starting one container: everything it needs is gathered, then the runtime takes it.
+//! Starts one container: builds its command and passes it to the runtime.
 
 use std::net::Ipv4Addr;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt as _;
 use mxjob_machinery::error::chain;
@@ -12,25 +11,26 @@ use super::{
     command::{self, ImageNeed, image_need},
     events::Level,
     mounts,
-    sources::{Problem, Sources},
+    sources::{Sources, StartProblem},
 };
 use crate::{
+    clock,
     runtime::{Attempt, Command, Sandbox},
     state::{DnsLabel, ExitReason, ExitRecord},
 };
 
-/// The code of a container that cannot be made as it is written: permanent, like a command that is not found.
-pub(super) const CANNOT_RUN: i32 = 127;
+/// The exit code of a container that can never be started, as for a command that is not found.
+pub(super) const EXIT_CANNOT_RUN: i32 = 127;
 
-/// What came of a start.
+/// The result of a start.
 pub(super) enum Outcome {
-    /// It runs, or is over.
+    /// It runs or has ended.
     Attempt(Attempt),
-    /// It has to wait: a reason for its status, and a message.
+    /// It has to wait: the reason and message for its status.
     Wait(&'static str, String),
 }
 
-/// Starts an attempt to run a container; finds it if it was started before.
+/// Starts an attempt to run a container, or finds it if it was started before.
 pub(super) async fn container(
     context: &Context,
     pod: &Pod,
@@ -39,7 +39,7 @@ pub(super) async fn container(
     attempt: u32,
 ) -> Outcome {
     let Some(container) = find(pod, name) else {
-        return Outcome::Wait("CreateContainerError", "the container is not in the pod".to_owned());
+        return Outcome::Wait("CreateContainerError", "the pod has no such container".to_owned());
     };
     let name: DnsLabel = match name.parse() {
         Ok(name) => name,
@@ -47,33 +47,33 @@ pub(super) async fn container(
     };
     let need = image_need(container);
     if need != ImageNeed::None && attempt == 0 {
-        say_image_is_not_used(context, pod, container, need);
+        report_unused_image(context, pod, container, need);
     }
     if need == ImageNeed::Everything {
         let message = format!(
-            "container {name} has no command and relies on its image {}, which the process runtime does not use",
+            "container {name} has no command, and the process runtime does not use its image {}; add a command",
             container.image.as_deref().unwrap_or_default()
         );
         return record(sandbox, &name, attempt, ExitReason::ImageNotUsed, message);
     }
-    let command = match gather(context, pod, sandbox, container).await {
+    let command = match resolve_command(context, pod, sandbox, container).await {
         Ok(command) => command,
-        Err(Problem::NotYet(message)) => {
+        Err(StartProblem::Retryable(message)) => {
             return Outcome::Wait("CreateContainerConfigError", message);
         }
-        Err(Problem::Never(message)) => {
+        Err(StartProblem::Permanent(message)) => {
             context.events.pod(pod, Level::Warning, "Failed", format!("Error: {message}"));
             return record(sandbox, &name, attempt, ExitReason::StartError, message);
         }
     };
-    // The spawn itself and the files around it block for some milliseconds.
+    // Spawning and the file operations block for some milliseconds.
     let (again, owned) = (sandbox.clone(), name.clone());
     let started = tokio::task::spawn_blocking(move || again.start(&owned, attempt, command)).await;
     match started {
         Ok(Ok(Attempt::NotStarted)) => {
             let errors = sandbox.dir().attempt(&name, attempt).shim_errors();
-            let said = std::fs::read_to_string(errors).unwrap_or_default();
-            Outcome::Wait("CreateContainerError", format!("the shim has failed: {}", said.trim()))
+            let output = std::fs::read_to_string(errors).unwrap_or_default();
+            Outcome::Wait("CreateContainerError", format!("the shim failed: {}", output.trim()))
         }
         Ok(Ok(attempt)) => {
             announce(context, pod, &name, &attempt);
@@ -81,7 +81,7 @@ pub(super) async fn container(
         }
         Ok(Err(error)) => {
             let message = chain(&error);
-            tracing::error!(error = %message, "cannot start a container");
+            tracing::error!(error = message, pod = pod.name_any(), container = %name, "cannot start a container");
             Outcome::Wait("CreateContainerError", message)
         }
         Err(error) => Outcome::Wait("CreateContainerError", error.to_string()),
@@ -93,24 +93,26 @@ fn find<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
     spec.init_containers.iter().flatten().chain(&spec.containers).find(|one| one.name == name)
 }
 
-async fn gather(
+async fn resolve_command(
     context: &Context,
     pod: &Pod,
     sandbox: &Sandbox,
     container: &Container,
-) -> Result<Command, Problem> {
+) -> Result<Command, StartProblem> {
     if container.restart_policy.as_deref() == Some("Always") {
         let message = format!(
-            "{} is a sidecar (an init container that is always restarted), which the process runtime does not have",
+            "the process runtime does not support sidecars (init containers with restartPolicy Always), such as {}",
             container.name
         );
-        return Err(Problem::Never(message));
+        return Err(StartProblem::Permanent(message));
     }
-    let sources = Sources::read(&context.client, pod)
-        .await
-        .map_err(|error| Problem::NotYet(format!("cannot read what the pod refers to: {error}")))?;
+    let sources = Sources::read(&context.client, pod).await.map_err(|error| {
+        StartProblem::Retryable(format!(
+            "cannot read the ConfigMaps and Secrets of the pod: {error}"
+        ))
+    })?;
     let isolation = context.runtime.isolation();
-    let facts = command::Facts {
+    let facts = command::CommandFacts {
         address: sandbox.address(),
         shared_network: (!isolation.owns_addresses()).then(|| scheduler(context, pod, container)),
         host_ip: &context.host_ip,
@@ -124,13 +126,13 @@ async fn gather(
     Ok(command::command(pod, container, &facts, env, binds))
 }
 
-/// The address of the scheduler that a container is told of by name.
+/// The address of the scheduler in a container's `DMLC_PS_ROOT_URI`.
 fn scheduler(context: &Context, pod: &Pod, container: &Container) -> Option<Ipv4Addr> {
     let root = container.env.iter().flatten().rfind(|one| one.name == "DMLC_PS_ROOT_URI")?;
     context.names.resolve(pod, root.value.as_deref()?)
 }
 
-/// Writes down an end without a run, so that it is the same after a restart of the agent.
+/// Records an end without a run, so that it is the same after a restart of the agent.
 fn record(
     sandbox: &Sandbox,
     name: &DnsLabel,
@@ -138,7 +140,7 @@ fn record(
     reason: ExitReason,
     message: String,
 ) -> Outcome {
-    let exit = ExitRecord::not_started(CANNOT_RUN, reason, message, Timestamp::now());
+    let exit = ExitRecord::not_started(EXIT_CANNOT_RUN, reason, message, clock::now());
     match sandbox.record_end(name, attempt, &exit) {
         Ok(exit) => Outcome::Attempt(Attempt::Ended(exit)),
         Err(error) => Outcome::Wait("CreateContainerError", chain(&error)),
@@ -158,8 +160,8 @@ fn announce(context: &Context, pod: &Pod, name: &DnsLabel, attempt: &Attempt) {
     }
 }
 
-/// Who relies on an image here has to hear it: on the pod, and on the job it belongs to.
-fn say_image_is_not_used(context: &Context, pod: &Pod, container: &Container, need: ImageNeed) {
+/// Warns on the pod and on its job that the image is not used.
+fn report_unused_image(context: &Context, pod: &Pod, container: &Container, need: ImageNeed) {
     let image = container.image.as_deref().unwrap_or_default();
     let what = match need {
         ImageNeed::Everything => "has no command, so there is nothing to run",

@@ -1,4 +1,4 @@
-//! The status of a pod, from what its containers are doing. Pure.
+//! Computes the status of a pod from its containers. Pure.
 
 use std::net::Ipv4Addr;
 
@@ -6,17 +6,17 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Map, Value, json};
 
-use super::container::{State, Tracked};
+use super::container::{ContainerState, Tracked};
 use crate::state::{ExitReason, ExitRecord};
 
-/// Everything that a status is made of.
+/// The input of a status.
 #[derive(Debug)]
-pub(super) struct Facts<'a> {
+pub(super) struct StatusFacts<'a> {
     pub(super) pod: &'a Pod,
     pub(super) containers: &'a [Tracked],
     pub(super) address: Option<Ipv4Addr>,
     pub(super) host_ip: &'a str,
-    /// When the agent took the pod.
+    /// When the agent first saw the pod.
     pub(super) start_time: Timestamp,
 }
 
@@ -44,11 +44,11 @@ impl Phase {
     }
 }
 
-/// The phase by the rules of Kubernetes.
+/// The phase, by the rules of Kubernetes.
 pub(super) fn phase(containers: &[Tracked]) -> Phase {
-    let init_failed = containers
-        .iter()
-        .any(|one| one.init && matches!(&one.state, State::Ended(exit) if !exit.succeeded()));
+    let init_failed = containers.iter().any(|one| {
+        one.init && matches!(&one.state, ContainerState::Ended(exit) if !exit.succeeded())
+    });
     if init_failed {
         return Phase::Failed;
     }
@@ -56,16 +56,16 @@ pub(super) fn phase(containers: &[Tracked]) -> Phase {
         return Phase::Pending;
     }
     let main = || containers.iter().filter(|one| !one.init);
-    if main().all(|one| matches!(one.state, State::Ended(_))) {
+    if main().all(|one| matches!(one.state, ContainerState::Ended(_))) {
         return if main().all(Tracked::succeeded) { Phase::Succeeded } else { Phase::Failed };
     }
     let never_ran =
-        |one: &Tracked| matches!(one.state, State::Waiting { .. }) && one.last.is_none();
+        |one: &Tracked| matches!(one.state, ContainerState::Waiting { .. }) && one.last.is_none();
     if main().any(never_ran) { Phase::Pending } else { Phase::Running }
 }
 
-/// The whole status. `before` is the status that is in the API, for times that must not change.
-pub(super) fn status(facts: &Facts<'_>, before: &Value, now: Timestamp) -> Value {
+/// The whole status. `before` is the status in the API: its transition times are kept.
+pub(super) fn status(facts: &StatusFacts<'_>, before: &Value, now: Timestamp) -> Value {
     let phase = phase(facts.containers);
     let (init, main): (Vec<_>, Vec<_>) = facts.containers.iter().partition(|one| one.init);
     let mut status = json!({
@@ -95,10 +95,10 @@ pub(super) fn status(facts: &Facts<'_>, before: &Value, now: Timestamp) -> Value
     status
 }
 
-/// A reason for the pod as a whole, where it is not simply that a program failed.
+/// The reason and message of a failed pod, if it is not simply that a program failed.
 fn failure(containers: &[Tracked]) -> Option<(&'static str, String)> {
     containers.iter().find_map(|one| match &one.state {
-        State::Ended(exit)
+        ContainerState::Ended(exit)
             if matches!(
                 exit.reason,
                 ExitReason::ShimLost | ExitReason::ImageNotUsed | ExitReason::InvalidPodSpec
@@ -110,13 +110,13 @@ fn failure(containers: &[Tracked]) -> Option<(&'static str, String)> {
     })
 }
 
-fn conditions(facts: &Facts<'_>, phase: Phase, before: &Value, now: Timestamp) -> Value {
+fn conditions(facts: &StatusFacts<'_>, phase: Phase, before: &Value, now: Timestamp) -> Value {
     let initialized = facts.containers.iter().filter(|one| one.init).all(Tracked::succeeded);
     let ready = facts
         .containers
         .iter()
         .filter(|one| !one.init)
-        .all(|one| matches!(one.state, State::Running(_)));
+        .all(|one| matches!(one.state, ContainerState::Running(_)));
     let not_ready = match phase {
         Phase::Succeeded => ("PodCompleted", None),
         Phase::Failed => ("PodFailed", None),
@@ -124,7 +124,7 @@ fn conditions(facts: &Facts<'_>, phase: Phase, before: &Value, now: Timestamp) -
             let names: Vec<&str> = facts
                 .containers
                 .iter()
-                .filter(|one| !one.init && !matches!(one.state, State::Running(_)))
+                .filter(|one| !one.init && !matches!(one.state, ContainerState::Running(_)))
                 .map(|one| one.name.as_str())
                 .collect();
             (
@@ -157,7 +157,7 @@ fn conditions(facts: &Facts<'_>, phase: Phase, before: &Value, now: Timestamp) -
     all.into()
 }
 
-/// Since when a condition has this value, if it has it already.
+/// The transition time of a condition that already has this value.
 fn since(before: &Value, kind: &str, value: &str) -> Option<Value> {
     let known = before.get("conditions")?.as_array()?;
     let same = known.iter().find(|one| one.get("type").and_then(Value::as_str) == Some(kind))?;
@@ -166,30 +166,32 @@ fn since(before: &Value, kind: &str, value: &str) -> Option<Value> {
         .filter(|time| !time.is_null())
 }
 
-fn container_statuses(facts: &Facts<'_>, containers: &[&Tracked]) -> Value {
+fn container_statuses(facts: &StatusFacts<'_>, containers: &[&Tracked]) -> Value {
     containers.iter().map(|one| container_status(facts, one)).collect()
 }
 
-fn container_status(facts: &Facts<'_>, one: &Tracked) -> Value {
+fn container_status(facts: &StatusFacts<'_>, one: &Tracked) -> Value {
     let id = format!(
         "process://{}/{}/{}",
         facts.pod.metadata.uid.as_deref().unwrap_or_default(),
         one.name,
         one.attempt
     );
-    let running = matches!(one.state, State::Running(_));
+    let running = matches!(one.state, ContainerState::Running(_));
     let (state, mut last) = match &one.state {
-        State::Waiting { reason, message, .. } => (waiting(reason, message.as_deref()), None),
-        State::Running(running) => {
+        ContainerState::Waiting { reason, message, .. } => {
+            (waiting(reason, message.as_deref()), None)
+        }
+        ContainerState::Running(running) => {
             let started = running.started_at().unwrap_or(facts.start_time);
             (json!({ "running": { "startedAt": seconds(started) } }), None)
         }
-        State::Backoff { exit, .. } => {
+        ContainerState::Backoff { exit, .. } => {
             let message = format!("back-off restarting failed container {}", one.name);
             (waiting("CrashLoopBackOff", Some(&message)), terminated(exit, &id))
         }
-        // No code is known, so nothing may be claimed: "terminated" would need one.
-        State::Ended(exit) => (
+        // `terminated` requires an exit code, which may be unknown.
+        ContainerState::Ended(exit) => (
             terminated(exit, &id)
                 .unwrap_or_else(|| waiting(exit.reason.as_str(), exit.message.as_deref())),
             None,
@@ -198,8 +200,9 @@ fn container_status(facts: &Facts<'_>, one: &Tracked) -> Value {
     if last.is_none() {
         last = one.last.as_ref().and_then(|exit| terminated(exit, &id));
     }
-    let started = running || matches!(&one.state, State::Ended(exit) if exit.started_at.is_some());
-    let id = if matches!(one.state, State::Waiting { .. }) { String::new() } else { id };
+    let started =
+        running || matches!(&one.state, ContainerState::Ended(exit) if exit.started_at.is_some());
+    let id = if matches!(one.state, ContainerState::Waiting { .. }) { String::new() } else { id };
     json!({
         "name": one.name,
         "image": image(facts.pod, &one.name),
@@ -221,7 +224,7 @@ fn waiting(reason: &str, message: Option<&str>) -> Value {
     json!({ "waiting": waiting })
 }
 
-/// `None` for an end without a known code.
+/// `None` if the exit code is unknown.
 fn terminated(exit: &ExitRecord, id: &str) -> Option<Value> {
     let mut state = json!({
         "exitCode": exit.exit_code()?,
@@ -251,7 +254,7 @@ fn image<'a>(pod: &'a Pod, container: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// Kubernetes' three classes, by which resources are asked for.
+/// The QoS class, by the resource requests and limits of the containers.
 fn qos_class(pod: &Pod) -> &'static str {
     let containers = || {
         pod.spec
@@ -284,7 +287,7 @@ fn qos_class(pod: &Pod) -> &'static str {
     if guaranteed { "Guaranteed" } else { "Burstable" }
 }
 
-/// A time as Kubernetes writes it: whole seconds.
+/// A time in the format of Kubernetes, in whole seconds.
 pub(super) fn seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
@@ -295,7 +298,7 @@ mod tests {
 
     fn ended(name: &str, init: bool, exit: ExitRecord) -> Tracked {
         let mut one = Tracked::new(name.to_owned(), init);
-        one.state = State::Ended(exit);
+        one.state = ContainerState::Ended(exit);
         one
     }
 
@@ -303,13 +306,13 @@ mod tests {
         let reason = if code == 0 { ExitReason::Completed } else { ExitReason::Error };
         ExitRecord {
             started_at: Some(Timestamp::UNIX_EPOCH),
-            ..ExitRecord::not_started(code, reason, "last words".to_owned(), Timestamp::UNIX_EPOCH)
+            ..ExitRecord::not_started(code, reason, "last line".to_owned(), Timestamp::UNIX_EPOCH)
         }
     }
 
     fn backoff(name: &str) -> Tracked {
         let mut one = Tracked::new(name.to_owned(), false);
-        one.state = State::Backoff { until: tokio::time::Instant::now(), exit: exit(1) };
+        one.state = ContainerState::Backoff { until: tokio::time::Instant::now(), exit: exit(1) };
         one
     }
 
@@ -338,7 +341,7 @@ mod tests {
             "spec": { "containers": [{ "name": "mxnet", "image": "training:1" }] },
         }))
         .unwrap();
-        let facts = Facts {
+        let facts = StatusFacts {
             pod: &pod,
             containers,
             address: Some(Ipv4Addr::new(127, 64, 0, 1)),
@@ -349,14 +352,14 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_container_has_its_signal_and_last_words() {
+    fn a_killed_container_has_its_signal_and_last_line() {
         let killed = ExitRecord { code: None, signal: Some(9), ..exit(1) };
         let status = status_of(&[ended("mxnet", false, killed)], &Value::Null);
         assert_eq!(status["phase"], "Failed");
         assert_eq!(
             status["containerStatuses"][0]["state"]["terminated"],
             json!({
-                "exitCode": 137, "signal": 9, "reason": "Error", "message": "last words",
+                "exitCode": 137, "signal": 9, "reason": "Error", "message": "last line",
                 "startedAt": "1970-01-01T00:00:00Z", "finishedAt": "1970-01-01T00:00:00Z",
                 "containerID": "process://u/mxnet/0",
             })
@@ -370,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_container_claims_no_exit_code() {
+    fn a_lost_container_has_no_exit_code() {
         let lost = ExitRecord::lost(None, Timestamp::UNIX_EPOCH);
         let status = status_of(&[ended("mxnet", false, lost)], &Value::Null);
         assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!("ShimLost")));
@@ -389,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn times_of_unchanged_conditions_stay() {
+    fn unchanged_conditions_keep_their_transition_time() {
         let first = status_of(&[ended("mxnet", false, exit(0))], &Value::Null);
         assert_eq!(first["conditions"][0]["lastTransitionTime"], "2026-11-24T08:00:00Z");
         let mut old = first;

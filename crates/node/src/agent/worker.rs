@@ -1,9 +1,10 @@
-//! The life of one pod on this node: one task, from the first sight of the pod to the removal of its folder.
+//! The task of one pod on this node, from its first appearance to the removal of its folder.
 //!
-//! The worker compares what its pod wants with what its containers do, takes the next step, reports, and waits for the next
-//! change. Every step can be repeated, because a crash may come between any two.
+//! The worker compares the pod with the state of its containers, takes the next step, reports, and
+//! waits for the next change. Every step can be repeated, because the agent may crash between any
+//! two.
 
-mod refuse;
+mod invalid;
 mod resume;
 
 use std::{sync::Arc, time::Duration};
@@ -24,39 +25,40 @@ use tokio::{
 };
 
 use super::{
-    Context, Wanted,
-    container::{RestartPolicy, State, Tracked},
+    Context, PodUpdate,
+    container::{ContainerState, RestartPolicy, Tracked},
     events::Level,
     start::{self, Outcome},
     status,
 };
 use crate::{
+    clock,
     runtime::{Attempt, Error, Sandbox},
     state::{ExitRecord, PodRecord},
 };
 
-/// How long to wait before trying again what the API or the machine refused.
-const RETRY: Duration = Duration::from_secs(1);
+/// Delay before a failed step is retried.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 type ExitOf = (usize, Result<ExitRecord, Error>);
 
-/// Cares for one pod until it is gone.
-pub(super) async fn run(context: Arc<Context>, mut wanted: watch::Receiver<Wanted>) {
-    let first = wanted.borrow_and_update().clone();
-    let Wanted::Present(pod) = first else { return };
+/// Runs one pod until it is removed.
+pub(super) async fn run(context: Arc<Context>, mut updates: watch::Receiver<PodUpdate>) {
+    let first = updates.borrow_and_update().clone();
+    let PodUpdate::Present(pod) = first else { return };
     let mut worker = Worker::open(context, pod).await;
     loop {
         worker.step().await;
         let wake_at = worker.wake_at();
         tokio::select! {
-            changed = wanted.changed() => {
+            changed = updates.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                let newest = wanted.borrow_and_update().clone();
+                let newest = updates.borrow_and_update().clone();
                 match newest {
-                    Wanted::Present(pod) => worker.pod = pod,
-                    Wanted::Gone => break,
+                    PodUpdate::Present(pod) => worker.pod = pod,
+                    PodUpdate::Gone => break,
                 }
             }
             Some((index, exit)) = worker.exits.next(), if !worker.exits.is_empty() => {
@@ -68,22 +70,23 @@ pub(super) async fn run(context: Arc<Context>, mut wanted: watch::Receiver<Wante
     worker.clean_up().await;
 }
 
-/// Removes a pod that the API does not have: kills what runs, forgets the rest.
+/// Removes a pod that was deleted from the API: kills its processes and removes its folder. Retries
+/// until it succeeds.
 pub(super) async fn remove(sandbox: Sandbox) {
     loop {
         let again = sandbox.clone();
         match tokio::task::spawn_blocking(move || again.remove()).await {
             Ok(Ok(())) | Err(_) => return,
             Ok(Err(error)) => {
-                tracing::warn!(error = %chain(&error), "cannot remove a pod; trying again");
-                sleep(RETRY).await;
+                tracing::warn!(error = %chain(&error), "cannot remove a pod; will retry");
+                sleep(RETRY_DELAY).await;
             }
         }
     }
 }
 
-/// Ends a pod that is being deleted and was never read: nobody else would remove it from the API.
-pub(super) async fn remove_unread(context: &Context, pod: Raw, sandbox: Option<Sandbox>) {
+/// Removes an unreadable pod that is being deleted, from the machine and from the API.
+pub(super) async fn remove_unreadable(context: &Context, pod: Raw, sandbox: Option<Sandbox>) {
     if let Some(sandbox) = sandbox {
         remove(sandbox).await;
     }
@@ -95,11 +98,11 @@ pub(super) async fn remove_unread(context: &Context, pod: Raw, sandbox: Option<S
     loop {
         match api.delete(&pod.name_any(), &parameters).await {
             Ok(_) => return,
-            // Gone, or another pod has its name.
+            // The pod is deleted, or another pod has its name.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return,
             Err(error) => {
                 tracing::warn!(%error, pod = %pod.name_any(), "cannot remove a deleted pod");
-                sleep(RETRY).await;
+                sleep(RETRY_DELAY).await;
             }
         }
     }
@@ -119,21 +122,21 @@ async fn start_one(
 struct Worker {
     context: Arc<Context>,
     pod: Arc<Pod>,
-    /// The pod's place; `None` while it could not be made, or for a pod that was finished before.
+    /// `None` until it is created, and for a pod that was finished before.
     sandbox: Option<Sandbox>,
     containers: Vec<Tracked>,
     policy: RestartPolicy,
     exits: FuturesUnordered<BoxFuture<'static, ExitOf>>,
     start_time: Timestamp,
-    /// The status in the API, as far as this worker knows.
+    /// The last known status in the API.
     reported: Value,
-    /// When to try again what failed.
+    /// When to retry a failed step.
     retry_at: Option<Instant>,
-    /// The grace period that the containers were told to end in.
+    /// The grace period in seconds, once the containers were requested to end.
     terminating: Option<u64>,
-    /// Nothing is to be started: the pod was finished when this worker found it.
+    /// The pod was finished when this worker started, so nothing is started.
     finished_before: bool,
-    /// The last API object is being removed.
+    /// The pod was removed from the API by this worker.
     deleted: bool,
 }
 
@@ -160,7 +163,7 @@ impl Worker {
             .status
             .as_ref()
             .and_then(|status| status.start_time.as_ref())
-            .map_or_else(Timestamp::now, |time| time.0);
+            .map_or_else(clock::now, |time| time.0);
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         let finished_before = matches!(phase, Some("Succeeded" | "Failed"));
         let mut worker = Self {
@@ -177,8 +180,8 @@ impl Worker {
             finished_before,
             deleted: false,
         };
-        worker.find_again().await;
-        worker.refuse_bad_names();
+        worker.resume().await;
+        worker.fail_invalid_names();
         worker
     }
 
@@ -192,29 +195,30 @@ impl Worker {
                 let running = Arc::new(running);
                 let waiting = Arc::clone(&running);
                 self.exits.push(async move { (index, waiting.wait().await) }.boxed());
-                container.state = State::Running(running);
+                container.state = ContainerState::Running(running);
             }
         }
     }
 
     fn exited(&mut self, index: usize, exit: Result<ExitRecord, Error>) {
         let exit = exit.unwrap_or_else(|error| {
-            tracing::error!(error = %chain(&error), "the end of a container is not known");
-            ExitRecord::lost(None, Timestamp::now())
+            let (pod, error) = (self.pod.name_any(), chain(&error));
+            tracing::error!(error, pod, "cannot read how a container ended; reported it as lost");
+            ExitRecord::lost(None, clock::now())
         });
         self.found(index, Attempt::Ended(exit));
-        self.say_back_off(index);
+        self.report_back_off(index);
     }
 
-    fn say_back_off(&self, index: usize) {
+    fn report_back_off(&self, index: usize) {
         let Some(container) = self.containers.get(index) else { return };
-        if let (State::Backoff { .. }, None) = (&container.state, self.terminating) {
+        if let (ContainerState::Backoff { .. }, None) = (&container.state, self.terminating) {
             let message = format!("Back-off restarting failed container {}", container.name);
             self.context.events.pod(&self.pod, Level::Warning, "BackOff", message);
         }
     }
 
-    /// Takes the steps that are due, and reports.
+    /// Takes the steps that are due, and reports the status.
     async fn step(&mut self) {
         self.retry_at = None;
         if self.deleted {
@@ -233,8 +237,8 @@ impl Worker {
         }
     }
 
-    /// Starts what is due: init containers one after the other, then the others together. Returns whether that
-    /// changed anything, so that more may be due.
+    /// Starts the containers that are due: init containers one after the other, then the others
+    /// together. Returns whether a state changed, so that more may be due.
     async fn start_due(&mut self) -> bool {
         if self.terminating.is_some() || status::phase(&self.containers).is_final() {
             return false;
@@ -267,19 +271,19 @@ impl Worker {
             match outcome {
                 Outcome::Attempt(attempt) => {
                     self.found(index, attempt);
-                    self.say_back_off(index);
+                    self.report_back_off(index);
                     progress = true;
                 }
                 Outcome::Wait(reason, message) => {
                     if let Some(container) = self.containers.get_mut(index) {
-                        // Once for each message, and not with every attempt.
+                        // One event for each message, not for each attempt.
                         if !container.waits_with(&message) {
                             let text = format!("Error: {message}");
                             self.context.events.pod(&self.pod, Level::Warning, "Failed", text);
                         }
-                        let retry_at = Some(Instant::now() + RETRY);
+                        let retry_at = Some(Instant::now() + RETRY_DELAY);
                         container.state =
-                            State::Waiting { reason, message: Some(message), retry_at };
+                            ContainerState::Waiting { reason, message: Some(message), retry_at };
                     }
                 }
             }
@@ -287,15 +291,15 @@ impl Worker {
         progress
     }
 
-    /// Makes the pod's place on the machine.
+    /// Creates the pod's sandbox. Returns whether it exists.
     async fn prepare(&mut self) -> bool {
         if self.sandbox.is_some() {
             return true;
         }
-        // Nothing of a pod without a usable uid comes here: it was refused.
+        // Pods with an invalid uid have failed before.
         let Some(uid) = self.pod.uid().and_then(|uid| uid.parse().ok()) else { return false };
         let Some((address, hosts)) = self.context.names.of_pod(&self.pod) else {
-            self.retry_at = Some(Instant::now() + RETRY);
+            self.retry_at = Some(Instant::now() + RETRY_DELAY);
             return false;
         };
         let record = PodRecord {
@@ -309,31 +313,31 @@ impl Worker {
         let (runtime, content) = (self.context.runtime.clone(), hosts.clone());
         match tokio::task::spawn_blocking(move || runtime.prepare(record, &content)).await {
             Ok(Ok(sandbox)) => {
-                self.context.names.keep(&sandbox, hosts);
+                self.context.names.keep_updated(&sandbox, hosts);
                 self.sandbox = Some(sandbox);
                 true
             }
             Ok(Err(error)) => {
                 let message = chain(&error);
-                tracing::error!(error = %message, "cannot prepare a pod");
+                tracing::error!(error = %message, "cannot create the sandbox of a pod");
                 self.context.events.pod(
                     &self.pod,
                     Level::Warning,
                     "FailedCreatePodSandBox",
                     message,
                 );
-                self.retry_at = Some(Instant::now() + RETRY);
+                self.retry_at = Some(Instant::now() + RETRY_DELAY);
                 false
             }
             Err(error) => {
-                tracing::error!(%error, "the preparation of a pod has failed");
-                self.retry_at = Some(Instant::now() + RETRY);
+                tracing::error!(%error, pod = %self.pod.name_any(), "creating the sandbox of a pod panicked");
+                self.retry_at = Some(Instant::now() + RETRY_DELAY);
                 false
             }
         }
     }
 
-    /// Tells the containers to end, once for each shorter grace period.
+    /// Requests the containers to end, again for each shorter grace period.
     fn terminate(&mut self) {
         let meta = &self.pod.metadata;
         let of_spec = self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
@@ -344,11 +348,12 @@ impl Worker {
         }
         let first = self.terminating.replace(grace).is_none();
         for container in &self.containers {
-            let State::Running(running) = &container.state else { continue };
+            let ContainerState::Running(running) = &container.state else { continue };
             if let Err(error) = running.terminate(grace) {
-                tracing::error!(%error, container = %container.name, "cannot stop a container");
+                let (pod, container) = (self.pod.name_any(), &container.name);
+                tracing::error!(%error, pod, container, "cannot stop a container; will retry");
                 self.terminating = None;
-                self.retry_at = Some(Instant::now() + RETRY);
+                self.retry_at = Some(Instant::now() + RETRY_DELAY);
             }
             if first {
                 let message = format!("Stopping container {}", container.name);
@@ -358,23 +363,23 @@ impl Worker {
     }
 
     fn is_running(&self) -> bool {
-        self.containers.iter().any(|one| matches!(one.state, State::Running(_)))
+        self.containers.iter().any(|one| matches!(one.state, ContainerState::Running(_)))
     }
 
-    /// Writes the status, if it changed.
+    /// Writes the status if it changed.
     async fn report(&mut self) {
-        let facts = status::Facts {
+        let facts = status::StatusFacts {
             pod: &self.pod,
             containers: &self.containers,
             address: self.sandbox.as_ref().map(Sandbox::address),
             host_ip: &self.context.host_ip,
             start_time: self.start_time,
         };
-        let now = status::status(&facts, &self.reported, Timestamp::now());
+        let now = status::status(&facts, &self.reported, clock::now());
         if now == self.reported {
             return;
         }
-        // The uid keeps a pod of the same name from getting the status of this one.
+        // With the uid another pod of the same name does not get this status.
         let patch = json!({ "metadata": { "uid": self.pod.uid() }, "status": now });
         match self
             .api()
@@ -382,16 +387,17 @@ impl Worker {
             .await
         {
             Ok(_) => self.reported = now,
-            // A conflict is tried again: should the name belong to another pod, this one is soon known to be gone.
+            // A conflict is retried: if another pod has the name, the watch reports the deletion of
+            // this one soon.
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(error) => {
                 tracing::warn!(%error, pod = %self.pod.name_any(), "cannot report a pod's status");
-                self.retry_at = Some(Instant::now() + RETRY);
+                self.retry_at = Some(Instant::now() + RETRY_DELAY);
             }
         }
     }
 
-    /// Removes the API object: nothing of the pod runs any more.
+    /// Removes the API object, after all containers have ended.
     async fn delete(&mut self) {
         let parameters = DeleteParams::default()
             .grace_period(0)
@@ -401,18 +407,19 @@ impl Worker {
             Err(kube::Error::Api(status)) if status.is_not_found() => self.deleted = true,
             Err(error) => {
                 tracing::warn!(%error, pod = %self.pod.name_any(), "cannot remove a deleted pod");
-                self.retry_at = Some(Instant::now() + RETRY);
+                self.retry_at = Some(Instant::now() + RETRY_DELAY);
             }
         }
     }
 
-    /// The pod is no longer in the API: whatever runs is killed, whatever was kept is removed.
+    /// After the pod was deleted from the API: kills its containers and removes its folder.
     async fn clean_up(mut self) {
         for container in &self.containers {
-            if let State::Running(running) = &container.state
+            if let ContainerState::Running(running) = &container.state
                 && let Err(error) = running.terminate(0)
             {
-                tracing::error!(%error, container = %container.name, "cannot kill a container");
+                let (pod, container) = (self.pod.name_any(), &container.name);
+                tracing::error!(%error, pod, container, "cannot kill a container");
             }
         }
         while self.exits.next().await.is_some() {}

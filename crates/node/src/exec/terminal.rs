@@ -13,7 +13,7 @@ use rustix::{
 
 use crate::sys::duplex::Duplex;
 
-/// A command's terminal, as whoever looks at it has it.
+/// The user's end of a command's terminal.
 #[derive(Debug)]
 pub struct Terminal(Duplex);
 
@@ -23,7 +23,7 @@ pub(super) fn open(user: Option<u32>) -> io::Result<(OwnedFd, OwnedFd)> {
     let ours = openpt(flags)?;
     grantpt(&ours)?;
     unlockpt(&ours)?;
-    // By the descriptor, not by a name that may mean something else in another mount namespace.
+    // By descriptor: a name may mean another terminal in another mount namespace.
     let theirs = ioctl_tiocgptpeer(&ours, flags)?;
     if let Some(user) = user {
         fchown(&theirs, Some(Uid::from_raw(user)), None)?;
@@ -39,10 +39,10 @@ impl Terminal {
         Self(ours)
     }
 
-    /// Sets the size; the programs in the terminal are told.
+    /// Sets the size. The programs in the terminal get SIGWINCH.
     pub fn resize(&self, columns: u16, rows: u16) {
         let size = Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
-        // Fails only for a terminal that is gone.
+        // Fails only for a terminal that was closed.
         let _ = tcsetwinsize(self.0.as_fd(), size);
     }
 }

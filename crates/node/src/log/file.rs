@@ -1,4 +1,5 @@
-//! The log file as its writer sees it: whole records or nothing, and never a reason to stop.
+//! The log file of its writer. It contains whole records only, and a write error never stops the
+//! container.
 
 use std::{
     fs::{File, OpenOptions},
@@ -11,23 +12,20 @@ use jiff::Timestamp;
 
 use super::format;
 
-/// An append-only log file of one container attempt. It has one writer, the shim.
+/// The log file of one attempt, to append to. The shim is its only writer.
 #[derive(Debug)]
 pub(crate) struct LogFile {
     file: File,
-    /// Where the next record goes: the end of the last whole record.
+    /// Offset of the next record: the end of the last whole one.
     end: u64,
-    /// Records lost so far.
+    /// Number of dropped records.
     dropped: u64,
-    /// Lost records that the log does not mention yet.
+    /// Dropped records that the log does not mention yet.
     unreported: u64,
 }
 
 impl LogFile {
     /// Opens or creates the file.
-    ///
-    /// # Errors
-    /// What the operating system says.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file =
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
@@ -35,8 +33,8 @@ impl LogFile {
         Ok(Self { file, end, dropped: 0, unreported: 0 })
     }
 
-    /// Writes `count` whole records. When that fails (a full disk) they are dropped and counted: output
-    /// that cannot be kept must never stop the program that prints it.
+    /// Writes `count` whole records. If that fails (on a full disk) they are dropped and counted: a
+    /// program must never stop because its output cannot be stored.
     pub(crate) fn append(&mut self, records: &[u8], count: u64, now: Timestamp) {
         if count == 0 {
             return;
@@ -56,7 +54,7 @@ impl LogFile {
         }
     }
 
-    /// How many records were lost.
+    /// Number of records that were dropped.
     #[must_use]
     pub(crate) const fn dropped(&self) -> u64 {
         self.dropped
@@ -74,7 +72,7 @@ impl LogFile {
                 Ok(())
             }
             Err(error) => {
-                // Half a record may be there; shrinking works on a full disk.
+                // Removes a partial record. Truncating works on a full disk.
                 let _ = self.file.set_len(self.end);
                 Err(error)
             }
@@ -95,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_says_what_it_lost() {
+    fn the_log_notes_dropped_records() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let mut log = LogFile::open(&path).unwrap();

@@ -1,19 +1,20 @@
-//! The CRI log format: cutting a byte stream into records, and reading a record back.
+//! The CRI log format: splits a byte stream into records, and parses records.
 //!
-//! A record is one line, `<RFC 3339 time in UTC> <stdout|stderr> <F|P> <text>`: `F` ends a line of the
-//! program, `P` is a part of one. Pure: the clock comes in, bytes come out.
+//! A record is one line, `<RFC 3339 time in UTC> <stdout|stderr> <F|P> <text>`: `F` ends a line of
+//! the program, `P` is a part of one. Pure: the time is a parameter.
 
 use std::io::Write as _;
 
 use jiff::Timestamp;
 
-/// Longest text of one record; container runtimes cut here, and log shippers expect it.
+/// Maximum size of the text of one record, in bytes: the limit of container runtimes, which log
+/// shippers expect.
 pub const MAX_TEXT: usize = 16 * 1024;
 
-/// How much of a line is kept as "the last line" for a failure message.
+/// Maximum size of the last line that is kept for a failure message, in bytes.
 const MAX_LAST_LINE: usize = 1024;
 
-/// Which of the two outputs a record comes from.
+/// The stream that a record comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -23,7 +24,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// The word used in the log file.
+    /// The name in the log file.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -33,11 +34,11 @@ impl Stream {
     }
 }
 
-/// Turns the bytes of one stream into records.
+/// Splits the bytes of one stream into records.
 #[derive(Debug)]
 pub struct Splitter {
     stream: Stream,
-    /// The beginning of a line whose end has not come yet; never longer than [`MAX_TEXT`] between calls.
+    /// The beginning of an unfinished line; at most [`MAX_TEXT`] bytes between calls.
     pending: Vec<u8>,
 }
 
@@ -46,7 +47,7 @@ pub struct Splitter {
 pub struct Record<'a> {
     /// The time as written.
     pub time: &'a [u8],
-    /// Where it was printed.
+    /// The stream it was written to.
     pub stream: Stream,
     /// True for `F`: the program's line ends here.
     pub full: bool,
@@ -61,14 +62,14 @@ pub struct LastLine(Vec<u8>);
 // === impl Splitter ===
 
 impl Splitter {
-    /// A splitter for `stream` with nothing pending.
+    /// A splitter for `stream`.
     #[must_use]
     pub const fn new(stream: Stream) -> Self {
         Self { stream, pending: Vec::new() }
     }
 
-    /// Takes the next bytes of the stream and appends the records they complete to `out`.
-    /// Returns how many records that were.
+    /// Takes the next bytes of the stream and appends the records that they complete to `out`.
+    /// Returns the number of these records.
     pub fn push(
         &mut self,
         input: &[u8],
@@ -92,7 +93,8 @@ impl Splitter {
         records + self.take(rest, now, out)
     }
 
-    /// The stream has ended: a last line without a newline becomes a partial record.
+    /// Ends the stream: a last line without a newline becomes a partial record. Returns the number
+    /// of records.
     pub fn finish(&mut self, now: Timestamp, out: &mut Vec<u8>, last: &mut LastLine) -> u64 {
         if self.pending.is_empty() {
             return 0;
@@ -102,7 +104,8 @@ impl Splitter {
         1
     }
 
-    /// Adds newline-free bytes to the pending line, cutting it whenever it grows too long.
+    /// Adds bytes without a newline to the pending line, and emits partial records where it gets
+    /// too long.
     fn take(&mut self, mut bytes: &[u8], now: Timestamp, out: &mut Vec<u8>) -> u64 {
         let mut records = 0;
         while self.pending.len() + bytes.len() > MAX_TEXT {
@@ -132,7 +135,7 @@ fn write_record(now: Timestamp, stream: Stream, tag: u8, text: &[u8], out: &mut 
     out.push(b'\n');
 }
 
-/// Appends one complete record, for notes that the runtime itself leaves in a log.
+/// Appends one complete record with a note of the runtime itself.
 pub fn note(now: Timestamp, text: &str, out: &mut Vec<u8>) {
     write_record(now, Stream::Stderr, b'F', text.as_bytes(), out);
 }
@@ -140,7 +143,7 @@ pub fn note(now: Timestamp, text: &str, out: &mut Vec<u8>) {
 // === impl Record ===
 
 impl<'a> Record<'a> {
-    /// Reads one line of a log file (with or without its newline); `None` for anything else.
+    /// Parses one line of a log file, with or without its newline. `None` if it is not a record.
     #[must_use]
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -159,7 +162,7 @@ impl<'a> Record<'a> {
         Some(Self { time, stream, full, text: parts.next()? })
     }
 
-    /// The time as a value.
+    /// The time, if it is valid.
     #[must_use]
     pub fn timestamp(&self) -> Option<Timestamp> {
         std::str::from_utf8(self.time).ok()?.parse().ok()
@@ -177,7 +180,7 @@ impl LastLine {
         }
     }
 
-    /// The line as text, if there was one.
+    /// The line, if there was one.
     #[must_use]
     pub fn text(&self) -> Option<String> {
         (!self.0.is_empty()).then(|| String::from_utf8_lossy(&self.0).into_owned())
@@ -200,7 +203,7 @@ mod tests {
         }
         records += splitter.finish(now, &mut out, &mut last);
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(records, text.lines().count() as u64, "the number of records is counted");
+        assert_eq!(records, text.lines().count() as u64, "records are counted");
         (text.replace(&format!("{TIME} stdout "), ""), last.text())
     }
 
@@ -224,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_carriage_return_goes_only_before_a_newline() {
+    fn a_carriage_return_is_removed_only_before_a_newline() {
         check(&["a\r\n"], "F a\n");
         check(&["a\r", "\n"], "F a\n");
         check(&["10%\r20%\r\n"], "F 10%\r20%\n");
@@ -240,14 +243,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_that_is_not_blank_is_remembered() {
+    fn the_last_non_blank_line_is_kept() {
         assert_eq!(split(&[b"one\n", b"two\n\n  \n"]).1.as_deref(), Some("two"));
         assert_eq!(split(&[b"one\ntail"]).1.as_deref(), Some("tail"));
         assert_eq!(split(&[b"\n"]).1, None);
     }
 
     #[test]
-    fn a_record_is_read_back() {
+    fn a_record_is_parsed() {
         let record = Record::parse(b"2026-11-24T08:00:00.12Z stderr P a b\n").unwrap();
         assert_eq!((record.stream, record.full, record.text), (Stream::Stderr, false, &b"a b"[..]));
         assert_eq!(record.timestamp().unwrap().to_string(), TIME);

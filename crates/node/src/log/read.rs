@@ -1,7 +1,7 @@
-//! Reading logs the way `kubectl logs` asks for them.
+//! Reads container logs for `kubectl logs`.
 //!
-//! Works from the state directory alone, so logs can be read whether or not the container (or the agent that
-//! started it) lives. A line of the program comes out as one line, however many records it was cut into.
+//! Needs only the state directory, so logs can be read whether or not the container, or the agent
+//! that started it, still runs. Several records of one line are joined.
 
 mod tail;
 
@@ -23,37 +23,37 @@ use crate::{
     sys::readable::Readable,
 };
 
-/// How much is read at a time.
+/// Bytes per read.
 const BLOCK: usize = 64 * 1024;
 
-/// Which log to read, and how much of it.
+/// The log to read, and the part of it.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// Namespace of the pod.
     pub namespace: String,
     /// Name of the pod.
     pub pod: String,
-    /// Uid of the pod; without it the pod is found by its name.
+    /// Uid of the pod; without it the pod is looked up by name.
     pub uid: Option<String>,
-    /// Name of the container; may be left out if the pod has one.
+    /// Name of the container; optional if the pod has only one.
     pub container: Option<String>,
-    /// Go on until the container ends.
+    /// Continue until the container ends.
     pub follow: bool,
-    /// The attempt before the newest one.
+    /// Read the log of the attempt before the newest one.
     pub previous: bool,
-    /// Only that many lines from the end.
+    /// Number of lines to read from the end.
     pub tail_lines: Option<u64>,
-    /// Begin each line with its time.
+    /// Prefix each line with its time.
     pub timestamps: bool,
-    /// Only lines of the last so many seconds.
+    /// Only lines of this many last seconds.
     pub since_seconds: Option<u64>,
-    /// Only lines of this time or later.
+    /// Only lines from this time on.
     pub since_time: Option<Timestamp>,
-    /// Stop after that many bytes.
+    /// Stop after this many bytes.
     pub limit_bytes: Option<u64>,
 }
 
-/// Why there is no log to read.
+/// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// This node has no such pod.
@@ -64,7 +64,7 @@ pub enum Error {
         /// Name asked for.
         pod: String,
     },
-    /// No container can have such a name.
+    /// The name of the container is invalid.
     #[error("container {container:?} is not valid for pod {pod:?}")]
     NoContainer {
         /// Name of the pod.
@@ -72,7 +72,7 @@ pub enum Error {
         /// Name of the container.
         container: String,
     },
-    /// The container was not started so far (or does not exist).
+    /// The container was not started yet, or does not exist.
     #[error("container {container:?} in pod {pod:?} is waiting to start: ContainerCreating")]
     NotStarted {
         /// Name of the pod.
@@ -80,7 +80,7 @@ pub enum Error {
         /// Name of the container.
         container: String,
     },
-    /// The container ran at most once.
+    /// The container has no earlier attempt.
     #[error("previous terminated container {container:?} in pod {pod:?} not found")]
     NoPrevious {
         /// Name of the pod.
@@ -88,12 +88,12 @@ pub enum Error {
         /// Name of the container.
         container: String,
     },
-    /// There are several containers to choose from.
+    /// The pod has several containers, and the request names none.
     #[error("a container name must be specified for pod {pod}, choose one of: [{}]", choices.join(" "))]
     Ambiguous {
         /// Name of the pod.
         pod: String,
-        /// Their names.
+        /// Names of the containers.
         choices: Vec<String>,
     },
     /// The files could not be read.
@@ -101,16 +101,16 @@ pub enum Error {
     Read {
         /// Name of the container.
         container: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
 }
 
-/// Opens a log. `now` is what `since_seconds` counts from. Needs a tokio runtime to be read.
+/// Opens a log. `since_seconds` counts back from `now`. The stream needs a tokio runtime.
 ///
 /// # Errors
-/// When there is no such pod, container or attempt, or its files cannot be read.
+/// When the pod, container or attempt does not exist, or its files cannot be read.
 pub fn open(
     state_dir: &Path,
     request: &Request,
@@ -119,9 +119,9 @@ pub fn open(
     let pod = find_pod(state_dir, request)?;
     let container = find_container(&pod, request)?;
     let dir = find_attempt(&pod, &container, request)?;
-    let reader = Reader::open(dir, request, now)
+    let reader = LogReader::open(dir, request, now)
         .map_err(|source| Error::Read { container: container.to_string(), source })?;
-    Ok(stream::try_unfold(reader, Reader::next))
+    Ok(stream::try_unfold(reader, LogReader::next))
 }
 
 fn find_pod(state_dir: &Path, request: &Request) -> Result<PodDir, Error> {
@@ -179,41 +179,41 @@ fn find_attempt(
     })
 }
 
-/// The state of one reading.
-struct Reader {
+/// The state of one stream.
+struct LogReader {
     dir: AttemptDir,
     file: Option<File>,
-    /// Wakes up when something happens in the folder; only when following.
+    /// Readable after a change in the folder; only when following.
     changes: Option<Readable>,
     timestamps: bool,
     since: Option<Timestamp>,
-    /// Bytes that may still be given out.
+    /// Bytes that may still be returned.
     left: Option<u64>,
-    /// Bytes of the file that are not a whole record yet.
+    /// Bytes of an incomplete record.
     raw: Vec<u8>,
-    /// Whether the last record was a part, so that the next one goes on with its line.
+    /// Whether the last record was partial, so that the next one continues its line.
     within_line: bool,
-    /// Whether the present line is too old to be shown.
+    /// Whether the current line is too old to be shown.
     skip_line: bool,
 }
 
-/// What one look at the file gave.
+/// The result of one read.
 enum Step {
     Text(Bytes),
     Wait,
     End,
 }
 
-impl Reader {
+impl LogReader {
     fn open(dir: AttemptDir, request: &Request, now: Timestamp) -> io::Result<Self> {
-        // Before the file is opened, so that no change falls between.
+        // Watched before the file is opened, so that no change is missed.
         let changes = request
             .follow
             .then(|| Readable::new(Changes::watch(dir.path())?.into_fd()))
             .transpose()?;
         let mut file = match File::open(dir.log()) {
             Ok(file) => Some(file),
-            // An attempt that never ran printed nothing.
+            // The attempt never ran.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
@@ -239,7 +239,7 @@ impl Reader {
 
     async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
         loop {
-            // Disk reads may block, and this runs among everything else.
+            // Disk reads may block, and other tasks share this thread.
             let (reader, step) = tokio::task::spawn_blocking(move || {
                 let step = self.step();
                 (self, step)
@@ -251,7 +251,7 @@ impl Reader {
                 Step::Text(text) => return Ok(Some((text, self))),
                 Step::End => return Ok(None),
                 Step::Wait => match &self.changes {
-                    Some(changes) => changes.consume(changes::forget).await?,
+                    Some(changes) => changes.consume(changes::drain).await?,
                     None => return Ok(None),
                 },
             }
@@ -262,11 +262,11 @@ impl Reader {
         if self.left == Some(0) {
             return Ok(Step::End);
         }
-        // Asked before reading: what was written before the end is then in the file.
+        // Checked before reading: then all output before the end is in the file.
         let ended = self.dir.exit().is_some() || !self.dir.path().exists();
         let Some(file) = &mut self.file else { return Ok(Step::End) };
         let read = file.take(BLOCK as u64).read_to_end(&mut self.raw)?;
-        let text = self.take_lines();
+        let text = self.next_lines();
         if !text.is_empty() {
             return Ok(Step::Text(text.into()));
         }
@@ -277,8 +277,8 @@ impl Reader {
         })
     }
 
-    /// Turns the whole records read so far into text.
-    fn take_lines(&mut self) -> Vec<u8> {
+    /// Converts the whole records read so far to text.
+    fn next_lines(&mut self) -> Vec<u8> {
         let Some(end) = self.raw.iter().rposition(|&byte| byte == b'\n') else { return Vec::new() };
         let rest = self.raw.split_off(end + 1);
         let whole = std::mem::replace(&mut self.raw, rest);

@@ -1,8 +1,8 @@
-//! What can go wrong in the runtime itself (a program that fails is not an error here).
+//! Errors of the runtime itself. A program that fails is not an error here.
 
 use std::{io, path::PathBuf};
 
-/// Why the runtime could not do something.
+/// An error of the runtime.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The state directory is not usable.
@@ -10,46 +10,46 @@ pub enum Error {
     Prepare {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// Somebody else runs the pods of this directory.
-    #[error("another agent runs the pods of {}", path.display())]
+    /// Another agent holds the lock of the state directory.
+    #[error("another agent uses the node's state directory {}; stop it first", path.display())]
     InUse {
         /// The directory.
         path: PathBuf,
     },
-    /// A pod's folder, hosts file or cgroup could not be made.
-    #[error("cannot prepare pod {namespace}/{name}: {what}")]
+    /// The folder, hosts file or cgroup of a pod cannot be created or removed.
+    #[error("cannot prepare pod {namespace}/{name}: {action}")]
     Sandbox {
         /// Namespace of the pod.
         namespace: String,
         /// Name of the pod.
         name: String,
-        /// What was tried.
-        what: &'static str,
-        /// What the system said.
+        /// The action that failed.
+        action: &'static str,
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The shim could not be started, or ended before it took the attempt.
-    #[error("cannot start the shim of container {container}: {what}")]
+    /// The shim cannot be started, or ended before it took the attempt.
+    #[error("cannot start the shim of container {container}: {action}")]
     Shim {
         /// The container.
         container: String,
-        /// What was tried.
-        what: &'static str,
-        /// What the system said.
+        /// The action that failed.
+        action: &'static str,
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The record of an end could not be written.
-    #[error("cannot write down how container {container} ended")]
+    /// The exit record cannot be read or written.
+    #[error("cannot record how container {container} ended")]
     Record {
         /// The container.
         container: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },

@@ -1,8 +1,8 @@
-//! What this machine lets us do to keep pods apart.
+//! Detects which means of isolation this machine permits.
 //!
-//! With all rights, every pod has its own loopback address: wildcard binds stay on it, and service names
-//! resolve through a hosts file of its own. Without them, addresses are put into the environment as
-//! numbers instead (by the agent, in `agent/command.rs`).
+//! With all of them every pod has its own loopback address: wildcard binds stay on it, and service
+//! names resolve through its own hosts file. Without them the agent puts numeric addresses into the
+//! environment (`agent/command.rs`).
 
 use std::{
     fs,
@@ -16,20 +16,20 @@ use crate::{cgroup, state::PodUid, sys::bpf};
 /// The bit of CAP_SYS_ADMIN in a capability set.
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
-/// Which isolation to use.
+/// The isolation to use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum IsolationMode {
-    /// The best that is permitted.
+    /// Everything that is permitted.
     #[default]
     Auto,
     /// Plain processes: no mounts, no network programs, no cgroups.
     Plain,
 }
 
-/// What is in use.
+/// The isolation in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Isolation {
-    /// The folder of our cgroups.
+    /// The folder of the pods' cgroups.
     cgroups: Option<PathBuf>,
     mounts: bool,
     addresses: bool,
@@ -37,11 +37,11 @@ pub struct Isolation {
 }
 
 impl Isolation {
-    /// Looks what is permitted, by doing it once.
+    /// Tries each means of isolation.
     pub(super) fn detect(mode: IsolationMode, name: &str) -> Self {
         let mut found = Self { cgroups: None, mounts: false, addresses: false, why_not: None };
         if mode == IsolationMode::Plain {
-            found.why_not = Some("it is switched off".to_owned());
+            found.why_not = Some("isolation is turned off".to_owned());
             return found;
         }
         found.mounts = has_sys_admin();
@@ -53,7 +53,7 @@ impl Isolation {
             match try_addresses(folder) {
                 Ok(()) => found.addresses = true,
                 Err(error) => {
-                    found.why_not = Some(format!("network programs are refused ({error})"));
+                    found.why_not = Some(format!("the kernel refuses network programs ({error})"));
                 }
             }
         }
@@ -76,7 +76,7 @@ impl Isolation {
         self.mounts
     }
 
-    /// Why pods do not own their address, for people.
+    /// Why pods do not own their address, for messages.
     #[must_use]
     pub fn why_not(&self) -> Option<&str> {
         self.why_not.as_deref()
@@ -94,8 +94,8 @@ impl Isolation {
     }
 }
 
-/// Removes our folder and its parent, if nothing is in them.
-pub(crate) fn remove_unused(folder: &Path) {
+/// Removes the folder of the pods' cgroups and its parent, if they are empty.
+pub(super) fn remove_unused(folder: &Path) {
     if fs::remove_dir(folder).is_ok()
         && let Some(parent) = folder.parent()
     {
@@ -104,9 +104,10 @@ pub(crate) fn remove_unused(folder: &Path) {
 }
 
 fn make_cgroups(name: &str) -> Result<PathBuf, String> {
-    let own = cgroup::own_folder().ok_or("there is no unified cgroup tree")?;
+    let own = cgroup::own_folder().ok_or("no unified cgroup tree is mounted")?;
     let folder = own.join("mxjob").join(name);
-    mxjob_files::public_dir(&folder).map_err(|error| format!("cgroups are refused ({error})"))?;
+    mxjob_files::public_dir(&folder)
+        .map_err(|error| format!("cgroups cannot be created ({error})"))?;
     Ok(folder)
 }
 

@@ -1,4 +1,4 @@
-//! An attempt whose shim lives.
+//! An attempt whose shim runs.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::{Error, sandbox::end_lost};
+use super::{Error, lost::end_lost};
 use crate::{
     changes::Changes,
     proc,
@@ -18,34 +18,35 @@ use crate::{
     sys::readable::Readable,
 };
 
-/// How long a shim that holds the lock may take to say who it is.
-const CLAIM_LIMIT: Duration = Duration::from_millis(500);
+/// How long a shim that holds the lock may take to write its process id.
+const CLAIM_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A container that runs.
 #[derive(Debug)]
 pub struct Running {
     container: String,
     dir: AttemptDir,
-    /// The shim: readable when it has ended, and the only safe way to signal it.
+    /// The shim: readable when it has ended, and safe to signal.
     pidfd: Readable,
     started_at: Option<Timestamp>,
-    /// The shim as our child, to be reaped; `None` for one found again. Locked only to take it out.
+    /// The shim as our child, to be reaped; `None` if an earlier agent started it. The lock is only
+    /// held to take it.
     child: Mutex<Option<Child>>,
 }
 
 impl Running {
-    /// Finds the shim of an attempt; `None` if none lives.
+    /// Finds the shim of an attempt; `None` if none runs.
     pub(super) fn attach(
         container: &str,
         dir: AttemptDir,
         mut child: Option<Child>,
     ) -> io::Result<Option<Self>> {
-        let deadline = Instant::now() + CLAIM_LIMIT;
+        let deadline = Instant::now() + CLAIM_TIMEOUT;
         let mut changes = None;
         while dir.is_locked() {
             let left = deadline.saturating_duration_since(Instant::now());
-            // Our own child has said that it is ready. Another shim may still be on its way, if the agent that started
-            // it died within these milliseconds.
+            // Our own child has reported that it is ready. A shim of an earlier agent may still be
+            // starting, if that agent was killed a moment ago.
             if let Some(run) = dir.run()
                 && (run.pid.is_some() || child.is_some() || left.is_zero())
             {
@@ -53,7 +54,7 @@ impl Running {
             }
             match &changes {
                 _ if left.is_zero() => return Ok(None),
-                // Looked at once more after this, lest something happened before the watch.
+                // The files are checked again after this, in case of a change before the watch.
                 None => changes = Some(Changes::watch(dir.path())?),
                 Some(changes) => changes.wait(left),
             }
@@ -76,7 +77,7 @@ impl Running {
             Err(rustix::io::Errno::SRCH) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        // The descriptor holds the number; if the process is still the recorded one now, it stays so.
+        // The descriptor pins the process: if it is the recorded one now, it stays so.
         if proc::start_time(pid) != Some(run.shim_start) {
             return Ok(None);
         }
@@ -101,34 +102,34 @@ impl Running {
         &self.dir
     }
 
-    /// Asks the shim to end the container: SIGTERM to all its processes, SIGKILL `grace_seconds` later.
-    /// Asked again, the shorter time counts.
+    /// Requests the shim to end the container: SIGTERM to all its processes, and SIGKILL after
+    /// `grace_seconds`. A second request can only shorten this time.
     ///
     /// # Errors
-    /// When the request cannot be written down.
+    /// When the request cannot be written.
     pub fn terminate(&self, grace_seconds: u64) -> io::Result<()> {
         self.dir.write_stop(grace_seconds)?;
-        // Fails only if the shim has just ended, which is what was wanted.
+        // Fails only if the shim has just ended.
         let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
         Ok(())
     }
 
-    /// Waits for the end. Cancelling the wait loses nothing.
+    /// Waits for the end. Cancel-safe.
     ///
     /// # Errors
-    /// When the end of a lost container cannot be written down.
+    /// When the end of a lost container cannot be recorded.
     pub async fn wait(&self) -> Result<ExitRecord, Error> {
         let failed = |source| Error::Record { container: self.container.clone(), source };
         self.pidfd.readable().await.map_err(failed)?;
         if let Some(mut child) = self.child.lock().take() {
-            // It has ended, so this only collects it.
+            // It has ended, so this does not block.
             let _ = child.wait();
         }
         if let Some(exit) = self.dir.exit() {
             return Ok(exit);
         }
         let spec = self.dir.spec().ok_or_else(|| {
-            failed(io::Error::new(io::ErrorKind::NotFound, "the attempt's folder is gone"))
+            failed(io::Error::new(io::ErrorKind::NotFound, "the folder of the attempt was removed"))
         })?;
         end_lost(&self.container, &self.dir, &spec)
     }

@@ -1,4 +1,4 @@
-//! One pod's place on the machine, and the attempts to run its containers there.
+//! One pod on the machine, and the attempts to run its containers.
 
 use std::{
     fs::{self, File},
@@ -7,35 +7,38 @@ use std::{
     os::fd::AsFd as _,
     path::PathBuf,
     process::{self, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
-use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Error, Running, Runtime};
+use super::{
+    Error, Running,
+    lost::{KILL_TIMEOUT, end_lost},
+    shared::Shared,
+    stop,
+};
 use crate::{
     cgroup, hosts,
     state::{AttemptDir, Bind, DnsLabel, ExitRecord, PodDir, PodRecord, Spec},
-    stop,
     sys::bpf,
+    volumes,
 };
 
-/// A shim that says nothing for so long is stuck in the kernel; the attempt goes on without its word.
-const READY_LIMIT: Duration = Duration::from_secs(30);
-
-/// How long the killed processes of a lost shim may take to go.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// How long to wait for a shim to report. One that takes longer is stuck in the kernel; the attempt
+/// continues.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A prepared pod.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
-    runtime: Runtime,
+    shared: Arc<Shared>,
     record: PodRecord,
     dir: PodDir,
 }
 
-/// What to run in a container: the part of a spec that the sandbox does not know itself.
+/// The program of a container: the part of a spec that the sandbox does not know.
 #[derive(Debug, Clone, Default)]
 pub struct Command {
     /// Program and arguments.
@@ -50,42 +53,42 @@ pub struct Command {
     pub group: Option<u32>,
     /// Mounts, in order.
     pub binds: Vec<Bind>,
-    /// Seconds between SIGTERM and SIGKILL when nobody says otherwise.
+    /// Default seconds between SIGTERM and SIGKILL.
     pub grace_seconds: u64,
 }
 
-/// What is known about an attempt.
+/// The state of an attempt.
 #[derive(Debug)]
 pub enum Attempt {
-    /// Nothing was run yet, so it may be started.
+    /// No program was run, so it may be started.
     NotStarted,
-    /// Its shim lives.
+    /// Its shim runs.
     Running(Running),
-    /// It is over.
+    /// It has ended.
     Ended(ExitRecord),
 }
 
 impl Sandbox {
     pub(super) fn prepare(
-        runtime: Runtime,
+        shared: Arc<Shared>,
         mut record: PodRecord,
         hosts: &str,
     ) -> Result<Self, Error> {
-        let dir = PodDir::new(runtime.state_dir(), &record.uid);
+        let dir = PodDir::new(&shared.state_dir, &record.uid);
         if let Some(known) = dir.record() {
-            let sandbox = Self::existing(runtime, known);
-            // A pod of before the last boot has lost its group.
+            let sandbox = Self::existing(shared, known);
+            // The cgroup of a pod does not survive a reboot.
             sandbox.make_cgroup()?;
             sandbox.write_hosts(hosts)?;
             return Ok(sandbox);
         }
-        record.cgroup = runtime.isolation().cgroup_of(&record.uid);
-        let sandbox = Self { runtime, record, dir };
+        record.cgroup = shared.isolation.cgroup_of(&record.uid);
+        let sandbox = Self { shared, record, dir };
         let path = sandbox.dir.path();
-        fs::create_dir_all(path).map_err(|error| sandbox.failed("make its folder", error))?;
+        fs::create_dir_all(path).map_err(|error| sandbox.failed("create its folder", error))?;
         sandbox.make_cgroup()?;
         sandbox.write_hosts(hosts)?;
-        // Last: a pod with a record is complete.
+        // Written last: a pod with a record is complete.
         sandbox
             .dir
             .write_record(&sandbox.record)
@@ -93,12 +96,12 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    pub(super) fn existing(runtime: Runtime, record: PodRecord) -> Self {
-        let dir = PodDir::new(runtime.state_dir(), &record.uid);
-        Self { runtime, record, dir }
+    pub(super) fn existing(shared: Arc<Shared>, record: PodRecord) -> Self {
+        let dir = PodDir::new(&shared.state_dir, &record.uid);
+        Self { shared, record, dir }
     }
 
-    /// Which pod this is.
+    /// The record of the pod.
     #[must_use]
     pub const fn record(&self) -> &PodRecord {
         &self.record
@@ -116,10 +119,10 @@ impl Sandbox {
         &self.dir
     }
 
-    /// Replaces the content of the pod's hosts file; running containers see it at once.
+    /// Replaces the content of the pod's hosts file. Running containers see the change immediately.
     ///
     /// # Errors
-    /// What the system says about the file.
+    /// When the file cannot be written.
     pub fn write_hosts(&self, content: &str) -> Result<(), Error> {
         hosts::write_in_place(&self.dir.hosts(), content)
             .map_err(|error| self.failed("write its hosts file", error))
@@ -130,19 +133,19 @@ impl Sandbox {
         if folder.exists() {
             return Ok(());
         }
-        mxjob_files::public_dir(folder).map_err(|error| self.failed("make its cgroup", error))?;
-        if self.runtime.isolation().owns_addresses() && !self.record.host_network {
+        mxjob_files::public_dir(folder).map_err(|error| self.failed("create its cgroup", error))?;
+        if self.shared.isolation.owns_addresses() && !self.record.host_network {
             bpf::attach_address(folder, self.record.address)
-                .map_err(|error| self.failed("give it its address", error))?;
+                .map_err(|error| self.failed("assign its address", error))?;
         }
         Ok(())
     }
 
-    /// Runs an attempt, unless it was run already; then this finds it. Blocks until the program runs, or is known
-    /// not to (some milliseconds). Needs a tokio runtime around it.
+    /// Runs an attempt, or finds it if it was run before. Blocks until the program runs or has
+    /// failed to start (some milliseconds). Needs a tokio runtime.
     ///
     /// # Errors
-    /// When the attempt cannot be written down or its shim not be started. A program that cannot be
+    /// When the attempt cannot be recorded or its shim cannot be started. A program that cannot be
     /// started is not an error but an attempt that has ended.
     pub fn start(
         &self,
@@ -154,14 +157,16 @@ impl Sandbox {
             Attempt::NotStarted => {}
             found => return Ok(found),
         }
-        let failed = |what, source| Error::Shim { container: container.to_string(), what, source };
+        let failed =
+            |action, source| Error::Shim { container: container.to_string(), action, source };
         let dir = self.dir.attempt(container, attempt);
         let cgroup =
             self.record.cgroup.as_ref().map(|pod| pod.join(format!("{container}.{attempt}")));
-        // The pod's own group is gone after a new start of the machine, and its address with it.
+        // The pod's own cgroup, and its address with it, do not survive a reboot.
         self.make_cgroup()?;
         if let Some(folder) = &cgroup {
-            mxjob_files::public_dir(folder).map_err(|source| failed("make its cgroup", source))?;
+            mxjob_files::public_dir(folder)
+                .map_err(|source| failed("create its cgroup", source))?;
         }
         let spec = Spec {
             pod: self.record.name.clone(),
@@ -170,17 +175,17 @@ impl Sandbox {
             cwd: command.cwd,
             user: command.user,
             group: command.group,
-            hosts: self.runtime.isolation().has_mounts().then(|| self.dir.hosts()),
+            hosts: self.shared.isolation.has_mounts().then(|| self.dir.hosts()),
             binds: command.binds,
             cgroup,
             grace_seconds: command.grace_seconds,
-            umask: self.runtime.inner.shim.umask,
-            boot_id: self.runtime.inner.boot_id.clone(),
+            umask: self.shared.shim.umask,
+            boot_id: self.shared.boot_id.clone(),
         };
         dir.write_spec(&spec).map_err(|source| failed("write the spec", source))?;
-        let child = self.spawn(&dir).map_err(|source| failed("spawn it", source))?;
+        let child = self.spawn(&dir).map_err(|source| failed("spawn its process", source))?;
         if let Some(exit) = dir.exit() {
-            // Over already: reap the shim, which is about to end.
+            // The shim is about to end, and must be reaped.
             let mut child = child;
             let _ = child.wait();
             return Ok(Attempt::Ended(exit));
@@ -188,13 +193,14 @@ impl Sandbox {
         match Running::attach(container.as_str(), dir, Some(child)) {
             Ok(Some(running)) => Ok(Attempt::Running(running)),
             Ok(None) => self.find(container, attempt),
-            Err(source) => Err(failed("watch it", source)),
+            Err(source) => Err(failed("watch its process", source)),
         }
     }
 
-    /// `posix_spawn`, never fork: this process may be large and has many threads.
+    /// Spawns the shim. The standard library uses `posix_spawn` and not fork: this process may be
+    /// large.
     fn spawn(&self, dir: &AttemptDir) -> io::Result<process::Child> {
-        let shim = &self.runtime.inner.shim;
+        let shim = &self.shared.shim;
         let errors = File::create(dir.shim_errors())?;
         let mut child = process::Command::new(&shim.program)
             .args(&shim.args)
@@ -207,17 +213,17 @@ impl Sandbox {
             .stderr(errors)
             .spawn()?;
         if let Some(mut ready) = child.stdout.take() {
-            let timeout = Timespec::try_from(READY_LIMIT).ok();
+            let timeout = Timespec::try_from(READY_TIMEOUT).ok();
             let mut fds = [PollFd::from_borrowed_fd(ready.as_fd(), PollFlags::IN)];
             if matches!(poll(&mut fds, timeout.as_ref()), Ok(1..)) {
-                // One word or the end of a shim that failed; both are seen in the folder.
+                // The shim is ready or has failed; the files in the folder tell which.
                 let _ = ready.read(&mut [0; 16]);
             }
         }
         Ok(child)
     }
 
-    /// What is known about an attempt. A lost one is cleaned up and recorded as lost.
+    /// The state of an attempt. A lost one is cleaned up and recorded as lost.
     ///
     /// # Errors
     /// When that record cannot be written.
@@ -227,7 +233,7 @@ impl Sandbox {
             return Ok(Attempt::Ended(exit));
         }
         let Some(spec) = dir.spec() else { return Ok(Attempt::NotStarted) };
-        if spec.boot_id == self.runtime.inner.boot_id {
+        if spec.boot_id == self.shared.boot_id {
             let watched = Running::attach(container.as_str(), dir.clone(), None)
                 .map_err(|source| Error::Record { container: container.to_string(), source })?;
             if let Some(running) = watched {
@@ -237,23 +243,23 @@ impl Sandbox {
                 return Ok(Attempt::Ended(exit));
             }
             if dir.run().is_none() {
-                // Written down, but no shim ever took it.
+                // It has a spec, but no shim took it.
                 return Ok(Attempt::NotStarted);
             }
         }
         end_lost(container.as_str(), &dir, &spec).map(Attempt::Ended)
     }
 
-    /// The newest attempt of a container that was written down, if any.
+    /// The number of the newest attempt of a container, if there is one.
     #[must_use]
     pub fn newest_attempt(&self, container: &DnsLabel) -> Option<u32> {
         self.dir.attempts(container).last().map(|(number, _)| *number)
     }
 
-    /// Writes down that an attempt ended without having been run.
+    /// Records the end of an attempt that was not run. Returns the record that is kept.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the record cannot be written.
     pub fn record_end(
         &self,
         container: &DnsLabel,
@@ -266,7 +272,7 @@ impl Sandbox {
             .map_err(|source| Error::Record { container: container.to_string(), source })
     }
 
-    /// Removes the attempts of a container before `oldest`, logs and all.
+    /// Removes the attempts of a container before `oldest`, including their logs.
     pub fn forget_before(&self, container: &DnsLabel, oldest: u32) {
         for (number, dir) in self.dir.attempts(container) {
             if number < oldest && dir.exit().is_some() {
@@ -275,23 +281,23 @@ impl Sandbox {
         }
     }
 
-    /// Kills what is left of the pod and removes its folder and cgroup.
+    /// Kills the processes of the pod and removes its folder and cgroup.
     ///
     /// # Errors
-    /// When a process would not die or a folder cannot be removed.
+    /// When a process does not end or a folder cannot be removed.
     pub fn remove(&self) -> Result<(), Error> {
         if !stop::end_pod(&self.dir) {
-            let error = io::Error::other("a shim does not end");
+            let error = io::Error::other("a shim did not end in time");
             return Err(self.failed("stop its containers", error));
         }
         if let Some(folder) = &self.record.cgroup {
-            if !cgroup::kill_and_wait(folder, KILL_LIMIT) {
-                let error = io::Error::other("a process cannot be killed");
+            if !cgroup::kill_and_wait(folder, KILL_TIMEOUT) {
+                let error = io::Error::other("a killed process did not end in time");
                 return Err(self.failed("kill its processes", error));
             }
             cgroup::remove(folder).map_err(|error| self.failed("remove its cgroup", error))?;
         }
-        crate::volumes::remove_shared_memory(&self.record.uid);
+        volumes::remove_shared_memory(&self.record.uid);
         match fs::remove_dir_all(self.dir.path()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(self.failed("remove its folder", error))
@@ -300,41 +306,12 @@ impl Sandbox {
         }
     }
 
-    fn failed(&self, what: &'static str, source: io::Error) -> Error {
+    fn failed(&self, action: &'static str, source: io::Error) -> Error {
         Error::Sandbox {
             namespace: self.record.namespace.clone(),
             name: self.record.name.clone(),
-            what,
+            action,
             source,
         }
-    }
-}
-
-/// Ends an attempt whose shim is gone without having recorded an end: kills what is left, and says so.
-pub(super) fn end_lost(
-    container: &str,
-    dir: &AttemptDir,
-    spec: &Spec,
-) -> Result<ExitRecord, Error> {
-    let run = dir.run();
-    if spec.boot_id == crate::state::boot_id() {
-        match &spec.cgroup {
-            Some(folder) => {
-                cgroup::kill_and_wait(folder, KILL_LIMIT);
-                let _ = cgroup::remove(folder);
-            }
-            None => kill_session(run.as_ref().and_then(|run| run.pid)),
-        }
-    }
-    let exit = ExitRecord::lost(run.and_then(|run| run.started_at), Timestamp::now());
-    dir.write_exit(&exit)
-        .map_err(|source| Error::Record { container: container.to_owned(), source })
-}
-
-/// Without cgroups the best that can be done: the program died with its shim, but not what it started in its session.
-fn kill_session(program: Option<i32>) {
-    let Some(program) = program.and_then(rustix::process::Pid::from_raw) else { return };
-    for pid in crate::proc::descendants(program, program.as_raw_nonzero().get()) {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 }

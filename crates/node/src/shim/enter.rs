@@ -1,8 +1,9 @@
-//! `shim --exec`: becomes a command in the place of a container that runs.
+//! `shim --exec`: becomes a command in a running container.
 //!
-//! Standard input, output and error are what the caller has given. Before the command takes over, this process joins the
-//! container's cgroup (in a group of its own below it, so that it can be killed alone and dies with the container) and
-//! its namespaces, and takes its user, environment and working directory.
+//! The caller provides standard input, output and error. Before it executes the command, this
+//! process joins a cgroup below the container's, so that it can be killed alone and ends with the
+//! container. It also enters the container's namespaces, and takes its user, environment and
+//! working directory.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -19,54 +20,54 @@ use rustix::{
 };
 
 use super::{
-    child::{Failure, NOT_EXECUTABLE, NOT_FOUND, SETUP_FAILED, change_user, tried},
-    complain,
+    child::{Failure, NOT_EXECUTABLE, NOT_FOUND, SETUP_FAILED, change_user, try_to},
+    report,
 };
 use crate::{
-    cgroup, exec, proc,
+    cgroup, proc,
     state::{AttemptDir, RunRecord, Spec},
     sys::process::{close_others_on_exec, reset_signals},
 };
 
-/// What is on the command line.
-struct Wish {
+/// The command line.
+struct ExecArgs {
     dir: AttemptDir,
     tty: bool,
     command: Vec<OsString>,
 }
 
-/// Becomes the command. Returns only if that is impossible, with the code that a shell would give.
+/// Becomes the command. Returns only on failure, with the exit code of a shell.
 pub(super) fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let Some(wish) = parse(args) else {
-        complain("usage: shim --exec DIR [--tty] -- COMMAND...");
+    let Some(args) = parse(args) else {
+        report("usage: shim --exec DIR [--tty] -- COMMAND...");
         return ExitCode::from(2);
     };
-    let Failure { code, message } = become_command(&wish);
-    complain(&message);
+    let Failure { code, message } = become_command(&args);
+    report(&message);
     ExitCode::from(code)
 }
 
-fn parse(args: impl IntoIterator<Item = OsString>) -> Option<Wish> {
+fn parse(args: impl IntoIterator<Item = OsString>) -> Option<ExecArgs> {
     let mut args = args.into_iter().peekable();
     let dir = AttemptDir::new(args.next()?.into());
     let tty = args.next_if(|word| word == "--tty").is_some();
     (args.next()? == "--").then_some(())?;
     let command: Vec<_> = args.collect();
-    (!command.is_empty()).then_some(Wish { dir, tty, command })
+    (!command.is_empty()).then_some(ExecArgs { dir, tty, command })
 }
 
-fn become_command(wish: &Wish) -> Failure {
-    let (Some(spec), Some(run)) = (wish.dir.spec(), wish.dir.run()) else {
-        return gone();
+fn become_command(args: &ExecArgs) -> Failure {
+    let (Some(spec), Some(run)) = (args.dir.spec(), args.dir.run()) else {
+        return ended();
     };
-    if let Err(failure) = prepare(wish, &spec, &run) {
+    if let Err(failure) = prepare(args, &spec, &run) {
         return failure;
     }
-    let Some((program, arguments)) = wish.command.split_first() else { return gone() };
+    let Some((program, arguments)) = args.command.split_first() else { return ended() };
     let mut command = Command::new(program);
     command.args(arguments).env_clear();
-    if wish.tty {
-        // What container runtimes say of their terminals; the container's own word counts more.
+    if args.tty {
+        // The default of container runtimes; the container's own variable takes precedence.
         command.env("TERM", "xterm");
     }
     let error = command
@@ -79,28 +80,28 @@ fn become_command(wish: &Wish) -> Failure {
     Failure { code, message: format!("cannot run {program:?}: {error}") }
 }
 
-fn prepare(wish: &Wish, spec: &Spec, run: &RunRecord) -> Result<(), Failure> {
+fn prepare(args: &ExecArgs, spec: &Spec, run: &RunRecord) -> Result<(), Failure> {
     let namespaces = match &spec.hosts {
         Some(_) => Some(Namespaces::of(run)?),
         None => None,
     };
     reset_signals();
-    tried("start a session", setsid())?;
+    try_to("start a session", setsid())?;
     if let Some(folder) = &spec.cgroup {
-        let own = exec::group(folder, getpid());
-        tried("make a cgroup", mxjob_files::public_dir(&own))?;
-        tried("join the cgroup", cgroup::join(&own, getpid()))?;
+        let own = cgroup::of_command(folder, getpid());
+        try_to("create a cgroup", mxjob_files::public_dir(&own))?;
+        try_to("join the cgroup", cgroup::join(&own, getpid()))?;
     }
-    // As the container itself. Best effort.
+    // Like the container's program. Best effort.
     let _ = fs::write("/proc/self/oom_score_adj", "500");
     if let Some(namespaces) = namespaces {
         namespaces.enter()?;
     }
-    if wish.tty {
-        tried("take the terminal", ioctl_tiocsctty(io::stdin().as_fd()))?;
+    if args.tty {
+        try_to("attach the terminal", ioctl_tiocsctty(io::stdin().as_fd()))?;
     }
     umask(Mode::from_raw_mode(spec.umask));
-    tried("close descriptors", close_others_on_exec())?;
+    try_to("close descriptors", close_others_on_exec())?;
     change_user(spec)?;
     std::env::set_current_dir(&spec.cwd).map_err(|error| Failure {
         code: NOT_FOUND,
@@ -115,30 +116,31 @@ struct Namespaces {
 }
 
 impl Namespaces {
-    /// Opens them, if they are really the program's: its id could belong to another process by now.
+    /// Opens them and verifies that they are the program's: its id may have been reused.
     fn of(run: &RunRecord) -> Result<Self, Failure> {
-        let program = run.pid.and_then(Pid::from_raw).ok_or_else(gone)?;
-        let shim = Pid::from_raw(run.shim).ok_or_else(gone)?;
+        let program = run.pid.and_then(Pid::from_raw).ok_or_else(ended)?;
+        let shim = Pid::from_raw(run.shim).ok_or_else(ended)?;
         let open = |kind: &str| {
-            File::open(format!("/proc/{}/ns/{kind}", program.as_raw_nonzero())).map_err(|_| gone())
+            File::open(format!("/proc/{}/ns/{kind}", program.as_raw_nonzero())).map_err(|_| ended())
         };
         let found = Self { mount: open("mnt")?, host_name: open("uts")? };
-        // A child of the living shim was the program all the while, or its successor in nothing but the number.
+        // A child of the living shim with this id is the program, or another process in the same
+        // container.
         let same = proc::start_time(shim) == Some(run.shim_start)
             && proc::parent(program) == Some(run.shim);
-        if same { Ok(found) } else { Err(gone()) }
+        if same { Ok(found) } else { Err(ended()) }
     }
 
     fn enter(&self) -> Result<(), Failure> {
         let into = |file: &File, kind| move_into_link_name_space(file.as_fd(), Some(kind));
-        tried(
-            "enter the host name",
+        try_to(
+            "enter the host name namespace",
             into(&self.host_name, LinkNameSpaceType::HostNameAndNISDomainName),
         )?;
-        tried("enter the mounts", into(&self.mount, LinkNameSpaceType::Mount))
+        try_to("enter the mount namespace", into(&self.mount, LinkNameSpaceType::Mount))
     }
 }
 
-fn gone() -> Failure {
-    Failure { code: SETUP_FAILED, message: "the container does not run any more".to_owned() }
+fn ended() -> Failure {
+    Failure { code: SETUP_FAILED, message: "the container has ended".to_owned() }
 }

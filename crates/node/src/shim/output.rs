@@ -1,4 +1,4 @@
-//! The two output pipes of the program, on their way into the log file.
+//! Copies the two output pipes of the program to the log file.
 
 use std::{
     io,
@@ -6,19 +6,21 @@ use std::{
     path::Path,
 };
 
-use jiff::Timestamp;
 use rustix::{
     event::{PollFd, PollFlags},
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
 };
 
-use crate::log::{
-    file::LogFile,
-    format::{LastLine, Splitter, Stream},
+use crate::{
+    clock,
+    log::{
+        file::LogFile,
+        format::{LastLine, Splitter, Stream},
+    },
 };
 
-/// One read; a pipe holds 64 KiB by default, and the shim should stay small.
+/// Bytes per read. A pipe holds 64 KiB by default; the shim should use little memory.
 const BUFFER: usize = 16 * 1024;
 
 /// Reads both pipes and writes the log.
@@ -48,7 +50,7 @@ impl Output {
         })
     }
 
-    /// Takes over the reading ends.
+    /// Takes the reading ends of the pipes.
     pub(super) fn attach(&mut self, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<()> {
         for (fd, stream) in [(stdout, Stream::Stdout), (stderr, Stream::Stderr)] {
             fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
@@ -57,7 +59,7 @@ impl Output {
         Ok(())
     }
 
-    /// Whether nobody can write any more.
+    /// Whether all writers have closed the pipes.
     pub(super) const fn ended(&self) -> bool {
         self.pipes.is_empty()
     }
@@ -68,9 +70,9 @@ impl Output {
         );
     }
 
-    /// Reads once from each pipe what is there. Returns whether anything was.
+    /// Reads once from each pipe without blocking. Returns whether there was data.
     pub(super) fn read_once(&mut self) -> bool {
-        let now = Timestamp::now();
+        let now = clock::now();
         let mut any = false;
         let Self { log, pipes, buffer, records, last } = self;
         pipes.retain_mut(|pipe| {
@@ -91,10 +93,10 @@ impl Output {
         any
     }
 
-    /// Everything that can be read without waiting, then the end, whoever may still hold the pipes.
+    /// Reads all pending data and closes the pipes, even if another process still holds them open.
     pub(super) fn finish(&mut self) {
         while self.read_once() {}
-        let now = Timestamp::now();
+        let now = clock::now();
         for pipe in &mut self.pipes {
             self.records.clear();
             let count = pipe.splitter.finish(now, &mut self.records, &mut self.last);

@@ -1,4 +1,4 @@
-//! The life of a started program: output, signals, the end, and what is left of it.
+//! Supervises a started program: its output, signals, its end, and the processes that it leaves.
 
 use std::{
     io,
@@ -15,16 +15,18 @@ use rustix::{
 
 use super::output::Output;
 use crate::{
-    cgroup, proc,
+    cgroup, clock, proc,
     state::{AttemptDir, ExitReason, ExitRecord, Spec},
     sys::process::SignalFd,
 };
 
-/// How long after the program's end its output is waited for when somebody else holds the pipes open.
-const DRAIN: Duration = Duration::from_millis(100);
+/// How long to wait for output after the end of the program while another process holds the pipes
+/// open.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How long killed processes may take to go before the end is reported without them.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// How long killed processes may take to end. After that the end of the container is recorded
+/// without them.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct Supervisor<'a> {
     dir: &'a AttemptDir,
@@ -33,7 +35,7 @@ pub(super) struct Supervisor<'a> {
     signals: SignalFd,
     output: Output,
     status: Option<WaitStatus>,
-    /// When a termination turns into a kill.
+    /// The end of the grace period.
     kill_at: Option<Instant>,
     oom_kills: u64,
 }
@@ -50,32 +52,32 @@ impl<'a> Supervisor<'a> {
         Self { dir, spec, program, signals, output, status: None, kill_at: None, oom_kills }
     }
 
-    /// Watches the program to its end and cleans up after it.
+    /// Supervises the program until it ends, and kills the processes that it leaves.
     pub(super) fn run(&mut self, started_at: Timestamp) -> io::Result<ExitRecord> {
         while self.status.is_none() {
             let timeout = self.kill_at.map(|at| at.saturating_duration_since(Instant::now()));
-            self.turn(timeout)?;
+            self.poll_once(timeout)?;
             if self.kill_at.is_some_and(|at| at <= Instant::now()) {
                 self.kill_at = None;
                 self.kill();
             }
         }
-        let finished_at = Timestamp::now();
-        let drained = Instant::now() + DRAIN;
+        let finished_at = clock::now();
+        let drained = Instant::now() + DRAIN_TIMEOUT;
         while !self.output.ended() {
             let left = drained.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            self.turn(Some(left))?;
+            self.poll_once(Some(left))?;
         }
-        let unkillable = self.kill_rest()?;
+        let unkillable = self.kill_survivors()?;
         self.output.finish();
         Ok(self.record(started_at, finished_at, unkillable))
     }
 
-    /// Waits for something to happen and handles it.
-    fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Waits for a signal, output or the timeout, and handles it.
+    fn poll_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = timeout.and_then(|limit| Timespec::try_from(limit).ok());
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
         self.output.poll_fds(&mut fds);
@@ -94,7 +96,7 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// Collects ended children, the program and whatever was re-parented to this process.
+    /// Reaps ended children: the program and processes that were re-parented to the shim.
     fn reap(&mut self) {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == self.program {
@@ -106,7 +108,7 @@ impl<'a> Supervisor<'a> {
     fn terminate(&mut self) {
         let grace = self.dir.stop_request().unwrap_or(self.spec.grace_seconds);
         let kill_at = Instant::now() + Duration::from_secs(grace.min(u64::from(u32::MAX)));
-        // Asked again, only a shorter grace period counts.
+        // A second request can only shorten the grace period.
         let first = self.kill_at.is_none();
         self.kill_at = Some(self.kill_at.map_or(kill_at, |at| at.min(kill_at)));
         if first && grace > 0 {
@@ -124,22 +126,23 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Kills what the program left behind, and returns what would not die.
-    fn kill_rest(&mut self) -> io::Result<Vec<i32>> {
-        let deadline = Instant::now() + KILL_LIMIT;
+    /// Kills the processes that the program left. Returns those that did not end.
+    fn kill_survivors(&mut self) -> io::Result<Vec<i32>> {
+        let deadline = Instant::now() + KILL_TIMEOUT;
         loop {
             self.reap();
-            let rest = self.rest();
-            if rest.is_empty() || Instant::now() >= deadline {
-                return Ok(rest.into_iter().map(|pid| pid.as_raw_nonzero().get()).collect());
+            let survivors = self.survivors();
+            if survivors.is_empty() || Instant::now() >= deadline {
+                return Ok(survivors.into_iter().map(|pid| pid.as_raw_nonzero().get()).collect());
             }
             self.kill();
-            // A killed child wakes this by SIGCHLD; one that is not a child (yet) by the short time-out.
-            self.turn(Some(Duration::from_millis(10)))?;
+            // The end of a child causes SIGCHLD. The short timeout is for processes that are not
+            // children (yet).
+            self.poll_once(Some(Duration::from_millis(10)))?;
         }
     }
 
-    fn rest(&self) -> Vec<Pid> {
+    fn survivors(&self) -> Vec<Pid> {
         match &self.spec.cgroup {
             Some(folder) if cgroup::is_empty(folder) => Vec::new(),
             Some(folder) => cgroup::processes(folder),

@@ -10,17 +10,16 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{ExitRecord, RunRecord, Spec, read_json, reserve, write_json, write_json_durably};
 
-/// A folder that holds everything about one attempt.
+/// The folder of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptDir(PathBuf);
 
 impl AttemptDir {
-    /// The attempt in this folder.
     pub(crate) const fn new(path: PathBuf) -> Self {
         Self(path)
     }
 
-    /// Its path.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
@@ -32,34 +31,34 @@ impl AttemptDir {
         self.0.join("log")
     }
 
-    /// Whatever the shim itself has to complain about.
+    /// The standard error of the shim itself.
     #[must_use]
     pub fn shim_errors(&self) -> PathBuf {
         self.0.join("shim.err")
     }
 
-    /// Whether the attempt was written down completely.
+    /// Whether the attempt has a spec.
     #[must_use]
     pub fn has_spec(&self) -> bool {
         self.0.join("spec.json").exists()
     }
 
-    /// What to run.
+    /// The program to run.
     #[must_use]
     pub fn spec(&self) -> Option<Spec> {
         read_json(&self.0.join("spec.json"))
     }
 
-    /// Writes down what to run, making the folder.
+    /// Writes the spec, and creates the folder.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The system's error.
     pub fn write_spec(&self, spec: &Spec) -> io::Result<()> {
         fs::create_dir_all(&self.0)?;
         write_json(&self.0.join("spec.json"), spec)
     }
 
-    /// Who runs it, once a shim has taken it.
+    /// The process ids, once a shim has taken the attempt.
     #[must_use]
     pub fn run(&self) -> Option<RunRecord> {
         read_json(&self.0.join("run.json"))
@@ -69,16 +68,17 @@ impl AttemptDir {
         write_json(&self.0.join("run.json"), run)
     }
 
-    /// How it ended.
+    /// How the attempt ended, if it has.
     #[must_use]
     pub fn exit(&self) -> Option<ExitRecord> {
         read_json(&self.0.join("exit.json"))
     }
 
-    /// Writes down how it ended, unless that is known already: the first record stays.
+    /// Records how the attempt ended, unless that is already recorded. Returns the record that is
+    /// kept.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The system's error.
     pub fn write_exit(&self, exit: &ExitRecord) -> io::Result<ExitRecord> {
         if let Some(known) = self.exit() {
             return Ok(known);
@@ -88,12 +88,12 @@ impl AttemptDir {
         Ok(exit.clone())
     }
 
-    /// Takes the disk space that [`Self::write_exit`] will need.
+    /// Reserves the disk space for [`Self::write_exit`].
     pub(crate) fn reserve_exit(&self) -> io::Result<()> {
         reserve(&self.0.join("exit.json"))
     }
 
-    /// The grace period somebody asked for, in seconds.
+    /// The requested grace period in seconds, if a stop was requested.
     #[must_use]
     pub fn stop_request(&self) -> Option<u64> {
         read_json(&self.0.join("stop"))
@@ -103,7 +103,7 @@ impl AttemptDir {
         write_json(&self.0.join("stop"), &grace_seconds)
     }
 
-    /// Takes the lock that says "a shim lives here" and keeps it as long as the result lives.
+    /// Takes the lock that a living shim holds, until the result is dropped.
     pub(crate) fn lock(&self, wait: bool) -> io::Result<File> {
         let file = self.open_lock(true)?;
         let operation = if wait {
@@ -115,13 +115,14 @@ impl AttemptDir {
         Ok(file)
     }
 
-    /// Whether a shim lives. The lock decides, never a process id.
+    /// Whether a shim runs. Decided by the lock, never by a process id.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        // A shared lock, so that two who look at the same time do not see each other.
+        // A shared lock: two concurrent checks must not see each other.
         match self.open_lock(false) {
             Ok(file) => flock(&file, FlockOperation::NonBlockingLockShared).is_err(),
-            // Where it cannot be told (out of descriptors, say), the shim is taken to live.
+            // If the lock cannot be checked (for example without free descriptors), assume that the
+            // shim runs.
             Err(error) => error.kind() != io::ErrorKind::NotFound,
         }
     }

@@ -1,17 +1,18 @@
-//! Words of the API that become parts of paths, checked once when they come in.
+//! Names from the API that become parts of paths, as checked types.
 //!
-//! A pod's uid, a container's name and a volume's name become names of folders. Everything here that makes such a path
-//! takes these types and no strings, so no word with `/`, `..` or NUL can lead from one pod's folder to another's.
+//! The uid of a pod and the names of containers and volumes become names of folders. All functions
+//! that build such paths take these types and not strings, so no value with `/`, `..` or NUL can
+//! lead from one pod's folder to another's.
 
 use std::{fmt, str::FromStr};
 
 use mxjob_machinery::{names, pod_spec};
 use serde::{Deserialize, Serialize};
 
-/// Longest uid. Kubernetes' own have 36 characters.
-const UID_MAX: usize = 128;
+/// Uids of Kubernetes have 36 characters.
+const MAX_UID_LENGTH: usize = 128;
 
-/// Why a word cannot be a part of a path.
+/// Why a value cannot be a part of a path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{value:?} is not a valid {what}: {rule}")]
 pub struct NameError {
@@ -25,11 +26,12 @@ pub struct NameError {
 #[serde(try_from = "String", into = "String")]
 pub struct PodUid(String);
 
-/// The name of a container or a volume: a DNS label. It has no dot, so nothing else in a pod's folder has this name.
+/// The name of a container or a volume: a DNS label. All other files in a pod's folder have a dot
+/// in their name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DnsLabel(String);
 
-/// A path below a folder: no item is empty, `.` or `..`. Without items it is the folder itself.
+/// A path below a folder: no item is empty, `.` or `..`. A path without items is the folder itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RelativePath(Vec<String>);
@@ -58,7 +60,7 @@ impl FromStr for PodUid {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        if begins && text.bytes().all(is_inner) && text.len() <= UID_MAX {
+        if begins && text.bytes().all(is_inner) && text.len() <= MAX_UID_LENGTH {
             return Ok(Self(text.to_owned()));
         }
         let rule = "must begin with a letter or a digit and consist of at most 128 letters, digits, '-', '_' and '.'";
@@ -116,13 +118,13 @@ impl fmt::Display for DnsLabel {
 // === impl RelativePath ===
 
 impl RelativePath {
-    /// Its items, from the outermost to the innermost.
+    /// The items, outermost first.
     #[must_use]
     pub fn items(&self) -> &[String] {
         &self.0
     }
 
-    /// The path of one file directly below a folder.
+    /// The path of a file directly in a folder.
     pub(crate) fn file(name: &str) -> Result<Self, NameError> {
         let path: Self = name.parse()?;
         match path.0.as_slice() {
@@ -170,22 +172,22 @@ impl fmt::Display for RelativePath {
 mod tests {
     use super::*;
 
-    const EVIL: [&str; 10] =
+    const INVALID: [&str; 10] =
         ["", ".", "..", "/", "a/b", "../a", "a/..", "a\0", "/etc/passwd", ".volumes"];
 
     #[test]
-    fn no_uid_and_no_name_leads_elsewhere() {
-        for word in EVIL {
-            assert!(word.parse::<PodUid>().is_err(), "{word:?}");
-            assert!(word.parse::<DnsLabel>().is_err(), "{word:?}");
+    fn uids_and_names_that_lead_to_other_folders_are_invalid() {
+        for value in INVALID {
+            assert!(value.parse::<PodUid>().is_err(), "{value:?}");
+            assert!(value.parse::<DnsLabel>().is_err(), "{value:?}");
         }
-        for word in ["uid-a.b_C", "6c1f8a52-6a0e-4c3e-9f6b-0d6f3c1f5a11"] {
-            assert_eq!(word.parse::<PodUid>().unwrap().as_str(), word);
+        for value in ["uid-a.b_C", "6c1f8a52-6a0e-4c3e-9f6b-0d6f3c1f5a11"] {
+            assert_eq!(value.parse::<PodUid>().unwrap().as_str(), value);
         }
         assert!("a".repeat(129).parse::<PodUid>().is_err());
         assert_eq!("mxnet".parse::<DnsLabel>().unwrap().as_str(), "mxnet");
         assert!("etc.hosts".parse::<DnsLabel>().is_err());
-        // Records of pods are read from files.
+        // Records in files are checked as well.
         assert!(serde_json::from_str::<PodUid>("\"../x\"").is_err());
     }
 
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_word_and_the_rule() {
+    fn an_error_names_the_value_and_the_rule() {
         let error = "../x".parse::<RelativePath>().unwrap_err();
         assert_eq!(error.to_string(), "\"../x\" is not a valid path: must not contain '..'");
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{PodUid, RelativePath};
 
-/// Which pod a folder belongs to (`pod.json`).
+/// The pod of a folder (`pod.json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodRecord {
@@ -19,16 +19,16 @@ pub struct PodRecord {
     pub uid: PodUid,
     /// Its loopback address.
     pub address: std::net::Ipv4Addr,
-    /// Whether it wants the machine's network as it is (`hostNetwork`): its wildcard binds are then left alone and
-    /// can be reached from outside. Its own address works nevertheless.
+    /// Whether the pod uses the machine's network as it is (`hostNetwork`): its wildcard binds are
+    /// not changed and can be reached from outside. It has its own loopback address as well.
     #[serde(default)]
     pub host_network: bool,
-    /// Its cgroup, when there is one; the containers' are below it.
+    /// Its cgroup, where cgroups are available. Those of its containers are below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<PathBuf>,
 }
 
-/// What a shim has to run (`spec.json`).
+/// The program of an attempt (`spec.json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Spec {
@@ -40,31 +40,31 @@ pub struct Spec {
     pub env: Vec<(String, String)>,
     /// Working directory.
     pub cwd: PathBuf,
-    /// User to run as; `None` keeps the agent's.
+    /// User to run as; `None` for the agent's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<u32>,
-    /// Group to run as; `None` keeps the agent's.
+    /// Group to run as; `None` for the agent's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<u32>,
-    /// The hosts file to see as `/etc/hosts`; `None` where mounts are not permitted.
+    /// The file to mount over `/etc/hosts`; `None` where mounts are not permitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts: Option<PathBuf>,
     /// Folders and files to mount, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub binds: Vec<Bind>,
-    /// The attempt's own cgroup, already made; `None` where cgroups are not available.
+    /// The attempt's own cgroup, which exists; `None` where cgroups are not available.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<PathBuf>,
-    /// Seconds between SIGTERM and SIGKILL when nobody says otherwise.
+    /// Default seconds between SIGTERM and SIGKILL.
     pub grace_seconds: u64,
     /// The umask of the program.
     #[serde(default = "default_umask")]
     pub umask: u32,
-    /// The boot the attempt belongs to.
+    /// The boot in which the attempt was created.
     pub boot_id: String,
 }
 
-/// What container runtimes give, and releases gave that did not write it down.
+/// The default of container runtimes, and of records without the field.
 pub(crate) const DEFAULT_UMASK: u32 = 0o022;
 
 const fn default_umask() -> u32 {
@@ -75,25 +75,27 @@ const fn default_umask() -> u32 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Bind {
-    /// What to mount.
+    /// The folder or file to mount.
     pub source: PathBuf,
-    /// What to mount of it, if not the whole. It is looked up when it is mounted, because a container may change what is there.
+    /// The part of it to mount, if not the whole. The shim resolves it when it mounts, because a
+    /// container can change the folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub_path: Option<RelativePath>,
-    /// Where to.
+    /// The mount point.
     pub target: PathBuf,
-    /// Whether it may not be written.
+    /// Whether the mount is read-only.
     pub read_only: bool,
 }
 
-/// Who runs an attempt (`run.json`): first written before the program is started, so that an attempt
+/// The processes of an attempt (`run.json`). First written before the program starts: an attempt
 /// with this file is never started a second time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunRecord {
     /// Process id of the shim.
     pub shim: i32,
-    /// When the shim was started, in clock ticks since boot: with the process id it names one process.
+    /// When the shim was started, in clock ticks since boot. With the process id it identifies one
+    /// process.
     pub shim_start: u64,
     /// Process id of the program, once it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,30 +105,30 @@ pub struct RunRecord {
     pub started_at: Option<Timestamp>,
 }
 
-/// How an attempt ended (`exit.json`). Never changed once written.
+/// How an attempt ended (`exit.json`). Written once and never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExitRecord {
-    /// Exit code, if the program ended by itself or could not be started.
+    /// Exit code, if the program exited or could not be started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
     /// Signal that ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// Why, in one word.
+    /// The reason for pod status.
     pub reason: ExitReason,
-    /// The last line the program printed, or what went wrong.
+    /// The last line that the program printed, or the error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// When the program was started, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// When the end was seen.
+    /// When the end was noticed.
     pub finished_at: Timestamp,
-    /// Log records that a full disk took.
+    /// Number of log records that were dropped on a full disk.
     #[serde(default)]
     pub dropped_log_lines: u64,
-    /// Processes of the container that even SIGKILL did not end in time.
+    /// Processes of the container that did not end in time after SIGKILL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unkillable: Vec<i32>,
 }
@@ -138,15 +140,15 @@ pub enum ExitReason {
     Completed,
     /// Another exit code, or a signal.
     Error,
-    /// Ended by the kernel because its memory limit was reached.
+    /// Killed by the kernel at the memory limit.
     OOMKilled,
     /// The program could not be started.
     StartError,
-    /// The pod has names that cannot be names of folders.
+    /// The pod has invalid names.
     InvalidPodSpec,
-    /// There was nothing to start: the container relies on its image.
+    /// The container has no command, and images are not used.
     ImageNotUsed,
-    /// Its shim was lost, and the exit code with it. Nothing is known about the program but that it is gone.
+    /// The shim was lost, and the exit code with it. The program has ended in an unknown way.
     ShimLost,
 }
 
@@ -187,7 +189,7 @@ impl ExitRecord {
         }
     }
 
-    /// The end of an attempt whose shim is gone without a word.
+    /// The end of an attempt whose shim ended without recording it.
     #[must_use]
     pub fn lost(started_at: Option<Timestamp>, now: Timestamp) -> Self {
         Self {
@@ -195,7 +197,7 @@ impl ExitRecord {
             signal: None,
             reason: ExitReason::ShimLost,
             message: Some(
-                "the process that watched the container is gone; its exit code is not known"
+                "the shim of the container ended unexpectedly, so its exit code is not known"
                     .to_owned(),
             ),
             started_at,
@@ -205,13 +207,13 @@ impl ExitRecord {
         }
     }
 
-    /// True if the program ended by itself with code 0.
+    /// Whether the program exited with code 0.
     #[must_use]
     pub fn succeeded(&self) -> bool {
         self.code == Some(0)
     }
 
-    /// The code as pod status has it: 128 and the signal for a killed program, `None` if nothing is known.
+    /// The exit code for pod status: 128 plus the signal for a killed program, `None` if unknown.
     #[must_use]
     pub fn exit_code(&self) -> Option<i32> {
         self.code.or_else(|| self.signal.map(|signal| 128 + signal))

@@ -1,11 +1,13 @@
-//! Three tiny programs that give a cgroup its own loopback address.
+//! Three small BPF programs that give a cgroup its own loopback address.
 //!
-//! * bind to `0.0.0.0` becomes bind to the pod's address,
-//! * bind to `::` becomes bind to the same address in its IPv6 form,
-//! * connect to 127.0.0.0/8 leaves from the pod's address, so that peers see who calls, and connect to 127.0.0.1
-//!   reaches the pod's own listener, if there is one on that port.
+//! * A bind to `0.0.0.0` becomes a bind to the pod's address.
+//! * A bind to `::` becomes a bind to the same address in its IPv6 form.
+//! * A connection to 127.0.0.0/8 has the pod's address as its source, so that peers can identify
+//!   the pod. A connection to 127.0.0.1 reaches the pod's own listener, if there is one on that
+//!   port.
 //!
-//! The programs are attached to the pod's cgroup, work without the agent, and go away with the cgroup.
+//! The programs are attached to the pod's cgroup, work without the agent, and are removed with the
+//! cgroup.
 
 use std::{
     io,
@@ -24,7 +26,7 @@ struct Instruction {
     immediate: i32,
 }
 
-/// What `BPF_PROG_LOAD` reads of `union bpf_attr`.
+/// The part of `union bpf_attr` for `BPF_PROG_LOAD`.
 #[repr(C)]
 #[derive(Default)]
 struct LoadAttributes {
@@ -42,7 +44,7 @@ struct LoadAttributes {
     expected_attach_type: u32,
 }
 
-/// What `BPF_PROG_ATTACH` reads of `union bpf_attr`.
+/// The part of `union bpf_attr` for `BPF_PROG_ATTACH`.
 #[repr(C)]
 struct AttachAttributes {
     target_fd: u32,
@@ -92,17 +94,17 @@ pub(crate) fn attach_address(cgroup: &std::path::Path, address: Ipv4Addr) -> io:
     attach(cgroup.as_fd(), Hook::Inet4Connect, &assemble(&connect4(address)))
 }
 
-/// One line of a program. Every jump goes to the end, where the call is let through.
+/// One line of a program. Every jump goes to the end, where the call is allowed.
 #[derive(Clone, Copy)]
 enum Line {
     Do(Instruction),
-    /// On only if the register has this value.
+    /// Continue only if the register has this value.
     OnlyIf(u8, i32),
-    /// On only if the register does not have this value.
+    /// Continue only if the register does not have this value.
     OnlyIfNot(u8, i32),
 }
 
-/// Puts the distances into the jumps and adds `return 1`.
+/// Computes the jump distances and appends `return 1`.
 fn assemble(lines: &[Line]) -> Vec<Instruction> {
     let mut program: Vec<Instruction> = lines
         .iter()
@@ -169,7 +171,7 @@ const fn call(helper: i32) -> Line {
     Line::Do(instruction(0x85, 0, 0, 0, helper))
 }
 
-/// Four bytes as the context has them: in memory order.
+/// Four bytes in memory order, as in the context.
 const fn word(bytes: [u8; 4]) -> i32 {
     i32::from_ne_bytes(bytes)
 }
@@ -178,8 +180,8 @@ fn bind4(address: Ipv4Addr) -> Vec<Line> {
     vec![
         load(2, 1, USER_IP4),
         Line::OnlyIf(2, 0),
-        // A datagram socket bound to "any address, any port" is a client, and may want to reach the world. Type and
-        // port are put side by side for one comparison; a port has 16 bits.
+        // A datagram socket that is bound to any address and any port is a client, and may need to
+        // reach other machines. Type and port (16 bits) are combined for one comparison.
         load(3, 1, SOCKET_TYPE),
         Line::Do(instruction(0x64, 3, 0, 0, 16)),
         load(4, 1, USER_PORT),
@@ -219,7 +221,8 @@ fn connect4(address: Ipv4Addr) -> Vec<Line> {
         copy(2, destination),
         and(2, word([0xff, 0, 0, 0])),
         Line::OnlyIf(2, word([127, 0, 0, 0])),
-        // bpf_bind(context, {AF_INET, 0, address}, 16). Its result does not matter: a bound socket stays as it is.
+        // bpf_bind(context, {AF_INET, 0, address}, 16). Its result does not matter: a bound socket
+        // stays as it is.
         set(2, FAMILY_AND_PORT_0),
         store(STACK, -16, 2),
         set(2, word(address.octets())),
@@ -268,7 +271,7 @@ fn attach(cgroup: BorrowedFd<'_>, hook: Hook, program: &[Instruction]) -> io::Re
         attach_flags: BPF_F_ALLOW_MULTI,
         replace_bpf_fd: 0,
     };
-    // SAFETY: the attributes are plain numbers that live until the call returns; the kernel reads
+    // SAFETY: the attributes are plain numbers that exist until the call returns; the kernel reads
     // `size_of` bytes of them and keeps no pointer.
     unsafe { bpf(BPF_PROG_ATTACH, &attributes) }?;
     Ok(())
@@ -285,9 +288,9 @@ fn load_program(hook: Hook, program: &[Instruction]) -> io::Result<OwnedFd> {
         expected_attach_type: hook as u32,
         ..LoadAttributes::default()
     };
-    // SAFETY: `insns` points to `insn_cnt` instructions and `license` to a C string, both alive until the call
-    // returns; the kernel copies them. No log buffer is given. A non-negative result is a new descriptor
-    // that nobody else owns.
+    // SAFETY: `insns` points to `insn_cnt` instructions and `license` to a C string, both alive
+    // until the call returns; the kernel copies them. There is no log buffer. A non-negative result
+    // is a new descriptor without an owner.
     unsafe {
         let fd = bpf(BPF_PROG_LOAD, &attributes)?;
         Ok(OwnedFd::from_raw_fd(fd))
@@ -299,7 +302,8 @@ const fn descriptor(fd: RawFd) -> u32 {
 }
 
 /// # Safety
-/// `attributes` must be laid out as the kernel's `union bpf_attr` for `command`, and every pointer in it valid.
+/// `attributes` must be laid out as the kernel's `union bpf_attr` for `command`, and every pointer
+/// in it valid.
 unsafe fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<RawFd> {
     // SAFETY: by this function's contract.
     let result = unsafe {

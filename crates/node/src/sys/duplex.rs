@@ -10,24 +10,24 @@ use bytes::Bytes;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// One read.
+/// Bytes per read.
 const BLOCK: usize = 16 * 1024;
 
-/// A descriptor of which this process has the only end, so that making it non-blocking disturbs nobody. Cheap to clone.
+/// A descriptor that no other process shares, so that it can be made non-blocking. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Duplex(Arc<AsyncFd<OwnedFd>>);
 
 impl Duplex {
-    /// Registers a descriptor. Call within a tokio runtime.
+    /// Registers a descriptor. Needs a tokio runtime.
     pub(crate) fn new(fd: OwnedFd, interest: Interest) -> io::Result<Self> {
         fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
-        // SAFETY: an `OwnedFd` is open as long as it lives and always gives the same number; it is moved into the
-        // `AsyncFd` and never handed out again except borrowed.
+        // SAFETY: an `OwnedFd` is open as long as it exists and always has the same number. It is
+        // moved into the `AsyncFd` and only borrowed afterwards.
         let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
         Ok(Self(Arc::new(registered.map_err(|error| error.into_parts().1)?)))
     }
 
-    /// What there is to read next; `None` at the end. May be dropped at any time.
+    /// Reads the next data; `None` at the end. Cancel-safe.
     pub(crate) async fn read(&self) -> io::Result<Option<Bytes>> {
         let mut block = vec![0; BLOCK];
         loop {
@@ -39,7 +39,7 @@ impl Duplex {
                     block.truncate(read);
                     return Ok(Some(block.into()));
                 }
-                // How a terminal says that nobody has its other end any more.
+                // The error of a terminal whose other end was closed.
                 Ok(Err(error)) if error.raw_os_error() == Some(libc::EIO) => return Ok(None),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(Err(error)) => return Err(error),
@@ -48,7 +48,7 @@ impl Duplex {
         }
     }
 
-    /// Writes everything.
+    /// Writes all of `data`.
     pub(crate) async fn write(&self, mut data: &[u8]) -> io::Result<()> {
         while !data.is_empty() {
             let mut ready = self.0.writable().await?;

@@ -2,12 +2,15 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd, BorrowedFd, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
-use rustix::process::Pid;
+use rustix::{
+    process::Pid,
+    thread::{UnshareFlags, unshare_unsafe},
+};
 
-/// Which side of a fork this is.
+/// The two sides of a fork.
 pub(crate) enum Fork {
     /// The old process, with the id of the new one.
     Parent(Pid),
@@ -15,17 +18,17 @@ pub(crate) enum Fork {
     Child,
 }
 
-/// Forks a process that has one thread; refuses any other.
+/// Forks this process. An error if it has more than one thread.
 ///
-/// Rust code may go on in the child like in the parent, because with a single thread no lock (of the allocator,
-/// say) can be held by somebody who does not exist in the child.
+/// With a single thread no lock (for example of the allocator) is held by a thread that does not
+/// exist in the child, so the child can run any Rust code.
 pub(crate) fn fork_single_threaded() -> io::Result<Fork> {
     if fs::read_dir("/proc/self/task")?.count() != 1 {
-        return Err(io::Error::other("a process with several threads must not fork"));
+        return Err(io::Error::other("cannot fork a process with several threads"));
     }
-    // SAFETY: `fork` itself has no memory effect on the caller; the danger is a child that finds locks held
-    // by threads it does not have, and there is only one thread (checked above, and no other thread exists
-    // that could start one meanwhile).
+    // SAFETY: `fork` does not change the memory of the caller. The danger is a child in which
+    // threads that do not exist there hold locks, and there is only one thread: this was checked
+    // above, and only this thread could start another.
     let pid = unsafe { libc::fork() };
     match pid {
         0 => Ok(Fork::Child),
@@ -36,26 +39,26 @@ pub(crate) fn fork_single_threaded() -> io::Result<Fork> {
     }
 }
 
-/// Ends this process at once: no destructors, no exit handlers. For a forked child, whose copies of the
-/// parent's buffers must not be flushed a second time.
+/// Ends this process immediately, without destructors and exit handlers: a forked child must not
+/// flush its copies of the parent's buffers.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: `_exit` has no preconditions.
     unsafe { libc::_exit(code) }
 }
 
-/// Gives this process its own copy of the named namespaces.
-pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) -> io::Result<()> {
-    // SAFETY: the danger of `unshare` is un-sharing the descriptor table behind the back of `OwnedFd`s. The callers
-    // pass mount and host-name namespaces only, which own no memory and no descriptors.
-    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+/// Gives this process its own mount and host name namespaces.
+pub(crate) fn unshare_mounts_and_host_name() -> io::Result<()> {
+    // SAFETY: `unshare` is unsafe because un-sharing the descriptor table would invalidate
+    // `OwnedFd`s of other threads. These two namespaces own no memory and no descriptors.
+    Ok(unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWUTS) }?)
 }
 
-/// Gives every signal its default action again and blocks none. Ignored and blocked signals survive exec,
-/// and a program must not inherit what the agent's own parent ignored.
+/// Resets every signal to its default action and unblocks all. Ignored and blocked signals survive
+/// exec, and a program must not inherit those of the agent's parent.
 pub(crate) fn reset_signals() {
-    // SAFETY: setting the default action installs no handler, so no code of ours can run on a signal; an
-    // invalid or unchangeable number is refused with an error that is of no interest. The signal set is
-    // initialised by `sigemptyset` before `sigprocmask` reads it.
+    // SAFETY: the default action is no handler, so none of our code can run on a signal. The call
+    // fails without effect for invalid and unchangeable signals. `sigemptyset` initialises the set
+    // before `sigprocmask` reads it.
     unsafe {
         for signal in 1..=64 {
             libc::signal(signal, libc::SIG_DFL);
@@ -66,10 +69,11 @@ pub(crate) fn reset_signals() {
     }
 }
 
-/// Marks every descriptor from 3 up as to be closed by exec, also those that the agent's own parent leaked.
+/// Sets close-on-exec for every descriptor from 3 on, also for those that the agent's parent
+/// leaked.
 pub(crate) fn close_others_on_exec() -> io::Result<()> {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
-    // SAFETY: only flags of descriptors change; none is closed while somebody owns it.
+    // SAFETY: only flags of descriptors change; no owned descriptor is closed.
     let result = unsafe {
         libc::syscall(
             libc::SYS_close_range,
@@ -81,13 +85,14 @@ pub(crate) fn close_others_on_exec() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Makes `fd` the standard descriptor `target` (0, 1 or 2).
-pub(crate) fn become_stdio(fd: BorrowedFd<'_>, target: i32) -> io::Result<()> {
-    use std::os::fd::AsRawFd as _;
-    assert!((0..=2).contains(&target), "only the standard descriptors are replaced");
-    // SAFETY: `fd` is open, and the standard descriptors are owned by nobody in Rust's sense.
-    if unsafe { libc::dup2(fd.as_raw_fd(), target) } < 0 {
-        return Err(io::Error::last_os_error());
+/// Replaces standard input, output and error, in this order.
+pub(crate) fn replace_stdio(streams: [BorrowedFd<'_>; 3]) -> io::Result<()> {
+    for (fd, target) in streams.into_iter().zip(0..) {
+        // SAFETY: `fd` is open, and no value owns the standard descriptors 0 to 2, which are the
+        // only targets.
+        if unsafe { libc::dup2(fd.as_raw_fd(), target) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
     Ok(())
 }
@@ -97,26 +102,27 @@ pub(crate) fn become_stdio(fd: BorrowedFd<'_>, target: i32) -> io::Result<()> {
 pub(crate) struct SignalFd(OwnedFd);
 
 impl SignalFd {
-    /// Blocks `signals` (and `also_blocked`, which nobody reads) and opens a descriptor for them.
+    /// Blocks `signals` and `also_blocked`, and opens a descriptor for `signals`.
     pub(crate) fn open(signals: &[i32], also_blocked: &[i32]) -> io::Result<Self> {
-        let mut wanted = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        let mut blocked = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: both sets are initialised by `sigemptyset` before anything reads them, and live until the
-        // calls return. The descriptor that `signalfd` returns is new and owned by nobody else.
+        let mut read_set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        let mut blocked_set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: `sigemptyset` initialises both sets before they are read, and they exist until
+        // the calls return. `sigaddset` fails without effect for an invalid signal. `signalfd`
+        // returns a new descriptor without an owner.
         unsafe {
-            libc::sigemptyset(wanted.as_mut_ptr());
-            libc::sigemptyset(blocked.as_mut_ptr());
+            libc::sigemptyset(read_set.as_mut_ptr());
+            libc::sigemptyset(blocked_set.as_mut_ptr());
             for &signal in signals {
-                libc::sigaddset(wanted.as_mut_ptr(), signal);
-                libc::sigaddset(blocked.as_mut_ptr(), signal);
+                libc::sigaddset(read_set.as_mut_ptr(), signal);
+                libc::sigaddset(blocked_set.as_mut_ptr(), signal);
             }
             for &signal in also_blocked {
-                libc::sigaddset(blocked.as_mut_ptr(), signal);
+                libc::sigaddset(blocked_set.as_mut_ptr(), signal);
             }
-            if libc::sigprocmask(libc::SIG_BLOCK, blocked.as_ptr(), std::ptr::null_mut()) != 0 {
+            if libc::sigprocmask(libc::SIG_BLOCK, blocked_set.as_ptr(), std::ptr::null_mut()) != 0 {
                 return Err(io::Error::last_os_error());
             }
-            let fd = libc::signalfd(-1, wanted.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+            let fd = libc::signalfd(-1, read_set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
             if fd < 0 {
                 return Err(io::Error::last_os_error());
             }

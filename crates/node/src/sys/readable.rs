@@ -1,4 +1,4 @@
-//! A descriptor that async code can wait for.
+//! Descriptors that async code can wait for.
 
 use std::{
     io,
@@ -12,20 +12,20 @@ use tokio::io::{Interest, unix::AsyncFd};
 pub(crate) struct Readable(AsyncFd<OwnedFd>);
 
 impl Readable {
-    /// Registers a descriptor. Call within a tokio runtime.
+    /// Registers a descriptor. Needs a tokio runtime.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        // SAFETY: an `OwnedFd` is open as long as it lives and always gives the same number; it is moved into the
-        // `AsyncFd` and never handed out again except borrowed.
+        // SAFETY: an `OwnedFd` is open as long as it exists and always has the same number. It is
+        // moved into the `AsyncFd` and only borrowed afterwards.
         let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
         Ok(Self(registered.map_err(|error| error.into_parts().1)?))
     }
 
-    /// Waits until it can be read. What was waited for stays true for the next call.
+    /// Waits until the descriptor is readable. It still counts as readable in the next call.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         self.0.readable().await.map(|mut ready| ready.retain_ready())
     }
 
-    /// Waits until it can be read, lets `read` take everything there is, and forgets about it.
+    /// Waits until the descriptor is readable, and calls `read`, which must read all pending data.
     pub(crate) async fn consume(&self, read: impl FnOnce(BorrowedFd<'_>)) -> io::Result<()> {
         let mut ready = self.0.readable().await?;
         read(self.as_fd());

@@ -1,28 +1,28 @@
-//! The whole agent against a small API server, with real processes.
+//! The whole agent with real processes, against a small API server.
 
 use mxjob_node::runtime::IsolationMode;
 use serde_json::{Value, json};
 
 use crate::{
     node::lives,
-    site::{PODS, Site, block_on, folders_gone, pid_of, shell, terminated},
+    site::{PODS, Site, block_on, folders_removed, pid_of, shell, terminated},
 };
 
 crate::tests!("agent":
     the_node_is_registered,
     a_pod_is_bound_run_and_reported,
-    a_failed_container_reports_its_code_and_last_words,
+    a_failed_container_reports_its_code_and_last_line,
     replicas_find_each_other_by_name,
-    a_deleted_pod_ends_and_goes,
-    a_pod_removed_by_force_is_killed,
+    a_deleted_pod_is_terminated_and_removed,
+    a_force_deleted_pod_is_killed,
     init_containers_run_first_and_in_order,
     a_container_is_restarted_in_place,
     running_pods_outlive_the_agent,
-    a_container_without_command_fails_with_a_warning,
-    what_a_pod_refers_to_is_waited_for,
-    unsupported_wishes_fail_the_pod_with_a_reason,
-    a_pod_that_does_not_fit_waits_and_says_for_what,
-    without_rights_the_scheduler_is_named_by_number,
+    a_container_without_a_command_fails_with_a_warning,
+    a_container_waits_for_a_missing_config_map,
+    unsupported_fields_fail_the_pod_with_a_reason,
+    a_pod_that_does_not_fit_is_unschedulable_with_a_reason,
+    without_isolation_the_scheduler_has_a_numeric_address,
 );
 
 fn the_node_is_registered() {
@@ -58,7 +58,7 @@ fn a_pod_is_bound_run_and_reported() {
     });
 }
 
-fn a_failed_container_reports_its_code_and_last_words() {
+fn a_failed_container_reports_its_code_and_last_line() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let pod = site.phase(&site.create("p", shell("echo no data >&2; exit 3")), "Failed").await;
@@ -88,7 +88,7 @@ fn replicas_find_each_other_by_name() {
         if !site.is_isolated() {
             return;
         }
-        // The worker starts before anything of the scheduler exists.
+        // The worker starts before the scheduler's pod and service exist.
         let config = r#"{"cluster":{"scheduler":[{"url":"j-scheduler-0","port":9091}]}}"#;
         let mut worker = shell(
             "getent hosts j-scheduler-0 | cut -d' ' -f1; getent hosts j-scheduler-0.ns.svc >/dev/null && echo long; echo $DMLC_NODE_HOST",
@@ -103,7 +103,7 @@ fn replicas_find_each_other_by_name() {
         let ip = |pod: &Value| pod["status"]["podIP"].as_str().unwrap().to_owned();
         assert_eq!(log, format!("{}\nlong\n{}\n", ip(&scheduler), ip(&pod)));
 
-        // A service that comes later is seen by a program that runs already.
+        // A running program can resolve a service that is created later.
         site.create("late", shell("until getent hosts svc; do sleep 0.01; done"));
         site.server.create("/api/v1/namespaces/ns/services", json!({
             "apiVersion": "v1", "kind": "Service", "metadata": { "name": "svc", "namespace": "ns" },
@@ -114,7 +114,7 @@ fn replicas_find_each_other_by_name() {
     });
 }
 
-fn a_deleted_pod_ends_and_goes() {
+fn a_deleted_pod_is_terminated_and_removed() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let path =
@@ -124,22 +124,22 @@ fn a_deleted_pod_ends_and_goes() {
         site.server.until(&path, |pod| pod.is_none()).await;
         assert!(!lives(pid));
         site.event("Killing").await;
-        // Finished pods only have to be let go.
+        // A finished pod is removed without a signal.
         let path = site.create("q", shell("true"));
         site.phase(&path, "Succeeded").await;
         site.server.delete(&path, 30);
         site.server.until(&path, |pod| pod.is_none()).await;
-        folders_gone(&site).await;
+        folders_removed(&site).await;
     });
 }
 
-fn a_pod_removed_by_force_is_killed() {
+fn a_force_deleted_pod_is_killed() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let path = site.create("p", shell("trap '' TERM; echo $$; while :; do sleep 1000; done"));
         let pid = pid_of(&site, "p").await;
         site.server.delete(&path, 0);
-        folders_gone(&site).await;
+        folders_removed(&site).await;
         assert!(!lives(pid));
     });
 }
@@ -218,20 +218,20 @@ fn running_pods_outlive_the_agent() {
         assert_eq!(terminated(&pod)["exitCode"], 7);
         assert!(lives(pid));
         let after = site.server.get(&running).unwrap();
-        assert_eq!(before, after, "nothing to report");
-        // And it is still ours to end.
+        assert_eq!(before, after, "the status does not change");
+        // The new agent can end it.
         site.server.delete(&running, 30);
         site.server.until(&running, |pod| pod.is_none()).await;
         assert!(!lives(pid));
-        // A pod removed while no agent looked goes at the next start.
+        // A pod that was deleted without an agent is removed at the next start.
         site.stop().await;
         site.server.delete(&ending, 0);
         site.start();
-        folders_gone(&site).await;
+        folders_removed(&site).await;
     });
 }
 
-fn a_container_without_command_fails_with_a_warning() {
+fn a_container_without_a_command_fails_with_a_warning() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let spec = json!({ "restartPolicy": "Never", "containers": [{ "name": "mxnet", "image": "training:1" }] });
@@ -250,7 +250,7 @@ fn a_container_without_command_fails_with_a_warning() {
     });
 }
 
-fn what_a_pod_refers_to_is_waited_for() {
+fn a_container_waits_for_a_missing_config_map() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let mut spec = shell("echo $WORD");
@@ -276,7 +276,7 @@ fn what_a_pod_refers_to_is_waited_for() {
     });
 }
 
-fn unsupported_wishes_fail_the_pod_with_a_reason() {
+fn unsupported_fields_fail_the_pod_with_a_reason() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let mut spec = shell("true");
@@ -294,7 +294,7 @@ fn unsupported_wishes_fail_the_pod_with_a_reason() {
     });
 }
 
-fn a_pod_that_does_not_fit_waits_and_says_for_what() {
+fn a_pod_that_does_not_fit_is_unschedulable_with_a_reason() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let chips = |count: u32| {
@@ -329,7 +329,7 @@ fn a_pod_that_does_not_fit_waits_and_says_for_what() {
     });
 }
 
-fn without_rights_the_scheduler_is_named_by_number() {
+fn without_isolation_the_scheduler_has_a_numeric_address() {
     block_on(async {
         let site = Site::new(IsolationMode::Plain);
         let config = r#"{"cluster":{"scheduler":[{"url":"j-scheduler-0","port":9091}]}}"#;

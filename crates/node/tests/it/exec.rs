@@ -1,4 +1,4 @@
-//! Commands beside a container's program, with and without the rights for cgroups and mounts.
+//! Commands in running containers, with and without cgroups and mounts.
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use mxjob_node::{
@@ -13,18 +13,18 @@ use crate::{
 };
 
 crate::tests!("exec":
-    a_command_has_the_containers_environment_folder_and_user,
-    output_and_errors_come_apart,
+    a_command_has_the_environment_folder_and_user_of_the_container,
+    stdout_and_stderr_are_separate,
     input_ends_when_its_writer_is_dropped,
-    a_terminal_joins_output_and_errors,
-    a_dropped_command_dies_with_what_it_started,
-    a_command_dies_with_its_container,
-    a_container_that_has_ended_runs_nothing,
+    a_terminal_combines_stdout_and_stderr,
+    a_dropped_command_is_killed_with_its_children,
+    a_command_is_killed_with_its_container,
+    a_command_in_an_ended_container_is_rejected,
 );
 
 const MODES: [IsolationMode; 2] = [IsolationMode::Auto, IsolationMode::Plain];
 
-/// Runs a test in both modes, on a site with a pod that runs.
+/// Runs a test in both modes, with a running pod.
 fn with_pod(test: impl AsyncFn(&Site, &str)) {
     for mode in MODES {
         block_on(async {
@@ -46,7 +46,7 @@ fn start(site: &Site, uid: &str, script: &str, tty: bool) -> Result<Session, Err
     site.handle.as_ref().unwrap().exec(&request)
 }
 
-/// Runs a command to its end: what it printed, its errors, its code.
+/// Runs a command to its end. Returns its stdout, its stderr and its exit code.
 async fn run(site: &Site, uid: &str, script: &str) -> (String, String, i32) {
     let session = start(site, uid, script, false).unwrap();
     drop(session.stdin);
@@ -71,21 +71,21 @@ async fn printed(site: &Site, uid: &str, script: &str) -> (i32, Session) {
 }
 
 async fn until_gone(pid: i32) {
-    let gone = move || eventually("the command going", || (!lives(pid)).then_some(()));
+    let gone = move || eventually("the end of the command", || (!lives(pid)).then_some(()));
     tokio::task::spawn_blocking(gone).await.unwrap();
 }
 
-fn a_command_has_the_containers_environment_folder_and_user() {
+fn a_command_has_the_environment_folder_and_user_of_the_container() {
     with_pod(async |site, uid| {
         let (stdout, stderr, code) =
             run(site, uid, "echo $HELLO; pwd; [ \"$(id -u)\" = \"$(stat -c %u .)\" ]").await;
         assert_eq!((stdout.as_str(), stderr.as_str()), ("world\n/usr\n", ""));
-        // `/usr` belongs to root, and so does the command exactly when the agent does.
+        // `/usr` belongs to root, and the command runs as the user of the agent.
         assert_eq!(code, i32::from(!rustix::process::geteuid().is_root()));
     });
 }
 
-fn output_and_errors_come_apart() {
+fn stdout_and_stderr_are_separate() {
     with_pod(async |site, uid| {
         let (stdout, stderr, code) = run(site, uid, "echo out; echo err >&2; exit 3").await;
         assert_eq!((stdout.as_str(), stderr.as_str(), code), ("out\n", "err\n", 3));
@@ -105,7 +105,7 @@ fn input_ends_when_its_writer_is_dropped() {
     });
 }
 
-fn a_terminal_joins_output_and_errors() {
+fn a_terminal_combines_stdout_and_stderr() {
     with_pod(async |site, uid| {
         let script = "read line; stty size; echo $line $TERM >&2; test -t 0 -a -t 1 -a -t 2";
         let session = start(site, uid, script, true).unwrap();
@@ -118,7 +118,7 @@ fn a_terminal_joins_output_and_errors() {
     });
 }
 
-fn a_dropped_command_dies_with_what_it_started() {
+fn a_dropped_command_is_killed_with_its_children() {
     with_pod(async |site, uid| {
         let (pid, session) = printed(site, uid, "sleep 1000 & echo $!; wait").await;
         assert!(lives(pid));
@@ -127,7 +127,7 @@ fn a_dropped_command_dies_with_what_it_started() {
     });
 }
 
-fn a_command_dies_with_its_container() {
+fn a_command_is_killed_with_its_container() {
     with_pod(async |site, uid| {
         let (pid, session) = printed(site, uid, "echo $$; exec sleep 1000").await;
         let end = tokio::spawn(session.program.wait());
@@ -137,7 +137,7 @@ fn a_command_dies_with_its_container() {
     });
 }
 
-fn a_container_that_has_ended_runs_nothing() {
+fn a_command_in_an_ended_container_is_rejected() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let path = site.create("p", shell("true"));

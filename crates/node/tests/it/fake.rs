@@ -1,4 +1,4 @@
-//! An API server that fits on two pages: objects by path, one list of changes, no rules. Enough for the agent.
+//! A minimal API server for the agent: objects by path, one list of changes, no validation.
 
 use std::{
     collections::BTreeMap,
@@ -15,20 +15,20 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-type Answer = Response<UnsyncBoxBody<bytes::Bytes, io::Error>>;
+type HttpResponse = Response<UnsyncBoxBody<bytes::Bytes, io::Error>>;
 
-/// The server. Clones are the same server.
+/// The server. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct Fake {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<ServerState>>,
     /// The newest revision.
     changed: watch::Sender<usize>,
 }
 
 #[derive(Default)]
-struct State {
+struct ServerState {
     objects: BTreeMap<String, Value>,
-    /// Path, kind of change, object; the revision is the place in this list plus one.
+    /// Path, type of change, object. The revision is the index plus one.
     changes: Vec<(String, &'static str, Value)>,
 }
 
@@ -41,12 +41,12 @@ impl Fake {
         kube::Client::new(self.clone(), "default")
     }
 
-    /// An object as it is now.
+    /// The current version of an object.
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
         self.state.lock().unwrap().objects.get(path).cloned()
     }
 
-    /// Everything below a path.
+    /// All objects below a path.
     pub(crate) fn list(&self, prefix: &str) -> Vec<Value> {
         let state = self.state.lock().unwrap();
         state
@@ -77,7 +77,7 @@ impl Fake {
         Some(self.put(&mut state, path, "MODIFIED", object))
     }
 
-    /// Of the status the status, of the object all else.
+    /// Replaces only the status with `/status`, otherwise everything except the status.
     fn replace(&self, path: &str, mut object: Value) -> Option<Value> {
         let mut state = self.state.lock().unwrap();
         let own_path = path.trim_end_matches("/status");
@@ -92,7 +92,7 @@ impl Fake {
         Some(self.put(&mut state, own_path, "MODIFIED", object))
     }
 
-    /// With a grace period of 0 the object goes; else it is marked.
+    /// Removes the object with a grace period of 0; otherwise only marks it as deleted.
     pub(crate) fn delete(&self, path: &str, grace: i64) -> Option<Value> {
         if grace > 0 {
             let marks = json!({ "metadata": {
@@ -107,14 +107,18 @@ impl Fake {
         state.objects.remove(path)
     }
 
-    /// Waits until an object looks as wanted.
-    pub(crate) async fn until(&self, path: &str, wanted: impl Fn(Option<&Value>) -> bool) -> Value {
+    /// Waits until an object matches. Returns it.
+    pub(crate) async fn until(
+        &self,
+        path: &str,
+        matches: impl Fn(Option<&Value>) -> bool,
+    ) -> Value {
         let mut changed = self.changed.subscribe();
         let wait = async {
             loop {
                 changed.borrow_and_update();
                 let now = self.get(path);
-                if wanted(now.as_ref()) {
+                if matches(now.as_ref()) {
                     return now.unwrap_or_default();
                 }
                 changed.changed().await.unwrap();
@@ -127,7 +131,13 @@ impl Fake {
         }
     }
 
-    fn put(&self, state: &mut State, path: &str, kind: &'static str, mut object: Value) -> Value {
+    fn put(
+        &self,
+        state: &mut ServerState,
+        path: &str,
+        kind: &'static str,
+        mut object: Value,
+    ) -> Value {
         let revision = state.changes.len() + 1;
         object["metadata"]["resourceVersion"] = revision.to_string().into();
         state.objects.insert(path.to_owned(), object.clone());
@@ -136,7 +146,7 @@ impl Fake {
         object
     }
 
-    async fn answer(self, request: Request<Body>) -> Answer {
+    async fn respond(self, request: Request<Body>) -> HttpResponse {
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or_default().to_owned();
         let method = request.method().clone();
@@ -147,7 +157,7 @@ impl Fake {
         }
         let object_path = path.trim_end_matches("/status").trim_end_matches("/binding");
         let found = match method {
-            Method::GET if is_collection(&path) => Some(self.list_answer(&path)),
+            Method::GET if is_collection(&path) => Some(self.list_response(&path)),
             Method::GET => self.get(object_path),
             Method::PATCH => self.merge(object_path, &body),
             Method::DELETE => {
@@ -176,7 +186,7 @@ impl Fake {
         Response::builder().status(code).body(body).unwrap()
     }
 
-    fn list_answer(&self, collection: &str) -> Value {
+    fn list_response(&self, collection: &str) -> Value {
         let state = self.state.lock().unwrap();
         let revision = state.changes.len().to_string();
         let items: Vec<&Value> = state
@@ -188,7 +198,7 @@ impl Fake {
         json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": revision }, "items": items })
     }
 
-    fn watch(&self, collection: &str, query: &str) -> Answer {
+    fn watch(&self, collection: &str, query: &str) -> HttpResponse {
         let from = query
             .split('&')
             .find_map(|pair| pair.strip_prefix("resourceVersion="))
@@ -229,7 +239,7 @@ fn is_collection(path: &str) -> bool {
     matches!(words.as_slice(), [.., "v1", _] | [.., "namespaces", _, _])
 }
 
-/// Whether an object is in a collection, be it of one namespace or of all.
+/// Whether an object is in a collection of one namespace or of all.
 fn belongs(path: &str, collection: &str) -> bool {
     let Some((own, _)) = path.rsplit_once('/') else { return false };
     if own == collection {
@@ -260,9 +270,9 @@ fn merge(target: &mut Value, patch: &Value) {
 }
 
 impl tower_service::Service<Request<Body>> for Fake {
-    type Response = Answer;
+    type Response = HttpResponse;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Answer>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<HttpResponse>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -270,6 +280,6 @@ impl tower_service::Service<Request<Body>> for Fake {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let server = self.clone();
-        Box::pin(async move { Ok(server.answer(request).await) })
+        Box::pin(async move { Ok(server.respond(request).await) })
     }
 }

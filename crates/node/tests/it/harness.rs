@@ -2,10 +2,10 @@
 
 use std::{process::ExitCode, thread};
 
-/// A name and what to run.
+/// The name and function of a test.
 pub(crate) type Test = (&'static str, fn());
 
-/// Lists or runs the tests that the command line asks for.
+/// Lists or runs the tests that the command line selects.
 pub(crate) fn run(tests: &[Test]) -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| words.iter().any(|word| word == flag);

@@ -1,4 +1,4 @@
-//! What keeps pods apart.
+//! Isolation of pods from each other.
 
 use std::{
     io::Read as _,
@@ -13,19 +13,19 @@ use mxjob_node::{
 use crate::node::{Node, address, argv, block_on, eventually, lines, run, shell, start};
 
 crate::tests!("isolation":
-    a_program_inherits_nothing,
+    a_program_inherits_nothing_from_the_agent,
     two_pods_listen_on_the_same_wildcard_port,
     an_ipv6_wildcard_stays_on_the_pods_address,
     a_pod_reaches_itself_at_localhost,
-    the_host_network_is_left_alone,
-    a_datagram_client_is_left_alone,
-    callers_come_from_their_own_address,
-    names_resolve_inside_and_follow_changes,
-    the_host_name_is_the_pods,
-    mounts_are_seen_inside_only,
+    host_network_binds_are_not_changed,
+    a_datagram_client_may_use_any_address,
+    connections_come_from_the_pods_address,
+    names_resolve_inside_a_pod_and_follow_changes,
+    the_host_name_is_the_name_of_the_pod,
+    mounts_are_visible_only_inside,
 );
 
-fn a_program_inherits_nothing() {
+fn a_program_inherits_nothing_from_the_agent() {
     for mode in [IsolationMode::Auto, IsolationMode::Plain] {
         let node = Node::new(mode);
         let pod = node.pod("p");
@@ -33,7 +33,7 @@ fn a_program_inherits_nothing() {
         command.env = vec![("ONLY".to_owned(), "this".to_owned())];
         run(&pod, command);
         assert_eq!(lines(&pod), ["ONLY=this"]);
-        // Descriptors: the standard three, and the one that `ls` reads the folder with.
+        // The standard descriptors, and the one that `ls` uses for the folder.
         let pod = node.pod("q");
         run(&pod, argv(&["/bin/ls", "/proc/self/fd"]));
         assert_eq!(lines(&pod), ["0", "1", "2", "3"]);
@@ -41,7 +41,7 @@ fn a_program_inherits_nothing() {
         run(&pod, shell("grep -E '^Sig(Blk|Ign)' /proc/self/status; umask"));
         let [blocked, ignored, umask] = lines(&pod).try_into().unwrap();
         assert_eq!((blocked.as_str(), umask.as_str()), ("SigBlk:\t0000000000000000", "0022"));
-        // 32 and 33 belong to the C library, which lets nobody touch them.
+        // Signals 32 and 33 are reserved by the C library.
         let ignored = u64::from_str_radix(ignored.split('\t').nth(1).unwrap(), 16).unwrap();
         assert_eq!(ignored & !(0b11 << 31), 0);
     }
@@ -66,10 +66,10 @@ fn serve(pod: &Sandbox, family: &str, host: &str, port: u16) -> u16 {
     let name = pod.record().name.clone();
     let command = argv(&["python3", "-c", SERVER, family, host, &port.to_string(), &name]);
     drop(start(pod, with_path(command)));
-    eventually("the server listening", || lines(pod).first().and_then(|line| line.parse().ok()))
+    eventually("the start of the server", || lines(pod).first().and_then(|line| line.parse().ok()))
 }
 
-/// Python may live somewhere else than in the standard folders.
+/// Python may be installed outside of the standard folders.
 fn with_path(mut command: mxjob_node::runtime::Command) -> mxjob_node::runtime::Command {
     command.env = ["PATH", "HOME"]
         .iter()
@@ -84,11 +84,11 @@ fn greeting(address: Ipv4Addr, port: u16) -> String {
     text
 }
 
-/// Whether there is anything to test; where not, the reason is printed.
+/// Whether pods own their addresses here; prints the reason if not.
 fn isolated(node: &Node) -> bool {
     let isolation = node.runtime().isolation();
     if let Some(why) = isolation.why_not() {
-        println!("not tested: {why}");
+        println!("skipped: {why}");
     }
     isolation.owns_addresses()
 }
@@ -105,7 +105,10 @@ fn two_pods_listen_on_the_same_wildcard_port() {
         for pod in [&a, &b] {
             assert_eq!(greeting(pod.address(), port), format!("{} 127.0.0.1", pod.record().name));
         }
-        assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err(), "nobody else listens");
+        assert!(
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err(),
+            "no other process listens"
+        );
     });
 }
 
@@ -125,7 +128,8 @@ fn an_ipv6_wildcard_stays_on_the_pods_address() {
     });
 }
 
-/// Listens on a wildcard address and connects to itself; the port is given so that two pods can take the same.
+/// Listens on a wildcard address and connects to itself. The port is an argument, so that two pods
+/// can use the same.
 const SELF: &str = "
 import socket, sys
 server = socket.socket()
@@ -158,7 +162,7 @@ fn a_pod_reaches_itself_at_localhost() {
     });
 }
 
-fn the_host_network_is_left_alone() {
+fn host_network_binds_are_not_changed() {
     let node = Node::new(IsolationMode::Auto);
     if !isolated(&node) {
         return;
@@ -172,7 +176,7 @@ fn the_host_network_is_left_alone() {
     });
 }
 
-/// What a client that may want to reach the world has for an address.
+/// Prints the addresses of a datagram client and of a datagram server.
 const DATAGRAM: &str = "
 import socket
 client = socket.socket(type=socket.SOCK_DGRAM)
@@ -185,7 +189,7 @@ server.bind(('0.0.0.0', port))
 print(server.getsockname()[0])
 ";
 
-fn a_datagram_client_is_left_alone() {
+fn a_datagram_client_may_use_any_address() {
     let node = Node::new(IsolationMode::Auto);
     if !isolated(&node) {
         return;
@@ -200,7 +204,7 @@ import socket, sys
 print(socket.create_connection((sys.argv[1], int(sys.argv[2]))).recv(100).decode())
 ";
 
-fn callers_come_from_their_own_address() {
+fn connections_come_from_the_pods_address() {
     let node = Node::new(IsolationMode::Auto);
     if !isolated(&node) {
         return;
@@ -235,7 +239,7 @@ fn start_named(
     }
 }
 
-fn names_resolve_inside_and_follow_changes() {
+fn names_resolve_inside_a_pod_and_follow_changes() {
     let node = Node::new(IsolationMode::Auto);
     if !isolated(&node) {
         return;
@@ -254,7 +258,7 @@ fn names_resolve_inside_and_follow_changes() {
     assert!(!std::fs::read_to_string("/etc/hosts").unwrap().contains("127.64.0.2"));
 }
 
-fn the_host_name_is_the_pods() {
+fn the_host_name_is_the_name_of_the_pod() {
     let node = Node::new(IsolationMode::Auto);
     if !isolated(&node) {
         return;
@@ -264,7 +268,7 @@ fn the_host_name_is_the_pods() {
     assert_eq!(lines(&pod), ["digits-worker-0"]);
 }
 
-fn mounts_are_seen_inside_only() {
+fn mounts_are_visible_only_inside() {
     let node = Node::new(IsolationMode::Auto);
     if !isolated(&node) {
         return;

@@ -15,15 +15,15 @@ crate::tests!("lifecycle":
     a_program_that_cannot_run_is_a_start_error,
     a_missing_working_directory_is_a_start_error,
     the_log_is_in_cri_format,
-    output_that_a_left_over_process_holds_open_does_not_delay_the_end,
-    a_setsid_escapee_dies_with_the_container,
+    a_remaining_process_does_not_delay_the_end,
+    a_process_in_its_own_session_is_killed_with_the_container,
     termination_reaches_every_process,
     a_process_that_ignores_termination_is_killed_after_the_grace_period,
     a_second_request_can_only_shorten_the_grace_period,
     an_attempt_is_run_once,
-    a_container_may_have_the_name_of_a_file_of_the_pod,
-    programs_run_as_the_wanted_user,
-    exit_records_name_the_last_line,
+    a_container_may_be_named_like_a_file_of_the_pod,
+    programs_run_as_the_requested_user,
+    exit_records_have_the_last_line,
 );
 
 const MODES: [IsolationMode; 2] = [IsolationMode::Auto, IsolationMode::Plain];
@@ -88,7 +88,7 @@ fn the_log_is_in_cri_format() {
     assert!(crate::node::log(&pod).ends_with("Z stderr F bad\n"));
 }
 
-fn output_that_a_left_over_process_holds_open_does_not_delay_the_end() {
+fn a_remaining_process_does_not_delay_the_end() {
     for mode in MODES {
         let node = Node::new(mode);
         let pod = node.pod("p");
@@ -100,14 +100,14 @@ fn output_that_a_left_over_process_holds_open_does_not_delay_the_end() {
     }
 }
 
-/// A process in a session of its own, re-parented, with nothing open.
+/// A re-parented process in its own session, without open descriptors.
 const ESCAPEE: &str = "setsid sh -c 'echo $$; exec sleep 1000' </dev/null & ";
 
-fn a_setsid_escapee_dies_with_the_container() {
+fn a_process_in_its_own_session_is_killed_with_the_container() {
     for mode in MODES {
         let node = Node::new(mode);
         let pod = node.pod("p");
-        // The program waits for the escapee's word, so that it certainly escaped.
+        // The program waits for output of the process, so it has certainly left the session.
         let script = "{ setsid sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1' & } | { read pid; echo $pid; }";
         let exit = run(&pod, shell(script));
         assert_eq!(exit.code, Some(0), "{mode:?}");
@@ -176,7 +176,7 @@ fn an_attempt_is_run_once() {
     assert_eq!(lines(&pod).len(), 1);
 }
 
-fn programs_run_as_the_wanted_user() {
+fn programs_run_as_the_requested_user() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -187,7 +187,7 @@ fn programs_run_as_the_wanted_user() {
     run(&pod, command);
     assert_eq!(lines(&pod), ["1234", "2345", "2345"]);
 
-    // The tie to the shim survives the change of user.
+    // The parent death signal survives the change of user.
     let pod = node.pod("q");
     let mut command = shell("echo $$; exec sleep 1000");
     command.user = Some(1234);
@@ -207,7 +207,7 @@ pub(crate) fn kill_shim(attempt: &Path) {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
-fn a_container_may_have_the_name_of_a_file_of_the_pod() {
+fn a_container_may_be_named_like_a_file_of_the_pod() {
     let node = Node::new(IsolationMode::Auto);
     let pod = node.pod("p");
     for name in ["hosts", "pod"] {
@@ -224,7 +224,7 @@ fn a_container_may_have_the_name_of_a_file_of_the_pod() {
     assert_eq!(containers.iter().map(DnsLabel::as_str).collect::<Vec<_>>(), ["hosts", "pod"]);
 }
 
-fn exit_records_name_the_last_line() {
+fn exit_records_have_the_last_line() {
     check("echo fine; echo broken >&2; exit 3", |exit| exit.message.as_deref() == Some("broken"));
     check("echo fine", |exit| exit.message.is_none());
 }

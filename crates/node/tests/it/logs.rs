@@ -1,4 +1,4 @@
-//! Reading logs while and after they are written.
+//! Reading logs during and after the run of a container.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, pin_mut};
 use jiff::Timestamp;
@@ -11,10 +11,10 @@ use crate::node::{Node, block_on, main, run, shell, start};
 
 crate::tests!("logs":
     a_log_reads_as_it_was_printed,
-    tail_timestamps_since_and_limit_choose_what_is_shown,
+    tail_timestamps_since_and_limit_are_honoured,
     a_followed_log_ends_with_its_container,
     the_previous_attempt_has_its_own_log,
-    what_is_not_there_is_named,
+    errors_name_the_missing_log,
 );
 
 fn request(pod: &str) -> Request {
@@ -35,7 +35,7 @@ fn a_log_reads_as_it_was_printed() {
     assert_eq!(text, format!("a\n\nb {}\nend", "0".repeat(50_000)));
 }
 
-fn tail_timestamps_since_and_limit_choose_what_is_shown() {
+fn tail_timestamps_since_and_limit_are_honoured() {
     let node = Node::new(IsolationMode::Auto);
     let pod = node.pod("p");
     let exit = run(&pod, shell("echo one; echo two; sleep 0.05; echo three"));
@@ -92,7 +92,7 @@ fn the_previous_attempt_has_its_own_log() {
     });
 }
 
-fn what_is_not_there_is_named() {
+fn errors_name_the_missing_log() {
     let node = Node::new(IsolationMode::Auto);
     let message = |request: Request| block_on(read(&node, &request)).unwrap_err().to_string();
     assert_eq!(message(request("none")), "pod ns/none does not run on this node");

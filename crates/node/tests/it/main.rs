@@ -1,7 +1,7 @@
 //! Tests of the process runtime with real processes.
 //!
-//! The binary has its own small harness (it answers `--list` and runs tests by name, as test runners expect),
-//! because it is also the shim it starts: `it shim --state DIR`.
+//! The binary has its own small harness, which implements the protocol of test runners, because it
+//! is also the shim that it starts: `it shim --state DIR`.
 #![allow(
     clippy::needless_pass_by_value,
     clippy::unwrap_used,
@@ -22,13 +22,13 @@ mod names;
 mod node;
 mod recovery;
 mod site;
-mod unread;
+mod unreadable;
 mod volumes;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // As the program sets it: what others are to read must not depend on it.
+    // As in `mxjob`: the mode of files for other users must not depend on it.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let mut args = std::env::args_os().skip(1).peekable();
     if args.next_if(|word| word == "shim").is_some() {
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         exec::TESTS,
         names::TESTS,
         volumes::TESTS,
-        unread::TESTS,
+        unreadable::TESTS,
     ]
     .concat();
     harness::run(&tests)

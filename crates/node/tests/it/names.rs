@@ -1,4 +1,4 @@
-//! Pods with names that would lead to the folders of others, as an API server without our checks hands them over.
+//! Pods with names that lead to other folders, as an API server without our checks may store them.
 
 use std::fs;
 
@@ -15,16 +15,16 @@ use crate::{
 };
 
 crate::tests!("names":
-    a_container_named_after_another_pods_is_refused,
-    requests_with_names_that_lead_elsewhere_find_nothing,
-    a_volume_named_after_a_folder_elsewhere_is_refused,
-    names_given_twice_are_refused,
-    a_pod_with_a_uid_that_leads_elsewhere_is_refused,
+    a_container_name_that_leads_to_another_pod_is_rejected,
+    requests_with_names_that_lead_to_other_folders_fail,
+    a_volume_name_that_leads_to_another_folder_is_rejected,
+    duplicate_container_names_are_rejected,
+    a_uid_that_leads_to_another_folder_is_rejected,
 );
 
 const MODES: [IsolationMode; 2] = [IsolationMode::Auto, IsolationMode::Plain];
 
-/// A pod that runs until it is ended.
+/// A running pod that the others must not affect.
 struct Victim {
     uid: String,
     pid: i32,
@@ -38,7 +38,7 @@ impl Victim {
         Self { uid: pod["metadata"]["uid"].as_str().unwrap().to_owned(), pid }
     }
 
-    /// Holds that it is as it was.
+    /// Asserts that it is unchanged.
     fn check(&self, site: &Site) {
         assert!(lives(self.pid));
         let pod = site.dir.path().join("pods").join(&self.uid);
@@ -55,7 +55,7 @@ impl Victim {
     }
 }
 
-/// Waits until the pod has failed for its names; its message.
+/// Waits until the pod has failed because of its names. Returns its message.
 async fn refused(site: &Site, name: &str) -> String {
     let pod = site.phase(&format!("{PODS}/{name}"), "Failed").await;
     assert_eq!(pod["status"]["reason"], "InvalidPodSpec");
@@ -66,7 +66,7 @@ async fn refused(site: &Site, name: &str) -> String {
     pod["status"]["message"].as_str().unwrap().to_owned()
 }
 
-fn a_container_named_after_another_pods_is_refused() {
+fn a_container_name_that_leads_to_another_pod_is_rejected() {
     for mode in MODES {
         block_on(async {
             let site = Site::new(mode);
@@ -95,7 +95,7 @@ fn a_container_named_after_another_pods_is_refused() {
     }
 }
 
-fn requests_with_names_that_lead_elsewhere_find_nothing() {
+fn requests_with_names_that_lead_to_other_folders_fail() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let victim = Victim::start(&site).await;
@@ -143,7 +143,7 @@ fn requests_with_names_that_lead_elsewhere_find_nothing() {
     });
 }
 
-fn a_volume_named_after_a_folder_elsewhere_is_refused() {
+fn a_volume_name_that_leads_to_another_folder_is_rejected() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let outside = site.dir.path().join("outside");
@@ -169,11 +169,11 @@ fn a_volume_named_after_a_folder_elsewhere_is_refused() {
             .filter(|name| !name.contains('.'))
             .collect();
         found.sort();
-        assert_eq!(found, ["outside"], "neither the folder of a pod nor one outside");
+        assert_eq!(found, ["outside"], "no other folder was created");
     });
 }
 
-fn names_given_twice_are_refused() {
+fn duplicate_container_names_are_rejected() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let mut spec = shell("true");
@@ -188,7 +188,7 @@ fn names_given_twice_are_refused() {
     });
 }
 
-fn a_pod_with_a_uid_that_leads_elsewhere_is_refused() {
+fn a_uid_that_leads_to_another_folder_is_rejected() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let victim = Victim::start(&site).await;

@@ -1,4 +1,4 @@
-//! A node without an API server: a runtime in a folder of its own, and shorthands.
+//! A runtime in its own folder, without an API server, and helpers for tests of it.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use mxjob_node::{
     state::{DnsLabel, ExitRecord, PodRecord},
 };
 
-/// A runtime that is cleaned up with the test.
+/// A runtime that is cleaned up after the test.
 pub(crate) struct Node {
     pub(crate) runtime: Option<Runtime>,
     pub(crate) dir: tempfile::TempDir,
@@ -31,7 +31,7 @@ impl Node {
         self.runtime.as_ref().unwrap()
     }
 
-    /// As if the agent had died and come back.
+    /// Restarts the runtime, as after a crash of the agent.
     pub(crate) fn restart(&mut self) {
         self.runtime = None;
         self.runtime = Some(open(self.dir.path(), self.mode));
@@ -53,8 +53,8 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // A test that failed may have left anything.
-        let stopped = mxjob_node::stop::stop_all(self.dir.path(), Duration::ZERO);
+        // A failed test may leave running pods.
+        let stopped = mxjob_node::stop_all(self.dir.path(), Duration::ZERO);
         let pods = self.runtime.as_ref().map(|runtime| runtime.sandboxes().unwrap_or_default());
         let removed: Result<(), _> = pods.unwrap_or_default().iter().try_for_each(Sandbox::remove);
         if !std::thread::panicking() {
@@ -76,8 +76,8 @@ fn record(name: &str, address: Ipv4Addr) -> PodRecord {
 }
 
 fn open(dir: &Path, mode: IsolationMode) -> Runtime {
-    // A process that another test starts at this moment has a copy of the lock until its exec.
-    eventually("the lock of the former runtime going", || {
+    // A process that another test is starting has a copy of the lock until its exec.
+    eventually("the release of the earlier runtime's lock", || {
         match Runtime::open(dir, ShimCommand::current_exe().unwrap(), mode) {
             Err(Error::InUse { .. }) => None,
             result => Some(result.unwrap()),
@@ -85,7 +85,7 @@ fn open(dir: &Path, mode: IsolationMode) -> Runtime {
     })
 }
 
-/// An address that no other test has: from the process and a counter.
+/// An address that no other test uses: from the process id and a counter.
 pub(crate) fn address() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();
@@ -97,7 +97,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// The name of the one container of pods made here.
+/// The name of the only container of the pods in these tests.
 pub(crate) fn main() -> DnsLabel {
     "main".parse().unwrap()
 }
@@ -143,7 +143,7 @@ pub(crate) fn lines(pod: &Sandbox) -> Vec<String> {
     log(pod).lines().map(|line| line.splitn(4, ' ').nth(3).unwrap().to_owned()).collect()
 }
 
-/// Waits for something another process does. The limit is only there so that a broken test ends.
+/// Waits for an action of another process. The timeout only ends a broken test.
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
@@ -163,7 +163,7 @@ pub(crate) fn lives(pid: i32) -> bool {
 
 /// A number that the program printed as its n-th line.
 pub(crate) fn printed_pid(pod: &Sandbox, line: usize) -> i32 {
-    eventually("the program printing a pid", || {
+    eventually("the output of a process id", || {
         lines(pod).get(line).and_then(|text| text.parse().ok())
     })
 }

@@ -1,11 +1,12 @@
-//! What survives what: crashes of the agent, of the shim, and stopping without an agent.
+//! Crashes of the agent and the shim, and stopping without an agent.
 
 use std::time::Duration;
 
 use mxjob_node::{
+    StopReport,
     runtime::{Attempt, Error, IsolationMode, Runtime, ShimCommand},
     state::{ExitReason, ExitRecord},
-    stop::{stop_all, stop_all_after_agent},
+    stop_all, stop_all_after_agent,
 };
 
 use crate::{
@@ -15,20 +16,20 @@ use crate::{
 
 crate::tests!("recovery":
     a_restarted_agent_finds_its_running_containers,
-    an_exit_that_nobody_watched_is_reported_later,
-    output_goes_on_without_the_agent,
+    an_exit_without_an_agent_is_reported_later,
+    output_is_logged_without_an_agent,
     a_lost_shim_ends_its_container_without_an_exit_code,
-    a_shim_lost_while_no_agent_runs_is_found_lost,
+    a_shim_lost_without_an_agent_is_recorded_as_lost,
     a_recorded_end_never_changes,
     an_attempt_of_an_earlier_boot_is_lost,
     an_attempt_that_no_shim_took_can_be_started,
     two_agents_never_share_a_state_directory,
-    stopping_everything_needs_no_agent,
-    stopping_everything_waits_for_an_agent_that_is_about_to_go,
-    stopping_everything_ends_what_a_lost_shim_left,
-    removing_a_pod_leaves_nothing,
-    a_full_disk_costs_log_lines_and_nothing_else,
-    a_shim_stays_small,
+    stop_all_works_without_an_agent,
+    stop_all_waits_for_an_agent_that_is_ending,
+    stop_all_kills_the_processes_of_a_lost_shim,
+    a_removed_pod_leaves_no_process_and_no_folder,
+    a_full_disk_loses_only_log_lines,
+    a_shim_uses_little_memory,
 );
 
 fn a_restarted_agent_finds_its_running_containers() {
@@ -50,7 +51,7 @@ fn a_restarted_agent_finds_its_running_containers() {
     }
 }
 
-fn an_exit_that_nobody_watched_is_reported_later() {
+fn an_exit_without_an_agent_is_reported_later() {
     let mut node = Node::new(IsolationMode::Auto);
     let pod = node.pod("p");
     block_on(async { drop(start(&pod, shell("echo $$; sleep 0.2; exit 42"))) });
@@ -64,7 +65,7 @@ fn an_exit_that_nobody_watched_is_reported_later() {
     assert_eq!(exit.code, Some(42));
 }
 
-fn output_goes_on_without_the_agent() {
+fn output_is_logged_without_an_agent() {
     let mut node = Node::new(IsolationMode::Auto);
     let pod = node.pod("p");
     let attempt = pod.dir().attempt(&main(), 0);
@@ -79,7 +80,7 @@ fn output_goes_on_without_the_agent() {
     assert_eq!(lines(&node.pod("p")), ["printed"]);
 }
 
-/// A program with a child in a session of its own; both print their ids.
+/// A program with a child in its own session; both print their process id.
 const FAMILY: &str =
     "setsid sh -c 'echo $$; exec sleep 1000' & sleep 0.1; echo $$; exec sleep 1000";
 
@@ -94,13 +95,13 @@ fn a_lost_shim_ends_its_container_without_an_exit_code() {
         assert_eq!((exit.reason, exit.exit_code()), (ExitReason::ShimLost, None));
         assert!(exit.started_at.is_some());
         for pid in family {
-            // Without cgroups only the program itself is tied to the shim.
+            // Without cgroups only the program itself ends with the shim.
             assert!(!lives(pid) || pod.record().cgroup.is_none(), "{pid} lives");
         }
     });
 }
 
-fn a_shim_lost_while_no_agent_runs_is_found_lost() {
+fn a_shim_lost_without_an_agent_is_recorded_as_lost() {
     let mut node = Node::new(IsolationMode::Auto);
     let pod = node.pod("p");
     block_on(async { drop(start(&pod, shell(FAMILY))) });
@@ -131,7 +132,7 @@ fn an_attempt_of_an_earlier_boot_is_lost() {
     let node = Node::new(IsolationMode::Auto);
     let pod = node.pod("p");
     run(&pod, shell("true"));
-    // Made to look like one that ran when the power went.
+    // Makes it look like an attempt that a power failure ended.
     let dir = pod.dir().attempt(&main(), 0);
     std::fs::remove_file(dir.path().join("exit.json")).unwrap();
     let mut spec = dir.spec().unwrap();
@@ -160,7 +161,7 @@ fn two_agents_never_share_a_state_directory() {
     assert!(matches!(second, Err(Error::InUse { .. })));
 }
 
-fn stopping_everything_needs_no_agent() {
+fn stop_all_works_without_an_agent() {
     for mode in [IsolationMode::Auto, IsolationMode::Plain] {
         let mut node = Node::new(mode);
         let mut pids = Vec::new();
@@ -178,7 +179,7 @@ fn stopping_everything_needs_no_agent() {
         assert!(report.alive.is_empty() && !pids.into_iter().any(lives));
         assert!(folders.iter().all(|folder| !folder.parent().unwrap().exists()), "{folders:?}");
         let again = stop_all(node.dir.path(), Duration::ZERO).unwrap();
-        assert_eq!(again, mxjob_node::stop::StopReport::default());
+        assert_eq!(again, StopReport::default());
         node.restart();
         let Attempt::Ended(exit) = node.pod("a").find(&main(), 0).unwrap() else {
             panic!("not ended")
@@ -187,7 +188,7 @@ fn stopping_everything_needs_no_agent() {
     }
 }
 
-fn stopping_everything_waits_for_an_agent_that_is_about_to_go() {
+fn stop_all_waits_for_an_agent_that_is_ending() {
     let mut node = Node::new(IsolationMode::Auto);
     let pod = node.pod("early");
     block_on(async { drop(start(&pod, shell("exec sleep 1000"))) });
@@ -196,9 +197,9 @@ fn stopping_everything_waits_for_an_agent_that_is_about_to_go() {
     let stopping = std::thread::spawn(move || {
         stop_all_after_agent(&dir, Duration::ZERO, Duration::from_secs(60)).unwrap()
     });
-    // Once this one has ended, whoever stops has looked at all pods; only then the agent starts one more.
+    // After its end the first pass over all pods is complete; then the agent starts another pod.
     let early = node.pod("early").dir().attempt(&main(), 0);
-    eventually("the end of the first", || early.exit());
+    eventually("the end of the first pod", || early.exit());
     let pod = node.pod("late");
     block_on(async { drop(start(&pod, shell("echo $$; exec sleep 1000"))) });
     let pid = printed_pid(&pod, 0);
@@ -212,7 +213,7 @@ fn stopping_everything_waits_for_an_agent_that_is_about_to_go() {
     assert!(report.alive.is_empty());
 }
 
-fn stopping_everything_ends_what_a_lost_shim_left() {
+fn stop_all_kills_the_processes_of_a_lost_shim() {
     for mode in [IsolationMode::Auto, IsolationMode::Plain] {
         let mut node = Node::new(mode);
         let pod = node.pod("p");
@@ -233,7 +234,7 @@ fn stopping_everything_ends_what_a_lost_shim_left() {
     }
 }
 
-fn removing_a_pod_leaves_nothing() {
+fn a_removed_pod_leaves_no_process_and_no_folder() {
     let node = Node::new(IsolationMode::Auto);
     let pod = node.pod("p");
     block_on(async { drop(start(&pod, shell("echo $$; exec sleep 1000"))) });
@@ -246,7 +247,7 @@ fn removing_a_pod_leaves_nothing() {
     assert!(!pod.record().cgroup.as_ref().unwrap().exists());
 }
 
-fn a_shim_stays_small() {
+fn a_shim_uses_little_memory() {
     let node = Node::new(IsolationMode::Auto);
     let pod = node.pod("p");
     block_on(async {
@@ -261,21 +262,18 @@ fn a_shim_stays_small() {
             let line = rollup.lines().find(|line| line.starts_with(what)).unwrap();
             line.split_whitespace().nth(1).unwrap().parse().unwrap()
         };
-        println!(
-            "a shim: {} kB of its own, {} kB with its share",
-            of("Private_Dirty:"),
-            of("Pss:")
-        );
-        // Mostly relocations of this unoptimised binary; the limit is there for a thread or an arena that slips in.
+        println!("a shim: {} kB private, {} kB proportional", of("Private_Dirty:"), of("Pss:"));
+        // Mostly relocations of this unoptimised binary. The limit detects an additional thread or
+        // arena.
         assert!(of("Private_Dirty:") < 1024, "{rollup}");
     });
 }
 
-fn a_full_disk_costs_log_lines_and_nothing_else() {
+fn a_full_disk_loses_only_log_lines() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    // A small file system of its own for one attempt, full before the program prints.
+    // The attempt has a small file system, which is full before the program prints.
     let mut node = Node::new(IsolationMode::Auto);
     if !node.runtime().isolation().has_mounts() {
         return;
@@ -304,7 +302,7 @@ fn a_full_disk_costs_log_lines_and_nothing_else() {
     node.runtime = None;
 }
 
-/// A tmpfs of one megabyte, as long as it lives.
+/// A tmpfs of one megabyte, unmounted on drop.
 struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {

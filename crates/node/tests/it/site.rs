@@ -1,4 +1,4 @@
-//! An agent, its small API server and its folder, cleaned up with the test.
+//! An agent with a small API server and its own folder, cleaned up after the test.
 
 use std::time::Duration;
 
@@ -39,12 +39,14 @@ impl Site {
         config.node_name = "node-1".to_owned();
         config.isolation = self.mode;
         config.extended_resources = [("example.com/chip".to_owned(), 2)].into();
-        let agent = crate::node::eventually("the lock of the former agent going", || {
-            match Agent::new(config.clone(), self.server.client()) {
-                Err(Error::InUse { .. }) => None,
-                result => Some(result.unwrap()),
-            }
-        });
+        let agent =
+            crate::node::eventually(
+                "the release of the earlier agent's lock",
+                || match Agent::new(config.clone(), self.server.client()) {
+                    Err(Error::InUse { .. }) => None,
+                    result => Some(result.unwrap()),
+                },
+            );
         self.handle = Some(agent.handle());
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(agent.run(async {
@@ -81,11 +83,11 @@ impl Site {
         format!("{PODS}/{name}")
     }
 
-    /// Whether pods have their own addresses and mounts here; where not, the reason is printed.
+    /// Whether pods have their own addresses and mounts here; prints the reason if not.
     pub(crate) fn is_isolated(&self) -> bool {
         let isolation = self.handle.as_ref().unwrap().isolation();
         if let Some(why) = isolation.why_not() {
-            println!("not tested: {why}");
+            println!("skipped: {why}");
         }
         isolation.owns_addresses()
     }
@@ -111,7 +113,7 @@ impl Site {
         let find = move || {
             changed.list("/api/v1/namespaces/").into_iter().find(|one| one["reason"] == reason)
         };
-        // Any change of any object is a reason to look again; the node is patched last of all never.
+        // `until` checks again after every change of any object.
         self.server.until("", |_| find().is_some()).await;
         find().unwrap()
     }
@@ -142,7 +144,7 @@ pub(crate) async fn pid_of(site: &Site, name: &str) -> i32 {
     let uid = site.server.get(&path).unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
     let file = site.dir.path().join("pods").join(uid).join("mxnet/0/log");
     tokio::task::spawn_blocking(move || {
-        crate::node::eventually("the program printing its id", || {
+        crate::node::eventually("the output of the process id", || {
             let log = std::fs::read_to_string(&file).ok()?;
             log.lines().next()?.rsplit(' ').next()?.parse().ok()
         })
@@ -151,10 +153,10 @@ pub(crate) async fn pid_of(site: &Site, name: &str) -> i32 {
     .unwrap()
 }
 
-pub(crate) async fn folders_gone(site: &Site) {
+pub(crate) async fn folders_removed(site: &Site) {
     let pods = site.dir.path().join("pods");
     tokio::task::spawn_blocking(move || {
-        crate::node::eventually("the folders of pods going", || {
+        crate::node::eventually("the removal of the pods' folders", || {
             std::fs::read_dir(&pods).unwrap().next().is_none().then_some(())
         });
     })
@@ -163,7 +165,7 @@ pub(crate) async fn folders_gone(site: &Site) {
 }
 
 pub(crate) fn shell(script: &str) -> Value {
-    // In a pod's command `$$` stands for one `$`.
+    // In the command of a pod `$$` is an escaped `$`.
     let script = script.replace("$$", "$$$$");
     json!({ "restartPolicy": "Never", "containers": [{ "name": "mxnet", "image": "any", "command": ["sh", "-c", script] }] })
 }

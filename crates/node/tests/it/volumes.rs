@@ -1,4 +1,4 @@
-//! The volumes of pods: what is in them, what is mounted of them, and that nothing in them leads out.
+//! Volumes of pods: their content, their mounts, and links that lead out of them.
 
 use std::{fs, path::Path};
 
@@ -6,17 +6,17 @@ use futures_util::TryStreamExt as _;
 use mxjob_node::{log::read::Request, runtime::IsolationMode};
 use serde_json::{Value, json};
 
-use crate::site::{Site, block_on, folders_gone, shell, terminated};
+use crate::site::{Site, block_on, folders_removed, shell, terminated};
 
 crate::tests!("volumes":
     volumes_are_mounted,
     an_expression_gives_every_pod_its_own_folder,
-    an_expression_without_a_value_waits_and_says_for_which,
+    an_expression_without_a_value_waits_and_names_the_variable,
     a_sub_path_does_not_follow_a_link_out_of_its_volume,
     a_sub_path_follows_a_link_inside_its_volume,
-    a_sub_path_that_leads_out_fails_the_container,
-    files_are_not_written_through_links_of_a_container,
-    keys_that_lead_out_of_a_volume_fail_the_container,
+    a_sub_path_out_of_its_volume_fails_the_container,
+    files_are_not_written_through_the_links_of_a_container,
+    keys_out_of_a_volume_fail_the_container,
 );
 
 async fn log_of(site: &Site, pod: &str, container: &str) -> String {
@@ -40,7 +40,7 @@ fn volumes_are_mounted() {
         site.server.create("/api/v1/namespaces/ns/configmaps", json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "files", "namespace": "ns" }, "data": { "a.txt": "content\n" },
         }));
-        // Existing folders of the machine to mount over, so that nothing is left behind.
+        // Existing mount points, so that no folders remain on the machine.
         let spec = json!({
             "restartPolicy": "Never",
             "volumes": [
@@ -65,7 +65,7 @@ fn volumes_are_mounted() {
         assert_eq!(log_of(&site, "p", "mxnet").await, "content\nshared\nmemory\n");
         assert!(!Path::new("/opt/x").exists() && !Path::new("/dev/shm/y").exists());
         site.server.delete(&path, 0);
-        folders_gone(&site).await;
+        folders_removed(&site).await;
     });
 }
 
@@ -111,7 +111,7 @@ fn an_expression_gives_every_pod_its_own_folder() {
     });
 }
 
-fn an_expression_without_a_value_waits_and_says_for_which() {
+fn an_expression_without_a_value_waits_and_names_the_variable() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         if !site.is_isolated() {
@@ -141,7 +141,8 @@ fn an_expression_without_a_value_waits_and_says_for_which() {
     });
 }
 
-/// A pod whose init container has a whole `emptyDir` volume, and whose main container a part of it.
+/// A pod whose init container mounts a whole `emptyDir` volume, and whose main container mounts a
+/// part of it.
 fn two_steps(first: &str, sub_path: &str, second: &str) -> Value {
     let whole = json!([{ "name": "v", "mountPath": "/opt" }]);
     let part = json!([{ "name": "v", "mountPath": "/opt", "subPath": sub_path }]);
@@ -188,7 +189,7 @@ fn a_sub_path_follows_a_link_inside_its_volume() {
     });
 }
 
-fn a_sub_path_that_leads_out_fails_the_container() {
+fn a_sub_path_out_of_its_volume_fails_the_container() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         if !site.is_isolated() {
@@ -207,7 +208,7 @@ fn a_sub_path_that_leads_out_fails_the_container() {
     });
 }
 
-fn files_are_not_written_through_links_of_a_container() {
+fn files_are_not_written_through_the_links_of_a_container() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         if !site.is_isolated() {
@@ -236,7 +237,7 @@ fn files_are_not_written_through_links_of_a_container() {
     });
 }
 
-fn keys_that_lead_out_of_a_volume_fail_the_container() {
+fn keys_out_of_a_volume_fail_the_container() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         if !site.is_isolated() {

@@ -23,6 +23,7 @@ use super::resolver::Resolver;
 use super::secret_data::SecretData;
 use super::validity::Validity;
 use super::{authority, issue};
+use crate::wall_clock;
 use crate::webhook::Metrics;
 
 /// How often the Secret and the configuration are checked.
@@ -79,7 +80,7 @@ impl Rotation {
         loop {
             // A missing configuration is most often about to be created: an installation creates it
             // last, and until it has the authority no job can be written.
-            let is_well = self.sync(Timestamp::now()).await && !self.trust_problem.is_open();
+            let is_well = self.sync(wall_clock::now()).await && !self.trust_problem.is_open();
             if self.served.is_some() {
                 ready.send_if_modified(|ready| !std::mem::replace(ready, true));
             }

@@ -55,7 +55,7 @@ fn peers_resolve_before_their_services_exist_and_keep_their_address() {
 }
 
 #[test]
-fn a_plain_service_stands_for_the_pods_it_selects() {
+fn a_plain_service_resolves_to_the_pods_it_selects() {
     let (_dir, names) = names();
     let (a, b) = (pod("a", None, &json!({ "app": "x" })), pod("b", None, &json!({ "app": "y" })));
     let address = names.of_pod(&a).unwrap().0;

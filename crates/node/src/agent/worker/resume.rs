@@ -1,26 +1,26 @@
-//! Taking up a pod again that an earlier agent worked on.
+//! Resumes a pod of an earlier agent.
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use mxjob_machinery::error::chain;
 use tokio::time::Instant;
 
-use super::{State, Worker};
-use crate::{runtime::Sandbox, state::ExitRecord};
+use super::{ContainerState, Worker};
+use crate::{clock, runtime::Sandbox, state::ExitRecord};
 
 impl Worker {
-    /// Looks what an earlier agent left of this pod.
-    pub(super) async fn find_again(&mut self) {
+    /// Finds the sandbox and the attempts of an earlier agent.
+    pub(super) async fn resume(&mut self) {
         let uid = self.pod.uid().and_then(|uid| uid.parse().ok());
         if let Some(sandbox) = uid.and_then(|uid| self.context.runtime.sandbox(&uid)) {
             self.attach(&sandbox).await;
             if let Some((_, hosts)) = self.context.names.of_pod(&self.pod) {
-                self.context.names.keep(&sandbox, hosts);
+                self.context.names.keep_updated(&sandbox, hosts);
             }
             self.sandbox = Some(sandbox);
         }
         if !self.finished_before {
-            self.lose_unrecorded();
+            self.mark_unrecorded_lost();
         }
     }
 
@@ -35,21 +35,25 @@ impl Worker {
             container.last =
                 previous.and_then(|number| sandbox.dir().attempt(&name, number).exit());
             let again = sandbox.clone();
-            // Cleaning up after a lost shim may take a while.
+            // Cleaning up after a lost shim may block for some seconds.
             let found = tokio::task::spawn_blocking(move || again.find(&name, attempt)).await;
             match found {
                 Ok(Ok(found)) => self.found(index, found),
                 Ok(Err(error)) => {
-                    tracing::error!(error = %chain(&error), "cannot find a container again")
+                    let pod = self.pod.name_any();
+                    tracing::error!(error = chain(&error), pod, "cannot resume a container");
                 }
-                Err(error) => tracing::error!(%error, "cannot find a container again"),
+                Err(error) => {
+                    let pod = self.pod.name_any();
+                    tracing::error!(%error, pod, "resuming a container panicked");
+                }
             }
         }
     }
 
-    /// A container that the API says was started, and of which this machine has no record (the state directory was lost), must
-    /// not be started as if it were new.
-    fn lose_unrecorded(&mut self) {
+    /// Marks containers as lost that run according to the API but are not recorded on this machine,
+    /// because the state directory was lost. They must not be started again as if they were new.
+    fn mark_unrecorded_lost(&mut self) {
         let statuses = self.pod.status.as_ref().map(|status| {
             status.init_container_statuses.iter().chain(&status.container_statuses).flatten()
         });
@@ -64,11 +68,11 @@ impl Worker {
             .collect();
         let now = Instant::now();
         for container in &mut self.containers {
-            let known = !matches!(container.state, State::Waiting { .. });
+            let known = !matches!(container.state, ContainerState::Waiting { .. });
             if let (false, Some((_, since))) =
                 (known, started.iter().find(|(name, _)| *name == container.name))
             {
-                container.ended(ExitRecord::lost(*since, Timestamp::now()), self.policy, now);
+                container.ended(ExitRecord::lost(*since, clock::now()), self.policy, now);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Finding the last lines of a log without reading the rest.
+//! Finds the last lines of a log without reading the whole file.
 
 use std::{
     fs::File,
@@ -8,13 +8,13 @@ use std::{
 
 use crate::log::format::Record;
 
-/// How much is read at a time, going backwards.
+/// Bytes per read. The file is read backwards.
 const BLOCK: u64 = 64 * 1024;
 
-/// Enough to see the tag of a record: time, stream and tag take less.
+/// Enough bytes for the time, stream and tag of a record.
 const HEAD: usize = 64;
 
-/// Places the file before its last `lines` lines; records that are parts of one line count once.
+/// Sets the position of the file before its last `lines` lines. The records of one line count once.
 pub(super) fn seek(file: &mut File, lines: u64) -> io::Result<()> {
     let offset = offset(file, lines)?;
     file.seek(SeekFrom::Start(offset))?;
@@ -27,7 +27,7 @@ fn offset(file: &File, lines: u64) -> io::Result<u64> {
         return Ok(end);
     }
     let mut newlines = Newlines { file, start: end, block: Vec::new() };
-    // The newest record belongs to line 1; every older record with tag F ends one more.
+    // The newest record belongs to line 1; every older record with tag F ends another line.
     let Some(mut record_end) = newlines.next()? else { return Ok(0) };
     let mut count = 1;
     loop {
@@ -56,9 +56,9 @@ fn ends_line(file: &File, record_start: u64) -> io::Result<bool> {
 /// Positions of newlines, last first.
 struct Newlines<'a> {
     file: &'a File,
-    /// Where `block` begins in the file.
+    /// Offset of `block` in the file.
     start: u64,
-    /// What has not been searched yet.
+    /// The bytes that were not searched yet.
     block: Vec<u8>,
 }
 
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_line_count_once() {
+    fn records_of_one_line_count_once() {
         check(&[], 3, &[]);
         check(&["F a", "F b", "F c"], 0, &[]);
         check(&["F a", "F b", "F c"], 1, &["F c"]);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_found_over_the_border_of_a_block() {
+    fn lines_may_cross_blocks() {
         let long = format!("F {}", "x".repeat(60_000));
         check(&[&long, &long, "F end"], 2, &[&long, "F end"]);
     }

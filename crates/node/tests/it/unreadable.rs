@@ -1,20 +1,20 @@
-//! Objects that the agent cannot read: they keep nothing from the others, and what runs of them runs on.
+//! Unreadable objects: they do not affect others, and running pods keep running.
 
 use mxjob_node::runtime::IsolationMode;
 use serde_json::{Value, json};
 
 use crate::{
     node::lives,
-    site::{PODS, Site, block_on, folders_gone, pid_of, shell},
+    site::{PODS, Site, block_on, folders_removed, pid_of, shell},
 };
 
-crate::tests!("unread":
-    null_is_read_as_go_reads_it,
-    an_unreadable_pod_stops_no_other_and_is_reported_once,
-    a_pod_that_becomes_unreadable_runs_on_and_ends_with_its_deletion,
-    a_pod_that_a_new_agent_cannot_read_runs_on_and_ends_with_its_deletion,
-    an_unreadable_config_map_holds_only_its_pod,
-    an_unreadable_service_stops_no_other,
+crate::tests!("unreadable":
+    null_is_decoded_as_go_decodes_it,
+    an_unreadable_pod_affects_no_other_and_is_reported_once,
+    a_pod_that_becomes_unreadable_runs_until_its_deletion,
+    a_pod_that_a_new_agent_cannot_read_runs_until_its_deletion,
+    an_unreadable_config_map_blocks_only_its_pod,
+    an_unreadable_service_affects_no_other,
     an_unreadable_node_is_registered_again,
 );
 
@@ -30,13 +30,13 @@ fn reported(site: &Site, name: &str) -> usize {
     events.iter().filter(about).count()
 }
 
-/// Runs a pod to its end: whatever the agent was told before has been looked at by then.
+/// Runs a pod to its end. By then the agent has handled all earlier changes.
 async fn another(site: &Site, name: &str) {
     let path = site.create(name, shell("true"));
     site.phase(&path, "Succeeded").await;
 }
 
-fn null_is_read_as_go_reads_it() {
+fn null_is_decoded_as_go_decodes_it() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let mut spec = shell("true");
@@ -47,7 +47,7 @@ fn null_is_read_as_go_reads_it() {
     });
 }
 
-fn an_unreadable_pod_stops_no_other_and_is_reported_once() {
+fn an_unreadable_pod_affects_no_other_and_is_reported_once() {
     block_on(async {
         let mut site = Site::new(IsolationMode::Auto);
         let mut spec = shell("true");
@@ -66,7 +66,7 @@ fn an_unreadable_pod_stops_no_other_and_is_reported_once() {
         site.stop().await;
         site.start();
         another(&site, "later").await;
-        // Once by each agent.
+        // Each agent reports it once.
         site.server.until("", |_| reported(&site, "bad") == 2).await;
         another(&site, "last").await;
         assert_eq!((reported(&site, "bad"), reported(&site, "worse")), (2, 2));
@@ -77,7 +77,7 @@ fn an_unreadable_pod_stops_no_other_and_is_reported_once() {
     });
 }
 
-fn a_pod_that_becomes_unreadable_runs_on_and_ends_with_its_deletion() {
+fn a_pod_that_becomes_unreadable_runs_until_its_deletion() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let path = site.create("p", shell("echo $$; exec sleep 600"));
@@ -91,7 +91,7 @@ fn a_pod_that_becomes_unreadable_runs_on_and_ends_with_its_deletion() {
     });
 }
 
-fn a_pod_that_a_new_agent_cannot_read_runs_on_and_ends_with_its_deletion() {
+fn a_pod_that_a_new_agent_cannot_read_runs_until_its_deletion() {
     block_on(async {
         let mut site = Site::new(IsolationMode::Auto);
         for (name, grace) in [("told", 30), ("forced", 0)] {
@@ -106,10 +106,10 @@ fn a_pod_that_a_new_agent_cannot_read_runs_on_and_ends_with_its_deletion() {
             site.server.delete(&path, grace);
             site.server.until(&path, |pod| pod.is_none()).await;
             site.server.delete(&format!("{PODS}/{after}"), 0);
-            folders_gone(&site).await;
+            folders_removed(&site).await;
             assert!(!lives(pid), "{name}");
         }
-        // One that can be read again is cared for as before.
+        // A pod that is readable again is handled as before.
         let path = site.create("healed", shell("echo $$; exec sleep 600"));
         let pid = pid_of(&site, "healed").await;
         site.stop().await;
@@ -125,7 +125,7 @@ fn a_pod_that_a_new_agent_cannot_read_runs_on_and_ends_with_its_deletion() {
     });
 }
 
-fn an_unreadable_config_map_holds_only_its_pod() {
+fn an_unreadable_config_map_blocks_only_its_pod() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let maps = "/api/v1/namespaces/ns/configmaps";
@@ -155,7 +155,7 @@ fn an_unreadable_config_map_holds_only_its_pod() {
     });
 }
 
-fn an_unreadable_service_stops_no_other() {
+fn an_unreadable_service_affects_no_other() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         if !site.is_isolated() {

@@ -1,4 +1,4 @@
-//! Stopping every pod of a state directory without an agent or an API server: `mxjob down`.
+//! Stops every pod of a state directory without an agent or an API server, for `mxjob down`.
 
 use std::{
     io,
@@ -12,42 +12,43 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
+use super::isolation::remove_unused;
 use crate::{
     cgroup, proc,
-    runtime::{LOCK, remove_unused},
-    state::{self, AttemptDir, PodDir, PodRecord},
+    state::{self, AGENT_LOCK, AttemptDir, PodDir, PodRecord},
 };
 
-/// What a shim needs after its container's last process is killed.
-const SHIM_TIME: Duration = Duration::from_secs(15);
+/// How long a shim may take to end after its container was killed.
+const SHIM_EXIT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Between two looks at a lock. There is no event to wait for that a deadline could end.
-const LOCK_POLL: Duration = Duration::from_millis(5);
+/// How often the lock is checked. No system call waits for a lock with a timeout.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What was done.
+/// The result of a stop.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StopReport {
-    /// Pods (`namespace/name`) that had something running, and have nothing running now.
+    /// Pods (`namespace/name`) that had running processes and have none now.
     pub stopped: Vec<String>,
-    /// Pods of which something is still alive.
+    /// Pods (`namespace/name`) that still have running processes.
     pub alive: Vec<String>,
 }
 
-/// One pod with something to stop.
-struct Target {
+/// A pod with processes to stop.
+struct RunningPod {
     record: PodRecord,
-    /// Its shims, and processes without one.
+    /// Its shims, and processes of lost shims.
     shims: Vec<std::os::fd::OwnedFd>,
 }
 
-/// Ends all pods: SIGTERM to every process, SIGKILL after `grace`. Returns when nothing is left, or only what even
-/// SIGKILL does not end. How the containers ended is on record afterwards, and an agent that comes later
-/// reports it. Blocks; no agent should run meanwhile, or it would start containers again whose policy says so.
+/// Ends all pods: SIGTERM to every process, SIGKILL after `grace`. Returns when no process is left,
+/// or only such that SIGKILL does not end. The ends of the containers are recorded, and the next
+/// agent reports them. Blocks. No agent should run at the same time: it would restart containers as
+/// their restart policy says.
 ///
 /// # Errors
-/// When the state directory cannot be read. One that does not exist has no pods.
+/// When the state directory cannot be read. A missing one has no pods.
 pub fn stop_all(state_dir: &Path, grace: Duration) -> io::Result<StopReport> {
-    let mut targets = Vec::new();
+    let mut pods = Vec::new();
     for dir in PodDir::all(state_dir)? {
         let Some(record) = dir.record() else { continue };
         let attempts = dir.every_attempt();
@@ -56,24 +57,24 @@ pub fn stop_all(state_dir: &Path, grace: Duration) -> io::Result<StopReport> {
         shims.extend(attempts.iter().flat_map(kill_lost));
         let populated = record.cgroup.as_deref().is_some_and(|folder| !cgroup::is_empty(folder));
         if populated || !shims.is_empty() {
-            targets.push(Target { record, shims });
+            pods.push(RunningPod { record, shims });
         } else {
             remove_group(&record);
         }
     }
-    let deadline = Instant::now() + grace + SHIM_TIME;
+    let deadline = Instant::now() + grace + SHIM_EXIT_TIMEOUT;
     let mut report = StopReport::default();
-    for target in targets {
-        let gone = target.shims.iter().all(|shim| wait(shim, deadline));
-        // Also what a lost shim left behind.
-        let empty = target
+    for pod in pods {
+        let shims_ended = pod.shims.iter().all(|shim| wait(shim, deadline));
+        // Also the processes that a lost shim left.
+        let is_empty = pod
             .record
             .cgroup
             .as_deref()
-            .is_none_or(|folder| cgroup::kill_and_wait(folder, SHIM_TIME));
-        let name = format!("{}/{}", target.record.namespace, target.record.name);
-        if gone && empty {
-            remove_group(&target.record);
+            .is_none_or(|folder| cgroup::kill_and_wait(folder, SHIM_EXIT_TIMEOUT));
+        let name = format!("{}/{}", pod.record.namespace, pod.record.name);
+        if shims_ended && is_empty {
+            remove_group(&pod.record);
             report.stopped.push(name);
         } else {
             report.alive.push(name);
@@ -84,32 +85,32 @@ pub fn stop_all(state_dir: &Path, grace: Duration) -> io::Result<StopReport> {
     Ok(report)
 }
 
-/// The same beside an agent that is about to go, and may be in the middle of starting a container: stops what there is, waits
-/// up to `patience` for the agent to give up its lock, and stops what there is then.
+/// Like [`stop_all`], while an agent ends that may just be starting a container: stops all pods,
+/// waits up to `lock_timeout` until the agent releases its lock, and stops all pods again.
 ///
 /// # Errors
-/// As [`stop_all`].
+/// As for [`stop_all`].
 pub fn stop_all_after_agent(
     state_dir: &Path,
     grace: Duration,
-    patience: Duration,
+    lock_timeout: Duration,
 ) -> io::Result<StopReport> {
     if !state_dir.exists() {
         return Ok(StopReport::default());
     }
-    let lock = mxjob_files::open(&state_dir.join(LOCK), true)?;
-    let is_free = || flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
-    if is_free() {
+    let lock = mxjob_files::open(&state_dir.join(AGENT_LOCK), true)?;
+    let is_unlocked = || flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+    if is_unlocked() {
         return stop_all(state_dir, grace);
     }
     let mut report = stop_all(state_dir, grace)?;
-    let deadline = Instant::now() + patience;
-    while !is_free() && Instant::now() < deadline {
+    let deadline = Instant::now() + lock_timeout;
+    while !is_unlocked() && Instant::now() < deadline {
         #[allow(
             clippy::disallowed_methods,
-            reason = "see the constant; this function blocks anyway"
+            reason = "no event to wait for; this function blocks anyway"
         )]
-        std::thread::sleep(LOCK_POLL);
+        std::thread::sleep(LOCK_POLL_INTERVAL);
     }
     let late = stop_all(state_dir, grace)?;
     report.alive = late.alive;
@@ -119,19 +120,19 @@ pub fn stop_all_after_agent(
     Ok(report)
 }
 
-/// Ends what runs of one pod at once, and waits until its shims are gone, so that nobody writes to its folder any more.
-/// Returns whether they are.
-pub(crate) fn end_pod(dir: &PodDir) -> bool {
-    let deadline = Instant::now() + SHIM_TIME;
+/// Kills the containers of one pod, and waits until its shims have ended, so that nothing writes to
+/// its folder afterwards. Returns whether they have.
+pub(super) fn end_pod(dir: &PodDir) -> bool {
+    let deadline = Instant::now() + SHIM_EXIT_TIMEOUT;
     let attempts = dir.every_attempt();
     let shims: Vec<_> =
         attempts.iter().filter_map(|attempt| stop(attempt, Duration::ZERO)).collect();
     shims.iter().all(|shim| wait(shim, deadline))
 }
 
-/// Asks a living shim to end its container.
+/// Requests a running shim to end its container.
 fn stop(attempt: &AttemptDir, grace: Duration) -> Option<std::os::fd::OwnedFd> {
-    // Also one that has recorded the end: it is about to go, and may be waited for.
+    // Also a shim that has recorded the end: it is about to end, and can be waited for.
     if !attempt.is_locked() {
         return None;
     }
@@ -141,14 +142,14 @@ fn stop(attempt: &AttemptDir, grace: Duration) -> Option<std::os::fd::OwnedFd> {
     if proc::start_time(pid) != Some(run.shim_start) {
         return None;
     }
-    // Without the file the shim uses its own grace period, which is no reason to leave it running.
+    // Best effort: without the file the shim uses the grace period of the spec.
     let _ = attempt.write_stop(grace.as_secs());
     pidfd_send_signal(&shim, Signal::TERM).ok()?;
     Some(shim)
 }
 
-/// Kills what a lost shim left behind where no cgroup holds it together: the program died with its shim, and what it started in
-/// its session did not.
+/// Kills the processes that a lost shim left, without cgroups: the program ended with its shim, but
+/// other processes of its session did not.
 fn kill_lost(attempt: &AttemptDir) -> Vec<std::os::fd::OwnedFd> {
     let left = || {
         let spec = attempt.spec()?;
@@ -160,7 +161,8 @@ fn kill_lost(attempt: &AttemptDir) -> Vec<std::os::fd::OwnedFd> {
             return None;
         }
         let program = Pid::from_raw(attempt.run()?.pid?)?;
-        // Its number is not given away as long as its session has members; if it lives, they are another's.
+        // The id is not reused while its session has members. If a process has it, the session is
+        // another's.
         proc::start_time(program)
             .is_none()
             .then(|| proc::descendants(program, program.as_raw_nonzero().get()))
