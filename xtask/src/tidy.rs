@@ -3,6 +3,7 @@
 //! Each check returns one sentence for each violation, with its place. All checks run before the
 //! command fails.
 
+mod calls;
 mod comments;
 mod dependencies;
 mod documents;
@@ -86,6 +87,7 @@ const CHECKS: &[Check] = &[
     ("sources", sources::check),
     ("comments", comments::check),
     ("imports", imports::check),
+    ("calls", calls::check),
     ("dependencies", dependencies::check),
     ("modules", modules::check),
     ("documents", documents::check),

@@ -2,7 +2,7 @@
 //! `ARCHITECTURE.md`.
 
 mod graph;
-mod source;
+pub(super) mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,7 +16,7 @@ use source::Source;
 /// Allowed circles of two modules, each with the reason. Larger circles are never allowed.
 const ALLOWED_PAIRS: &[(&str, &str, &str)] = &[];
 /// Number of circles that are not opened yet. Only ever lowered.
-const KNOWN_CIRCLES: usize = 5;
+const KNOWN_CIRCLES: usize = 3;
 /// The document with the lists of layers.
 const DRAWINGS: &str = "ARCHITECTURE.md";
 /// Begins the list of one crate's layers; the crate's name follows.

@@ -150,7 +150,7 @@ fn tree(tokens: &[TokenTree], prefix: &mut Path, found: &mut Vec<(String, Path)>
 }
 
 /// The length of an item under `#[cfg(test)]`, if one begins here.
-fn test_item(tokens: &[TokenTree]) -> Option<usize> {
+pub(in crate::tidy) fn test_item(tokens: &[TokenTree]) -> Option<usize> {
     let [TokenTree::Punct(mark), TokenTree::Group(attribute), ..] = tokens else { return None };
     if mark.as_char() != '#' || !is_test_condition(attribute) {
         return None;
@@ -183,7 +183,7 @@ fn is_punct(token: &TokenTree, mark: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == mark)
 }
 
-fn is_separator(tokens: &[TokenTree]) -> bool {
+pub(in crate::tidy) fn is_separator(tokens: &[TokenTree]) -> bool {
     matches!(tokens, [first, second, ..] if is_punct(first, ':') && is_punct(second, ':'))
 }
 
