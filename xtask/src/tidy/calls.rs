@@ -3,11 +3,13 @@
 //! Works on tokens, so comments and strings do not count. Tests may call anything, and so may what
 //! is not the product: xtask, the benchmarks, the fuzz targets.
 
-use super::Tree;
-use super::modules::source::{is_separator, test_item};
+use std::path::Path;
+
 use anyhow::{Context as _, Result, anyhow};
 use proc_macro2::{TokenStream, TokenTree};
-use std::path::Path;
+
+use super::Tree;
+use super::modules::source::{is_separator, test_item};
 
 /// Calls that are allowed in few places.
 struct Rule {
