@@ -1,4 +1,4 @@
-//! The body of a response on its way to a connection.
+//! The body of a response, with what its connection must do while it is sent.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,24 +9,25 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 
-use crate::connection::Busy;
+use crate::activity::Busy;
 use crate::upload::Unasked;
 
-/// The service's body; it counts as work of its connection until it is dropped, and ends early where it is endless and the
-/// server stops.
+/// The service's body. It counts as a request in progress until it is dropped. A long-running body
+/// ends early when the server stops.
 pub(super) struct Body<B> {
     inner: B,
     /// Set for a long-running body: ready once the server stops.
     stop: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _busy: Busy,
-    /// The request's body, which is left alone until the answer is out.
+    /// The unread body of the request, kept until the response is complete.
     _unasked: Option<Arc<Unasked>>,
 }
 
 // === impl Body ===
 
 impl<B> Body<B> {
-    /// `stop` is given for a long-running body, `unasked` where the request's body may never be asked for.
+    /// `stop` is given for a long-running body, `unasked` where the request's body may never be
+    /// read.
     pub(super) fn new(
         inner: B,
         busy: Busy,
@@ -40,7 +41,7 @@ impl<B> Body<B> {
 
 /// Waits until the server stops. May be dropped at any time.
 pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error means that the serving loop is gone, which is a stop too.
+    // An error means that the serving loop is gone, which counts as a stop.
     let _ = stop.wait_for(|stopped| *stopped).await;
 }
 
@@ -55,7 +56,7 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        // What is there goes out before the stop is looked at: an event that was committed is an event that is sent.
+        // Ready frames are sent before the stop is checked: committed events reach the client.
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
         if frame.is_pending()
             && let Some(stop) = &mut self.stop

@@ -3,7 +3,6 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,23 +19,25 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
+use crate::activity::Activity;
 use crate::body::{Body, stopped};
 use crate::takeover::Next;
 use crate::upload::Discarding;
 use crate::{Limits, LongRunning, PeerAddr, PeerCertificates, RequestBody, Takeover};
 
-/// Flow-control window of an HTTP/2 stream: upstream's, a small fraction of the largest body.
+/// Flow-control window of an HTTP/2 stream, as upstream sets it: a small fraction of the largest
+/// body.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// Of a whole connection: a few uploads at a time.
+/// Flow-control window of a whole connection: a few uploads at the same time.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Finds peers that vanished without a word.
+/// Detects peers that disappeared without closing the connection.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
-/// What a client gets that speaks plain HTTP to a TLS port (Go's servers say the same).
+/// The response to plain HTTP on a TLS port (Go's servers send the same).
 const PLAIN_TO_TLS: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
-/// What a connection needs to know.
+/// The parameters of a connection.
 pub(super) struct Connection<S> {
     pub(super) peer: PeerAddr,
     pub(super) limits: Limits,
@@ -44,19 +45,7 @@ pub(super) struct Connection<S> {
     pub(super) service: S,
 }
 
-/// What a connection has done so far.
-#[derive(Default)]
-struct Activity {
-    /// Requests seen.
-    requests: AtomicU64,
-    /// Requests whose answer is not out yet.
-    busy: AtomicUsize,
-}
-
-/// A request being worked on, until it is dropped.
-pub(super) struct Busy(Arc<Activity>);
-
-/// The user's service as hyper wants it.
+/// Adapts the service to hyper's `Service`.
 struct Requests<S> {
     service: S,
     peer: PeerAddr,
@@ -78,7 +67,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     pub(super) async fn run(self, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
-        // Answers are written whole; waiting for more to send would only delay them.
+        // Responses are written whole; waiting for more data would only delay them.
         let _ = stream.set_nodelay(true);
         let Some(acceptor) = acceptor else {
             return self.drive(stream, None, None).await;
@@ -98,7 +87,8 @@ where
                         chain.iter().cloned().map(CertificateDer::into_owned).collect(),
                     )
                 });
-                // Boxed: a TLS stream is large, and most of a connection's life is spent here.
+                // Boxed because a TLS stream is large, and a connection spends most of its life
+                // here.
                 Box::pin(self.drive(stream, h2, certificates)).await;
             }
             Ok(Err((error, mut stream))) => {
@@ -108,7 +98,7 @@ where
                     tls,
                     Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType))
                 ) {
-                    // Best effort, and not for long: the client is a stranger.
+                    // Best effort with a timeout: the client is not authenticated.
                     let reply = async {
                         stream.write_all(PLAIN_TO_TLS).await?;
                         stream.shutdown().await
@@ -116,11 +106,12 @@ where
                     let _ = tokio::time::timeout(self.limits.handshake, reply).await;
                 }
             }
-            Err(_) => tracing::debug!(peer = %self.peer.0, "TLS handshake took too long"),
+            Err(_) => tracing::debug!(peer = %self.peer.0, "TLS handshake timed out"),
         }
     }
 
-    /// Speaks HTTP until the connection ends. `h2` is what the handshake agreed on, if anything.
+    /// Speaks HTTP until the connection ends. `h2` is the result of the protocol negotiation, if
+    /// there was one.
     async fn drive<I>(self, io: I, h2: Option<bool>, certificates: Option<PeerCertificates>)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -147,10 +138,10 @@ where
             tokio::select! {
                 result = connection.as_mut() => {
                     match result {
-                        // It still counts as a connection, and a stop still waits for it.
+                        // The connection stays counted, and a stop waits for it.
                         Ok(()) => next.run().await,
                         Err(error) => {
-                            tracing::debug!(peer = %peer.0, %error, "connection broke off");
+                            tracing::debug!(peer = %peer.0, %error, "connection failed");
                         }
                     }
                     return;
@@ -160,14 +151,14 @@ where
                     connection.as_mut().graceful_shutdown();
                 }
                 () = check.as_mut() => {
-                    let requests = activity.requests.load(Ordering::Relaxed);
-                    let idle = activity.busy.load(Ordering::Relaxed) == 0 && requests == seen;
+                    let requests = activity.requests();
+                    let idle = !activity.is_busy() && requests == seen;
                     if idle && (closing || requests == 0) {
-                        tracing::debug!(peer = %peer.0, requests, "connection idled too long");
+                        tracing::debug!(peer = %peer.0, requests, "idle connection closed");
                         return;
                     }
                     if idle {
-                        // Says goodbye first, so that no request is lost on its way.
+                        // A graceful shutdown first, so that no request in flight is lost.
                         closing = true;
                         connection.as_mut().graceful_shutdown();
                     }
@@ -185,9 +176,10 @@ fn builder(limits: &Limits, h2: Option<bool>) -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        // `Etag`, `Content-Type`: as Go writes them, since not every client knows that case does not matter.
+        // `Etag`, `Content-Type`: as Go writes them, since some clients compare header names with
+        // case.
         .title_case_headers(true)
-        // This runs between two requests of a connection too, so it cannot be shorter than the idle time.
+        // This timer also runs between two requests, so it must not be shorter than the idle time.
         .header_read_timeout(limits.idle.max(limits.first_request))
         .max_buf_size(usize::try_from(limits.head_bytes).unwrap_or(usize::MAX).max(8 * 1024));
     builder
@@ -249,21 +241,5 @@ where
                 Body::new(body, busy, unasked, stop)
             }))
         })
-    }
-}
-
-// === impl Activity ===
-
-impl Activity {
-    fn enter(activity: &Arc<Self>) -> Busy {
-        activity.requests.fetch_add(1, Ordering::Relaxed);
-        activity.busy.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(activity))
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }

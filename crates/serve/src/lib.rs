@@ -1,17 +1,19 @@
-//! The serving loop: sockets in, requests out, and a stop that leaves nothing half said.
+//! The HTTP(S) server: accepts connections, passes requests to a service, and shuts down without
+//! cutting responses short.
 //!
 //! ```text
-//! bind ─▶ Bound ─▶ accept ─▶ one task a connection: TLS handshake ─▶ HTTP/1.1 or HTTP/2 ─▶ the service
-//!                    │                                                            ▲
-//!                    └── shutdown: no more connections, no more requests on those there are,
-//!                        streams marked `LongRunning` end at their next frame, the rest may finish until the deadline
+//! bind ─▶ Bound ─▶ accept ─▶ one task a connection: TLS handshake ─▶ HTTP/1.1 or HTTP/2 ─▶ service
+//!                    │
+//!                    └── shutdown: no new connections or requests; `LongRunning` streams end at their
+//!                        next frame, other requests may finish until the deadline
 //! ```
 //!
-//! Whatever a client does before its first whole request head (nothing, garbage, one byte a minute), and however long it
-//! idles afterwards, costs a slot in a bounded number of connections for a bounded time, and nobody else anything. From the
-//! head on, the service decides: bodies, their limits and all answers are its matter, and so are panics of its handlers.
-//! This module knows nothing of the API.
+//! A client that sends no complete request head (nothing, garbage, one byte a minute), or that
+//! idles afterwards, occupies one of a bounded number of connections for a bounded time. It does
+//! not affect other clients. After the head, the service is responsible: for bodies and their
+//! limits, for all responses, and for panics of its handlers. This crate knows nothing of the API.
 
+mod activity;
 mod body;
 mod connection;
 mod takeover;
@@ -38,62 +40,64 @@ use tower_service::Service;
 pub use crate::takeover::Takeover;
 pub use crate::upload::RequestBody;
 
-/// Address of the other end, in the extensions of every request that came over the network.
+/// Address of the peer, in the extensions of every request that came over the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// The certificates that a client showed, its own first; in the extensions of its requests. The client holds the key of the
-/// first; nothing else about them is known yet.
+/// The certificate chain of the client, its own certificate first, in the extensions of its
+/// requests. The handshake proved only that the client holds the key of the first one.
 #[derive(Debug, Clone)]
 pub struct PeerCertificates(pub Arc<[CertificateDer<'static>]>);
 
-/// Put into the extensions of a response whose body has no end of its own (watches, followed logs): a stop ends such a
-/// body between two frames, instead of waiting for it until the deadline.
+/// Put into the extensions of a response whose body does not end by itself (watches, followed
+/// logs). A stop ends such a body between two frames instead of waiting for it until the deadline.
 #[derive(Debug, Clone, Copy)]
 pub struct LongRunning;
 
-/// A socket that listens; connections wait in it until [`serve`] takes it.
+/// A listening socket. Connections wait in its backlog until [`serve`] accepts them.
 #[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
 }
 
-/// Bounds on what clients may take.
+/// Limits on what clients may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time. When so many are open, no more are accepted until one is closed; the next ones wait in the
-    /// socket's backlog, and when that is full too, the kernel turns them away.
+    /// Open connections. At the limit no more are accepted until one is closed. Further ones wait
+    /// in the socket's backlog; when that is full, the kernel refuses them.
     pub connections: usize,
     /// Time for a TLS handshake.
     pub handshake: Duration,
-    /// Time from a connection's start to its first whole request head, and from the first byte of a later head (HTTP/1.1)
-    /// or the end of the last request to the next head.
+    /// Time from a connection's start to its first complete request head. Also the time from the
+    /// first byte of a later head (HTTP/1.1), or from the end of the last request, to the next
+    /// head.
     pub first_request: Duration,
     /// How long a connection may idle between requests.
     pub idle: Duration,
-    /// Bytes of a request's head.
+    /// Size of a request's head in bytes.
     pub head_bytes: u32,
-    /// Requests at a time on an HTTP/2 connection.
+    /// Concurrent requests on an HTTP/2 connection.
     pub streams: u32,
-    /// Bytes of a request's body that are read and discarded after the service dropped it, so that the client sees the
-    /// answer; of all such bodies of a connection at the same time, four times as many.
+    /// Bytes of a request's body that are read and discarded after the service dropped it, so that
+    /// the client sees the response. All such bodies of a connection together may have four times
+    /// as many.
     pub discard_bytes: usize,
-    /// How long such a body is read.
+    /// How long the rest of such a body is read.
     pub discard_time: Duration,
 }
 
-/// How serving ended.
+/// The outcome of serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections that were still busy at the deadline and were cut.
+    /// Connections that were still busy at the deadline and were closed.
     pub cut: usize,
 }
 
-/// Why serving is not possible.
+/// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Somebody else listens there.
+    /// Another process listens on that port.
     #[error(
         "cannot listen on {address}: the port is in use by another process; stop it, or choose another port"
     )]
@@ -101,19 +105,19 @@ pub enum ServeError {
         /// The address.
         address: SocketAddr,
     },
-    /// Ports below 1024 need a right.
-    #[error("cannot listen on {address}: missing right to use this port; choose one above 1023")]
+    /// Ports below 1024 need a privilege.
+    #[error("cannot listen on {address}: no permission to use this port; choose one above 1023")]
     NotPermitted {
         /// The address.
         address: SocketAddr,
     },
-    /// The address belongs to no interface.
+    /// No interface has the address.
     #[error("cannot listen on {address}: this machine does not have that address")]
     NotLocal {
         /// The address.
         address: SocketAddr,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("cannot listen on {address}")]
     Listen {
         /// The address.
@@ -127,7 +131,7 @@ pub enum ServeError {
 /// Listens on an address; port 0 picks a free one.
 ///
 /// # Errors
-/// Where that is not possible.
+/// If the address cannot be used.
 pub fn bind(address: SocketAddr) -> Result<Bound, ServeError> {
     let listen = || {
         let listener = TcpListener::bind(address)?;
@@ -143,13 +147,14 @@ pub fn bind(address: SocketAddr) -> Result<Bound, ServeError> {
     })
 }
 
-/// Serves with the usual [`Limits`] until `shutdown`, then lets requests finish for up to `drain`. Without `tls` it
-/// speaks plain HTTP, which is for loopback only.
+/// Serves with the default [`Limits`] until `shutdown` resolves. Requests in progress may then
+/// finish within `drain`. Without `tls` it speaks plain HTTP, which is for loopback only.
 ///
-/// Dropping the future cuts all connections.
+/// Dropping the future closes all connections.
 ///
 /// # Errors
-/// Where the socket cannot be used by this runtime. Errors of single connections are logged and end those alone.
+/// If the socket cannot be registered with the runtime. Errors of a single connection are logged
+/// and end only that connection.
 pub async fn serve<S, B>(
     bound: Bound,
     tls: Option<Arc<ServerConfig>>,
@@ -167,7 +172,7 @@ where
     serve_within(Limits::default(), bound, tls, service, shutdown, drain).await
 }
 
-/// [`serve`] with limits of one's own.
+/// [`serve`] with custom limits.
 ///
 /// # Errors
 /// As [`serve`].
@@ -200,7 +205,7 @@ where
         if !room && !full {
             tracing::warn!(
                 limit = limits.connections,
-                "all connections are taken; new ones wait until one is closed"
+                "connection limit reached; new connections wait until one is closed"
             );
         }
         full = !room;
@@ -220,23 +225,24 @@ where
         }
     }
     drop(listener);
-    // Every connection holds a receiver; that none is left to hear it is no error.
+    // Sending fails only when no connection is left, which is fine.
     let _ = stop.send(true);
     let finished = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(drain, finished).await.is_ok() {
         return Ok(Drained { cut: 0 });
     }
     let cut = connections.len();
-    tracing::warn!(cut, "connections were still busy at the deadline of the stop and are cut");
+    tracing::warn!(cut, "connections closed: still busy at the drain deadline");
     connections.shutdown().await;
     Ok(Drained { cut })
 }
 
-/// The delay after the first of several errors of `accept` in a row, and the longest one.
+/// Delay after the first of consecutive errors of `accept`, and the longest delay.
 const ACCEPT_RETRY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// The next connection. `None` after an error that may pass: of the connection at once, of the system (no descriptors, no
-/// memory: `accept` would fail again and again without waiting) after a pause. May be dropped at any time.
+/// Accepts the next connection. Returns `None` after a transient error. An error of one connection
+/// has no delay. An error of the system (no descriptors, no memory) is followed by a pause, since
+/// `accept` would fail again without blocking. Cancellation safe.
 async fn accept(
     listener: &tokio::net::TcpListener,
     errors: &mut u32,
@@ -252,7 +258,7 @@ async fn accept(
         Err(error) if is_of_one_connection(&error) => None,
         Err(error) => {
             if *errors == 0 {
-                tracing::warn!(%error, "cannot accept connections for now");
+                tracing::warn!(%error, "accepting connections failed; will retry");
             }
             *errors = errors.saturating_add(1);
             None
@@ -270,7 +276,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// How long to wait after so many errors in a row.
+/// The delay after this number of consecutive errors.
 fn accept_delay(errors: u32) -> Option<Duration> {
     let (first, longest) = ACCEPT_RETRY;
     errors.checked_sub(1).map(|doublings| backoff::exponential(first, longest, doublings))
@@ -279,7 +285,7 @@ fn accept_delay(errors: u32) -> Option<Duration> {
 // === impl Bound ===
 
 impl Bound {
-    /// The address it listens on, with the port that was picked.
+    /// The local address, with the port that the system picked for port 0.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
@@ -291,18 +297,20 @@ impl Bound {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // Upstream has no bound; this one stays below the usual limit of 1024 × 4 descriptors with room for files.
+            // Upstream has no limit. This one stays below the usual limit of 4096 descriptors, with
+            // room for files.
             connections: 3_000,
             handshake: Duration::from_secs(10),
             // Upstream's header timeout.
             first_request: Duration::from_secs(32),
             // Upstream's idle timeout.
             idle: Duration::from_secs(90),
-            // Selectors and continue tokens are long, tokens too; a quarter of upstream's bound of a MiB holds them all.
+            // Large enough for selectors, continue tokens and bearer tokens; a quarter of
+            // upstream's 1 MiB.
             head_bytes: 256 * 1024,
-            // Upstream's bound: informers of a controller share one connection.
+            // Upstream's limit: all informers of a controller share one connection.
             streams: 1_000,
-            // More than any body that is accepted; a client that was refused stops sending well before.
+            // Larger than any accepted body; a refused client stops sending well before.
             discard_bytes: 8 * 1024 * 1024,
             discard_time: Duration::from_secs(5),
         }

@@ -1,4 +1,4 @@
-//! Connections that stop being HTTP: what goes on with them after `101 Switching Protocols`.
+//! Connections that leave HTTP after `101 Switching Protocols`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,19 +6,20 @@ use std::sync::Arc;
 use futures_core::future::BoxFuture;
 use parking_lot::Mutex;
 
-/// Put into the extensions of a `101` response: what the connection does once the response is out, until its end. The work gets
-/// the connection itself from the request's `hyper::upgrade::OnUpgrade`.
+/// Put into the extensions of a `101` response: the work that uses the connection after the
+/// response, until the work ends. It gets the connection from the request's
+/// `hyper::upgrade::OnUpgrade`.
 #[derive(Clone)]
 pub struct Takeover(Arc<Mutex<Option<BoxFuture<'static, ()>>>>);
 
-/// The work that a connection will go on with.
+/// The work that follows the HTTP part of a connection.
 #[derive(Default)]
 pub(super) struct Next(Mutex<Option<BoxFuture<'static, ()>>>);
 
 // === impl Takeover ===
 
 impl Takeover {
-    /// Work to be done with the connection.
+    /// Wraps the work that uses the connection.
     #[must_use]
     pub fn new(work: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(Arc::new(Mutex::new(Some(Box::pin(work)))))
@@ -42,7 +43,7 @@ impl Next {
         *self.0.lock() = takeover.take();
     }
 
-    /// Does the work, if there is any.
+    /// Runs the work, if there is any.
     pub(super) async fn run(&self) {
         let work = self.0.lock().take();
         if let Some(work) = work {

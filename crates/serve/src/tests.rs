@@ -1,4 +1,4 @@
-//! The loop on loopback sockets, with real TLS.
+//! The server on loopback sockets, with real TLS.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,19 +20,20 @@ use super::*;
 
 mod uploads;
 
-/// Longer than anything here takes; a test that hangs fails by it.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// A limit that bad clients are to run into and good ones are not, on a busy machine either.
+/// Longer than any step of these tests takes; a hanging test fails after it.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// A timeout that bad clients reach and good ones do not, even on a busy machine.
 const SHORT: Duration = Duration::from_secs(1);
 
 type Lines = mpsc::Receiver<Result<http_body::Frame<Bytes>, Infallible>>;
 
-/// `/` answers with the peer and the protocol, `/watch` and `/hang` stream what the test sends, marked and not,
-/// `/refuse/{status}` answers without reading the body, `/read` with the length of the body.
+/// `/` answers with the peer and the protocol, `/watch` and `/hang` stream what the test sends,
+/// marked and not, `/refuse/{status}` answers without reading the body, `/read` with the length of
+/// the body.
 #[derive(Clone)]
 struct Fixture {
     lines: Arc<std::sync::Mutex<Option<Lines>>>,
-    /// Told when a stream is being answered.
+    /// Receives a message when a stream is being answered.
     started: mpsc::Sender<()>,
 }
 
@@ -56,7 +57,8 @@ impl Service<Request<RequestBody>> for Fixture {
             }
             if let Some(status) = path.strip_prefix("/refuse/") {
                 drop(request);
-                // The answer is not there yet when the body is dropped, and the connection may look at both before it is.
+                // The body is dropped before the response is ready, and the connection may see both
+                // states.
                 for _ in 0..10 {
                     tokio::task::yield_now().await;
                 }
@@ -100,9 +102,9 @@ impl Server {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(pki.ca_pem.as_bytes()).unwrap()).unwrap();
         let (lines, receiver) = mpsc::channel(8);
-        let (told, started) = mpsc::channel(8);
+        let (notify, started) = mpsc::channel(8);
         let fixture =
-            Fixture { lines: Arc::new(std::sync::Mutex::new(Some(receiver))), started: told };
+            Fixture { lines: Arc::new(std::sync::Mutex::new(Some(receiver))), started: notify };
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { stopped.await.unwrap_or_default() };
         let config = tls.then_some(pki.config);
@@ -144,7 +146,7 @@ impl Server {
         let Self { stop, done, lines, .. } = self;
         drop(lines);
         stop.send(()).unwrap();
-        tokio::time::timeout(PATIENCE, done).await.unwrap().unwrap()
+        tokio::time::timeout(TIMEOUT, done).await.unwrap().unwrap()
     }
 }
 
@@ -177,12 +179,12 @@ impl Client {
     /// Waits until the connection is closed.
     async fn closed(self) {
         let (Self::One(_, closed) | Self::Two(_, closed)) = self;
-        tokio::time::timeout(PATIENCE, closed).await.unwrap().unwrap();
+        tokio::time::timeout(TIMEOUT, closed).await.unwrap().unwrap();
     }
 }
 
 async fn text(body: Incoming) -> hyper::Result<String> {
-    let bytes = tokio::time::timeout(PATIENCE, body.collect()).await.unwrap()?.to_bytes();
+    let bytes = tokio::time::timeout(TIMEOUT, body.collect()).await.unwrap()?.to_bytes();
     Ok(String::from_utf8(bytes.to_vec()).unwrap())
 }
 
@@ -191,8 +193,8 @@ fn frame(text: &'static str) -> Result<http_body::Frame<Bytes>, Infallible> {
 }
 
 #[tokio::test]
-async fn both_protocols_are_spoken_over_tls_and_requests_know_their_peer() {
-    let server = Server::start(Limits::default(), true, PATIENCE);
+async fn http1_and_http2_work_over_tls_and_requests_have_the_peer_address() {
+    let server = Server::start(Limits::default(), true, TIMEOUT);
     let (mut one, mut two) = (server.http1().await, server.http2().await);
     for _ in 0..2 {
         assert_eq!(one.text("/").await, "127.0.0.1 HTTP/1.1");
@@ -205,7 +207,7 @@ async fn both_protocols_are_spoken_over_tls_and_requests_know_their_peer() {
 
 #[tokio::test]
 async fn plain_http_is_served_without_tls() {
-    let server = Server::start(Limits::default(), false, PATIENCE);
+    let server = Server::start(Limits::default(), false, TIMEOUT);
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
@@ -217,7 +219,7 @@ async fn plain_http_is_served_without_tls() {
     server.stop().await;
 }
 
-async fn a_stop_ends_a_watch_after_what_was_sent(mut server: Server, mut client: Client) {
+async fn check_stop_ends_watch_after_sent_events(mut server: Server, mut client: Client) {
     let response = client.get("/watch").await.unwrap();
     server.started.recv().await.unwrap();
     server.lines.send(frame("one\n")).await.unwrap();
@@ -231,28 +233,28 @@ async fn a_stop_ends_a_watch_after_what_was_sent(mut server: Server, mut client:
 
 #[tokio::test]
 async fn a_stop_ends_a_watch_cleanly_on_http1() {
-    let server = Server::start(Limits::default(), true, PATIENCE);
+    let server = Server::start(Limits::default(), true, TIMEOUT);
     let client = server.http1().await;
-    a_stop_ends_a_watch_after_what_was_sent(server, client).await;
+    check_stop_ends_watch_after_sent_events(server, client).await;
 }
 
 #[tokio::test]
 async fn a_stop_ends_a_watch_cleanly_on_http2() {
-    let server = Server::start(Limits::default(), true, PATIENCE);
+    let server = Server::start(Limits::default(), true, TIMEOUT);
     let client = server.http2().await;
-    a_stop_ends_a_watch_after_what_was_sent(server, client).await;
+    check_stop_ends_watch_after_sent_events(server, client).await;
 }
 
 #[tokio::test]
-async fn an_answer_on_its_way_is_finished_before_the_end() {
-    let mut server = Server::start(Limits::default(), true, PATIENCE);
+async fn stop_waits_for_a_response_in_progress() {
+    let mut server = Server::start(Limits::default(), true, TIMEOUT);
     let mut client = server.http1().await;
     let response = client.get("/hang").await.unwrap();
     server.started.recv().await.unwrap();
     let lines = server.lines.clone();
     let address = server.address;
     let stopping = tokio::spawn(server.stop());
-    // No new connections: the socket is closed before the answer is done.
+    // New connections are refused before the response is complete.
     while TcpStream::connect(address).await.is_ok() {
         tokio::task::yield_now().await;
     }
@@ -263,7 +265,7 @@ async fn an_answer_on_its_way_is_finished_before_the_end() {
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_cut_at_the_deadline() {
+async fn endless_response_is_cut_at_the_drain_deadline() {
     let mut server = Server::start(Limits::default(), true, Duration::from_millis(50));
     let mut client = server.http2().await;
     let response = client.get("/hang").await.unwrap();
@@ -275,9 +277,9 @@ async fn an_answer_without_end_is_cut_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn silent_slow_and_garbage_clients_block_nobody_and_are_dropped() {
+async fn silent_slow_and_garbage_clients_are_dropped_and_do_not_block_others() {
     let limits = Limits { handshake: SHORT, first_request: SHORT, ..Limits::default() };
-    let server = Server::start(limits, true, PATIENCE);
+    let server = Server::start(limits, true, TIMEOUT);
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let mut garbage = TcpStream::connect(server.address).await.unwrap();
     garbage.write_all(&[0xff; 64]).await.unwrap();
@@ -292,7 +294,7 @@ async fn silent_slow_and_garbage_clients_block_nobody_and_are_dropped() {
 
     let end = async {
         let mut bytes = Vec::new();
-        // How the other end closes (cleanly, reset, without a TLS goodbye) is of no interest.
+        // It does not matter how the other end closes (cleanly, with a reset, without a TLS close).
         let _ = silent.read_to_end(&mut bytes).await;
         let _ = garbage.read_to_end(&mut bytes).await;
         let _ = half_head.read_to_end(&mut bytes).await;
@@ -304,7 +306,7 @@ async fn silent_slow_and_garbage_clients_block_nobody_and_are_dropped() {
             "{answer:?}"
         );
     };
-    tokio::time::timeout(PATIENCE, end).await.unwrap();
+    tokio::time::timeout(TIMEOUT, end).await.unwrap();
     assert_eq!(server.stop().await, Drained { cut: 0 });
 }
 
@@ -312,7 +314,7 @@ async fn silent_slow_and_garbage_clients_block_nobody_and_are_dropped() {
 async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     let limits =
         Limits { first_request: SHORT, idle: Duration::from_millis(100), ..Limits::default() };
-    let mut server = Server::start(limits, true, PATIENCE);
+    let mut server = Server::start(limits, true, TIMEOUT);
     let mut busy = server.http2().await;
     let response = busy.get("/watch").await.unwrap();
     server.started.recv().await.unwrap();
@@ -327,24 +329,24 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
 }
 
 #[tokio::test]
-async fn when_all_connections_are_taken_the_next_waits_for_a_place() {
-    let server = Server::start(Limits { connections: 1, ..Limits::default() }, true, PATIENCE);
+async fn at_the_connection_limit_the_next_connection_waits() {
+    let server = Server::start(Limits { connections: 1, ..Limits::default() }, true, TIMEOUT);
     let mut first = server.http1().await;
     first.text("/").await;
     let mut second = Box::pin(server.http1());
     let waiting = tokio::time::timeout(Duration::from_millis(50), second.as_mut()).await;
     assert!(waiting.is_err());
     drop(first);
-    let mut second = tokio::time::timeout(PATIENCE, second).await.unwrap();
+    let mut second = tokio::time::timeout(TIMEOUT, second).await.unwrap();
     assert_eq!(second.text("/").await, "127.0.0.1 HTTP/1.1");
     drop(second);
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_head_beyond_the_limit_is_refused() {
+async fn too_large_head_is_refused() {
     let server =
-        Server::start(Limits { head_bytes: 16 * 1024, ..Limits::default() }, true, PATIENCE);
+        Server::start(Limits { head_bytes: 16 * 1024, ..Limits::default() }, true, TIMEOUT);
     let mut one = server.http1().await;
     let response = one.get(&format!("/{}", "a".repeat(20 * 1024))).await.unwrap();
     assert!(response.status().is_client_error(), "{}", response.status());
@@ -352,7 +354,7 @@ async fn a_head_beyond_the_limit_is_refused() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_is_explained_in_one_sentence() {
+fn unusable_address_is_explained_in_one_sentence() {
     let taken = bind(([127, 0, 0, 1], 0).into()).unwrap();
     let message = bind(taken.local_addr()).unwrap_err().to_string();
     let port = taken.local_addr().port();
@@ -365,7 +367,7 @@ fn an_address_that_cannot_be_had_is_explained_in_one_sentence() {
 }
 
 #[test]
-fn repeated_errors_of_accept_wait_longer_each_time_up_to_a_second() {
+fn accept_errors_back_off_exponentially_up_to_a_second() {
     let pause = |errors| accept_delay(errors).map(|delay| delay.as_millis());
     assert_eq!(
         [0, 1, 2, 3, 8, 9, u32::MAX].map(pause),

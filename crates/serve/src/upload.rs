@@ -1,4 +1,4 @@
-//! The body of a request on its way to the service, and the rest of it that the service did not read.
+//! Request bodies, and discarding the part that the service did not read.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,18 +16,20 @@ use tokio::sync::watch;
 use crate::Limits;
 use crate::body::stopped;
 
-/// Bytes of all the bodies of a connection that are being discarded at the same time, in bodies of the largest size.
+/// How many bodies of the largest discarded size a connection may discard at the same time.
 const CONNECTION_DISCARDS: usize = 4;
 
 /// The body of a request that came over the network.
 ///
-/// A service may answer without reading it all (no credentials, too large, not allowed). The client is still sending then:
-/// closing the connection (HTTP/1.1) or resetting the stream (HTTP/2, also with `NO_ERROR`) makes many clients report
-/// that error and lose the answer. So the rest of the body is read and discarded, within bounds of bytes and time. After
-/// that HTTP/1.1 closes the connection, and HTTP/2 resets the stream behind the answer's last frame.
+/// A service may respond without reading it all (no credentials, too large, not allowed) while the
+/// client is still sending. Closing the connection (HTTP/1.1) or resetting the stream (HTTP/2, even
+/// with `NO_ERROR`) makes many clients report that error and lose the response. So the rest of the
+/// body is read and discarded, within limits of bytes and time. After that, HTTP/1.1 closes the
+/// connection and HTTP/2 resets the stream behind the response's last frame.
 ///
-/// A client that sent `Expect: 100-continue` may never send a body that was not asked for. Its body is left alone until
-/// the answer is out, and the answer closes the connection, since the client alone knows what comes next on it.
+/// A client that sent `Expect: 100-continue` may never send a body that the service does not read.
+/// Its body is left alone until the response is complete, and the response closes the connection,
+/// since only the client knows what it will send next.
 #[derive(Debug)]
 pub struct RequestBody {
     inner: Option<Incoming>,
@@ -36,23 +38,24 @@ pub struct RequestBody {
     unasked: Option<Arc<Unasked>>,
 }
 
-/// What the discarded bodies of one connection share.
+/// The state that the discarded bodies of one connection share.
 #[derive(Debug)]
 pub(super) struct Discarding {
     limits: Limits,
-    /// Bytes that were read of the bodies that are being discarded.
+    /// Bytes read so far from bodies that are being discarded.
     bytes: AtomicUsize,
     stop: watch::Receiver<bool>,
 }
 
-/// A body that was never asked for. The request and the answer hold it; the last of them has it discarded.
+/// A body that the service never read. The request and the response hold it; when both are dropped,
+/// it is discarded.
 #[derive(Debug)]
 pub(super) struct Unasked {
     body: Mutex<Option<Incoming>>,
     discarding: Arc<Discarding>,
 }
 
-/// What one body has added to the bytes of its connection.
+/// The bytes that one body has added to the connection's total.
 struct Share<'a> {
     discarding: &'a Discarding,
     bytes: usize,
@@ -65,8 +68,8 @@ impl RequestBody {
         Self { inner: Some(inner), discarding, unasked: None }
     }
 
-    /// Notes whether a client that sent this head waits for `100 Continue`. In HTTP/2 that changes nothing: a body that is
-    /// never sent ends with its stream, not with the connection.
+    /// Notes whether a client that sent this head waits for `100 Continue`. HTTP/2 needs no special
+    /// case: a body that is never sent ends with its stream, not with the connection.
     pub(super) fn expecting(mut self, version: Version, headers: &HeaderMap) -> Self {
         let expects = headers
             .get(header::EXPECT)
@@ -78,7 +81,7 @@ impl RequestBody {
         self
     }
 
-    /// The place for the body if it is never asked for.
+    /// Where the body is kept if the service never reads it.
     pub(super) fn unasked(&self) -> Option<Arc<Unasked>> {
         self.unasked.clone()
     }
@@ -127,12 +130,13 @@ impl Discarding {
         Arc::new(Self { limits, bytes: AtomicUsize::new(0), stop })
     }
 
-    /// Reads the rest of a body until its end, an error, a bound or the stop of the server, which does not wait for it.
+    /// Reads the rest of a body until its end, an error, a limit or the server's stop, which does
+    /// not wait for it.
     fn start(discarding: &Arc<Self>, mut body: Incoming) {
         if body.is_end_stream() {
             return;
         }
-        // Outside a runtime there is no connection either.
+        // Without a runtime there is no connection either.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let discarding = Arc::clone(discarding);
         runtime.spawn(async move {
@@ -159,7 +163,7 @@ impl Unasked {
         *self.body.lock() = Some(body);
     }
 
-    /// Whether the service dropped the body without asking for it.
+    /// Whether the service dropped the body without reading it.
     pub(super) fn is_dropped(&self) -> bool {
         self.body.lock().is_some()
     }
@@ -177,7 +181,7 @@ impl Drop for Unasked {
 // === impl Share ===
 
 impl Share<'_> {
-    /// Counts bytes; false where a bound is passed.
+    /// Counts bytes; false beyond a limit.
     fn grow(&mut self, bytes: usize) -> bool {
         self.bytes += bytes;
         let all = self.discarding.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;

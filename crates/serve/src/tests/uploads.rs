@@ -1,4 +1,4 @@
-//! Answers that are sent before the body of the request was read.
+//! Responses that are sent before the request's body was read.
 
 use futures_util::future::select_all;
 use hyper::client::conn::http2::SendRequest;
@@ -24,7 +24,7 @@ impl Upload {
         (Self(sender), StreamBody::new(stream).boxed_unsync())
     }
 
-    /// Sends so many bytes, or up to a reset; how many it sent.
+    /// Sends this many bytes, or until the stream is reset; returns how many were sent.
     async fn send(&self, bytes: usize) -> usize {
         let mut sent = 0;
         while sent < bytes {
@@ -64,7 +64,7 @@ async fn post(
     (response.status(), text(response.into_body()).await.unwrap())
 }
 
-/// An upload that was refused and goes on.
+/// A refused upload that continues sending.
 async fn refused(client: &mut SendRequest<UploadBody>) -> Upload {
     let (upload, body) = Upload::start();
     let answer = post(client, "/refuse/401", body).await;
@@ -73,7 +73,7 @@ async fn refused(client: &mut SendRequest<UploadBody>) -> Upload {
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it took too long")
+    tokio::time::timeout(TIMEOUT, future).await.expect("it took too long")
 }
 
 /// The head of a request by HTTP/1.1, with more header lines.
@@ -81,7 +81,7 @@ fn head(path: &str, size: usize, more: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n{more}\r\n")
 }
 
-/// Reads up to the end of an answer whose body is known.
+/// Reads until the end of a response with this body.
 async fn answer(stream: &mut TlsStream<TcpStream>, body: &str) -> String {
     let mut answer = Vec::new();
     while !answer.ends_with(body.as_bytes()) {
@@ -92,15 +92,15 @@ async fn answer(stream: &mut TlsStream<TcpStream>, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_early_answer_on_http2_is_whole_while_the_body_is_sent_and_the_stream_ends_cleanly() {
-    let server = Server::start(Limits::default(), true, PATIENCE);
+async fn early_response_on_http2_is_complete_and_the_stream_ends_cleanly() {
+    let server = Server::start(Limits::default(), true, TIMEOUT);
     let mut client = connect(&server).await;
     within(async {
         for status in EARLY {
             let (upload, body) = Upload::start();
             let (found, text) = post(&mut client, &format!("/refuse/{status}"), body).await;
             assert_eq!((found.as_u16(), &*text), (status, "refused"));
-            // Many times the window of a stream, so it is read, and it is not reset.
+            // Many windows of data: the server reads the stream and does not reset it.
             assert_eq!(upload.send(3 * MIB).await, 3 * MIB, "{status}");
         }
     })
@@ -110,8 +110,8 @@ async fn an_early_answer_on_http2_is_whole_while_the_body_is_sent_and_the_stream
 }
 
 #[tokio::test]
-async fn an_early_answer_on_http1_is_whole_while_the_body_is_sent_and_the_connection_goes_on() {
-    let server = Server::start(Limits::default(), true, PATIENCE);
+async fn early_response_on_http1_is_complete_and_the_connection_stays_usable() {
+    let server = Server::start(Limits::default(), true, TIMEOUT);
     let mut stream = server.tls("http/1.1").await;
     within(async {
         for status in EARLY {
@@ -129,8 +129,8 @@ async fn an_early_answer_on_http1_is_whole_while_the_body_is_sent_and_the_connec
 }
 
 #[tokio::test]
-async fn an_early_answer_on_http1_reaches_a_client_that_sends_its_whole_body_first() {
-    let server = Server::start(Limits::default(), true, PATIENCE);
+async fn early_response_on_http1_reaches_a_client_that_sends_its_whole_body_first() {
+    let server = Server::start(Limits::default(), true, TIMEOUT);
     let mut stream = server.tls("http/1.1").await;
     within(async {
         for _ in 0..2 {
@@ -147,9 +147,9 @@ async fn an_early_answer_on_http1_reaches_a_client_that_sends_its_whole_body_fir
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_wanted_is_not_asked_for_and_the_answer_closes_the_connection() {
-    let server = Server::start(Limits::default(), true, PATIENCE);
-    // The client may send the body without being asked, and sees the answer then too.
+async fn unread_body_gets_no_100_continue_and_the_response_closes_the_connection() {
+    let server = Server::start(Limits::default(), true, TIMEOUT);
+    // A client that sends the body without `100 Continue` also sees the response.
     for sends in [false, true] {
         let mut stream = server.tls("http/1.1").await;
         let size = 3 * MIB;
@@ -174,8 +174,8 @@ async fn a_body_that_is_not_wanted_is_not_asked_for_and_the_answer_closes_the_co
 }
 
 #[tokio::test]
-async fn a_body_that_is_wanted_is_asked_for_and_the_connection_goes_on() {
-    let server = Server::start(Limits::default(), true, PATIENCE);
+async fn read_body_gets_100_continue_and_the_connection_stays_usable() {
+    let server = Server::start(Limits::default(), true, TIMEOUT);
     let mut stream = server.tls("http/1.1").await;
     within(async {
         for _ in 0..2 {
@@ -194,14 +194,14 @@ async fn a_body_that_is_wanted_is_asked_for_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
-async fn a_refused_upload_that_makes_no_progress_ends_after_a_while() {
+async fn refused_upload_without_progress_ends_after_the_discard_time() {
     let limits = Limits { discard_time: Duration::from_millis(50), ..Limits::default() };
-    let server = Server::start(limits, true, PATIENCE);
+    let server = Server::start(limits, true, TIMEOUT);
     let mut client = connect(&server).await;
     within(async {
         let upload = refused(&mut client).await;
         upload.reset().await;
-        // The connection is as good as before.
+        // The connection is still usable.
         let (upload, body) = Upload::start();
         drop(upload);
         assert_eq!(post(&mut client, "/read", body).await.1, "0");
@@ -217,24 +217,24 @@ async fn a_refused_upload_that_makes_no_progress_ends_after_a_while() {
 }
 
 #[tokio::test]
-async fn a_refused_upload_without_end_is_reset_beyond_the_bound() {
-    let limits = Limits { discard_bytes: 2 * MIB, discard_time: PATIENCE, ..Limits::default() };
-    let server = Server::start(limits, true, PATIENCE);
+async fn endless_refused_upload_is_reset_beyond_the_limit() {
+    let limits = Limits { discard_bytes: 2 * MIB, discard_time: TIMEOUT, ..Limits::default() };
+    let server = Server::start(limits, true, TIMEOUT);
     let mut client = connect(&server).await;
     let sent = within(async { refused(&mut client).await.send(100 * MIB).await }).await;
-    // What was sent but not read is bounded by the window and the client's buffers.
+    // The window and the client's buffers limit what was sent but not read.
     assert!((2 * MIB..4 * MIB).contains(&sent), "{sent} bytes");
     drop(client);
     server.stop().await;
 }
 
 #[tokio::test]
-async fn refused_uploads_of_a_connection_share_a_bound_and_leave_the_window_to_others() {
-    let limits = Limits { discard_bytes: MIB, discard_time: PATIENCE, ..Limits::default() };
-    let server = Server::start(limits, true, PATIENCE);
+async fn refused_uploads_share_a_limit_and_leave_the_window_to_others() {
+    let limits = Limits { discard_bytes: MIB, discard_time: TIMEOUT, ..Limits::default() };
+    let server = Server::start(limits, true, TIMEOUT);
     let mut client = connect(&server).await;
     within(async {
-        // Each is within its own bound and none ends; the connection has room for five of them.
+        // Each is within its own limit and none ends; the connection has room for five of them.
         let mut uploads = Vec::new();
         for _ in 0..5 {
             uploads.push(refused(&mut client).await);
@@ -242,7 +242,7 @@ async fn refused_uploads_of_a_connection_share_a_bound_and_leave_the_window_to_o
         for upload in &uploads {
             assert_eq!(upload.send(800 * KIB).await, 800 * KIB);
         }
-        // They have sent four times what the window of the connection has.
+        // They have sent four times the connection's window.
         let (upload, body) = Upload::start();
         let read = post(&mut client, "/read", body);
         let send = async move { assert_eq!(upload.send(2 * MIB).await, 2 * MIB) };
@@ -263,8 +263,8 @@ async fn refused_uploads_of_a_connection_share_a_bound_and_leave_the_window_to_o
 
 #[tokio::test]
 async fn a_stop_does_not_wait_for_refused_uploads() {
-    let limits = Limits { discard_time: 10 * PATIENCE, ..Limits::default() };
-    let server = Server::start(limits, true, 10 * PATIENCE);
+    let limits = Limits { discard_time: 10 * TIMEOUT, ..Limits::default() };
+    let server = Server::start(limits, true, 10 * TIMEOUT);
     let mut client = connect(&server).await;
     let upload = within(refused(&mut client)).await;
     let mut stream = server.tls("http/1.1").await;
