@@ -1,7 +1,8 @@
-//! Who is calling.
+//! Authentication: who is calling.
 //!
-//! An [`Identity`] comes from a client certificate, from a bearer token, or from the caller of a request that was made inside
-//! this process. This module never decides what a caller may do; that is [`crate::authz`].
+//! An [`Identity`] comes from a client certificate, from a bearer token, or, for requests made
+//! inside this process, from the component itself. This module never decides what a caller may do;
+//! that is [`crate::authz`].
 
 mod certificate;
 pub mod impersonation;
@@ -18,24 +19,24 @@ use crate::tls::ClientAuthority;
 use crate::tokens::Tokens;
 use crate::tokens::service_account::{ISSUER, Invalid, ServiceAccounts};
 
-/// The documented cloud API's header for the same tokens (CONTRACT section 7).
+/// Header of the documented cloud API for the same tokens.
 pub const X_AUTH_TOKEN: &str = "x-auth-token";
 
-/// Why a caller is not known. Both become 401; they differ in the log only.
+/// Why a caller is not authenticated. All become a 401; they differ only in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unauthenticated {
-    /// Nothing that this server reads as credentials.
+    /// The request has no credentials that this server reads.
     #[error("the request carries no credentials")]
     Missing,
-    /// A token that nobody has, or that does not count any more.
-    #[error("the token is not known")]
+    /// An unknown, expired or revoked token.
+    #[error("unknown or invalid token")]
     UnknownToken,
-    /// A client certificate that does not count, and no token besides.
-    #[error("the client certificate is not one of this server's, or its time is over")]
+    /// An invalid client certificate, and no token.
+    #[error("the client certificate was not issued by this server, or has expired")]
     Certificate,
 }
 
-/// Finds out who is calling. Cheap to clone.
+/// Authenticates callers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Authenticator {
     tokens: Arc<Tokens>,
@@ -46,33 +47,34 @@ pub struct Authenticator {
 // === impl Authenticator ===
 
 impl Authenticator {
-    /// An authenticator that knows these tokens.
+    /// An authenticator with these static tokens.
     #[must_use]
     pub fn new(tokens: Tokens) -> Self {
         Self { tokens: Arc::new(tokens), clients: None, accounts: None }
     }
 
-    /// The same, that trusts client certificates of this authority.
+    /// Also trusts client certificates of this authority.
     #[must_use]
     pub fn with_clients(self, authority: ClientAuthority) -> Self {
         Self { clients: Some(authority), ..self }
     }
 
-    /// The same, that issues and takes tokens of service accounts.
+    /// Also issues and accepts tokens of service accounts.
     #[must_use]
     pub fn with_service_accounts(self, accounts: ServiceAccounts) -> Self {
         Self { accounts: Some(Arc::new(accounts)), ..self }
     }
 
-    /// The issuer of service accounts' tokens, where there is one.
+    /// The issuer of service account tokens, if there is one.
     pub fn service_accounts(&self) -> Option<&ServiceAccounts> {
         self.accounts.as_deref()
     }
 
-    /// Whose token it is, and for which of the audiences; static tokens are for this server.
+    /// The owner of a token, and the requested audiences that it is valid for. Static tokens are
+    /// valid for this server only.
     ///
     /// # Errors
-    /// Where nobody has the token, or it is for somebody else.
+    /// If the token is unknown, invalid, or for another audience.
     pub fn find(
         &self,
         token: &str,
@@ -90,14 +92,15 @@ impl Authenticator {
         self.accounts.as_ref().ok_or(Invalid::Unknown)?.check(token, audiences)
     }
 
-    /// The caller: the identity `given` in memory, else the one of the client certificate, of `Authorization: Bearer`, of
-    /// `X-Auth-Token`. `certificates` is the chain that the client showed, its own first.
+    /// Authenticates a caller by, in this order: the identity `given` in memory, the client
+    /// certificate, `Authorization: Bearer`, `X-Auth-Token`. `certificates` is the client's chain,
+    /// its own first.
     ///
-    /// A scheme other than `Bearer` counts as no credentials. A bearer token that is not known is final: a second
-    /// header does not make up for it.
+    /// A scheme other than `Bearer` counts as no credentials. An unknown bearer token is final: the
+    /// second header is not tried.
     ///
     /// # Errors
-    /// Where there are no credentials, or bad ones.
+    /// If there are no credentials, or invalid ones.
     pub fn authenticate(
         &self,
         headers: &HeaderMap,
@@ -119,20 +122,21 @@ impl Authenticator {
         let Some(token) = token else { return Err(missing) };
         let token = std::str::from_utf8(token).map_err(|_| Unauthenticated::UnknownToken)?;
         let (identity, _) = self.find(token, &[ISSUER.to_owned()]).map_err(|error| {
-            tracing::debug!(%error, "a token was refused");
+            tracing::debug!(%error, "token refused");
             Unauthenticated::UnknownToken
         })?;
         Ok(identity)
     }
 
-    /// The identity of a client certificate. It is checked for every request: connections outlive certificates.
+    /// The identity of a client certificate. It is verified for every request, since connections
+    /// outlive certificates.
     fn of_certificate(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Option<Identity> {
         self.clients.as_ref().filter(|clients| clients.trusts(chain, now))?;
         certificate::identity(chain.first()?)
     }
 }
 
-/// The token of an `Authorization` header; the scheme's case does not matter (RFC 9110, 11.1).
+/// The token of an `Authorization` header; the scheme is case-insensitive (RFC 9110, 11.1).
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(AUTHORIZATION)?.as_bytes().trim_ascii();
     let (scheme, rest) = value.split_at(value.iter().position(|byte| *byte == b' ')?);
@@ -164,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_taken_from_either_header() {
+    fn token_is_read_from_either_header() {
         let check = |headers: &[(&'static str, &str)], want: Result<&str, Unauthenticated>| {
             assert_eq!(ask(headers, None), want.map(str::to_owned), "{headers:?}");
         };
@@ -192,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_given_in_memory_wins() {
+    fn in_memory_identity_takes_precedence() {
         let node = Identity::node("n1");
         assert_eq!(
             ask(&[("authorization", "Bearer secret")], Some(&node)),

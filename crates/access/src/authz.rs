@@ -1,11 +1,12 @@
-//! What a caller may do: role-based access control as upstream has it.
+//! Authorization: role-based access control as upstream has it.
 //!
-//! Group `system:masters` may do everything, whatever the bindings say. Everybody else may do what the roles bound to them
-//! allow; there is no way to forbid. A component of ours is no exception: its rights are the [`roles`] of every server.
+//! Group `system:masters` may do everything, regardless of bindings. All others may do what their
+//! roles allow; there are no deny rules. Our own components are no exception: their rights are in
+//! [`roles`].
 //!
 //! ```text
-//! cache ── follows the store ─▶ policy ── roles and bindings in memory ─▶ rules ── does this one allow that?
-//! aggregation ── roles made of other roles                   roles ── the default ones
+//! cache (follows the store) ─▶ policy (roles and bindings in memory) ─▶ rules (decide)
+//! aggregation (roles composed of other roles)     roles (the default ones)
 //! ```
 
 pub mod aggregation;
@@ -13,56 +14,57 @@ mod cache;
 pub mod policy;
 pub mod roles;
 pub mod rules;
+mod verb;
 
 use mxjob_store::Store;
 
 use crate::authz::cache::Cache;
 use crate::authz::policy::{Grant, MissingRole, Policy};
-use crate::identity;
-use crate::identity::Identity;
+use crate::identity::{self, Identity};
 
-/// What is asked for, by whom.
+pub use crate::authz::verb::Verb;
+
+/// A request, as authorization sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct Attributes<'a> {
     /// The caller.
     pub identity: &'a Identity,
-    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`; the method in lower case
-    /// where `resource` is empty.
-    pub verb: &'a str,
+    /// What the request does.
+    pub verb: Verb<'a>,
     /// API group; empty for the core group.
     pub group: &'a str,
     /// API version.
     pub version: &'a str,
-    /// Resource (plural); empty for a path that is not a resource.
+    /// Resource (plural); empty for a non-resource path.
     pub resource: &'a str,
-    /// Subresource; may be empty.
-    pub subresource: &'a str,
-    /// Namespace; empty at the cluster scope.
-    pub namespace: &'a str,
-    /// Object name; empty for a collection.
-    pub name: &'a str,
+    /// Subresource; `None` for the object itself.
+    pub subresource: Option<&'a str>,
+    /// Namespace; `None` at the cluster scope.
+    pub namespace: Option<&'a str>,
+    /// Object name; `None` for a collection.
+    pub name: Option<&'a str>,
     /// Path of the request.
     pub path: &'a str,
 }
 
-/// The answer.
+/// The outcome of a request's check.
 #[derive(Debug, Clone)]
 pub enum Decision {
-    /// Go on.
+    /// The request may proceed.
     Allow(Allowed),
-    /// 403, with [`message`] and [`details`].
+    /// The request is refused with 403, [`message`] and [`details`].
     Deny(Denied),
 }
 
-/// By what a request is allowed.
+/// What allows a request; `None` for `system:masters`.
 #[derive(Debug, Clone)]
 pub struct Allowed(Option<Grant>);
 
-/// What went wrong on the way to a refusal.
+/// The roles that bindings name but that do not exist.
 #[derive(Debug, Clone)]
 pub struct Denied(Vec<MissingRole>);
 
-/// Decides. Cheap to clone.
+/// Makes decisions. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Authorizer {
     cache: Cache,
@@ -71,13 +73,13 @@ pub struct Authorizer {
 // === impl Authorizer ===
 
 impl Authorizer {
-    /// An authorizer by the roles and bindings of a store.
+    /// An authorizer that uses the roles and bindings of a store.
     #[must_use]
     pub fn new(store: Store) -> Self {
         Self { cache: Cache::new(store) }
     }
 
-    /// Whether the caller may do that.
+    /// Decides whether the caller may make the request.
     #[must_use]
     pub fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
         if attributes.identity.is_member(identity::SYSTEM_MASTERS) {
@@ -98,13 +100,13 @@ impl Authorizer {
 // === impl Decision ===
 
 impl Decision {
-    /// Whether it is a yes.
+    /// Whether the request may proceed.
     #[must_use]
     pub fn is_allowed(&self) -> bool {
         matches!(self, Self::Allow(_))
     }
 
-    /// Why, as reviews and the message of a 403 give it; often empty.
+    /// The reason, for reviews and for the message of a 403; often empty.
     #[must_use]
     pub fn reason(&self) -> String {
         match self {
@@ -117,31 +119,30 @@ impl Decision {
 // === impl Attributes ===
 
 impl<'a> Attributes<'a> {
-    /// Everything empty but the caller, to be filled in.
+    /// A request of a caller; all other attributes are empty.
     #[must_use]
-    pub fn new(identity: &'a Identity) -> Self {
-        let (verb, group, version, resource, subresource) = ("", "", "", "", "");
+    pub fn new(identity: &'a Identity, verb: Verb<'a>) -> Self {
         Self {
             identity,
             verb,
-            group,
-            version,
-            resource,
-            subresource,
-            namespace: "",
-            name: "",
+            group: "",
+            version: "",
+            resource: "",
+            subresource: None,
+            namespace: None,
+            name: None,
             path: "",
         }
     }
 
-    /// Whether it is a question about a resource, and not about a path.
+    /// Whether the request is on a resource, and not on another path.
     pub fn is_resource(&self) -> bool {
         !self.resource.is_empty()
     }
 }
 
-/// The message of the 403, worded as upstream words it: clients and people search for these texts. `reason` is the
-/// decision's.
+/// The message of the 403, in upstream's words, which clients and people search for. `reason` is
+/// the decision's.
 #[must_use]
 pub fn message(attributes: &Attributes<'_>, reason: &str) -> String {
     let sentence = sentence(attributes);
@@ -156,27 +157,30 @@ fn sentence(attributes: &Attributes<'_>) -> String {
     }
     let subject =
         if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
-    let object = if name.is_empty() { String::new() } else { format!(" {name:?}") };
-    let what = if subresource.is_empty() {
-        resource.to_owned()
-    } else {
-        format!("{resource}/{subresource}")
-    };
-    let scope = if namespace.is_empty() {
-        "at the cluster scope".to_owned()
-    } else {
-        format!("in the namespace {namespace:?}")
-    };
+    let object = name.map(|name| format!(" {name:?}")).unwrap_or_default();
+    let target = subresource
+        .map_or_else(|| resource.to_owned(), |subresource| format!("{resource}/{subresource}"));
+    let scope = namespace.map_or_else(
+        || "at the cluster scope".to_owned(),
+        |namespace| format!("in the namespace {namespace:?}"),
+    );
     format!(
-        "{subject}{object} is forbidden: User {user:?} cannot {verb} resource {what:?} in API group {group:?} {scope}"
+        "{subject}{object} is forbidden: User {user:?} cannot {verb} resource {target:?} in API group {group:?} {scope}"
     )
 }
 
-/// What the details of the 403's Status name: name, group and resource (as `kind`); `None` for a path, whose details are
-/// empty.
+/// Name, group and resource (as `kind`) for the details of a 403's Status; `None` for a path, whose
+/// details are empty.
 #[must_use]
 pub fn details<'a>(attributes: &Attributes<'a>) -> Option<(&'a str, &'a str, &'a str)> {
-    attributes.is_resource().then_some((attributes.name, attributes.group, attributes.resource))
+    let Attributes { group, resource, name, .. } = *attributes;
+    attributes.is_resource().then_some((name.unwrap_or_default(), group, resource))
+}
+
+/// `None` for an empty text, which means "absent" in paths and in JSON.
+#[must_use]
+pub fn non_empty(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -184,7 +188,7 @@ mod tests {
     use super::*;
 
     fn path<'a>(identity: &'a Identity, verb: &'a str, path: &'a str) -> Attributes<'a> {
-        Attributes { verb, path, ..Attributes::new(identity) }
+        Attributes { path, ..Attributes::new(identity, Verb::parse(verb)) }
     }
 
     fn job<'a>(
@@ -198,8 +202,8 @@ mod tests {
             group: "kubeflow.org",
             version: "v1",
             resource: "mxjobs",
-            namespace,
-            name,
+            namespace: non_empty(namespace),
+            name: non_empty(name),
             ..attributes
         }
     }
@@ -225,7 +229,7 @@ mod tests {
             Attributes {
                 group: "",
                 resource: "pods",
-                subresource: "log",
+                subresource: Some("log"),
                 ..job(&limited, "get", "n", "p")
             },
             r#"pods "p" is forbidden: User "limited" cannot get resource "pods/log" in API group "" in the namespace "n""#,

@@ -1,43 +1,43 @@
-//! Who a caller is: a user, its groups, and the well-known names of both.
+//! Identities: a user, its groups, and the well-known names of both.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// May do everything; authorization cannot be configured to refuse it (upstream's superuser group).
+/// May do everything; no binding can restrict it (upstream's superuser group).
 pub const SYSTEM_MASTERS: &str = "system:masters";
-/// Everybody who proved who they are.
+/// The group of all authenticated users.
 pub const SYSTEM_AUTHENTICATED: &str = "system:authenticated";
-/// Everybody else. Nobody is served as such; roles may name the group all the same.
+/// The group of unauthenticated users. No such request is served, but roles may name the group.
 pub const SYSTEM_UNAUTHENTICATED: &str = "system:unauthenticated";
-/// The user that nobody is: only impersonation and reviews name it.
+/// The unauthenticated user; only impersonation and reviews name it.
 pub const SYSTEM_ANONYMOUS: &str = "system:anonymous";
-/// Extra field of an identity: by which certificate or token it was proved.
+/// Extra field of an identity: the id of the certificate or token that proved it.
 pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 /// All node agents.
 pub const SYSTEM_NODES: &str = "system:nodes";
 /// User name of the job controller.
 pub const CONTROLLER: &str = "system:mxjob-controller";
-/// User names of service accounts are this, the namespace, a colon and the account's name.
+/// Prefix of service accounts' user names; the namespace, a colon and the account's name follow.
 pub const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
-/// User names of node agents are this and the node's name.
+/// Prefix of node agents' user names; the node's name follows.
 pub const NODE_PREFIX: &str = "system:node:";
-/// User name that goes with the admin token.
+/// User name of the admin token.
 pub const ADMIN: &str = "mxjob-admin";
-/// A caller. Clones share their parts, so that an identity can travel with every request.
+/// A caller. Clones share their parts, since every request carries one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// User name.
     pub name: Arc<str>,
-    /// Stable id of the user; may be empty.
+    /// Stable id of the user, if it has one; else empty.
     pub uid: Arc<str>,
-    /// Groups, [`SYSTEM_AUTHENTICATED`] among them.
+    /// Groups, including [`SYSTEM_AUTHENTICATED`].
     pub groups: Arc<[String]>,
-    /// Whatever else the authenticator knows.
+    /// Additional facts from the authenticator.
     pub extra: Arc<BTreeMap<String, Vec<String>>>,
 }
 
 impl Identity {
-    /// A known user; [`SYSTEM_AUTHENTICATED`] is added to the groups.
+    /// An authenticated user; [`SYSTEM_AUTHENTICATED`] is added to the groups.
     #[must_use]
     pub fn new(name: &str, uid: &str, groups: impl IntoIterator<Item = String>) -> Self {
         let mut groups: Vec<String> = groups.into_iter().collect();
@@ -47,13 +47,13 @@ impl Identity {
         Self { name: name.into(), uid: uid.into(), groups: groups.into(), extra: Arc::default() }
     }
 
-    /// The same, with more that the authenticator knows.
+    /// The same identity with an additional fact.
     #[must_use]
     pub fn with_extra(self, extra: BTreeMap<String, Vec<String>>) -> Self {
         Self { extra: Arc::new(extra), ..self }
     }
 
-    /// The administrator, to whom the admin token belongs.
+    /// The administrator, who owns the admin token.
     #[must_use]
     pub fn admin() -> Self {
         Self::new(ADMIN, "", [SYSTEM_MASTERS.to_owned()])
@@ -71,7 +71,7 @@ impl Identity {
         Self::new(&format!("{NODE_PREFIX}{node}"), "", [SYSTEM_NODES.to_owned()])
     }
 
-    /// A service account, in the groups of all of them and of those of its namespace.
+    /// A service account, with the groups of all accounts and of its namespace's accounts.
     #[must_use]
     pub fn service_account(namespace: &str, name: &str, uid: &str) -> Self {
         let groups =
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_known_user_is_in_the_group_of_the_known_once() {
+    fn authenticated_users_are_in_system_authenticated_exactly_once() {
         assert_eq!(*Identity::new("ann", "", []).groups, [SYSTEM_AUTHENTICATED]);
         assert_eq!(
             *Identity::new("ann", "", [SYSTEM_AUTHENTICATED.to_owned()]).groups,

@@ -1,11 +1,13 @@
-//! Who calls, and what they may do: identities, authentication, tokens, the TLS authority, and role-based authorization.
+//! Access control: identities, authentication, tokens, the TLS authority, and role-based
+//! authorization.
 //!
 //! ```text
-//! certificate, token ─▶ authn ─▶ identity ─▶ authz (roles and bindings, kept up to date by the store's log) ─▶ decision
+//! certificate, token ─▶ authn ─▶ identity ─▶ authz (follows roles and bindings) ─▶ decision
 //! ```
 //!
-//! Owns: the keys and certificates in the data directory, the tokens, the rules of RBAC. Never does: read a request's body,
-//! write an HTTP response, or know a kind beyond roles and service accounts.
+//! Owns the keys and certificates in the data directory, the tokens, and the RBAC rules. Never
+//! reads a request's body, writes an HTTP response, or knows a kind other than roles and service
+//! accounts.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod authn;

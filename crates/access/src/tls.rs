@@ -1,15 +1,17 @@
-//! The server's own certificate authority and certificate, kept in `pki/` of the data directory.
+//! The server's own certificate authority and certificate, in `pki/` of the data directory.
 //!
 //! ```text
-//! pki/ca.key      made at first start, never again      pki/server.key   made at first start, kept on renewal
-//! pki/ca.crt      ten years; clients trust this          pki/server.crt   a year; made again when its time or its names
-//!                                                                         are up
-//! pki/sa.key      made at first start, never again: signs the tokens of service accounts
+//! ca.key       created at the first start, never replaced
+//! ca.crt       valid for ten years; clients trust it
+//! server.key   created at the first start, kept on renewal
+//! server.crt   valid for a year; renewed before it expires or when the server's names change
+//! sa.key       created at the first start, never replaced; signs service account tokens
 //! ```
 //!
-//! A key is written before its certificate, so that a start that died in between is finished by the next one. Files that
-//! are there are used or refused, never overwritten, save a `server.crt` of ours that is up for renewal. One cryptography
-//! library (aws-lc-rs), named explicitly: no process-wide default is installed or relied on.
+//! A key is written before its certificate, so that the next start can complete an interrupted one.
+//! Existing files are used or rejected, never overwritten, except a `server.crt` of ours that is
+//! due for renewal. The cryptography library (aws-lc-rs) is named explicitly: no process-wide
+//! default is installed or used.
 
 mod authority;
 mod client;
@@ -28,25 +30,25 @@ use rustls::crypto::CryptoProvider;
 pub use crate::tls::client::ClientAuthority;
 use crate::tokens::SigningKey;
 
-/// The key of service accounts' tokens.
+/// The key that signs service account tokens.
 const TOKEN_KEY: &str = "sa.key";
 /// Folder of keys and certificates in the data directory.
 pub const PKI_DIR: &str = "pki";
 
-/// What serving needs.
+/// The keys and certificates that serving needs.
 #[derive(Clone)]
 pub struct Pki {
-    /// For [`mxjob_serve::serve`].
+    /// Configuration of the TLS server.
     pub config: Arc<ServerConfig>,
     /// The authority's certificate, for clients to trust.
     pub ca_pem: String,
-    /// Which client certificates count: those of the same authority.
+    /// Verifies client certificates of the same authority.
     pub clients: ClientAuthority,
     /// Signs the tokens of service accounts.
     pub token_key: SigningKey,
 }
 
-/// Why keys and certificates could not be had.
+/// Why keys and certificates cannot be loaded or created.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or the folder cannot be read.
@@ -67,40 +69,40 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A file holds something else than it should.
-    #[error("{} does not hold a usable {what}; restore it, or remove the folder to have everything in it made again", path.display())]
+    /// A file does not hold what it should.
+    #[error("{} does not hold a usable {what}; restore it, or remove the folder to recreate everything in it", path.display())]
     Broken {
         /// The file.
         path: PathBuf,
         /// What it should hold.
         what: &'static str,
     },
-    /// A certificate is there without its key.
-    #[error("{} is there but {} is not; restore the key, or remove the certificate", certificate.display(), key.display())]
+    /// A certificate exists without its key.
+    #[error("{} exists but {} does not; restore the key, or remove the certificate", certificate.display(), key.display())]
     KeyMissing {
         /// The certificate.
         certificate: PathBuf,
         /// The missing key.
         key: PathBuf,
     },
-    /// Two files that are both sound do not belong together.
-    #[error("{} was not made with {}; restore the right one, or remove the former to have it made again", path.display(), by.display())]
+    /// Two valid files do not belong together.
+    #[error("{} was not made with {}; restore the right one, or remove the former to recreate it", path.display(), by.display())]
     Foreign {
         /// The certificate.
         path: PathBuf,
-        /// What it should have been made with.
+        /// The file that it should match.
         by: PathBuf,
     },
-    /// A key or a certificate cannot be made.
-    #[error("cannot make the {what}")]
+    /// A key or a certificate cannot be created.
+    #[error("cannot create the {what}")]
     Make {
-        /// What was to be made.
+        /// The object that was to be created.
         what: &'static str,
         /// Why.
         #[source]
         source: rcgen::Error,
     },
-    /// The TLS library refuses what it was given.
+    /// The TLS library refuses its configuration.
     #[error("cannot set up TLS")]
     Config {
         /// Why.
@@ -109,10 +111,11 @@ pub enum Error {
     },
 }
 
-/// Opens the `pki` folder of a data directory; what is missing or up for renewal is made.
+/// Opens the `pki` folder of a data directory; creates what is missing and renews what is about to
+/// expire.
 ///
 /// # Errors
-/// Where a file cannot be read or written, is broken, or does not belong to the others.
+/// If a file cannot be read or written, is invalid, or does not belong to the others.
 pub fn open(data_dir: &Path, names: &[String], now: Timestamp) -> Result<Pki, Error> {
     let dir = data_dir.join(PKI_DIR);
     mxjob_files::private_dir(&dir).map_err(|source| Error::Write { path: dir.clone(), source })?;
@@ -132,8 +135,8 @@ pub fn open(data_dir: &Path, names: &[String], now: Timestamp) -> Result<Pki, Er
     Ok(Pki { config: Arc::new(config), ca_pem: authority.pem, clients, token_key })
 }
 
-/// The names and addresses under which a server that listens on `listen` is called: the local ones, the ones that pods of
-/// a cluster use, the host's name and the address itself.
+/// The names and addresses of a server that listens on `listen`: the local ones, the ones that pods
+/// of a cluster use, the host's name and the address itself.
 #[must_use]
 pub fn server_names(listen: IpAddr, host: Option<&str>) -> Vec<String> {
     let fixed = [
@@ -145,7 +148,7 @@ pub fn server_names(listen: IpAddr, host: Option<&str>) -> Vec<String> {
         "::1",
     ];
     let mut names: Vec<String> = fixed.map(str::to_owned).to_vec();
-    // A host may have a name that no certificate can carry; it is then called by another.
+    // A host may have a name that no certificate can carry; clients then use another name.
     let host = host.map(str::to_ascii_lowercase).filter(|host| server::name(host).is_some());
     let listen = (!listen.is_unspecified()).then(|| listen.to_string());
     for name in host.into_iter().chain(listen) {
@@ -156,7 +159,7 @@ pub fn server_names(listen: IpAddr, host: Option<&str>) -> Vec<String> {
     names
 }
 
-/// This machine's name.
+/// The host's name.
 #[must_use]
 pub fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
@@ -174,7 +177,8 @@ fn config(
         .with_client_cert_verifier(clients.into_verifier())
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // No resumption: clients keep connections for long, and a server without tickets has no ticket keys to lose.
+    // No session resumption: clients keep connections for long, and a server without tickets has no
+    // ticket keys to lose.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     Ok(config)

@@ -1,7 +1,7 @@
-//! Bearer tokens: the token file, and the admin token that a new data directory gets.
+//! Bearer tokens: the token file, and the admin token of a new data directory.
 //!
-//! Tokens are kept as SHA-256 digests and found by digest, so that how long a comparison takes says nothing about a token,
-//! and a dump of memory or of a debug print does not hold them.
+//! Only SHA-256 digests are kept, and look-ups are by digest. So the time of a comparison reveals
+//! nothing about a token, and dumps of memory or debug output do not contain one.
 
 pub mod file;
 pub mod jwt;
@@ -20,20 +20,20 @@ pub use crate::tokens::service_account::ServiceAccounts;
 
 /// The admin token's file in the data directory.
 pub const ADMIN_TOKEN_FILE: &str = "admin-token";
-/// 256 bits: not to be guessed, whatever the rate.
+/// 256 bits cannot be guessed at any request rate.
 const ADMIN_TOKEN_BYTES: usize = 32;
 
-/// Known tokens and whose they are.
+/// Known tokens and their owners.
 #[derive(Default)]
 pub struct Tokens {
     by_digest: HashMap<[u8; 32], Identity>,
 }
 
-/// A token in clear. Debug prints do not show it.
+/// A token in clear text. Debug output does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
-/// Why tokens could not be had.
+/// Why tokens cannot be loaded or created.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The token file cannot be read.
@@ -45,18 +45,18 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The token file has a broken line. Nothing of it was accepted.
+    /// The token file has an invalid line; the whole file is rejected.
     #[error("token file {}, line {line}: {problem}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
-        /// Counted from 1.
+        /// Line number, from 1.
         line: usize,
         /// What is wrong with the line.
         problem: Problem,
     },
     /// The admin token cannot be read or written.
-    #[error("cannot keep the admin token in {}", path.display())]
+    #[error("cannot read or write the admin token in {}", path.display())]
     Admin {
         /// The file.
         path: PathBuf,
@@ -64,24 +64,25 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The admin token's file holds something else.
-    #[error("{} does not hold an admin token (64 hexadecimal digits); remove it to have a new one made", path.display())]
+    /// The admin token's file has other content.
+    #[error("{} does not hold an admin token (64 hexadecimal digits); remove it and restart to create a new one", path.display())]
     NotAToken {
         /// The file.
         path: PathBuf,
     },
-    /// The operating system gives no random bytes.
-    #[error("cannot make an admin token: the system gives no random bytes")]
+    /// The operating system provides no random bytes.
+    #[error("cannot create an admin token: the system provides no random bytes")]
     Random,
 }
 
 // === impl Tokens ===
 
 impl Tokens {
-    /// Reads a token file (`--token-file`): lines `token,user,uid,"group1,group2"`, as API servers read them.
+    /// Reads a token file (`--token-file`): lines `token,user,uid,"group1,group2"`, as upstream
+    /// reads them.
     ///
     /// # Errors
-    /// Where the file cannot be read, or has a broken line; then nothing of it counts.
+    /// If the file cannot be read or has an invalid line; then no token is accepted.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| Error::Read { path: path.to_owned(), source })?;
@@ -95,7 +96,7 @@ impl Tokens {
     /// Parses a token file's text.
     ///
     /// # Errors
-    /// The number of the first broken line, counted from 1, and what is wrong with it.
+    /// The number of the first invalid line, from 1, and its problem.
     pub fn parse(text: &str) -> Result<Self, (usize, Problem)> {
         let mut tokens = Self::default();
         for (index, line) in text.lines().enumerate() {
@@ -112,7 +113,7 @@ impl Tokens {
         Ok(tokens)
     }
 
-    /// Adds a token; false (and no change) where it is known already.
+    /// Adds a token; false (and no change) if it already exists.
     pub fn insert(&mut self, token: &str, identity: Identity) -> bool {
         use std::collections::hash_map::Entry;
         match self.by_digest.entry(sha256(token.as_bytes())) {
@@ -124,13 +125,13 @@ impl Tokens {
         }
     }
 
-    /// Whose token this is.
+    /// The owner of a token.
     #[must_use]
     pub fn find(&self, token: &[u8]) -> Option<&Identity> {
         self.by_digest.get(&sha256(token))
     }
 
-    /// How many tokens there are.
+    /// The number of tokens.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_digest.len()
@@ -171,10 +172,10 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The admin token of a data directory: read, or made at first start (random, mode 0600).
+/// The admin token of a data directory: read, or created at the first start (random, mode 0600).
 ///
 /// # Errors
-/// Where the file cannot be read or written, or holds something else.
+/// If the file cannot be read or written, or has other content.
 pub fn admin(data_dir: &Path) -> Result<Token, Error> {
     let path = data_dir.join(ADMIN_TOKEN_FILE);
     let failed = |source| Error::Admin { path: path.clone(), source };
@@ -198,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_names_users_and_their_groups() {
+    fn token_file_gives_users_and_groups() {
         let tokens = Tokens::parse(
             "t1,ann,1\r\n\n  \nt2,bob,2,dev\nt3,\"cy \"\"c\"\"\",,\"dev,ops\"\nt4,di,4,\n",
         )
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_line_is_named_and_nothing_is_accepted() {
+    fn invalid_line_is_reported_and_the_whole_file_rejected() {
         let check = |text: &str, line: usize, problem: Problem| {
             assert_eq!(Tokens::parse(text).err(), Some((line, problem)), "{text:?}");
         };
@@ -243,7 +244,7 @@ mod tests {
         let message = Tokens::load(&path).unwrap_err().to_string();
         assert!(
             message.ends_with(
-                "tokens.csv, line 1: 2 columns where token,user,uid and perhaps groups are wanted"
+                "tokens.csv, line 1: 2 columns; expected token,user,uid and optional groups"
             ),
             "{message}"
         );
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_admin_token_is_made_once_and_only_its_owner_may_read_it() {
+    fn admin_token_is_created_once_and_readable_by_its_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         let token = admin(dir.path()).unwrap();
         assert_eq!(admin(dir.path()).unwrap(), token);

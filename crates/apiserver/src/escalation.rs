@@ -10,7 +10,7 @@ use crate::document;
 use crate::error::ApiError;
 use mxjob_access::authz::policy::{GROUP, MissingRole, RoleRef, missing_reason};
 use mxjob_access::authz::rules::{self, Rule};
-use mxjob_access::authz::{self, Attributes};
+use mxjob_access::authz::{self, Attributes, Verb};
 use mxjob_access::identity::SYSTEM_MASTERS;
 
 /// Checks what a write takes besides the right to its verb: a replace or a patch that creates takes the right to create,
@@ -43,13 +43,12 @@ pub(crate) fn check(
 fn check_create(context: &Context<'_>) -> Result<(), ApiError> {
     let kind = context.shown;
     let attributes = Attributes {
-        verb: "create",
         group: kind.group,
         version: kind.version,
         resource: kind.plural,
-        namespace: context.namespace(),
-        name: context.name(),
-        ..Attributes::new(context.identity)
+        namespace: authz::non_empty(context.namespace()),
+        name: authz::non_empty(context.name()),
+        ..Attributes::new(context.identity, Verb::Create)
     };
     let decision = context.server.authorizer.authorize(&attributes);
     if decision.is_allowed() {
@@ -91,13 +90,12 @@ fn check_binding(context: &Context<'_>, new: &Value) -> Result<(), ApiError> {
 
 fn may(context: &Context<'_>, verb: &str, resource: &str, name: &str) -> bool {
     let attributes = Attributes {
-        verb,
         group: GROUP,
         version: "v1",
         resource,
-        namespace: context.namespace(),
-        name,
-        ..Attributes::new(context.identity)
+        namespace: authz::non_empty(context.namespace()),
+        name: authz::non_empty(name),
+        ..Attributes::new(context.identity, Verb::parse(verb))
     };
     context.server.authorizer.authorize(&attributes).is_allowed()
 }
@@ -105,7 +103,11 @@ fn may(context: &Context<'_>, verb: &str, resource: &str, name: &str) -> bool {
 /// The writer must hold all of `wanted` where it would count.
 fn confirm(context: &Context<'_>, name: &str, wanted: &[Rule]) -> Result<(), ApiError> {
     let identity = context.identity;
-    let held = context.server.authorizer.policy().rules_of(identity, context.namespace());
+    let held = context
+        .server
+        .authorizer
+        .policy()
+        .rules_of(identity, authz::non_empty(context.namespace()));
     let missing = rules::missing(&held.rules, wanted);
     if missing.is_empty() {
         return Ok(());

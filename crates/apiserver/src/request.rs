@@ -1,19 +1,20 @@
-//! What a request asks for: path, verb and query, parsed once.
+//! Parses a request's path, verb and query.
 //!
-//! The path grammar of the Kubernetes API is regular, so one parser and a look-up in the registry replace a router.
+//! The path grammar of the Kubernetes API is regular, so one parser and a look-up in the registry
+//! replace a router.
 
 use std::borrow::Cow;
 
+use http::Method;
+use mxjob_access::authz::Verb;
 use mxjob_machinery::percent;
 
-use http::Method;
-
-/// What a path means.
+/// The target of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     /// A resource path, served or not.
     Resource(ResourcePath),
-    /// Anything else: health, discovery, version.
+    /// Any other path: health, discovery, version.
     NonResource,
 }
 
@@ -88,24 +89,25 @@ impl Target {
     }
 }
 
-/// The API verb of a request on a resource, as authorization and messages name it.
+/// The API verb of a request on a resource; its name is empty for an unsupported method.
 #[must_use]
-pub(crate) fn verb(method: &Method, path: &ResourcePath, watch: bool) -> &'static str {
+pub(crate) fn verb(method: &Method, path: &ResourcePath, watch: bool) -> Verb<'static> {
     let collection = path.name.is_none();
     match *method {
-        Method::POST => "create",
-        Method::GET | Method::HEAD if path.legacy_watch || (collection && watch) => "watch",
-        Method::GET | Method::HEAD if collection => "list",
-        Method::GET | Method::HEAD => "get",
-        Method::PUT => "update",
-        Method::PATCH => "patch",
-        Method::DELETE if collection => "deletecollection",
-        Method::DELETE => "delete",
-        _ => "",
+        Method::POST => Verb::Create,
+        Method::GET | Method::HEAD if path.legacy_watch || (collection && watch) => Verb::Watch,
+        Method::GET | Method::HEAD if collection => Verb::List,
+        Method::GET | Method::HEAD => Verb::Get,
+        Method::PUT => Verb::Update,
+        Method::PATCH => Verb::Patch,
+        Method::DELETE if collection => Verb::DeleteCollection,
+        Method::DELETE => Verb::Delete,
+        _ => Verb::Other(""),
     }
 }
 
-/// Decodes the percent-escapes of a path; `None` where the result is not UTF-8 or an escape is broken.
+/// Decodes the percent-escapes of a path; `None` if an escape is invalid or the result is not
+/// UTF-8.
 #[must_use]
 pub(crate) fn decode_path(path: &str) -> Option<Cow<'_, str>> {
     percent::decode(path, false)
@@ -116,7 +118,8 @@ pub(crate) fn decode_path(path: &str) -> Option<Cow<'_, str>> {
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Parses a raw query string. Broken escapes are kept as they stand, as upstream's parser drops only that pair.
+    /// Parses a raw query string. As upstream's parser does, a pair with an invalid escape is
+    /// dropped.
     #[must_use]
     pub(crate) fn parse(raw: &str) -> Self {
         let pairs = raw.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| {
@@ -140,7 +143,8 @@ impl Query {
         self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// A boolean as upstream reads it in query parameters: absent, `0` and `false` are false, all else is true.
+    /// A boolean as upstream reads it in query parameters: absent, `0` and `false` are false,
+    /// everything else is true.
     #[must_use]
     pub(crate) fn flag(&self, key: &str) -> bool {
         self.get(key)
@@ -170,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_name_groups_namespaces_objects_and_subresources() {
+    fn paths_are_parsed_into_groups_namespaces_names_and_subresources() {
         check("/healthz", "-");
         check("/api", "-");
         check("/api/v1", "-");
@@ -196,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn queries_are_decoded_and_flags_read_as_upstream_reads_them() {
+    fn queries_are_decoded_and_flags_parsed_as_upstream_does() {
         let query = Query::parse("a=1&b=x%20y+z&watch&c=false&bad=%zz");
         assert_eq!(query.get("b"), Some("x y z"));
         assert!(query.flag("a") && query.flag("watch") && !query.flag("c") && !query.flag("nope"));

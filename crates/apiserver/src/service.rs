@@ -31,7 +31,7 @@ use crate::verbs::{
 };
 use crate::{alias, compress, definitions, health, openapi, protobuf, version};
 use mxjob_access::authn::impersonation::Impersonation;
-use mxjob_access::authz::{self, Attributes};
+use mxjob_access::authz::{self, Attributes, Verb};
 use mxjob_access::identity::Identity;
 use mxjob_serve::PeerCertificates;
 
@@ -145,9 +145,8 @@ impl ApiServer {
         let method = &call.parts.method;
         let verb = method.as_str().to_ascii_lowercase();
         self.authorize(&Attributes {
-            verb: &verb,
             path: &call.path,
-            ..Attributes::new(&call.identity)
+            ..Attributes::new(&call.identity, Verb::parse(&verb))
         })?;
         if let ("/metrics", Some(metrics)) = (call.path.as_str(), self.0.metrics.get()) {
             let text = metrics();
@@ -208,21 +207,23 @@ impl ApiServer {
         let watching = call.query.flag("watch");
         let verb = request::verb(&call.parts.method, target, watching);
         self.authorize(&Attributes {
-            verb,
             group: &target.group,
             version: &target.version,
             resource: &target.resource,
-            subresource: &target.subresource,
-            namespace: &target.namespace,
-            name: target.name.as_deref().unwrap_or_default(),
+            subresource: authz::non_empty(&target.subresource),
+            namespace: authz::non_empty(&target.namespace),
+            name: target.name.as_deref(),
             path: &call.path,
-            ..Attributes::new(&call.identity)
+            ..Attributes::new(&call.identity, verb)
         })?;
         let served = self.0.registry.served();
         let Some(kind) = served.find(&target.group, &target.version, &target.resource) else {
             return page_not_found();
         };
-        if kind.namespaced && target.namespace.is_empty() && !matches!(verb, "list" | "watch") {
+        if kind.namespaced
+            && target.namespace.is_empty()
+            && !matches!(verb, Verb::List | Verb::Watch)
+        {
             return page_not_found();
         }
         // Rights in a namespace were asked for; they must not reach what is in none.
@@ -231,25 +232,20 @@ impl ApiServer {
         }
         check_verb(kind, target, verb)?;
         let name = target.name.as_deref().unwrap_or_default();
-        if verb == "create" && !name.is_empty() && target.subresource.is_empty() && !kind.custom {
+        if verb == Verb::Create && !name.is_empty() && target.subresource.is_empty() && !kind.custom
+        {
             return Err(ApiError::method_not_allowed());
         }
-        if !matches!(verb, "get" | "list" | "watch")
-            && definitions::is_fixed(&self.0.registry, kind, name)
-        {
-            return Err(ApiError::method_not_supported(kind, verb));
+        if !verb.is_read() && definitions::is_fixed(&self.0.registry, kind, name) {
+            return Err(ApiError::method_not_supported(kind, verb.as_str()));
         }
-        let form = if verb == "watch" {
+        let form = if verb == Verb::Watch {
             Form::for_watch(&call.parts.headers)?
         } else {
             Form::for_objects(&call.parts.headers, &call.query)?
         };
         let rendering = self.rendering(call, form)?;
-        let body = if matches!(verb, "get" | "list" | "watch") {
-            Bytes::new()
-        } else {
-            timed(read(body)).await?
-        };
+        let body = if verb.is_read() { Bytes::new() } else { timed(read(body)).await? };
         let (headers, body) = protobuf::to_json(&call.parts.headers, body);
         let mut context = Context {
             server: &self.0,
@@ -305,32 +301,32 @@ impl ApiServer {
 
 async fn dispatch(
     context: &mut Context<'_>,
-    verb: &str,
+    verb: Verb<'_>,
     rendering: Rendering,
 ) -> Result<Answer, ApiError> {
     let path = context.path;
     match (verb, path.subresource.as_str()) {
-        ("create", "binding") => binding::bind(context).await,
-        ("create", "eviction") => eviction::evict(context).await,
-        ("create", "token") => token::create(context),
-        ("create", _) if is_review(context.kind) => review::create(context),
-        ("create", _) => create::create(context).await,
-        ("get", "log") => log::log(context).await,
-        ("get", _) => list::get(context),
-        ("list", _) => list::list(context),
-        ("watch", _) => watch::watch(context, rendering),
-        ("update", _) => update::update(context).await,
-        ("patch", _) => patch::patch(context).await,
-        ("delete", _) => delete::delete(context).await,
-        ("deletecollection", _) => delete::delete_collection(context).await,
-        _ => Err(ApiError::method_not_supported(context.kind, verb)),
+        (Verb::Create, "binding") => binding::bind(context).await,
+        (Verb::Create, "eviction") => eviction::evict(context).await,
+        (Verb::Create, "token") => token::create(context),
+        (Verb::Create, _) if is_review(context.kind) => review::create(context),
+        (Verb::Create, _) => create::create(context).await,
+        (Verb::Get, "log") => log::log(context).await,
+        (Verb::Get, _) => list::get(context),
+        (Verb::List, _) => list::list(context),
+        (Verb::Watch, _) => watch::watch(context, rendering),
+        (Verb::Update, _) => update::update(context).await,
+        (Verb::Patch, _) => patch::patch(context).await,
+        (Verb::Delete, _) => delete::delete(context).await,
+        (Verb::DeleteCollection, _) => delete::delete_collection(context).await,
+        (Verb::Other(_), _) => Err(ApiError::method_not_supported(context.kind, verb.as_str())),
     }
 }
 
 /// Whether the kind, or its subresource, has the verb.
-fn check_verb(kind: &Kind, path: &ResourcePath, verb: &str) -> Result<(), ApiError> {
+fn check_verb(kind: &Kind, path: &ResourcePath, verb: Verb<'_>) -> Result<(), ApiError> {
     let known = if path.subresource.is_empty() {
-        kind.verbs.contains(&verb)
+        kind.verbs.contains(&verb.as_str())
     } else {
         let Some(subresource) = kind.subresource(&path.subresource) else {
             let name = path.name.as_deref().unwrap_or_default();
@@ -340,10 +336,10 @@ fn check_verb(kind: &Kind, path: &ResourcePath, verb: &str) -> Result<(), ApiErr
                 ApiError::no_such_resource()
             });
         };
-        subresource.verbs.contains(&verb)
+        subresource.verbs.contains(&verb.as_str())
     };
     // A POST to an item is read as a create, as upstream does for custom resources (and for them alone).
-    if known { Ok(()) } else { Err(ApiError::method_not_supported(kind, verb)) }
+    if known { Ok(()) } else { Err(ApiError::method_not_supported(kind, verb.as_str())) }
 }
 
 async fn timed(read: impl Future<Output = Result<Bytes, ApiError>>) -> Result<Bytes, ApiError> {

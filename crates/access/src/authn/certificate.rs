@@ -1,7 +1,7 @@
-//! Who a client certificate names: the common name is the user, the organizations are the groups (upstream's
-//! `x509.CommonNameUserConversion`).
+//! The identity in a client certificate: the common name is the user, the organizations are the
+//! groups (upstream's `x509.CommonNameUserConversion`).
 //!
-//! Only certificates that our authority signed are read, and only after they were verified.
+//! Only certificates that our authority signed are read, after they were verified.
 
 use std::fmt::Write as _;
 
@@ -39,7 +39,7 @@ pub(super) fn identity(der: &[u8]) -> Option<Identity> {
     Some(Identity::new(name, "", groups).with_extra(extra))
 }
 
-/// The attributes of the subject: identifier and text of each, in order.
+/// Object identifier and text of each attribute of the subject, in order.
 fn subject(der: &[u8]) -> Option<Vec<(&[u8], &str)>> {
     let (certificate, _) = tagged(der, SEQUENCE)?;
     let (mut fields, _) = tagged(certificate, SEQUENCE)?;
@@ -68,19 +68,19 @@ fn subject(der: &[u8]) -> Option<Vec<(&[u8], &str)>> {
     Some(attributes)
 }
 
-/// Content of a value that must have this tag, and what comes after it.
+/// Content of a value that must have this tag, and the bytes after it.
 fn tagged(der: &[u8], want: u8) -> Option<(&[u8], &[u8])> {
     let (tag, content, rest) = any(der)?;
     (tag == want).then_some((content, rest))
 }
 
-/// Tag, content and what comes after it.
+/// Tag, content, and the bytes after it.
 fn any(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = der.split_first()?;
     let (first, mut rest) = rest.split_first()?;
     let length = match usize::from(*first) {
         short @ 0..=0x7f => short,
-        // At most four bytes of length: more than any certificate.
+        // At most four length bytes: enough for any certificate.
         long @ 0x81..=0x84 => {
             let (bytes, after) = rest.split_at_checked(long - 0x80)?;
             rest = after;
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_and_broken_certificates_name_nobody() {
+    fn truncated_and_broken_certificates_have_no_identity() {
         let whole = der(&[(DnType::CommonName, "ann")]);
         for end in 0..whole.len() / 3 {
             assert_eq!(identity(&whole[..end]), None);

@@ -1,10 +1,10 @@
-//! Acting as somebody else: the `Impersonate-…` headers, and the right that each of them takes.
+//! Impersonation: the `Impersonate-…` headers, and the right that each of them requires.
 
 use std::collections::BTreeMap;
 
 use http::HeaderMap;
 
-use crate::authz::Attributes;
+use crate::authz::{Attributes, Verb};
 use crate::identity::{
     Identity, SERVICE_ACCOUNT_PREFIX, SYSTEM_ANONYMOUS, SYSTEM_AUTHENTICATED,
     SYSTEM_UNAUTHENTICATED,
@@ -16,7 +16,7 @@ const GROUP: &str = "impersonate-group";
 const UID: &str = "impersonate-uid";
 const EXTRA_PREFIX: &str = "impersonate-extra-";
 
-/// Whom a request wants to act as.
+/// The identity that a request wants to act as.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Impersonation {
     user: String,
@@ -26,10 +26,10 @@ pub struct Impersonation {
 }
 
 impl Impersonation {
-    /// Reads the headers; `None` where there are none of them.
+    /// Reads the headers; `None` if there are none.
     ///
     /// # Errors
-    /// A message where the headers name groups or more, but no user.
+    /// A message if the headers name groups, a uid or extra fields, but no user.
     pub fn parse(headers: &HeaderMap) -> Result<Option<Self>, String> {
         let texts = |name: &str| {
             let values = headers.get_all(name).iter();
@@ -40,7 +40,8 @@ impl Impersonation {
         let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for name in headers.keys() {
             let Some(key) = name.as_str().strip_prefix(EXTRA_PREFIX) else { continue };
-            // Keys with characters that no header name has come percent-encoded; a broken escape is taken as it is.
+            // Keys with characters that header names cannot have are percent-encoded; a broken
+            // escape is kept unchanged.
             let key = percent::decode(key, false)
                 .map_or_else(|| key.to_owned(), |key| key.to_ascii_lowercase());
             extra.entry(key).or_default().extend(texts(name.as_str()));
@@ -54,34 +55,37 @@ impl Impersonation {
         Err("the request asks to act in a group, with a uid or with extra fields, without impersonating a user".to_owned())
     }
 
-    /// The rights that `caller` needs, one question each.
+    /// The rights that `caller` needs, one request each.
     pub fn questions<'a>(&'a self, caller: &'a Identity) -> Vec<Attributes<'a>> {
-        let ask = Attributes { verb: "impersonate", version: "v1", ..Attributes::new(caller) };
-        let core = |resource, name| Attributes { resource, name, ..ask };
+        let verb = Verb::Other("impersonate");
+        let ask = Attributes { version: "v1", ..Attributes::new(caller, verb) };
+        let core = |resource, name| Attributes { resource, name: Some(name), ..ask };
         let more = |resource, subresource, name| Attributes {
             group: "authentication.k8s.io",
             resource,
             subresource,
-            name,
+            name: Some(name),
             ..ask
         };
         let mut questions = vec![match self.service_account() {
-            Some((namespace, name)) => Attributes { namespace, ..core("serviceaccounts", name) },
+            Some((namespace, name)) => {
+                Attributes { namespace: Some(namespace), ..core("serviceaccounts", name) }
+            }
             None => core("users", self.user.as_str()),
         }];
         questions.extend(self.groups.iter().map(|group| core("groups", group.as_str())));
         for (key, values) in &self.extra {
             questions.extend(
-                values.iter().map(|value| more("userextras", key.as_str(), value.as_str())),
+                values.iter().map(|value| more("userextras", Some(key.as_str()), value.as_str())),
             );
         }
         if !self.uid.is_empty() {
-            questions.push(more("uids", "", self.uid.as_str()));
+            questions.push(more("uids", None, self.uid.as_str()));
         }
         questions
     }
 
-    /// Who the request is made as.
+    /// The identity to act as.
     pub fn identity(self) -> Identity {
         let account = self
             .service_account()
@@ -132,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_name_whom_to_act_as_and_what_that_takes() {
+    fn headers_give_the_identity_and_the_required_rights() {
         let check = |headers: &[(&str, &str)], groups: &[&str], questions: &[&str]| {
             let wish = parse(headers).unwrap().unwrap();
             let caller = Identity::admin();
@@ -140,10 +144,9 @@ mod tests {
                 .questions(&caller)
                 .iter()
                 .map(|ask| {
-                    format!(
-                        "{} {}/{} {} {}",
-                        ask.group, ask.resource, ask.subresource, ask.namespace, ask.name
-                    )
+                    let [subresource, namespace, name] =
+                        [ask.subresource, ask.namespace, ask.name].map(Option::unwrap_or_default);
+                    format!("{} {}/{subresource} {namespace} {name}", ask.group, ask.resource)
                 })
                 .collect();
             assert_eq!(asked, questions);
@@ -186,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_without_a_user_is_refused_and_nothing_is_nothing() {
+    fn a_group_without_a_user_is_refused_and_no_headers_mean_no_impersonation() {
         assert_eq!(parse(&[("accept", "x")]), Ok(None));
         for (name, value) in
             [("impersonate-group", "dev"), ("impersonate-uid", "7"), ("impersonate-extra-x", "y")]

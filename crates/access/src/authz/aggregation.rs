@@ -1,4 +1,4 @@
-//! Roles made of other roles. Pure; [`crate::upkeep`] does it.
+//! ClusterRoles that are composed of other ClusterRoles. Pure; the API server applies it.
 
 use mxjob_machinery::labels::Selector;
 use serde_json::Value;
@@ -6,14 +6,15 @@ use serde_json::Value;
 use mxjob_machinery::json::{list, text};
 use mxjob_machinery::object;
 
-/// The rules that an aggregating role should have, from all cluster roles in the order of their names; `None` where the
-/// role does not aggregate.
+/// The rules that an aggregating role should have, from all cluster roles in the order of their
+/// names; `None` if the role does not aggregate.
 pub fn rules(role: &Value, all: &[&Value]) -> Option<Vec<Value>> {
     role.get("aggregationRule").filter(|rule| !rule.is_null())?;
     let own = object::meta_str(role, "name");
     let mut rules: Vec<Value> = Vec::new();
     for selector in list(role, "/aggregationRule/clusterRoleSelectors") {
-        // A selector that cannot be read was stored before it was checked; it selects nothing.
+        // An unreadable selector can only come from an object stored before selectors were
+        // validated; it selects nothing.
         let Some(selector) = self::selector(selector) else { continue };
         let parts = all
             .iter()
@@ -32,7 +33,7 @@ fn matches(selector: &Selector, role: &Value) -> bool {
     selector.matches(|key| labels.and_then(|labels| labels.get(key)?.as_str()))
 }
 
-/// A label selector object; `None` where it is none.
+/// Reads a label selector object; `None` if it is invalid.
 pub fn selector(object: &Value) -> Option<Selector> {
     let labels = object.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
     let mut parts = labels
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aggregating_role_has_the_rules_of_those_it_selects() {
+    fn an_aggregating_role_has_the_rules_of_the_selected_roles() {
         let parts = [
             part("a", &json!({"to": "edit"}), "pods"),
             part("b", &json!({"to": "view"}), "services"),

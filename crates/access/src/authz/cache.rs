@@ -1,7 +1,8 @@
-//! The policy as stored, kept up to date by the store's log.
+//! The stored policy in memory, kept up to date from the store's log.
 //!
-//! There is no task: whoever asks takes in first what has been committed since the last question, so that a decision
-//! follows every write that was answered before it. The lock is held for that alone; decisions are made on a snapshot.
+//! There is no task. Each query first applies what was committed since the last one, so a decision
+//! sees every write that was acknowledged before it. The lock is held only for that; decisions are
+//! made on a snapshot.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ struct Inner {
 #[derive(Default)]
 struct State {
     policy: Policy,
-    /// `None` before the first question, and after the log was cut off under the watch.
+    /// `None` before the first query, and after the watch fell behind the log.
     watch: Option<Watch>,
 }
 
@@ -35,7 +36,8 @@ impl Cache {
 
     /// The policy as of now.
     pub(super) fn policy(&self) -> Policy {
-        // A panic while holding it leaves a policy that is at most behind, and the watch knows by how much.
+        // A panic while the lock is held leaves a policy that is at most behind, and the watch
+        // knows by how much.
         let mut state = self.0.state.lock();
         state.catch_up(&self.0.store);
         state.policy.clone()
@@ -55,7 +57,8 @@ impl State {
         }
     }
 
-    /// Starts anew from a list. Where that fails, what is known stays in force and the next question tries again.
+    /// Reads the list again. If that fails, the known policy stays in force and the next query
+    /// retries.
     fn load(&mut self, store: &Store) {
         self.watch = None;
         let prefix = format!("/registry/{GROUP}/");
@@ -89,7 +92,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::authz::Attributes;
+    use crate::authz::{Attributes, Verb};
     use crate::identity::Identity;
 
     fn put(store: &Store, key: &str, object: &Value) {
@@ -112,12 +115,12 @@ mod tests {
 
     fn may(cache: &Cache, user: &str) -> bool {
         let identity = Identity::new(user, "", []);
-        let attributes = Attributes { verb: "get", resource: "pods", ..Attributes::new(&identity) };
+        let attributes = Attributes { resource: "pods", ..Attributes::new(&identity, Verb::Get) };
         cache.policy().grant(&attributes).is_ok()
     }
 
     #[test]
-    fn it_follows_the_store_also_where_the_log_was_cut_off_in_between() {
+    fn policy_follows_the_store_also_after_the_log_was_truncated() {
         let dir = tempfile::tempdir().unwrap();
         let mut options = Options::default();
         options.history_events = 8;

@@ -1,4 +1,4 @@
-//! Roles and bindings in memory, and what follows from them for a caller. Pure.
+//! Roles and bindings in memory, and the decisions they give. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,10 +38,10 @@ pub struct Binding {
     subjects: Vec<Subject>,
 }
 
-/// What a binding gives.
+/// The role that a binding grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleRef {
-    /// Whether it is a `ClusterRole`; else it is a `Role` of the binding's namespace.
+    /// `true` for a `ClusterRole`, `false` for a `Role` in the binding's namespace.
     pub cluster: bool,
     /// Name of the role.
     pub name: String,
@@ -61,7 +61,7 @@ enum SubjectKind {
     ServiceAccount,
 }
 
-/// Why a request is allowed, for reviews.
+/// Why a request is allowed, shown in reviews.
 #[derive(Debug, Clone)]
 pub struct Grant {
     binding: Arc<Binding>,
@@ -72,19 +72,19 @@ pub struct Grant {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingRole(pub RoleRef);
 
-/// The caller's rules, and the roles among them that do not exist.
+/// The caller's rules, and the roles of its bindings that do not exist.
 #[derive(Debug, Default)]
 pub struct Rules {
-    /// Rules that count, of all roles that were found.
+    /// The rules of all roles that exist.
     pub rules: Vec<Rule>,
-    /// Roles that a binding names and that do not exist.
+    /// Roles that a binding names but that do not exist.
     pub missing: Vec<MissingRole>,
 }
 
 // === impl Policy ===
 
 impl Policy {
-    /// Takes in an object as stored; what is no role and no binding is passed over.
+    /// Adds or replaces a stored object; other kinds are ignored.
     pub fn put(&mut self, object: &Value) {
         let (namespace, name) =
             (object::meta_str(object, "namespace"), object::meta_str(object, "name"));
@@ -111,7 +111,7 @@ impl Policy {
         }
     }
 
-    /// Lets go of a deleted object.
+    /// Removes a deleted object.
     pub fn remove(&mut self, object: &Value) {
         let (namespace, name) =
             (object::meta_str(object, "namespace"), object::meta_str(object, "name"));
@@ -134,10 +134,10 @@ impl Policy {
         }
     }
 
-    /// Who or what allows a request.
+    /// Which binding allows a request.
     ///
     /// # Errors
-    /// The roles that bindings of the caller name in vain, where nothing allows it.
+    /// If nothing allows it: the roles that the caller's bindings name but that do not exist.
     pub fn grant(&self, attributes: &Attributes<'_>) -> Result<Grant, Vec<MissingRole>> {
         let mut missing = Vec::new();
         for (binding, subject) in self.bindings_of(attributes.identity, attributes.namespace) {
@@ -152,8 +152,8 @@ impl Policy {
         Err(missing)
     }
 
-    /// Everything that a caller may do in a namespace (or at the cluster scope, where it is empty).
-    pub fn rules_of(&self, identity: &Identity, namespace: &str) -> Rules {
+    /// The rules of a caller in a namespace, or at the cluster scope for `None`.
+    pub fn rules_of(&self, identity: &Identity, namespace: Option<&str>) -> Rules {
         let mut all = Rules::default();
         for (binding, _) in self.bindings_of(identity, namespace) {
             match self.role(&binding.role, &binding.namespace) {
@@ -167,7 +167,7 @@ impl Policy {
     /// The rules of a role.
     ///
     /// # Errors
-    /// Where there is no such role.
+    /// If the role does not exist.
     pub fn role(&self, role: &RoleRef, namespace: &str) -> Result<&[Rule], MissingRole> {
         let found = if role.cluster {
             self.cluster_roles.get(&role.name)
@@ -177,13 +177,14 @@ impl Policy {
         found.map(|rules| &**rules).ok_or_else(|| MissingRole(role.clone()))
     }
 
-    /// The bindings that count for a caller in a namespace, cluster-wide ones first, each with the subject that matches.
+    /// The bindings that apply to a caller in a namespace, cluster-wide ones first, each with the
+    /// index of the matching subject.
     fn bindings_of<'a>(
         &'a self,
         identity: &'a Identity,
-        namespace: &str,
+        namespace: Option<&str>,
     ) -> impl Iterator<Item = (&'a Arc<Binding>, usize)> {
-        let own = self.bindings.get(namespace).filter(|_| !namespace.is_empty());
+        let own = namespace.and_then(|namespace| self.bindings.get(namespace));
         let bindings =
             self.cluster_bindings.values().chain(own.into_iter().flat_map(BTreeMap::values));
         bindings.filter_map(|binding| {
@@ -266,7 +267,7 @@ impl Subject {
 
 // === impl Grant ===
 
-/// As reviews give their reason.
+/// The form in reviews.
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Binding { namespace, name, role, subjects } = &*self.binding;
@@ -300,7 +301,8 @@ impl fmt::Display for MissingRole {
     }
 }
 
-/// What a refusal says of roles that do not exist: each once, several in brackets, as upstream puts errors together.
+/// The reason in a refusal for roles that do not exist: each once, several in brackets, as upstream
+/// aggregates errors.
 pub fn missing_reason(missing: &[MissingRole]) -> String {
     let mut texts: Vec<String> = Vec::new();
     for text in missing.iter().map(MissingRole::to_string) {

@@ -1,5 +1,5 @@
-//! The roles and bindings that a server comes with. Names and rules are upstream's, as far as the resources are served
-//! here; `system:node`, `system:mxjob-controller` and the roles of MXJobs are ours.
+//! The default roles and bindings. Names and rules are upstream's, limited to the resources served
+//! here; `system:node`, `system:mxjob-controller` and the roles for MXJobs are ours.
 
 use serde_json::{Value, json};
 
@@ -9,28 +9,28 @@ use crate::identity::{
     CONTROLLER, SYSTEM_AUTHENTICATED, SYSTEM_MASTERS, SYSTEM_NODES, SYSTEM_UNAUTHENTICATED,
 };
 
-/// Annotation of a default role or binding: with `false`, the server leaves it as it is.
+/// Annotation of a default role or binding; with `false` the server does not update it.
 pub const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 const READ: &[&str] = &["get", "list", "watch"];
 const WRITE: &[&str] = &["create", "delete", "deletecollection", "patch", "update"];
 const EVERY: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const MXJOBS: &str = "kubeflow.org";
-/// Labels that put a role into `admin`, `edit` and `view`.
+/// Labels by which `admin`, `edit` and `view` aggregate a role.
 const TO_ADMIN: &str = "rbac.authorization.k8s.io/aggregate-to-admin";
 const TO_EDIT: &str = "rbac.authorization.k8s.io/aggregate-to-edit";
 const TO_VIEW: &str = "rbac.authorization.k8s.io/aggregate-to-view";
-/// Labels with which Kubeflow's own roles are put together.
+/// Labels by which Kubeflow's own roles aggregate.
 const TO_KUBEFLOW_ADMIN: &str = "rbac.authorization.kubeflow.org/aggregate-to-kubeflow-admin";
 const TO_KUBEFLOW_EDIT: &str = "rbac.authorization.kubeflow.org/aggregate-to-kubeflow-edit";
 const TO_KUBEFLOW_VIEW: &str = "rbac.authorization.kubeflow.org/aggregate-to-kubeflow-view";
 const TO_MXJOBS_ADMIN: &str = "rbac.authorization.kubeflow.org/aggregate-to-kubeflow-mxjobs-admin";
 
-/// How the names of the roles begin that come with MXJobs.
+/// Prefix of the names of the roles for MXJobs.
 pub const OF_MXJOBS: &str = "kubeflow-mxjobs-";
-/// Paths that say how the server is, to anybody.
+/// Paths about the server's health and version, for everybody.
 const PUBLIC_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/version/"];
-/// Paths that say what the server can do.
+/// Paths of discovery and OpenAPI.
 const DISCOVERY_PATHS: &[&str] = &[
     "/api",
     "/api/*",
@@ -45,7 +45,7 @@ const DISCOVERY_PATHS: &[&str] = &[
     "/version/",
 ];
 
-/// All default roles and bindings, without what the server sets (uid, times).
+/// All default roles and bindings, without the fields that the server sets (uid, times).
 pub fn all() -> Vec<Value> {
     let mut objects = users();
     objects.extend(aggregated());
@@ -194,7 +194,7 @@ fn aggregated() -> Vec<Value> {
     ]
 }
 
-/// The roles that the operators before this one brought (`kubeflow-mxjobs-…`), put into the roles above as well.
+/// The roles of older operators (`kubeflow-mxjobs-…`), which also aggregate into the roles above.
 fn mxjobs() -> Vec<Value> {
     vec![
         aggregating("kubeflow-mxjobs-admin", &[TO_KUBEFLOW_ADMIN], TO_MXJOBS_ADMIN),
@@ -217,7 +217,7 @@ fn mxjobs() -> Vec<Value> {
     ]
 }
 
-/// What the parts of this program need, and no more.
+/// The rights that the components of this program need, and no more.
 fn components() -> Vec<Value> {
     let mut objects = vec![
         role(
@@ -232,7 +232,7 @@ fn components() -> Vec<Value> {
                     &["create", "delete", "get", "list", "watch"],
                 ),
                 Rule::on(&[""], &["events"], &["create"]),
-                // To admit jobs to the room that the nodes have, and to watch over the nodes.
+                // To admit jobs according to the nodes' capacity, and to monitor nodes.
                 Rule::on(&[""], &["nodes"], READ),
                 Rule::on(&["coordination.k8s.io"], &["leases"], READ),
                 Rule::on(&["scheduling.k8s.io"], &["priorityclasses"], READ),
@@ -240,8 +240,9 @@ fn components() -> Vec<Value> {
             ],
         ),
         binding("system:mxjob-controller", "system:mxjob-controller", &[user(CONTROLLER)]),
-        // Upstream's role of this name, without what a kubelet does and our agent does not, with the binding of pods,
-        // which a scheduler does there. Upstream gives it to nobody, since it narrows nodes down in another way.
+        // Upstream's role of this name, without kubelet features that our agent does not have, plus
+        // the binding of pods, which a scheduler does upstream. Upstream binds it to nobody, since
+        // a separate authorizer restricts nodes there.
         role(
             "system:node",
             &[],
@@ -265,7 +266,7 @@ fn components() -> Vec<Value> {
             "generic-garbage-collector",
             vec![Rule::on(&["*"], &["*"], &["delete", "get", "list", "patch", "update", "watch"])],
         ),
-        // One collector does both here.
+        // One garbage collector has the work of both controllers here.
         (
             "namespace-controller",
             "generic-garbage-collector",

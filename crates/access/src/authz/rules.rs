@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::authz::Attributes;
 use mxjob_machinery::json::list;
 
-/// Stands for anything.
+/// The wildcard.
 const ALL: &str = "*";
 
 /// A rule of a role.
@@ -21,9 +21,9 @@ pub struct Rule {
     pub groups: Vec<String>,
     /// `pods`, `pods/log`, `*/log`, `*`.
     pub resources: Vec<String>,
-    /// Object names; none for all objects.
+    /// Object names; empty for all objects.
     pub names: Vec<String>,
-    /// Paths that are no resources; `*` at the end for everything below.
+    /// Non-resource paths; `*` at the end for all paths with that prefix.
     pub urls: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ impl Rule {
         list(role, "/rules").iter().map(Self::read).collect()
     }
 
-    /// A rule in JSON; what is not a list of strings counts as empty.
+    /// Reads a rule; a field that is not a list of strings counts as empty.
     pub fn read(rule: &Value) -> Self {
         let strings = |field: &str| {
             let items = rule.get(field).and_then(Value::as_array).into_iter().flatten();
@@ -60,7 +60,7 @@ impl Rule {
         }
     }
 
-    /// A rule on paths.
+    /// A rule on non-resource paths.
     pub fn on_paths(urls: &[&str], verbs: &[&str]) -> Self {
         Self { verbs: owned(verbs), urls: owned(urls), ..Self::default() }
     }
@@ -83,7 +83,7 @@ impl Rule {
 
     /// Whether the rule allows a request.
     pub fn allows(&self, attributes: &Attributes<'_>) -> bool {
-        if !has_or_all(&self.verbs, attributes.verb) {
+        if !has_or_all(&self.verbs, attributes.verb.as_str()) {
             return false;
         }
         if !attributes.is_resource() {
@@ -91,26 +91,24 @@ impl Rule {
         }
         has_or_all(&self.groups, attributes.group)
             && self.allows_resource(attributes.resource, attributes.subresource)
-            && (self.names.is_empty() || has(&self.names, attributes.name))
+            && (self.names.is_empty() || has(&self.names, attributes.name.unwrap_or_default()))
     }
 
-    fn allows_resource(&self, resource: &str, subresource: &str) -> bool {
+    fn allows_resource(&self, resource: &str, subresource: Option<&str>) -> bool {
         self.resources.iter().any(|own| {
             if own == ALL {
                 return true;
             }
             match own.split_once('/') {
-                None => subresource.is_empty() && own == resource,
+                None => subresource.is_none() && own == resource,
                 Some((left, right)) => {
-                    !subresource.is_empty()
-                        && right == subresource
-                        && (left == ALL || left == resource)
+                    subresource == Some(right) && (left == ALL || left == resource)
                 }
             }
         })
     }
 
-    /// The rule as many that say one thing each.
+    /// The rule as parts with one verb, one group, one resource and one name each.
     fn broken_down(&self) -> Vec<Self> {
         let mut parts = Vec::new();
         for verb in &self.verbs {
@@ -143,7 +141,7 @@ impl Rule {
         parts
     }
 
-    /// Whether everything that `part` (which says one thing) allows is allowed by this rule.
+    /// Whether this rule allows everything that `part` (one part of a rule) allows.
     fn covers_part(&self, part: &Self) -> bool {
         all(&part.verbs, |verb| has_or_all(&self.verbs, verb))
             && all(&part.groups, |group| has_or_all(&self.groups, group))
@@ -161,7 +159,7 @@ impl Rule {
     }
 }
 
-/// As messages about missing rights show a rule.
+/// The form in messages about missing rights.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
@@ -187,13 +185,13 @@ pub fn quoted(values: &[String]) -> String {
     format!("[{}]", quoted.join(" "))
 }
 
-/// What of `wanted` is not covered by `held`, in parts that say one thing each.
+/// The parts of `wanted` that `held` does not cover.
 pub fn missing(held: &[Rule], wanted: &[Rule]) -> Vec<Rule> {
     let parts = wanted.iter().flat_map(Rule::broken_down);
     parts.filter(|part| !held.iter().any(|rule| rule.covers_part(part))).collect()
 }
 
-/// The same parts with the verbs of equal resources put together, for people to read.
+/// Merges the verbs of parts with equal resources, for messages.
 pub fn compact(parts: Vec<Rule>) -> Vec<Rule> {
     let mut merged: BTreeMap<[Vec<String>; 3], Rule> = BTreeMap::new();
     let mut others = Vec::new();
@@ -216,7 +214,7 @@ pub fn compact(parts: Vec<Rule>) -> Vec<Rule> {
     merged.into_values().chain(others).collect()
 }
 
-/// A pattern of paths: itself, or everything that begins with what is before a `*` at its end.
+/// Whether a pattern matches a path: exactly, or by the prefix before a trailing `*`.
 fn covers_url(pattern: &str, path: &str) -> bool {
     pattern == path || pattern.strip_suffix('*').is_some_and(|prefix| path.starts_with(prefix))
 }
@@ -240,19 +238,23 @@ fn owned(items: &[&str]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authz::Verb;
     use crate::identity::Identity;
 
     /// `verb group resource[/subresource] [name]` or `verb /path`.
     fn allows(rule: &Rule, request: &str) -> bool {
         let identity = Identity::new("ann", "", []);
         let words: Vec<&str> = request.split(' ').collect();
-        let attributes = Attributes { verb: words[0], ..Attributes::new(&identity) };
+        let attributes = Attributes::new(&identity, Verb::parse(words[0]));
         let attributes = match words[1..] {
             [path] => Attributes { path, ..attributes },
             [group, resource, ref name @ ..] => {
-                let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+                let (resource, subresource) = match resource.split_once('/') {
+                    Some((resource, subresource)) => (resource, Some(subresource)),
+                    None => (resource, None),
+                };
                 let group = group.trim_matches('-');
-                let name = name.first().copied().unwrap_or_default();
+                let name = name.first().copied();
                 Attributes { group, resource, subresource, name, ..attributes }
             }
             _ => panic!("{request}"),
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_allows_what_it_names_and_no_more() {
+    fn rule_allows_only_what_it_names() {
         let check = |rule: &Rule, yes: &[&str], no: &[&str]| {
             yes.iter().for_each(|request| assert!(allows(rule, request), "{rule} {request}"));
             no.iter().for_each(|request| assert!(!allows(rule, request), "{rule} {request}"));
@@ -306,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said_part_by_part() {
+    fn missing_rights_are_reported_part_by_part() {
         let check = |held: &[Rule], wanted: &[Rule], want: &[&str]| {
             let missing: Vec<String> =
                 compact(missing(held, wanted)).iter().map(Rule::to_string).collect();
@@ -330,7 +332,7 @@ mod tests {
                 r#"{APIGroups:["apps"], Resources:["pods"], Verbs:["get" "list"]}"#,
             ],
         );
-        // Names narrow: all objects cover one, one does not cover all.
+        // Names restrict: a rule for all objects covers one for a name, but not the reverse.
         check(&[pods(&["get"])], &[named(pods(&["get"]), &["a"])], &[]);
         check(
             &[named(pods(&["get"]), &["a"])],

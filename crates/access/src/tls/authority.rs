@@ -15,9 +15,9 @@ use crate::tls::Error;
 
 pub(super) const CRT: &str = "ca.crt";
 pub(super) const KEY: &str = "ca.key";
-/// As long as upstream's own tools give a cluster's authority.
+/// The validity that upstream's own tools give a cluster's authority.
 const YEARS: i16 = 10;
-/// Certificates count from a day back: clocks differ.
+/// Certificates are valid from the day before, since clocks differ.
 const BACKDATE_DAYS: i64 = 1;
 
 /// The authority of one data directory.
@@ -26,7 +26,7 @@ pub(super) struct Authority {
     pub(super) roots: RootCertStore,
 }
 
-/// Reads the authority, or makes it.
+/// Reads the authority, or creates it.
 pub(super) fn open(dir: &Path, now: Timestamp) -> Result<Authority, Error> {
     let (crt, key) = (dir.join(CRT), dir.join(KEY));
     let pem = match read(&crt)? {
@@ -49,7 +49,7 @@ pub(super) fn open(dir: &Path, now: Timestamp) -> Result<Authority, Error> {
     Ok(Authority { pem, roots })
 }
 
-/// The issuer, for signing. The certificate's names are constants, so the key is all that has to be read.
+/// The issuer, for signing. The certificate's names are constants, so only the key is read.
 pub(super) fn issuer(dir: &Path, now: Timestamp) -> Result<Issuer<'static, KeyPair>, Error> {
     let path = dir.join(KEY);
     if read(&path)?.is_none() {
@@ -58,7 +58,8 @@ pub(super) fn issuer(dir: &Path, now: Timestamp) -> Result<Issuer<'static, KeyPa
     Ok(Issuer::new(params(now), key(&path, false)?))
 }
 
-/// Reads a private key; makes it (ECDSA on P-256, [`KeyPair::generate`]'s choice) where it is missing and `make` says so.
+/// Reads a private key. Creates it (ECDSA on P-256, the default of [`KeyPair::generate`]) if it is
+/// missing and `make` is set.
 pub(super) fn key(path: &Path, make: bool) -> Result<KeyPair, Error> {
     let broken = || Error::Broken { path: path.to_owned(), what: "private key" };
     match read(path)? {
@@ -83,11 +84,11 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
-/// Sets from when and for how long a certificate counts, in whole days.
+/// Sets the start and the length of a certificate's validity, in whole days.
 pub(super) fn set_validity(params: &mut CertificateParams, now: Timestamp, years: i16) {
     let today = now.to_zoned(TimeZone::UTC).date();
     let ymd = |date: jiff::civil::Date| {
-        // A civil date's month and day are in range; the fallback is never used.
+        // A civil date's month and day are always in range; the fallback is never used.
         let (month, day) =
             (u8::try_from(date.month()).unwrap_or(1), u8::try_from(date.day()).unwrap_or(1));
         rcgen::date_time_ymd(i32::from(date.year()), month, day)

@@ -1,7 +1,8 @@
-//! Client certificates: asked for in every handshake, needed in none.
+//! Client certificates: requested in every handshake, required in none.
 //!
-//! The handshake checks only that the client holds the key of what it shows. Whether the certificate counts is decided by
-//! the authenticator, so that a bad one is answered with a 401 in the API's words and not with a broken connection.
+//! The handshake checks only that the client holds the key of its certificate. The authenticator
+//! decides whether the certificate is valid, so that an invalid one gets a 401 in the API's form
+//! and not a broken connection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,16 +20,16 @@ use rustls::{
 
 use crate::tls::Error;
 
-/// Tells which client certificates count. Cheap to clone.
+/// Decides which client certificates are trusted. Cheap to clone.
 #[derive(Clone)]
 pub struct ClientAuthority(Arc<dyn ClientCertVerifier>);
 
-/// Takes any certificate whose key the client holds.
+/// Accepts any certificate whose key the client holds.
 #[derive(Debug)]
 pub(super) struct Anybody(ClientAuthority);
 
 impl ClientAuthority {
-    /// The authority with these roots.
+    /// Trusts the authority with these roots.
     pub(super) fn new(roots: RootCertStore, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
         let broken = |_| Error::Config {
             source: TlsError::General("the authority signs no client certificates".to_owned()),
@@ -39,7 +40,7 @@ impl ClientAuthority {
         Ok(Self(verifier))
     }
 
-    /// Whether a chain, as the client sent it, leads to the authority, is in its time, and is meant for clients.
+    /// Whether a client's chain leads to the authority, has not expired, and is meant for clients.
     pub fn trusts(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> bool {
         let seconds = u64::try_from(now.as_second()).unwrap_or_default();
         let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));

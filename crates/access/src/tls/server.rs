@@ -20,10 +20,10 @@ use crate::tls::authority::{self, Authority};
 pub(super) const CRT: &str = "server.crt";
 pub(super) const KEY: &str = "server.key";
 const YEARS: i16 = 1;
-/// A certificate is renewed at a start that finds less than this left.
+/// A start renews a certificate that expires within this time.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What becomes of the certificate that is there.
+/// What to do with the existing certificate.
 enum Verdict {
     Keep,
     Renew,
@@ -31,7 +31,7 @@ enum Verdict {
     Broken,
 }
 
-/// Reads the certificate and its key, making what is missing or up for renewal.
+/// Reads the certificate and its key; creates or renews what is missing or about to expire.
 pub(super) fn open(
     dir: &Path,
     authority: &Authority,
@@ -46,7 +46,7 @@ pub(super) fn open(
     }
     let verdict = present
         .as_deref()
-        .map_or(Verdict::Renew, |pem| judge(pem, authority, names, now, provider));
+        .map_or(Verdict::Renew, |pem| check(pem, authority, names, now, provider));
     let pem = match (verdict, present) {
         (Verdict::Keep, Some(pem)) => pem,
         (Verdict::Foreign, _) => {
@@ -64,7 +64,7 @@ pub(super) fn open(
     Ok((chain, key))
 }
 
-/// Makes the certificate with the key that is there, or with a new one, and writes it.
+/// Creates the certificate, with the existing key if there is one, and writes it.
 fn make(
     dir: &Path,
     authority: &Authority,
@@ -83,8 +83,8 @@ fn make(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let pem = params.signed_by(&key, &issuer).map_err(failed)?.pem();
-    // An authority whose two files do not belong together is found out here, before a client finds it out.
-    if !matches!(judge(&pem, authority, names, now, provider), Verdict::Keep) {
+    // Detects here, and not at the first client, that the authority's two files do not match.
+    if !matches!(check(&pem, authority, names, now, provider), Verdict::Keep) {
         return Err(Error::Foreign {
             path: dir.join(authority::CRT),
             by: dir.join(authority::KEY),
@@ -95,7 +95,7 @@ fn make(
     Ok(pem)
 }
 
-fn judge(
+fn check(
     pem: &str,
     authority: &Authority,
     names: &[String],
@@ -129,7 +129,7 @@ fn judge(
     if names.iter().all(named) { Verdict::Keep } else { Verdict::Renew }
 }
 
-/// A name or an address as a certificate carries it.
+/// A name or an address in the form that certificates carry.
 pub(super) fn name(text: &str) -> Option<ServerName<'static>> {
     ServerName::try_from(text.to_owned()).ok()
 }

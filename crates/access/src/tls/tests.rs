@@ -18,7 +18,7 @@ fn crt(dir: &Path) -> String {
 const DAY_ONE: &str = "2026-11-24T08:00:00Z";
 
 #[test]
-fn a_new_directory_gets_an_authority_and_a_certificate_and_keeps_them() {
+fn a_new_directory_gets_an_authority_and_a_certificate_that_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let first = open(dir.path(), &names(), at(DAY_ONE)).unwrap();
     let made = crt(dir.path());
@@ -30,7 +30,7 @@ fn a_new_directory_gets_an_authority_and_a_certificate_and_keeps_them() {
 }
 
 #[test]
-fn a_certificate_is_renewed_when_time_or_names_are_up_and_its_key_and_authority_stay() {
+fn certificate_is_renewed_for_expiry_or_new_names_and_key_and_authority_stay() {
     let dir = tempfile::tempdir().unwrap();
     let renewed = |names: &[String], now: &str| {
         let before = fs::read_to_string(dir.path().join("pki/server.crt")).unwrap_or_default();
@@ -49,12 +49,12 @@ fn a_certificate_is_renewed_when_time_or_names_are_up_and_its_key_and_authority_
     let more = server_names([10, 0, 0, 7].into(), Some("box"));
     assert!(renewed(&more, "2027-10-26T00:00:00Z"));
     assert!(!renewed(&more, "2027-10-26T00:00:00Z"));
-    // Long after it ran out.
+    // Long after it expired.
     assert!(renewed(&more, "2030-01-01T00:00:00Z"));
 }
 
 #[test]
-fn a_start_that_died_half_way_is_finished() {
+fn an_interrupted_start_is_completed_by_the_next() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path(), &names(), at(DAY_ONE)).unwrap();
     fs::write(dir.path().join("pki/server.key"), "").unwrap(); // a power loss
@@ -73,7 +73,7 @@ fn a_start_that_died_half_way_is_finished() {
 }
 
 #[test]
-fn a_broken_foreign_or_missing_file_is_named_in_one_sentence() {
+fn broken_foreign_and_missing_files_are_named_in_one_sentence() {
     let other = tempfile::tempdir().unwrap();
     open(other.path(), &names(), at(DAY_ONE)).unwrap();
     let check = |damage: &dyn Fn(&Path), want: &str| {
@@ -101,7 +101,7 @@ fn a_broken_foreign_or_missing_file_is_named_in_one_sentence() {
         &|pki| fs::write(pki.join("server.key"), [0xff]).unwrap(),
         "server.key does not hold a usable PEM text",
     );
-    check(&remove("server.key"), "server.crt is there but server.key is not");
+    check(&remove("server.key"), "server.crt exists but server.key does not");
     check(&foreign("server.key"), "server.crt was not made with server.key");
     check(&foreign("server.crt"), "server.crt was not made with ca.crt");
     check(&foreign("ca.crt"), "server.crt was not made with ca.crt");
@@ -117,12 +117,12 @@ fn a_broken_foreign_or_missing_file_is_named_in_one_sentence() {
             remove("ca.key")(pki);
             remove("server.crt")(pki);
         },
-        "ca.crt is there but ca.key is not",
+        "ca.crt exists but ca.key does not",
     );
 }
 
 #[test]
-fn names_are_the_local_ones_the_clusters_the_hosts_and_the_address() {
+fn names_include_local_cluster_and_host_names_and_the_address() {
     let fixed = "localhost kubernetes kubernetes.default kubernetes.default.svc 127.0.0.1 ::1";
     let check = |listen: &str, host: Option<&str>, more: &str| {
         assert_eq!(server_names(listen.parse().unwrap(), host).join(" "), format!("{fixed}{more}"));

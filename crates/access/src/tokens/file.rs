@@ -1,8 +1,8 @@
 //! One line of a token file.
 //!
-//! The format is upstream's (`--token-auth-file`): CSV with a column for the token, the user's name, the user's uid and,
-//! if wanted, the groups, quoted where there are several. Where upstream is silent about a likely mistake (a fifth column,
-//! a token twice) the line is refused.
+//! The format is upstream's (`--token-auth-file`): CSV with the token, the user's name, the user's
+//! uid and, optionally, the groups, quoted if there are several. Where upstream ignores a likely
+//! mistake (a fifth column, a duplicate token) the line is rejected.
 
 use std::fmt;
 
@@ -19,15 +19,15 @@ pub enum Problem {
     Unsendable,
     /// A quoted column does not end on its line.
     OpenQuote,
-    /// A quote where none may stand.
+    /// A quote in a position where none is allowed.
     StrayQuote,
-    /// The list of groups has an empty one.
+    /// The list of groups has an empty name.
     EmptyGroup,
-    /// The token is in the file already.
+    /// The token already occurred in the file.
     Duplicate,
 }
 
-/// A line that can be used.
+/// A valid line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) token: String,
@@ -36,7 +36,7 @@ pub(crate) struct Record {
     pub(crate) groups: Vec<String>,
 }
 
-/// Reads a line; `None` where it is blank.
+/// Reads a line; `None` if it is blank.
 pub(crate) fn record(line: &str) -> Result<Option<Record>, Problem> {
     if line.trim().is_empty() {
         return Ok(None);
@@ -63,7 +63,7 @@ pub(crate) fn record(line: &str) -> Result<Option<Record>, Problem> {
     Ok(Some(Record { token, user, uid, groups }))
 }
 
-/// Splits a line at its commas; a column in quotes may hold commas, and quotes doubled (RFC 4180).
+/// Splits a line at its commas; a quoted column may contain commas and doubled quotes (RFC 4180).
 fn columns(line: &str) -> Result<Vec<String>, Problem> {
     let mut columns = Vec::new();
     let mut rest = line;
@@ -108,10 +108,7 @@ impl fmt::Display for Problem {
             }
             Self::Columns(count) => {
                 let plural = if *count == 1 { "" } else { "s" };
-                write!(
-                    f,
-                    "{count} column{plural} where token,user,uid and perhaps groups are wanted"
-                )
+                write!(f, "{count} column{plural}; expected token,user,uid and optional groups")
             }
             Self::NoToken => f.write_str("the token is empty"),
             Self::NoUser => f.write_str("the user's name is empty"),

@@ -1,4 +1,5 @@
-//! Signed tokens (JWS compact serialisation, RFC 7515, with ES256): the little of it that service accounts need.
+//! Signed tokens (JWS compact serialisation, RFC 7515, with ES256): only what service accounts
+//! need.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 const ALGORITHM: &str = "ES256";
-/// Far more than a token of ours has; what is longer is not even looked at.
+/// Far longer than our tokens; longer input is rejected unread.
 const LENGTH_MAX: usize = 16 * 1024;
 
 /// The key that signs tokens. Cheap to clone.
@@ -23,12 +24,12 @@ pub struct SigningKey(Arc<Inner>);
 
 struct Inner {
     pair: EcdsaKeyPair,
-    /// Tells which key signed; a digest of its public half.
+    /// Identifies the signing key: a digest of its public half.
     id: String,
 }
 
 impl SigningKey {
-    /// A key in PKCS #8 (DER), ECDSA on P-256; `None` where it is another thing.
+    /// Reads an ECDSA P-256 key in PKCS #8 (DER); `None` for anything else.
     #[must_use]
     pub fn from_pkcs8(der: &[u8]) -> Option<Self> {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).ok()?;
@@ -36,7 +37,7 @@ impl SigningKey {
         Some(Self(Arc::new(Inner { pair, id })))
     }
 
-    /// A new key, for as long as the process runs; `None` where the system gives no random bytes.
+    /// A new key, for the lifetime of the process; `None` if the system provides no random bytes.
     #[must_use]
     pub fn generate() -> Option<Self> {
         let der =
@@ -45,7 +46,7 @@ impl SigningKey {
         Self::from_pkcs8(der.as_ref())
     }
 
-    /// A token with these claims; `None` where the system gives no random bytes.
+    /// Signs a token with these claims; `None` if the system provides no random bytes.
     pub fn sign(&self, claims: &Value) -> Option<String> {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(mxjob_machinery::object::to_vec(value));
         let signed =
@@ -54,7 +55,7 @@ impl SigningKey {
         Some(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    /// The claims of a token that this key signed.
+    /// The claims of a token that this key signed; `None` for any other token.
     pub fn verify(&self, token: &str) -> Option<Value> {
         if token.len() > LENGTH_MAX {
             return None;
@@ -62,7 +63,7 @@ impl SigningKey {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;
         let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
-        // The header is the stranger's word: it must say what we say, or nothing is read.
+        // The header is untrusted: it must be the one that we write.
         if header["alg"] != ALGORITHM || header["kid"] != *self.0.id || header.get("crit").is_some()
         {
             return None;
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_read_by_its_key_alone_and_only_unchanged() {
+    fn token_is_read_only_with_its_key_and_only_unchanged() {
         let (key, other) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
         let claims = json!({"sub": "x", "exp": 7});
         let token = key.sign(&claims).unwrap();
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn other_algorithms_are_refused_whatever_the_signature() {
+    fn other_algorithms_are_refused() {
         let key = SigningKey::generate().unwrap();
         let token = key.sign(&json!({})).unwrap();
         let (_, rest) = token.split_once('.').unwrap();

@@ -1,7 +1,9 @@
-//! Tokens of service accounts: signed, expiring, for an audience, and dead when what they are bound to is gone.
+//! Tokens of service accounts: signed, expiring, limited to an audience, and invalid once a bound
+//! object is gone.
 //!
-//! The claims are upstream's (`pkg/serviceaccount/claims.go`), so that libraries which look into a token find what they
-//! know. Nothing is stored: a token counts while its signature, its time and the objects that it names do.
+//! The claims are upstream's (`pkg/serviceaccount/claims.go`), so that libraries that read them
+//! work. Nothing is stored: a token is valid while its signature, its times and the objects that it
+//! names are.
 
 use std::sync::Arc;
 
@@ -15,10 +17,10 @@ use mxjob_machinery::environment::Environment;
 use mxjob_machinery::json::text;
 use mxjob_machinery::object;
 
-/// Who issues the tokens, and for whom they are where nobody says otherwise: this API server.
+/// The issuer of the tokens, and their default audience: this API server.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
-/// Issues tokens and reads them. Cheap to clone.
+/// Issues and verifies tokens. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ServiceAccounts {
     key: SigningKey,
@@ -26,18 +28,18 @@ pub struct ServiceAccounts {
     environment: Arc<dyn Environment>,
 }
 
-/// An object with whose end a token ends.
+/// An object to which a token is bound; the token is invalid once the object is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bound {
     /// Its kind.
     pub kind: BoundKind,
     /// Its name, in the namespace of the account.
     pub name: String,
-    /// Its uid: another object of that name does not count.
+    /// Its uid: a recreated object of the same name does not count.
     pub uid: String,
 }
 
-/// What a token can be bound to.
+/// The kinds of objects that a token can be bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BoundKind {
     /// The pod that uses the token.
@@ -48,29 +50,29 @@ pub enum BoundKind {
     Node,
 }
 
-/// Why a token does not count.
+/// Why a token is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
-    /// It is not one of ours.
+    /// This server did not issue it.
     #[error("invalid bearer token")]
     Unknown,
-    /// Its time is over.
+    /// It has expired.
     #[error("invalid bearer token, service account token has expired")]
     Expired,
-    /// Its time has not come.
+    /// It is not valid yet.
     #[error("invalid bearer token, service account token is not valid yet")]
     NotYetValid,
-    /// It is meant for somebody else.
+    /// It is for another audience.
     #[error(
         "invalid bearer token, token audiences {given:?} is invalid for the target audiences {wanted:?}"
     )]
     Audience {
-        /// For whom it is.
+        /// The audiences of the token.
         given: Vec<String>,
-        /// Who asked.
+        /// The expected audiences.
         wanted: Vec<String>,
     },
-    /// The account or what the token is bound to is gone, or was created again.
+    /// The account or the bound object is gone or was recreated.
     #[error("invalid bearer token, service account token has been invalidated")]
     Invalidated,
 }
@@ -78,13 +80,14 @@ pub enum Invalid {
 // === impl ServiceAccounts ===
 
 impl ServiceAccounts {
-    /// An issuer with a key, for the accounts of a store.
+    /// An issuer with this key, for the accounts of a store.
     #[must_use]
     pub fn new(key: SigningKey, store: Store, environment: Arc<dyn Environment>) -> Self {
         Self { key, store, environment }
     }
 
-    /// A token for an account as stored, from `now` for `seconds`; `None` where the system gives no random bytes.
+    /// Issues a token for a stored account, valid from `now` for `seconds`; `None` if the system
+    /// provides no random bytes.
     pub fn issue(
         &self,
         account: &Value,
@@ -114,10 +117,10 @@ impl ServiceAccounts {
         }))
     }
 
-    /// Whose token it is, and which of the audiences asked for it is meant for.
+    /// The owner of a token, and the requested audiences that it is valid for.
     ///
     /// # Errors
-    /// Where it does not count.
+    /// If the token is not valid.
     pub fn check(
         &self,
         token: &str,
@@ -132,7 +135,7 @@ impl ServiceAccounts {
         if claims["exp"].as_i64().is_none_or(|end| end <= now) {
             return Err(Invalid::Expired);
         }
-        // A clock that was set back by a second must not cost a login.
+        // Tolerates clocks that were set back by a second.
         if claims["nbf"].as_i64().is_none_or(|begin| begin > now.saturating_add(60)) {
             return Err(Invalid::NotYetValid);
         }
@@ -147,7 +150,7 @@ impl ServiceAccounts {
         Ok((identity, met))
     }
 
-    /// The identity of good claims, if all that they name is still there.
+    /// The identity in verified claims, if all objects that they name still exist.
     fn identity(&self, claims: &Value) -> Option<Identity> {
         let about = &claims["kubernetes.io"];
         let namespace = about["namespace"].as_str()?;
@@ -174,7 +177,7 @@ impl ServiceAccounts {
         Some(Identity::service_account(namespace, name, uid).with_extra(extra))
     }
 
-    /// Whether that very object is there, and not past the end of its deletion.
+    /// Whether the object with that uid still exists, and its deletion grace period has not passed.
     fn lives(&self, plural: &str, namespace: &str, name: &str, uid: &str) -> bool {
         let scope = if plural == "nodes" { String::new() } else { format!("{namespace}/") };
         let key = format!("/registry/{plural}/{scope}{name}");

@@ -13,9 +13,9 @@ use crate::document;
 use crate::error::ApiError;
 use crate::options::WriteOptions;
 use crate::verbs::body;
-use mxjob_access::authz::Attributes;
 use mxjob_access::authz::policy;
 use mxjob_access::authz::rules::Rule;
+use mxjob_access::authz::{Attributes, Verb, non_empty};
 use mxjob_access::identity::{Identity, SYSTEM_MASTERS};
 use mxjob_access::tokens::service_account::ISSUER;
 use mxjob_machinery::json::text;
@@ -68,18 +68,17 @@ fn access_review(context: &Context<'_>, object: &Value) -> Result<Value, ApiErro
         let verb = of("nonResourceAttributes", "verb");
         return Ok(decide(
             context,
-            &Attributes { verb: &verb, path: &path, ..Attributes::new(&identity) },
+            &Attributes { path: &path, ..Attributes::new(&identity, Verb::parse(&verb)) },
         ));
     } else {
         Attributes {
-            verb: &verb,
             group: &group,
             version: &version,
             resource: &resource,
-            subresource: &subresource,
-            namespace: &namespace,
-            name: &name,
-            ..Attributes::new(&identity)
+            subresource: non_empty(&subresource),
+            namespace: non_empty(&namespace),
+            name: non_empty(&name),
+            ..Attributes::new(&identity, Verb::parse(&verb))
         }
     };
     Ok(decide(context, &attributes))
@@ -161,7 +160,7 @@ fn rules_review(context: &Context<'_>, spec: &Value) -> Result<Value, ApiError> 
     if namespace.is_empty() {
         return Err(ApiError::bad_request("no namespace on request"));
     }
-    let mut held = context.server.authorizer.policy().rules_of(context.identity, namespace);
+    let mut held = context.server.authorizer.policy().rules_of(context.identity, Some(namespace));
     if context.identity.is_member(SYSTEM_MASTERS) && held.rules.is_empty() {
         // Whatever became of the binding that says so.
         held.rules = vec![Rule::on(&["*"], &["*"], &["*"]), Rule::on_paths(&["*"], &["*"])];

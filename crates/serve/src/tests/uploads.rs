@@ -73,7 +73,7 @@ async fn refused(client: &mut SendRequest<UploadBody>) -> Upload {
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(TIMEOUT, future).await.expect("it took too long")
+    tokio::time::timeout(TIMEOUT, future).await.expect("timed out")
 }
 
 /// The head of a request by HTTP/1.1, with more header lines.

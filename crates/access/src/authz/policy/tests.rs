@@ -1,4 +1,5 @@
 use super::*;
+use crate::authz::{Verb, non_empty};
 use serde_json::json;
 
 fn role(kind: &str, namespace: &str, name: &str, verbs: &[&str]) -> Value {
@@ -52,7 +53,11 @@ fn policy() -> Policy {
 
 fn ask(policy: &Policy, user: &str, groups: &[&str], verb: &str, namespace: &str) -> String {
     let identity = Identity::new(user, "", groups.iter().map(|group| (*group).to_owned()));
-    let attributes = Attributes { verb, resource: "pods", namespace, ..Attributes::new(&identity) };
+    let attributes = Attributes {
+        resource: "pods",
+        namespace: non_empty(namespace),
+        ..Attributes::new(&identity, Verb::parse(verb))
+    };
     match policy.grant(&attributes) {
         Ok(grant) => grant.to_string(),
         Err(missing) => missing.iter().map(MissingRole::to_string).collect::<Vec<_>>().join(", "),
@@ -85,13 +90,13 @@ fn bindings_give_roles_to_users_groups_and_service_accounts() {
     check("system:serviceaccount:a:bot", &[], ("create", "a"), &writers("a"));
     check("system:serviceaccount:b:bot", &[], ("create", "a"), &writers("b"));
     check("system:serviceaccount:c:bot", &[], ("create", "a"), "");
-    // A service account without a namespace in a cluster-wide binding is nobody.
+    // A service account without a namespace in a cluster-wide binding matches nobody.
     check("system:serviceaccount::bot", &[], ("get", ""), "");
     check("eve", &[], ("get", ""), r#"clusterrole.rbac.authorization.k8s.io "gone" not found"#);
 }
 
 #[test]
-fn what_is_deleted_gives_nothing_and_snapshots_stay() {
+fn deleted_roles_grant_nothing_and_snapshots_do_not_change() {
     let mut policy = policy();
     let before = policy.clone();
     policy.remove(&binding("a", "ann", "ClusterRole/reader", &json!([])));
@@ -108,8 +113,8 @@ fn what_is_deleted_gives_nothing_and_snapshots_stay() {
 fn the_rules_of_a_caller_are_those_of_all_bindings() {
     let policy = policy();
     let bot = Identity::new("system:serviceaccount:a:bot", "", ["readers".to_owned()]);
-    let rules = policy.rules_of(&bot, "a").rules;
+    let rules = policy.rules_of(&bot, Some("a")).rules;
     let verbs: Vec<_> = rules.iter().map(|rule| rule.verbs.join(",")).collect();
     assert_eq!(verbs, ["get,list", "create"]);
-    assert_eq!(policy.rules_of(&bot, "").rules.len(), 1);
+    assert_eq!(policy.rules_of(&bot, None).rules.len(), 1);
 }
