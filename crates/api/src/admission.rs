@@ -1,6 +1,7 @@
-//! Admission: what a request to create or to change a job must satisfy, wherever it is asked.
+//! Admission: the rules for creating and changing a job, in every deployment.
 //!
-//! The API server of one machine asks here directly, that of a cluster through [`review`](crate::review): the rules and the words are the same.
+//! The standalone API server calls these functions; a cluster's reaches them through
+//! [`review`](crate::review). The rules and messages are the same.
 
 use crate::layout::{Field, Place};
 use crate::value::equal;
@@ -9,15 +10,17 @@ use mxjob_machinery::field::Errors;
 use mxjob_machinery::status::Status;
 use serde_json::Value;
 
-/// The faults of a job to be created.
+/// The violations of a job that is being created.
 pub fn create(job: &Value) -> Errors {
     validate::validate(job)
 }
 
-/// The faults of a change of `old` to `new`: each field that is fixed and has changed, else what is invalid now and was not before.
+/// The violations of a change from `old` to `new`: each changed immutable field; if there are none,
+/// what is invalid in `new` and was not in `old`.
 ///
-/// A job that an older operator has stored may be invalid by our rules; its labels, its finalizers and whatever is replaceable can be changed
-/// all the same. A change that leaves the spec alone is never refused because of the spec.
+/// A job that an older operator stored may be invalid by our rules; its labels, finalizers and
+/// replaceable fields can still be changed. A change that keeps the spec is never refused because
+/// of the spec.
 ///
 /// ```
 /// use mxjob_api::admission;
@@ -41,9 +44,10 @@ pub fn update(old: &Value, new: &Value) -> Errors {
     revalidate(old, new)
 }
 
-/// The part of [`update`] that comes after the replace rule: what is invalid now and was not before.
+/// The part of [`update`] after the replace rule: what is invalid in `new` and was not in `old`.
 pub fn revalidate(old: &Value, new: &Value) -> Errors {
-    // Who changes the flat field of a queued job means to change the job, but it is the nested one that is in force.
+    // A user who changes the flat field of a queued job intends to change the job, but the nested
+    // field takes precedence, so the difference is reported.
     let may_suspend_differ = replace::is_queued(new) && flat_suspend(old) == flat_suspend(new);
     added(validate::check(new, may_suspend_differ), || validate::check(old, false))
 }
@@ -52,12 +56,12 @@ fn flat_suspend(job: &Value) -> Option<&Value> {
     Field::suspend().get(job.get("spec")?, Place::Flat)
 }
 
-/// The faults of a change of the status alone, likewise without those that were there before.
+/// The violations of a change of the status alone, without those that `old` had.
 pub fn update_status(old: &Value, new: &Value) -> Errors {
     added(validate::validate_status(new), || validate::validate_status(old))
 }
 
-/// The answer to a request with such faults: 422, one cause a fault.
+/// The response for these errors: 422, with one cause for each error.
 pub fn refusal(name: &str, errors: &Errors) -> Status {
     use crate::mxjob::{GROUP, KIND};
     let status = Status::invalid(GROUP, KIND, name, errors);

@@ -1,20 +1,21 @@
-//! The CustomResourceDefinition, generated from the types, and what to think of one that a cluster has.
+//! The CustomResourceDefinition, generated from the types, and its comparison with the one of a
+//! cluster.
 
-mod judge;
+mod compare;
 
 use crate::{mxjob, schema};
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 
-pub use judge::{Difference, MENDING, Verdict, judge};
+pub use compare::{Difference, FIX_COMMAND, Verdict, compare};
 
 /// First line of the file.
 const HEADER: &str = "# Generated from the types by `cargo xtask codegen`; do not edit.\n";
 
-/// The annotation by which a definition of ours is known; its value is [`schema_id`].
+/// The annotation that marks our definition; its value is [`schema_id`].
 pub const SCHEMA_ANNOTATION: &str = "mxjob.kubeflow.org/schema";
 
-/// Goes up by one with each release that changes the definition, so that older and newer can be told apart.
+/// Incremented with each release that changes the definition, to order older and newer ones.
 const REVISION: u32 = 1;
 
 static ID: LazyLock<String> = LazyLock::new(|| {
@@ -27,7 +28,7 @@ pub fn crd_yaml() -> String {
     format!("{HEADER}{}", mxjob_machinery::yaml::encode(&crd()))
 }
 
-/// Which definition this program has: `{revision}.{hash of its spec}`.
+/// Identifies this program's definition: `{revision}.{hash of its spec}`.
 pub fn schema_id() -> &'static str {
     &ID
 }
@@ -65,9 +66,9 @@ fn spec() -> Value {
             "categories": [mxjob::CATEGORY],
         },
         "scope": "Namespaced",
-        // What a server fills in; said here so that the file and what is read back are the same.
+        // Defaults of the API server, set here so that the file equals what is read back.
         "conversion": { "strategy": "None" },
-        // The definition of the first operators says true, and an update must take that back.
+        // The first operators' definition says true; an update must reset it.
         "preserveUnknownFields": false,
         "versions": [{
             "name": mxjob::VERSION,
@@ -75,21 +76,21 @@ fn spec() -> Value {
             "storage": true,
             "subresources": { "status": {} },
             "additionalPrinterColumns": [
-                column("State", "string", ".status.conditions[-1:].type", "What has become of the job."),
+                column("State", "string", ".status.conditions[-1:].type", "The state of the job."),
                 column("Age", "date", ".metadata.creationTimestamp", "How long ago it was created."),
-                wide("Active", "integer", &workers("active"), "Workers that run."),
-                wide("Succeeded", "integer", &workers("succeeded"), "Workers that ended well."),
+                wide("Active", "integer", &workers("active"), "Running workers."),
+                wide("Succeeded", "integer", &workers("succeeded"), "Workers that succeeded."),
                 wide("Failed", "integer", &workers("failed"), "Workers that failed."),
                 wide("Started", "date", ".status.startTime", "How long ago the job became active."),
                 wide("Finished", "date", ".status.completionTime", "How long ago it finished."),
-                wide("Message", "string", ".status.conditions[-1:].message", "Why it is in that state."),
+                wide("Message", "string", ".status.conditions[-1:].message", "The reason for the state."),
             ],
             "schema": { "openAPIV3Schema": schema::of_definition() },
         }],
     })
 }
 
-/// A short name for a text, the same everywhere and for ever. It guards against mistakes, not against malice.
+/// A stable hash of a text. It protects against mistakes, not against attacks.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)

@@ -1,6 +1,7 @@
-//! The environment of a replica: where the others are, and who it is.
+//! The environment of a replica: the addresses of the others, and its own identity.
 //!
-//! Values are literal and appended last, so a user's variable of the same name never wins over them.
+//! Values are literal and appended last, so they take precedence over a user's variable of the same
+//! name.
 
 use crate::job::Job;
 use crate::names;
@@ -8,7 +9,7 @@ use crate::role::Role;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// `MX_CONFIG` in the field order of its readers.
+/// `MX_CONFIG`, in the field order that its readers expect.
 #[derive(Serialize)]
 struct Config<'a> {
     cluster: BTreeMap<&'static str, Vec<Address>>,
@@ -28,9 +29,11 @@ struct Task {
     index: u32,
 }
 
-/// `MX_CONFIG`: compact JSON with the address of every replica, the tuner keys, and which replica this one is.
+/// `MX_CONFIG`: compact JSON with the address of every replica, the tuner keys, and which replica
+/// this one is.
 ///
-/// Byte for byte what the Go operators wrote: a role with 0 replicas has an empty list, keys are sorted, and `<`, `>`, `&` are escaped.
+/// Byte for byte as the Go operators wrote it: a role with 0 replicas has an empty list, keys are
+/// sorted, and `<`, `>`, `&` are escaped.
 pub fn mx_config(job: &Job, role: Role, index: u32) -> String {
     let cluster = job
         .replicas
@@ -53,10 +56,11 @@ pub fn mx_config(job: &Job, role: Role, index: u32) -> String {
     go_escaped(&serde_json::to_string(&config).unwrap_or_default())
 }
 
-/// The longest `MX_CONFIG` a process can be started with: Linux takes one variable, name and terminator included, of up to 128 KiB.
+/// The longest possible `MX_CONFIG`: Linux limits one variable, with name and terminator, to 128
+/// KiB.
 pub const CONFIG_LIMIT: u64 = 128 * 1024 - "MX_CONFIG=".len() as u64 - 1;
 
-/// What the size of `MX_CONFIG` depends on, of one role.
+/// The properties of one role that determine the size of `MX_CONFIG`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConfigRole<'a> {
     pub(crate) role: Role,
@@ -65,7 +69,8 @@ pub(crate) struct ConfigRole<'a> {
     pub(crate) label: &'a str,
 }
 
-/// The size of the longest `MX_CONFIG` of a job, without building it: a spec may ask for two thousand million replicas.
+/// The size of a job's longest `MX_CONFIG`, computed without building it: a spec may have up to 2³¹
+/// replicas.
 pub(crate) fn config_size(job: &str, roles: &[ConfigRole<'_>]) -> u64 {
     let cluster = roles.iter().map(|entry| (entry.role.lower(), Vec::new())).collect();
     let labels = roles.iter().map(|entry| (entry.role.lower(), entry.label)).collect();
@@ -86,7 +91,7 @@ pub(crate) fn config_size(job: &str, roles: &[ConfigRole<'_>]) -> u64 {
     frame.len() as u64 + addresses.sum::<u64>()
 }
 
-/// How many digits the numbers below `count` have together.
+/// The total number of digits of all numbers below `count`.
 fn digits_below(count: u64) -> u64 {
     let (mut digits, mut from) = (count, 10);
     while from < count {
@@ -112,13 +117,13 @@ pub fn for_replica(job: &Job, role: Role, index: u32) -> Vec<(String, String)> {
         ("DMLC_USE_KUBERNETES".to_owned(), "1".to_owned()),
     ];
     if role == Role::Worker {
-        // BytePS cannot do without it.
+        // BytePS requires it.
         variables.push(("DMLC_WORKER_ID".to_owned(), index.to_string()));
     }
     variables
 }
 
-/// JSON text with the characters escaped that Go's encoder escapes: outside strings none of them occurs.
+/// JSON text with Go's escapes; the escaped characters occur only inside strings.
 fn go_escaped(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for character in json.chars() {
@@ -141,7 +146,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_digits_below_a_number_are_counted_in_closed_form() {
+    fn digits_below_equals_the_sum_over_all_numbers() {
         let mut digits = 0;
         for count in 0..2_000_u64 {
             assert_eq!(digits_below(count), digits, "{count}");
@@ -151,7 +156,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_size_is_that_of_the_longest_configuration(
+        fn config_size_equals_the_longest_config(
             name in "[a-z]([a-z0-9-]{0,20}[a-z0-9])?", counts in [0_u32..3, 0_u32..30, 0_u32..1200], port: u16, label in "\\PC{0,5}[<>&]?",
         ) {
             let roles = [Role::Scheduler, Role::Server, Role::Worker];

@@ -1,7 +1,8 @@
-//! The typed view of one MXJob object, with the defaults in force.
+//! The typed view of one MXJob object, with the effective defaults.
 //!
-//! Read from the stored JSON and never written back: the defaults live here and nowhere else. It assumes an admitted object;
-//! one that slipped past admission gives an [`Error`], and [`validate`](crate::validate::validate) says precisely what is wrong with it.
+//! Read from the stored JSON and never written back: the defaults are defined here and nowhere
+//! else. It assumes an admitted object. An object that bypassed admission gives an [`Error`], and
+//! [`validate`](crate::validate::validate) reports the details.
 
 use crate::mxjob;
 use crate::policy::{CleanPodPolicy, RestartPolicy, RestartScope, SuccessPolicy};
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 /// Why an object cannot be read as a job.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `metadata` is not that of an object of an API server.
+    /// `metadata` is not valid object metadata.
     #[error("reading metadata of the MXJob")]
     Metadata(#[source] serde_json::Error),
     /// The spec has a field of the wrong type or an unknown enum value.
@@ -37,7 +38,7 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
-    /// A key of `mxReplicaSpecs` is no role.
+    /// A key of `mxReplicaSpecs` is not a role.
     #[error("MXJob {name} has replicas of the unknown role {key:?}")]
     UnknownRole {
         /// Name of the job.
@@ -53,7 +54,7 @@ pub enum Error {
         /// The role.
         role: Role,
     },
-    /// A role asks for fewer than no replicas.
+    /// A role has a negative number of replicas.
     #[error("MXJob {name} asks for {replicas} replicas of {role}")]
     NegativeReplicas {
         /// Name of the job.
@@ -65,7 +66,7 @@ pub enum Error {
     },
 }
 
-/// One MXJob with the defaults in force.
+/// One MXJob with the effective defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
     /// `metadata.name`.
@@ -80,38 +81,38 @@ pub struct Job {
     pub creation_timestamp: Option<Timestamp>,
     /// `metadata.deletionTimestamp`.
     pub deletion_timestamp: Option<Timestamp>,
-    /// Which family of roles.
+    /// The job type.
     pub mode: JobMode,
-    /// One entry a role of the spec, in canonical role order; roles with 0 replicas are kept.
+    /// One entry for each role of the spec, in canonical order; roles with 0 replicas are included.
     pub replicas: Vec<ReplicaSpec>,
     /// Seconds the job may be active.
     pub active_deadline_seconds: Option<i64>,
-    /// How many restarts are allowed; `None` is no limit.
+    /// Number of allowed restarts; `None` is no limit.
     pub backoff_limit: Option<i32>,
-    /// Which pods go when the job has finished.
+    /// Which pods to delete when the job has finished.
     pub clean_pod_policy: CleanPodPolicy,
     /// Seconds after which the finished job is deleted; `None` keeps it.
     pub ttl_seconds_after_finished: Option<i32>,
-    /// Whether the job is held back.
+    /// Whether the job is suspended.
     pub suspend: bool,
     /// Gang scheduling.
     pub scheduling: Scheduling,
     /// When the job has succeeded.
     pub success_policy: SuccessPolicy,
-    /// How far a restart reaches.
+    /// Which replicas a restart includes.
     pub restart_scope: RestartScope,
-    /// What the controller has written so far.
+    /// The status that the controller has written so far.
     pub status: JobStatus,
 }
 
-/// The replicas of one role, with the defaults in force.
+/// The replicas of one role, with the effective defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplicaSpec {
     /// The role.
     pub role: Role,
-    /// How many pods.
+    /// Number of pods.
     pub count: u32,
-    /// What happens when one of them ends.
+    /// What to do when a replica's container exits.
     pub restart_policy: RestartPolicy,
     /// The PodTemplateSpec as the user wrote it.
     pub template: Value,
@@ -121,18 +122,18 @@ pub struct ReplicaSpec {
     pub port: u16,
 }
 
-/// Gang scheduling, with the defaults in force.
+/// Gang scheduling, with the effective defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scheduling {
-    /// How many replicas must fit at once. Default: all.
+    /// Number of replicas that must fit at the same time. Default: all.
     pub min_available: u32,
     /// The queue.
     pub queue: Option<String>,
-    /// What the gang needs, by resource name, as typed.
+    /// Minimum resources of the gang, by resource name, as typed.
     pub min_resources: Option<BTreeMap<String, Value>>,
     /// The priority class.
     pub priority_class: Option<String>,
-    /// How long the scheduler tries.
+    /// How long the scheduler tries to start the job.
     pub schedule_timeout_seconds: Option<i32>,
 }
 
@@ -174,7 +175,7 @@ impl Job {
             replicas.iter().fold(0_u32, |total, replica| total.saturating_add(replica.count));
         let has_scheduler =
             replicas.iter().any(|replica| replica.role == Role::Scheduler && replica.count > 0);
-        // Where both layouts give a field admission has made sure that they agree.
+        // If both layouts set a field, admission has checked that the values are equal.
         let nested = spec.run_policy.unwrap_or_default();
         let scheduling = scheduling(
             nested.scheduling_policy.unwrap_or_default(),
@@ -215,18 +216,18 @@ impl Job {
         self.replicas.iter().find(|replica| replica.role == role)
     }
 
-    /// How many replicas of a role; 0 where the spec lacks it.
+    /// Number of replicas of a role; 0 if the spec lacks it.
     pub fn count(&self, role: Role) -> u32 {
         self.replica(role).map_or(0, |replica| replica.count)
     }
 
-    /// How many replicas in all.
+    /// Total number of replicas.
     pub fn total(&self) -> u32 {
         self.replicas.iter().fold(0, |total, replica| total.saturating_add(replica.count))
     }
 
-    /// Whether it has more replicas than a job may have. Nothing may be done for each replica of such a job: the number is a claim, and only
-    /// what exists of the job has a size.
+    /// Whether it has more replicas than a job may have. Do not iterate over the replicas of such a
+    /// job: the number in the spec is unchecked. Use the objects that exist.
     pub fn is_too_large(&self) -> bool {
         self.total() > mxjob::MAX_REPLICAS
     }
@@ -286,7 +287,7 @@ fn tuner_key(template: &Value) -> Option<String> {
     key.as_str().map(str::to_owned)
 }
 
-/// The port that the training container of this template advertises by name.
+/// The port of the training container that is advertised by name.
 pub(crate) fn port(template: &Value) -> Option<u16> {
     let containers = template.pointer("/spec/containers")?.as_array()?;
     let training = containers.iter().find(|container| is_named(container, mxjob::CONTAINER))?;
@@ -295,7 +296,7 @@ pub(crate) fn port(template: &Value) -> Option<u16> {
     u16::try_from(spec::integer(port.get("containerPort")?)?).ok()
 }
 
-/// Whether an element of a list has that `name`.
+/// Whether an item of a list has this `name`.
 pub(crate) fn is_named(item: &Value, name: &str) -> bool {
     item.get("name").and_then(Value::as_str) == Some(name)
 }

@@ -1,14 +1,14 @@
 //! Labels of pods and services, and the selectors that find them.
 //!
-//! Two families are written: the current one, which Kueue, Katib and the Python SDK read, and the one of the first operator.
-//! Selectors use the smallest stable set of the current family.
+//! Two families are written: the current one, which Kueue, Katib and the Python SDK read, and the
+//! one of the first operator. Selectors use the smallest stable set of the current family.
 
 use crate::job::Job;
 use crate::mxjob;
 use crate::role::Role;
 use std::collections::BTreeMap;
 
-/// Who manages the object; its value is [`OPERATOR`].
+/// The operator that manages the object; its value is [`OPERATOR`].
 pub const OPERATOR_NAME: &str = "training.kubeflow.org/operator-name";
 /// Name of the job.
 pub const JOB_NAME: &str = "training.kubeflow.org/job-name";
@@ -25,10 +25,10 @@ pub const MXNET_REPLICA_TYPE: &str = "mxnet-replica-type";
 /// Older family: index.
 pub const MXNET_REPLICA_INDEX: &str = "mxnet-replica-index";
 
-/// Label of a job, not of pods: the queue of Kueue that it waits in.
+/// Label of a job, not of pods: the Kueue queue in which it waits.
 pub const QUEUE_NAME: &str = "kueue.x-k8s.io/queue-name";
 
-/// Annotation of pods, not a label: the attempt of the job that the pod belongs to; absent in the first.
+/// Annotation of pods: the attempt of the job that the pod belongs to; absent in the first.
 pub const ATTEMPT_ANNOTATION: &str = "kubeflow.org/attempt";
 
 /// Value of [`OPERATOR_NAME`], and the component that events name.
@@ -52,7 +52,7 @@ pub fn for_replica(job: &Job, role: Role, index: u32) -> BTreeMap<String, String
     .collect()
 }
 
-/// The labels by which a service finds its one pod.
+/// The labels by which a service selects its one pod.
 pub fn replica_selector(job: &Job, role: Role, index: u32) -> BTreeMap<String, String> {
     [
         (JOB_NAME.to_owned(), job.name.clone()),
@@ -62,12 +62,13 @@ pub fn replica_selector(job: &Job, role: Role, index: u32) -> BTreeMap<String, S
     .into()
 }
 
-/// The selector, in query form, that finds every pod and service of a job. Ownership is decided by UID, not by this.
+/// The selector, in query form, for every pod and service of a job. Ownership is decided by UID,
+/// not by this.
 pub fn selector(job: &Job) -> String {
     format!("{OPERATOR_NAME}={OPERATOR},{JOB_NAME}={}", job.name)
 }
 
-/// Which replica an object with these labels is, if it is one.
+/// The replica that an object with these labels is, if any.
 pub fn replica_of<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Option<(Role, u32)> {
     let role = Role::parse(label(REPLICA_TYPE)?)?;
     Some((role, label(REPLICA_INDEX)?.parse().ok()?))

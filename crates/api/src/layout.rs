@@ -1,7 +1,7 @@
 //! The fields that have two places: flat in the spec, and nested under `runPolicy`.
 //!
-//! Both layouts are in use and count as the same field. This is the one list of them, for
-//! validation, the replace rule and migration.
+//! Both layouts are in use and count as the same field. Validation, the replace rule and migration
+//! share this one list.
 
 use mxjob_machinery::field::Path;
 use serde_json::Value;
@@ -9,13 +9,13 @@ use serde_json::Value;
 /// One field with two places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// The names from the spec, or from `runPolicy`, down to the field.
+    /// The path from the spec, or from `runPolicy`, to the field.
     names: &'static [&'static str],
     /// Whether a replace may change it.
     pub is_replaceable: bool,
 }
 
-/// All of them. The members of `schedulingPolicy` are fields of their own.
+/// All fields with two places. The members of `schedulingPolicy` are separate fields.
 pub const FIELDS: [Field; 10] = [
     Field { names: &["activeDeadlineSeconds"], is_replaceable: true },
     Field { names: &["backoffLimit"], is_replaceable: false },
@@ -32,7 +32,7 @@ pub const FIELDS: [Field; 10] = [
 /// The member of the spec that holds the nested layout.
 pub const NESTED: &str = "runPolicy";
 
-/// The member of either place that holds the fields of gang scheduling.
+/// The member of either place that holds the gang scheduling fields.
 pub const SCHEDULING: &str = "schedulingPolicy";
 
 /// One of the two places of a field.
@@ -45,7 +45,8 @@ pub enum Place {
 }
 
 impl Place {
-    /// Both, the nested one first: it wins where an object that was never admitted has both.
+    /// Both, the nested one first: it takes precedence if an object that was never admitted has
+    /// both.
     pub const ALL: [Self; 2] = [Self::Nested, Self::Flat];
 
     /// The path of the place.
@@ -66,17 +67,17 @@ impl Place {
 }
 
 impl Field {
-    /// The field of `schedulingPolicy.minAvailable`, by which validation bounds the gang.
+    /// The field `schedulingPolicy.minAvailable`, with which validation limits the gang.
     pub fn min_available() -> Self {
         Self { names: &["schedulingPolicy", "minAvailable"], is_replaceable: false }
     }
 
-    /// The field of `suspend`.
+    /// The field `suspend`.
     pub fn suspend() -> Self {
         Self { names: &["suspend"], is_replaceable: true }
     }
 
-    /// The names from the place down to the field.
+    /// The path from the place to the field.
     pub fn names(self) -> &'static [&'static str] {
         self.names
     }

@@ -1,12 +1,13 @@
-//! The MXJob resource: what a job is, which jobs are accepted, what a replace may change, and what a job becomes.
+//! The MXJob resource: its types, validation and replace rule, and the pods and services of a job.
 //!
-//! Owns every rule that speaks of MXJob fields: the typed view with the defaults in force ([`Job`]), which jobs are valid
-//! ([`validate`](validate::validate)), the replace rule ([`replace`]), both together as a request meets them ([`admission`], and on a cluster
-//! [`review`]), unknown fields ([`unknown`]), the names, labels, environment, pods and services of a replica, the status and its
-//! conditions, and the CustomResourceDefinition generated from the types.
+//! Owns every rule about MXJob fields: the typed view with the effective defaults ([`Job`]),
+//! validation ([`validate`](validate::validate)), the replace rule ([`replace`]), both together for
+//! requests ([`admission`], and on a cluster [`review`]), unknown fields ([`unknown`]), the names,
+//! labels, environment, pods and services of a replica, the status and its conditions, and the
+//! CustomResourceDefinition generated from the types.
 //!
-//! Pure: no I/O, no async, no clock, no randomness; the time of a transition is a parameter. Stored objects stay the JSON documents
-//! that users wrote; nothing here writes a default into one.
+//! Pure: no I/O, no async, no clock, no randomness; the time of a transition is a parameter. Stored
+//! objects stay the JSON documents that users wrote; this crate never writes a default into one.
 //!
 //! ```
 //! use mxjob_api::{Job, Role, env, names};

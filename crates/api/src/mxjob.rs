@@ -1,8 +1,8 @@
-//! The identity of the resource, and the fixed words of its pods.
+//! The identity of the resource, and the fixed names in its pods.
 
 /// API group.
 pub const GROUP: &str = "kubeflow.org";
-/// The only version that is served and accepted.
+/// The only served and accepted version.
 pub const VERSION: &str = "v1";
 /// `apiVersion` of every object.
 pub const API_VERSION: &str = "kubeflow.org/v1";
@@ -19,18 +19,19 @@ pub const SHORT_NAME: &str = "mxj";
 /// Category for `kubectl get all`.
 pub const CATEGORY: &str = "all";
 
-/// The most replicas that a job may have in all roles together.
+/// The maximum number of replicas of a job, all roles together.
 ///
-/// Whoever reads a job spends time and memory on each of its replicas, so a number that somebody typed must not decide how much. It is far
-/// above what `MX_CONFIG` has room for, which names all replicas of a job in 128 KiB ([`env::CONFIG_LIMIT`](crate::env::CONFIG_LIMIT)).
-/// Admission checks it, the rules of the definition do, and the controller does before it expands anything.
+/// Reading a job takes time and memory for each replica, so a number in a spec must be limited. The
+/// limit is far above what fits into `MX_CONFIG`, which names all replicas of a job in 128 KiB
+/// ([`env::CONFIG_LIMIT`](crate::env::CONFIG_LIMIT)). Admission, the rules of the definition and
+/// the controller check it before they iterate.
 pub const MAX_REPLICAS: u32 = 10_000;
 
-/// The training container: its port is advertised and its exit code decides.
+/// The training container: its port is advertised and its exit code decides the outcome.
 pub const CONTAINER: &str = "mxnet";
 /// Name of the container and service port that replicas advertise.
 pub const PORT_NAME: &str = "mxjob-port";
-/// The port where the training container names none.
+/// The port if the training container names none.
 pub const DEFAULT_PORT: u16 = 9091;
-/// Template annotation that is another spelling of a replica's `label`.
+/// Template annotation that is an alias of a replica's `label`.
 pub const TUNER_KEY_ANNOTATION: &str = "tuner-server-key";

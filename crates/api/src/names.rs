@@ -5,7 +5,8 @@ use crate::role::Role;
 
 /// `{job}-{role in lower case}-{index}`: the name of both the pod and the service of one replica.
 ///
-/// There is no random suffix, so a replacement has its predecessor's name and waits until that one is gone.
+/// There is no random suffix, so a replacement has its predecessor's name and must wait until that
+/// pod is gone.
 pub fn pod_name(job: &str, role: Role, index: u32) -> String {
     format!("{job}-{}-{index}", role.lower())
 }
@@ -15,12 +16,12 @@ pub fn service_name(job: &str, role: Role, index: u32) -> String {
     pod_name(job, role, index)
 }
 
-/// The replica of a job that the pod or the service of this name belongs to, if the job has such a replica.
+/// The replica of a job with this pod or service name, if the job has such a replica.
 pub fn replica_of(job: &Job, name: &str) -> Option<(Role, u32)> {
     let rest = name.strip_prefix(&job.name)?.strip_prefix('-')?;
     job.replicas.iter().find_map(|replica| {
         let index = rest.strip_prefix(replica.role.lower())?.strip_prefix('-')?.parse().ok()?;
-        // Only the canonical spelling of a number names a replica.
+        // Only the canonical decimal spelling names a replica.
         let is_replica = index < replica.count && pod_name(&job.name, replica.role, index) == name;
         is_replica.then_some((replica.role, index))
     })
@@ -32,7 +33,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_replica_is_named_after_its_job_role_and_index() {
+    fn names_consist_of_job_role_and_index() {
         for (role, index, name) in [
             (Role::Scheduler, 0, "mxnet-job-scheduler-0"),
             (Role::Worker, 12, "mxnet-job-worker-12"),
@@ -43,7 +44,7 @@ mod tests {
         }
     }
     #[test]
-    fn a_name_leads_back_to_its_replica() {
+    fn names_parse_back_to_their_replica() {
         let roles = json!({ "Scheduler": {}, "Worker": { "replicas": 12 } });
         let job = json!({ "metadata": { "name": "a-b" }, "spec": { "mxReplicaSpecs": roles } });
         let job = Job::from_value(&job).unwrap();

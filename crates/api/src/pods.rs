@@ -1,7 +1,8 @@
-//! The pod and the service that one replica becomes.
+//! The pod and the service of one replica.
 //!
-//! Both are whole objects ready to be posted. The template is copied as it is, null in its maps and lists as Go reads it; only what the
-//! contract gives to the operator is put over it: name, owner, labels, restart policy, the advertised port and the environment.
+//! Both are complete objects to create. The template is copied unchanged; as in Go, null members of
+//! its maps and lists are dropped. Only the fields that the contract assigns to the operator are
+//! set over it: name, owner, labels, restart policy, the advertised port and the environment.
 
 use crate::env;
 use crate::job::{Job, ReplicaSpec, is_named};
@@ -51,7 +52,8 @@ pub fn pod(job: &Job, role: Role, index: u32) -> Option<Value> {
 
 /// The headless service of one replica; `None` for a role that the job does not have.
 ///
-/// It answers for a pod that is not ready yet: ps-lite gives up on a name that does not resolve at start.
+/// The service also resolves before its pod is ready: ps-lite gives up on a name that does not
+/// resolve at start.
 pub fn service(job: &Job, role: Role, index: u32) -> Option<Value> {
     let replica = job.replica(role)?;
     Some(json!({
@@ -67,9 +69,10 @@ pub fn service(job: &Job, role: Role, index: u32) -> Option<Value> {
     }))
 }
 
-/// The restart policy the pods of a role are created with.
+/// The restart policy with which the pods of a role are created.
 ///
-/// Where the controller restarts (by exit code, or all replicas together) the kubelet must not.
+/// The kubelet must not restart containers where the controller does (by exit code, or all replicas
+/// together).
 pub fn restart_policy(job: &Job, replica: &ReplicaSpec) -> RestartPolicy {
     match (job.restart_scope, replica.restart_policy) {
         (RestartScope::Job, _) | (_, RestartPolicy::ExitCode) => RestartPolicy::Never,
@@ -77,7 +80,7 @@ pub fn restart_policy(job: &Job, replica: &ReplicaSpec) -> RestartPolicy {
     }
 }
 
-/// The reference that makes the job the owner of an object.
+/// The owner reference to the job.
 pub fn owner_reference(job: &Job) -> Value {
     json!({
         "apiVersion": mxjob::API_VERSION,

@@ -3,17 +3,18 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What happens to a replica whose container ended.
+/// What to do with a replica whose container exited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RestartPolicy {
-    /// Started again, whatever the exit code.
+    /// Restarted, whatever the exit code.
     Always,
-    /// Started again after a failure.
+    /// Restarted after a failure.
     OnFailure,
     /// A failure fails the job.
     #[default]
     Never,
-    /// Exit codes from 128 on, and losses without a code, are started again; 1 to 127 fail the job.
+    /// Exit codes from 128 on, and losses without an exit code, are restarted; 1 to 127 fail the
+    /// job.
     ExitCode,
 }
 
@@ -29,34 +30,34 @@ impl RestartPolicy {
     }
 }
 
-/// Which pods go when the job has finished.
+/// Which pods to delete when the job has finished.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum CleanPodPolicy {
     /// All pods of the job.
     All,
-    /// Those that have not finished.
+    /// Pods that have not finished.
     #[default]
     Running,
-    /// None.
+    /// No pods.
     None,
 }
 
 /// When a training job counts as succeeded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum SuccessPolicy {
-    /// The scheduler decides where there is one, else all workers.
+    /// The scheduler decides if there is one, else all workers.
     #[default]
     #[serde(rename = "")]
     Default,
-    /// Every worker must succeed, whatever the scheduler does.
+    /// Every worker must succeed, regardless of the scheduler.
     AllWorkers,
 }
 
-/// How far a restart reaches.
+/// Which replicas a restart includes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RestartScope {
-    /// The failed replica alone.
+    /// Only the failed replica.
     Replica,
-    /// All replicas, after all of them are gone: a ps-lite rendezvous cannot take a lost node back.
+    /// All replicas, after all of them are gone: a ps-lite rendezvous cannot readmit a lost node.
     Job,
 }

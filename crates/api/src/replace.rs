@@ -1,27 +1,30 @@
-//! The replace rule: what a `PUT` or a `PATCH` may change of a job that exists.
+//! The replace rule: what a `PUT` or a `PATCH` may change in an existing job.
 //!
-//! Five fields of the documented API and, ours, `suspend`; everything else in the spec is fixed at creation. A field counts as the same in either
-//! layout, so moving one between the spec and `runPolicy` is no change. Whatever can be said of `metadata` beyond that is said by Kubernetes' own rules, not here.
+//! Five fields of the documented API and `suspend` may change; all others in the spec are
+//! immutable. A field is the same in either layout, so moving it between the spec and `runPolicy`
+//! is no change. Other parts of `metadata` follow Kubernetes' own rules, which are not in this
+//! crate.
 //!
-//! A job that waits in a queue of Kueue may be changed in five more places of its templates while it is suspended (`queued`).
+//! Five more places in the templates may change while a job waits in a Kueue queue and is suspended
+//! (`queued`).
 
 mod queued;
 
 use crate::layout::{FIELDS, Field, NESTED, Place, SCHEDULING};
 use crate::mxjob;
 use crate::spec::JOB_MODE;
-use crate::value::{equal, is_no_word};
+use crate::value::{equal, is_empty_string};
 use mxjob_machinery::field::{Error, ErrorKind, Errors, Path};
 use mxjob_machinery::schema::{Trail, member};
 pub(crate) use queued::is_queued;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// Objects that clients with types of Go write empty, or full of nulls, where their user has set none: `resources` of containers and
-/// `metadata` of templates.
+/// Objects that Go clients write empty, or full of nulls, when the user did not set them:
+/// `resources` of containers and `metadata` of templates.
 const UNSET_OBJECTS: [&str; 2] = ["metadata", "resources"];
 
-/// What may be replaced, as messages list it.
+/// The replaceable fields, as messages list them.
 pub const REPLACEABLE: [&str; 6] = [
     "metadata.labels",
     "metadata.annotations",
@@ -31,10 +34,11 @@ pub const REPLACEABLE: [&str; 6] = [
     "spec.suspend",
 ];
 
-/// The faults of a replace of `old` by `new`: one `Forbidden` for each changed field that is not replaceable.
+/// The violations of a replace of `old` by `new`: one `Forbidden` for each changed immutable field.
 ///
-/// A change is reported as deep as it goes (`spec.mxReplicaSpecs.Worker.template.spec.containers[0].image`); something added or removed is
-/// reported as a whole, by its own path. A spec that is gone altogether counts as empty.
+/// A change is reported with the deepest path
+/// (`spec.mxReplicaSpecs.Worker.template.spec.containers[0].image`). An added or removed value is
+/// reported as a whole, by its own path. A removed spec counts as empty.
 pub fn check(old: &Value, new: &Value) -> Errors {
     if queued::is_open(old, new) {
         return check_specs(queued::masked(old).as_ref(), queued::masked(new).as_ref());
@@ -73,8 +77,8 @@ fn check_specs(old: Option<&Value>, new: Option<&Value>) -> Errors {
     errors
 }
 
-/// The message of the answer to such a replace: where several fixed fields have changed the list of what may change is said once.
-/// Faults of another origin are listed as everywhere.
+/// The message for such a replace. Several changed immutable fields share one list of the
+/// replaceable ones. Errors of other kinds are listed as usual.
 ///
 /// ```
 /// use mxjob_api::replace;
@@ -96,7 +100,7 @@ pub fn message(name: &str, errors: &Errors) -> String {
     format!("{subject}[{}]: {detail}", fields.join(", "))
 }
 
-/// What each cause says.
+/// The detail of each cause.
 pub(crate) fn detail() -> String {
     let (last, first) = REPLACEABLE.split_last().unwrap_or((&"", &[]));
     format!("only {} and {last} may be changed", first.join(", "))
@@ -106,12 +110,14 @@ fn forbid(path: &Path, errors: &mut Errors) {
     errors.push(Error::forbidden(path, detail()));
 }
 
-/// Whether these names lead to a field that has two places, or to the object that holds such fields.
+/// Whether these names lead to a field that has two places, or to an object that contains such
+/// fields.
 fn is_known(names: &[&str]) -> bool {
     FIELDS.iter().any(|field| field.names().starts_with(names))
 }
 
-/// Compares the members of two objects, save those that are looked at elsewhere; false if one of the two is no object at all.
+/// Compares the members of two objects, except those that are compared elsewhere; false if one of
+/// them is not an object.
 fn check_members(
     path: &Path,
     old: Option<&Value>,
@@ -134,12 +140,12 @@ fn check_members(
     true
 }
 
-/// A member, unless it is there without having been given.
+/// A member, unless it counts as unset.
 fn given<'a>(members: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
-    members.get(key).filter(|value| !(key == JOB_MODE && is_no_word(value)))
+    members.get(key).filter(|value| !(key == JOB_MODE && is_empty_string(value)))
 }
 
-/// Compares one field wherever it stands: moved is not changed, as long as the value in force stays.
+/// Compares one field in both places: a moved field is unchanged if the effective value is.
 fn check_both_places(field: Field, old: &Value, new: &Value, errors: &mut Errors) {
     let in_force = field.value(old);
     let before = errors.len();
@@ -149,7 +155,8 @@ fn check_both_places(field: Field, old: &Value, new: &Value, errors: &mut Errors
         let is_first = given.is_none();
         given = given.or(Some(place));
         let is_kept = field.get(old, place).is_some_and(|old| equal(old, value));
-        // In the place that wins only the value in force will do; the other may keep what never counted.
+        // The place that takes precedence must hold the effective value; the other may keep a value
+        // that never had an effect.
         if is_first || !is_kept {
             diff(&field.path(place), in_force, Some(value), errors);
         }
@@ -164,7 +171,7 @@ fn check_both_places(field: Field, old: &Value, new: &Value, errors: &mut Errors
     }
 }
 
-/// Notes what differs, as deep as it goes.
+/// Collects the differences with the deepest paths.
 fn diff(path: &Path, old: Option<&Value>, new: Option<&Value>, errors: &mut Errors) {
     walk(&Trail::Start(path), old, new, errors);
 }
@@ -185,7 +192,7 @@ fn walk(at: &Trail<'_>, old: Option<&Value>, new: Option<&Value>, errors: &mut E
             for index in 0..old.len().max(new.len()) {
                 match (old.get(index), new.get(index)) {
                     (Some(old), Some(new)) => walk(&at.item(index), Some(old), Some(new), errors),
-                    // A null item is an item.
+                    // A null item of a list is an item.
                     _ => forbid(&at.item(index).path(), errors),
                 }
             }
@@ -196,7 +203,7 @@ fn walk(at: &Trail<'_>, old: Option<&Value>, new: Option<&Value>, errors: &mut E
     }
 }
 
-/// Whether a member is not set: it is not there, or as a client with types of Go writes what its user has not set.
+/// Whether a member is unset: absent, or with the value that Go clients write for an unset field.
 fn is_unset(key: &str, value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null) => true,

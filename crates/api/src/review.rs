@@ -1,6 +1,7 @@
-//! Admission on a cluster: an AdmissionReview as its API server sends one, answered by the rules of [`admission`].
+//! Admission on a cluster: responses to AdmissionReviews by the rules of [`admission`].
 //!
-//! Pure: the body of the request in, the body of the answer out. Who serves it, and over which certificate, is not decided here.
+//! Pure: takes the request's body and returns the response's. The caller serves it and chooses the
+//! certificate.
 //!
 //! | request | answer |
 //! | --- | --- |
@@ -11,9 +12,10 @@
 //! | delete, connect | allowed |
 //! | another resource or version | allowed: there is no rule about it here |
 //!
-//! A refusal carries the whole `Status` that the API server of one machine would have answered with; the cluster's passes it on and puts
-//! only the name of the webhook before the message. There are no warnings: the API server of one machine has none beyond those that
-//! every API server gives by itself.
+//! A refusal carries the whole `Status` that the standalone API server would respond with. The
+//! cluster's API server passes it on and only prefixes the message with the webhook's name. There
+//! are no warnings: those of the standalone API server are the ones that every API server gives by
+//! itself.
 
 use crate::admission;
 use crate::mxjob::{GROUP, PLURAL, VERSION};
@@ -24,21 +26,22 @@ use serde_json::{Value, json};
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 
-/// Why something is no request that can be answered: a matter for a 400 of the server that got it.
+/// Why a body is not a valid request; the caller responds with 400.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Another kind of object, or none.
+    /// Another kind of object, or no object.
     #[error("the body is no {KIND} of {API_VERSION}")]
     NotAReview,
-    /// The review has no request, or the request lacks what every one has.
+    /// The review has no request, or the request lacks a mandatory field.
     #[error("the {KIND} has no {0}")]
     Missing(&'static str),
-    /// An operation that no API server has.
+    /// An unknown operation.
     #[error("the {KIND} is of the unknown operation {0:?}")]
     UnknownOperation(String),
 }
 
-/// Answers a review; what is none is refused in the form of an answer, with the `uid` if there is one.
+/// Responds to a review. An invalid one is refused in the form of a response, with the `uid` if
+/// there is one.
 ///
 /// ```
 /// use mxjob_api::review;
@@ -55,7 +58,7 @@ pub fn answer(review: &Value) -> Value {
     })
 }
 
-/// The same for a server that answers 400 to what is no review.
+/// The same, for callers that respond with 400 to an invalid review.
 pub fn respond(review: &Value) -> Result<Value, Error> {
     let is = |field, word| review.get(field).and_then(Value::as_str) == Some(word);
     if !is("apiVersion", API_VERSION) || !is("kind", KIND) {
@@ -68,7 +71,7 @@ pub fn respond(review: &Value) -> Result<Value, Error> {
     Ok(response(uid, refusal(request)?.as_ref()))
 }
 
-/// What is wrong with a request, if anything is.
+/// The violations of a request, if there are any.
 fn refusal(request: &Value) -> Result<Option<Status>, Error> {
     let operation = text(request, "operation").ok_or(Error::Missing("request.operation"))?;
     let resource = object(request, "resource").ok_or(Error::Missing("request.resource"))?;
@@ -95,7 +98,7 @@ fn no_subresource(request: &Value, subresource: &str) -> Status {
     Status::forbidden(GROUP, PLURAL, name(request), why)
 }
 
-/// The name of the job. Of a create with `generateName` the request itself may not have it yet.
+/// The job's name. A create with `generateName` may not have it in the request itself.
 fn name(request: &Value) -> &str {
     let name = request.pointer("/object/metadata/name").and_then(Value::as_str);
     name.or_else(|| text(request, "name")).unwrap_or_default()

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What kind of job this is, and so which roles it may have.
+/// The type of a job, which decides its roles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum JobMode {
     /// Distributed training: scheduler, servers and workers, or workers alone.
@@ -26,7 +26,7 @@ impl JobMode {
         }
     }
 
-    /// The mode of that exact spelling.
+    /// The mode with exactly this spelling.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| mode.as_str() == text)
     }
@@ -46,14 +46,15 @@ impl fmt::Display for JobMode {
     }
 }
 
-/// The part a replica plays. The order of the variants is the canonical order: who must be there first comes first.
+/// The role of a replica. The variants are in canonical order: roles that others connect to come
+/// first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Rendezvous of a training job.
     Scheduler,
     /// Parameter server.
     Server,
-    /// Computes.
+    /// Trains.
     Worker,
     /// Rendezvous of a tuning job.
     TunerTracker,
@@ -98,7 +99,7 @@ impl Role {
         }
     }
 
-    /// The role of that name in any letter case.
+    /// The role with this name in any letter case.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str().eq_ignore_ascii_case(text))
     }
@@ -111,7 +112,7 @@ impl Role {
         }
     }
 
-    /// Whether a job can use one replica of it at most: only index 0 is ever addressed.
+    /// Whether a job can use at most one replica of it, since only index 0 is ever addressed.
     pub fn is_single(self) -> bool {
         matches!(self, Self::Scheduler | Self::TunerTracker | Self::Tuner)
     }
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_role_is_found_in_any_letter_case() {
+    fn roles_are_case_insensitive() {
         for role in Role::ALL {
             for text in
                 [role.as_str().to_owned(), role.lower().to_owned(), role.as_str().to_uppercase()]
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn each_role_belongs_to_the_mode_that_lists_it() {
+    fn each_role_belongs_to_exactly_the_mode_that_lists_it() {
         for mode in JobMode::ALL {
             assert_eq!(JobMode::parse(mode.as_str()), Some(mode));
             assert!(mode.roles().iter().all(|role| role.mode() == mode));

@@ -1,7 +1,8 @@
-//! The spec as it is on the wire: every field optional, both layouts, no defaults.
+//! The spec in its wire form: every field optional, both layouts, no defaults.
 //!
-//! These types read a spec and are the source of the CustomResourceDefinition's schema; they are never written back
-//! (a stored spec stays as its user typed it). Code that acts on a job uses [`Job`](crate::Job).
+//! These types read a spec and are the source of the CustomResourceDefinition's schema. They are
+//! never written back: a stored spec stays as its user typed it. Code that acts on a job uses
+//! [`Job`](crate::Job).
 
 use crate::mxjob::MAX_REPLICAS;
 use crate::policy::{CleanPodPolicy, RestartPolicy, RestartScope, SuccessPolicy};
@@ -13,43 +14,44 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The member of the spec that clients with types of Go always write, empty where their user has not given it.
+/// The member of the spec that Go clients always write, empty if the user did not set it.
 pub(crate) const JOB_MODE: &str = "jobMode";
 
 /// `spec` of an MXJob.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MXJobSpec {
-    /// Which family of roles the job has. Default, where it is empty too, `MXTrain`.
-    #[serde(default, deserialize_with = "word")]
+    /// The job type, which decides the allowed roles. Default, also for the empty string:
+    /// `MXTrain`.
+    #[serde(default, deserialize_with = "enumeration")]
     pub job_mode: Option<JobMode>,
-    /// The replicas by role. Role names are accepted in any letter case.
+    /// The replicas by role. Role names are case-insensitive.
     #[schemars(required, with = "BTreeMap<String, ReplicaSpec>")]
     pub mx_replica_specs: Option<BTreeMap<String, Option<ReplicaSpec>>>,
-    /// The job fails when it has been active for this many seconds. Replaceable.
+    /// Seconds that the job may be active before it fails. Replaceable.
     #[serde(default, deserialize_with = "int64")]
     #[schemars(range(min = 1))]
     pub active_deadline_seconds: Option<i64>,
-    /// The job fails when it would need more restarts than this. Default: no limit.
+    /// Number of restarts before the job fails. Default: no limit.
     #[serde(default, deserialize_with = "int32")]
     #[schemars(range(min = 0))]
     pub backoff_limit: Option<i32>,
-    /// Which pods go when the job has finished. Default `Running`. Replaceable.
+    /// Which pods to delete when the job has finished. Default `Running`. Replaceable.
     #[serde(default, deserialize_with = "clean_pod_policy")]
     pub clean_pod_policy: Option<CleanPodPolicy>,
-    /// The job is deleted this many seconds after it has finished. Default: kept. Replaceable.
+    /// Seconds after which the finished job is deleted. Default: kept. Replaceable.
     #[serde(default, deserialize_with = "int32")]
     #[schemars(range(min = 0))]
     pub ttl_seconds_after_finished: Option<i32>,
-    /// Whether the job is held back or stopped for now. Default `false`. Replaceable.
+    /// Whether the job is suspended. Default `false`. Replaceable.
     pub suspend: Option<bool>,
     /// How the replicas are scheduled together.
     pub scheduling_policy: Option<SchedulingPolicy>,
-    /// When the job has succeeded. The empty string is the default rule.
+    /// When the job counts as succeeded. The empty string is the default rule.
     pub success_policy: Option<SuccessPolicy>,
-    /// How far a restart reaches. Default `Job` with a scheduler, else `Replica`.
+    /// Which replicas a restart includes. Default `Job` with a scheduler, else `Replica`.
     pub restart_scope: Option<RestartScope>,
-    /// The other place of six of the fields above; the same field may not differ in both.
+    /// Alternative location of six fields; a field set in both places must be equal.
     pub run_policy: Option<RunPolicy>,
 }
 
@@ -82,18 +84,18 @@ pub struct RunPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SchedulingPolicy {
-    /// How many replicas must fit at once for the job to start. Default: all.
+    /// Number of replicas that must fit at the same time for the job to start. Default: all.
     #[serde(default, deserialize_with = "int32")]
     #[schemars(range(min = 0))]
     pub min_available: Option<i32>,
-    /// The queue the job waits in.
+    /// The queue in which the job waits.
     pub queue: Option<String>,
-    /// What the job needs at least, by resource name.
+    /// Minimum resources of the job, by resource name.
     #[schemars(with = "Option<BTreeMap<String, crate::schema::Quantity>>")]
     pub min_resources: Option<BTreeMap<String, Value>>,
     /// The priority class of the job as a whole.
     pub priority_class: Option<String>,
-    /// How long the scheduler tries before it gives up.
+    /// How long the scheduler tries to start the job before it gives up.
     #[serde(default, deserialize_with = "int32")]
     #[schemars(range(min = 0))]
     pub schedule_timeout_seconds: Option<i32>,
@@ -103,23 +105,23 @@ pub struct SchedulingPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicaSpec {
-    /// How many pods. Default 1. All roles together have at most 10000.
+    /// Number of pods. Default 1. All roles together have at most 10000.
     #[serde(default, deserialize_with = "int32")]
     #[schemars(range(min = 0, max = MAX_REPLICAS))]
     pub replicas: Option<i32>,
-    /// What happens when a replica ends. Default `Never`; overrides the template's.
-    #[serde(default, deserialize_with = "word")]
+    /// What to do when a replica's container exits. Default `Never`; overrides the template's.
+    #[serde(default, deserialize_with = "enumeration")]
     pub restart_policy: Option<RestartPolicy>,
     /// The pod of a replica.
     #[schemars(required, with = "crate::schema::PodTemplate")]
     pub template: Option<Value>,
-    /// The tuner key that reaches `MX_CONFIG`.
+    /// The tuner key in `MX_CONFIG`.
     pub label: Option<String>,
 }
 
-/// A word of an enumeration; the empty one counts as absent. Clients with types of Go write `jobMode` so, and older operators stored it
-/// of every other.
-fn word<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
+/// An enumeration value; the empty string counts as absent. Go clients write an empty `jobMode`,
+/// and older operators stored empty values of the others.
+fn enumeration<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     let value = Option::<Value>::deserialize(deserializer)?;
@@ -127,7 +129,8 @@ fn word<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
     value.map(T::deserialize).transpose().map_err(D::Error::custom)
 }
 
-/// The same, where the empty word had a meaning: neither `None` nor `Running`, so older operators removed all pods.
+/// The same for a field whose empty value had a meaning: it was neither `None` nor `Running`, so
+/// older operators deleted all pods.
 fn clean_pod_policy<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<CleanPodPolicy>, D::Error> {
@@ -135,7 +138,7 @@ fn clean_pod_policy<'de, D: Deserializer<'de>>(
     if value.as_ref().is_some_and(|value| value == "") {
         return Ok(Some(CleanPodPolicy::All));
     }
-    word(value.unwrap_or(Value::Null)).map_err(D::Error::custom)
+    enumeration(value.unwrap_or(Value::Null)).map_err(D::Error::custom)
 }
 
 fn int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {

@@ -1,6 +1,7 @@
 //! The status of a job: its conditions, the counts by role and its times.
 //!
-//! Only the controller writes it. [`JobStatus::set_condition`] is the one place where the order of conditions is decided.
+//! Only the controller writes it. [`JobStatus::set_condition`] alone decides the order of
+//! conditions.
 
 mod conditions;
 
@@ -19,34 +20,34 @@ pub use conditions::{Condition, ConditionStatus, ConditionType};
 /// `status` of an MXJob.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobStatus {
-    /// What has become true of the job; the newest transition is last.
+    /// The observed states of the job; the newest transition is last.
     pub conditions: Vec<Condition>,
     /// Counts by role.
     pub replicas: BTreeMap<Role, ReplicaStatus>,
-    /// When the job became active; starts anew on resume.
+    /// When the job became active; reset on resume.
     pub start_time: Option<Timestamp>,
     /// When it finished.
     pub completion_time: Option<Timestamp>,
-    /// When the controller last looked, where that matters to a reader.
+    /// When the controller last reconciled the job, where readers use it.
     pub last_reconcile_time: Option<Timestamp>,
 }
 
-/// The pods of one role, counted. Zero counts are left out on the wire.
+/// The pods of one role, counted. Zero counts are omitted on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplicaStatus {
-    /// Running.
+    /// Running pods.
     #[serde(default, deserialize_with = "count", skip_serializing_if = "is_zero")]
     #[schemars(with = "Option<i32>", range(min = 0))]
     pub active: u32,
-    /// Ended well.
+    /// Succeeded pods.
     #[serde(default, deserialize_with = "count", skip_serializing_if = "is_zero")]
     #[schemars(with = "Option<i32>", range(min = 0))]
     pub succeeded: u32,
-    /// Ended in failure.
+    /// Failed pods.
     #[serde(default, deserialize_with = "count", skip_serializing_if = "is_zero")]
     #[schemars(with = "Option<i32>", range(min = 0))]
     pub failed: u32,
-    /// Replacements and in-place restarts so far; counts against `backoffLimit`.
+    /// Replacements and in-place restarts so far; they count toward `backoffLimit`.
     #[serde(default, deserialize_with = "count", skip_serializing_if = "is_zero")]
     #[schemars(with = "Option<i32>", range(min = 0))]
     pub restarts: u32,
@@ -57,7 +58,7 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-/// A count as a JSON number; `1.0` is 1, and null is none.
+/// A count as a JSON number; `1.0` is 1, and null is 0.
 fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let value = Option::<Value>::deserialize(deserializer)?.unwrap_or_else(|| 0.into());
     spec::integer(&value)
@@ -65,20 +66,20 @@ fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
         .ok_or_else(|| D::Error::invalid_value(Unexpected::Other(&value.to_string()), &"a count"))
 }
 
-/// The wire form. The counts stand under two names: the documented API's and that of every later client.
+/// The wire form. The counts have two names: the documented API's and that of every later client.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Wire {
-    /// What has become true of the job; the newest transition is last.
+    /// The observed states of the job; the newest transition is last.
     #[serde(skip_serializing_if = "Option::is_none")]
     conditions: Option<Vec<Condition>>,
     /// Counts by role.
     #[serde(skip_serializing_if = "Option::is_none")]
     mx_replica_statuses: Option<BTreeMap<String, ReplicaStatus>>,
-    /// The same counts, under the name that later clients read.
+    /// The same counts under the name that later clients read.
     #[serde(skip_serializing_if = "Option::is_none")]
     replica_statuses: Option<BTreeMap<String, ReplicaStatus>>,
-    /// When the job became active; starts anew on resume.
+    /// When the job became active; reset on resume.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time")]
     #[schemars(with = "Option<crate::schema::Time>")]
     start_time: Option<Timestamp>,
@@ -86,16 +87,16 @@ pub(crate) struct Wire {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time")]
     #[schemars(with = "Option<crate::schema::Time>")]
     completion_time: Option<Timestamp>,
-    /// When the controller last looked, where that matters to a reader.
+    /// When the controller last reconciled the job, where readers use it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time")]
     #[schemars(with = "Option<crate::schema::Time>")]
     last_reconcile_time: Option<Timestamp>,
-    /// The controller's own notes: which replicas have succeeded, by role.
+    /// The controller's own record of succeeded replicas, by role.
     #[serde(skip_serializing)]
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     #[allow(dead_code)] // known to the schema; the controller reads and writes it
     completed_indexes: Option<IgnoredAny>,
-    /// The controller's own notes on restarts.
+    /// The controller's own record of restarts.
     #[serde(skip_serializing)]
     #[schemars(with = "Option<crate::schema::Open>")]
     #[allow(dead_code)] // as above
@@ -103,7 +104,7 @@ pub(crate) struct Wire {
 }
 
 impl JobStatus {
-    /// The JSON to store: both spellings of the counts with equal content, and nothing that is empty.
+    /// The JSON to store: the counts under both names, and no empty fields.
     pub fn to_value(&self) -> Value {
         let counts = || {
             let counts: BTreeMap<_, _> = self
@@ -128,7 +129,7 @@ impl JobStatus {
 }
 
 impl<'de> Deserialize<'de> for JobStatus {
-    /// Reads either spelling of the counts. Roles that do not exist are not ours to count and are passed over.
+    /// Reads either name of the counts. Unknown roles are ignored.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
         let counts = wire.mx_replica_statuses.or(wire.replica_statuses).unwrap_or_default();

@@ -1,9 +1,9 @@
-//! Times on the wire: RFC 3339, UTC, whole seconds, as every Kubernetes object has them.
+//! Times on the wire: RFC 3339, UTC, whole seconds, as in every Kubernetes object.
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// Cuts to the second: what is written is what is compared later.
+/// Truncates to the second, so that written and compared values are equal.
 pub(crate) fn whole_seconds(time: Timestamp) -> Timestamp {
     let round = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor);
     time.round(round).unwrap_or(time)
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_cut_to_its_second_on_either_side_of_the_epoch() {
+    fn times_are_truncated_to_seconds_before_and_after_the_epoch() {
         for (given, cut) in [
             ("2026-11-24T08:00:00.999Z", "2026-11-24T08:00:00Z"),
             ("2026-11-24T08:00:00Z", "2026-11-24T08:00:00Z"),

@@ -12,7 +12,7 @@ use crate::job::Job;
 use crate::layout::{FIELDS, Field, Place};
 use crate::mxjob::MAX_REPLICAS;
 use crate::spec::{JOB_MODE, integer};
-use crate::value::{equal, is_no_word};
+use crate::value::{equal, is_empty_string};
 use crate::{replace, schema};
 use mxjob_machinery::field::{Error, Errors, Path};
 use serde_json::Value;
@@ -68,7 +68,7 @@ pub fn validate_status(job: &Value) -> Errors {
 /// An empty `jobMode` is none.
 fn without_empty_mode(spec: &Value) -> Cow<'_, Value> {
     let mut spec = Cow::Borrowed(spec);
-    if spec.get(JOB_MODE).is_some_and(is_no_word)
+    if spec.get(JOB_MODE).is_some_and(is_empty_string)
         && let Some(members) = spec.to_mut().as_object_mut()
     {
         members.remove(JOB_MODE);

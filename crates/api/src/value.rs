@@ -1,10 +1,10 @@
-//! How values of a spec are compared.
+//! Comparison of values of a spec.
 
 use crate::spec;
 use serde_json::{Map, Number, Value};
 
-/// Whether two values are the same: numbers by value (`1` is `1.0`), strings as typed (`"1000m"` is not `"1"`),
-/// a null member of an object as an absent one.
+/// Whether two values are equal: numbers by value (`1` is `1.0`), strings as typed (`"1000m"` is
+/// not `"1"`), and a null member of an object as an absent one.
 pub(crate) fn equal(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => equal_numbers(left, right),
@@ -34,15 +34,16 @@ fn equal_numbers(left: &Number, right: &Number) -> bool {
         (Some(left), Some(right)) => left == right,
         (None, None) => {
             matches!((left.as_f64(), right.as_f64()), (Some(left), Some(right)) if left == right)
-            // Beyond i64 the exact integers have been compared above.
+            // Exact integers beyond i64 were compared above.
             && !(left.is_u64() && right.is_u64())
         }
         _ => false,
     }
 }
 
-/// Whether a value is the empty string: how clients with types of Go write a word that their user has not given.
-pub(crate) fn is_no_word(value: &Value) -> bool {
+/// Whether a value is the empty string, which Go clients write for an enumeration value that the
+/// user did not set.
+pub(crate) fn is_empty_string(value: &Value) -> bool {
     value.as_str() == Some("")
 }
 
@@ -57,7 +58,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn values_are_equal_by_meaning_of_json_and_not_of_kubernetes() {
+    fn values_are_compared_as_json_and_not_as_kubernetes_quantities() {
         let cases = [
             (json!(1), json!(1.0), true),
             (json!(0), json!(-0.0), true),

@@ -66,7 +66,7 @@ pub(crate) fn outcome(
     match outcome {
         Ok(given) => Ok(answer(kind, given)),
         Err(error) if kind.strategy.stored_as().is_some() => {
-            Err(error.told_of(registry::stored(kind), kind))
+            Err(error.rewritten_for(registry::stored(kind), kind))
         }
         Err(error) => Err(error),
     }

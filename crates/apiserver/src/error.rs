@@ -1,4 +1,4 @@
-//! API errors: made in terms of the API, turned into a `Status` and an HTTP code here and nowhere else.
+//! API errors: made in terms of the API, and converted to a `Status` and an HTTP code only here.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use mxjob_machinery::status::{Cause, Details, Reason, Status};
 
 use crate::kind::Kind;
 
-/// An answer other than success.
+/// An error response.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     status: Box<Status>,
@@ -27,7 +27,7 @@ impl ApiError {
         self.retry_after
     }
 
-    /// A status that somebody else made, such as a webhook.
+    /// A status made elsewhere, such as by a webhook.
     pub(crate) fn of_status(status: Box<Status>) -> Self {
         Self { status, retry_after: None }
     }
@@ -49,7 +49,7 @@ impl ApiError {
         self
     }
 
-    /// 400: the request cannot be understood.
+    /// 400: the request is invalid.
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, Reason::BadRequest, message)
     }
@@ -83,7 +83,7 @@ impl ApiError {
         .about(name, kind.group, kind.plural)
     }
 
-    /// 404 for an object that a request names besides its own: name, group and resource.
+    /// 404 for another object that the request refers to: name, group and resource.
     pub(crate) fn missing(
         message: impl Into<String>,
         (name, group, resource): (&str, &str, &str),
@@ -109,7 +109,7 @@ impl ApiError {
         Self::new(409, Reason::Conflict, message).about(name, kind.group, kind.plural)
     }
 
-    /// 409 for a failed precondition of a delete, which upstream words with the kind.
+    /// 409 for a failed precondition of a delete; upstream's message has the kind.
     #[must_use]
     pub(crate) fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
         let message =
@@ -117,7 +117,7 @@ impl ApiError {
         Self::new(409, Reason::Conflict, message).about(name, kind.group, kind.kind)
     }
 
-    /// 409 of server-side apply: one cause a conflicting field.
+    /// 409 of server-side apply, with one cause for each conflicting field.
     #[must_use]
     pub(crate) fn apply_conflict(message: impl Into<String>, causes: Vec<Cause>) -> Self {
         let mut error = Self::new(409, Reason::Conflict, message).with_empty_details();
@@ -133,9 +133,9 @@ impl ApiError {
         Self::invalid_as(kind.kind, kind.group, name, errors)
     }
 
-    /// The same error in other words.
+    /// The same error with another message, if there is one.
     #[must_use]
-    pub(crate) fn saying(mut self, message: Option<String>) -> Self {
+    pub(crate) fn with_message(mut self, message: Option<String>) -> Self {
         if message.is_some() {
             self.status.message = message;
         }
@@ -148,7 +148,7 @@ impl ApiError {
         Self { status: Box::new(Status::invalid(group, kind, name, errors)), retry_after: None }
     }
 
-    /// 422 without particulars, which is what upstream answers where a JSON patch cannot be applied.
+    /// 422 without details, as upstream responds when a JSON patch cannot be applied.
     #[must_use]
     pub(crate) fn unprocessable() -> Self {
         Self::new(
@@ -187,7 +187,7 @@ impl ApiError {
             .with_empty_details()
     }
 
-    /// 406 with the media types that would do.
+    /// 406 with the acceptable media types.
     #[must_use]
     pub(crate) fn not_acceptable(types: &[&str]) -> Self {
         let types = types.join(", ");
@@ -198,14 +198,14 @@ impl ApiError {
         )
     }
 
-    /// 410: the revision asked for is gone. `Expired` is the reason that clients look for.
+    /// 410: the requested revision was compacted. Clients look for the reason `Expired`.
     pub(crate) fn expired(message: impl Into<String>) -> Self {
         Self::new(410, Reason::Expired, message)
     }
 
-    /// The same error about a kind under which the objects of another are served.
+    /// The same error, rewritten for a kind under which the objects of another are served.
     #[must_use]
-    pub(crate) fn told_of(mut self, stored: &Kind, shown: &Kind) -> Self {
+    pub(crate) fn rewritten_for(mut self, stored: &Kind, shown: &Kind) -> Self {
         let about = |details: &&mut Details| {
             details.group == stored.group
                 && (details.kind == stored.plural || details.kind == stored.kind)
@@ -240,7 +240,7 @@ impl ApiError {
         )
     }
 
-    /// 415 with the media types that would do.
+    /// 415 with the acceptable media types.
     #[must_use]
     pub(crate) fn unsupported_media_type(types: &[&str]) -> Self {
         let message = format!(
@@ -250,7 +250,7 @@ impl ApiError {
         Self::new(415, Reason::UnsupportedMediaType, message)
     }
 
-    /// 429: a bounded queue is full; the client may try again.
+    /// 429: a bounded queue is full; the client may retry.
     pub(crate) fn too_many_requests(message: impl Into<String>) -> Self {
         Self { retry_after: Some(1), ..Self::new(429, Reason::TooManyRequests, message) }
     }
@@ -260,7 +260,7 @@ impl ApiError {
         Self::new(500, None, message)
     }
 
-    /// 500: something of ours failed.
+    /// 500: the server failed.
     pub(crate) fn internal(message: impl fmt::Display) -> Self {
         Self::new(500, Reason::InternalError, format!("Internal error occurred: {message}"))
     }
@@ -270,12 +270,12 @@ impl ApiError {
         Self::new(504, Reason::Timeout, format!("Timeout: {message}"))
     }
 
-    /// 503: the server cannot answer at the moment.
+    /// 503: the server is temporarily unavailable.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self { retry_after: Some(1), ..Self::new(503, Reason::ServiceUnavailable, message) }
     }
 
-    /// 504: a resource version from the future.
+    /// 504: the requested resource version is in the future.
     #[must_use]
     pub(crate) fn too_large_resource_version(asked: u64, current: u64) -> Self {
         let message = format!("Timeout: Too large resource version: {asked}, current: {current}");

@@ -64,7 +64,7 @@ impl ClusterScan {
             mxjob::GROUP
         );
         match cluster.get(&path).await {
-            Ok(definition) => scan.definition = Some(crd::judge(&definition)),
+            Ok(definition) => scan.definition = Some(crd::compare(&definition)),
             // `mxjob up` serves MXJobs without a CRD.
             Err(error) if error.is(404) => {}
             Err(error) => {

@@ -1,15 +1,15 @@
-//! Whether a cluster's definition is ours, and what is missing if it is not.
+//! Compares a cluster's definition with ours.
 
 use super::{REVISION, SCHEMA_ANNOTATION, schema_id};
 use crate::{mxjob, schema};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// The command that puts our definition in the place of another.
-pub const MENDING: &str =
+/// The command that installs our definition, also over another one.
+pub const FIX_COMMAND: &str =
     "mxjob manifests --only crd | kubectl apply --server-side --force-conflicts -f -";
 
-/// What a cluster's definition is.
+/// Whose definition a cluster has, and its differences from ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Ours, of this version.
@@ -20,38 +20,39 @@ pub enum Verdict {
     Newer(Difference),
     /// Ours, of this version, and the cluster does not serve it.
     Unserved(Difference),
-    /// Somebody else's.
+    /// Not ours.
     Foreign(Difference),
 }
 
 /// What a definition lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Without these the controller cannot do its work: clauses such as `it does not serve v1`.
+    /// Differences that stop the controller: clauses such as `it does not serve v1`.
     pub obstacles: Vec<String>,
-    /// Why the cluster does not serve it, whatever it says: clauses such as `NamesAccepted is False (…)`.
+    /// Why the cluster does not serve the definition: clauses such as `NamesAccepted is False (…)`.
     pub unserved: Vec<String>,
-    /// The fields of an MXJob that it would drop, as `spec.suspend`.
+    /// The fields of an MXJob that the definition would drop, as `spec.suspend`.
     pub fields: Vec<String>,
-    /// Versions in which objects may be stored and that our definition does not have: they must be forgotten before it can be applied.
+    /// Versions that the definition lists as stored and that ours does not have. They must be
+    /// removed from its status before ours can be applied.
     pub stored_versions: Vec<String>,
 }
 
 /// Compares a definition, as `apiextensions.k8s.io/v1` serves it, with ours.
 ///
 /// ```
-/// use mxjob_api::crd::{Verdict, crd, judge};
+/// use mxjob_api::crd::{Verdict, crd, compare};
 ///
 /// let mut definition = crd();
-/// assert_eq!(judge(&definition), Verdict::Same);
+/// assert_eq!(compare(&definition), Verdict::Same);
 /// definition["metadata"]["annotations"] = serde_json::Value::Null;
-/// assert!(matches!(judge(&definition), Verdict::Foreign(_)));
+/// assert!(matches!(compare(&definition), Verdict::Foreign(_)));
 /// ```
-pub fn judge(definition: &Value) -> Verdict {
+pub fn compare(definition: &Value) -> Verdict {
     let difference = difference(definition);
     let id = definition.pointer("/metadata/annotations").and_then(|map| map.get(SCHEMA_ANNOTATION));
     let Some(id) = id.and_then(Value::as_str) else { return Verdict::Foreign(difference) };
-    // The annotation may have outlived what it speaks of: an apply by another owner keeps it.
+    // The annotation may be outdated: an apply by another owner keeps it.
     if id == schema_id() && !difference.lacks_something() {
         return if difference.is_none() { Verdict::Same } else { Verdict::Unserved(difference) };
     }
@@ -88,14 +89,14 @@ fn difference(definition: &Value) -> Difference {
     }
     let keeps_all = definition.pointer("/spec/preserveUnknownFields") == Some(&Value::Bool(true));
     if !keeps_all {
-        let none = Value::Object(Map::new());
-        let schema = ours.pointer("/schema/openAPIV3Schema").unwrap_or(&none);
+        let no_schema = Value::Object(Map::new());
+        let schema = ours.pointer("/schema/openAPIV3Schema").unwrap_or(&no_schema);
         missing(schema::open_api(), schema, "", &mut difference.fields);
     }
     difference
 }
 
-/// What a condition says of why the definition is not served; only where it says so, since one that is absent says nothing.
+/// A condition's reason why the definition is not served. An absent condition gives none.
 fn unserved(condition: &Value) -> Option<String> {
     let text = |field: &str| condition.get(field).and_then(Value::as_str).unwrap_or_default();
     let kind = text("type");
@@ -108,7 +109,8 @@ fn unserved(condition: &Value) -> Option<String> {
     })
 }
 
-/// The fields that one schema has and another does not. Templates are not looked into: they differ with each release of Kubernetes.
+/// The fields that one schema has and another lacks. Templates are skipped: they differ with each
+/// release of Kubernetes.
 fn missing(wanted: &Value, given: &Value, path: &str, found: &mut Vec<String>) {
     let keeps = given.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
     if keeps || path.ends_with(".template") || path == "metadata" {
@@ -137,7 +139,7 @@ impl Verdict {
         self.difference().is_none_or(Difference::is_none)
     }
 
-    /// What it lacks.
+    /// What the definition lacks.
     pub fn difference(&self) -> Option<&Difference> {
         match self {
             Self::Same => None,
@@ -149,17 +151,17 @@ impl Verdict {
     }
 }
 
-/// One sentence, with the command that mends it.
+/// One sentence, with the command that fixes it.
 impl fmt::Display for Verdict {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whose = match self {
+        let origin = match self {
             Self::Same => return write!(out, "The definition {} is up to date.", super::name()),
-            Self::Older(_) => "of an earlier mxjob",
-            Self::Newer(_) => "of a later mxjob",
+            Self::Older(_) => "from an earlier mxjob",
+            Self::Newer(_) => "from a later mxjob",
             Self::Unserved(_) => "up to date",
             Self::Foreign(_) => "not the one of mxjob",
         };
-        write!(out, "The definition {} is {whose}", super::name())?;
+        write!(out, "The definition {} is {origin}", super::name())?;
         let none = Difference::default();
         let difference = self.difference().unwrap_or(&none);
         match self {
@@ -167,17 +169,17 @@ impl fmt::Display for Verdict {
             _ => write!(out, "{difference}")?,
         }
         match self {
-            Self::Newer(_) => write!(out, "; an update of the operator would fit it."),
+            Self::Newer(_) => write!(out, "; update the operator to match it."),
             Self::Unserved(_) => write!(
                 out,
-                "; take away what is in its way, such as another definition with its names, which `kubectl get crd` shows"
+                "; remove what is blocking it, for example another definition with the same names (`kubectl get crd` lists them)"
             ),
             _ if difference.stored_versions.is_empty() => {
-                write!(out, "; put that in its place with: {MENDING}")
+                write!(out, "; replace it with: {FIX_COMMAND}")
             }
             _ => write!(
                 out,
-                "; put that in its place with: kubectl patch crd {} --subresource status --type merge -p '{{\"status\":{{\"storedVersions\":[\"{}\"]}}}}' && {MENDING}",
+                "; replace it with: kubectl patch crd {} --subresource status --type merge -p '{{\"status\":{{\"storedVersions\":[\"{}\"]}}}}' && {FIX_COMMAND}",
                 super::name(),
                 mxjob::VERSION
             ),
@@ -188,7 +190,7 @@ impl fmt::Display for Verdict {
 // === impl Difference ===
 
 impl Difference {
-    /// Whether nothing is missing.
+    /// Whether there is no difference.
     pub fn is_none(&self) -> bool {
         !self.lacks_something() && self.unserved.is_empty()
     }
@@ -197,13 +199,13 @@ impl Difference {
         format!("the cluster does not serve it: {}", self.unserved.join(", "))
     }
 
-    /// Whether something is missing in the definition itself.
+    /// Whether the definition itself lacks something.
     fn lacks_something(&self) -> bool {
         !(self.obstacles.is_empty() && self.fields.is_empty())
     }
 }
 
-/// Clauses that follow the subject: `: it lacks spec.suspend, which it would drop`.
+/// Clauses that follow the subject: `: it does not serve v1`.
 impl fmt::Display for Difference {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 6;
@@ -214,16 +216,13 @@ impl fmt::Display for Difference {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            clauses.push(format!(
-                "it does not know {}{more}, which are lost on the way",
-                shown.join(", ")
-            ));
+            clauses.push(format!("it would drop the fields {}{more}", shown.join(", ")));
         }
         if !self.unserved.is_empty() {
             clauses.push(self.why_unserved());
         }
         if clauses.is_empty() {
-            return out.write_str(", and lacks nothing that the controller needs");
+            return out.write_str(", and has everything that the controller needs");
         }
         write!(out, ": {}", clauses.join(", "))
     }

@@ -1,11 +1,12 @@
-//! Conditions and the rules of their order.
+//! Conditions and their order.
 //!
-//! `kubectl get` prints the type of the last condition as the job's state, so the order is part of the contract:
-//! the newest transition is last, and a condition that is not True never is. Three rules keep that:
+//! `kubectl get` prints the type of the last condition as the job's state, so the order is part of
+//! the contract: the newest transition is last, and the last condition is always True. Three rules
+//! ensure that:
 //!
 //! * a condition that becomes True goes to the end; any other change stays in place;
-//! * where the last condition is not True, the newest True one goes behind it (after a resume that is `Created`, so the state
-//!   never reads `Suspended`);
+//! * if the last condition is not True, the newest True one moves behind it (after a resume that is
+//!   `Created`, so the state never reads `Suspended`);
 //! * `Created` otherwise stays first.
 
 use super::JobStatus;
@@ -15,23 +16,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a condition speaks of.
+/// The type of a condition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum ConditionType {
     /// The job was accepted.
     Created,
-    /// The replicas that decide are running.
+    /// The replicas that decide success are running.
     Running,
     /// Replicas are being replaced.
     Restarting,
-    /// The job is held back.
+    /// The job is suspended.
     Suspended,
-    /// The job is done.
+    /// The job has succeeded.
     Succeeded,
-    /// The job is given up.
+    /// The job has failed.
     Failed,
-    /// A condition of somebody else, kept as it is.
+    /// A condition of another writer, kept unchanged.
     Other(String),
 }
 
@@ -49,12 +50,12 @@ impl ConditionType {
         }
     }
 
-    /// The usual reason of that condition when True: `MXJob{Type}`.
+    /// The default reason when the condition is True: `MXJob{Type}`.
     pub fn reason(&self) -> String {
         format!("MXJob{}", self.as_str())
     }
 
-    /// Whether the job is over once this is True.
+    /// Whether the job has finished when this condition is True.
     pub fn is_terminal(&self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed)
     }
@@ -86,14 +87,14 @@ impl fmt::Display for ConditionType {
     }
 }
 
-/// Whether a condition holds.
+/// The status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionStatus {
-    /// It holds.
+    /// It is true.
     True,
-    /// It does not hold, or no longer.
+    /// It is false, or no longer true.
     False,
-    /// Not known.
+    /// It is not known.
     Unknown,
 }
 
@@ -107,17 +108,17 @@ impl From<bool> for ConditionStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What it speaks of.
+    /// Its type.
     #[serde(rename = "type")]
     #[schemars(with = "String")]
     pub kind: ConditionType,
-    /// Whether it holds.
+    /// Its status.
     pub status: ConditionStatus,
-    /// A word for programs.
+    /// Machine-readable reason.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(with = "Option<String>")]
     pub reason: String,
-    /// A sentence for people.
+    /// Human-readable message.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(with = "Option<String>")]
     pub message: String,
@@ -132,25 +133,26 @@ pub struct Condition {
 }
 
 impl JobStatus {
-    /// The condition of a type, whether it holds or not.
+    /// The condition of a type, whatever its status.
     pub fn condition(&self, kind: &ConditionType) -> Option<&Condition> {
         self.conditions.iter().find(|condition| condition.kind == *kind)
     }
 
-    /// Whether the condition of a type is there and True.
+    /// Whether the condition of a type is True.
     pub fn is_true(&self, kind: &ConditionType) -> bool {
         self.condition(kind).is_some_and(|condition| condition.status == ConditionStatus::True)
     }
 
-    /// Whether the job is over: nothing but counts changes any more.
+    /// Whether the job has finished: only counts change after that.
     pub fn is_finished(&self) -> bool {
         self.is_true(&ConditionType::Succeeded) || self.is_true(&ConditionType::Failed)
     }
 
-    /// Notes a condition and what follows from it for the others; says whether anything changed.
+    /// Sets a condition and updates those that depend on it; returns whether anything changed.
     ///
-    /// After a terminal condition nothing changes. `Running` and `Restarting` take each other's place. The end of the job turns both
-    /// False where they stand, and so does suspending, with its own reason and message.
+    /// Nothing changes after a terminal condition. `Running` and `Restarting` replace each other.
+    /// The end of the job sets both to False in place; so does suspending, with its own reason and
+    /// message.
     pub fn set_condition(
         &mut self,
         kind: ConditionType,
@@ -188,7 +190,7 @@ impl JobStatus {
         true
     }
 
-    /// What a condition that has become True means for the others.
+    /// The effects on other conditions when this one becomes True.
     fn follow(&mut self, kind: &ConditionType, reason: &str, message: &str, now: Timestamp) {
         use ConditionType::{Failed, Restarting, Running, Succeeded, Suspended};
         match kind {
@@ -232,7 +234,7 @@ impl Condition {
         self.status == status && self.reason == reason && self.message == message
     }
 
-    /// Changes it in place.
+    /// Changes a condition in place.
     fn update(&mut self, status: ConditionStatus, reason: &str, message: &str, now: Timestamp) {
         if self.status != status {
             self.last_transition_time = Some(now);

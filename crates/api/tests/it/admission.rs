@@ -1,18 +1,19 @@
-//! What a create and an update must satisfy, taken together.
+//! Validation and the replace rule together, for creates and updates.
 
 use crate::jobs::{replica, training, with};
 use mxjob_api::admission;
 use mxjob_machinery::patch::merge_patch;
 use serde_json::{Value, json};
 
-/// Holds that this change is refused at exactly these paths.
+/// Asserts that this change is refused at exactly these paths.
 fn check(old: &Value, patch: &Value, paths: &[&str]) {
     let errors = admission::update(old, &merge_patch(old, patch));
     let found: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
     assert_eq!(found, paths, "{patch}: {errors}");
 }
 
-/// What the last operators accepted and we do not: three rendezvous, an empty policy, a role of nobody, two layouts that disagree.
+/// Jobs that the last operators accepted and we do not: three schedulers, an empty policy, an
+/// unknown role, two layouts that differ.
 fn stored() -> Value {
     with(
         &training(),
@@ -32,7 +33,7 @@ fn a_create_must_be_valid() {
 }
 
 #[test]
-fn what_an_older_operator_stored_can_still_be_changed_where_anything_can() {
+fn jobs_of_older_operators_can_change_their_replaceable_fields() {
     let changes = [
         json!({ "metadata": { "labels": { "a": "b" } } }),
         json!({ "metadata": { "finalizers": [], "ownerReferences": [] } }),
@@ -49,7 +50,7 @@ fn what_an_older_operator_stored_can_still_be_changed_where_anything_can() {
 }
 
 #[test]
-fn names_that_were_stored_before_they_were_checked_stand_in_the_way_of_no_change() {
+fn stored_invalid_names_do_not_block_changes() {
     let template = json!({ "spec": {
         "initContainers": [{ "name": "../u/mxnet", "image": "i" }],
         "volumes": [{ "name": "../../x", "emptyDir": {} }],
@@ -67,21 +68,21 @@ fn names_that_were_stored_before_they_were_checked_stand_in_the_way_of_no_change
 }
 
 #[test]
-fn a_change_may_not_add_a_fault() {
+fn a_change_must_not_add_an_error() {
     check(&stored(), &json!({ "spec": { "cleanPodPolicy": "Some" } }), &["spec.cleanPodPolicy"]);
     check(
         &stored(),
         &json!({ "spec": { "activeDeadlineSeconds": 0 } }),
         &["spec.activeDeadlineSeconds"],
     );
-    // Still two values, and other ones than before.
+    // The two values still differ, and are other ones than before.
     let path = "spec.runPolicy.ttlSecondsAfterFinished";
     check(&stored(), &json!({ "spec": { "ttlSecondsAfterFinished": 7 } }), &[path]);
     check(&training(), &json!({ "spec": { "cleanPodPolicy": "" } }), &["spec.cleanPodPolicy"]);
 }
 
 #[test]
-fn a_fixed_field_is_named_before_anything_else() {
+fn immutable_fields_are_reported_before_other_errors() {
     let change = json!({ "spec": { "backoffLimit": 2, "cleanPodPolicy": "Some" } });
     check(&stored(), &change, &["spec.backoffLimit"]);
     let status = admission::refusal(
@@ -107,7 +108,7 @@ fn a_change_that_leaves_the_spec_alone_is_never_refused_because_of_it() {
 }
 
 #[test]
-fn a_status_of_another_writer_can_be_written_over() {
+fn an_invalid_status_of_another_writer_can_be_replaced() {
     let status = |value: Value| json!({ "metadata": { "name": "digits" }, "status": value });
     let old = status(json!({ "startTime": "yesterday" }));
     let errors = |new: Value| admission::update_status(&old, &status(new)).len();

@@ -1,4 +1,4 @@
-//! Section 3 of the contract: the defaults in force, and both layouts read as one.
+//! Section 3 of the contract: the effective defaults, and both layouts read as one.
 
 use crate::jobs::{alone, read, training, tuning, with};
 use mxjob_api::{
@@ -7,7 +7,7 @@ use mxjob_api::{
 use serde_json::json;
 
 #[test]
-fn a_bare_job_has_the_defaults_in_force() {
+fn a_minimal_job_has_the_defaults() {
     let job = read(&training());
     assert_eq!(job.mode, JobMode::MXTrain);
     assert_eq!(
@@ -42,7 +42,7 @@ fn no_default_is_written_into_the_object() {
 }
 
 #[test]
-fn a_restart_reaches_the_whole_job_only_where_there_is_a_scheduler() {
+fn a_restart_includes_the_whole_job_only_with_a_scheduler() {
     let none = json!({ "mxReplicaSpecs": { "Scheduler": { "replicas": 0 }, "Server": { "replicas": 0 } } });
     let cases = [
         (training(), RestartScope::Job),
@@ -81,7 +81,7 @@ fn both_layouts_are_read_as_the_same_job() {
 }
 
 #[test]
-fn roles_are_read_in_any_letter_case_and_stand_in_canonical_order() {
+fn roles_are_case_insensitive_and_in_canonical_order() {
     let object = with(
         &training(),
         &json!({ "mxReplicaSpecs": { "Worker": null, "WORKER": { "replicas": 4, "template": {} }, "Server": null, "server": { "template": {} } } }),
@@ -133,7 +133,7 @@ fn the_port_is_that_of_the_training_container_by_name() {
 }
 
 #[test]
-fn an_object_that_was_never_admitted_is_an_error_that_names_it() {
+fn an_invalid_object_is_an_error_that_names_it() {
     let read = |patch| Job::from_value(&with(&training(), &patch)).unwrap_err();
     let worker = |patch| json!({ "mxReplicaSpecs": { "Worker": patch } });
     assert!(matches!(read(json!({ "backoffLimit": "x" })), Error::Spec { .. }));
@@ -160,7 +160,7 @@ fn an_object_that_was_never_admitted_is_an_error_that_names_it() {
 }
 
 #[test]
-fn an_empty_word_that_an_older_operator_stored_is_read_as_that_operator_read_it() {
+fn empty_values_of_older_operators_keep_their_meaning() {
     let job = with(
         &training(),
         &json!({ "jobMode": "", "cleanPodPolicy": "", "mxReplicaSpecs": { "Worker": { "restartPolicy": "" } } }),

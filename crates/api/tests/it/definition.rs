@@ -1,7 +1,8 @@
-//! The CustomResourceDefinition as a cluster's API server takes it: structural, small, with rules it can afford, and open for what is stored.
+//! The CustomResourceDefinition as a cluster's API server takes it: structural, small, with cheap
+//! rules, and valid for stored objects.
 
+mod comparing;
 mod cost;
-mod judging;
 pub(crate) mod rules;
 mod shape;
 mod stored;
@@ -40,7 +41,7 @@ fn every_field_outside_the_template_is_described() {
 }
 
 #[test]
-fn only_state_and_age_are_shown_unless_more_is_asked_for() {
+fn only_state_and_age_are_shown_without_wide_output() {
     let crd = crd::crd();
     let columns = crd["spec"]["versions"][0]["additionalPrinterColumns"].as_array().unwrap();
     let named = |is_wide: bool| {
@@ -64,6 +65,6 @@ fn only_state_and_age_are_shown_unless_more_is_asked_for() {
 }
 
 #[test]
-fn an_update_of_the_first_definition_takes_back_that_unknown_fields_are_kept() {
+fn updating_the_first_definition_resets_preserve_unknown_fields() {
     assert_eq!(crd::crd()["spec"]["preserveUnknownFields"], false);
 }

@@ -1,4 +1,4 @@
-//! The documented example: a job, and the request that sends it once more.
+//! The documented example: a job, and the request that sends it again.
 
 use mxjob_api::{Job, Role, replace, unknown, validate};
 use serde_json::Value;
@@ -32,7 +32,7 @@ fn the_documented_job_is_read_and_its_status_written_as_it_stands() {
         (1, 1, 1)
     );
     let mut status = job.status.to_value();
-    // The documented object has the counts under one of the two names.
+    // The documented object has the counts under one of the two names only.
     assert_eq!(status["replicaStatuses"], status["mxReplicaStatuses"]);
     status.as_object_mut().unwrap().remove("replicaStatuses");
     assert_eq!(status, request["status"]);

@@ -1,4 +1,4 @@
-//! Jobs to test with.
+//! Jobs for tests.
 
 use mxjob_api::Job;
 use mxjob_machinery::patch::merge_patch;
@@ -38,7 +38,7 @@ pub(crate) fn tuning() -> Value {
     }))
 }
 
-/// An object with a merge patch put on its spec: null removes.
+/// An object with a merge patch applied to its spec: null removes.
 pub(crate) fn with(object: &Value, spec: &Value) -> Value {
     merge_patch(object, &json!({ "spec": spec }))
 }

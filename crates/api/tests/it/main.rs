@@ -1,4 +1,4 @@
-//! The rules of the contract, row by row.
+//! The rules of the contract.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod admission;

@@ -1,7 +1,8 @@
-//! The generated files are fresh, and what a cluster takes.
+//! The generated files are up to date and valid for a cluster.
 //!
-//! `UPDATE_MANIFESTS=1 cargo test -p mxjob-api fresh` writes them again. After an update of the Kubernetes types it takes two runs: the
-//! first writes the schema of the pod template, the second the definition that is compiled with it. `cargo xtask codegen` does both.
+//! `UPDATE_MANIFESTS=1 cargo test -p mxjob-api fresh` regenerates them. After an update of the
+//! Kubernetes types it takes two runs: the first writes the schema of the pod template, the second
+//! the definition that is compiled with it. `cargo xtask codegen` does both.
 
 mod pod_template;
 
@@ -9,7 +10,7 @@ use mxjob_api::{crd, schema};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Holds that a file has this text, or writes it when asked to.
+/// Asserts that a file has this text, or writes it in update mode.
 fn check_fresh(path: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("UPDATE_MANIFESTS").is_some() {

@@ -14,7 +14,7 @@ fn check(found: &[(String, String)], expected: &[(&str, &str)]) {
 }
 
 #[test]
-fn the_environment_of_a_worker_is_exactly_this() {
+fn a_worker_has_exactly_this_environment() {
     let job = with(&training(), &json!({ "mxReplicaSpecs": { "Worker": { "replicas": 2 } } }));
     check(
         &variables(&job, Role::Worker, 1),
@@ -74,7 +74,7 @@ fn without_a_scheduler_there_is_no_root() {
 }
 
 #[test]
-fn the_configuration_of_a_tuning_job_carries_its_keys_as_go_writes_them() {
+fn the_config_of_a_tuning_job_has_its_keys_with_gos_escapes() {
     let port = json!({ "spec": { "containers": [
         { "name": "mxnet", "image": "i", "ports": [{ "name": "mxjob-port", "containerPort": 9190 }] },
     ] } });
@@ -117,7 +117,7 @@ fn both_families_of_labels_are_written() {
 }
 
 #[test]
-fn a_replica_is_known_by_its_labels() {
+fn a_replica_is_identified_by_its_labels() {
     let job = read(&training());
     let written = labels::for_replica(&job, Role::Server, 3);
     assert_eq!(
@@ -135,7 +135,7 @@ fn owners() -> Value {
 }
 
 #[test]
-fn a_pod_is_its_template_with_the_contracts_fields_put_over_it() {
+fn a_pod_is_its_template_with_the_contracts_fields_set_over_it() {
     let template = json!({
         "metadata": {
             "name": "ignored",
@@ -192,7 +192,7 @@ fn a_pod_is_its_template_with_the_contracts_fields_put_over_it() {
 }
 
 #[test]
-fn a_port_that_is_given_is_not_added_again() {
+fn an_existing_port_is_not_added_again() {
     let containers = json!([{ "name": "mxnet", "image": "i", "env": null, "ports": [{ "name": "mxjob-port", "containerPort": 9991 }] }]);
     let patch = json!({ "mxReplicaSpecs": { "Worker": { "template": { "spec": { "containers": containers } } } } });
     let job = read(&with(&alone(), &patch));
@@ -229,7 +229,7 @@ fn a_pod_has_no_null_in_its_maps_and_lists() {
 }
 
 #[test]
-fn pods_restart_by_themselves_only_where_the_controller_does_not() {
+fn the_kubelet_restarts_pods_only_where_the_controller_does_not() {
     let cases = [
         ("Replica", "Always", "Always"),
         ("Replica", "OnFailure", "OnFailure"),
@@ -248,7 +248,7 @@ fn pods_restart_by_themselves_only_where_the_controller_does_not() {
 }
 
 #[test]
-fn a_service_is_headless_and_answers_before_its_pod_is_ready() {
+fn a_service_is_headless_and_publishes_pods_before_they_are_ready() {
     let job = read(&training());
     assert_eq!(
         pods::service(&job, Role::Scheduler, 0).unwrap(),

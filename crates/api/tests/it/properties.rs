@@ -1,4 +1,4 @@
-//! What holds of every job and every change, not only of the cases we thought of.
+//! Properties of every job and every change.
 
 use crate::jobs::{alone, training, tuning, with};
 use mxjob_api::{Job, JobStatus, admission, env, pods, replace, review, unknown, validate};
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// Any JSON of moderate size, with the keys and words of jobs in it more often than chance would have.
+/// Any JSON of moderate size, with keys and words of jobs more often than by chance.
 pub(crate) fn any_json() -> impl Strategy<Value = Value> {
     let words = prop::sample::select(vec![
         "spec",
@@ -49,7 +49,7 @@ pub(crate) fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The fields that may be replaced, with random values that are valid.
+/// The replaceable fields, with random valid values.
 pub(crate) fn replaceable() -> impl Strategy<Value = Map<String, Value>> {
     let fields = (
         prop::option::of(1_i64..10_000),
@@ -71,7 +71,7 @@ pub(crate) fn replaceable() -> impl Strategy<Value = Map<String, Value>> {
     })
 }
 
-/// A valid job: one of the shapes, with policies in either layout and something in the templates.
+/// A valid job: one of the shapes, with policies in either layout and changes in the templates.
 pub(crate) fn job() -> impl Strategy<Value = Value> {
     let shape = prop::sample::select(vec![training(), alone(), tuning()]);
     let policy =
@@ -107,7 +107,7 @@ pub(crate) fn job() -> impl Strategy<Value = Value> {
     )
 }
 
-/// Puts the replaceable fields of a job at other values, in the given layout.
+/// Sets the replaceable fields of a job to other values, in the given layout.
 pub(crate) fn change_replaceable(
     object: &Value,
     fields: &Map<String, Value>,
@@ -133,7 +133,7 @@ pub(crate) fn change_replaceable(
     object
 }
 
-/// The pointers of everything in a spec that is fixed.
+/// The pointers to everything immutable in a spec.
 pub(crate) fn fixed_pointers(object: &Value) -> Vec<String> {
     fn walk(value: &Value, pointer: &str, found: &mut Vec<String>) {
         found.push(pointer.to_owned());
@@ -166,7 +166,7 @@ pub(crate) fn fixed_pointers(object: &Value) -> Vec<String> {
     found
 }
 
-/// Changes one place for certain: another value, something added, or something taken away.
+/// Changes exactly one place: another value, an addition, or a removal.
 pub(crate) fn change(object: &mut Value, pointer: &str, how: u8) {
     let place = object.pointer_mut(pointer).unwrap();
     match (how % 3, place) {
@@ -177,7 +177,8 @@ pub(crate) fn change(object: &mut Value, pointer: &str, how: u8) {
         (2, Value::Array(items)) if !items.is_empty() => {
             items.pop();
         }
-        // What holds only replaceable fields may go: then the members are looked at one by one.
+        // An object with only replaceable fields may be removed; then its members are visited one
+        // by one.
         (2, Value::Object(members))
             if pointer.contains("/mxReplicaSpecs") && !members.is_empty() =>
         {
@@ -188,7 +189,7 @@ pub(crate) fn change(object: &mut Value, pointer: &str, how: u8) {
     }
 }
 
-/// The same object in another form: numbers with a fraction of zero, null where nothing was.
+/// The same object in another form: numbers with a zero fraction, null for absent members.
 fn reformatted(value: &Value) -> Value {
     match value {
         Value::Number(number) => {

@@ -1,4 +1,4 @@
-//! The change that a queue may make: a suspended job's pods are sent elsewhere.
+//! The changes that a queue may make: placing the pods of a suspended job.
 
 use crate::definition::rules::refused;
 use crate::jobs::{training, with};
@@ -15,7 +15,7 @@ fn queued(suspend: &Value) -> Value {
     with(&job, suspend)
 }
 
-/// What a queue does to the template of a role.
+/// The change that a queue makes to the template of a role.
 fn placement() -> Value {
     json!({
         "metadata": { "labels": { "podset": "worker" }, "annotations": { "workload": "w" } },
@@ -40,7 +40,7 @@ fn check(old: &Value, new: &Value, fixed: &[&str]) {
 
 const TEMPLATE: &str = "spec.mxReplicaSpecs.Worker.template";
 
-/// Where a placement shows to the rule as it is for all jobs.
+/// The changed fields that the general replace rule would report.
 fn all_fixed() -> Vec<String> {
     let members = ["metadata", "spec.nodeSelector", "spec.schedulingGates", "spec.tolerations"];
     members.map(|member| format!("{TEMPLATE}.{member}")).to_vec()
@@ -57,7 +57,7 @@ fn a_queued_job_can_be_placed_as_it_is_started_and_put_back_as_it_is_stopped() {
         let started = with(&with(&waiting, &free), &to_workers(&placement()));
         check(&waiting, &started, &[]);
         check(&started, &waiting, &[]);
-        // While it waits, too.
+        // Also while it waits.
         check(&waiting, &with(&waiting, &to_workers(&placement())), &[]);
     }
 }
@@ -71,14 +71,14 @@ fn nobody_else_can_be() {
     check(&running, &place(&running), &fixed);
     let unqueued = with(&training(), &json!({ "suspend": true }));
     check(&unqueued, &place(&unqueued), &fixed);
-    // One that joins a queue or leaves it in the same change.
+    // A job that joins or leaves a queue in the same change.
     let waiting = queued(&json!({ "suspend": true }));
     check(&unqueued, &place(&waiting), &fixed);
     check(&waiting, &place(&unqueued), &fixed);
 }
 
 #[test]
-fn nothing_else_can_be_changed_by_a_queue() {
+fn a_queue_cannot_change_other_fields() {
     let waiting = queued(&json!({ "suspend": true }));
     let name = format!("{TEMPLATE}.metadata");
     let cases = [
@@ -108,7 +108,7 @@ fn nothing_else_can_be_changed_by_a_queue() {
     for (change, fixed) in cases {
         let fixed: Vec<_> = fixed.iter().map(String::as_str).collect();
         check(&waiting, &with(&waiting, &change), &fixed);
-        // Not even along with what may be changed.
+        // Not even together with allowed changes.
         let placed =
             with(&waiting, &to_workers(&json!({ "spec": { "nodeSelector": { "a": "b" } } })));
         check(&waiting, &with(&placed, &change), &fixed);
@@ -116,7 +116,7 @@ fn nothing_else_can_be_changed_by_a_queue() {
 }
 
 #[test]
-fn an_empty_place_is_no_change() {
+fn an_empty_placement_is_no_change() {
     let waiting = queued(&json!({ "suspend": true }));
     let mut new = waiting.clone();
     new["spec"]["mxReplicaSpecs"]["Worker"]["template"]["metadata"] =
@@ -126,7 +126,7 @@ fn an_empty_place_is_no_change() {
 }
 
 #[test]
-fn marks_that_mean_something_else_are_fixed() {
+fn annotations_with_another_meaning_are_immutable() {
     let waiting = queued(&json!({ "suspend": true }));
     let annotated = |annotations: &Value| {
         with(&waiting, &to_workers(&json!({ "metadata": { "annotations": annotations } })))
@@ -142,9 +142,9 @@ fn marks_that_mean_something_else_are_fixed() {
     check(&old, &annotated(&json!({ "tuner-server-key": "l" })), &[&path]);
 }
 
-/// Kueue knows `spec.runPolicy.suspend` alone.
+/// Kueue knows only `spec.runPolicy.suspend`.
 #[test]
-fn a_queue_that_writes_the_nested_field_alone_is_not_held_up_by_a_flat_one() {
+fn a_queue_may_write_only_the_nested_suspend_despite_a_flat_one() {
     for flat in [json!({}), json!({ "suspend": true }), json!({ "suspend": false })] {
         let nested =
             |job: &Value, value: bool| with(job, &json!({ "runPolicy": { "suspend": value } }));
@@ -159,7 +159,8 @@ fn a_queue_that_writes_the_nested_field_alone_is_not_held_up_by_a_flat_one() {
             assert_eq!(crate::jobs::read(&next).suspend, value, "the nested one is in force");
             job = next;
         }
-        // Whoever takes the label off keeps what is stored; from then on the two places are one field again.
+        // Removing the label keeps the stored values; from then on the two places are one field
+        // again.
         let unqueued = merge_patch(
             &job,
             &json!({ "metadata": { "labels": { "kueue.x-k8s.io/queue-name": null } } }),
@@ -172,7 +173,7 @@ fn a_queue_that_writes_the_nested_field_alone_is_not_held_up_by_a_flat_one() {
 }
 
 #[test]
-fn who_changes_the_flat_field_is_told_that_it_is_not_in_force() {
+fn changing_the_flat_suspend_reports_that_the_nested_one_takes_precedence() {
     let job = queued(&json!({ "runPolicy": { "suspend": false } }));
     for queued in [job, with(&training(), &json!({ "runPolicy": { "suspend": false } }))] {
         let errors = admission::update(&queued, &with(&queued, &json!({ "suspend": true })));

@@ -1,11 +1,12 @@
-//! Section 2 of the contract: what a replace may change, and one cause for each field that it may not.
+//! Section 2 of the contract: what a replace may change, with one cause for each immutable field
+//! that changed.
 
 use crate::jobs::{alone, replica, training, with};
 use mxjob_api::replace;
 use mxjob_machinery::patch::merge_patch;
 use serde_json::{Value, json};
 
-/// Holds that going from one object to the other changes exactly these fields that are fixed.
+/// Asserts that the difference of the two objects is exactly in these immutable fields.
 fn check(old: &Value, new: &Value, fixed: &[&str]) {
     let errors = replace::check(old, new);
     let found: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
@@ -21,7 +22,7 @@ fn check(old: &Value, new: &Value, fixed: &[&str]) {
     }
 }
 
-/// The same for a patch on the spec of a training job with a policy and a template worth changing.
+/// The same for a patch on the spec of a training job with a policy and a template.
 fn check_patch(patch: &Value, fixed: &[&str]) {
     let old = rich();
     check(&old, &with(&old, patch), fixed);
@@ -68,7 +69,7 @@ fn the_replaceable_fields_may_be_set_changed_and_removed_in_either_layout() {
 }
 
 #[test]
-fn labels_annotations_and_all_other_metadata_are_not_this_rules_business() {
+fn metadata_is_not_checked_by_the_replace_rule() {
     let old = rich();
     let metadata = json!({ "metadata": {
         "labels": { "a": "b" }, "annotations": { "c": "d" }, "finalizers": ["x.y/z"], "generation": 9,
@@ -83,7 +84,7 @@ fn the_status_is_ignored() {
 }
 
 #[test]
-fn every_other_field_of_the_spec_is_fixed() {
+fn every_other_field_of_the_spec_is_immutable() {
     let cases: &[(Value, &[&str])] = &[
         (json!({ "jobMode": "MXTune" }), &["spec.jobMode"]),
         (json!({ "jobMode": null }), &["spec.jobMode"]),
@@ -132,7 +133,7 @@ fn every_other_field_of_the_spec_is_fixed() {
         ),
         (json!({ "mxReplicaSpecs": { "Worker": null } }), &["spec.mxReplicaSpecs.Worker"]),
         (json!({ "mxReplicaSpecs": { "Tuner": replica() } }), &["spec.mxReplicaSpecs.Tuner"]),
-        // A default that is written down is a change: stored values are as typed.
+        // Writing down a default is a change: stored values are as typed.
         (
             json!({ "mxReplicaSpecs": { "Server": { "replicas": 1 } } }),
             &["spec.mxReplicaSpecs.Server.replicas"],
@@ -153,7 +154,7 @@ fn every_other_field_of_the_spec_is_fixed() {
 }
 
 #[test]
-fn a_change_in_a_template_is_named_as_deep_as_it_goes() {
+fn a_change_in_a_template_is_reported_with_the_deepest_path() {
     let template = "spec.mxReplicaSpecs.Worker.template";
     let container = format!("{template}.spec.containers[0]");
     let cases: &[(&str, Value, &[&str])] = &[
@@ -197,7 +198,7 @@ fn a_change_in_a_template_is_named_as_deep_as_it_goes() {
 }
 
 #[test]
-fn each_changed_field_has_its_own_cause_and_the_allowed_ones_have_none() {
+fn each_changed_immutable_field_has_its_own_cause() {
     check_patch(
         &json!({
             "ttlSecondsAfterFinished": 1, "backoffLimit": 9, "jobMode": "MXTune", "cleanPodPolicy": "All",
@@ -214,7 +215,7 @@ fn each_changed_field_has_its_own_cause_and_the_allowed_ones_have_none() {
 }
 
 #[test]
-fn a_spec_that_is_gone_changes_all_its_fields() {
+fn a_removed_spec_changes_all_its_fields() {
     let old = rich();
     let fixed = [
         "spec.jobMode",
@@ -234,7 +235,7 @@ fn a_spec_that_is_gone_changes_all_its_fields() {
 }
 
 #[test]
-fn a_no_op_is_never_reported_whatever_its_form() {
+fn a_no_op_in_any_form_is_not_reported() {
     let old = rich();
     check(&old, &old.clone(), &[]);
     check_patch(
@@ -278,7 +279,7 @@ fn quantities_are_compared_as_typed() {
 }
 
 #[test]
-fn a_field_moved_to_the_other_layout_is_not_changed() {
+fn a_field_moved_to_the_other_layout_is_unchanged() {
     let flat = with(
         &alone(),
         &json!({ "backoffLimit": 3, "ttlSecondsAfterFinished": 5, "schedulingPolicy": { "queue": "q" } }),
@@ -298,7 +299,7 @@ fn a_field_moved_to_the_other_layout_is_not_changed() {
         &["spec.runPolicy.backoffLimit"],
     );
     check(&nested, &with(&flat, &json!({ "backoffLimit": 4 })), &["spec.backoffLimit"]);
-    // Changed in both places it is one field, and one cause.
+    // A field changed in both places is one field, with one cause.
     check(
         &both,
         &with(&both, &json!({ "backoffLimit": 4, "runPolicy": { "backoffLimit": 4 } })),
@@ -332,9 +333,10 @@ fn the_message_lists_the_fields_that_may_be_replaced() {
 }
 
 #[test]
-fn the_value_in_force_stays_where_an_older_object_gives_a_field_twice() {
+fn the_effective_value_stays_if_a_stored_object_sets_a_field_twice() {
     let both = with(&alone(), &json!({ "backoffLimit": 4, "runPolicy": { "backoffLimit": 3 } }));
-    // The nested one counts, so the flat one may go or follow, and not the reverse.
+    // The nested field takes precedence, so the flat one may be removed or adjusted, but not the
+    // reverse.
     check(&both, &with(&both, &json!({ "backoffLimit": null })), &[]);
     check(&both, &with(&both, &json!({ "backoffLimit": 3 })), &[]);
     let nested_gone = with(&both, &json!({ "runPolicy": null }));

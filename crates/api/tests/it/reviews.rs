@@ -1,4 +1,4 @@
-//! AdmissionReviews as an API server of 1.32 sends them, and what is answered.
+//! AdmissionReviews as an API server of 1.32 sends them, and the responses.
 
 use mxjob_api::{admission, review};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ macro_rules! recorded {
     };
 }
 
-/// The answer to a request, which must echo its uid; the status of a refusal.
+/// The response to a request, which must echo its uid; the status of a refusal.
 fn refusal(review: &Value) -> Option<Value> {
     let answer = review::respond(review).unwrap();
     assert_eq!(answer, review::answer(review));
@@ -28,7 +28,7 @@ fn with(mut review: Value, pointer: &str, value: Value) -> Value {
 }
 
 #[test]
-fn what_the_rules_allow_is_allowed() {
+fn valid_requests_are_allowed() {
     let requests = [
         recorded!("create"),
         recorded!("apply"),
@@ -69,7 +69,7 @@ fn a_change_of_fixed_fields_is_refused_with_the_status_of_the_embedded_server() 
 }
 
 #[test]
-fn an_invalid_job_is_refused_with_one_cause_a_fault() {
+fn an_invalid_job_is_refused_with_one_cause_for_each_error() {
     let pointer = "/object/spec/mxReplicaSpecs/Scheduler/replicas";
     let review =
         with(with(recorded!("create"), pointer, json!(3)), "/object/spec/jobMode", json!("MXTalk"));
@@ -91,17 +91,17 @@ fn the_name_of_a_generated_job_is_in_its_object() {
 }
 
 #[test]
-fn a_change_of_the_status_must_have_the_shape_of_one() {
+fn a_status_update_must_match_the_schema() {
     let pointer = "/object/status/conditions/0/status";
     let status = refusal(&with(recorded!("status"), pointer, json!("Perhaps"))).unwrap();
     assert_eq!(status["details"]["causes"][0]["field"], "status.conditions[0].status");
-    // The spec is not what such a request changes.
+    // A request for the status does not change the spec.
     let review = with(recorded!("status"), "/object/spec/runPolicy/backoffLimit", json!(9));
     assert_eq!(refusal(&review), None);
 }
 
 #[test]
-fn there_is_no_rule_about_anything_else() {
+fn other_kinds_and_operations_are_allowed() {
     for (pointer, value) in [
         ("/resource/resource", "tfjobs"),
         ("/resource/group", "batch"),
@@ -125,7 +125,7 @@ fn a_subresource_that_no_mxjob_has_cannot_be_written() {
 }
 
 #[test]
-fn what_is_no_review_is_refused_in_words() {
+fn invalid_reviews_are_refused_with_a_message() {
     let mut cases = vec![
         (json!(null), "the body is no AdmissionReview of admission.k8s.io/v1"),
         (json!([]), "the body is no AdmissionReview of admission.k8s.io/v1"),

@@ -1,4 +1,4 @@
-//! Section 5 of the contract, the status: the order of conditions, and what is on the wire.
+//! Section 5 of the contract, the status: the order of conditions, and the wire form.
 
 use jiff::Timestamp;
 use mxjob_api::{ConditionStatus, ConditionType, JobStatus, ReplicaStatus, Role};
@@ -12,7 +12,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-/// A status after these transitions, one a second, with the usual reasons.
+/// A status after these transitions, one a second, with the default reasons.
 fn after(steps: &[(ConditionType, ConditionStatus)]) -> JobStatus {
     let mut status = JobStatus::default();
     for (second, (kind, holds)) in (0..).zip(steps) {
@@ -32,7 +32,7 @@ fn after(steps: &[(ConditionType, ConditionStatus)]) -> JobStatus {
     status
 }
 
-/// Holds that the transitions lead to these conditions, in this order (`+` True, `-` False).
+/// Asserts that the transitions lead to these conditions, in this order (`+` True, `-` False).
 fn check(steps: &[(ConditionType, ConditionStatus)], expected: &[&str]) {
     let found: Vec<_> = after(steps)
         .conditions
@@ -64,7 +64,7 @@ fn the_newest_transition_is_last() {
 }
 
 #[test]
-fn running_and_restarting_take_each_others_place() {
+fn running_and_restarting_replace_each_other() {
     let restarting = [(Created, True), (Running, True), (Restarting, True)];
     check(&restarting, &["+Created", "+Restarting"]);
     check(&[restarting.as_slice(), &[(Running, True)]].concat(), &["+Created", "+Running"]);
@@ -92,7 +92,7 @@ fn the_state_never_reads_suspended_after_a_resume() {
 }
 
 #[test]
-fn the_last_condition_is_always_true_whatever_happens() {
+fn the_last_condition_is_always_true() {
     let kinds = [Created, Running, Restarting, Suspended, Other("Mine".into())];
     let steps: Vec<_> =
         kinds.iter().flat_map(|kind| [(kind.clone(), True), (kind.clone(), False)]).collect();
@@ -131,7 +131,7 @@ fn a_terminal_condition_freezes_all_conditions() {
 }
 
 #[test]
-fn the_end_turns_running_false_in_place_and_keeps_its_words() {
+fn the_end_sets_running_false_in_place_and_keeps_its_message() {
     let status = after(&[(Created, True), (Running, True), (Succeeded, True)]);
     let running = status.condition(&Running).unwrap();
     assert_eq!(
@@ -145,14 +145,14 @@ fn the_end_turns_running_false_in_place_and_keeps_its_words() {
 }
 
 #[test]
-fn suspending_turns_running_false_with_its_own_reason() {
+fn suspending_sets_running_false_with_its_own_reason() {
     let status = after(&[(Created, True), (Running, True), (Suspended, True)]);
     let running = status.condition(&Running).unwrap();
     assert_eq!((running.status, running.reason.as_str()), (False, "MXJobSuspended"));
 }
 
 #[test]
-fn what_is_known_already_changes_nothing() {
+fn repeating_a_condition_changes_nothing() {
     let mut status = after(&[(Created, True), (Running, True)]);
     let before = status.clone();
     assert!(!status.set_condition(Created, True, "MXJobCreated", "Created True", at(50)));
@@ -161,7 +161,7 @@ fn what_is_known_already_changes_nothing() {
 }
 
 #[test]
-fn new_words_are_an_update_and_no_transition() {
+fn a_new_message_is_an_update_and_no_transition() {
     let mut status = after(&[(Created, True), (Running, True)]);
     assert!(status.set_condition(Created, True, "MXJobUnschedulable", "waiting", at(50)));
     let created = &status.conditions[0];
@@ -225,7 +225,7 @@ fn a_status_is_read_back_as_it_was_written() {
 }
 
 #[test]
-fn either_name_of_the_counts_is_read_and_what_is_not_ours_is_passed_over() {
+fn either_name_of_the_counts_is_read_and_unknown_roles_are_ignored() {
     let read = |value: Value| JobStatus::deserialize(value).unwrap();
     for name in ["mxReplicaStatuses", "replicaStatuses"] {
         let status = read(

@@ -1,4 +1,4 @@
-//! Jobs as clients with types of Go write them: what their user has not given is there all the same, as null, empty or zero.
+//! Jobs as Go clients write them: unset fields are present as null, empty or zero.
 
 use crate::definition::rules::refused;
 use crate::jobs::{read, tuning, with};
@@ -42,7 +42,7 @@ fn typed() -> Value {
 }
 
 #[test]
-fn what_go_writes_unasked_is_accepted_and_means_nothing() {
+fn unset_fields_written_by_go_are_accepted_and_ignored() {
     for patch in [
         json!({}),
         json!({ "status": {} }),
@@ -52,7 +52,7 @@ fn what_go_writes_unasked_is_accepted_and_means_nothing() {
         json!({ "spec": { "mxReplicaSpecs": { "Worker": { "restartPolicy": "OnFailure" } } } }),
     ] {
         let job = merge_patch(&marshalled(), &patch);
-        // A merge patch takes the nulls out.
+        // A merge patch removes the nulls.
         let job = if patch == json!({}) { marshalled() } else { job };
         assert_eq!(admission::create(&job).to_string(), "[]", "{patch}");
         assert_eq!(validate::validate_status(&job).to_string(), "[]", "{patch}");
@@ -69,7 +69,7 @@ fn what_go_writes_unasked_is_accepted_and_means_nothing() {
 }
 
 #[test]
-fn reading_and_writing_with_types_is_no_change() {
+fn a_round_trip_through_go_types_is_no_change() {
     for (old, new) in [(typed(), marshalled()), (marshalled(), typed())] {
         assert_eq!(admission::update(&old, &new).to_string(), "[]");
         assert_eq!(refused(&new, Some(&old)), Vec::<String>::new());
@@ -77,7 +77,7 @@ fn reading_and_writing_with_types_is_no_change() {
 }
 
 #[test]
-fn an_empty_word_is_no_other_mode() {
+fn an_empty_job_mode_is_the_default_mode() {
     let paths = |old: &Value, new: &Value| {
         let errors = admission::update(old, new);
         errors.iter().map(|error| error.path.to_string()).collect::<Vec<_>>()
@@ -88,12 +88,12 @@ fn an_empty_word_is_no_other_mode() {
     assert_eq!(paths(&marshalled(), &named), ["spec.jobMode"]);
     assert_eq!(paths(&named, &marshalled()), ["spec.jobMode"]);
     assert!(!refused(&marshalled(), Some(&named)).is_empty());
-    // The roles are those of the mode that it stands for.
+    // The roles are those of the mode that the empty string stands for.
     assert_eq!(admission::create(&empty).len(), 3);
 }
 
 #[test]
-fn what_their_user_must_have_written_is_judged_as_ever() {
+fn fields_that_users_set_are_validated_as_usual() {
     for (patch, path) in [
         (json!({ "cleanPodPolicy": "" }), "spec.cleanPodPolicy"),
         (json!({ "runPolicy": { "cleanPodPolicy": "" } }), "spec.runPolicy.cleanPodPolicy"),

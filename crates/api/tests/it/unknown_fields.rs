@@ -1,10 +1,10 @@
-//! Section 3 of the contract: unknown fields are named by path and dropped.
+//! Section 3 of the contract: unknown fields are reported by path and dropped.
 
 use crate::jobs::{training, with};
 use mxjob_api::unknown;
 use serde_json::{Value, json};
 
-/// Holds that these are the unknown fields, and that dropping them leaves the rest.
+/// Asserts that these are the unknown fields, and that dropping them leaves the rest.
 fn check(object: &Value, fields: &[&str]) {
     assert_eq!(unknown::fields(object), fields);
     let mut pruned = object.clone();
@@ -27,7 +27,7 @@ fn an_unknown_field_is_named_at_every_depth() {
             json!({ "notAField": { "x": 1 }, "runPolicy": { "nope": 1 } }),
             &["spec.notAField", "spec.runPolicy.nope"],
         ),
-        // The documentation spells it so in one place; it was never a field.
+        // The documentation has this spelling in one place; it was never a field.
         (json!({ "activeDeadlineSecond": 5 }), &["spec.activeDeadlineSecond"]),
         (json!({ "runPolicy": { "successPolicy": "" } }), &["spec.runPolicy.successPolicy"]),
         (json!({ "schedulingPolicy": { "minMember": 1 } }), &["spec.schedulingPolicy.minMember"]),
@@ -67,7 +67,7 @@ fn an_unknown_field_is_named_at_every_depth() {
 }
 
 #[test]
-fn the_whole_object_is_looked_at_save_its_metadata() {
+fn the_whole_object_is_checked_except_its_metadata() {
     let mut object = training();
     object["bogus"] = json!(1);
     object["metadata"]["bogus"] = json!(1);
@@ -88,7 +88,7 @@ fn the_whole_object_is_looked_at_save_its_metadata() {
 }
 
 #[test]
-fn pruning_takes_what_is_unknown_and_nothing_else() {
+fn pruning_removes_only_unknown_fields() {
     let object = with(
         &training(),
         &json!({ "cleanPodPolicy": "All", "backoffLimit": "wrong type", "runPolicy": "wrong type" }),
@@ -100,7 +100,7 @@ fn pruning_takes_what_is_unknown_and_nothing_else() {
 }
 
 #[test]
-fn anything_may_be_asked_about() {
+fn any_json_can_be_checked() {
     for value in [json!(null), json!([]), json!("x"), json!({ "spec": [{ "a": 1 }] })] {
         check(&value, &[]);
     }

@@ -1,4 +1,4 @@
-//! Section 3 of the contract: which jobs are accepted, and one cause for each fault.
+//! Section 3 of the contract: which jobs are accepted, and one cause for each error.
 
 mod derived;
 mod roles;
@@ -9,15 +9,15 @@ use crate::jobs::{alone, training, tuning, with};
 use mxjob_api::validate::validate;
 use serde_json::{Value, json};
 
-/// Holds that a job has exactly these faults, printed as errors are.
-fn check(job: &Value, faults: &[&str]) {
+/// Asserts that a job has exactly these errors, in their printed form.
+fn check(job: &Value, violations: &[&str]) {
     let found: Vec<_> = validate(job).iter().map(ToString::to_string).collect();
-    assert_eq!(found, faults, "{job:#}");
+    assert_eq!(found, violations, "{job:#}");
 }
 
 /// The same for a training job with this patch on its spec.
-fn check_training(patch: &Value, faults: &[&str]) {
-    check(&with(&training(), patch), faults);
+fn check_training(patch: &Value, violations: &[&str]) {
+    check(&with(&training(), patch), violations);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn every_policy_is_accepted_in_both_layouts() {
 }
 
 #[test]
-fn a_field_given_twice_must_be_the_same_in_both_layouts() {
+fn a_field_set_in_both_layouts_must_be_equal() {
     let cases = [
         ("activeDeadlineSeconds", json!(5), json!(6)),
         ("backoffLimit", json!(5), json!(6)),
@@ -66,10 +66,10 @@ fn a_field_given_twice_must_be_the_same_in_both_layouts() {
     ];
     for (field, flat, nested) in cases {
         check_training(&json!({ field: flat, "runPolicy": { field: flat } }), &[]);
-        let fault = format!(
+        let violation = format!(
             "spec.runPolicy.{field}: Invalid value: {nested}: spec.{field} and spec.runPolicy.{field} are the same field and may not differ; spec.{field} is {flat}"
         );
-        check_training(&json!({ field: flat, "runPolicy": { field: nested } }), &[&fault]);
+        check_training(&json!({ field: flat, "runPolicy": { field: nested } }), &[&violation]);
     }
     check_training(&json!({ "backoffLimit": 5, "runPolicy": { "backoffLimit": 5.0 } }), &[]);
     let scheduling = |queue: &str| json!({ "queue": queue, "minAvailable": 2 });
@@ -79,7 +79,7 @@ fn a_field_given_twice_must_be_the_same_in_both_layouts() {
             "spec.runPolicy.schedulingPolicy.queue: Invalid value: \"b\": spec.schedulingPolicy.queue and spec.runPolicy.schedulingPolicy.queue are the same field and may not differ; spec.schedulingPolicy.queue is \"a\"",
         ],
     );
-    // Different members of the policy in different places do not clash.
+    // Different members of the policy in different places do not conflict.
     check_training(
         &json!({ "schedulingPolicy": { "queue": "a" }, "runPolicy": { "schedulingPolicy": { "minAvailable": 1 } } }),
         &[],
@@ -87,7 +87,7 @@ fn a_field_given_twice_must_be_the_same_in_both_layouts() {
 }
 
 #[test]
-fn all_faults_are_reported_at_once() {
+fn all_errors_are_reported_together() {
     check_training(
         &json!({
             "jobMode": "x", "backoffLimit": -1, "cleanPodPolicy": "x",

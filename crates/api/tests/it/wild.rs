@@ -1,4 +1,4 @@
-//! Jobs as they were written for the operators that came before: all of them are accepted as they stand.
+//! Jobs that were written for earlier operators are accepted unchanged.
 
 use mxjob_api::{
     CleanPodPolicy, Job, JobMode, RestartPolicy, Role, SuccessPolicy, pods, replace, unknown,
@@ -34,7 +34,7 @@ fn job(name: &str) -> Job {
 }
 
 #[test]
-fn all_are_accepted_and_none_of_their_fields_is_unknown() {
+fn published_jobs_are_accepted_without_unknown_fields() {
     for (name, _) in WILD {
         let object = object(name);
         assert_eq!(validate::validate(&object).to_string(), "[]", "{name}");
@@ -44,7 +44,7 @@ fn all_are_accepted_and_none_of_their_fields_is_unknown() {
 }
 
 #[test]
-fn all_of_their_replicas_become_pods_and_services() {
+fn published_jobs_become_pods_and_services() {
     for (name, _) in WILD {
         let job = job(name);
         for replica in &job.replicas {
@@ -59,7 +59,7 @@ fn all_of_their_replicas_become_pods_and_services() {
 }
 
 #[test]
-fn their_fields_mean_what_their_operators_documented() {
+fn published_jobs_have_their_documented_meaning() {
     assert_eq!(job("flat-train-gpu").total(), 3);
 
     let byteps = job("flat-byteps");

@@ -179,7 +179,7 @@ fn check_definition_open(context: &Context<'_>) -> Result<Option<Op>, ApiError> 
 
 fn closing(kind: &Kind) -> ApiError {
     let why = "create not allowed while custom resource definition is terminating";
-    ApiError::method_not_supported(kind, "create").saying(Some(why.to_owned()))
+    ApiError::method_not_supported(kind, "create").with_message(Some(why.to_owned()))
 }
 
 fn namespace_key(namespace: &str) -> String {

@@ -308,7 +308,7 @@ fn rule_faults(
     let forbidden = strategy.validate_update(old, new);
     if !forbidden.is_empty() {
         let message = strategy.update_message(name, &forbidden);
-        return Err(ApiError::invalid(context.kind, name, &forbidden).saying(message));
+        return Err(ApiError::invalid(context.kind, name, &forbidden).with_message(message));
     }
     // What has not changed was accepted once; a finalizer must be removable from anything that is stored.
     if same_content(context.kind, old, new) {

@@ -2,7 +2,7 @@
 
 use http::{Request, StatusCode};
 use kube::Client;
-use mxjob_api::crd::{self, MENDING, Verdict};
+use mxjob_api::crd::{self, FIX_COMMAND, Verdict};
 use serde_json::Value;
 
 use super::CRD;
@@ -42,7 +42,7 @@ async fn discovered(client: &Client) -> kube::Result<Option<String>> {
             Ok(match (has("mxjobs"), has("mxjobs/status")) {
                 (true, true) => None,
                 (true, false) => Some(format!(
-                    "The CustomResourceDefinition {CRD} is not the one of mxjob: it has no status subresource; replace it with: {MENDING}"
+                    "The CustomResourceDefinition {CRD} is not the one of mxjob: it has no status subresource; replace it with: {FIX_COMMAND}"
                 )),
                 (false, _) => Some(missing()),
             })
@@ -56,13 +56,13 @@ async fn discovered(client: &Client) -> kube::Result<Option<String>> {
 
 fn missing() -> String {
     format!(
-        "The cluster does not serve MXJobs: the CustomResourceDefinition {CRD} is missing; create it with: {MENDING}"
+        "The cluster does not serve MXJobs: the CustomResourceDefinition {CRD} is missing; create it with: {FIX_COMMAND}"
     )
 }
 
 /// What is wrong with the cluster's definition.
 fn verdict(definition: &Value) -> Option<String> {
-    match crd::judge(definition) {
+    match crd::compare(definition) {
         Verdict::Same => None,
         other => Some(other.to_string()),
     }

@@ -147,7 +147,7 @@ async fn a_readable_definition_is_compared() {
         problems.starts_with("The definition mxjobs.kubeflow.org is not the one of mxjob"),
         "{problems}"
     );
-    assert!(problems.contains(mxjob_api::crd::MENDING), "{problems}");
+    assert!(problems.contains(mxjob_api::crd::FIX_COMMAND), "{problems}");
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn an_unreadable_definition_is_checked_by_discovery() {
             Some(expected) => {
                 let problems = problems.unwrap();
                 assert!(
-                    problems.contains(expected) && problems.contains(mxjob_api::crd::MENDING),
+                    problems.contains(expected) && problems.contains(mxjob_api::crd::FIX_COMMAND),
                     "{problems}"
                 );
             }

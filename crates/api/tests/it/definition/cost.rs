@@ -1,29 +1,31 @@
-//! What an API server estimates that a rule costs at most: by its syntax tree and by the largest object that the schema allows.
+//! The cost that an API server estimates for a rule: by its syntax tree and by the largest object
+//! that the schema allows.
 //!
-//! The estimate of the library is a rough one, so this walks the tree as the server does. Where the releases of Kubernetes differ it
-//! takes the dearer side. A field that the schema does not have, and a comparison of two types, are errors to a server, and panics here.
+//! The library's estimate is rough, so this walks the tree as the server does. Where releases of
+//! Kubernetes differ, it takes the higher cost. An unknown field and a comparison of two types,
+//! errors to a server, panic here.
 
 use kube_cel::cel::Program;
 use kube_cel::cel::common::ast::{Expr, IdedExpr, LiteralValue};
 use serde_json::{Value, json};
 
-/// The largest request, less the quotes: the longest text that a schema without bound allows.
+/// The largest request without the quotes: the longest text that a schema without limits allows.
 const LONGEST_TEXT: u64 = 3 * 1024 * 1024 - 2;
-/// What one rule may cost, and all together.
+/// The limits for one rule and for all together.
 pub(super) const OF_ONE: u64 = 10_000_000;
 pub(super) const OF_ALL: u64 = 100_000_000;
 
 /// A part of a rule.
 struct Part<'a> {
     cost: u64,
-    /// How many bytes or members it may have.
+    /// The maximum number of bytes or members.
     size: u64,
-    /// What it is, where it is a place of the object.
+    /// The schema, if the part is a place in the object.
     schema: Option<&'a Value>,
     kind: &'static str,
 }
 
-/// The cost of a rule at a place of the schema, if it is evaluated once.
+/// The cost of one evaluation of a rule at a place of the schema.
 pub(super) fn of(rule: &str, schema: &Value) -> u64 {
     let program = Program::compile(rule).unwrap();
     walk(program.expression(), schema).cost
@@ -39,7 +41,7 @@ fn walk<'a>(expression: &IdedExpr, schema: &'a Value) -> Part<'a> {
         Expr::Literal(LiteralValue::Int(_)) => plain(0, "integer"),
         Expr::Literal(_) => plain(0, "boolean"),
         Expr::Ident(name) if name == "self" || name == "oldSelf" => place(schema, 1),
-        // The key of a map in a loop, or what the loop has found so far.
+        // The key of a map in a loop, or the loop's accumulator.
         Expr::Ident(name) if name == "role" => {
             Part { cost: 1, size: LONGEST_TEXT, schema: None, kind: "string" }
         }
@@ -113,13 +115,13 @@ fn function<'a>(name: &str, args: &[Part<'a>]) -> Part<'a> {
     }
 }
 
-/// A place of the object.
+/// A place in the object.
 fn place(schema: &Value, cost: u64) -> Part<'_> {
     let bound = |name: &str| schema.get(name).and_then(Value::as_u64);
     let (kind, size) = match schema["type"].as_str() {
-        // A letter may have four bytes.
+        // A character may have four bytes.
         Some("string") => ("string", bound("maxLength").map_or(LONGEST_TEXT, |length| length * 4)),
-        // An entry of a map has eight bytes at least.
+        // An entry of a map has at least eight bytes.
         Some("object") => ("object", bound("maxProperties").unwrap_or(LONGEST_TEXT / 8)),
         Some("integer") => ("integer", 1),
         Some("boolean") => ("boolean", 1),
@@ -129,7 +131,7 @@ fn place(schema: &Value, cost: u64) -> Part<'_> {
 }
 
 #[test]
-fn what_is_dear_to_a_server_is_dear_here() {
+fn expensive_rules_exceed_the_limits() {
     let text = json!({ "type": "object", "properties": { "a": { "type": "string" }, "b": { "type": "string", "maxLength": 10 } } });
     assert!(of("self.a == oldSelf.a", &text) > 300_000);
     assert!(of("self.a == 'x'", &text) < 10);

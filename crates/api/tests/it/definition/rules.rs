@@ -1,4 +1,4 @@
-//! The rules in CEL: they compile, they are cheap, and they refuse what admission refuses and nothing else.
+//! The CEL rules compile, are cheap, and refuse exactly what admission refuses.
 
 use super::{cost, schema, shape};
 use crate::jobs::{alone, replica, training, tuning, with};
@@ -15,7 +15,7 @@ use std::cell::LazyCell;
 thread_local! {
     static RULES: LazyCell<(Value, CompiledSchema, Validator)> = LazyCell::new(|| {
         let mut schema = schema();
-        // No rule looks into a template, and compiling its schema takes longer than all the rest.
+        // No rule reads a template, and compiling its schema takes longer than everything else.
         schema["properties"]["spec"]["properties"]["mxReplicaSpecs"]["additionalProperties"]["properties"]["template"] =
             json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
         let compiled = compile_schema(&schema);
@@ -34,11 +34,12 @@ fn without_nulls(value: &Value) -> Value {
     }
 }
 
-/// The paths and messages of the rules that refuse a create or an update; `None` if the object does not even have the shape.
+/// Paths and messages of the rules that refuse a create or an update; `None` if the object does not
+/// match the schema.
 fn refusals(new: &Value, old: Option<&Value>) -> Option<Vec<String>> {
     RULES.with(|rules| {
         let (schema, compiled, validator) = &**rules;
-        if !shape::faults(schema, new).is_empty() {
+        if !shape::violations(schema, new).is_empty() {
             return None;
         }
         let (new, old) = (without_nulls(new), old.map(without_nulls));
@@ -56,12 +57,12 @@ fn refusals(new: &Value, old: Option<&Value>) -> Option<Vec<String>> {
     })
 }
 
-/// The same of an object that has the shape.
+/// The same for an object that matches the schema.
 pub(crate) fn refused(new: &Value, old: Option<&Value>) -> Vec<String> {
     refusals(new, old).expect("the shape of a job")
 }
 
-/// A job that somebody has begun with.
+/// A job that has started.
 fn begun(job: &Value) -> Value {
     merge_patch(
         job,
@@ -74,7 +75,7 @@ fn check_new(job: &Value, words: &str) {
     let found = refused(job, None);
     assert!(found.iter().any(|refusal| refusal.contains(words)), "{words}: {found:?}");
     assert!(!admission::create(job).is_empty(), "{words}");
-    // Not of a job that somebody has begun with.
+    // Not of a job that has started.
     assert_eq!(refused(&begun(job), Some(&begun(job))), Vec::<String>::new(), "{words}");
 }
 
@@ -108,7 +109,7 @@ fn each_rule(visit: &mut impl FnMut(&str, &Value, &Value)) {
 }
 
 #[test]
-fn all_rules_compile_and_none_is_dear() {
+fn all_rules_compile_and_are_cheap() {
     let mut count = 0;
     each_rule(&mut |path, schema, rule| {
         count += 1;
@@ -117,14 +118,16 @@ fn all_rules_compile_and_none_is_dear() {
         assert!(!compiled.has_errors(), "{path}: {:?}", compiled.compilation_errors());
         let text = rule["rule"].as_str().unwrap();
         let warnings = analyze_rule(text, &compiled, ScopeContext::CrdValidation);
-        // It takes the variable of a loop for one that is not there.
+        // The library reports loop variables as undefined.
         for warning in
             warnings.iter().filter(|warning| !warning.message.starts_with("variable 'role'"))
         {
-            // It cannot see the bound of a map, nor that loops are over one: the next test does.
+            // It knows neither the limit of a map nor that loops are over one; the next test checks
+            // this.
             assert_eq!(warning.kind, WarningKind::MissingBounds, "{path}: {warning:?}");
         }
-        // Constructs that an estimate multiplies by the length of a text, or that servers before 1.29 do not have.
+        // Constructs whose estimate multiplies by the length of a text, or that servers before 1.29
+        // lack.
         for dear in [
             ".matches(",
             ".contains(",
@@ -144,7 +147,7 @@ fn all_rules_compile_and_none_is_dear() {
 }
 
 #[test]
-fn loops_go_over_the_roles_alone_which_are_bounded() {
+fn loops_are_only_over_roles_which_are_limited() {
     let schema = schema();
     assert_eq!(schema["properties"]["spec"]["properties"]["mxReplicaSpecs"]["maxProperties"], 16);
     each_rule(&mut |path, _, rule| {
@@ -154,7 +157,7 @@ fn loops_go_over_the_roles_alone_which_are_bounded() {
                 || (path.ends_with(".mxReplicaSpecs")
                     && (text[..at].ends_with("self") || text[..at].ends_with("oldSelf")));
             assert!(is_over_roles, "{path}: {text}");
-            // No loop in a loop.
+            // No nested loop.
             assert!(
                 !text[at + 5..].split(" && oldSelf.all(").next().unwrap().contains(".all("),
                 "{text}"
@@ -168,7 +171,7 @@ fn the_estimate_of_an_api_server_stays_far_below_its_limits() {
     let mut total = 0;
     each_rule(&mut |path, schema, rule| {
         let text = rule["rule"].as_str().unwrap();
-        // What stands below the map of roles is evaluated for each of them.
+        // Rules below the map of roles are evaluated for each role.
         let times = if path.contains("additionalProperties") { 16 } else { 1 };
         let cost = cost::of(text, schema) * times;
         assert!(cost < cost::OF_ONE * 6 / 10, "{cost} {path}: {text}");
@@ -178,7 +181,7 @@ fn the_estimate_of_an_api_server_stays_far_below_its_limits() {
 }
 
 #[test]
-fn a_new_job_must_have_what_no_job_can_do_without() {
+fn new_jobs_need_the_mandatory_fields() {
     let roles = |roles: Value| with(&training(), &json!({ "mxReplicaSpecs": roles }));
     let cases = [
         (json!({ "metadata": { "name": "digits" } }), "needs spec.mxReplicaSpecs"),
@@ -242,7 +245,7 @@ fn a_new_job_must_have_what_no_job_can_do_without() {
 }
 
 #[test]
-fn a_role_in_another_letter_case_is_a_role() {
+fn rules_accept_roles_in_any_letter_case() {
     for (name, other) in [("Scheduler", "scheduler"), ("Server", "SERVER"), ("Worker", "worker")] {
         let roles = json!({ "mxReplicaSpecs": { name: null, other: replica() } });
         assert_eq!(refusals(&with(&training(), &roles), None), Some(vec![]));
@@ -289,12 +292,12 @@ fn fixed_fields_are_fixed() {
     ] {
         check_update(&old, &patch, words);
     }
-    // Moved is not changed.
+    // A moved field is unchanged.
     check_update(&old, &json!({ "backoffLimit": null, "runPolicy": { "backoffLimit": 3 } }), "");
 }
 
 #[test]
-fn replaceable_fields_are_replaceable_and_a_wrong_value_may_stay() {
+fn replaceable_fields_can_change_and_stored_invalid_values_may_stay() {
     let wrong = json!({ "ttlSecondsAfterFinished": -1, "cleanPodPolicy": "", "runPolicy": { "activeDeadlineSeconds": 0 } });
     let old = begun(&with(&alone(), &wrong));
     for patch in [
@@ -312,13 +315,13 @@ fn replaceable_fields_are_replaceable_and_a_wrong_value_may_stay() {
 }
 
 #[test]
-fn a_queue_may_place_the_pods_of_a_suspended_job() {
+fn a_queue_may_change_the_pod_placement_of_a_suspended_job() {
     let place = json!({ "mxReplicaSpecs": { "Worker": { "template": { "spec": { "nodeSelector": { "a": "b" } } } } } });
     let old = begun(&with(&alone(), &json!({ "suspend": true })));
     check_update(&old, &merge_patch(&place, &json!({ "suspend": false })), "");
 }
 
-/// A job, begun with or not, with something in it changed at one place.
+/// A job, started or not, with one change.
 fn odd_job() -> impl Strategy<Value = Value> {
     let words = prop::sample::select(vec![
         json!(""),

@@ -1,26 +1,27 @@
-//! What an API server checks by a schema, null included, which the checks of admission pass over.
+//! Schema validation as an API server does it, including null, which admission ignores.
 
 use serde_json::Value;
 
-/// The places where a value does not have the shape of the schema. What the schema does not know is pruned before, so it is no fault.
-pub(super) fn faults(schema: &Value, value: &Value) -> Vec<String> {
+/// The places where a value does not match the schema. Unknown fields are pruned first, so they are
+/// no violation.
+pub(super) fn violations(schema: &Value, value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     walk(schema, value, "", &mut found);
     found
 }
 
 fn walk(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
-    let mut fault = |text: &str| found.push(format!("{path}: {text}: {value}"));
+    let mut violation = |text: &str| found.push(format!("{path}: {text}: {value}"));
     if value.is_null() {
         if schema["nullable"] != true {
-            fault("null");
+            violation("null");
         }
         return;
     }
     let bound = |name: &str| schema.get(name).and_then(Value::as_i64);
     if schema.get("x-kubernetes-int-or-string").is_some() {
         if !(value.is_i64() || value.is_string()) {
-            fault("neither a number nor a text");
+            violation("neither a number nor a text");
         }
         return;
     }
@@ -34,42 +35,42 @@ fn walk(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
         _ => false,
     };
     if !is_right {
-        return fault("another type");
+        return violation("another type");
     }
     if schema["format"] == "int32"
         && value.as_i64().is_some_and(|number| i32::try_from(number).is_err())
     {
-        fault("no int32");
+        violation("no int32");
     }
     if schema["format"] == "date-time"
         && value.as_str().is_some_and(|text| text.parse::<jiff::Timestamp>().is_err())
     {
-        fault("no time");
+        violation("no time");
     }
     if let (Some(minimum), Some(number)) = (bound("minimum"), value.as_i64())
         && number < minimum
     {
-        fault("too small");
+        violation("too small");
     }
     if let (Some(values), false) = (schema["enum"].as_array(), value.is_null())
         && !values.contains(value)
     {
-        fault("none of the values");
+        violation("none of the values");
     }
     if let (Some(limit), Some(text)) = (bound("maxLength"), value.as_str())
         && text.chars().count() > usize::try_from(limit).unwrap()
     {
-        fault("too long");
+        violation("too long");
     }
     if let Some(members) = value.as_object() {
         if let Some(limit) = bound("maxProperties")
             && members.len() > usize::try_from(limit).unwrap()
         {
-            fault("too many members");
+            violation("too many members");
         }
         for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if !members.contains_key(name) {
-                fault(&format!("lacks {name}"));
+                violation(&format!("lacks {name}"));
             }
         }
         for (name, value) in members {

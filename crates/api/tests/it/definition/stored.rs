@@ -1,4 +1,5 @@
-//! What has ever been stored, or written for any operator, passes the definition: as it is, and through every write of the status.
+//! Every object that was ever stored, or written for any operator, passes the definition, and so
+//! does every write of its status.
 
 use super::{schema, shape};
 use mxjob_api::{Job, admission};
@@ -28,23 +29,23 @@ fn objects(folder: &str) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn every_example_and_every_manifest_of_the_wild_passes() {
+fn every_example_and_every_published_manifest_passes() {
     let schema = schema();
     let all: Vec<_> = ["../../examples", "tests/data/wild"].into_iter().flat_map(objects).collect();
     assert!(all.len() >= 13, "{}", all.len());
     for (file, object) in all {
-        assert_eq!(shape::faults(&schema, &object), Vec::<String>::new(), "{file}");
+        assert_eq!(shape::violations(&schema, &object), Vec::<String>::new(), "{file}");
         assert_eq!(super::rules::refused(&object, None), Vec::<String>::new(), "{file}");
     }
 }
 
 #[test]
-fn every_object_of_an_older_operator_passes_and_can_be_looked_after() {
+fn objects_of_older_operators_pass_and_their_status_can_be_updated() {
     let schema = schema();
     let stored = objects("tests/data/stored");
     assert_eq!(stored.len(), 5);
     for (file, object) in stored {
-        assert_eq!(shape::faults(&schema, &object), Vec::<String>::new(), "{file}");
+        assert_eq!(shape::violations(&schema, &object), Vec::<String>::new(), "{file}");
         assert_eq!(super::rules::refused(&object, Some(&object)), Vec::<String>::new(), "{file}");
         Job::from_value(&object).unwrap();
         let mut new = object.clone();
@@ -57,6 +58,6 @@ fn every_object_of_an_older_operator_passes_and_can_be_looked_after() {
         assert_eq!(admission::update(&object, &new).to_string(), "[]", "{file}");
         assert_eq!(admission::update_status(&object, &new).to_string(), "[]", "{file}");
         assert_eq!(super::rules::refused(&new, Some(&object)), Vec::<String>::new(), "{file}");
-        assert_eq!(shape::faults(&schema, &new), Vec::<String>::new(), "{file}");
+        assert_eq!(shape::violations(&schema, &new), Vec::<String>::new(), "{file}");
     }
 }

@@ -3,7 +3,7 @@
 use super::schema;
 use serde_json::{Value, json};
 
-/// What the vocabulary of a structural schema is.
+/// The keywords of structural schemas.
 const KNOWN: [&str; 24] = [
     "type",
     "properties",
@@ -42,8 +42,8 @@ const FORMATS: [(&str, &str); 6] = [
 const REASONS: [&str; 4] =
     ["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate"];
 
-/// The faults of a schema.
-fn faults(schema: &Value) -> Vec<String> {
+/// The violations in a schema.
+fn violations(schema: &Value) -> Vec<String> {
     let mut found = Vec::new();
     walk(schema, "", &mut found);
     let metadata = schema["properties"]["metadata"].as_object().cloned().unwrap_or_default();
@@ -60,77 +60,77 @@ fn walk(schema: &Value, path: &str, found: &mut Vec<String>) {
     let Some(keywords) = schema.as_object() else {
         return found.push(format!("{path}: no schema"));
     };
-    let mut fault = |text: &str| found.push(format!("{path}: {text}"));
+    let mut violation = |text: &str| found.push(format!("{path}: {text}"));
     let has = |keyword: &str| keywords.contains_key(keyword);
     let is_on = |keyword: &str| keywords.get(keyword) == Some(&Value::Bool(true));
     for keyword in keywords.keys().filter(|keyword| !KNOWN.contains(&keyword.as_str())) {
-        fault(&format!("{keyword} is not in the vocabulary"));
+        violation(&format!("{keyword} is not in the vocabulary"));
     }
     let kind = keywords.get("type").and_then(Value::as_str).unwrap_or_default();
     if is_on("x-kubernetes-int-or-string") {
         if has("type") || has("properties") || has("items") {
-            fault("an int-or-string has no type");
+            violation("an int-or-string has no type");
         }
     } else if !TYPES.contains(&kind) && !is_on("x-kubernetes-preserve-unknown-fields") {
-        fault("no type");
+        violation("no type");
     }
     for extension in
         keywords.keys().filter(|name| name.starts_with("x-") && *name != "x-kubernetes-validations")
     {
         if !is_on(extension) {
-            fault(&format!("{extension} must be true or absent"));
+            violation(&format!("{extension} must be true or absent"));
         }
     }
     if has("properties") && has("additionalProperties") {
-        fault("both named and unnamed fields");
+        violation("both named and unnamed fields");
     }
     if (has("properties") || has("additionalProperties") || has("required") || has("maxProperties"))
         && kind != "object"
     {
-        fault("fields of something other than an object");
+        violation("fields of something other than an object");
     }
     if is_on("x-kubernetes-preserve-unknown-fields") && kind != "object" {
-        fault("unknown fields of something other than an object");
+        violation("unknown fields of something other than an object");
     }
     if has("items") != (kind == "array") {
-        fault("a list has items, and nothing else has");
+        violation("a list has items, and nothing else has");
     }
     if (has("maxLength") || has("minLength") || has("pattern"))
         && kind != "string"
         && !is_on("x-kubernetes-int-or-string")
     {
-        fault("the length of something other than a text");
+        violation("the length of something other than a text");
     }
     if (has("minimum") || has("maximum")) && !["integer", "number"].contains(&kind) {
-        fault("bounds of something other than a number");
+        violation("bounds of something other than a number");
     }
     if let Some(format) = keywords.get("format").and_then(Value::as_str)
         && !FORMATS.contains(&(format, kind))
     {
-        fault(&format!("format {format} of a {kind}"));
+        violation(&format!("format {format} of a {kind}"));
     }
     if let Some(values) = keywords.get("enum") {
         let values = values.as_array().map_or(&[][..], Vec::as_slice);
         if values.is_empty() || !values.iter().all(|value| value.is_string() == (kind == "string"))
         {
-            fault("an enumeration of another type");
+            violation("an enumeration of another type");
         }
         if is_on("nullable") && !values.contains(&Value::Null) {
-            fault("nullable, but null is not among its values");
+            violation("nullable, but null is not among its values");
         }
     }
     let fields = keywords.get("properties").and_then(Value::as_object);
     for name in keywords.get("required").and_then(Value::as_array).into_iter().flatten() {
         if !fields.is_some_and(|fields| name.as_str().is_some_and(|name| fields.contains_key(name)))
         {
-            fault(&format!("{name} is required and not known"));
+            violation(&format!("{name} is required and not known"));
         }
     }
     if let (Some(default), Some(fields)) =
         (keywords.get("default").and_then(Value::as_object), fields)
         && default.keys().any(|name| !fields.contains_key(name))
     {
-        fault("a default that would be pruned");
+        violation("a default that would be pruned");
     }
     for rule in
         keywords.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten()
@@ -142,17 +142,17 @@ fn walk(schema: &Value, path: &str, found: &mut Vec<String>) {
             || message.contains('\n')
             || message.len() > 2048
         {
-            fault("a rule without text, or without a message of one line");
+            violation("a rule without text, or without a message of one line");
         }
         if !REASONS.contains(&text("reason")) {
-            fault(&format!("no reason {}", text("reason")));
+            violation(&format!("no reason {}", text("reason")));
         }
         if rule.get("fieldPath").is_some() && !leads(schema, text("fieldPath")) {
-            fault(&format!("no field {}", text("fieldPath")));
+            violation(&format!("no field {}", text("fieldPath")));
         }
         for name in rule.as_object().into_iter().flat_map(serde_json::Map::keys) {
             if !["rule", "message", "reason", "fieldPath"].contains(&name.as_str()) {
-                fault(&format!("a rule has no {name} everywhere"));
+                violation(&format!("a rule has no {name} everywhere"));
             }
         }
     }
@@ -166,7 +166,7 @@ fn walk(schema: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Whether a path of named fields leads somewhere.
+/// Whether a path of named fields exists.
 fn leads(schema: &Value, path: &str) -> bool {
     let Some(path) = path.strip_prefix('.') else { return false };
     let found =
@@ -176,12 +176,12 @@ fn leads(schema: &Value, path: &str) -> bool {
 
 #[test]
 fn the_schema_of_the_definition_is_structural() {
-    assert_eq!(faults(&schema()), Vec::<String>::new());
-    assert_eq!(faults(mxjob_api::schema::open_api()), Vec::<String>::new());
+    assert_eq!(violations(&schema()), Vec::<String>::new());
+    assert_eq!(violations(mxjob_api::schema::open_api()), Vec::<String>::new());
 }
 
 #[test]
-fn the_rules_of_structural_schemas_are_the_ones_that_servers_check() {
+fn violations_of_structural_schemas_are_detected() {
     let cases = [
         (json!({}), ": no type"),
         (json!({ "$ref": "#/x", "type": "string" }), ": $ref is not in the vocabulary"),
@@ -225,12 +225,16 @@ fn the_rules_of_structural_schemas_are_the_ones_that_servers_check() {
     ];
     for (inner, words) in cases {
         let schema = json!({ "type": "object", "properties": { "spec": inner } });
-        let faults = faults(&schema);
+        let violations = violations(&schema);
         assert!(
-            faults.iter().any(|fault| fault.starts_with(".spec") && fault.contains(words)),
-            "{words}: {faults:?}"
+            violations
+                .iter()
+                .any(|violation| violation.starts_with(".spec") && violation.contains(words)),
+            "{words}: {violations:?}"
         );
     }
     let named = json!({ "type": "object", "properties": { "metadata": { "type": "object", "required": ["name"] } } });
-    assert!(faults(&named).iter().any(|fault| fault.starts_with(".metadata: required")));
+    assert!(
+        violations(&named).iter().any(|violation| violation.starts_with(".metadata: required"))
+    );
 }

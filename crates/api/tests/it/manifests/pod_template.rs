@@ -1,14 +1,15 @@
 //! The structural schema of a PodTemplateSpec, from the schemas of the built-in kinds.
 //!
-//! References are inlined (a CustomResourceDefinition may hold none), prose and patch strategies are dropped, and quantities get the
-//! pattern by which a schema can be told to hold one. Whatever need not be there may be null, which counts as absent: older operators stored
-//! templates as they came, and Go clients write a null `creationTimestamp` into each.
+//! References are inlined (a CustomResourceDefinition may have none), descriptions and patch
+//! strategies are dropped, and quantities get a pattern. Optional fields may be null, which counts
+//! as absent: older operators stored templates unchanged, and Go clients write a null
+//! `creationTimestamp` into each.
 
 use mxjob_machinery::schema::{QUANTITY_PATTERN, REFERENCE, kubernetes};
 use serde_json::{Map, Value, json};
 
 const TEMPLATE: &str = "io.k8s.api.core.v1.PodTemplateSpec";
-/// What is kept of a schema: the keywords that check or describe a shape.
+/// The keywords of a schema that are kept: those that check or describe a shape.
 const KEPT: [&str; 7] = [
     "type",
     "format",
@@ -18,7 +19,7 @@ const KEPT: [&str; 7] = [
     "enum",
     "x-kubernetes-preserve-unknown-fields",
 ];
-/// Fields of metadata that nobody writes into a template and that would only make the schema larger.
+/// Fields of metadata that nobody writes into a template and that would only enlarge the schema.
 const DROPPED: [&str; 2] = ["managedFields", "selfLink"];
 
 /// The schema.
@@ -63,7 +64,7 @@ fn inline(schema: &Value) -> Value {
             .filter(|(name, _)| !DROPPED.contains(&name.as_str()))
             .map(|(name, property)| {
                 let mut property = inline(property);
-                // An enumeration would have to list null besides.
+                // An enumeration would also have to list null.
                 if !is_required(name) && property.get("enum").is_none() {
                     property["nullable"] = true.into();
                 }

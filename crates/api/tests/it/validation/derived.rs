@@ -1,4 +1,4 @@
-//! What follows from the job's name and size.
+//! Limits that follow from the job's name and size.
 
 use super::check;
 use crate::jobs::{alone, training, tuning, with};
@@ -16,26 +16,27 @@ fn the_longest_derived_name_must_be_a_dns_label() {
     for (job, longest) in [(training(), 51), (alone(), 54), (tuning(), 48)] {
         check(&named(job.clone(), &"a".repeat(longest)), &[]);
         let name = "a".repeat(longest + 1);
-        let faults = validate(&named(job, &name));
-        assert_eq!(faults.len(), 1, "{faults}");
+        let violations = validate(&named(job, &name));
+        assert_eq!(violations.len(), 1, "{violations}");
         assert_eq!(
-            (faults[0].path.as_str(), faults[0].cause().reason.as_str()),
+            (violations[0].path.as_str(), violations[0].cause().reason.as_str()),
             ("metadata.name", "FieldValueInvalid")
         );
         assert!(
-            faults[0].detail.contains("its longest pod name") && faults[0].detail.contains("63"),
-            "{faults}"
+            violations[0].detail.contains("its longest pod name")
+                && violations[0].detail.contains("63"),
+            "{violations}"
         );
     }
     let many = with(&alone(), &json!({ "mxReplicaSpecs": { "Worker": { "replicas": 11 } } }));
     check(&named(many.clone(), &"a".repeat(53)), &[]);
     assert_eq!(validate(&named(many, &"a".repeat(54))).len(), 1);
     for name in ["1st", "a.b"] {
-        let faults = validate(&named(training(), name));
-        assert_eq!(faults.len(), 1, "{faults}");
-        assert!(faults[0].detail.contains("DNS-1035"), "{faults}");
+        let violations = validate(&named(training(), name));
+        assert_eq!(violations.len(), 1, "{violations}");
+        assert!(violations[0].detail.contains("DNS-1035"), "{violations}");
     }
-    // A name that is no name at all is for the rules of metadata to report.
+    // An invalid name is reported by the rules of metadata.
     check(&named(training(), "Not A Name"), &[]);
 }
 
@@ -47,12 +48,12 @@ fn the_configuration_must_fit_into_one_variable() {
     check(&workers(2500), &[]);
     for count in [4000, 10_000] {
         let job = workers(count);
-        let faults = validate(&job);
-        assert_eq!(faults.len(), 1, "{faults}");
+        let violations = validate(&job);
+        assert_eq!(violations.len(), 1, "{violations}");
         assert_eq!(
-            (faults[0].path.as_str(), faults[0].cause().reason.as_str()),
+            (violations[0].path.as_str(), violations[0].cause().reason.as_str()),
             ("spec.mxReplicaSpecs", "FieldValueTooLong")
         );
-        assert!(faults[0].detail.contains("MX_CONFIG"), "{faults}");
+        assert!(violations[0].detail.contains("MX_CONFIG"), "{violations}");
     }
 }

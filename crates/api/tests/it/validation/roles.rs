@@ -1,4 +1,4 @@
-//! Which roles a job may have, and which need each other.
+//! Which roles a job may have, and which require each other.
 
 use super::{check, check_training};
 use crate::jobs::{alone, replica, training, tuning, with};
@@ -7,18 +7,18 @@ use serde_json::json;
 #[test]
 fn a_gang_may_not_be_larger_than_the_job() {
     check_training(&json!({ "schedulingPolicy": { "minAvailable": 3 } }), &[]);
-    let fault = |path: &str| {
+    let violation = |path: &str| {
         format!(
             "{path}.minAvailable: Invalid value: 4: must be at most the number of replicas of the job, 3"
         )
     };
     check_training(
         &json!({ "schedulingPolicy": { "minAvailable": 4 } }),
-        &[&fault("spec.schedulingPolicy")],
+        &[&violation("spec.schedulingPolicy")],
     );
     check_training(
         &json!({ "runPolicy": { "schedulingPolicy": { "minAvailable": 4 } } }),
-        &[&fault("spec.runPolicy.schedulingPolicy")],
+        &[&violation("spec.runPolicy.schedulingPolicy")],
     );
     check_training(
         &json!({ "schedulingPolicy": { "minAvailable": 10 }, "mxReplicaSpecs": { "Worker": { "replicas": 8 } } }),
@@ -44,7 +44,7 @@ fn a_role_must_belong_to_the_mode() {
             "spec.mxReplicaSpecs.Tuner: Unsupported value: \"Tuner\": supported values: \"Scheduler\", \"Server\", \"Worker\"",
         ],
     );
-    // A misspelt role is one fault; that the job has no workers follows from it.
+    // A misspelt role is one error; the missing workers follow from it and are not reported.
     check(
         &with(&alone(), &json!({ "mxReplicaSpecs": { "Worker": null, "Wroker": replica() } })),
         &[
@@ -57,7 +57,7 @@ fn a_role_must_belong_to_the_mode() {
             "spec.mxReplicaSpecs.Worker: Unsupported value: \"Worker\": supported values: \"TunerTracker\", \"TunerServer\", \"Tuner\"",
         ],
     );
-    // Where the mode is unknown any role may be meant.
+    // With an unknown mode any role may be intended.
     check(
         &with(&tuning(), &json!({ "jobMode": "Tune" })),
         &["spec.jobMode: Unsupported value: \"Tune\": supported values: \"MXTrain\", \"MXTune\""],
@@ -65,14 +65,17 @@ fn a_role_must_belong_to_the_mode() {
 }
 
 #[test]
-fn roles_that_are_one_of_a_kind_have_one_replica() {
+fn singleton_roles_have_one_replica() {
     for (job, role) in [(training(), "Scheduler"), (tuning(), "TunerTracker"), (tuning(), "Tuner")]
     {
         check(&with(&job, &json!({ "mxReplicaSpecs": { role: { "replicas": 1 } } })), &[]);
-        let fault = format!(
+        let violation = format!(
             "spec.mxReplicaSpecs.{role}.replicas: Invalid value: 2: a job has at most one {role}"
         );
-        check(&with(&job, &json!({ "mxReplicaSpecs": { role: { "replicas": 2 } } })), &[&fault]);
+        check(
+            &with(&job, &json!({ "mxReplicaSpecs": { role: { "replicas": 2 } } })),
+            &[&violation],
+        );
     }
     check(
         &with(&tuning(), &json!({ "mxReplicaSpecs": { "TunerServer": { "replicas": 4 } } })),
@@ -81,7 +84,7 @@ fn roles_that_are_one_of_a_kind_have_one_replica() {
 }
 
 #[test]
-fn a_training_job_needs_workers_and_a_whole_rendezvous_or_none() {
+fn a_training_job_needs_workers_and_either_scheduler_and_servers_or_neither() {
     let none = |role: &str| json!({ role: null });
     let zero = |role: &str| json!({ role: { "replicas": 0 } });
     let cases = [
@@ -101,10 +104,10 @@ fn a_training_job_needs_workers_and_a_whole_rendezvous_or_none() {
             "Server.replicas: Invalid value: 0: must be at least 1: a scheduler needs servers",
         ),
     ];
-    for (roles, fault) in cases {
+    for (roles, violation) in cases {
         check_training(
             &json!({ "mxReplicaSpecs": roles }),
-            &[&format!("spec.mxReplicaSpecs.{fault}")],
+            &[&format!("spec.mxReplicaSpecs.{violation}")],
         );
     }
     check_training(&json!({ "mxReplicaSpecs": { "Scheduler": null, "Server": null } }), &[]);
@@ -123,14 +126,14 @@ fn a_training_job_needs_workers_and_a_whole_rendezvous_or_none() {
 fn a_tuning_job_needs_all_its_roles() {
     for role in ["TunerTracker", "TunerServer", "Tuner"] {
         let why = "a tuning job needs a tracker, servers and a tuner";
-        let fault = format!("spec.mxReplicaSpecs.{role}: Required value: {why}");
-        check(&with(&tuning(), &json!({ "mxReplicaSpecs": { role: null } })), &[&fault]);
-        let fault = format!(
+        let violation = format!("spec.mxReplicaSpecs.{role}: Required value: {why}");
+        check(&with(&tuning(), &json!({ "mxReplicaSpecs": { role: null } })), &[&violation]);
+        let violation = format!(
             "spec.mxReplicaSpecs.{role}.replicas: Invalid value: 0: must be at least 1: {why}"
         );
         check(
             &with(&tuning(), &json!({ "mxReplicaSpecs": { role: { "replicas": 0 } } })),
-            &[&fault],
+            &[&violation],
         );
     }
 }
@@ -139,32 +142,32 @@ fn a_tuning_job_needs_all_its_roles() {
 fn a_job_has_at_most_ten_thousand_replicas() {
     let path = "spec.mxReplicaSpecs.Worker.replicas";
     for count in [10_001, i32::MAX] {
-        let fault = format!(
+        let violation = format!(
             "{path}: Invalid value: {count}: {path} in body should be less than or equal to 10000"
         );
         check_training(
             &json!({ "mxReplicaSpecs": { "Worker": { "replicas": count } } }),
-            &[&fault],
+            &[&violation],
         );
     }
-    // One scheduler is in the training job.
+    // The training job already has one scheduler.
     let patch = json!({ "mxReplicaSpecs": { "Worker": { "replicas": 5000 }, "Server": { "replicas": 5000 } } });
-    let fault =
+    let violation =
         "spec.mxReplicaSpecs: Invalid value: 10001: a job has at most 10000 replicas in all";
-    check_training(&patch, &[fault]);
+    check_training(&patch, &[violation]);
 }
 
 #[test]
-fn no_number_is_too_large_to_be_added_up() {
+fn sums_of_replicas_do_not_overflow() {
     let most = json!({ "replicas": i64::MAX });
     let roles = json!({ "Worker": most, "Server": most, "WORKER": most });
     let job = with(&training(), &json!({ "mxReplicaSpecs": roles }));
-    let faults = mxjob_api::validate::validate(&job);
-    assert!(faults.iter().any(|fault| fault.detail.contains("int32")), "{faults}");
+    let violations = mxjob_api::validate::validate(&job);
+    assert!(violations.iter().any(|violation| violation.detail.contains("int32")), "{violations}");
 }
 
 #[test]
-fn a_job_that_is_stored_too_large_can_be_changed() {
+fn a_stored_job_with_too_many_replicas_can_be_changed() {
     let stored =
         with(&alone(), &json!({ "mxReplicaSpecs": { "Worker": { "replicas": i32::MAX } } }));
     let mut changed = stored.clone();

@@ -1,4 +1,4 @@
-//! Types, enums, bounds, null: what the schema says.
+//! Types, enums, limits and null, as in the schema.
 
 use super::{check, check_training};
 use crate::jobs::{training, with};
@@ -38,7 +38,8 @@ fn any_other_enum_value_is_not_supported() {
             "spec.cleanPodPolicy: Unsupported value: \"Some\": supported values: \"All\", \"Running\", \"None\"",
         ),
         (
-            // The Go operators took the empty string for `All`, against every default that was ever documented.
+            // The Go operators read the empty string as `All`, contrary to every documented
+            // default.
             json!({ "cleanPodPolicy": "" }),
             "spec.cleanPodPolicy: Unsupported value: \"\": supported values: \"All\", \"Running\", \"None\"",
         ),
@@ -59,13 +60,13 @@ fn any_other_enum_value_is_not_supported() {
             "spec.mxReplicaSpecs.Worker.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\", \"ExitCode\"",
         ),
     ];
-    for (patch, fault) in cases {
-        check_training(&patch, &[fault]);
+    for (patch, violation) in cases {
+        check_training(&patch, &[violation]);
     }
 }
 
 #[test]
-fn a_number_below_its_bound_is_invalid() {
+fn a_number_below_its_minimum_is_invalid() {
     for (field, least) in
         [("activeDeadlineSeconds", 1), ("backoffLimit", 0), ("ttlSecondsAfterFinished", 0)]
     {
@@ -75,43 +76,43 @@ fn a_number_below_its_bound_is_invalid() {
             {
                 let policy = json!({ field: number });
                 let patch = if nested { json!({ "runPolicy": policy }) } else { policy };
-                let fault = format!(
+                let violation = format!(
                     "{path}: Invalid value: {number}: {path} in body should be greater than or equal to {least}"
                 );
-                check_training(&patch, &[&fault]);
+                check_training(&patch, &[&violation]);
             }
         }
     }
     let path = "spec.mxReplicaSpecs.Worker.replicas";
-    let fault =
+    let violation =
         format!("{path}: Invalid value: -1: {path} in body should be greater than or equal to 0");
-    check_training(&json!({ "mxReplicaSpecs": { "Worker": { "replicas": -1 } } }), &[&fault]);
+    check_training(&json!({ "mxReplicaSpecs": { "Worker": { "replicas": -1 } } }), &[&violation]);
     for field in ["minAvailable", "scheduleTimeoutSeconds"] {
         let path = format!("spec.schedulingPolicy.{field}");
-        let fault = format!(
+        let violation = format!(
             "{path}: Invalid value: -1: {path} in body should be greater than or equal to 0"
         );
-        check_training(&json!({ "schedulingPolicy": { field: -1 } }), &[&fault]);
+        check_training(&json!({ "schedulingPolicy": { field: -1 } }), &[&violation]);
     }
 }
 
 #[test]
 fn a_number_that_does_not_fit_its_type_is_invalid() {
     let path = "spec.backoffLimit";
-    let fault = format!(
+    let violation = format!(
         "{path}: Invalid value: 2147483648: Checked value must be of type integer with format int32 in {path}"
     );
-    check_training(&json!({ "backoffLimit": 2_147_483_648_i64 }), &[&fault]);
+    check_training(&json!({ "backoffLimit": 2_147_483_648_i64 }), &[&violation]);
     check_training(&json!({ "backoffLimit": i32::MAX }), &[]);
     let path = "spec.activeDeadlineSeconds";
-    let fault = format!(
+    let violation = format!(
         "{path}: Invalid value: \"integer\": {path} in body must be of type integer: \"integer\""
     );
-    check_training(&json!({ "activeDeadlineSeconds": u64::MAX }), &[&fault]);
+    check_training(&json!({ "activeDeadlineSeconds": u64::MAX }), &[&violation]);
 }
 
 #[test]
-fn a_value_of_the_wrong_type_is_named_as_upstream_names_it() {
+fn a_value_of_the_wrong_type_has_upstreams_message() {
     let template = "spec.mxReplicaSpecs.Worker.template";
     let cases = [
         (
@@ -183,17 +184,17 @@ fn a_value_of_the_wrong_type_is_named_as_upstream_names_it() {
         ),
     ];
     for (patch, path, found, wanted) in cases {
-        let fault = format!(
+        let violation = format!(
             "{path}: Invalid value: {found:?}: {path} in body must be of type {wanted}: {found:?}"
         );
         let job = with(&training(), &patch);
-        check(&job, &[&fault]);
+        check(&job, &[&violation]);
         assert_eq!(validate(&job)[0].cause().reason, "FieldValueTypeInvalid");
     }
 }
 
 #[test]
-fn the_spec_itself_must_be_there_and_an_object() {
+fn the_spec_is_mandatory_and_an_object() {
     let mut job = training();
     job["spec"] = Value::Null;
     check(&job, &["spec: Required value"]);
@@ -234,23 +235,23 @@ fn null_counts_as_absent() {
 
 #[test]
 fn a_status_is_checked_for_its_shape() {
-    let faults = |status: Value| validate_status(&json!({ "status": status })).to_string();
-    assert_eq!(faults(json!(null)), "[]");
-    assert_eq!(faults(json!({ "conditions": [{ "type": "Mine", "status": "True" }] })), "[]");
+    let violations = |status: Value| validate_status(&json!({ "status": status })).to_string();
+    assert_eq!(violations(json!(null)), "[]");
+    assert_eq!(violations(json!({ "conditions": [{ "type": "Mine", "status": "True" }] })), "[]");
     assert_eq!(
-        faults(json!({ "conditions": "x" })),
+        violations(json!({ "conditions": "x" })),
         "status.conditions: Invalid value: \"string\": status.conditions in body must be of type array: \"string\""
     );
     assert_eq!(
-        faults(json!({ "conditions": [{ "type": "Mine" }] })),
+        violations(json!({ "conditions": [{ "type": "Mine" }] })),
         "status.conditions[0].status: Required value"
     );
     assert_eq!(
-        faults(json!({ "startTime": "yesterday" })),
+        violations(json!({ "startTime": "yesterday" })),
         "status.startTime: Invalid value: \"yesterday\": status.startTime in body must be of type datetime: \"yesterday\""
     );
     assert_eq!(
-        faults(json!({ "mxReplicaStatuses": { "Worker": { "active": -1 } } })),
+        violations(json!({ "mxReplicaStatuses": { "Worker": { "active": -1 } } })),
         "status.mxReplicaStatuses.Worker.active: Invalid value: -1: status.mxReplicaStatuses.Worker.active in body should be greater than or equal to 0"
     );
 }

@@ -1,4 +1,4 @@
-//! What a pod template cannot do without.
+//! The mandatory parts of a pod template.
 
 use super::check_training;
 use crate::jobs::{training, with};
@@ -59,7 +59,7 @@ fn a_template_needs_the_training_container_and_every_container_an_image() {
                 "{spec}.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive"
             )],
         ),
-        // Each fault on its own, all at once.
+        // Each error on its own, all together.
         (
             json!({ "containers": [{ "name": "main" }, { "name": "side", "image": "" }] }),
             vec![
@@ -69,8 +69,8 @@ fn a_template_needs_the_training_container_and_every_container_an_image() {
             ],
         ),
     ];
-    for (patch, faults) in cases {
-        check_training(&worker(&patch), &faults.iter().map(String::as_str).collect::<Vec<_>>());
+    for (patch, violations) in cases {
+        check_training(&worker(&patch), &violations.iter().map(String::as_str).collect::<Vec<_>>());
     }
 }
 
@@ -101,7 +101,7 @@ fn names_in_a_template_are_those_of_a_pod() {
                 format!("{spec}.volumes[2].name: Duplicate value: \"ok\""),
             ],
         ),
-        // What the schema reports is not reported twice.
+        // Errors that the schema reports are not reported twice.
         (
             json!({ "volumes": [{}, null] }),
             vec![
@@ -139,8 +139,8 @@ fn names_in_a_template_are_those_of_a_pod() {
             ],
         ),
     ];
-    for (patch, faults) in cases {
-        check_training(&worker(&patch), &faults.iter().map(String::as_str).collect::<Vec<_>>());
+    for (patch, violations) in cases {
+        check_training(&worker(&patch), &violations.iter().map(String::as_str).collect::<Vec<_>>());
     }
 }
 
@@ -148,9 +148,9 @@ fn names_in_a_template_are_those_of_a_pod() {
 fn the_labels_of_a_template_must_be_labels() {
     let labels = |labels: Value| json!({ "mxReplicaSpecs": { "Worker": { "template": { "metadata": { "labels": labels } } } } });
     check_training(&labels(json!({ "team": "vision", "example.com/team": "", "x": null })), &[]);
-    let faults = validate(&with(&training(), &labels(json!({ "team": "a b" }))));
-    assert_eq!(faults.len(), 1, "{faults}");
-    assert_eq!(faults[0].path.as_str(), "spec.mxReplicaSpecs.Worker.template.metadata.labels");
+    let violations = validate(&with(&training(), &labels(json!({ "team": "a b" }))));
+    assert_eq!(violations.len(), 1, "{violations}");
+    assert_eq!(violations[0].path.as_str(), "spec.mxReplicaSpecs.Worker.template.metadata.labels");
 }
 
 #[test]
@@ -179,10 +179,10 @@ fn a_quantity_must_be_one() {
     }
     let path = "spec.mxReplicaSpecs.Worker.template.spec.containers[0].resources.limits.cpu";
     for bad in ["", "one", "1Q", "1.2.3", "1 Gi", "Gi", "1gi", ".", "--1", "1e", "1ii", "1mi"] {
-        let fault = format!(
+        let violation = format!(
             "{path}: Invalid value: {bad:?}: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
         );
-        check_training(&limit(json!(bad)), &[&fault]);
+        check_training(&limit(json!(bad)), &[&violation]);
     }
     for (bad, shown) in [(json!("-1"), "\"-1\""), (json!(-1), "-1")] {
         check_training(
