@@ -1,4 +1,4 @@
-//! Answers and how they become HTTP responses.
+//! The results of verbs and how they become HTTP responses.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -16,14 +16,13 @@ use mxjob_serve::LongRunning;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What a verb answers.
+/// The result of a verb.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// One object.
     Object {
-        /// Its kind.
         kind: &'static Kind,
-        /// Its canonical JSON.
+        /// Canonical JSON.
         json: Bytes,
         /// 200 or 201.
         code: StatusCode,
@@ -34,52 +33,40 @@ pub(crate) enum Answer {
         kind: &'static Kind,
         /// Canonical JSON of each.
         items: Vec<Bytes>,
-        /// List metadata.
         meta: ListMeta,
     },
     /// A `Status`.
     Status(Box<Status>),
-    /// A JSON document in a given order of keys (discovery, version).
+    /// A JSON document that keeps its order of keys (discovery, version).
     Json {
-        /// The document.
         json: Vec<u8>,
-        /// `Content-Type` where it is not plain JSON.
+        /// `Content-Type`, if it is not plain JSON.
         content_type: Option<String>,
         /// `ETag`, quoted.
         etag: Option<String>,
     },
     /// Text.
     Text {
-        /// HTTP status.
         code: StatusCode,
-        /// The text.
         text: String,
         /// Whether to forbid content sniffing, as upstream's mux does on its own pages.
         nosniff: bool,
     },
     /// Metrics in the OpenMetrics text format.
-    Metrics {
-        /// The text.
-        text: String,
-    },
-    /// There is nothing to show: 204.
+    Metrics { text: String },
+    /// No content: 204.
     Nothing,
-    /// Nothing has changed since the client's copy.
+    /// The client's copy is current: 304.
     NotModified {
         /// `ETag`, quoted.
         etag: String,
     },
-    /// Anything streamed: watches and logs.
-    Stream {
-        /// The stream.
-        body: Body,
-        /// Its `Content-Type`.
-        content_type: &'static str,
-    },
+    /// A stream: watches and logs.
+    Stream { body: Body, content_type: &'static str },
 }
 
 impl Answer {
-    /// 404 as the outermost mux gives it for paths that mean nothing.
+    /// 404 as the outermost mux gives it for unknown paths.
     #[must_use]
     pub(crate) fn page_not_found() -> Self {
         Self::Text {
@@ -89,10 +76,10 @@ impl Answer {
         }
     }
 
-    /// The response.
+    /// Renders the response.
     ///
     /// # Errors
-    /// 406 or 500 where the answer cannot be had in the negotiated transform.
+    /// 406 or 500 if the negotiated transform does not apply.
     pub(crate) fn into_response(self, rendering: &Rendering) -> Result<Response<Body>, ApiError> {
         let form = rendering.form;
         match self {
@@ -177,7 +164,7 @@ impl Answer {
     }
 }
 
-/// The response to a request that failed.
+/// The response for an error.
 #[must_use]
 pub(crate) fn error_response(error: &ApiError, form: Form) -> Response<Body> {
     status_response(error.status(), form, error.retry_after())
@@ -194,7 +181,7 @@ fn status_response(status: &Status, form: Form, retry_after: Option<u32>) -> Res
     response
 }
 
-/// The response with a document, compressed where it is large and the client takes that.
+/// A response with a document, compressed if it is large and the client accepts gzip.
 fn render(code: StatusCode, rendering: &Rendering, json: Vec<u8>) -> Response<Body> {
     let form = rendering.form;
     let text = write(form, json);
@@ -226,7 +213,7 @@ fn response(code: StatusCode, content_type: &'static str, body: Body) -> Respons
     response
 }
 
-/// Splices a list from the bytes of its items: nothing is parsed.
+/// Assembles a list from the bytes of its items without parsing them.
 fn list(kind: &Kind, items: &[Bytes], meta: &ListMeta) -> Vec<u8> {
     let mut out = Vec::with_capacity(256 + items.iter().map(|item| item.len() + 1).sum::<usize>());
     out.extend_from_slice(
@@ -244,7 +231,7 @@ fn list(kind: &Kind, items: &[Bytes], meta: &ListMeta) -> Vec<u8> {
     out
 }
 
-/// Indents JSON by two spaces without changing the order of its keys.
+/// Indents JSON by two spaces and keeps the order of its keys.
 fn indent(json: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(json.len() * 2);
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
@@ -297,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn indenting_keeps_order_strings_and_empty_containers() {
+    fn indent_keeps_key_order_strings_and_empty_containers() {
         let pretty = indent(br#"{"b":[],"a":{"x":"{\"q\":1,\\"},"n":[1,2],"e":{}}"#);
         let text = String::from_utf8(pretty).expect("UTF-8");
         assert_eq!(

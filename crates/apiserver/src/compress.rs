@@ -1,7 +1,7 @@
-//! gzip for large answers, as upstream does it: 128 KiB and more, where the client names `gzip`.
+//! gzip for large responses, as upstream does it: from 128 KiB on, if the client accepts `gzip`.
 //!
-//! The body is compressed piece by piece while it is sent, so that a list of many megabytes neither holds up other
-//! requests nor exists twice in memory.
+//! The body is compressed in chunks while it is sent, so that a list of many megabytes neither
+//! delays other requests nor exists twice in memory.
 
 use std::io::Write;
 use std::pin::Pin;
@@ -16,12 +16,13 @@ use http_body_util::{BodyExt, StreamBody};
 
 use crate::body::{Body, BodyError};
 
-/// Smaller answers are sent as they are (upstream's threshold).
+/// Smaller responses are not compressed (upstream's threshold).
 pub(crate) const THRESHOLD: usize = 128 * 1024;
-/// How much is compressed at one go.
+/// Size of a chunk.
 const PIECE: usize = 64 * 1024;
 
-/// Whether the client takes gzip. Like upstream, only the bare word counts: `gzip;q=0` and `gzip;q=1` both do not.
+/// Whether the client accepts gzip. Like upstream, only the bare word counts: neither `gzip;q=0`
+/// nor `gzip;q=1` does.
 #[must_use]
 pub(crate) fn accepted(headers: &HeaderMap) -> bool {
     headers
@@ -32,7 +33,7 @@ pub(crate) fn accepted(headers: &HeaderMap) -> bool {
         .any(|token| token.trim() == "gzip")
 }
 
-/// The body of those bytes, compressed.
+/// A body that compresses these bytes.
 pub(crate) fn body(plain: Bytes) -> Body {
     let encoder = GzEncoder::new(Vec::with_capacity(PIECE), Compression::fast());
     StreamBody::new(Pieces { plain, encoder: Some(encoder) }).boxed_unsync()
@@ -45,7 +46,7 @@ pub(crate) fn mark(response: &mut Response<Body>) {
     headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
 }
 
-/// Compresses the next piece whenever the connection wants more.
+/// Compresses the next chunk when the connection needs more data.
 struct Pieces {
     plain: Bytes,
     encoder: Option<GzEncoder<Vec<u8>>>,
@@ -68,7 +69,7 @@ impl Pieces {
             }
             let piece = self.plain.split_to(self.plain.len().min(PIECE));
             encoder.write_all(&piece)?;
-            // What compresses well may need several pieces before anything comes out.
+            // Highly compressible data may need several chunks before there is output.
             if !encoder.get_ref().is_empty() {
                 return Ok(Some(std::mem::take(encoder.get_mut()).into()));
             }
@@ -83,7 +84,7 @@ mod tests {
     use std::io::Read;
 
     #[test]
-    fn only_the_bare_word_asks_for_gzip() {
+    fn only_the_bare_word_requests_gzip() {
         for (line, want) in [
             ("gzip", true),
             ("gzip, deflate, br", true),
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_unpack_to_what_went_in() {
+    fn compressed_chunks_decompress_to_the_input() {
         for length in [0, 1, PIECE, PIECE + 1, 3 * THRESHOLD + 17] {
             let plain: Vec<u8> =
                 (0..length).map(|index| u8::try_from(index % 251).unwrap_or(0)).collect();

@@ -1,8 +1,9 @@
-//! Discovery: which groups, versions and resources are served, as `kubectl` and client libraries ask for it.
+//! Discovery: the served groups, versions and resources, as `kubectl` and client libraries read
+//! them.
 //!
-//! Everything comes from the registry's rows and is rendered once for each set of rows. Structs are in upstream's order of fields, so that the
-//! documents read like upstream's byte for byte. Rendering in other forms (indented, YAML) and answering 304 is the
-//! service's matter.
+//! Everything is derived from the registry's rows and rendered once for each set of rows. Structs
+//! have upstream's order of fields, so that the documents equal upstream's byte for byte. The
+//! service renders other forms (indented, YAML) and responds with 304.
 
 mod accept;
 mod aggregated;
@@ -18,15 +19,16 @@ use crate::kind::Kind;
 /// A document to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// Compact JSON, keys in their right order (save [`crate::version`]'s, which is indented).
+    /// Compact JSON with keys in upstream's order (except [`crate::version`]'s, which is indented).
     pub json: Vec<u8>,
-    /// `Content-Type` where it is more than the negotiated form: then the JSON goes out as it stands.
+    /// `Content-Type` if it is not the negotiated form; the JSON is then sent unchanged.
     pub content_type: Option<String>,
     /// `ETag`, quoted.
     pub etag: Option<String>,
 }
 
-/// The served kinds by group and version, groups in the registry's order, resources by name as upstream lists them.
+/// The served kinds by group and version, groups in the registry's order, resources by name as
+/// upstream lists them.
 pub(crate) struct Groups<'a>(Vec<(&'a str, Versions<'a>)>);
 
 type Versions<'a> = Vec<(&'a str, Vec<&'a Kind>)>;
@@ -38,7 +40,7 @@ pub(crate) struct Documents {
     aggregated: BTreeMap<(&'static str, aggregated::Version), Document>,
 }
 
-/// A strong entity tag for some bytes: as upstream's, the SHA-512 in upper-case hex, quoted.
+/// A strong entity tag, as upstream's: the SHA-512 in upper-case hex, quoted.
 pub(crate) fn etag(bytes: &[u8]) -> String {
     format!("\"{}\"", hash(bytes))
 }
@@ -69,7 +71,7 @@ impl<'a> Groups<'a> {
         Self(groups)
     }
 
-    /// Every group but the core one.
+    /// Every group except the core one.
     pub(crate) fn named(&self) -> impl Iterator<Item = (&'a str, &Versions<'a>)> {
         self.0
             .iter()
@@ -82,7 +84,7 @@ impl<'a> Groups<'a> {
         self.0.iter().find(|(group, _)| group.is_empty()).map(|(_, versions)| versions)
     }
 
-    /// Every group version and its kinds, the core group's among them.
+    /// Every group version and its kinds, including the core group's.
     pub(crate) fn versions(&self) -> impl Iterator<Item = (&'a str, &'a str, &[&'a Kind])> {
         self.0.iter().flat_map(|(group, versions)| {
             versions.iter().map(move |(version, kinds)| (*group, *version, kinds.as_slice()))
@@ -90,13 +92,13 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// The value under a key, added at the end where it is missing.
+/// The value of a key; a missing key is appended.
 fn entry<'a, 'v, T: Default>(pairs: &'v mut Vec<(&'a str, T)>, key: &'a str) -> &'v mut T {
     let index = pairs.iter().position(|(present, _)| *present == key).unwrap_or_else(|| {
         pairs.push((key, T::default()));
         pairs.len() - 1
     });
-    // The index is that of an element found or pushed just now.
+    // The index is that of an element that was just found or pushed.
     #[expect(clippy::indexing_slicing, reason = "the element was found or pushed just now")]
     &mut pairs[index].1
 }
@@ -115,8 +117,8 @@ impl Documents {
         Self { plain: plain::documents(groups), aggregated: aggregated::documents(groups) }
     }
 
-    /// The document under a path, with or without a trailing slash; `None` where there is none. `/api` and `/apis` come
-    /// aggregated to clients that ask for it.
+    /// The document under a path, with or without a trailing slash; `None` if there is none. `/api`
+    /// and `/apis` are aggregated for clients that request it.
     pub(crate) fn find(&self, path: &str, accept: &str) -> Option<Document> {
         let path = path.strip_suffix('/').unwrap_or(path);
         if let Some(root) = ["/api", "/apis"].into_iter().find(|root| *root == path)

@@ -1,6 +1,7 @@
-//! Stored objects: canonical JSON (sorted keys) with the revision of their last write inside.
+//! Stored objects: canonical JSON (sorted keys) that contains the revision of its last write.
 //!
-//! The store splices the revision in at commit, so bytes on disk, in lists and in watch events are the same bytes.
+//! The store inserts the revision at commit, so that disk, lists and watch events have the same
+//! bytes.
 
 use bytes::Bytes;
 use mxjob_store::{Committed, Revision, Value as StoreValue};
@@ -30,7 +31,7 @@ pub(crate) fn encode(object: &Value) -> StoreValue {
         };
         out.push(b'{');
         let mut first = true;
-        // `resourceVersion` goes to its place in key order, whether the object has one yet or not.
+        // `resourceVersion` is placed in key order, whether the object already has one or not.
         for (key, value) in metadata.iter().filter(|(key, _)| key.as_str() < "resourceVersion") {
             separate(out, &mut first);
             write_json(out, key);
@@ -60,16 +61,16 @@ fn separate(out: &mut Vec<u8>, first: &mut bool) {
 }
 
 fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    // Writing a JSON value to memory cannot fail: its keys are strings and a Vec takes everything.
+    // Writing a JSON value to memory cannot fail: its keys are strings and a Vec has no limit.
     let _ = serde_json::to_writer(out, value);
 }
 
-/// The bytes of the first thing that a transaction stored.
+/// The bytes of the first object that a transaction stored.
 pub(crate) fn stored_bytes(committed: &Committed) -> Bytes {
     committed.stored.iter().flatten().next().map(|entry| entry.value.clone()).unwrap_or_default()
 }
 
-/// The stored bytes with another resource version, as the event of a deletion carries them.
+/// The stored bytes with another resource version, for the event of a deletion.
 #[must_use]
 pub(crate) fn restamp(bytes: &[u8], revision: Revision) -> Bytes {
     let mut object = decode(bytes);
@@ -98,7 +99,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_revision_goes_to_its_place_even_when_labels_imitate_it() {
+    fn revision_is_inserted_at_its_place_even_if_a_label_looks_like_it() {
         let object = json!({"kind": "K", "metadata": {"annotations": {"resourceVersion": ""}, "name": "a", "uid": "u"}, "spec": {}});
         let StoreValue { .. } = encode(&object);
         let text = String::from_utf8(restamp(&to_vec(&object), Revision::from(7)).to_vec())

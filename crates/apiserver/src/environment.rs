@@ -1,13 +1,13 @@
-//! Time and randomness, passed in so that tests can decide them.
+//! Time and randomness as parameters, so that tests control them.
 
 use jiff::Timestamp;
 
 pub use mxjob_machinery::environment::Environment;
 
-/// Letters and digits that cannot be misread or form words: the alphabet of generated names.
+/// Characters of generated names: not easily confused, and without vowels, so they form no words.
 const SUFFIX_ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// The machine's clock and random source.
+/// The system's clock and random source.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct System;
 

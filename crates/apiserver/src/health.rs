@@ -1,8 +1,8 @@
-//! `/healthz`, `/livez` and `/readyz`, in upstream's words.
+//! `/healthz`, `/livez` and `/readyz`, with upstream's texts.
 //!
-//! Liveness is the process and its store. Readiness adds named conditions of the parts that serve needs, which the wiring
-//! registers on a [`Readiness`] and their owners set. Details of a failure go to the log, never to a caller, who may be
-//! anybody.
+//! Liveness covers the process and its store. Readiness adds named conditions of the server's
+//! components, which are registered on a [`Readiness`] at startup and set by their owners. Details
+//! of a failure go to the log, never to the caller, who is not authenticated.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,37 +11,39 @@ use tokio::sync::watch;
 
 use crate::request::Query;
 
-/// Named conditions that must all hold before the server counts as ready. Cheap to clone.
+/// Named conditions that must all hold before the server is ready. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Readiness {
     flags: Arc<watch::Sender<Vec<(String, bool)>>>,
 }
 
-/// One condition, for its owner. It does not hold until it is set.
+/// One condition, for its owner. Initially false.
 #[derive(Debug, Clone)]
 pub struct Flag {
     readiness: Readiness,
     name: String,
 }
 
-/// What to send, as `text/plain; charset=utf-8`.
+/// A response of type `text/plain; charset=utf-8`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// HTTP status.
     pub code: u16,
-    /// The text; a HEAD request gets its length alone.
+    /// The text; a HEAD request gets only its length.
     pub text: String,
-    /// Whether upstream sends `X-Content-Type-Options: nosniff` with it (not for a single check that passes).
+    /// Whether upstream sends `X-Content-Type-Options: nosniff` with it (not for a single passing
+    /// check).
     pub nosniff: bool,
 }
 
-/// One check and its outcome.
+/// One check and its result.
 struct Check<'a> {
     name: &'a str,
     ok: bool,
 }
 
-/// The page under a path (decoded) with a query string (not decoded); `None` where the path is not one of health. An unknown check is a 404 of health's own.
+/// The page for a decoded path and a raw query string; `None` if the path is not a health endpoint.
+/// An unknown check of an endpoint is a 404.
 #[must_use]
 pub fn answer(path: &str, query: &str, readiness: &Readiness, store_ok: bool) -> Option<Page> {
     let path = path.strip_prefix('/')?;
@@ -82,7 +84,7 @@ fn all(endpoint: &str, query: &Query, checks: &[Check<'_>]) -> Page {
         );
     }
     if !failed.is_empty() {
-        tracing::debug!(endpoint, failed = failed.join(","), "a health check fails");
+        tracing::debug!(endpoint, failed = failed.join(","), "health check failed");
         return Page { code: 500, text: format!("{text}{endpoint} check failed\n"), nosniff: true };
     }
     let verbose = query.get("verbose").is_some();
@@ -111,7 +113,7 @@ impl Readiness {
         Self { flags: Arc::new(watch::Sender::new(Vec::new())) }
     }
 
-    /// Adds a condition, not holding yet. A name that is there already gives its condition again.
+    /// Registers a condition, initially false. A name that already exists returns its condition.
     #[must_use]
     pub fn register(&self, name: &str) -> Flag {
         self.flags.send_if_modified(|flags| {
@@ -130,10 +132,10 @@ impl Readiness {
         self.flags.borrow().iter().all(|(_, holds)| *holds)
     }
 
-    /// Waits until all conditions hold. May be dropped at any time.
+    /// Waits until all conditions hold. Cancellation safe.
     pub async fn ready(&self) {
         let mut flags = self.flags.subscribe();
-        // The sender lives as long as `self`, so that this cannot fail.
+        // The sender lives as long as `self`, so this cannot fail.
         let _ = flags.wait_for(|flags| flags.iter().all(|(_, holds)| *holds)).await;
     }
 }
@@ -147,7 +149,7 @@ impl Default for Readiness {
 // === impl Flag ===
 
 impl Flag {
-    /// Says whether the condition holds.
+    /// Sets whether the condition holds.
     pub fn set(&self, holds: bool) {
         self.readiness.flags.send_if_modified(|flags| {
             let slot = flags.iter_mut().find(|(name, _)| *name == self.name);
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_read_as_upstreams() {
+    fn responses_have_upstreams_texts() {
         let readiness = Readiness::new();
         readiness.register("controller").set(true);
         let check = |target: &str, code: u16, text: &str, nosniff: bool| {
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_named_without_their_reason() {
+    fn failed_checks_are_listed_without_their_reason() {
         let readiness = Readiness::new();
         let flag = readiness.register("node");
         let check = |store_ok: bool, target: &str, code: u16, text: &str| {

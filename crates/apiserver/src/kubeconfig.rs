@@ -1,7 +1,7 @@
-//! The kubeconfig that leads a client to this server.
+//! The kubeconfig for clients of this server.
 //!
-//! It holds a token, so it is written for its owner only, and in one step: whoever waits for the file to appear finds it
-//! whole.
+//! It contains a token, so only its owner may read it. It is written atomically: a process that
+//! waits for the file finds it complete.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,8 @@ pub struct Error {
     pub source: io::Error,
 }
 
-/// The text of a kubeconfig with one cluster, one user and one context, all called `mxjob`. An empty `ca_pem` is left out
-/// (a plain loopback server has none).
+/// The text of a kubeconfig with one cluster, one user and one context, all named `mxjob`. An empty
+/// `ca_pem` is omitted (a plain loopback server has none).
 #[must_use]
 pub fn render(server_url: &str, ca_pem: &str, token: &str) -> String {
     let authority = if ca_pem.is_empty() {
@@ -56,16 +56,16 @@ users:
     )
 }
 
-/// Writes a kubeconfig (mode 0600) in one step.
+/// Writes a kubeconfig atomically (mode 0600).
 ///
 /// # Errors
-/// Where the file cannot be written.
+/// If the file cannot be written.
 pub fn write(path: &Path, server_url: &str, ca_pem: &str, token: &str) -> Result<(), Error> {
     mxjob_files::write(path, render(server_url, ca_pem, token).as_bytes())
         .map_err(|source| Error { path: path.to_owned(), source })
 }
 
-/// A JSON string, which is a YAML string too.
+/// A JSON string, which is also a YAML string.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kubeconfig_has_one_context_for_everything() {
+    fn a_kubeconfig_has_one_cluster_user_and_context() {
         assert_eq!(
             render("https://127.0.0.1:6443", "PEM\n", "s\"t"),
             "apiVersion: v1\nkind: Config\nclusters:\n- name: mxjob\n  cluster:\n    certificate-authority-data: UEVNCg==\n    server: \"https://127.0.0.1:6443\"\ncontexts:\n- name: mxjob\n  context:\n    cluster: mxjob\n    namespace: default\n    user: mxjob\ncurrent-context: mxjob\npreferences: {}\nusers:\n- name: mxjob\n  user:\n    token: \"s\\\"t\"\n"

@@ -1,34 +1,35 @@
-//! Content negotiation: in which form an answer is wanted.
+//! Content negotiation: the form of a response.
 
 use http::{HeaderMap, header};
 
 use crate::error::ApiError;
 use crate::request::Query;
 
-/// The media types that objects are served in. Protobuf is named because upstream names it; see ADR 6.
+/// The media types that objects are served in. Protobuf is named because upstream names it; see ADR
+/// 6.
 pub(crate) const OBJECT_TYPES: &[&str] =
     &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 /// The media types that watches are served in.
 pub(crate) const STREAM_TYPES: &[&str] =
     &["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
 
-/// The agreed form of an answer.
+/// The negotiated form of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Form {
     /// YAML instead of JSON.
     pub(crate) yaml: bool,
     /// Indented JSON.
     pub(crate) pretty: bool,
-    /// What to make of the object.
+    /// The transformation of the object.
     pub(crate) transform: Transform,
 }
 
-/// What to make of an object or list.
+/// The transformation of an object or list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transform {
-    /// The object itself.
+    /// None.
     None,
-    /// A `Table` in that version of `meta.k8s.io`.
+    /// A `Table` of this version of `meta.k8s.io`.
     Table(MetaVersion),
     /// `PartialObjectMetadata`.
     Partial(MetaVersion),
@@ -64,16 +65,16 @@ struct Clause<'a> {
 }
 
 impl Form {
-    /// JSON as it comes.
+    /// Compact JSON.
     pub(crate) const JSON: Self = Self { yaml: false, pretty: false, transform: Transform::None };
 
-    /// The form of errors where nothing acceptable was found: upstream falls back to indented JSON.
+    /// The form of errors if nothing acceptable was found: upstream falls back to indented JSON.
     pub(crate) const FALLBACK: Self = Self { pretty: true, ..Self::JSON };
 
-    /// Agrees on a form for an object or a list.
+    /// Negotiates the form of an object or a list.
     ///
     /// # Errors
-    /// 406 where no clause can be met.
+    /// 406 if no clause is supported.
     pub(crate) fn for_objects(headers: &HeaderMap, query: &Query) -> Result<Self, ApiError> {
         let pretty = wants_pretty(headers, query);
         for clause in clauses(&accept(headers)) {
@@ -89,10 +90,10 @@ impl Form {
         Err(ApiError::not_acceptable(OBJECT_TYPES))
     }
 
-    /// Agrees on a form for a watch: JSON, perhaps transformed.
+    /// Negotiates the form of a watch: JSON, possibly transformed.
     ///
     /// # Errors
-    /// 406 where no clause can be met.
+    /// 406 if no clause is supported.
     pub(crate) fn for_watch(headers: &HeaderMap) -> Result<Self, ApiError> {
         clauses(&accept(headers))
             .iter()
@@ -103,7 +104,7 @@ impl Form {
             .ok_or_else(|| ApiError::not_acceptable(STREAM_TYPES))
     }
 
-    /// The form for an error: what was asked for as far as it can be met, untransformed.
+    /// The form of an error: the requested one if it is supported, untransformed.
     #[must_use]
     pub(crate) fn for_errors(headers: &HeaderMap, query: &Query) -> Self {
         Self::for_objects(headers, query)
@@ -122,7 +123,7 @@ impl Clause<'_> {
         self.parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
     }
 
-    /// `None` where the clause asks for something that is not served.
+    /// `None` if the clause requests something unsupported.
     fn transform(&self) -> Option<Transform> {
         let Some(kind) = self.get("as") else { return Some(Transform::None) };
         if self.get("g") != Some("meta.k8s.io") {
@@ -142,7 +143,7 @@ impl Clause<'_> {
     }
 }
 
-/// The `Accept` header, several lines joined; `*/*` where there is none.
+/// The `Accept` header, several lines joined; `*/*` if there is none.
 #[must_use]
 pub(crate) fn accept(headers: &HeaderMap) -> String {
     let lines: Vec<&str> =
@@ -170,7 +171,7 @@ fn clauses(accept: &str) -> Vec<Clause<'_>> {
     clauses
 }
 
-/// Browsers and command-line HTTP tools get indented JSON unless they say otherwise.
+/// Browsers and command-line HTTP tools get indented JSON unless they request otherwise.
 fn wants_pretty(headers: &HeaderMap, query: &Query) -> bool {
     if let Some(text) = query.get("pretty").filter(|text| !text.is_empty()) {
         return matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True");
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_clause_that_can_be_met_decides() {
+    fn the_best_supported_clause_is_used() {
         let table = Transform::Table(MetaVersion::V1);
         check("*/*", Some((false, false, Transform::None)));
         check("application/json;pretty=1", Some((false, true, Transform::None)));

@@ -1,4 +1,4 @@
-//! What the API server asks of nodes: logs of containers, commands in them, connections to pods.
+//! What the API server requests from nodes: container logs, commands, and connections to pods.
 
 mod connect;
 
@@ -12,24 +12,26 @@ use futures_core::future::BoxFuture;
 
 pub use self::connect::{ExecRequest, ExecSession, Link, PortRequest, Resize, Stdin};
 
-/// A log as it is read.
+/// The bytes of a log.
 pub type LogStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
-/// Reaches containers where the pods run. The wiring connects it to the node agent.
+/// Gives access to containers on a node. At startup it is connected to the node agent.
 pub trait NodeConnector: fmt::Debug + Send + Sync {
     /// Opens a container's log.
     fn logs(&self, request: LogRequest) -> BoxFuture<'static, Result<LogStream, LogError>>;
 
-    /// Starts a command in the place of a running container. It is killed when the session is dropped.
+    /// Starts a command in the environment of a running container. Dropping the session kills it.
     fn exec(&self, request: ExecRequest) -> BoxFuture<'static, io::Result<ExecSession>> {
         drop(request);
-        Box::pin(async { Err(io::Error::other("this node runs no commands in containers")) })
+        Box::pin(async {
+            Err(io::Error::other("this node does not support running commands in containers"))
+        })
     }
 
     /// Connects to a port of a pod.
     fn connect(&self, request: PortRequest) -> BoxFuture<'static, io::Result<Box<dyn Link>>> {
         drop(request);
-        Box::pin(async { Err(io::Error::other("this node connects to no ports")) })
+        Box::pin(async { Err(io::Error::other("this node does not support connections to ports")) })
     }
 }
 
@@ -52,7 +54,7 @@ pub struct LogRequest {
     pub tail_lines: Option<u64>,
     /// Begin each line with its time.
     pub timestamps: bool,
-    /// Only lines of the last seconds.
+    /// Only lines of this many last seconds.
     pub since_seconds: Option<u64>,
     /// Only lines from this time on.
     pub since_time: Option<jiff::Timestamp>,
@@ -89,7 +91,7 @@ pub enum LogError {
         /// The pod.
         pod: String,
     },
-    /// The file cannot be read.
+    /// The log cannot be read.
     #[error("unable to read the log of container \"{container}\" in pod \"{pod}\"")]
     Read {
         /// The container.

@@ -1,9 +1,11 @@
-//! OpenAPI: what clients learn of the kinds, their fields and their operations.
+//! OpenAPI: the kinds, their fields and their operations, for clients.
 //!
-//! `kubectl explain` reads the fields, `kubectl apply` the merge keys. Before `kubectl` sends `fieldValidation=Strict` or `dryRun` it
-//! looks up the kind's patch operation (by its `x-kubernetes-group-version-kind`) in `/openapi/v3` and checks that it has
-//! the parameter. So every served kind has its paths, operations, parameters and schema here, generated from the registry.
-//! Version 2 is the same content under other names. Each document is built when it is first asked for, and kept.
+//! `kubectl explain` reads the fields, `kubectl apply` the merge keys. Before `kubectl` sends
+//! `fieldValidation=Strict` or `dryRun` it looks up the kind's patch operation (by its
+//! `x-kubernetes-group-version-kind`) in `/openapi/v3` and checks that it has the parameter. So
+//! every served kind has its paths, operations, parameters and schema here, generated from the
+//! registry. Version 2 has the same content in its own format. Each document is built at its first
+//! request and kept.
 
 mod freshness;
 mod gnostic;
@@ -34,7 +36,7 @@ pub(crate) struct Documents {
     v2_packed: OnceLock<Bytes>,
 }
 
-/// The names of protobuf in `Accept`: the second is also the answer's type.
+/// The names of protobuf in `Accept`; the second is also the response's type.
 const PACKED: [&str; 2] = [
     "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
     "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
@@ -43,7 +45,8 @@ const PACKED: [&str; 2] = [
 // === impl Documents ===
 
 impl Documents {
-    /// The answer in protobuf, where the path has one and the client prefers it. `known` is the tag of the client's copy.
+    /// The response in protobuf, if the path supports it and the client prefers it. `known` is the
+    /// tag of the client's copy.
     pub(crate) fn packed(
         &self,
         kinds: &[&'static Kind],
@@ -73,8 +76,9 @@ impl Documents {
         Some(response)
     }
 
-    /// The document under a path: `/openapi/v3`, `/openapi/v3/apis/{group}/{version}`, `/openapi/v3/api/v1`,
-    /// `/openapi/v2`. JSON only; see [`Self::packed`] for the other form of version 2.
+    /// The document under a path: `/openapi/v3`, `/openapi/v3/apis/{group}/{version}`,
+    /// `/openapi/v3/api/v1`, `/openapi/v2`. JSON only; see [`Self::packed`] for version 2 in
+    /// protobuf.
     #[must_use]
     pub(crate) fn find(&self, kinds: &[&'static Kind], path: &str) -> Option<Document> {
         match path.strip_suffix('/').unwrap_or(path) {
@@ -108,7 +112,7 @@ fn v3(kinds: &[&'static Kind]) -> BTreeMap<String, Document> {
         index.insert(key.to_owned(), json!({ "serverRelativeURL": url }));
         documents.insert(format!("/openapi/v3/{key}"), document);
     }
-    // The index has no tag and is no JSON by its type, as upstream's.
+    // As upstream's, the index has no tag, and its type is not JSON.
     let index = json!({ "paths": index }).to_string();
     let content_type = Some("text/plain; charset=utf-8".to_owned());
     let index = Document { etag: None, content_type, ..document(index) };
@@ -138,7 +142,7 @@ fn group_version(kinds: &[&Kind]) -> Document {
     ))
 }
 
-/// The version 2 document, of everything.
+/// The version 2 document with everything.
 fn v2(kinds: &[&'static Kind]) -> Document {
     let mut all = Map::new();
     let mut schemas = Schemas::default();
@@ -159,7 +163,7 @@ fn paths(kinds: &[&Kind]) -> Map<String, Value> {
 
 fn info(custom: bool) -> Value {
     if custom {
-        // What upstream says of every custom resource.
+        // Upstream's info for every custom resource.
         json!({ "title": "Kubernetes CRD Swagger", "version": "v0.1.0" })
     } else {
         json!({ "title": "Kubernetes", "version": format!("{}.{}", version::MAJOR, version::MINOR) })
@@ -193,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_index_points_at_every_group_version_with_the_hash_of_its_document() {
+    fn the_index_lists_every_group_version_with_the_hash_of_its_document() {
         let index = ask("/openapi/v3");
         for (path, entry) in index["paths"].as_object().unwrap() {
             let url = entry["serverRelativeURL"].as_str().unwrap();
@@ -236,7 +240,7 @@ mod tests {
         assert_eq!(spec["properties"]["ttlSecondsAfterFinished"]["type"], "integer", "{spec}");
     }
 
-    /// What `kubectl` does before it asks for strict validation or a dry run.
+    /// The look-up that `kubectl` does before it sends strict validation or a dry run.
     fn supports(document: &Value, kind: &Kind, parameter: &str) -> bool {
         let wanted = json!({ "group": kind.group, "version": kind.version, "kind": kind.kind });
         let operations = document["paths"].as_object().unwrap().values().map(|path| &path["patch"]);
@@ -261,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reference_leads_somewhere() {
+    fn every_reference_resolves() {
         fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
             match value {
                 Value::Object(map) => {
@@ -350,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn only_built_in_kinds_take_strategic_merge_patches() {
+    fn only_built_in_kinds_accept_strategic_merge_patches() {
         let content = |path: &str, item: &str| {
             let document = ask(path);
             document["paths"][item]["patch"]["requestBody"]["content"].clone()
@@ -366,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn version_2_comes_in_protobuf_to_whom_prefers_that() {
+    fn version_2_is_protobuf_for_clients_that_prefer_it() {
         for (path, accept, known, expected) in [
             ("/openapi/v2", PACKED[0], None, Some(200)),
             ("/openapi/v2/", PACKED[1], None, Some(200)),

@@ -1,4 +1,4 @@
-//! Query options of the verbs, read and checked as upstream does.
+//! Query options of the verbs, parsed and validated as upstream does.
 
 use mxjob_machinery::{field, fields, labels};
 use mxjob_store::Revision;
@@ -11,29 +11,23 @@ use crate::request::Query;
 /// Options of list, watch and deletecollection.
 #[derive(Debug, Default)]
 pub(crate) struct ListOptions {
-    /// Label selector.
     pub(crate) labels: labels::Selector,
-    /// Field selector.
     pub(crate) fields: fields::Selector,
-    /// Page size; 0 for everything.
+    /// Page size; 0 for no limit.
     pub(crate) limit: usize,
     /// Continue token as sent.
     pub(crate) continue_token: String,
     /// `resourceVersion` as sent; `None` where absent or empty.
     pub(crate) resource_version: Option<Revision>,
-    /// `resourceVersionMatch`.
     pub(crate) version_match: Option<VersionMatch>,
-    /// `timeoutSeconds`.
     pub(crate) timeout_seconds: Option<u64>,
-    /// `allowWatchBookmarks`.
     pub(crate) bookmarks: bool,
-    /// `sendInitialEvents`.
     pub(crate) initial_events: Option<bool>,
-    /// The one object meant, where the path names it (the deprecated `/watch/` paths).
+    /// The name in the path, if it has one (the deprecated `/watch/` paths).
     pub(crate) name: Option<String>,
 }
 
-/// How `resourceVersion` of a list is meant.
+/// The meaning of a list's `resourceVersion`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VersionMatch {
     /// Exactly at that revision.
@@ -49,8 +43,8 @@ impl ListOptions {
     /// Reads the options for a kind.
     ///
     /// # Errors
-    /// 400 for what cannot be parsed, 422 for combinations that mean nothing, 500 for a resource version that is no
-    /// number (upstream's own answer).
+    /// 400 for unparsable values, 422 for invalid combinations, 500 for a resource version that is
+    /// not a number (as upstream does).
     pub(crate) fn parse(query: &Query, kind: &Kind, watch: bool) -> Result<Self, ApiError> {
         let limit = integer(query, "limit")?.unwrap_or(0);
         let timeout = integer(query, "timeoutSeconds")?;
@@ -148,7 +142,7 @@ impl ListOptions {
         self.labels.is_empty() && self.fields.is_empty() && self.name.is_none()
     }
 
-    /// The only name that can be selected, where there is one.
+    /// The only name that can be selected, if there is one.
     #[must_use]
     pub(crate) fn single_name(&self) -> Option<&str> {
         self.name.as_deref().or_else(|| self.fields.exact("metadata.name"))
@@ -176,7 +170,7 @@ impl ListOptions {
 /// Reads a resource version; absent and empty are the same.
 ///
 /// # Errors
-/// 500 with upstream's text where it is no unsigned number.
+/// 500 with upstream's message if it is not an unsigned number.
 pub(crate) fn resource_version(text: &str) -> Result<Option<Revision>, ApiError> {
     if text.is_empty() {
         return Ok(None);
@@ -212,7 +206,7 @@ fn version_match(query: &Query) -> Result<Option<VersionMatch>, ApiError> {
 /// A signed integer parameter.
 ///
 /// # Errors
-/// 400 with upstream's text.
+/// 400 with upstream's message.
 pub(crate) fn integer(query: &Query, name: &str) -> Result<Option<i64>, ApiError> {
     match query.get(name) {
         None | Some("") => Ok(None),
@@ -222,14 +216,14 @@ pub(crate) fn integer(query: &Query, name: &str) -> Result<Option<i64>, ApiError
     }
 }
 
-/// How unknown and duplicate fields are treated.
+/// What to do with unknown and duplicate fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FieldValidation {
-    /// Dropped without a word.
+    /// Drop them silently.
     Ignore,
-    /// Dropped with a `Warning` header (the default).
+    /// Drop them with a `Warning` header (the default).
     Warn,
-    /// 400.
+    /// Refuse the request with 400.
     Strict,
 }
 
@@ -238,11 +232,11 @@ pub(crate) enum FieldValidation {
 pub(crate) struct WriteOptions {
     /// `dryRun=All`.
     pub(crate) dry_run: bool,
-    /// Who writes, for `managedFields`.
+    /// The manager's name in `managedFields`.
     pub(crate) manager: String,
-    /// Whether the manager was given in the query.
+    /// Whether the query has the manager's name.
     pub(crate) manager_given: bool,
-    /// What happens to unknown fields.
+    /// What to do with unknown fields.
     pub(crate) field_validation: FieldValidation,
     /// `force` of server-side apply.
     pub(crate) force: Option<bool>,
@@ -251,10 +245,10 @@ pub(crate) struct WriteOptions {
 }
 
 impl WriteOptions {
-    /// Reads the options; `options_kind` (`CreateOptions`, …) names them in messages.
+    /// Reads the options; messages name them as `options_kind` (`CreateOptions`, …).
     ///
     /// # Errors
-    /// 422 for a value that is not allowed.
+    /// 422 for an invalid value.
     pub(crate) fn parse(
         query: &Query,
         user_agent: &str,
@@ -301,14 +295,14 @@ impl WriteOptions {
 }
 
 impl WriteOptions {
-    /// The same, for a write that is a server-side apply: its managed fields are settled by the apply itself.
+    /// The same for a server-side apply, which maintains managed fields itself.
     #[must_use]
     pub(crate) fn applying(&self) -> Self {
         Self { applying: true, manager: self.manager.clone(), ..*self }
     }
 }
 
-/// Reads `dryRun` values into `errors`; true for `All`.
+/// Reads `dryRun` values and adds errors to `errors`; true for `All`.
 pub(crate) fn dry_run<'a>(
     values: impl Iterator<Item = &'a str>,
     errors: &mut field::Errors,
@@ -328,7 +322,8 @@ pub(crate) fn dry_run<'a>(
     all
 }
 
-/// The manager of a request without `fieldManager`: the user agent up to its first `/`, as upstream cuts it.
+/// The manager of a request without `fieldManager`: the user agent up to its first `/`, truncated
+/// as upstream does.
 fn manager_of(user_agent: &str) -> String {
     let name = user_agent.split('/').next().unwrap_or_default();
     let name: String = name.chars().filter(|c| !c.is_control()).take(FIELD_MANAGER_MAX).collect();

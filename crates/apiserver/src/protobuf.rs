@@ -1,9 +1,11 @@
-//! Bodies in protobuf, for the few kinds that command-line clients send in no other form: since release 1.32 the typed
-//! clients in Go prefer it, and with them `kubectl auth`, `kubectl create role`, `kubectl create token` and the like.
+//! Protobuf bodies of the few kinds that command-line clients send only in that form. Since release
+//! 1.32 typed Go clients prefer protobuf: `kubectl auth`, `kubectl create role`,
+//! `kubectl create token` and others.
 //!
-//! A body is turned into JSON before anything looks at it. The table of messages ([`messages`]) is written by hand, so it
-//! is strict: a body with a field that the table does not have is left as it is, and answered with a 415 like every other
-//! protobuf body. Nothing is ever dropped without a word. Answers are JSON, which those clients accept.
+//! A body is converted to JSON before anything reads it. The table of messages ([`messages`]) is
+//! written by hand and therefore strict: a body with an unknown field is left unchanged and refused
+//! with 415, like every other protobuf body. Nothing is dropped silently. Responses are JSON, which
+//! those clients accept.
 
 mod messages;
 
@@ -21,9 +23,9 @@ use crate::verbs::body::media_type;
 use mxjob_machinery::time::rfc3339;
 
 const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
-/// What an object in protobuf begins with.
+/// The first bytes of an object in protobuf.
 const MAGIC: &[u8] = b"k8s\0";
-/// Messages in messages: the table has no cycles, but it costs nothing to say so.
+/// Maximum nesting of messages. The table has no cycles, so this is only a safeguard.
 const DEPTH_MAX: usize = 16;
 
 /// A field of a message.
@@ -41,22 +43,22 @@ enum Type {
     Bytes,
     Flag,
     Number,
-    /// A time; an empty one is none.
+    /// A time; an empty one is absent.
     Time,
-    /// JSON in a message of its own.
+    /// JSON text in a message of its own.
     Raw,
-    /// A message that is a list of texts in JSON.
+    /// A message that is a list of strings in JSON.
     Wrapped,
     Message(&'static [Field]),
     /// A list.
     Many(&'static Self),
-    /// A map from text.
+    /// A map with string keys.
     Map(&'static Self),
-    /// What the server decides; what a client says of it does not count.
+    /// A field that the server sets; the client's value is ignored.
     Ignored,
 }
 
-/// The headers and the body as if the client had sent JSON, where that can be had.
+/// The headers and the body converted to JSON, if the conversion is supported.
 pub(crate) fn to_json(headers: &HeaderMap, body: Bytes) -> (Cow<'_, HeaderMap>, Bytes) {
     if media_type(headers, "") != MEDIA_TYPE {
         return (Cow::Borrowed(headers), body);
@@ -109,7 +111,7 @@ fn message(mut bytes: &[u8], fields: &'static [Field], depth: usize) -> Option<M
                     .insert(key, item);
             }
             of => match value(&wire, of, depth)? {
-                // Fields that were left out are written as empty ones.
+                // Absent fields are written with their empty values.
                 Value::Null => {}
                 Value::String(text) if text.is_empty() => {}
                 value => drop(object.insert(slot(), value)),
@@ -148,7 +150,7 @@ fn value(wire: &Wire<'_>, of: Type, depth: usize) -> Option<Value> {
     })
 }
 
-/// An entry of a map: a message of key and value, each of which may be left out where it is empty.
+/// An entry of a map: a message of key and value; an empty one may be absent.
 fn entry(mut bytes: &[u8], of: Type, depth: usize) -> Option<(String, Value)> {
     let (mut key, mut item) = (String::new(), None);
     while !bytes.is_empty() {
@@ -167,7 +169,7 @@ fn entry(mut bytes: &[u8], of: Type, depth: usize) -> Option<(String, Value)> {
     Some((key, item))
 }
 
-/// A value as it is on the wire. Fixed-width numbers do not occur in the messages that are read here.
+/// A wire value. Fixed-width numbers do not occur in these messages.
 enum Wire<'a> {
     Number(u64),
     Bytes(&'a [u8]),
@@ -189,7 +191,7 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// Number and value of the first field, and what comes after it.
+/// Number and value of the first field, and the remaining bytes.
 fn wire(bytes: &[u8]) -> Option<(u64, Wire<'_>, &[u8])> {
     let (tag, rest) = varint(bytes)?;
     match tag & 7 {

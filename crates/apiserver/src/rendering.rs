@@ -1,4 +1,4 @@
-//! How an answer is rendered: the negotiated form and what goes with it.
+//! The parameters for rendering a response.
 
 use crate::error::ApiError;
 use crate::negotiate::Form;
@@ -11,32 +11,30 @@ pub(crate) struct ListMeta {
     pub(crate) resource_version: String,
     /// Token for the next page; empty on the last.
     pub(crate) continue_token: String,
-    /// How many are left; `None` where that is not known cheaply.
+    /// Number of remaining items; `None` if it is not cheaply known.
     pub(crate) remaining: Option<usize>,
-    /// `selfLink` of the collection, where the kind keeps them.
+    /// `selfLink` of the collection, if the kind has them.
     pub(crate) self_link: Option<String>,
 }
 
-/// How to render: the negotiated form and what goes with it.
+/// The parameters for rendering a response.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rendering {
-    /// The negotiated form.
     pub(crate) form: Form,
-    /// `includeObject` of a Table.
     pub(crate) include: IncludeObject,
-    /// For ages in Tables.
+    /// The time from which Tables compute ages.
     pub(crate) now: jiff::Timestamp,
-    /// Whether the client takes gzip.
+    /// Whether the client accepts gzip.
     pub(crate) gzip: bool,
 }
 
-/// `includeObject`: what a row carries besides its cells.
+/// `includeObject`: the object in a Table's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum IncludeObject {
     /// The object's metadata (the default).
     #[default]
     Metadata,
-    /// Nothing.
+    /// No object.
     None,
     /// The whole object.
     Object,
@@ -60,7 +58,7 @@ impl IncludeObject {
 }
 
 impl ListMeta {
-    /// Lists of custom resources carry `continue` even where it is empty.
+    /// Serializes it. Lists of custom resources have `continue` even if it is empty.
     pub(crate) fn to_json(&self, always_continue: bool) -> Vec<u8> {
         #[derive(serde::Serialize)]
         #[serde(rename_all = "camelCase")]

@@ -1,4 +1,4 @@
-//! Tables and `PartialObjectMetadata`: what `kubectl get` and metadata-only clients ask for.
+//! Tables and `PartialObjectMetadata`, which `kubectl get` and metadata-only clients request.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use crate::kind::{Cell, Column, Kind};
 use crate::negotiate::MetaVersion;
 use crate::rendering::{IncludeObject, ListMeta, Rendering};
 
-/// The description that every `Name` column carries.
+/// The description of every `Name` column.
 const NAME_DESCRIPTION: &str = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";
 
 #[derive(Serialize)]
@@ -127,7 +127,7 @@ pub(crate) fn table(
     to_vec(&build(kind, &objects, meta, version, rendering, true))
 }
 
-/// A Table for one watch event; only the first carries the column definitions.
+/// A Table for one watch event; only the first has the column definitions.
 pub(crate) fn event_table(
     kind: &Kind,
     object: &Value,
@@ -204,7 +204,7 @@ fn cell(column: &Column, object: &Value, now: Timestamp) -> Value {
     }
 }
 
-/// How long ago a time was, as `kubectl` writes it; `<unknown>` for what is no time.
+/// The age of a time in `kubectl`'s format; `<unknown>` for an invalid time.
 pub(crate) fn age(time: &str, now: Timestamp) -> Value {
     match time.parse::<Timestamp>() {
         Ok(time) => printer::human_duration(now.as_second() - time.as_second()).into(),

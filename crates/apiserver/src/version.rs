@@ -8,7 +8,7 @@ use crate::discovery::Document;
 pub const MAJOR: &str = "1";
 /// See [`MAJOR`].
 pub const MINOR: &str = "32";
-/// The patch release whose recorded answers the conformance tests compare with.
+/// The patch release whose recorded responses the conformance tests compare with.
 const PATCH: &str = "13";
 
 /// Upstream's `version.Info`, in its order of fields.
@@ -26,7 +26,7 @@ struct Info {
     platform: String,
 }
 
-/// `v1.32.13+mxjob-0.1.0`: the Kubernetes release, and whose server it is.
+/// `v1.32.13+mxjob-0.1.0`: the Kubernetes release, and our own version.
 #[must_use]
 pub fn git_version() -> String {
     format!("v{MAJOR}.{MINOR}.{PATCH}+mxjob-{}", env!("CARGO_PKG_VERSION"))
@@ -44,7 +44,7 @@ pub fn platform() -> String {
     format!("{}/{architecture}", std::env::consts::OS)
 }
 
-/// The document, indented as upstream sends it whatever the client prefers.
+/// The document, always indented, as upstream sends it.
 #[must_use]
 pub fn document() -> Document {
     let info = Info {

@@ -1,18 +1,18 @@
-//! Which form of discovery an `Accept` header asks for.
+//! The form of discovery that an `Accept` header requests.
 
 use crate::discovery::aggregated::Version;
 
-/// The form asked for.
+/// The requested form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// One document a group or a version.
+    /// One document for each group or version.
     Plain,
     /// All groups in one document.
     Aggregated(Version),
 }
 
-/// The first form, by quality and then by place, that is served. Where nothing is, the answer is plain, and the refusal is
-/// left to the negotiation of plain documents.
+/// The first supported form, by quality and then by position. If none is supported, the form is
+/// plain, and the negotiation of plain documents refuses the request.
 pub(super) fn wanted(accept: &str) -> Wanted {
     clauses(accept).into_iter().find_map(|clause| clause.wanted()).unwrap_or(Wanted::Plain)
 }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_form_that_is_served_wins() {
+    fn the_first_supported_form_is_used() {
         const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
         const V2BETA1: &str =
             "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";

@@ -1,5 +1,5 @@
-//! Aggregated discovery: all groups in one document (upstream's `apidiscovery.k8s.io`), which spares `kubectl` a request a
-//! group.
+//! Aggregated discovery: all groups in one document (upstream's `apidiscovery.k8s.io`), which saves
+//! `kubectl` one request for each group.
 
 use std::collections::BTreeMap;
 
@@ -85,7 +85,7 @@ pub(super) fn documents(groups: &Groups<'_>) -> BTreeMap<(&'static str, Version)
     let named: Vec<_> = groups.named().map(|(name, versions)| group(name, versions)).collect();
     let mut documents = BTreeMap::new();
     for (root, items) in [("/api", core), ("/apis", named)] {
-        // The tag is that of the content, so that it is the same for both versions, as upstream's is.
+        // The tag is that of the content, so both versions have the same one, as upstream's do.
         let etag = etag(&json(&items));
         for version in [Version::V2, Version::V2beta1] {
             let list = ApiGroupDiscoveryList {
@@ -120,7 +120,8 @@ fn group<'a>(name: &'a str, versions: &Versions<'a>) -> ApiGroupDiscovery<'a> {
 fn resource(kind: &Kind) -> ApiResourceDiscovery<'_> {
     let mut subresources: Vec<&Subresource> = kind.subresources.iter().collect();
     subresources.sort_by_key(|subresource| subresource.name);
-    // Upstream leaves group and version empty for built-in kinds, meaning the parent's, and spells them out for custom ones.
+    // Upstream leaves group and version empty for built-in kinds, which means the parent's, and
+    // sets them for custom ones.
     let (group, version) = if kind.custom { (kind.group, kind.version) } else { ("", "") };
     let own = |kind| ResponseKind { group, version, kind };
     let subresources = subresources

@@ -1,5 +1,5 @@
-//! Plain discovery: `/api`, `/apis` and what is below them (upstream's `APIVersions`, `APIGroupList`, `APIGroup` and
-//! `APIResourceList`).
+//! Plain discovery: `/api`, `/apis` and the documents below them (upstream's `APIVersions`,
+//! `APIGroupList`, `APIGroup` and `APIResourceList`).
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ use crate::kind::Kind;
 struct ApiVersions<'a> {
     kind: &'static str,
     versions: Vec<&'a str>,
-    /// For clients that talk through a proxy of another address. This server does not know under which addresses it is
-    /// seen, and says so by an empty list.
+    /// For clients that connect through a proxy of another address. This server does not know its
+    /// external addresses, so the list is empty.
     #[serde(rename = "serverAddressByClientCIDRs")]
     server_address_by_client_cidrs: [(); 0],
 }
@@ -53,7 +53,7 @@ struct GroupVersion<'a> {
 #[serde(rename_all = "camelCase")]
 struct ApiResourceList<'a> {
     kind: &'static str,
-    /// Left out in the core group, as upstream does.
+    /// Omitted in the core group, as upstream does.
     #[serde(skip_serializing_if = "Option::is_none")]
     api_version: Option<&'static str>,
     group_version: String,
@@ -108,12 +108,12 @@ pub(super) fn documents(groups: &Groups<'_>) -> BTreeMap<String, Vec<u8>> {
     let paths: Vec<&str> =
         documents.keys().map(String::as_str).chain(OTHER_PATHS.iter().copied()).collect();
     let index = json(&BTreeMap::from([("paths", paths)]));
-    // The root path is `/`, of which the look-up takes the slash off.
+    // The root path is `/`, and the look-up strips the trailing slash.
     documents.insert(String::new(), index);
     documents
 }
 
-/// What else the index of paths lists.
+/// Other paths in the index.
 const OTHER_PATHS: &[&str] =
     &["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
 
@@ -154,7 +154,7 @@ fn resources(kind: &Kind) -> Vec<ApiResource<'_>> {
     resources.extend(subresources.into_iter().map(|subresource| {
         let parent = (kind.group, kind.version, kind.kind);
         let (group, version, body) = subresource.body.unwrap_or(parent);
-        // Named only where they are not the parent's.
+        // Present only if they differ from the parent's.
         let same = (group, version) == (kind.group, kind.version);
         ApiResource {
             name: format!("{}/{}", kind.plural, subresource.name),

@@ -1,4 +1,4 @@
-//! The recorded answers of a real API server, for kinds like the recorded ones.
+//! The recorded responses of a real API server, for kinds like the recorded ones.
 
 use super::*;
 use crate::kind::Subresource;

@@ -1,4 +1,4 @@
-//! Live connections into pods, as the API server sees them.
+//! Connections into pods, from the API server's point of view.
 
 use std::{fmt, io};
 
@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::LogStream;
 
-/// Which command to run, and what of it is wanted.
+/// A command to run and its streams.
 #[derive(Debug, Clone, Default)]
 pub struct ExecRequest {
     /// Uid of the pod.
@@ -17,13 +17,13 @@ pub struct ExecRequest {
     pub container: String,
     /// Program and arguments.
     pub command: Vec<String>,
-    /// Whether it gets standard input.
+    /// Whether to open standard input.
     pub stdin: bool,
-    /// Whether its output is read.
+    /// Whether to read standard output.
     pub stdout: bool,
-    /// Whether its errors are read; never with a terminal, which has one output.
+    /// Whether to read standard error; never with a terminal, which has one output.
     pub stderr: bool,
-    /// Whether it runs in a terminal.
+    /// Whether to run it in a terminal.
     pub tty: bool,
 }
 
@@ -37,11 +37,11 @@ pub struct ExecSession {
     pub stderr: Option<LogStream>,
     /// Sets the size of the terminal, if there is one.
     pub resize: Option<Resize>,
-    /// The exit code; 128 and the signal for a killed command. `None` where output is only followed.
+    /// The exit code; 128 plus the signal for a killed command. `None` if output is only followed.
     pub exit: Option<BoxFuture<'static, io::Result<i32>>>,
 }
 
-/// Tells a terminal its columns and rows.
+/// Sets a terminal's columns and rows.
 pub type Resize = Box<dyn Fn(u16, u16) + Send + Sync>;
 
 /// The input of a command.
@@ -50,7 +50,7 @@ pub trait Stdin: Send {
     fn write(&mut self, data: Bytes) -> BoxFuture<'_, io::Result<()>>;
 }
 
-/// Which port of which pod.
+/// A port of a pod.
 #[derive(Debug, Clone)]
 pub struct PortRequest {
     /// Uid of the pod.

@@ -1,4 +1,5 @@
-//! How long a client may keep a document of version 3: the index names each with its hash, and an answer to that hash never changes.
+//! Caching of version 3 documents: the index lists each with its hash, and the response for that
+//! hash never changes.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
@@ -6,21 +7,21 @@ use jiff::{SignedDuration, Timestamp};
 use crate::body::{Body, full};
 use crate::discovery::Document;
 
-/// The longest that HTTP lets an answer be fresh, as upstream says it besides `immutable`.
+/// The longest `max-age` that HTTP allows, which upstream sends with `immutable`.
 const YEAR: SignedDuration = SignedDuration::from_hours(365 * 24);
 
-/// What a hash in a request says of the copy that the client would keep.
+/// Whether a client may cache the requested document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Freshness {
-    /// There is no hash: the answer may be another one next time.
+    /// The request has no hash: the document may change.
     Unknown,
-    /// The hash is the document's: the answer never changes.
+    /// The hash is current: the response never changes.
     Immutable,
-    /// The document has changed; it is to be had from here.
+    /// The document has changed; it is now available here.
     Moved(String),
 }
 
-/// What the hash in a request for a document says.
+/// Compares the hash in a request with the document.
 #[must_use]
 pub fn freshness(path: &str, hash: &str, document: &Document) -> Freshness {
     let current = document.etag.as_deref().unwrap_or_default().trim_matches('"');
@@ -36,7 +37,7 @@ pub fn freshness(path: &str, hash: &str, document: &Document) -> Freshness {
 // === impl Freshness ===
 
 impl Freshness {
-    /// The answer to a request for a document that has changed.
+    /// A redirect, if the document has changed.
     pub(crate) fn redirect(&self) -> Option<Response<Body>> {
         let Self::Moved(to) = self else { return None };
         let mut response = Response::new(full(""));
@@ -45,7 +46,7 @@ impl Freshness {
         Some(response)
     }
 
-    /// Says so in an answer's headers.
+    /// Sets the response's headers.
     pub(crate) fn mark(&self, headers: &mut HeaderMap, now: Timestamp) {
         if *self != Self::Immutable {
             return;
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_says_whether_the_document_may_be_kept_for_ever() {
+    fn a_current_hash_makes_the_document_immutable() {
         let tagged = document(Some("\"NEW\""));
         for (path, hash, document, expected) in [
             (PATH, "", &tagged, Freshness::Unknown),
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_never_changes_says_so() {
+    fn only_immutable_responses_have_cache_headers() {
         let now = Timestamp::UNIX_EPOCH;
         let mut headers = HeaderMap::new();
         Freshness::Unknown.mark(&mut headers, now);

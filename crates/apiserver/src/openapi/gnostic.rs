@@ -1,34 +1,37 @@
-//! Version 2 in protobuf, the only form in which older clients in Go ask for it (`kubectl` up to release 1.28, `helm`).
+//! Version 2 in protobuf, the only form that older Go clients request (`kubectl` up to release
+//! 1.28, `helm`).
 //!
-//! The messages are those of the published `OpenAPIv2.proto` of gnostic, as far as our document has such members. Written from the JSON
-//! document by a table; members that are not in the table have no place in version 2.
+//! The messages are those of gnostic's published `OpenAPIv2.proto`, as far as our document has such
+//! members. A table drives the conversion from JSON; members that are not in the table do not exist
+//! in version 2.
 
 use serde_json::{Map, Value};
 
-/// The member's name in JSON, the field's number, and what the field holds.
+/// The member's name in JSON, the field's number, and its type.
 type Field = (&'static str, u32, Of);
 
-/// What a field holds.
+/// The type of a field.
 #[derive(Clone, Copy)]
 enum Of {
     Text,
     Flag,
     Number,
-    /// A value of any kind, as YAML (JSON is YAML).
+    /// A value of any type, as YAML (JSON is YAML).
     Any,
     /// A message.
     One(&'static [Field]),
-    /// A message around the message, as the field of this number.
+    /// A message that wraps the message, as the field with this number.
     In(u32, &'static Self),
     /// The same for each item of a list, or for a single value.
     Each(&'static Self),
-    /// A message whose repeated field of this number has the entries of a map, as names and values.
+    /// A message whose repeated field with this number has the entries of a map, as names and
+    /// values.
     Entries(u32, &'static Self),
-    /// A parameter: which message it is depends on where it goes.
+    /// A parameter: its message depends on its location.
     Parameter,
 }
 
-/// Stands in a table for every member whose name begins with `x-`.
+/// Stands for every member whose name begins with `x-`.
 const EXTENSIONS: &str = "x-";
 
 const DOCUMENT: &[Field] = &[
@@ -104,7 +107,7 @@ static SCHEMA: [Field; 13] = [
     (EXTENSIONS, 31, Of::Any),
 ];
 
-/// The version 2 document, given as JSON, in protobuf.
+/// The version 2 document, converted from JSON to protobuf.
 pub(super) fn encode(document: &Value) -> Vec<u8> {
     message(document, DOCUMENT)
 }
@@ -219,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_written_as_the_wire_format_has_them() {
+    fn values_are_encoded_in_the_wire_format() {
         check(&json!("ab"), Of::Text, b"\x0a\x02ab");
         check(&json!(["a", "b"]), Of::Each(&Of::Text), b"\x0a\x01a\x0a\x01b");
         check(&json!(true), Of::Flag, b"\x08\x01");
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_is_written_by_where_it_goes() {
+    fn parameters_are_encoded_by_their_location() {
         check(
             &json!({"in": "path", "name": "n"}),
             Of::Parameter,

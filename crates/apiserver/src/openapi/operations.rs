@@ -7,13 +7,14 @@ use crate::kind::{Kind, Subresource};
 use crate::openapi::schemas;
 
 const BODIES: &[&str] = &["application/json", "application/yaml"];
-/// What a custom resource takes as a patch.
+/// The patch types of custom resources.
 const PATCHES: &[&str] = &[
     "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
 ];
-/// What a built-in kind takes: `kubectl apply` makes strategic merge patches by the merge keys in the schemas.
+/// The patch types of built-in kinds: `kubectl apply` makes strategic merge patches with the merge
+/// keys in the schemas.
 const BUILT_IN_PATCHES: &[&str] = &[
     "application/apply-patch+yaml",
     "application/json-patch+json",
@@ -21,7 +22,7 @@ const BUILT_IN_PATCHES: &[&str] = &[
     "application/strategic-merge-patch+json",
 ];
 
-/// What can be done with a path, whatever the kind.
+/// An operation on a path, for any kind.
 struct Row {
     /// API verb.
     verb: &'static str,
@@ -44,7 +45,7 @@ struct Operation<'a> {
     namespaced: bool,
 }
 
-/// Name, type and meaning of a query parameter.
+/// Name, type and description of a query parameter.
 type Parameter = (&'static str, &'static str, &'static str);
 
 const PRETTY: Parameter = ("pretty", "string", "Whether to indent the answer.");
@@ -60,20 +61,22 @@ const FORCE: Parameter =
 const LABELS: Parameter = ("labelSelector", "string", "Selects by labels.");
 const FIELDS: Parameter = ("fieldSelector", "string", "Selects by fields.");
 const REVISION: Parameter =
-    ("resourceVersion", "string", "Which version to read, or from which to watch.");
+    ("resourceVersion", "string", "Resource version to read, or to start watching from.");
 const MATCH: Parameter = (
     "resourceVersionMatch",
     "string",
-    "How `resourceVersion` is meant: `Exact` or `NotOlderThan`.",
+    "How to match `resourceVersion`: `Exact` or `NotOlderThan`.",
 );
-const LIMIT: Parameter = ("limit", "integer", "The most items to answer with.");
-const CONTINUE: Parameter = ("continue", "string", "The token of the next page.");
-const TIMEOUT: Parameter = ("timeoutSeconds", "integer", "How long to watch.");
-const GRACE: Parameter = ("gracePeriodSeconds", "integer", "Time to stop before being killed.");
+const LIMIT: Parameter = ("limit", "integer", "Maximum number of items to return.");
+const CONTINUE: Parameter = ("continue", "string", "Token of the next page.");
+const TIMEOUT: Parameter =
+    ("timeoutSeconds", "integer", "Duration of the list or watch call in seconds.");
+const GRACE: Parameter =
+    ("gracePeriodSeconds", "integer", "Seconds to terminate before being killed.");
 const PROPAGATION: Parameter = (
     "propagationPolicy",
     "string",
-    "What becomes of dependents: `Orphan`, `Background` or `Foreground`.",
+    "What to do with dependents: `Orphan`, `Background` or `Foreground`.",
 );
 const ORPHAN: Parameter =
     ("orphanDependents", "boolean", "Deprecated form of `propagationPolicy`.");
@@ -83,14 +86,14 @@ const WRITE: &[Parameter] = &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION];
 const PATCH: &[Parameter] = &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION, FORCE];
 const DELETE: &[Parameter] = &[DRY_RUN, GRACE, ORPHAN, PROPAGATION];
 const LIST: &[Parameter] = &[
-    ("allowWatchBookmarks", "boolean", "Whether bookmarks are wanted."),
+    ("allowWatchBookmarks", "boolean", "Whether to send bookmarks."),
     CONTINUE,
     FIELDS,
     LABELS,
     LIMIT,
     REVISION,
     MATCH,
-    ("sendInitialEvents", "boolean", "Whether a watch starts with what is there."),
+    ("sendInitialEvents", "boolean", "Whether a watch starts with the existing objects."),
     TIMEOUT,
     ("watch", "boolean", "Whether to watch instead of listing."),
 ];
@@ -108,7 +111,7 @@ const DELETE_COLLECTION: &[Parameter] = &[
     TIMEOUT,
 ];
 
-/// What can be done with a collection.
+/// The operations on a collection.
 const COLLECTION: &[Row] = &[
     Row { verb: "list", method: "get", action: "list", word: "list", query: LIST },
     Row { verb: "create", method: "post", action: "post", word: "create", query: WRITE },
@@ -120,18 +123,18 @@ const COLLECTION: &[Row] = &[
         query: DELETE_COLLECTION,
     },
 ];
-/// What can be done with one object.
+/// The operations on one object.
 const ITEM: &[Row] = &[
     Row { verb: "get", method: "get", action: "get", word: "read", query: READ },
     Row { verb: "update", method: "put", action: "put", word: "replace", query: WRITE },
     Row { verb: "patch", method: "patch", action: "patch", word: "patch", query: PATCH },
     Row { verb: "delete", method: "delete", action: "delete", word: "delete", query: DELETE },
 ];
-/// What can be done with a subresource, besides.
+/// Additional operations on a subresource.
 const POST: &[Row] =
     &[Row { verb: "create", method: "post", action: "post", word: "create", query: WRITE }];
 
-/// What has no kind: the path, the name of reading it, and what is read.
+/// Paths without a kind: the path, the operation's id, and its description.
 pub(super) const ENTRANCES: &[(&str, &str, &str)] = &[
     ("/api/", "getCoreAPIVersions", "get the versions of the core group"),
     ("/apis/", "getAPIVersions", "get the groups and their versions"),
@@ -285,7 +288,7 @@ impl Operation<'_> {
             .unwrap_or(own)
     }
 
-    /// `replaceKubeflowOrgV1NamespacedMXJobStatus`, as upstream makes them.
+    /// `replaceKubeflowOrgV1NamespacedMXJobStatus`, as upstream generates them.
     fn id(&self) -> String {
         let group = if self.kind.group.is_empty() { "core" } else { self.kind.group };
         let group = group.strip_suffix(".k8s.io").unwrap_or(group);
@@ -336,7 +339,8 @@ fn capitalized(text: &str) -> String {
         .unwrap_or_default()
 }
 
-/// The same paths as version 2 writes them: types inside parameters, bodies as parameters, media types beside.
+/// The same paths in version 2: types inside parameters, bodies as parameters, media types
+/// separate.
 pub(super) fn to_v2(paths: &Map<String, Value>) -> Map<String, Value> {
     let path = |item: &Value| -> Value {
         let members = item.as_object().into_iter().flatten().map(|(key, value)| {

@@ -1,7 +1,8 @@
-//! Schemas by name, as JSON texts: the built-in kinds' as they are compiled in, those of custom resources from their definition, and
-//! a list for every kind.
+//! Named schemas as JSON texts: those of built-in kinds are compiled in, those of custom resources
+//! come from their definition, and every kind has a list schema.
 //!
-//! The texts go into a document as they are. Only a kind's own schema is parsed, to say which kind it is.
+//! The texts are inserted into a document unchanged. Only a kind's own schema is parsed, to add its
+//! group, version and kind.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,16 +12,16 @@ use serde_json::{Value, json};
 
 use crate::kind::Kind;
 
-/// What every document has, besides what its kinds and operations refer to.
+/// Schemas in every document, in addition to those that its kinds and operations refer to.
 const META: &[&str] = &["DeleteOptions", "ListMeta", "ObjectMeta", "Patch", "Status"];
-/// How version 2 refers to a schema.
+/// The prefix of references in version 2.
 const REFERENCE_V2: &str = "#/definitions/";
 
 /// Schemas of one document.
 #[derive(Debug, Default)]
 pub(super) struct Schemas(BTreeMap<String, Cow<'static, str>>);
 
-/// A schema's name: the group's domain backwards, as upstream names the packages of its types.
+/// A schema's name: the group's domain reversed, as upstream names the packages of its types.
 pub(super) fn name(group: &str, version: &str, kind: &str) -> String {
     kubernetes::name(group, version, kind)
 }
@@ -39,7 +40,7 @@ pub(super) fn reference(name: &str) -> Value {
     json!({ "$ref": format!("{REFERENCE}{name}") })
 }
 
-/// A copy with its references pointing to version 2's place for schemas.
+/// A copy whose references point to version 2's place for schemas.
 pub(super) fn reference_v2(schema: &Value) -> Value {
     schema.get("$ref").and_then(Value::as_str).map_or_else(
         || schema.clone(),
@@ -50,7 +51,8 @@ pub(super) fn reference_v2(schema: &Value) -> Value {
 // === impl Schemas ===
 
 impl Schemas {
-    /// The schemas of some kinds, of their lists, and of everything that these or the text of `paths` refer to.
+    /// The schemas of some kinds, of their lists, and of everything that these or the text of
+    /// `paths` refer to.
     pub(super) fn of(kinds: &[&Kind], paths: &str) -> Self {
         let mut schemas = Self::default();
         for kind in kinds {
@@ -77,12 +79,12 @@ impl Schemas {
         self.0.extend(other.0);
     }
 
-    /// One JSON object of all.
+    /// All schemas as one JSON object.
     pub(super) fn to_json(&self) -> String {
         object(self.0.iter().map(|(name, json)| (name, Cow::from(&**json))))
     }
 
-    /// The same as version 2 writes it, which knows no alternatives of types.
+    /// The same for version 2, which has no alternatives of types.
     pub(super) fn to_json_v2(&self) -> String {
         object(self.0.iter().map(|(name, json)| {
             let json = match name.rsplit('.').next() {
@@ -109,12 +111,13 @@ fn object<'a>(members: impl Iterator<Item = (&'a String, Cow<'a, str>)>) -> Stri
     text
 }
 
-/// Version 2 has descriptions beside references, as upstream writes it; its readers do not look into `allOf`.
+/// Version 2 has descriptions beside references, as upstream writes it; its readers do not look
+/// into `allOf`.
 fn unwrapped(json: &str) -> String {
     let mut parts = json.split("\"allOf\":[{");
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        // A wrapper holds a reference and nothing else.
+        // A wrapper contains only a reference.
         let (reference, rest) = part.split_once("}]").unwrap_or((part, ""));
         text.push_str(reference);
         text.push_str(rest);
@@ -122,7 +125,7 @@ fn unwrapped(json: &str) -> String {
     text
 }
 
-/// What a text refers to.
+/// The references in a text.
 fn references(json: &str) -> impl Iterator<Item = &str> {
     json.split(REFERENCE).skip(1).filter_map(|part| part.split('"').next())
 }
@@ -137,7 +140,7 @@ fn of(kind: &Kind) -> [(String, Value); 2] {
         let mut own = custom(kind);
         own["properties"]["apiVersion"] = api_version();
         own["properties"]["kind"] = kind_field();
-        // Beside a reference nothing is read, so a described one is wrapped.
+        // Keywords beside a reference are ignored, so a reference with a description is wrapped.
         own["properties"]["metadata"] = json!({
             "description": "Name, labels and whatever else all objects have.",
             "allOf": [reference(&meta("ObjectMeta"))],
@@ -164,7 +167,7 @@ fn built_in(name: &str) -> Option<Value> {
     serde_json::from_str(kubernetes::definitions().json(name)?).ok()
 }
 
-/// The structural schema of a custom resource; of one that has none, that it is an object.
+/// The structural schema of a custom resource; `type: object` if it has none.
 fn custom(kind: &Kind) -> Value {
     kind.strategy.open_api().unwrap_or_else(|| {
         json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {} })

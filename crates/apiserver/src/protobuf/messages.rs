@@ -1,5 +1,5 @@
-//! The messages that are read, from the published `generated.proto` files of `k8s.io/api` and `k8s.io/apimachinery`:
-//! each with all its fields.
+//! The supported messages, from the published `generated.proto` files of `k8s.io/api` and
+//! `k8s.io/apimachinery`: each with all its fields.
 
 use super::{Field, Type};
 
@@ -162,7 +162,8 @@ const TOKEN_REQUEST: &[Field] = &[
     field(3, "status", Type::Ignored),
 ];
 
-// Selectors of attributes are left out: they narrow a question, so a question with them must not be answered without.
+// Selectors of attributes are not supported: they narrow a review, so ignoring them would change
+// its result.
 const RESOURCE: Field = field(
     1,
     "resourceAttributes",

@@ -18,14 +18,14 @@ fn body(version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_message_becomes_the_object_that_it_means() {
+fn messages_are_converted_to_objects() {
     let check = |version: &str, kind: &str, raw: &[&[u8]], want: Value| {
         let mut want = want;
         want["apiVersion"] = version.into();
         want["kind"] = kind.into();
         assert_eq!(object(&body(version, kind, &raw.concat())), Some(want), "{kind}");
     };
-    // As Go writes it: empty texts and an empty time are there.
+    // As Go writes it: empty strings and an empty time are present.
     let meta = [bytes(1, b"a"), bytes(2, b""), bytes(8, b""), number(7, 0)].concat();
     check(
         "rbac.authorization.k8s.io/v1",
@@ -73,7 +73,7 @@ fn a_message_becomes_the_object_that_it_means() {
 }
 
 #[test]
-fn what_the_table_does_not_have_is_not_read_at_all() {
+fn bodies_with_unknown_kinds_or_fields_are_not_converted() {
     let check = |body: &[u8]| assert_eq!(object(body), None, "{body:?}");
     check(&body("v1", "Pod", b""));
     check(&body("v1", "ConfigMap", &bytes(9, b"x")));

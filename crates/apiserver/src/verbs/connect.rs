@@ -1,12 +1,13 @@
 //! `pods/exec`, `pods/attach` and `pods/portforward`: requests that become connections.
 //!
 //! ```text
-//! request ─▶ options, pod, container ─▶ WebSocket? ─▶ the node ─▶ 101 ─▶ exec: channels ◀─▶ the command
-//!                                                                     └▶ forward, tunnel: channels or SPDY frames ◀─▶ ports
+//! request ─▶ options, pod, container ─▶ WebSocket? ─▶ node ─▶ 101 ─▶ exec: channels ◀─▶ command
+//!                           forward, tunnel: channels or SPDY frames ◀─▶ ports ◀┘
 //! ```
 //!
-//! Everything that can be refused is refused before the answer, as an ordinary `Status`. Only WebSocket is spoken, which
-//! `kubectl` has preferred since 1.31 and every other client uses; the older upgrade to bare SPDY is refused with a message.
+//! Invalid requests are refused before the upgrade with an ordinary `Status`. Only WebSocket is
+//! supported, which `kubectl` has preferred since 1.31 and every other client uses. The older
+//! upgrade to bare SPDY is refused with a message.
 
 mod exec;
 mod forward;
@@ -33,14 +34,14 @@ use crate::node::{ExecRequest, ExecSession, LogRequest, NodeConnector};
 use crate::verbs::log;
 use mxjob_machinery::json::{list, text};
 
-/// Whether a request asks for a connection.
+/// Whether the request is for a connection.
 pub(crate) fn is_connection(context: &Context<'_>) -> bool {
     context.kind.group.is_empty()
         && context.kind.plural == "pods"
         && matches!(context.path.subresource.as_str(), "exec" | "attach" | "portforward")
 }
 
-/// Answers `101` and goes on with the connection, or says why not.
+/// Responds with `101` and takes over the connection, or refuses the request.
 pub(crate) async fn open(
     context: &Context<'_>,
     upgrade: Option<&OnUpgrade>,
@@ -90,7 +91,7 @@ pub(crate) async fn open(
     Ok(handshake.accept(move |socket, _| exec::run(socket, session, closing)))
 }
 
-/// The output of a container from now on. Both streams of it come in one, since the log has them in one order.
+/// The output of a container from now on, as one stream, since the log interleaves both streams.
 async fn attach(
     context: &Context<'_>,
     node: &dyn NodeConnector,
@@ -112,7 +113,7 @@ async fn attach(
         stdout: Some(output),
         stderr: None,
         resize: None,
-        // The output ends with the container, and how that ended is in the pod's status.
+        // The output ends with the container; the pod's status has the exit code.
         exit: None,
     })
 }
@@ -127,7 +128,7 @@ fn node(context: &Context<'_>, pod: &Value) -> Result<Arc<dyn NodeConnector>, Ap
     })
 }
 
-/// Refuses containers that do not run.
+/// Refuses containers that are not running.
 fn must_run(context: &Context<'_>, pod: &Value, container: &str) -> Result<(), ApiError> {
     let running = ["/status/containerStatuses", "/status/initContainerStatuses"]
         .iter()
@@ -151,6 +152,6 @@ fn closing(context: &Context<'_>) -> watch::Receiver<bool> {
 
 /// Resolves when the server stops.
 async fn closed(mut closing: watch::Receiver<bool>) {
-    // An error says that the server is gone.
+    // An error means that the server is gone.
     let _ = closing.wait_for(|closing| *closing).await;
 }

@@ -1,4 +1,4 @@
-//! `GET pods/{name}/log`. Which log and how much of it is decided here; reading it is the node's business.
+//! `GET pods/{name}/log`. This module selects the log and its part; the node reads it.
 
 use futures_util::{StreamExt, TryStreamExt};
 use http_body::Frame;
@@ -14,7 +14,7 @@ use crate::node::LogRequest;
 use crate::options;
 use mxjob_machinery::json::{list, text};
 
-/// Answers with the log of one container.
+/// Responds with the log of one container.
 pub(crate) async fn log(context: &Context<'_>) -> Result<Answer, ApiError> {
     let options = options(context)?;
     let entry = context.entry()?;
@@ -48,7 +48,7 @@ pub(crate) async fn log(context: &Context<'_>) -> Result<Answer, ApiError> {
     Ok(Answer::Stream { body: StreamBody::new(frames).boxed_unsync(), content_type: "text/plain" })
 }
 
-/// Reads the options and checks them as upstream's `ValidatePodLogOptions` does.
+/// Parses the options and validates them as upstream's `ValidatePodLogOptions` does.
 fn options(context: &Context<'_>) -> Result<LogRequest, ApiError> {
     let query = context.query;
     let integer = |name: &str| options::integer(query, name);
@@ -102,7 +102,7 @@ fn options(context: &Context<'_>) -> Result<LogRequest, ApiError> {
     })
 }
 
-/// The container asked for, or the only one there is.
+/// The requested container, or the only one.
 pub(super) fn container(context: &Context<'_>, pod: &Value) -> Result<String, ApiError> {
     let names = |group: &str| -> Vec<&str> {
         list(pod, group).iter().map(|item| text(item, "/name")).collect()

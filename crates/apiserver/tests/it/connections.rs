@@ -1,4 +1,4 @@
-//! `pods/exec`, `pods/attach`, `pods/portforward`: what is refused before a connection is made.
+//! `pods/exec`, `pods/attach`, `pods/portforward`: requests that are refused before the upgrade.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::server::Server;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
-/// Must not be asked for anything.
+/// A connector that must not be called.
 #[derive(Debug)]
 struct Node;
 
@@ -53,7 +53,7 @@ async fn refused(server: &Server, headers: &[(&str, &str)], path: &str) -> Vec<(
 }
 
 #[tokio::test]
-async fn whatever_cannot_be_connected_is_refused_by_both_methods() {
+async fn invalid_requests_are_refused_for_get_and_post() {
     let server = start().await;
     let check = async |path: &str, code: u16, message: &str| {
         for (found, text) in refused(&server, &[], path).await {
@@ -78,7 +78,7 @@ async fn whatever_cannot_be_connected_is_refused_by_both_methods() {
 }
 
 #[tokio::test]
-async fn only_web_sockets_of_known_protocols_are_made() {
+async fn only_websockets_with_known_protocols_are_accepted() {
     let server = start().await;
     let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
     let upgrade = |to| [("connection", "Upgrade"), ("upgrade", to), key];

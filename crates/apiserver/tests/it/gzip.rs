@@ -1,4 +1,4 @@
-//! Large answers are compressed for those who take it.
+//! Compression of large responses.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ async fn get(server: &Server, path: &str, encoding: Option<&str>) -> (http::Head
 }
 
 #[tokio::test]
-async fn only_large_answers_are_compressed_and_only_where_asked() {
+async fn only_large_responses_are_compressed_and_only_on_request() {
     let server = Arc::new(Server::start().await);
     for index in 0..40 {
         let mut map = config_map(&format!("m{index}"));

@@ -1,4 +1,4 @@
-//! `pods/log`: options, the choice of the container, and what reaches the node.
+//! `pods/log`: options, the choice of the container, and the request to the node.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use crate::server::Server;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
-/// Remembers what it was asked, and answers with one line; containers named `early` have not begun.
+/// Records its requests and responds with one line; containers named `early` have not started.
 #[derive(Debug, Default)]
 struct Node(Mutex<Vec<LogRequest>>);
 
@@ -29,7 +29,8 @@ impl NodeConnector for Node {
     }
 }
 
-/// A server with pods `one` (one container), `two` (two, and an init container) on a node, and `free` on none.
+/// A server with pods `one` (one container) and `two` (two, and an init container) on a node, and
+/// `free` on none.
 async fn start() -> (Server, Arc<Node>) {
     let server = Server::start().await;
     let node = Arc::new(Node::default());
@@ -78,7 +79,7 @@ async fn options_reach_the_node() {
 }
 
 #[tokio::test]
-async fn options_that_mean_nothing_are_refused_in_upstreams_words() {
+async fn invalid_options_are_refused_with_upstreams_messages() {
     let (server, _) = start().await;
     let check = async |query: &str, want: &str| {
         let answer = server
@@ -110,7 +111,7 @@ async fn options_that_mean_nothing_are_refused_in_upstreams_words() {
 }
 
 #[tokio::test]
-async fn the_container_is_the_one_there_is_or_the_one_named() {
+async fn the_container_is_the_only_one_or_the_named_one() {
     let (server, _) = start().await;
     let check = async |query: &str, code: u16, want: &str| {
         assert_eq!(read(&server, query).await, (code, want.to_owned()), "{query}");

@@ -1,4 +1,4 @@
-//! Null in maps and lists: what every kind of write makes of it, and what is left of one that was stored before.
+//! Null in maps and lists: the result of every kind of write, and of a null that was stored before.
 
 use mxjob_store::{Expect, Transaction};
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ fn job_with(template: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn null_in_a_map_is_the_zero_value_after_every_sort_of_write() {
+async fn null_in_a_map_is_the_zero_value_after_every_kind_of_write() {
     let server = Server::start().await;
     let given = json!({"a": null, "b": "x"});
     let stored = json!({"a": "", "b": "x"});
@@ -58,7 +58,7 @@ async fn null_in_a_map_is_the_zero_value_after_every_sort_of_write() {
     for (sort, expected) in
         [(MERGE, json!({"a": "", "b": "x"})), (STRATEGIC, json!({"a": "", "b": "x"}))]
     {
-        // In a merge patch null removes, as before.
+        // In a merge patch null removes.
         let answer = patch(&server, &path, sort, &json!({"data": {"c": null}})).await;
         assert_eq!(answer.json()["data"], expected, "{sort}: {}", answer.text);
     }
@@ -105,7 +105,7 @@ async fn metadata_keeps_no_null() {
 }
 
 #[tokio::test]
-async fn a_null_item_of_a_list_of_objects_is_judged_as_an_empty_object() {
+async fn a_null_item_of_a_list_is_validated_as_an_empty_object() {
     let server = Server::start().await;
     for (path, object) in [
         (PODS, pod(&json!({"containers": [null]}))),
@@ -140,7 +140,7 @@ async fn the_templates_of_a_job_keep_no_null_in_maps_and_lists() {
     assert_eq!(template["spec"]["hostname"], Value::Null);
     assert!(template["spec"].as_object().unwrap().contains_key("hostname"));
 
-    // The same once more is no change, in either form.
+    // Repeating it is no change, in either form.
     for mut object in [given, made.clone()] {
         object["metadata"]["resourceVersion"] = made["metadata"]["resourceVersion"].clone();
         let (code, same) = server.put(&format!("{JOBS}/a"), &object).await;

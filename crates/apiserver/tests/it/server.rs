@@ -1,4 +1,4 @@
-//! A server for one test, and short ways to call it.
+//! A server for one test, and helpers to call it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tower_service::Service;
 pub const JOBS: &str = "/apis/kubeflow.org/v1/namespaces/default/mxjobs";
 pub const MERGE: &str = "application/merge-patch+json";
 pub const JSON: &str = "application/json";
-/// Far above what anything here takes; a test that waits this long has failed.
+/// Longer than any step takes; a hanging test fails after it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Server {
@@ -33,12 +33,12 @@ impl Server {
         Self::start_in(Arc::new(System)).await
     }
 
-    /// A server with a clock of one's own.
+    /// A server with this clock.
     pub async fn start_in(environment: Arc<dyn Environment>) -> Self {
         Self::start_on(tempfile::tempdir().unwrap(), environment, Extensions::default()).await
     }
 
-    /// A server on which MXJobs are a custom resource like any other. It collects garbage.
+    /// A server on which MXJobs are an ordinary custom resource. It collects garbage.
     pub async fn without_mxjobs() -> Self {
         let extensions = Extensions { built_in_mxjobs: false, ..Extensions::default() };
         let dir = tempfile::tempdir().unwrap();
@@ -47,7 +47,7 @@ impl Server {
         server
     }
 
-    /// The same data under a new server.
+    /// A new server on the same data.
     pub async fn again(self, extensions: Extensions) -> Self {
         let Self { api, admin, _dir } = self;
         let store = api.store().clone();
@@ -113,7 +113,8 @@ impl Server {
         object
     }
 
-    /// The raw answer to a request from the network: headers as given, no identity but what they carry.
+    /// The raw response to a request from the network: headers unchanged, no identity other than
+    /// theirs.
     pub async fn raw(
         &self,
         method: &str,
@@ -146,7 +147,7 @@ impl Server {
         Watch { body: response.into_body().into_data_stream(), buffer: Vec::new() }
     }
 
-    /// Waits until an object is in some state.
+    /// Waits until an object has some property.
     pub async fn until(
         &self,
         path: &str,

@@ -1,4 +1,4 @@
-//! Lists and watches over real connections, by HTTP/1.1 and by HTTP/2.
+//! Lists and watches over real connections, with HTTP/1.1 and HTTP/2.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::server::{JOBS, Server, job};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The two ways to speak, behind one face.
+/// An HTTP/1.1 or HTTP/2 client.
 enum Sender {
     One(hyper::client::conn::http1::SendRequest<Empty<Bytes>>),
     Two(hyper::client::conn::http2::SendRequest<Empty<Bytes>>),
@@ -83,7 +83,7 @@ async fn lists_and_watches(two: bool) {
     let list: Value = serde_json::from_slice(&list).unwrap();
     assert_eq!(list["items"].as_array().map(Vec::len), Some(1));
 
-    // A watch that has nothing to say yet answers all the same, and each event comes at once.
+    // A watch without events responds immediately, and each event arrives without delay.
     let version = list["metadata"]["resourceVersion"].as_str().unwrap();
     let watch = sender.get(&format!("{JOBS}?watch=1&resourceVersion={version}")).await;
     assert_eq!(watch.status(), 200);
@@ -98,7 +98,7 @@ async fn lists_and_watches(two: bool) {
         );
     }
     if two {
-        // Other requests go on beside it on the same connection.
+        // Other requests work in parallel on the same connection.
         assert_eq!(sender.get(&format!("{JOBS}/b")).await.status(), 200);
     }
     server.api.close_streams();
@@ -119,7 +119,7 @@ async fn lists_and_watches_work_over_http_2() {
 }
 
 #[tokio::test]
-async fn a_large_list_comes_compressed_over_both() {
+async fn large_lists_are_compressed_on_both_protocols() {
     use std::io::Read;
     let server = Server::start().await;
     for index in 0..300 {

@@ -1,4 +1,5 @@
-//! A command (or a container's output) over the channels of `v4.channel.k8s.io` and `v5.channel.k8s.io`.
+//! A command (or a container's output) over the channels of `v4.channel.k8s.io` and
+//! `v5.channel.k8s.io`.
 
 use std::io;
 use std::pin::pin;
@@ -22,22 +23,23 @@ const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
-/// Closes the channel named in its content (version 5).
+/// Closes the channel whose number is its content (version 5).
 const CLOSE: u8 = 255;
 
-/// How long output may be silent after the command's end before it counts as ended: what the command left running may
-/// hold it open for ever.
+/// How long output may be silent after the command's end before it is closed: processes that the
+/// command started may keep it open forever.
 const SILENCE: Duration = Duration::from_millis(250);
-/// How long a client may take to say goodbye.
+/// How long a client may take to close the connection.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// Carries a session to its end. When the client goes first, the session is dropped, and the command with it.
+/// Runs a session to its end. When the client disconnects, the session and with it the command are
+/// dropped.
 pub(super) async fn run(stream: Stream, session: ExecSession, closing: watch::Receiver<bool>) {
     let ExecSession { stdin, stdout, stderr, resize, exit } = session;
     let (incoming, sender, carry) = split(stream);
     let (ended, seen) = watch::channel(false);
     let work = async move {
-        // Says that everything is in place, as upstream does.
+        // Tells the client that the streams are ready, as upstream does.
         let first = if stdout.is_some() { STDOUT } else { ERROR };
         let _ = sender.send(on_channel(first, &[])).await;
         let outputs = async {
@@ -55,7 +57,7 @@ pub(super) async fn run(stream: Stream, session: ExecSession, closing: watch::Re
         () = closed(closing) => return,
         both = try_join(work.map(Ok), carry) => if both.is_err() { return },
     }
-    // Cut off earlier, the connection could lose what is still on its way.
+    // Closing earlier could lose data in flight.
     let _ = timeout(GOODBYE, input).await;
 }
 
@@ -104,7 +106,7 @@ async fn pump(
                 }
             }
             Some(Err(error)) => {
-                tracing::debug!(%error, "cannot read a command's output");
+                tracing::debug!(%error, "reading a command's output failed");
                 return;
             }
             None => return,
@@ -112,7 +114,7 @@ async fn pump(
     }
 }
 
-/// Takes what the client sends until it goes.
+/// Receives messages until the client disconnects.
 async fn read(mut incoming: Incoming, mut stdin: Option<Box<dyn Stdin>>, resize: Option<Resize>) {
     while let Some(message) = next(&mut incoming).await {
         let Some((channel, content)) = channel_of(message) else { continue };
@@ -122,7 +124,7 @@ async fn read(mut incoming: Incoming, mut stdin: Option<Box<dyn Stdin>>, resize:
                     && !content.is_empty()
                     && input.write(content).await.is_err()
                 {
-                    // The command reads no more, which is its own affair.
+                    // A command that stopped reading its input is not an error.
                     stdin = None;
                 }
             }
@@ -150,7 +152,7 @@ fn size(content: &Bytes) -> Option<(u16, u16)> {
     Some((width, height))
 }
 
-/// What the error channel says at the end.
+/// The `Status` on the error channel at the end.
 fn status(result: &io::Result<i32>) -> Value {
     match result {
         Ok(0) => json!({"metadata": {}, "status": "Success"}),
@@ -161,7 +163,7 @@ fn status(result: &io::Result<i32>) -> Value {
         }),
         Err(error) => json!({
             "metadata": {}, "status": "Failure", "reason": "InternalError", "code": 500,
-            "message": format!("the command's end is not known: {error}"),
+            "message": format!("cannot determine the command's exit code: {error}"),
         }),
     }
 }
@@ -171,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_a_command_is_told_with_its_code() {
+    fn the_exit_code_is_reported_at_the_end() {
         assert_eq!(status(&Ok(0))["status"], "Success");
         let failed = status(&Ok(3));
         assert_eq!(failed["reason"], "NonZeroExitCode");
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_and_nonsense_is_ignored() {
+    fn terminal_sizes_are_parsed_and_invalid_ones_ignored() {
         let check = |text: &'static str, want| {
             assert_eq!(size(&Bytes::from_static(text.as_bytes())), want, "{text}");
         };

@@ -1,5 +1,6 @@
-//! Ports over the channels of `v4.channel.k8s.io`: two for each port, named in the query. The first carries data, the
-//! second an error; both begin with the port's number. This is what clients speak that are not `kubectl`.
+//! Port forwarding over the channels of `v4.channel.k8s.io`: two for each port in the query. The
+//! first carries data, the second an error; both begin with the port's number. Clients other than
+//! `kubectl` use it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,14 +17,14 @@ use super::closed;
 use super::socket::{Incoming, Outbound, Stream, channel_of, next, on_channel, split};
 use crate::node::{NodeConnector, PortRequest};
 
-/// One read from a port.
+/// Size of one read from a port.
 const BLOCK: usize = 16 * 1024;
-/// Messages from the client that wait for a port.
+/// Number of queued messages from the client to a port.
 const WAITING: usize = 16;
-/// How long a client may take to say goodbye.
+/// How long a client may take to close the connection.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// Connects every port and carries data until all have ended or the client goes.
+/// Connects every port and forwards data until all have ended or the client disconnects.
 pub(super) async fn run(
     stream: Stream,
     node: Arc<dyn NodeConnector>,
@@ -92,7 +93,7 @@ async fn one(
                 break;
             }
         }
-        // Only the program at the port ends the connection; it has the last word.
+        // Only the program at the port ends the connection, since it may still send.
         std::future::pending::<()>().await;
     };
     tokio::select! {
@@ -101,15 +102,15 @@ async fn one(
     }
 }
 
-/// Takes what the client sends until it goes.
+/// Receives messages until the client disconnects.
 async fn read(mut incoming: Incoming, mut inputs: Vec<mpsc::Sender<Bytes>>) {
     while let Some(message) = next(&mut incoming).await {
         let Some((channel, content)) = channel_of(message) else { continue };
-        // Nothing is expected on the channels for errors.
+        // Clients send nothing on error channels.
         if channel % 2 == 0
             && let Some(input) = inputs.get_mut(usize::from(channel / 2))
         {
-            // A port that has ended takes no more.
+            // A port that has ended accepts no more data.
             let _ = input.send(content).await;
         }
     }

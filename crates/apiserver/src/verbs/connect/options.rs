@@ -1,9 +1,10 @@
-//! What the query of a connection asks for: `PodExecOptions`, `PodAttachOptions`, `PodPortForwardOptions`.
+//! The query options of a connection: `PodExecOptions`, `PodAttachOptions`,
+//! `PodPortForwardOptions`.
 
 use crate::error::ApiError;
 use crate::request::Query;
 
-/// How many ports one request may name; each is a connection and two channels of a byte.
+/// Maximum number of ports in one request; each is a connection and two one-byte channel numbers.
 const PORTS_MAX: usize = 64;
 
 /// Options of exec and attach.
@@ -19,7 +20,7 @@ pub(super) struct Options {
 // === impl Options ===
 
 impl Options {
-    /// Reads and checks them as upstream does.
+    /// Parses and validates them as upstream does.
     pub(super) fn read(query: &Query, what: &str) -> Result<Self, ApiError> {
         let options = Self {
             command: query.all("command").map(str::to_owned).collect(),
@@ -40,7 +41,7 @@ impl Options {
     }
 }
 
-/// The ports in the query, for protocols that cannot name them later.
+/// The ports in the query, for protocols that do not name them later.
 pub(super) fn ports(query: &Query) -> Result<Vec<u16>, ApiError> {
     let ports: Result<Vec<u16>, _> = query
         .all("ports")
@@ -54,7 +55,9 @@ pub(super) fn ports(query: &Query) -> Result<Vec<u16>, ApiError> {
         .collect();
     let ports = ports?;
     if ports.len() > PORTS_MAX {
-        return Err(ApiError::bad_request(format!("at most {PORTS_MAX} ports at a time")));
+        return Err(ApiError::bad_request(format!(
+            "at most {PORTS_MAX} ports are allowed in one request"
+        )));
     }
     Ok(ports)
 }
@@ -64,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_keep_their_words_and_flags_are_read() {
+    fn commands_keep_their_arguments_and_flags_are_parsed() {
         let query = Query::parse("command=sh&command=-c&command=a+b&stdin=true&tty=false");
         let options = Options::read(&query, "exec").unwrap();
         assert_eq!(options.command, ["sh", "-c", "a b"]);
@@ -79,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_come_one_by_one_or_in_a_list() {
+    fn ports_are_separate_parameters_or_a_list() {
         let check = |query: &str, want: Option<&[u16]>| {
             assert_eq!(ports(&Query::parse(query)).ok().as_deref(), want, "{query}");
         };

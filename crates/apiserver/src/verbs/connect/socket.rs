@@ -1,4 +1,4 @@
-//! The WebSocket under a connection: its handshake, its messages, and their way out.
+//! The WebSocket of a connection: its handshake and its messages.
 
 use std::time::Duration;
 
@@ -22,32 +22,32 @@ use crate::body::{Body, full};
 use crate::error::ApiError;
 use mxjob_serve::Takeover;
 
-/// The number that makes a key an answer (RFC 6455, section 1.3).
+/// The GUID for computing the accept key (RFC 6455, section 1.3).
 const ANSWER_SALT: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// The largest message that is taken; clients send at most 64 KiB.
+/// The largest accepted message in bytes; clients send at most 64 KiB.
 const MESSAGE_MAX: usize = 4 * 1024 * 1024;
-/// Messages on their way out before whoever makes them waits.
+/// Number of queued outgoing messages before senders wait.
 const OUTBOUND: usize = 16;
-/// How long nothing is said before the client is asked whether it is there. While a command or a port takes no input, nobody
-/// reads from the client, and its going shows only here.
+/// Interval of pings on a silent connection. While a command or a port accepts no input, nothing is
+/// read from the client, so only a failed write shows that it is gone.
 const PING_EVERY: Duration = Duration::from_secs(15);
 
-/// What a connection speaks inside the WebSocket.
+/// The protocol inside the WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// Messages that begin with the number of their channel.
     V4,
-    /// The same, and a channel can be closed alone.
+    /// The same, with messages that close a channel.
     V5,
     /// SPDY frames, for `kubectl port-forward`.
     PortForward,
 }
 
-/// The client takes nothing more.
+/// The client is gone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Vanished;
 
-/// A request to become a WebSocket that can be granted.
+/// A valid request for an upgrade to WebSocket.
 pub(super) struct Handshake {
     answer: HeaderValue,
     protocol: Protocol,
@@ -56,7 +56,7 @@ pub(super) struct Handshake {
 
 pub(super) type Stream = WebSocketStream<TokioIo<Upgraded>>;
 pub(super) type Incoming = SplitStream<Stream>;
-/// Where messages to the client go.
+/// Sends messages to the client.
 pub(super) type Outbound = mpsc::Sender<Message>;
 
 // === impl Protocol ===
@@ -74,7 +74,7 @@ impl Protocol {
 // === impl Handshake ===
 
 impl Handshake {
-    /// Reads the headers of RFC 6455. `offered` are the protocols there are, the best first.
+    /// Reads the headers of RFC 6455. `offered` are the supported protocols, the best first.
     pub(super) fn read(
         headers: &HeaderMap,
         upgrade: Option<&OnUpgrade>,
@@ -116,7 +116,7 @@ impl Handshake {
         Ok(Self { answer, protocol, upgrade: upgrade.clone() })
     }
 
-    /// The answer, with what happens on the connection afterwards.
+    /// The response, with the work that uses the connection afterwards.
     pub(super) fn accept<F>(
         self,
         work: impl FnOnce(Stream, Protocol) -> F + Send + 'static,
@@ -137,7 +137,7 @@ impl Handshake {
             let upgraded = match upgrade.await {
                 Ok(upgraded) => TokioIo::new(upgraded),
                 Err(error) => {
-                    tracing::debug!(%error, "the connection broke off before its upgrade");
+                    tracing::debug!(%error, "connection failed before its upgrade");
                     return;
                 }
             };
@@ -168,8 +168,8 @@ fn answer_to(key: &[u8]) -> Result<HeaderValue, ApiError> {
     HeaderValue::from_str(&answer).map_err(ApiError::internal)
 }
 
-/// Both directions of a socket: what comes in, where to send, and the future that carries what is sent until every sender is
-/// gone, and then says goodbye.
+/// Splits a socket into incoming messages, a sender, and the future that writes the sent messages.
+/// The future closes the connection once every sender is dropped.
 pub(super) fn split(
     stream: Stream,
 ) -> (Incoming, Outbound, impl Future<Output = Result<(), Vanished>> + Send) {
@@ -184,7 +184,7 @@ async fn carry<S: Sink<Message> + Unpin>(
     ping_every: Duration,
 ) -> Result<(), Vanished> {
     loop {
-        // Nobody may be reading from the client at the moment; whether it is there shows when it is written to.
+        // The client may not be read at the moment; a write shows whether it is still there.
         let message = match timeout(ping_every, messages.recv()).await {
             Ok(Some(message)) => message,
             Ok(None) => break,
@@ -192,18 +192,18 @@ async fn carry<S: Sink<Message> + Unpin>(
         };
         sink.send(message).await.map_err(|_| Vanished)?;
     }
-    // Without a code, clients take the end for an accident.
+    // Clients treat a close without a code as an error.
     let frame = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
     sink.send(Message::Close(Some(frame))).await.map_err(|_| Vanished)
 }
 
-/// The next message with content; `None` when the client has gone or says goodbye.
+/// The next message with content; `None` when the client closes or has disconnected.
 pub(super) async fn next(incoming: &mut Incoming) -> Option<Bytes> {
     loop {
         match incoming.next().await? {
             Ok(Message::Binary(data)) => return Some(data),
             Ok(Message::Text(text)) => return Some(text.into()),
-            // Pings are answered below this.
+            // The WebSocket library responds to pings.
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
             Ok(Message::Close(_)) | Err(_) => return None,
         }
@@ -218,7 +218,7 @@ pub(super) fn on_channel(channel: u8, data: &[u8]) -> Message {
     Message::Binary(message.freeze())
 }
 
-/// The channel of a message, and its content.
+/// The channel and the content of a message.
 pub(super) fn channel_of(mut message: Bytes) -> Option<(u8, Bytes)> {
     let &channel = message.first()?;
     let content = message.split_off(1);
@@ -230,13 +230,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_of_the_rfc_has_the_answer_of_the_rfc() {
+    fn the_accept_key_is_that_of_the_rfcs_example() {
         let answer = answer_to(b"dGhlIHNhbXBsZSBub25jZQ==").unwrap();
         assert_eq!(answer, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[tokio::test]
-    async fn a_client_that_has_vanished_is_noticed_though_there_is_nothing_to_say() {
+    async fn a_disconnected_client_is_detected_on_a_silent_connection() {
         let (sender, receiver) = mpsc::channel(1);
         let sink = futures_util::sink::unfold((), |(), message: Message| async move {
             if matches!(message, Message::Ping(_)) { Err(()) } else { Ok(()) }
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_carry_the_number_of_their_channel() {
+    fn messages_begin_with_the_number_of_their_channel() {
         assert_eq!(on_channel(1, b"ab"), Message::Binary(Bytes::from_static(b"\x01ab")));
         let (channel, content) = channel_of(Bytes::from_static(b"\x04{}")).unwrap();
         assert_eq!((channel, content.as_ref()), (4, b"{}".as_slice()));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn header_words_are_found_in_lists_whatever_their_case() {
+    fn header_tokens_are_found_in_lists_case_insensitively() {
         let mut headers = HeaderMap::new();
         headers.append(header::CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
         assert!(has(&headers, header::CONNECTION, "upgrade"));

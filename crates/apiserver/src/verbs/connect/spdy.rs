@@ -1,7 +1,8 @@
-//! The frames of SPDY/3.1, as far as port-forwarding needs them: streams that the client opens, data, and their ends.
+//! SPDY/3.1 frames, as far as port forwarding needs them: streams that the client opens, data, and
+//! ends of streams.
 //!
-//! Header blocks come compressed against a dictionary that both sides know, in one stream of compression for the whole
-//! connection. Ours are all empty, so they are written as stored blocks and nothing has to be compressed.
+//! Header blocks are compressed with a fixed dictionary, in one compression stream for the whole
+//! connection. Ours are all empty, so they are written as stored blocks without a compressor.
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use flate2::{Decompress, FlushDecompress, Status};
@@ -13,14 +14,14 @@ const SYN_REPLY: u16 = 2;
 const RST_STREAM: u16 = 3;
 const PING: u16 = 6;
 const GOAWAY: u16 = 7;
-/// The flag of a stream's last frame from one side.
+/// The flag of a stream's last frame in one direction.
 const FIN: u8 = 1;
 const HEAD: usize = 8;
-/// The longest frame that is taken; clients write at most 64 KiB of data at a time.
+/// The longest accepted frame in bytes; clients write at most 64 KiB of data at a time.
 const FRAME_MAX: usize = 1024 * 1024;
-/// The longest header block, once unpacked. Three short headers are what comes.
+/// The longest decompressed header block in bytes. Clients send three short headers.
 const HEADERS_MAX: usize = 16 * 1024;
-/// Of a zlib stream with a dictionary: two bytes of head, four of the dictionary's sum.
+/// Size of a zlib header with a dictionary: two bytes, and four of the dictionary's checksum.
 const ZLIB_HEAD: usize = 6;
 
 /// A frame from the client.
@@ -30,43 +31,43 @@ pub(super) enum Frame {
     Open { stream: u32, headers: Vec<(String, String)>, last: bool },
     /// Data on a stream.
     Data { stream: u32, data: Bytes, last: bool },
-    /// The client wants nothing more of a stream.
+    /// The client ends a stream.
     Reset { stream: u32 },
-    /// To be sent back.
+    /// A ping to send back.
     Ping { id: u32 },
-    /// The client is going.
+    /// The client ends the connection.
     Goodbye,
-    /// Anything that asks for nothing: settings, windows, replies.
+    /// A frame that needs no reaction: settings, windows, replies.
     Other,
 }
 
-/// Why a connection cannot go on.
+/// Why the connection must end.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum Error {
-    /// Another version, or no SPDY at all.
-    #[error("a frame of another protocol")]
+    /// Another version, or another protocol.
+    #[error("not a SPDY/3.1 frame")]
     Version,
-    /// More than any client sends.
+    /// Beyond any client's size.
     #[error("a frame or header block is too long")]
     TooLong,
-    /// A frame that ends too early, or a header block that cannot be unpacked.
-    #[error("a broken frame")]
+    /// A truncated frame, or an invalid header block.
+    #[error("an invalid frame")]
     Broken,
 }
 
-/// Cuts frames out of bytes.
+/// Parses frames.
 #[derive(Debug)]
 pub(super) struct Decoder {
     buffer: BytesMut,
     headers: Decompress,
-    /// Bytes of the compressed stream's head that are still to come.
+    /// Bytes of the compressed stream's header that are still to come.
     head_left: usize,
 }
 
 /// Writes frames.
 #[derive(Debug, Default)]
 pub(super) struct Encoder {
-    /// Whether the compressed stream of headers has its head.
+    /// Whether the header of the compressed stream was written.
     begun: bool,
 }
 
@@ -75,7 +76,7 @@ pub(super) struct Encoder {
 impl Decoder {
     pub(super) fn new() -> Result<Self, Error> {
         let mut headers = Decompress::new(false);
-        // The dictionary goes in as a stored block, which leaves it where the client's references look for it.
+        // The dictionary goes in as a stored block, where the client's references expect it.
         let dictionary = dictionary();
         let mut primed = vec![0; dictionary.len()];
         let status = headers
@@ -87,12 +88,12 @@ impl Decoder {
         Ok(Self { buffer: BytesMut::new(), headers, head_left: ZLIB_HEAD })
     }
 
-    /// Takes in what has come.
+    /// Appends received bytes.
     pub(super) fn push(&mut self, data: &[u8]) {
         self.buffer.extend_from_slice(data);
     }
 
-    /// The next whole frame.
+    /// The next complete frame.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, Error> {
         let Some(&[a, b, c, d, flags, e, f, g]) = self.buffer.first_chunk::<HEAD>() else {
             return Ok(None);
@@ -122,7 +123,7 @@ impl Decoder {
         Ok(match kind {
             SYN_STREAM => {
                 let stream = number(&mut payload)? & !(1 << 31);
-                // The stream it belongs to, and its priority, say nothing here.
+                // The associated stream and the priority are not used.
                 number(&mut payload)?;
                 payload.try_get_u16().map_err(|_| Error::Broken)?;
                 Frame::Open { stream, headers: self.headers(&payload)?, last }
@@ -134,7 +135,7 @@ impl Decoder {
         })
     }
 
-    /// Unpacks a header block and takes it apart.
+    /// Decompresses and parses a header block.
     fn headers(&mut self, packed: &[u8]) -> Result<Vec<(String, String)>, Error> {
         let skipped = self.head_left.min(packed.len());
         self.head_left -= skipped;
@@ -177,18 +178,19 @@ fn parse_headers(mut text: &[u8]) -> Option<Vec<(String, String)>> {
 // === impl Encoder ===
 
 impl Encoder {
-    /// Takes a stream that the client has opened.
+    /// Accepts a stream that the client has opened.
     pub(super) fn accept(&mut self, stream: u32) -> Bytes {
         let mut payload = Vec::new();
         payload.put_u32(stream);
         if !self.begun {
             self.begun = true;
-            // zlib's head: deflate, a dictionary follows, and what makes it divisible by 31.
+            // zlib's header: deflate, a dictionary follows, and a check value that makes it
+            // divisible by 31.
             payload.put_u16(0x7820);
             payload.put_u32(adler32(&dictionary()));
         }
         payload.put_slice(&stored(&0_u32.to_be_bytes()));
-        // An empty block: all before it is to be given out now.
+        // An empty block that flushes everything before it.
         payload.put_slice(&stored(&[]));
         control(SYN_REPLY, &payload)
     }
@@ -222,7 +224,7 @@ fn put_length(frame: &mut BytesMut, flags: u8, length: usize) {
     frame.put_uint(length as u64, 3);
 }
 
-/// A block of deflate that is not compressed and not the last. `data` is shorter than 64 KiB.
+/// A stored deflate block that is not the last. `data` is shorter than 64 KiB.
 fn stored(data: &[u8]) -> Vec<u8> {
     let length = u16::try_from(data.len()).unwrap_or(u16::MAX);
     let mut block = vec![0];
@@ -242,8 +244,8 @@ fn adler32(data: &[u8]) -> u32 {
     (b << 16) | a
 }
 
-/// The dictionary of SPDY/3 (section 2.6.10.1 of its draft): words that headers are made of, with their lengths as in a
-/// header block, and then text that values are made of.
+/// The dictionary of SPDY/3 (section 2.6.10.1 of its draft): common header names with their lengths
+/// as in a header block, then text that occurs in values.
 fn dictionary() -> Vec<u8> {
     let mut out = Vec::with_capacity(1423);
     for word in WORDS {

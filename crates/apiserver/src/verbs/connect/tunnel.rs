@@ -1,8 +1,9 @@
-//! Ports over SPDY frames inside WebSocket messages, as `kubectl port-forward` speaks.
+//! Port forwarding by SPDY frames inside WebSocket messages, which `kubectl port-forward` uses.
 //!
-//! For every local connection the client opens two streams with the same request id: one for an error, then one for data.
-//! Windows are not kept by any client of this protocol, so none are granted: a port that takes nothing stops the reading of the
-//! socket, and the transport below slows the client down.
+//! For every local connection the client opens two streams with the same request id: one for an
+//! error, then one for data. No client of this protocol uses flow-control windows, so none are
+//! granted. A port that accepts no data stops reading from the socket, and TCP slows the client
+//! down.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -19,14 +20,14 @@ use super::socket::{Incoming, Outbound, Stream, next, split};
 use super::spdy::{Decoder, Encoder, Error, Frame};
 use crate::node::{NodeConnector, PortRequest};
 
-/// One read from a port.
+/// Size of one read from a port.
 const BLOCK: usize = 16 * 1024;
-/// Messages from the client that wait for a port.
+/// Number of queued messages from the client to a port.
 const WAITING: usize = 16;
-/// Connections at a time through one tunnel.
+/// Concurrent connections through one tunnel.
 const CONNECTIONS: usize = 1024;
 
-/// Carries connections until the client goes.
+/// Forwards connections until the client disconnects.
 pub(super) async fn run(
     stream: Stream,
     node: Arc<dyn NodeConnector>,
@@ -46,12 +47,12 @@ pub(super) async fn run(
     let mut carry = pin!(carry);
     tokio::select! {
         result = tunnel.read(incoming) => if let Err(error) = result {
-            tracing::debug!(%error, "a port-forwarding client does not speak as expected");
+            tracing::debug!(%error, "port-forwarding client violated the protocol");
         },
         _ = carry.as_mut() => return,
         () = closed(closing) => {}
     }
-    // Every sender is gone with the tunnel, so this only says goodbye.
+    // All senders are dropped with the tunnel, so this only closes the socket.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(5), carry).await;
 }
 
@@ -60,19 +61,19 @@ struct Tunnel {
     uid: String,
     sender: Outbound,
     encoder: Encoder,
-    /// Streams for errors whose stream for data is still to come, by request id.
+    /// Error streams whose data stream is still to be opened, by request id.
     waiting: HashMap<String, u32>,
-    /// The connections, by their stream for data.
+    /// The connections, by the id of their data stream.
     ports: HashMap<u32, Port>,
-    /// Each ends with the number of its stream for data.
+    /// Each task returns the id of its data stream.
     works: JoinSet<u32>,
 }
 
 /// One connection to a port.
 struct Port {
-    /// Where data goes; dropped when the client has said all.
+    /// Sends data to the port; dropped at the client's end of data.
     input: Option<mpsc::Sender<Bytes>>,
-    /// The stream for errors.
+    /// The id of the error stream.
     errors: u32,
     work: AbortHandle,
 }
@@ -100,7 +101,7 @@ impl Tunnel {
         }
     }
 
-    /// Handles a frame; whether the connection goes on.
+    /// Handles a frame; returns whether the connection continues.
     async fn take(&mut self, frame: Frame) -> bool {
         match frame {
             Frame::Open { stream, headers, last } => self.open(stream, &headers, last).await,
@@ -109,7 +110,7 @@ impl Tunnel {
                 if let Some(input) = &port.input
                     && !data.is_empty()
                 {
-                    // A port that has ended takes no more.
+                    // A port that has ended accepts no more data.
                     let _ = input.send(data).await;
                 }
                 if last {
@@ -120,7 +121,7 @@ impl Tunnel {
             Frame::Reset { stream } => {
                 let Some(port) = self.ports.remove(&stream) else { return true };
                 port.work.abort();
-                // The client still waits for the end of this one.
+                // The client still waits for the end of this stream.
                 self.send(Encoder::data(port.errors, &[], true)).await
             }
             Frame::Ping { id } => self.send(Encoder::pong(id)).await,
@@ -148,11 +149,11 @@ impl Tunnel {
         let errors = self.waiting.remove(&id);
         let port = header("port").parse().ok();
         let (Some(errors), Some(port)) = (errors, port) else {
-            // A stream that means nothing is ended at once.
+            // An unknown stream is reset immediately.
             return self.send(Encoder::data(stream, &[], true)).await;
         };
         if self.works.len() >= CONNECTIONS {
-            let text = format!("error forwarding port {port}: too many connections at a time");
+            let text = format!("error forwarding port {port}: too many concurrent connections");
             return self.send(Encoder::data(errors, text.as_bytes(), true)).await
                 && self.send(Encoder::data(stream, &[], true)).await;
         }
@@ -180,7 +181,7 @@ async fn send(sender: &Outbound, frame: Bytes) -> bool {
     sender.send(Message::Binary(frame)).await.is_ok()
 }
 
-/// One connection from its beginning to its end; what went wrong, if something did.
+/// Runs one connection; returns the error, if there is one.
 async fn one(
     node: Arc<dyn NodeConnector>,
     request: PortRequest,
@@ -215,7 +216,7 @@ async fn one(
                 break;
             }
         }
-        // The client has said all; the program at the port still has the last word.
+        // The client has sent everything, but the program at the port may still send.
         let _ = writer.shutdown().await;
         std::future::pending().await
     };

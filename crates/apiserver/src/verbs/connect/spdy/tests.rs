@@ -2,14 +2,14 @@
 
 use super::*;
 
-/// What a client sends to open its first stream: the block is compressed by zlib against the dictionary.
+/// The client's first stream: zlib compresses the block with the dictionary.
 fn first_block() -> Vec<u8> {
     hex(
         "78f9e3c6a7c202253a703a2b294a4dcc851625aca9a0808614cb45e01c6061606100a4398b20d198094ade8c0600000000ffff",
     )
 }
 
-/// And its second one, in the same stream of compression.
+/// The client's second stream, in the same compression stream.
 fn second_block() -> Vec<u8> {
     hex("c2aa19540e2512d60b000000ffff")
 }
@@ -80,7 +80,7 @@ fn data_pings_and_ends_are_read() {
 }
 
 #[test]
-fn broken_frames_are_refused() {
+fn invalid_frames_are_refused() {
     let check = |bytes: &[u8], want| {
         let mut decoder = Decoder::new().unwrap();
         decoder.push(bytes);
