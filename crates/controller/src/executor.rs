@@ -1,99 +1,80 @@
 //! Carries plans out against a Kubernetes API.
 //!
 //! ```text
-//! watches ─▶ cache ─▶ queue ─▶ workers: snapshot ─▶ plan ─▶ effects ─▶ API
-//!              ▲                                              │
-//!              └──────────────── answers ◀────────────────────┘
+//! watches ─▶ cache ─▶ work queue ─▶ workers: snapshot ─▶ plan ─▶ effects ─▶ API
+//!              ▲                                                     │
+//!              └──────────────────── answers ◀───────────────────────┘
 //! ```
 //!
-//! It holds no rules: what a job needs is [`plan`](crate::plan::plan)'s business. It reads from its caches and never lists live; its own
-//! writes are in the cache when the next plan is made, so nothing is made or counted twice. It must be the only controller of its
-//! jobs; a second one does no harm to objects (the server refuses what is double) but both would do the work.
+//! It holds no rules: [`plan`](crate::plan::plan) decides what a job needs. It reads from its
+//! caches and never lists live. Its own writes are in the cache before the next plan is made, so
+//! nothing is created or counted twice. It must be the only controller of its jobs; a second one
+//! does no harm to objects (the server refuses duplicates), but both would do the work.
 
 mod cache;
-mod document;
+mod capacity;
+mod context;
+mod debounce;
 mod effects;
+mod error;
 mod events;
-mod gang;
-mod gate;
-mod ledger;
-mod mirror;
+mod gang_queue;
+mod local_cache;
+mod node_monitor;
 mod object;
 mod obstacles;
-mod pace;
-mod queue;
 mod requests;
 mod status;
-mod vigil;
+mod stored_job;
+mod sync_gate;
 mod watches;
-mod work;
+mod work_queue;
+mod worker;
 
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::nodes::Limits;
-use crate::pod_group::Kind;
-use crate::standing::Standing;
-use effects::Context;
-use gate::Gate;
+use crate::pod_group::member::Kind;
+use crate::scheduling::Gang;
+use cache::{Cache, Resource};
+use context::Context;
+use debounce::Debounce;
 use jiff::Timestamp;
 use kube::Client;
-use pace::Pace;
-use queue::Queue;
 use requests::{Child, Requests};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use sync_gate::SyncGate;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tracing::info;
+use work_queue::WorkQueue;
 
 /// How the controller runs.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The namespace whose jobs are looked after; all of them if `None`.
+    /// The namespace whose jobs are managed; `None` means all namespaces.
     pub namespace: Option<String>,
-    /// How many jobs are worked on at once.
+    /// How many jobs are reconciled in parallel.
     pub workers: usize,
     /// Who decides which jobs may start.
     pub gang: Gang,
-    /// How long nodes may be silent until they, and then their pods, are given up; `None` where a cluster's own node controller sees
-    /// to that.
+    /// How long nodes may be silent before they, and then their pods, are treated as lost; `None`
+    /// where the cluster has its own node controller.
     pub nodes: Option<Limits>,
-    /// Where the controller counts; keep a clone to read it.
+    /// The metrics; keep a clone to read them.
     pub metrics: Metrics,
-    /// Where the controller says how it stands; keep a clone to read it.
-    pub standing: Standing,
+    /// The health of the controller; keep a clone to read it.
+    pub health: Health,
     /// The clock.
     pub now: fn() -> Timestamp,
 }
 
-/// Who sees to it that a job starts with enough of its replicas or not at all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Gang {
-    /// Nobody, or the cluster's own scheduler: every job may start.
-    #[default]
-    Off,
-    /// The controller, by [`admission`](crate::admission): where nodes bind whatever pods they get, as on one machine. It looks at all pods and
-    /// nodes, so `Options::namespace` should be `None` beside it.
-    Native,
-    /// A scheduler of the cluster that is told of each job by a `PodGroup`.
-    PodGroups(PodGroups),
-}
-
-/// The schedulers that know a `PodGroup`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PodGroups {
-    /// Volcano: it says when the pods of a group may be made.
-    Volcano,
-    /// A scheduler with the coscheduling plugin of scheduler-plugins: the pods are made at once and held back by it.
-    SchedulerPlugins {
-        /// Its name, for `schedulerName` of pods that name none.
-        scheduler: String,
-    },
-}
-
 impl Default for Options {
-    /// All namespaces. Four workers keep an in-process API server busy; a job's own requests run in parallel besides.
+    /// All namespaces. Four workers keep an in-process API server busy; the requests of one job
+    /// also run in parallel.
     fn default() -> Self {
         Self {
             namespace: None,
@@ -101,7 +82,7 @@ impl Default for Options {
             gang: Gang::Off,
             nodes: None,
             metrics: Metrics::default(),
-            standing: Standing::default(),
+            health: Health::default(),
             now: Timestamp::now,
         }
     }
@@ -110,107 +91,150 @@ impl Default for Options {
 /// Why the controller stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A part of it ended by itself: a bug.
-    #[error("a task of the controller ended unexpectedly")]
-    Task(#[source] Option<tokio::task::JoinError>),
+    /// One of its tasks ended by itself: a bug.
+    #[error("a task of the controller exited unexpectedly")]
+    Task(#[source] Option<JoinError>),
 }
 
-/// How long the last requests may take after the shutdown was asked for. What is cut off is done by the next controller.
-const LAST_REQUESTS: Duration = Duration::from_secs(5);
+/// How long the last requests may take after a shutdown was requested. The next controller does
+/// what is cut off.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Looks after all jobs until the shutdown is asked for.
+/// Manages all jobs until the shutdown is requested.
 pub async fn run(
     client: Client,
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let admits = options.gang == Gang::Native;
-    let scheduler = match &options.gang {
-        Gang::PodGroups(scheduler) => Some(scheduler.clone()),
-        Gang::Off | Gang::Native => None,
-    };
+    options.health.begin();
     let requests = Requests::new(client.clone());
-    options.standing.begin();
-    let (recorder, poster) = events::channel(requests.clone(), options.standing.clone());
-    let context = Arc::new(Context {
+    let (recorder, poster) = events::channel(requests.clone(), options.health.clone());
+    let context = Context {
         requests,
-        cache: cache::Cache::new(admits, options.metrics.clone()),
-        metrics: options.metrics.clone(),
+        cache: Cache::new(options.gang == Gang::Native, options.metrics.clone()),
         recorder,
-        gate: Gate::new(options.standing.clone()),
-        standing: options.standing.clone(),
-        pace: Pace::default(),
-        scheduler,
+        metrics: options.metrics.clone(),
+        sync_gate: SyncGate::new(options.health.clone()),
+        health: options.health.clone(),
+        debounce: Debounce::default(),
+        scheduler: match &options.gang {
+            Gang::PodGroups(scheduler) => Some(scheduler.clone()),
+            Gang::Off | Gang::Native => None,
+        },
         now: options.now,
-    });
-    let queue = Arc::new(Queue::default());
-    let (stop, stopped) = watch::channel(false);
-    let mut tasks = JoinSet::new();
+    };
+    let poster = tokio::spawn(poster.run());
+    let mut controller = Controller::new(client, options, context);
     let mut shutdown = pin!(shutdown);
 
-    let poster = tokio::spawn(poster.run());
-    // They have nothing to do before everything has been seen, unless it is to say what is in the way.
-    for _ in 0..options.workers.max(1) {
-        tasks.spawn(work::work(Arc::clone(&context), Arc::clone(&queue), stopped.clone()));
-    }
-    let started = async {
-        // Jobs before what they own: a list of pods is then at least as new as every job's word about its pods.
-        let mut others = Vec::from([Child::Pod, Child::Service].map(cache::Resource::Children));
-        if let Some(scheduler) = &context.scheduler {
-            others.push(cache::Resource::Children(Child::PodGroup(Kind::of(scheduler))));
-        }
-        if admits {
-            others.push(cache::Resource::Nodes);
-            if gang::has_priority_classes(&client).await {
-                others.push(cache::Resource::PriorityClasses);
-            }
-        }
-        for resources in [vec![cache::Resource::Jobs], others] {
-            let mut ready = Vec::new();
-            for resource in resources {
-                let (follower, is_ready) = watches::follow(
-                    &client,
-                    options.namespace.as_deref(),
-                    resource,
-                    admits,
-                    &context,
-                    &queue,
-                );
-                tasks.spawn(follower);
-                ready.push(is_ready);
-            }
-            for is_ready in ready {
-                let _ = is_ready.await;
-            }
-        }
-        info!("the controller has seen all jobs, pods and services");
-        context.gate.open();
-        for key in context.cache.keys() {
-            queue.add(key);
-        }
-        if admits {
-            tasks.spawn(gang::keep_deciding(Arc::clone(&context), Arc::clone(&queue)));
-        }
-        if let Some(limits) = options.nodes {
-            tasks.spawn(vigil::keep(client.clone(), limits, options.now));
-        }
+    controller.start_workers();
+    let is_synced = tokio::select! {
+        () = controller.sync() => true,
+        () = &mut shutdown => false,
     };
-    let is_stopped_early = tokio::select! {
-        () = started => false,
-        () = &mut shutdown => true,
-    };
-    if !is_stopped_early {
+    if is_synced {
+        controller.start_reconciling();
         tokio::select! {
-            ended = tasks.join_next() => return Err(Error::Task(ended.and_then(Result::err))),
+            ended = controller.tasks.join_next() => {
+                return Err(Error::Task(ended.and_then(Result::err)));
+            }
             () = &mut shutdown => {}
         }
     }
-    let _ = stop.send(true);
-    drop(stopped);
-    // The followers never end by themselves, so wait for the workers by their last hold on the stop signal.
-    let _ = tokio::time::timeout(LAST_REQUESTS, stop.closed()).await;
-    tasks.shutdown().await;
-    drop(context);
-    let _ = tokio::time::timeout(LAST_REQUESTS, poster).await;
+    controller.stop().await;
+    // It ends when the last recorder is gone.
+    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, poster).await;
     Ok(())
+}
+
+/// The tasks of a running controller and what they share.
+struct Controller {
+    client: Client,
+    options: Options,
+    context: Arc<Context>,
+    queue: Arc<WorkQueue>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Controller {
+    fn new(client: Client, options: Options, context: Context) -> Self {
+        Self {
+            client,
+            options,
+            context: Arc::new(context),
+            queue: Arc::default(),
+            stop: watch::Sender::new(false),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Until everything has been listed the workers only report obstacles.
+    fn start_workers(&mut self) {
+        for _ in 0..self.options.workers.max(1) {
+            let (context, queue) = (Arc::clone(&self.context), Arc::clone(&self.queue));
+            self.tasks.spawn(worker::work(context, queue, self.stop.subscribe()));
+        }
+    }
+
+    /// Follows all resources and waits until each has been listed once.
+    async fn sync(&mut self) {
+        // Jobs before what they own: a list of pods is then at least as new as every job's status.
+        self.follow(&[Resource::Jobs]).await;
+        let mut others = Vec::from([Child::Pod, Child::Service].map(Resource::Children));
+        if let Some(scheduler) = &self.context.scheduler {
+            others.push(Resource::Children(Child::PodGroup(Kind::of(scheduler))));
+        }
+        if self.options.gang == Gang::Native {
+            others.push(Resource::Nodes);
+            if gang_queue::has_priority_classes(&self.client).await {
+                others.push(Resource::PriorityClasses);
+            }
+        }
+        self.follow(&others).await;
+    }
+
+    async fn follow(&mut self, resources: &[Resource]) {
+        let mut listed = Vec::with_capacity(resources.len());
+        for resource in resources {
+            let (follower, is_listed) = watches::follow(
+                &self.client,
+                self.options.namespace.as_deref(),
+                *resource,
+                self.options.gang == Gang::Native,
+                &self.context,
+                &self.queue,
+            );
+            self.tasks.spawn(follower);
+            listed.push(is_listed);
+        }
+        for is_listed in listed {
+            let _ = is_listed.await;
+        }
+    }
+
+    /// Lets the workers plan, and starts what needs a complete cache.
+    fn start_reconciling(&mut self) {
+        info!("caches synced");
+        self.context.sync_gate.open();
+        for key in self.context.cache.keys() {
+            self.queue.add(key);
+        }
+        if self.options.gang == Gang::Native {
+            let (context, queue) = (Arc::clone(&self.context), Arc::clone(&self.queue));
+            self.tasks.spawn(gang_queue::keep_deciding(context, queue));
+        }
+        if let Some(limits) = self.options.nodes {
+            let client = self.client.clone();
+            self.tasks.spawn(node_monitor::run(client, limits, self.options.now));
+        }
+    }
+
+    async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        // The followers never end by themselves. The workers have ended when all receivers of
+        // the stop signal are gone.
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, self.stop.closed()).await;
+        self.tasks.shutdown().await;
+    }
 }

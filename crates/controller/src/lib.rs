@@ -1,17 +1,18 @@
-//! The MXJob controller: what a job needs is decided by [`plan()`], a pure function, and carried out by a thin executor that is
-//! an ordinary client of the Kubernetes API.
+//! The MXJob controller. [`plan()`], a pure function, decides what a job needs. A thin executor,
+//! which is an ordinary client of the Kubernetes API, carries the plan out.
 //!
-//! * [`view`]: the facts of pods and services that decide.
+//! * [`view`]: the facts about pods and services that decide.
 //! * [`memory`]: what must outlive the controller, kept in the job's status.
-//! * [`admission`]: which of the jobs that wait may start, where nobody else decides that. Pure too.
+//! * [`scheduling`]: which waiting jobs may start, where the cluster does not decide that. Pure.
 //! * [`plan`](mod@plan): the decisions. No I/O, no clock.
-//! * [`nodes`]: which nodes are alive, where nobody else watches over them.
-//! * [`metrics`]: what is counted on the way.
-//! * [`rights`]: what it asks of the API, and [`Standing`]: what is in its way.
+//! * [`nodes`]: which nodes are alive, where no node controller runs.
+//! * [`metrics`]: Prometheus metrics.
+//! * [`rights`]: the permissions that it needs.
+//! * [`Health`]: whether it is synced, and what obstructs it.
 //! * [`run`]: the executor. No decisions.
 //!
 //! ```
-//! use mxjob_controller::{Admission, Snapshot, memory::Memory, plan};
+//! use mxjob_controller::{SchedulingState, Snapshot, memory::Memory, plan};
 //! use serde_json::json;
 //!
 //! let job = json!({
@@ -21,22 +22,27 @@
 //!     } } } } },
 //! });
 //! let job = mxjob_api::Job::from_value(&job)?;
-//! let snapshot =
-//!     Snapshot {
-//!         job: job.into(), memory: Memory::default(), pods: vec![], services: vec![], problems: vec![],
-//!         admission: Admission::Admitted,
-//!     };
+//! let snapshot = Snapshot {
+//!     job: job.into(),
+//!     memory: Memory::default(),
+//!     pods: vec![],
+//!     services: vec![],
+//!     problems: vec![],
+//!     scheduling: SchedulingState::MayStart,
+//! };
 //! let plan = plan(&snapshot, "2026-11-24T08:00:00Z".parse()?);
 //! assert_eq!((plan.create_services.len(), plan.create_pods.len()), (1, 1));
 //! assert!(plan.status.is_some_and(|next| next.to_value()["conditions"][0]["type"] == "Created"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The controller cannot tell the embedded server from a cluster: it has a [`kube::Client`] and no other door.
+//! The controller cannot tell the embedded server from a cluster: it uses a [`kube::Client`] and
+//! nothing else.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
-pub mod admission;
+pub mod event;
 mod executor;
+mod health;
 pub mod memory;
 pub mod metrics;
 pub mod nodes;
@@ -44,11 +50,12 @@ mod patch;
 pub mod plan;
 mod pod_group;
 pub mod rights;
-mod standing;
+pub mod scheduling;
+pub mod target;
 pub mod view;
 
-pub use admission::Admission;
-pub use executor::{Error, Gang, Options, PodGroups, run};
+pub use executor::{Error, Options, run};
+pub use health::Health;
 pub use metrics::Metrics;
 pub use plan::{Plan, Snapshot, plan};
-pub use standing::Standing;
+pub use scheduling::{Gang, PodGroups, SchedulingState};

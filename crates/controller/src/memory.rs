@@ -1,13 +1,17 @@
-//! What the controller must remember of a job across its own restarts, kept in the job's status beside the counts.
+//! What the controller must remember of a job across its own restarts, kept in the job's status
+//! beside the counts.
 //!
-//! Counts alone cannot say *which* replica succeeded after its pod is gone, nor which failures are in them already. Both
-//! facts travel in the same status write as the counts, so one compare-and-set on the resource version covers them all:
+//! Counts alone cannot say *which* replica succeeded after its pod is gone, nor which failures they
+//! include already. Both facts are written in the same status update as the counts, so one
+//! compare-and-set on the resource version covers all of them:
 //!
-//! * `status.completedIndexes`: by role, the replicas that succeeded (`"0-2,5"`, as `batch/v1` Jobs write theirs);
-//! * `status.restartState`: the attempt of the job as a whole, how many restarts of each living pod are in the counts, and how long
-//!   the next replacement waits.
+//! * `status.completedIndexes`: by role, the replicas that succeeded (`"0-2,5"`, as in `batch/v1`
+//!   Jobs);
+//! * `status.restartState`: the attempt of the job as a whole, how many restarts of each existing
+//!   pod are counted, and how long the next replacement waits.
 //!
-//! Reading is total: what does not parse (somebody edited the status by hand) is forgotten, and the pods that still exist tell again.
+//! Reading never fails: what does not parse (somebody edited the status by hand) is dropped, and
+//! the facts are read again from the pods that still exist.
 
 mod indexes;
 
@@ -27,7 +31,7 @@ pub(crate) const RESTART_STATE: &str = "restartState";
 /// The facts to remember.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// Replicas of the current attempt that succeeded; they are never made again.
+    /// Replicas of the current attempt that succeeded; they are never created again.
     pub completed: BTreeMap<Role, Indexes>,
     /// Bookkeeping of restarts.
     pub restarts: Restarts,
@@ -37,17 +41,19 @@ pub struct Memory {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Restarts {
-    /// How often all replicas were stopped together. Pods carry the number they were made under.
+    /// How often all replicas were stopped together. Pods carry the attempt that they were created
+    /// for.
     #[serde(skip_serializing_if = "is_zero")]
     pub attempt: u32,
-    /// By uid of a pod that still exists: how many of its restarts are in the counts.
+    /// By uid of an existing pod: how many of its restarts are counted.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub counted: BTreeMap<String, u32>,
-    /// The uids of pods that still exist and whose failure is in the counts, beside their restarts in place: an evicted pod may lose
-    /// what is known of its containers, so the number alone cannot tell the one from the other.
+    /// The uids of existing pods whose failure is counted, apart from their restarts in place: an
+    /// evicted pod may lose the state of its containers, so the number alone cannot distinguish the
+    /// two.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub replaced: BTreeSet<String>,
-    /// By replica (`worker-1`), or [`WHOLE_JOB`]: when the next replacement may come.
+    /// By replica (`worker-1`), or [`WHOLE_JOB`]: when the next replacement may be created.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub delays: BTreeMap<String, Delay>,
 }
@@ -72,7 +78,7 @@ fn is_zero(number: &u32) -> bool {
 // === impl Memory ===
 
 impl Memory {
-    /// Reads the facts out of a job's raw status.
+    /// Reads the facts from a job's raw status.
     pub fn read(status: &Value) -> Self {
         let completed = status.get(COMPLETED_INDEXES).and_then(Value::as_object);
         let completed = completed.into_iter().flatten().filter_map(|(role, indexes)| {
@@ -83,7 +89,7 @@ impl Memory {
         Self { completed: completed.collect(), restarts: restarts.unwrap_or_default() }
     }
 
-    /// Writes the facts into a status; those that are empty leave no key.
+    /// Writes the facts into a status; empty ones leave no key.
     pub fn write(&self, status: &mut Map<String, Value>) {
         let completed: Map<String, Value> = self
             .completed

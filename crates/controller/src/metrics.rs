@@ -1,8 +1,8 @@
-//! What the controller counts, in the form that Prometheus reads.
+//! The controller's Prometheus metrics.
 //!
-//! The counters of jobs have the names and labels of the training operator, so that dashboards made for it go on working. They
-//! count transitions when the API has taken them, never the objects that a watch brings: a new controller, which sees all jobs
-//! anew, counts none of them again.
+//! The counters of jobs have the names and labels of the training operator, so dashboards made for
+//! it keep working. They count transitions after the API has accepted them, never the objects that
+//! a watch delivers: a new controller, which lists all jobs again, counts none of them again.
 //!
 //! ```
 //! let metrics = mxjob_controller::Metrics::default();
@@ -23,13 +23,13 @@ use std::time::Duration;
 
 /// The counters, gauges and histograms; a cheap handle.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Inner>);
+pub struct Metrics(Arc<Collectors>);
 
-/// `Content-Type` of what [`Metrics::encode`] gives.
+/// `Content-Type` of the result of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Debug)]
-struct Inner {
+struct Collectors {
     registry: Registry,
     created: Family<JobLabels, Counter>,
     deleted: Family<JobLabels, Counter>,
@@ -57,12 +57,12 @@ enum Framework {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabels {
     job_namespace: String,
-    state: State,
+    state: JobState,
 }
 
-/// The state of a job, as its newest condition tells it.
+/// The state of a job, from its newest true condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum State {
+pub(crate) enum JobState {
     Created,
     Waiting,
     Running,
@@ -72,12 +72,12 @@ pub(crate) enum State {
     Failed,
 }
 
-impl EncodeLabelValue for State {
+impl EncodeLabelValue for JobState {
     fn encode(
         &self,
         encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
     ) -> Result<(), std::fmt::Error> {
-        let word = match self {
+        let label = match self {
             Self::Created => "created",
             Self::Waiting => "waiting",
             Self::Running => "running",
@@ -86,13 +86,13 @@ impl EncodeLabelValue for State {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
         };
-        EncodeLabelValue::encode(&word, encoder)
+        EncodeLabelValue::encode(&label, encoder)
     }
 }
 
-// === impl State ===
+// === impl JobState ===
 
-impl State {
+impl JobState {
     pub(crate) fn of(job: &Job) -> Self {
         let status = &job.status;
         let newest =
@@ -103,7 +103,7 @@ impl State {
             Some(ConditionType::Suspended) => Self::Suspended,
             Some(ConditionType::Succeeded) => Self::Succeeded,
             Some(ConditionType::Failed) => Self::Failed,
-            // A job that nobody has looked at yet is as good as created.
+            // A job that was not picked up yet counts as created.
             _ => match newest {
                 Some(created) if created.reason != "MXJobCreated" => Self::Waiting,
                 _ => Self::Created,
@@ -117,7 +117,7 @@ impl State {
 impl Default for Metrics {
     /// All zero, in a registry of their own.
     fn default() -> Self {
-        let inner = Inner {
+        let collectors = Collectors {
             registry: Registry::default(),
             created: Family::default(),
             deleted: Family::default(),
@@ -125,37 +125,37 @@ impl Default for Metrics {
             failed: Family::default(),
             restarted: Family::default(),
             jobs: Family::default(),
-            // From 100 ms (everything is at hand) to an hour and more (the job waited for room).
+            // From 100 ms to more than an hour (the job waited for capacity).
             time_to_running: Histogram::new(exponential_buckets(0.1, 2.0, 17)),
-            // From 100 µs (nothing to do) to some seconds (a thousand pods to make).
+            // From 100 µs (nothing to do) to some seconds (a thousand pods to create).
             reconciles: Histogram::new(exponential_buckets(0.0001, 2.0, 17)),
         };
-        Self(Arc::new(inner.registered()))
+        Self(Arc::new(collectors.registered()))
     }
 }
 
-impl Inner {
+impl Collectors {
     fn registered(mut self) -> Self {
         let registry = &mut self.registry;
         for (name, help, counter) in [
-            ("created", "Jobs that the controller has taken up", &self.created),
-            ("deleted", "Jobs that are gone, whoever deleted them", &self.deleted),
+            ("created", "Jobs that the controller has picked up", &self.created),
+            ("deleted", "Jobs that were deleted", &self.deleted),
             ("successful", "Jobs that succeeded", &self.successful),
             ("failed", "Jobs that failed", &self.failed),
             ("restarted", "Restarts of replicas and of whole jobs", &self.restarted),
         ] {
             registry.register(format!("training_operator_jobs_{name}"), help, counter.clone());
         }
-        registry.register("mxjob_jobs", "Jobs that there are, by state", self.jobs.clone());
+        registry.register("mxjob_jobs", "Existing jobs by state", self.jobs.clone());
         registry.register_with_unit(
             "mxjob_time_to_running",
-            "From the creation of a job, or its resumption, until all its replicas run",
+            "Time from the creation or resumption of a job until all its replicas run",
             Unit::Seconds,
             self.time_to_running.clone(),
         );
         registry.register_with_unit(
             "mxjob_reconcile_duration",
-            "How long one look at one job takes, its requests included",
+            "Duration of one reconcile of one job, including its requests",
             Unit::Seconds,
             self.reconciles.clone(),
         );
@@ -164,15 +164,15 @@ impl Inner {
 }
 
 impl Metrics {
-    /// Everything as OpenMetrics text ([`CONTENT_TYPE`]).
+    /// All metrics as OpenMetrics text ([`CONTENT_TYPE`]).
     pub fn encode(&self) -> String {
         let mut text = String::new();
-        // Only a writer that fails makes this fail, and a string does not.
+        // Only a failing writer makes this fail, and a string never fails.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.0.registry);
         text
     }
 
-    /// Counts what a status write that the API has taken tells of.
+    /// Counts the transitions of a status write that the API accepted.
     pub(crate) fn wrote(&self, job: &Job, next: &NextStatus, now: Timestamp) {
         let (before, after) = (&job.status, &next.status);
         let labels = labels(&job.namespace);
@@ -194,24 +194,24 @@ impl Metrics {
             && before.condition(&ConditionType::Restarting).is_none();
         if becomes(ConditionType::Running)
             && (is_first_run || has_resumed(before))
-            && let Some(since) = came(job)
+            && let Some(since) = waiting_since(job)
         {
             self.0.time_to_running.observe(now.duration_since(since).as_secs_f64().max(0.0));
         }
     }
 
-    /// Counts a job that has failed before it began.
+    /// Counts a job that was rejected as invalid.
     pub(crate) fn refused(&self, namespace: &str) {
         self.0.failed.get_or_create(&labels(namespace)).inc();
     }
 
-    /// Counts a job that is gone.
+    /// Counts a deleted job.
     pub(crate) fn deleted(&self, namespace: &str) {
         self.0.deleted.get_or_create(&labels(namespace)).inc();
     }
 
-    /// Notes that a job has come into a state, and left another.
-    pub(crate) fn moved(&self, namespace: &str, from: Option<State>, to: Option<State>) {
+    /// Moves a job from one state to another.
+    pub(crate) fn moved(&self, namespace: &str, from: Option<JobState>, to: Option<JobState>) {
         if from == to {
             return;
         }
@@ -227,7 +227,6 @@ impl Metrics {
         }
     }
 
-    /// Notes how long a reconcile took.
     pub(crate) fn reconciled(&self, took: Duration) {
         self.0.reconciles.observe(took.as_secs_f64());
     }
@@ -241,14 +240,14 @@ fn restarts(status: &JobStatus) -> u64 {
     status.replicas.values().map(|role| u64::from(role.restarts)).sum()
 }
 
-/// Whether the job has not run since it was resumed: it was held back later than it ran.
+/// Whether the job has not run since it was resumed: it was suspended later than it ran.
 fn has_resumed(status: &JobStatus) -> bool {
     let since = |kind| status.condition(&kind).and_then(|condition| condition.last_transition_time);
     since(ConditionType::Suspended) > since(ConditionType::Running)
 }
 
-/// When the job came, or came back.
-fn came(job: &Job) -> Option<Timestamp> {
+/// When the job was created or last resumed.
+fn waiting_since(job: &Job) -> Option<Timestamp> {
     let resumed = job.status.condition(&ConditionType::Suspended);
     resumed.and_then(|resumed: &Condition| resumed.last_transition_time).or(job.creation_timestamp)
 }
@@ -272,7 +271,7 @@ mod tests {
         json!({ "type": kind, "status": "True", "reason": format!("MXJob{kind}"), "message": "" })
     }
 
-    /// Counts the writes that lead through these statuses, the first being there already.
+    /// The metrics after writing these statuses one after another; the first one exists already.
     fn counted(statuses: &[Value]) -> String {
         let metrics = Metrics::default();
         for pair in statuses.windows(2) {
@@ -319,17 +318,17 @@ mod tests {
         assert_eq!(
             count(&text, "training_operator_jobs_created_total"),
             0,
-            "what is there is not counted"
+            "existing conditions are not counted"
         );
     }
 
     #[test]
     fn jobs_are_counted_in_the_state_they_are_in() {
         let metrics = Metrics::default();
-        metrics.moved("team", None, Some(State::Waiting));
-        metrics.moved("team", None, Some(State::Running));
-        metrics.moved("team", Some(State::Waiting), Some(State::Running));
-        metrics.moved("team", Some(State::Running), None);
+        metrics.moved("team", None, Some(JobState::Waiting));
+        metrics.moved("team", None, Some(JobState::Running));
+        metrics.moved("team", Some(JobState::Waiting), Some(JobState::Running));
+        metrics.moved("team", Some(JobState::Running), None);
         let text = metrics.encode();
         for (state, number) in [("waiting", 0), ("running", 1)] {
             let line = format!("mxjob_jobs{{job_namespace=\"team\",state=\"{state}\"}} {number}");
@@ -344,15 +343,15 @@ mod tests {
         let mut ran = condition("Running");
         ran["status"] = "False".into();
         for (conditions, expect) in [
-            (json!([]), State::Created),
-            (json!([condition("Created")]), State::Created),
-            (json!([waits]), State::Waiting),
-            (json!([condition("Created"), condition("Running")]), State::Running),
-            (json!([condition("Created"), ran, condition("Failed")]), State::Failed),
-            (json!([condition("Created"), condition("Suspended")]), State::Suspended),
+            (json!([]), JobState::Created),
+            (json!([condition("Created")]), JobState::Created),
+            (json!([waits]), JobState::Waiting),
+            (json!([condition("Created"), condition("Running")]), JobState::Running),
+            (json!([condition("Created"), ran, condition("Failed")]), JobState::Failed),
+            (json!([condition("Created"), condition("Suspended")]), JobState::Suspended),
         ] {
             assert_eq!(
-                State::of(&job(json!({ "conditions": conditions }))),
+                JobState::of(&job(json!({ "conditions": conditions }))),
                 expect,
                 "{conditions}"
             );

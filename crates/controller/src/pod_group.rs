@@ -1,126 +1,70 @@
-//! Pod groups: how a cluster's scheduler is told that the pods of a job start together or not at all.
+//! Pod groups: how a cluster's scheduler learns that the pods of a job start together or not at
+//! all.
 //!
-//! Pure: what the object is to be like ([`wanted`]), what to do about the one that is there and what its scheduler's word means for the job
-//! ([`decide`]), and how pods are marked as members ([`mark`]). Two kinds of schedulers have such an object, and their rules differ:
+//! Pure: the desired object ([`desired`]), what to do about the existing one and what its status
+//! means for the job ([`decide`]), and how pods are marked as members ([`member`]). Two kinds of
+//! schedulers have such an object, and their rules differ:
 //!
-//! * **Volcano** looks at the group first. Until it has let the group into its queue (a phase other than none and `Pending`) a job makes no
-//!   pods: two jobs whose pods wait beside each other would hold the quota that the other one needs.
-//! * **scheduler-plugins** holds the pods themselves back, so they are made at once.
+//! * **Volcano** looks at the group first. Until it has admitted the group to its queue (a phase
+//!   other than empty and `Pending`) a job creates no pods: two jobs whose pods wait side by side
+//!   would hold the quota that the other one needs.
+//! * **scheduler-plugins** holds the pods themselves back, so they are created immediately.
 //!
-//! A job that has started stays started whatever becomes of its group, as everywhere. The group's name is the job's. It goes when the job
-//! is finished or held back and is made anew when the job is resumed.
+//! A job that has started stays started, whatever happens to its group. The group has the name of
+//! the job. It is deleted when the job is finished or suspended, and created again when the job is
+//! resumed.
 
+pub(crate) mod member;
 mod minimum;
 mod view;
 
-pub(crate) use view::View;
+pub(crate) use view::PodGroupView;
 
-use crate::admission::{Admission, DEFAULT_QUEUE, WaitKind, Waiting};
-use crate::executor::PodGroups;
 use crate::memory::Memory;
 use crate::patch;
-use crate::plan::Target;
-use crate::rights;
+use crate::scheduling::queue::DEFAULT_QUEUE;
+use crate::scheduling::{SchedulingState, WaitKind, Waiting};
+use crate::target::Target;
 use crate::view::{Phase, PodView};
-use mxjob_api::{ConditionType, Job, ReplicaSpec, Role, labels, mxjob, pods};
+use member::Kind;
+use mxjob_api::{ConditionType, Job, ReplicaSpec, labels, mxjob, pods};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// Volcano's name as a scheduler.
-const VOLCANO_SCHEDULER: &str = "volcano";
-/// The annotation by which Volcano knows the members of a group.
-const GROUP_ANNOTATION: &str = "scheduling.k8s.io/group-name";
-/// The annotation by which Volcano tells the roles of a group apart.
-const TASK_ANNOTATION: &str = "volcano.sh/task-spec";
-/// The label by which scheduler-plugins knows the members of a group.
-const GROUP_LABEL: &str = "scheduling.x-k8s.io/pod-group";
-
-/// Which of the two objects called `PodGroup`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Volcano,
-    SchedulerPlugins,
-}
-
 /// What to do about the group of a job.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Step {
-    /// Nothing.
+pub(crate) enum GroupAction {
     Keep,
-    /// Make this one.
+    /// Create this object.
     Create(Value),
     /// Change it by this merge patch.
     Change {
-        /// Its name.
         name: String,
-        /// The patch.
         patch: Value,
     },
-    /// Remove it.
     Remove(Target),
 }
 
-/// The job that a group is for.
+/// The job of a group, and what of its state matters.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Subject<'a> {
+pub(crate) struct GroupContext<'a> {
     pub(crate) job: &'a Job,
     /// `metadata.annotations` of the job.
     pub(crate) annotations: &'a Map<String, Value>,
     pub(crate) memory: &'a Memory,
-    /// Whether it has pods that are not leaving.
+    /// Whether it has pods that are not terminating.
     pub(crate) has_pods: bool,
-    /// Whether some of its pods live that are no members of its group ([`has_outsiders`]).
-    pub(crate) has_outsiders: bool,
-}
-
-// === impl Kind ===
-
-impl Kind {
-    pub(crate) fn of(scheduler: &PodGroups) -> Self {
-        match scheduler {
-            PodGroups::Volcano => Self::Volcano,
-            PodGroups::SchedulerPlugins { .. } => Self::SchedulerPlugins,
-        }
-    }
-
-    pub(crate) fn group(self) -> &'static str {
-        match self {
-            Self::Volcano => rights::VOLCANO,
-            Self::SchedulerPlugins => rights::SCHEDULER_PLUGINS,
-        }
-    }
-
-    pub(crate) fn version(self) -> &'static str {
-        match self {
-            Self::Volcano => "v1beta1",
-            Self::SchedulerPlugins => "v1alpha1",
-        }
-    }
-
-    /// What is to be installed for it, as messages have it.
-    pub(crate) fn product(self) -> &'static str {
-        match self {
-            Self::Volcano => "Volcano",
-            Self::SchedulerPlugins => "scheduler-plugins",
-        }
-    }
-
-    /// The fields of the spec that follow from the job. Others are somebody else's.
-    fn fields(self) -> &'static [&'static str] {
-        match self {
-            Self::Volcano => &["minMember", "minResources", "priorityClassName", "queue"],
-            Self::SchedulerPlugins => &["minMember", "minResources", "scheduleTimeoutSeconds"],
-        }
-    }
+    /// Whether it has active pods that are no members of its group ([`has_unmarked_pods`]).
+    pub(crate) has_unmarked_pods: bool,
 }
 
 // === The object ===
 
-/// The group to post for a job of which so many replicas have to start together.
-pub(crate) fn wanted(kind: Kind, subject: Subject<'_>, members: u32) -> Value {
-    let job = subject.job;
-    // kubectl's own note would make it take the group for something it has applied.
-    let annotations: Map<String, Value> = subject
+/// The group to create for a job of which that many replicas must start together.
+pub(crate) fn desired(kind: Kind, context: GroupContext<'_>, members: u32) -> Value {
+    let job = context.job;
+    // With this annotation kubectl would treat the group as an object that it applied.
+    let annotations: Map<String, Value> = context
         .annotations
         .iter()
         .filter(|(key, _)| *key != "kubectl.kubernetes.io/last-applied-configuration")
@@ -139,11 +83,11 @@ pub(crate) fn wanted(kind: Kind, subject: Subject<'_>, members: u32) -> Value {
         "apiVersion": format!("{}/{}", kind.group(), kind.version()),
         "kind": "PodGroup",
         "metadata": metadata,
-        "spec": spec(kind, subject, members),
+        "spec": spec(kind, context, members),
     })
 }
 
-/// The labels of a group: those of the pods, without what makes a replica of one.
+/// The labels of a group: those of the pods, without the labels of a replica.
 pub(crate) fn group_labels(job: &Job) -> Value {
     json!({
         labels::OPERATOR_NAME: labels::OPERATOR,
@@ -153,19 +97,19 @@ pub(crate) fn group_labels(job: &Job) -> Value {
     })
 }
 
-fn spec(kind: Kind, subject: Subject<'_>, members: u32) -> Map<String, Value> {
-    let Subject { job, memory, .. } = subject;
+fn spec(kind: Kind, context: GroupContext<'_>, members: u32) -> Map<String, Value> {
+    let GroupContext { job, memory, .. } = context;
     let scheduling = &job.scheduling;
     let mut spec = Map::new();
     spec.insert("minMember".to_owned(), members.into());
     let resources = match (&scheduling.min_resources, kind) {
-        // What is given is for the whole gang.
-        (Some(given), Kind::SchedulerPlugins) if members >= least(job) => {
+        // `minResources` of the job is for the whole gang.
+        (Some(given), Kind::SchedulerPlugins) if members >= min_available(job) => {
             given.clone().into_iter().collect()
         }
         (Some(given), Kind::Volcano) => given.clone().into_iter().collect(),
         (_, Kind::SchedulerPlugins) => {
-            minimum::resources(job, members, |replica| left_of(memory, replica))
+            minimum::resources(job, members, |replica| remaining_of(memory, replica))
         }
         (None, Kind::Volcano) => minimum::resources(job, members, |replica| replica.count),
     };
@@ -189,119 +133,73 @@ fn spec(kind: Kind, subject: Subject<'_>, members: u32) -> Map<String, Value> {
     spec
 }
 
-/// Marks a pod as a member of its job's group.
-pub(crate) fn mark(scheduler: &PodGroups, job: &Job, role: Role, pod: &mut Value) {
-    let name = match scheduler {
-        PodGroups::Volcano => {
-            put(pod, "annotations", GROUP_ANNOTATION, &job.name);
-            put(pod, "annotations", TASK_ANNOTATION, role.lower());
-            VOLCANO_SCHEDULER
-        }
-        PodGroups::SchedulerPlugins { scheduler } => {
-            put(pod, "labels", GROUP_LABEL, &job.name);
-            scheduler
-        }
-    };
-    if scheduler_name(pod).is_none()
-        && let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut)
-    {
-        spec.insert("schedulerName".to_owned(), name.into());
-    }
-}
-
-/// Whether pods of the job live that are not marked as members: they were made before there was such a scheduler. As long as one of them
-/// lives the job goes on without a group, and so do pods that are made anew.
-pub(crate) fn has_outsiders(kind: Kind, pods: &[Arc<PodView>]) -> bool {
+/// Whether the job has active pods that are not marked as members: they were created before there
+/// was such a scheduler. As long as one of them is active the job continues without a group, and so
+/// do replaced pods.
+pub(crate) fn has_unmarked_pods(kind: Kind, pods: &[Arc<PodView>]) -> bool {
     pods.iter().any(|pod| {
         let is_member = match kind {
             Kind::Volcano => pod.is_marked_for_volcano,
             Kind::SchedulerPlugins => pod.is_marked_for_plugins,
         };
-        !is_member && !pod.leaving && !matches!(pod.phase, Phase::Succeeded | Phase::Failed)
+        !is_member && !pod.terminating && !matches!(pod.phase, Phase::Succeeded | Phase::Failed)
     })
-}
-
-/// Whether a pod with this metadata is marked as a member of its job's group.
-pub(crate) fn is_marked(kind: Kind, metadata: &Value) -> bool {
-    let entry = |field: &str, key: &str| metadata.get(field)?.get(key)?.as_str();
-    let group = match kind {
-        Kind::Volcano => entry("annotations", GROUP_ANNOTATION),
-        Kind::SchedulerPlugins => entry("labels", GROUP_LABEL),
-    };
-    // Volcano gives lone pods a group of their own.
-    group.is_some() && group == entry("labels", labels::JOB_NAME)
-}
-
-/// Whether a template names another scheduler than the one that is told of the group. It is obeyed, and the group is of no use then.
-pub(crate) fn names_another_scheduler(scheduler: &PodGroups, job: &Job) -> bool {
-    let ours = match scheduler {
-        PodGroups::Volcano => VOLCANO_SCHEDULER,
-        PodGroups::SchedulerPlugins { scheduler } => scheduler,
-    };
-    job.replicas
-        .iter()
-        .any(|replica| scheduler_name(&replica.template).is_some_and(|name| name != ours))
-}
-
-fn scheduler_name(pod: &Value) -> Option<&str> {
-    pod.pointer("/spec/schedulerName").and_then(Value::as_str).filter(|name| !name.is_empty())
-}
-
-fn put(pod: &mut Value, field: &str, key: &str, value: &str) {
-    let Some(metadata) = pod.get_mut("metadata").and_then(Value::as_object_mut) else { return };
-    let entries = metadata.entry(field).or_insert_with(|| json!({}));
-    if !entries.is_object() {
-        *entries = json!({});
-    }
-    if let Some(entries) = entries.as_object_mut() {
-        entries.insert(key.to_owned(), value.into());
-    }
 }
 
 // === The decision ===
 
-/// What to do about a job's group, and what it says of the job.
-pub(crate) fn decide(kind: Kind, subject: Subject<'_>, group: Option<&View>) -> (Step, Admission) {
-    let job = subject.job;
+/// What to do about a job's group, and what the group says of the job.
+pub(crate) fn decide(
+    kind: Kind,
+    context: GroupContext<'_>,
+    group: Option<&PodGroupView>,
+) -> (GroupAction, SchedulingState) {
+    let job = context.job;
     let step = if job.deletion_timestamp.is_some() {
-        // The garbage collector takes it.
-        Step::Keep
+        // The garbage collector deletes it.
+        GroupAction::Keep
     } else if needs_no_group(job) {
-        group.and_then(View::removable).map_or(Step::Keep, Step::Remove)
+        group.and_then(PodGroupView::removable).map_or(GroupAction::Keep, GroupAction::Remove)
     } else if let (true, Some(group)) = (job.status.is_true(&ConditionType::Suspended), group) {
-        // Its removal at the suspension did not succeed. The scheduler has let that one in, and the job has to queue anew.
-        group.removable().map_or(Step::Keep, Step::Remove)
-    } else if subject.has_outsiders {
-        // A scheduler would wait for members that are there already, and never become any.
-        Step::Keep
+        // Its deletion at the suspension failed. The scheduler has admitted that group, and the job
+        // has to queue again.
+        group.removable().map_or(GroupAction::Keep, GroupAction::Remove)
+    } else if context.has_unmarked_pods {
+        // A scheduler would wait for members among existing pods, which never become members.
+        GroupAction::Keep
     } else {
         match group {
-            None => Step::Create(wanted(kind, subject, least(job).min(left(subject)).max(1))),
-            Some(group) if group.leaving => Step::Keep,
-            Some(group) => change(kind, subject, group),
+            None => GroupAction::Create(desired(
+                kind,
+                context,
+                min_available(job).min(remaining(context)).max(1),
+            )),
+            Some(group) if group.terminating => GroupAction::Keep,
+            Some(group) => change(kind, context, group),
         }
     };
-    (step, admission(kind, subject, group))
+    (step, scheduling_state(kind, context, group))
 }
 
-/// The patch that makes a group what it is to be, if it is not.
-fn change(kind: Kind, subject: Subject<'_>, group: &View) -> Step {
-    let Subject { job, .. } = subject;
-    let needed = least(job).min(left(subject)).max(1);
+/// The patch that turns a group into the desired one, if it differs.
+fn change(kind: Kind, context: GroupContext<'_>, group: &PodGroupView) -> GroupAction {
+    let GroupContext { job, .. } = context;
+    let needed = min_available(job).min(remaining(context)).max(1);
     let members = match kind {
-        // It counts the pods that have ended, too: replicas that succeed do not make the group smaller. One that was made for what was left
-        // is right as well.
-        Kind::Volcano => group.members().clamp(needed, least(job).max(1)),
-        // It counts those that have not ended: a pod that is made anew would wait for those that never come back.
+        // It counts pods that have ended, too: replicas that succeed do not make the group smaller.
+        // A group that was created for the remaining replicas is also right.
+        Kind::Volcano => group.members().clamp(needed, min_available(job).max(1)),
+        // It counts pods that have not ended: a replaced pod would wait for pods that never come
+        // back.
         Kind::SchedulerPlugins => needed,
     };
-    let mut next = spec(kind, subject, members);
+    let mut next = spec(kind, context, members);
     let mut before = Map::new();
     for field in kind.fields() {
         let Some(value) = group.spec.get(*field) else { continue };
         before.insert((*field).to_owned(), value.clone());
         let is_kept = match *field {
-            // It may have been moved to another one, which is for whoever did that to say.
+            // An administrator may have moved it to another queue; the controller keeps that.
             "queue" => value.as_str().is_some_and(|queue| !queue.is_empty()),
             "minResources" => next.get(*field).is_some_and(|next| minimum::are_equal(value, next)),
             _ => false,
@@ -310,80 +208,87 @@ fn change(kind: Kind, subject: Subject<'_>, group: &View) -> Step {
             next.insert((*field).to_owned(), value.clone());
         }
     }
-    match patch::change(Some(&before.into()), Some(&next.into())) {
-        None => Step::Keep,
-        Some(spec) => Step::Change {
+    match patch::diff(Some(&before.into()), Some(&next.into())) {
+        None => GroupAction::Keep,
+        Some(spec) => GroupAction::Change {
             name: group.name.clone(),
-            // Another object of that name is not meant.
+            // The uid excludes another object of that name.
             patch: json!({ "metadata": { "uid": group.uid }, "spec": spec }),
         },
     }
 }
 
-/// Whether no pods of the job are to be placed. A job that is too large is about to be refused.
+/// Whether no pods of the job are to be scheduled. A job that is too large is about to be rejected.
 fn needs_no_group(job: &Job) -> bool {
     job.status.is_finished() || job.suspend || job.is_too_large()
 }
 
-/// How many replicas must start together.
-fn least(job: &Job) -> u32 {
+fn min_available(job: &Job) -> u32 {
     job.scheduling.min_available
 }
 
-/// How many replicas have not succeeded.
-fn left(subject: Subject<'_>) -> u32 {
-    let left = subject.job.replicas.iter().map(|replica| left_of(subject.memory, replica));
+fn remaining(context: GroupContext<'_>) -> u32 {
+    let left = context.job.replicas.iter().map(|replica| remaining_of(context.memory, replica));
     left.fold(0, u32::saturating_add)
 }
 
-fn left_of(memory: &Memory, replica: &ReplicaSpec) -> u32 {
+fn remaining_of(memory: &Memory, replica: &ReplicaSpec) -> u32 {
     replica.count.saturating_sub(memory.completed_count(replica.role))
 }
 
-fn admission(kind: Kind, subject: Subject<'_>, group: Option<&View>) -> Admission {
-    let Subject { job, has_pods, .. } = subject;
+fn scheduling_state(
+    kind: Kind,
+    context: GroupContext<'_>,
+    group: Option<&PodGroupView>,
+) -> SchedulingState {
+    let GroupContext { job, has_pods, .. } = context;
     if needs_no_group(job) {
-        return Admission::Admitted;
+        return SchedulingState::MayStart;
     }
     let has_started =
         job.status.start_time.is_some() && !job.status.is_true(&ConditionType::Suspended);
-    let wait = |message: String| Waiting { kind: WaitKind::Line, message: steady(job, message) };
+    let wait =
+        |message: String| Waiting { kind: WaitKind::Queued, message: stable_message(job, message) };
     if !has_started && !has_pods {
-        if group.is_some_and(|group| group.leaving) {
-            return Admission::Waiting(wait("waits for its last PodGroup to go".to_owned()));
+        if group.is_some_and(|group| group.terminating) {
+            return SchedulingState::Waiting(wait(
+                "waits for its previous PodGroup to be deleted".to_owned(),
+            ));
         }
-        if kind == Kind::Volcano && !group.is_some_and(View::is_let_in) {
+        if kind == Kind::Volcano && !group.is_some_and(PodGroupView::is_enqueued) {
             let queue = group.and_then(|group| group.spec.get("queue")?.as_str());
             let queue = queue.or(job.scheduling.queue.as_deref()).filter(|it| !it.is_empty());
             let mut message = format!(
-                "waits for Volcano to let it into queue {}",
+                "waits for Volcano to admit it to queue {}",
                 queue.unwrap_or(DEFAULT_QUEUE)
             );
-            if let Some(trouble) = group.and_then(|group| group.trouble.as_deref()) {
-                message = format!("{message}: {trouble}");
+            if let Some(unschedulable) = group.and_then(|group| group.unschedulable.as_deref()) {
+                message = format!("{message}: {unschedulable}");
             }
-            return Admission::Waiting(wait(message));
+            return SchedulingState::Waiting(wait(message));
         }
     }
-    match group.and_then(|group| group.trouble.as_deref()) {
-        Some(trouble) => {
-            Admission::Placing(wait(format!("waits for its pods to be scheduled: {trouble}")))
-        }
-        None => Admission::Admitted,
+    match group.and_then(|group| group.unschedulable.as_deref()) {
+        Some(unschedulable) => SchedulingState::Placing(wait(format!(
+            "waits for its pods to be scheduled: {unschedulable}"
+        ))),
+        None => SchedulingState::MayStart,
     }
 }
 
-/// The message that the job has already, if the new one differs from it in numbers alone: a scheduler counts anew with every
-/// look, and that is not worth a write to every job that waits.
-fn steady(job: &Job, message: String) -> String {
+/// The current message of the job, if the new one differs in numbers alone: a scheduler updates its
+/// counts at every attempt, and that is not worth a write to every waiting job.
+fn stable_message(job: &Job, message: String) -> String {
     let without_numbers = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
     let created = job.status.condition(&ConditionType::Created);
     let start = format!("MXJob {name} is created. MXJob {name} ", name = job.name);
-    let before = created
+    let current = created
         .and_then(|created| created.message.strip_prefix(&start))
-        .and_then(|before| before.strip_suffix('.'));
-    match before {
-        Some(before) if without_numbers(before) == without_numbers(&message) => before.to_owned(),
+        .and_then(|current| current.strip_suffix('.'));
+    match current {
+        Some(current) if without_numbers(current) == without_numbers(&message) => {
+            current.to_owned()
+        }
         _ => message,
     }
 }

@@ -1,9 +1,12 @@
-//! What the controller asks of the API: the one source of the roles that are granted to it and of the check before it starts.
+//! The permissions that the controller needs: the one source of the roles that are granted to it
+//! and of the check before it starts.
 //!
-//! The list follows the code of the executor, request by request. A right that is not in it is one that is never used, so a
-//! role made of it is the least that will do. Discovery (`/api`, `/apis`) is not in it: every authenticated client may read that.
+//! The list follows the executor request by request. It has no permission that is never used, so a
+//! role made of it is minimal. Discovery (`/api`, `/apis`) is not in it: every authenticated client
+//! may read that.
 
-use crate::executor::{Gang, PodGroups};
+use crate::pod_group::member::Kind;
+use crate::scheduling::Gang;
 use mxjob_api::mxjob;
 
 /// Some verbs on one resource.
@@ -11,33 +14,30 @@ use mxjob_api::mxjob;
 pub struct Right {
     /// The API group, empty for the core.
     pub group: &'static str,
-    /// The plural, with the subresource if it is one: `mxjobs/status`.
+    /// The plural, with the subresource if there is one: `mxjobs/status`.
     pub resource: &'static str,
-    /// The verbs, as RBAC has them.
+    /// The verbs, as in RBAC.
     pub verbs: &'static [&'static str],
-    /// Whether the resource lies in namespaces. What does is asked for in `Options::namespace` alone if that is given (leases of nodes
-    /// apart: they lie in `kube-node-lease`).
+    /// Whether the resource is namespaced. A namespaced resource is used in `Options::namespace`
+    /// alone if that is given, except for leases of nodes, which are in `kube-node-lease`.
     pub namespaced: bool,
 }
 
-/// API group of Volcano's `PodGroup`.
-pub(crate) const VOLCANO: &str = "scheduling.volcano.sh";
-/// API group of scheduler-plugins' `PodGroup`.
-pub(crate) const SCHEDULER_PLUGINS: &str = "scheduling.x-k8s.io";
-
-/// What a pod, a service or a pod group goes through: it is followed, made, looked at if its name is taken, removed.
+/// The verbs on pods and services: they are watched, created, read if the name exists already, and
+/// deleted.
 const CHILD: &[&str] = &["create", "delete", "get", "list", "watch"];
 const FOLLOW: &[&str] = &["list", "watch"];
 
-/// The rights that a controller needs which runs with that gang scheduling.
+/// The permissions that a controller with that gang scheduling needs.
 pub fn rights(gang: &Gang) -> Vec<Right> {
     let namespaced = |group, resource, verbs| Right { group, resource, verbs, namespaced: true };
     let cluster = |group, resource, verbs| Right { group, resource, verbs, namespaced: false };
     let mut rights = vec![
-        // Deletes the jobs whose time is up.
+        // Deletes jobs after their TTL.
         namespaced(mxjob::GROUP, "mxjobs", &["delete", "list", "watch"]),
         namespaced(mxjob::GROUP, "mxjobs/status", &["patch"]),
-        // Clusters that check it ask for this before an object may hold up the deletion of its owner (`blockOwnerDeletion`).
+        // Some clusters require this before an object may block the deletion of its owner
+        // (`blockOwnerDeletion`).
         namespaced(mxjob::GROUP, "mxjobs/finalizers", &["update"]),
         namespaced("", "pods", CHILD),
         namespaced("", "services", CHILD),
@@ -48,18 +48,14 @@ pub fn rights(gang: &Gang) -> Vec<Right> {
         Gang::Native => rights.extend([
             cluster("", "nodes", &["get", "list", "watch"]),
             cluster("scheduling.k8s.io", "priorityclasses", FOLLOW),
-            // For the vigil over the nodes (`Options::nodes`).
+            // For the node monitor (`Options::nodes`).
             cluster("", "nodes/status", &["patch"]),
             namespaced("coordination.k8s.io", "leases", FOLLOW),
             namespaced("", "pods/status", &["patch"]),
         ]),
         Gang::PodGroups(scheduler) => {
-            let group = match scheduler {
-                PodGroups::Volcano => VOLCANO,
-                PodGroups::SchedulerPlugins { .. } => SCHEDULER_PLUGINS,
-            };
             rights.push(namespaced(
-                group,
+                Kind::of(scheduler).group(),
                 "podgroups",
                 &["create", "delete", "get", "list", "patch", "watch"],
             ));
@@ -71,10 +67,11 @@ pub fn rights(gang: &Gang) -> Vec<Right> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheduling::PodGroups;
     use std::collections::BTreeSet;
 
     #[test]
-    fn no_resource_is_named_twice_and_no_verb_is_a_wildcard() {
+    fn resources_are_unique_and_no_verb_is_a_wildcard() {
         let plugins = PodGroups::SchedulerPlugins { scheduler: "gangs".to_owned() };
         for gang in
             [Gang::Off, Gang::Native, Gang::PodGroups(PodGroups::Volcano), Gang::PodGroups(plugins)]
@@ -88,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_are_asked_for_only_where_the_controller_admits_jobs() {
+    fn nodes_are_read_only_where_the_controller_schedules_jobs() {
         let asks = |gang: &Gang| rights(gang).iter().any(|right| right.resource == "nodes");
         assert!(asks(&Gang::Native));
         assert!(!asks(&Gang::Off));

@@ -1,25 +1,30 @@
-//! What the controller sees of a pod or a service: the few facts that decide, read from the object's JSON.
+//! The facts about a pod or a service that decide, read from the object's JSON.
 //!
-//! The views are all that the caches keep, so a job of a thousand replicas costs kilobytes, not megabytes. Reading is
-//! total: a field that is missing or has an unexpected type counts as absent, because a pod may have been written by
-//! any node, and one odd object must not stop the jobs around it.
+//! The caches keep nothing but views, so a job of a thousand replicas costs kilobytes, not
+//! megabytes. Reading never fails: a field that is missing or has an unexpected type counts as
+//! absent, because any node may have written a pod, and one odd object must not stop the other
+//! jobs.
 
-use crate::pod_group::{self, Kind};
+use crate::pod_group::member::{Kind, is_marked};
 use jiff::{SignedDuration, Timestamp};
 use mxjob_api::mxjob::CONTAINER;
 use serde_json::{Map, Value};
 
-/// Pod annotation with the number of the attempt that the pod belongs to; absent on pods of the first attempt.
+/// Pod annotation with the number of the attempt that the pod belongs to; absent on pods of the
+/// first attempt.
 ///
-/// It tells pods that a restart of the whole job has still to remove from those that the restart made.
+/// It distinguishes pods that a restart of the whole job has still to delete from those that the
+/// restart created.
 pub const ATTEMPT_ANNOTATION: &str = mxjob_api::labels::ATTEMPT_ANNOTATION;
 
-/// How long before it was told to end a process must have ended for its end to be its own.
+/// How long before the deletion request a process must have ended for its end to count as its own.
 ///
-/// Two clocks are compared: the node says when the process ended, the API server when it was told to. Kubernetes wants the clocks of a
-/// cluster to agree within a second or two, and both times are cut to whole seconds. Too much costs at most a second run of what had just
-/// succeeded; too little would take a process that ended because it was told to for one that had done its work.
-const CLEARLY_BEFORE: SignedDuration = SignedDuration::from_secs(5);
+/// Two clocks are compared: the node reports when the process ended, the API server when the
+/// deletion was requested. Kubernetes expects the clocks of a cluster to agree within a second or
+/// two, and both times are cut to whole seconds. Too large a value costs at most a second run of a
+/// replica that had just succeeded; too small a value would treat a process that ended because of
+/// the deletion as one that had succeeded.
+const DELETION_MARGIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// The pod phases of Kubernetes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,13 +32,13 @@ pub enum Phase {
     /// Not all containers have been started yet.
     #[default]
     Pending,
-    /// At least one container runs or is about to be started again.
+    /// At least one container runs or is about to be restarted.
     Running,
     /// All containers ended with 0.
     Succeeded,
-    /// All containers ended, one of them badly.
+    /// All containers ended, at least one of them with an error.
     Failed,
-    /// The node cannot be asked.
+    /// The node is unreachable.
     Unknown,
 }
 
@@ -42,11 +47,11 @@ pub enum Phase {
 pub struct Exit {
     /// The exit code; 128 + n for a process ended by signal n.
     pub code: i32,
-    /// The signal, where the node tells it apart.
+    /// The signal, if the node reports it.
     pub signal: Option<i32>,
     /// `Error`, `OOMKilled`, `Completed`, …
     pub reason: Option<String>,
-    /// What the node knows of the end: for a failure the last lines that the container logged.
+    /// What the node reports of the end: for a failure the last lines of the log.
     pub message: Option<String>,
     /// When it was started.
     pub started_at: Option<Timestamp>,
@@ -57,31 +62,32 @@ pub struct Exit {
 /// One pod of a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodView {
-    /// `metadata.name`: it says which replica the pod is.
+    /// `metadata.name`: it identifies the replica.
     pub name: String,
     /// `metadata.uid`.
     pub uid: String,
     /// `status.phase`.
     pub phase: Phase,
     /// Whether the pod is being deleted.
-    pub leaving: bool,
-    /// When its removal was asked for: its node has that long ago, and not at `deletionTimestamp`, told its processes to end.
-    pub told_to_leave: Option<Timestamp>,
-    /// The attempt it was made for ([`ATTEMPT_ANNOTATION`]).
+    pub terminating: bool,
+    /// When its deletion was requested: its node told its processes to end then, not at
+    /// `deletionTimestamp`.
+    pub deletion_requested_at: Option<Timestamp>,
+    /// The attempt that it was created for ([`ATTEMPT_ANNOTATION`]).
     pub attempt: u32,
     /// Whether it is marked as a member of its job's group for Volcano.
     pub(crate) is_marked_for_volcano: bool,
-    /// The same for scheduler-plugins.
+    /// Whether it is marked as a member of its job's group for scheduler-plugins.
     pub(crate) is_marked_for_plugins: bool,
-    /// How the training container ended, if it did. Its code is the one that counts.
+    /// How the training container ended, if it did. Its exit code is the one that counts.
     pub exit: Option<Exit>,
-    /// Another container that ended badly: only ever used to explain a failure.
+    /// Another container that ended with an error: used only to explain a failure.
     pub other_exit: Option<(String, Exit)>,
     /// Restarts of its containers in place, init containers included.
     pub restarts: u32,
     /// `status.startTime`.
     pub started_at: Option<Timestamp>,
-    /// `status.reason`: what the node says of the pod as a whole (`Evicted`, `NodeLost`, …).
+    /// `status.reason`: what the node reports of the pod as a whole (`Evicted`, `NodeLost`, …).
     pub reason: Option<String>,
     /// `status.message`, beside the reason.
     pub message: Option<String>,
@@ -95,7 +101,7 @@ pub struct ServiceView {
     /// `metadata.uid`.
     pub uid: String,
     /// Whether the service is being deleted.
-    pub leaving: bool,
+    pub terminating: bool,
 }
 
 // === impl Phase ===
@@ -120,7 +126,7 @@ impl Exit {
         let code = terminated.get("exitCode")?.as_i64()?;
         Some(Self {
             code: i32::try_from(code).unwrap_or(i32::MAX),
-            // Zero is how a Go client writes "none".
+            // A Go client writes "none" as zero.
             signal: terminated
                 .get("signal")
                 .and_then(Value::as_i64)
@@ -133,7 +139,7 @@ impl Exit {
         })
     }
 
-    /// The signal that ended the process: as told, or as the exit code implies.
+    /// The signal that ended the process: as reported, or as the exit code implies.
     pub fn signal(&self) -> Option<i32> {
         // 64 is SIGRTMAX: larger codes are a program's own.
         self.signal.or_else(|| (129..=128 + 64).contains(&self.code).then(|| self.code - 128))
@@ -143,7 +149,7 @@ impl Exit {
 // === impl PodView ===
 
 impl PodView {
-    /// Reads a pod; `None` if it has no name or no uid, so is no stored object.
+    /// Reads a pod; `None` if it has no name or no uid, so is not a stored object.
     pub fn read(pod: &Value) -> Option<Self> {
         let metadata = pod.get("metadata")?;
         let status = pod.get("status").unwrap_or(&Value::Null);
@@ -164,11 +170,11 @@ impl PodView {
             name: text(metadata, "name")?,
             uid: text(metadata, "uid")?,
             phase,
-            leaving: is_leaving(metadata),
-            told_to_leave: told_to_leave(metadata),
+            terminating: is_terminating(metadata),
+            deletion_requested_at: deletion_requested_at(metadata),
             attempt: attempt(metadata),
-            is_marked_for_volcano: pod_group::is_marked(Kind::Volcano, metadata),
-            is_marked_for_plugins: pod_group::is_marked(Kind::SchedulerPlugins, metadata),
+            is_marked_for_volcano: is_marked(Kind::Volcano, metadata),
+            is_marked_for_plugins: is_marked(Kind::SchedulerPlugins, metadata),
             exit: training,
             other_exit: other,
             restarts: init()
@@ -181,17 +187,18 @@ impl PodView {
         })
     }
 
-    /// Whether it did its work: all its containers ended with 0, and not because they were told to end. A process may well
-    /// end so on a signal, and its work is not done for that. What ended at about the time at which it was told to has ended for it.
+    /// Whether it succeeded: all its containers ended with 0, and not because of its deletion. A
+    /// process may end with 0 on a signal without having done its work. An end at about the time of
+    /// the deletion request counts as caused by it.
     pub fn has_succeeded(&self) -> bool {
         let ended_before = || {
-            let ends = self.finished_at().zip(self.told_to_leave);
-            ends.is_some_and(|(end, told)| told.duration_since(end) >= CLEARLY_BEFORE)
+            let ends = self.finished_at().zip(self.deletion_requested_at);
+            ends.is_some_and(|(end, requested)| requested.duration_since(end) >= DELETION_MARGIN)
         };
-        self.phase == Phase::Succeeded && (!self.leaving || ended_before())
+        self.phase == Phase::Succeeded && (!self.terminating || ended_before())
     }
 
-    /// When the pod ended, as far as its containers tell.
+    /// When the pod ended, as far as its containers show.
     pub fn finished_at(&self) -> Option<Timestamp> {
         let other = self.other_exit.as_ref().and_then(|(_, exit)| exit.finished_at);
         self.exit.as_ref().and_then(|exit| exit.finished_at).or(other)
@@ -201,13 +208,13 @@ impl PodView {
 // === impl ServiceView ===
 
 impl ServiceView {
-    /// Reads a service; `None` if it has no name or no uid, so is no stored object.
+    /// Reads a service; `None` if it has no name or no uid, so is not a stored object.
     pub fn read(service: &Value) -> Option<Self> {
         let metadata = service.get("metadata")?;
         Some(Self {
             name: text(metadata, "name")?,
             uid: text(metadata, "uid")?,
-            leaving: is_leaving(metadata),
+            terminating: is_terminating(metadata),
         })
     }
 }
@@ -224,7 +231,8 @@ fn container_statuses<'a>(
     })
 }
 
-/// The end of a container. The last state counts only in a failed pod: otherwise the container runs again.
+/// The end of a container. The last state counts only in a failed pod: otherwise the container runs
+/// again.
 fn ended(container: &Map<String, Value>, phase: Phase) -> Option<Exit> {
     let terminated = |state: &str| container.get(state)?.get("terminated").and_then(Exit::read);
     terminated("state")
@@ -238,12 +246,12 @@ fn restart_count(container: &Map<String, Value>) -> u32 {
         .map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-fn is_leaving(metadata: &Value) -> bool {
+fn is_terminating(metadata: &Value) -> bool {
     metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null())
 }
 
-/// `deletionTimestamp` is the moment by which it must be gone.
-fn told_to_leave(metadata: &Value) -> Option<Timestamp> {
+/// `deletionTimestamp` is the time by which the pod must be gone.
+fn deletion_requested_at(metadata: &Value) -> Option<Timestamp> {
     let grace = metadata.get("deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
     let deadline = time(metadata, "deletionTimestamp")?;
     deadline.checked_sub(SignedDuration::from_secs(grace.max(0))).ok()

@@ -1,4 +1,5 @@
-//! What a plan costs when the spec and the status claim more than any cluster has. Alone in its binary, because it counts every allocation.
+//! The cost of a plan when the spec and the status claim more than any cluster has. In a binary of
+//! its own, because it counts every allocation.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use jiff::Timestamp;
@@ -14,9 +15,9 @@ use std::sync::Arc;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// A plan for a handful of pods takes a few kilobytes in a few hundred pieces.
-const MOST_BYTES: usize = 256 * 1024;
-const MOST_PIECES: usize = 4096;
+/// A plan for a few pods takes a few kilobytes in a few hundred allocations.
+const MAX_BYTES: usize = 256 * 1024;
+const MAX_ALLOCATIONS: usize = 4096;
 
 fn now() -> Timestamp {
     "2026-11-24T08:00:00Z".parse().unwrap()
@@ -30,7 +31,7 @@ fn conditions(kinds: &[&str]) -> Value {
     kinds.iter().map(condition).collect()
 }
 
-/// A job of two roles with so many replicas each, of which three workers exist.
+/// A job of two roles with that many replicas each, of which three workers exist.
 fn snapshot(count: i32, change: impl FnOnce(&mut Value)) -> Snapshot {
     let replica = json!({
         "replicas": count,
@@ -52,7 +53,7 @@ fn snapshot(count: i32, change: impl FnOnce(&mut Value)) -> Snapshot {
         pods: objects.iter().map(|pod| Arc::new(PodView::read(pod).unwrap())).collect(),
         services: objects.iter().map(|it| Arc::new(ServiceView::read(it).unwrap())).collect(),
         problems: Vec::new(),
-        admission: mxjob_controller::admission::Admission::Admitted,
+        scheduling: mxjob_controller::SchedulingState::MayStart,
     }
 }
 
@@ -60,8 +61,8 @@ fn check(what: &str, snapshot: &Snapshot) -> Plan {
     let region = Region::new(ALLOCATOR);
     let plan = plan(snapshot, now());
     let used = region.change();
-    assert!(used.bytes_allocated < MOST_BYTES, "{what}: {used:?}");
-    assert!(used.allocations < MOST_PIECES, "{what}: {used:?}");
+    assert!(used.bytes_allocated < MAX_BYTES, "{what}: {used:?}");
+    assert!(used.allocations < MAX_ALLOCATIONS, "{what}: {used:?}");
     assert!(plan.create_pods.is_empty() && plan.create_services.is_empty(), "{what}: {plan:?}");
     plan
 }
@@ -71,7 +72,7 @@ fn removed(plan: &Plan) -> Vec<&str> {
 }
 
 #[test]
-fn a_plan_costs_what_exists_and_not_what_is_claimed() {
+fn the_cost_of_a_plan_depends_on_existing_objects() {
     for count in [10_000, i32::MAX] {
         let last = format!("digits-worker-{}", count - 1);
         let running = ["digits-worker-0"];
@@ -102,11 +103,11 @@ fn a_plan_costs_what_exists_and_not_what_is_claimed() {
                 let newest = next.conditions.last().unwrap();
                 assert_eq!(newest.reason, "MXJobFailedValidation", "{what}");
                 let total = u64::from(count.unsigned_abs()) * 3;
-                let words = format!(
+                let counts = format!(
                     "spec.mxReplicaSpecs: Invalid value: {}: a job has at most 10000 replicas in all",
                     total.min(u64::from(u32::MAX))
                 );
-                assert!(newest.message.contains(&words), "{}", newest.message);
+                assert!(newest.message.contains(&counts), "{}", newest.message);
                 assert_eq!(plan.events.last().unwrap().reason, "MXJobFailedValidation");
                 assert_eq!(removed(&plan), running, "{what}");
             }

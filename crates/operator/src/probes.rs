@@ -38,7 +38,7 @@ struct Inner {
     /// The problems of the operator's own parts, by name.
     problems: Mutex<BTreeMap<String, String>>,
     /// The controller's problems.
-    standing: mxjob_controller::Standing,
+    controller: mxjob_controller::Health,
 }
 
 // === impl Health ===
@@ -49,7 +49,7 @@ impl Health {
     pub(crate) fn new(
         election_timeout: Option<Duration>,
         webhook: Option<watch::Receiver<bool>>,
-        standing: mxjob_controller::Standing,
+        controller: mxjob_controller::Health,
     ) -> Self {
         Self(Arc::new(Inner {
             reached: AtomicBool::new(false),
@@ -58,7 +58,7 @@ impl Health {
             election_timeout,
             webhook,
             problems: Mutex::default(),
-            standing,
+            controller,
         }))
     }
 
@@ -117,7 +117,7 @@ impl Health {
     /// Everything that keeps the operator from its work.
     pub(crate) fn problems(&self) -> Vec<String> {
         let own: Vec<String> = self.own_problems().values().cloned().collect();
-        own.into_iter().chain(self.0.standing.obstacles()).collect()
+        own.into_iter().chain(self.0.controller.obstacles()).collect()
     }
 
     fn own_problems(&self) -> MutexGuard<'_, BTreeMap<String, String>> {

@@ -20,7 +20,7 @@ mod sockets;
 use std::pin::pin;
 use std::time::Instant;
 
-use mxjob_controller::{Gang, Standing};
+use mxjob_controller::Gang;
 use mxjob_serve::ServeError;
 use tokio::sync::watch;
 use tracing::info;
@@ -80,7 +80,7 @@ struct Shared {
     transport: Transport,
     metrics: Metrics,
     health: Health,
-    controller_health: Standing,
+    controller_health: mxjob_controller::Health,
     started: Instant,
 }
 
@@ -94,7 +94,7 @@ impl Shared {
         let url = cluster.cluster_url.to_string().trim_end_matches('/').to_owned();
         let transport = Transport::new(cluster, config.rate, metrics.requests.clone())
             .map_err(Error::Client)?;
-        let controller_health = Standing::default();
+        let controller_health = mxjob_controller::Health::default();
         let election_timeout = config.election.as_ref().map(|election| election.timing.lease * 2);
         let health = Health::new(election_timeout, certified, controller_health.clone());
         health.election_progressed();
@@ -108,7 +108,7 @@ impl Shared {
             workers: self.config.workers,
             gang: self.config.gang.clone(),
             metrics: self.metrics.controller.clone(),
-            standing: self.controller_health.clone(),
+            health: self.controller_health.clone(),
             ..mxjob_controller::Options::default()
         }
     }

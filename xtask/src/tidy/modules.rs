@@ -16,7 +16,7 @@ use source::Source;
 /// Allowed circles of two modules, each with the reason. Larger circles are never allowed.
 const ALLOWED_PAIRS: &[(&str, &str, &str)] = &[];
 /// Number of circles that are not opened yet. Only ever lowered.
-const KNOWN_CIRCLES: usize = 2;
+const KNOWN_CIRCLES: usize = 1;
 /// The document with the lists of layers.
 const DRAWINGS: &str = "ARCHITECTURE.md";
 /// Begins the list of one crate's layers; the crate's name follows.

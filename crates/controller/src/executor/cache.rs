@@ -1,17 +1,17 @@
-//! What the controller knows: jobs, their pods and services, and what could not be made.
+//! What the controller knows: jobs, their pods and services, and what could not be created.
 //!
-//! Reconciles read here and nowhere else. One lock covers all of it and is held for a look-up or a change of one object, never across a
-//! request.
+//! Reconciles read here and nowhere else. One lock covers all of it. It is held for a look-up or a
+//! change of one object, never across a request.
 
-use super::document::{JobDocument, Refused, Seen, Unreadable};
-use super::ledger::{Decided, Ledger};
-use super::mirror::Mirror;
+use super::capacity::{Capacity, Decided};
+use super::local_cache::{Change, LocalCache, apply};
 use super::object::{Identity, Key, controller};
 use super::requests::Child;
-use crate::admission::{Admission, WaitKind, Waiting};
+use super::stored_job::{InvalidJob, JobDocument, StoredJob, UnreadableJob};
 use crate::metrics::{self, Metrics};
 use crate::plan::{Problem, Snapshot};
-use crate::pod_group;
+use crate::pod_group::PodGroupView;
+use crate::scheduling::{SchedulingState, WaitKind, Waiting};
 use crate::view::{PodView, ServiceView};
 use jiff::Timestamp;
 use mxjob_api::labels;
@@ -25,96 +25,82 @@ use tokio::time::Instant;
 /// The resources that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resource {
-    /// The jobs.
     Jobs,
-    /// What they own.
+    /// What jobs own.
     Children(Child),
-    /// The nodes; followed only where the controller admits jobs.
+    /// Followed only where the controller schedules jobs.
     Nodes,
-    /// The priority classes, likewise.
+    /// Followed only where the controller schedules jobs.
     PriorityClasses,
 }
 
 impl Resource {
-    /// Whether it lies outside of namespaces.
+    /// Whether the resource is cluster-scoped.
     pub(super) fn is_of_cluster(self) -> bool {
         matches!(self, Self::Nodes | Self::PriorityClasses)
     }
 }
 
-/// The controller's knowledge.
+/// The state of the cluster as the controller sees it.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    state: Mutex<State>,
-    /// Told when a new decision about the line may come out differently.
-    line: Notify,
+    state: Mutex<CacheState>,
+    /// Notified when a new decision about the queue may have another result.
+    queue_changed: Notify,
     metrics: Metrics,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    jobs: Mirror<Seen>,
-    pods: Mirror<Arc<PodView>>,
-    services: Mirror<Arc<ServiceView>>,
-    groups: Mirror<Arc<pod_group::View>>,
+struct CacheState {
+    jobs: LocalCache<StoredJob>,
+    pods: LocalCache<Arc<PodView>>,
+    services: LocalCache<Arc<ServiceView>>,
+    groups: LocalCache<Arc<PodGroupView>>,
     problems: HashMap<Key, Vec<Problem>>,
-    /// Who holds and who waits for room, where the controller admits jobs.
-    ledger: Option<Ledger>,
+    /// The jobs that hold or wait for capacity, where the controller schedules jobs.
+    capacity: Option<Capacity>,
     /// The state in which each job is counted.
-    states: HashMap<Key, metrics::State>,
+    states: HashMap<Key, metrics::JobState>,
 }
 
-/// What is known under the name of a job.
-pub(super) enum Look {
-    /// Nothing to look after, or not yet.
+/// The result of looking up a job.
+pub(super) enum Lookup {
+    /// No job to manage, or not yet.
     Nothing,
-    /// A job, what belongs to it, and its pod group.
-    Job(Arc<JobDocument>, Box<Snapshot>, Option<Arc<pod_group::View>>),
-    /// A job that slipped past admission.
-    Refused(Arc<Refused>),
-    /// A job that cannot be read and is left alone.
-    Unreadable(Arc<Unreadable>),
-}
-
-/// A change that a watch tells of.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Change<'a> {
-    /// A relist begins.
-    ListBegins,
-    /// A relist brings this.
-    Listed(&'a Value),
-    /// A relist is complete.
-    ListEnds,
-    /// This is new or has changed.
-    Applied(&'a Value),
-    /// This is gone.
-    Deleted(&'a Value),
+    /// A job, its objects, and its pod group.
+    Job(Arc<JobDocument>, Box<Snapshot>, Option<Arc<PodGroupView>>),
+    /// A job that is invalid and that API admission did not reject.
+    Invalid(Arc<InvalidJob>),
+    /// A job that cannot be read and is ignored.
+    Unreadable(Arc<UnreadableJob>),
 }
 
 impl Cache {
-    /// An empty one. `admits`: whether the controller decides which jobs may start; its pods are then to be all there are, for all take room.
-    pub(super) fn new(admits: bool, metrics: Metrics) -> Self {
-        let state = State { ledger: admits.then(Ledger::default), ..State::default() };
-        Self { state: Mutex::new(state), line: Notify::new(), metrics }
+    /// Creates an empty cache. `schedules`: whether the controller decides which jobs may start. It
+    /// must then see all pods, because all of them take capacity.
+    pub(super) fn new(schedules: bool, metrics: Metrics) -> Self {
+        let state =
+            CacheState { capacity: schedules.then(Capacity::default), ..CacheState::default() };
+        Self { state: Mutex::new(state), queue_changed: Notify::new(), metrics }
     }
 
-    /// Takes in what a watch tells; gives the jobs that are concerned.
-    pub(super) fn take_in(&self, resource: Resource, change: Change<'_>) -> Vec<Key> {
+    /// Applies a change of a watch, and returns the jobs concerned.
+    pub(super) fn apply(&self, resource: Resource, change: Change<'_>) -> Vec<Key> {
         let state = &mut *self.state();
         match resource {
             Resource::Jobs => {
                 let keys =
-                    take_in(&mut state.jobs, change, |value| Some(Seen::read(value)), job_key);
+                    apply(&mut state.jobs, change, |value| Some(StoredJob::read(value)), job_key);
                 for key in &keys {
-                    self.book(state, key);
+                    self.update_job(state, key);
                 }
                 keys
             }
             Resource::Children(Child::Pod) => {
                 let mut change = change;
-                if let Some(ledger) = &mut state.ledger {
-                    if ledger.pod(change) && ledger.has_line() {
-                        self.line.notify_one();
+                if let Some(capacity) = &mut state.capacity {
+                    if capacity.apply_pod(change) && capacity.has_queued_jobs() {
+                        self.queue_changed.notify_one();
                     }
                     match change {
                         Change::Listed(pod) if !is_labelled(pod) => return Vec::new(),
@@ -122,7 +108,7 @@ impl Cache {
                         _ => {}
                     }
                 }
-                take_in(
+                apply(
                     &mut state.pods,
                     change,
                     |value| PodView::read(value).map(Arc::new),
@@ -130,33 +116,33 @@ impl Cache {
                 )
             }
             Resource::Nodes | Resource::PriorityClasses => {
-                if let Some(ledger) = &mut state.ledger {
+                if let Some(capacity) = &mut state.capacity {
                     match resource {
-                        Resource::Nodes => ledger.node(change),
-                        _ => ledger.class(change),
+                        Resource::Nodes => capacity.apply_node(change),
+                        _ => capacity.apply_priority_class(change),
                     }
-                    if ledger.has_line() {
-                        self.line.notify_one();
+                    if capacity.has_queued_jobs() {
+                        self.queue_changed.notify_one();
                     }
                 }
                 Vec::new()
             }
-            Resource::Children(Child::Service) => take_in(
+            Resource::Children(Child::Service) => apply(
                 &mut state.services,
                 change,
                 |value| ServiceView::read(value).map(Arc::new),
                 owner_key,
             ),
-            Resource::Children(Child::PodGroup(_)) => take_in(
+            Resource::Children(Child::PodGroup(_)) => apply(
                 &mut state.groups,
                 change,
-                |value| pod_group::View::read(value).map(Arc::new),
+                |value| PodGroupView::read(value).map(Arc::new),
                 owner_key,
             ),
         }
     }
 
-    /// Takes in the server's answer to a write of our own.
+    /// Applies the server's answer to a write of our own.
     pub(super) fn wrote(&self, resource: Resource, object: &Value) {
         let Some(identity) = Identity::read(object) else { return };
         let owner = controller(object);
@@ -165,8 +151,8 @@ impl Cache {
         match resource {
             Resource::Jobs => {
                 let key = identity.key.clone();
-                state.jobs.wrote(identity, None, Seen::read(object), now);
-                self.book(state, &key);
+                state.jobs.wrote(identity, None, StoredJob::read(object), now);
+                self.update_job(state, &key);
             }
             Resource::Children(Child::Pod) => {
                 if let Some(pod) = PodView::read(object) {
@@ -179,16 +165,16 @@ impl Cache {
                 }
             }
             Resource::Children(Child::PodGroup(_)) => {
-                if let Some(group) = pod_group::View::read(object) {
+                if let Some(group) = PodGroupView::read(object) {
                     state.groups.wrote(identity, owner, Arc::new(group), now);
                 }
             }
-            // Not the controller's to write, as far as the ledger goes.
+            // The controller does not write these to schedule jobs.
             Resource::Nodes | Resource::PriorityClasses => {}
         }
     }
 
-    /// Takes in that the server does not have this object.
+    /// Removes an object that the server does not have.
     pub(super) fn forget(&self, child: Child, key: &Key, uid: &str) {
         let state = &mut *self.state();
         match child {
@@ -198,29 +184,30 @@ impl Cache {
         }
     }
 
-    /// Looks at a job and what belongs to it. Nothing, too, if it is not decided yet whether it may start: the decision has the job looked
-    /// at again. `blind`: why nothing but the job itself can be seen.
-    pub(super) fn look(&self, key: &Key, blind: Option<&str>) -> Look {
+    /// Looks up a job and its objects. Returns nothing, too, while it is not decided whether the
+    /// job may start: the decision requeues it. `blocked`: why nothing but the job itself can be
+    /// seen.
+    pub(super) fn lookup(&self, key: &Key, blocked: Option<&str>) -> Lookup {
         let state = &mut *self.state();
         let document = match state.jobs.get(key) {
-            Some(Seen::Job(document)) => document,
-            Some(Seen::Refused(refused)) => return Look::Refused(refused),
-            Some(Seen::Unreadable(unreadable)) => return Look::Unreadable(unreadable),
-            Some(Seen::Finished) => return Look::Nothing,
+            Some(StoredJob::Job(document)) => document,
+            Some(StoredJob::Invalid(invalid)) => return Lookup::Invalid(invalid),
+            Some(StoredJob::Unreadable(unreadable)) => return Lookup::Unreadable(unreadable),
+            Some(StoredJob::Finished) => return Lookup::Nothing,
             None => {
                 state.problems.remove(key);
-                return Look::Nothing;
+                return Lookup::Nothing;
             }
         };
-        let admission = match (blind, &state.ledger) {
-            (Some(why), _) => Admission::Waiting(Waiting {
+        let scheduling = match (blocked, &state.capacity) {
+            (Some(why), _) => SchedulingState::Waiting(Waiting {
                 kind: WaitKind::Obstructed,
-                message: format!("cannot go on: {why}"),
+                message: format!("cannot proceed: {why}"),
             }),
-            (None, None) => Admission::Admitted,
-            (None, Some(ledger)) => match ledger.admission(&document.job) {
-                Some(admission) => admission,
-                None => return Look::Nothing,
+            (None, None) => SchedulingState::MayStart,
+            (None, Some(capacity)) => match capacity.scheduling_state(&document.job) {
+                Some(scheduling) => scheduling,
+                None => return Lookup::Nothing,
             },
         };
         let now = Instant::now();
@@ -231,19 +218,19 @@ impl Cache {
             pods: state.pods.owned_by(uid, now),
             services: state.services.owned_by(uid, now),
             problems: state.problems.get(key).cloned().unwrap_or_default(),
-            admission,
+            scheduling,
         });
         let group = state.groups.owned_by(uid, now).into_iter();
         let group = group.into_iter().find(|group| group.name == document.job.name);
-        Look::Job(document, snapshot, group)
+        Lookup::Job(document, snapshot, group)
     }
 
-    /// The names of all jobs.
+    /// The keys of all jobs.
     pub(super) fn keys(&self) -> Vec<Key> {
         self.state().jobs.keys().cloned().collect()
     }
 
-    /// Notes what could not be made in the last try; nothing, if all could.
+    /// Stores what could not be created in the last attempt; an empty list clears it.
     pub(super) fn set_problems(&self, key: &Key, mut problems: Vec<Problem>) {
         problems.sort();
         let state = &mut *self.state();
@@ -254,22 +241,26 @@ impl Cache {
         }
     }
 
-    /// Decides about the jobs in line.
+    /// Decides about the waiting jobs.
     pub(super) fn decide(&self, now: Timestamp) -> Decided {
         let state = &mut *self.state();
-        state.ledger.as_mut().map(|ledger| ledger.decide(now, Instant::now())).unwrap_or_default()
+        state
+            .capacity
+            .as_mut()
+            .map(|capacity| capacity.decide(now, Instant::now()))
+            .unwrap_or_default()
     }
 
-    /// Waits until a new decision may come out differently. Safe to cancel.
-    pub(super) async fn line_moved(&self) {
-        self.line.notified().await;
+    /// Waits until a new decision may have another result. Safe to cancel.
+    pub(super) async fn queue_changed(&self) {
+        self.queue_changed.notified().await;
     }
 
-    /// Tells the ledger and the metrics what a job is like now.
-    fn book(&self, state: &mut State, key: &Key) {
+    /// Updates the queue and the metrics for one job.
+    fn update_job(&self, state: &mut CacheState, key: &Key) {
         let job = state.jobs.get(key);
-        let job = job.as_ref().and_then(Seen::job);
-        let is_in = job.map(|document| metrics::State::of(&document.job));
+        let job = job.as_ref().and_then(StoredJob::job);
+        let is_in = job.map(|document| metrics::JobState::of(&document.job));
         let was_in = match is_in {
             Some(is_in) => state.states.insert(key.clone(), is_in),
             None => state.states.remove(key),
@@ -278,49 +269,16 @@ impl Cache {
         if was_in.is_some() && is_in.is_none() {
             self.metrics.deleted(&key.namespace);
         }
-        if let Some(ledger) = &mut state.ledger {
-            ledger.job(key, job.map(|document| &**document));
-            if ledger.has_line() {
-                self.line.notify_one();
+        if let Some(capacity) = &mut state.capacity {
+            capacity.apply_job(key, job.map(|document| &**document));
+            if capacity.has_queued_jobs() {
+                self.queue_changed.notify_one();
             }
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, CacheState> {
         self.state.lock()
-    }
-}
-
-pub(super) fn take_in<V: Clone>(
-    mirror: &mut Mirror<V>,
-    change: Change<'_>,
-    read: impl Fn(&Value) -> Option<V>,
-    concerned: impl Fn(&Value) -> Option<Key>,
-) -> Vec<Key> {
-    match change {
-        Change::ListBegins => {
-            mirror.list_begins();
-            Vec::new()
-        }
-        Change::ListEnds => mirror.list_ends(),
-        Change::Listed(object) | Change::Applied(object) => {
-            let (Some(identity), Some(value)) = (Identity::read(object), read(object)) else {
-                return Vec::new();
-            };
-            let owner = controller(object);
-            if matches!(change, Change::Listed(_)) {
-                mirror.listed(identity, owner, value);
-            } else {
-                mirror.watched(identity, owner, value);
-            }
-            concerned(object).into_iter().collect()
-        }
-        Change::Deleted(object) => {
-            if let Some(identity) = Identity::read(object) {
-                mirror.deleted(&identity);
-            }
-            concerned(object).into_iter().collect()
-        }
     }
 }
 

@@ -1,26 +1,27 @@
-//! What the controller knows objects by: their names and uids, and the jobs that they belong to.
+//! How the controller identifies objects, and the jobs that they belong to.
 
 use mxjob_api::mxjob;
 use serde_json::Value;
 
-/// Which object: the name that survives the object.
+/// The name of an object. It may outlive the object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key {
     pub(super) namespace: String,
     pub(super) name: String,
 }
 
-/// Where an object lies: what every cached object is known by.
+/// What identifies a cached object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) key: Key,
     pub(super) uid: String,
-    /// The resource version as a number; Kubernetes promises that those of one resource can be compared. 0 if it is none.
+    /// The resource version as a number; Kubernetes guarantees that those of one resource can be
+    /// compared. 0 if it is not a number.
     pub(super) version: u64,
 }
 
 impl Identity {
-    /// `None` for what is no stored object.
+    /// `None` if it is not a stored object.
     pub(super) fn read(object: &Value) -> Option<Self> {
         let metadata = object.get("metadata")?;
         let text = |field: &str| metadata.get(field).and_then(Value::as_str).map(str::to_owned);
@@ -35,9 +36,7 @@ impl Identity {
 /// The job that an object belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
-    /// Which job of that name.
     pub(super) uid: String,
-    /// The name.
     pub(super) key: Key,
 }
 
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_known_by_name_uid_and_version() {
+    fn an_object_is_identified_by_name_uid_and_version() {
         let given = json!({ "metadata": { "name": "a", "namespace": "n", "uid": "u", "resourceVersion": "7" } });
         let identity = Identity::read(&given).unwrap();
         assert_eq!(

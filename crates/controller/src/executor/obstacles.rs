@@ -1,20 +1,21 @@
-//! What the API refuses the controller as such, as a sentence that names it and says how to mend it.
+//! What the API refuses to the controller, as a sentence that names it and says how to fix it.
 
 use super::cache::Resource;
 use super::requests::Child;
-use crate::pod_group::Kind;
+use crate::pod_group::member::Kind;
 use kube::core::ApiResource;
 use kube::runtime::watcher;
 use mxjob_api::mxjob;
 
-/// What was asked for when the controller was refused.
+/// The verb that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     List,
     Watch,
 }
 
-/// Why a resource cannot be followed, if it is for a right or a kind that is missing. Anything else passes by itself.
+/// Why a resource cannot be followed, if a permission or a kind is missing. Any other error is
+/// temporary.
 pub(super) fn of_watch(
     error: &watcher::Error,
     resource: Resource,
@@ -43,7 +44,7 @@ fn sentence(
     };
     match code {
         401 => Some(
-            "the server does not accept the controller's credentials: give it valid ones"
+            "the server does not accept the controller's credentials; configure valid ones"
                 .to_owned(),
         ),
         403 => {
@@ -61,28 +62,28 @@ fn sentence(
     }
 }
 
-/// Where rights come from.
+/// How to grant permissions.
 const GRANT: &str = "grant it with `mxjob manifests --only rbac | kubectl apply -f -` and the flags of its installation";
 
-/// Why no status can be written in a namespace.
-pub(super) fn no_status(error: &kube::Error, namespace: &str) -> Option<String> {
+/// Why no status can be written in a namespace, if a permission is missing.
+pub(super) fn cannot_write_status(error: &kube::Error, namespace: &str) -> Option<String> {
     let (plural, group) = (mxjob::PLURAL, mxjob::GROUP);
-    lacks_right(error, "patch").then(|| {
+    lacks_permission(error, "patch").then(|| {
         format!(
             "the controller may not patch {plural}/status.{group} in namespace {namespace}: {GRANT}"
         )
     })
 }
 
-/// Why no events can be told in a namespace.
-pub(super) fn no_events(error: &kube::Error, namespace: &str) -> Option<String> {
-    lacks_right(error, "create")
+/// Why no events can be created in a namespace, if a permission is missing.
+pub(super) fn cannot_create_events(error: &kube::Error, namespace: &str) -> Option<String> {
+    lacks_permission(error, "create")
         .then(|| format!("the controller may not create events in namespace {namespace}: {GRANT}"))
 }
 
-/// Whether an answer is that of an authorizer. Webhooks, quotas and a namespace that is about to go refuse with the same code, and no
-/// right helps against them.
-fn lacks_right(error: &kube::Error, verb: &str) -> bool {
+/// Whether an error comes from an authorizer. Webhooks, quotas and terminating namespaces refuse
+/// with the same code, and no permission helps against them.
+fn lacks_permission(error: &kube::Error, verb: &str) -> bool {
     let kube::Error::Api(status) = error else { return false };
     status.code == 403
         && status.message.contains(&format!("cannot {verb} resource"))
@@ -103,7 +104,7 @@ fn missing(resource: Resource, kind: &ApiResource) -> String {
         "" => format!("{plural}/{version}"),
         group => format!("{plural}.{group}/{version}"),
     };
-    let mend = match resource {
+    let fix = match resource {
         Resource::Jobs => {
             "install it with `mxjob manifests --only crd | kubectl apply --server-side -f -`"
                 .to_owned()
@@ -113,7 +114,7 @@ fn missing(resource: Resource, kind: &ApiResource) -> String {
         | Resource::Nodes
         | Resource::PriorityClasses => "it is not a Kubernetes cluster".to_owned(),
     };
-    format!("the server does not serve {what}: {mend}")
+    format!("the server does not serve {what}: {fix}")
 }
 
 fn install(kind: Kind) -> String {
@@ -125,12 +126,17 @@ mod tests {
     use super::super::watches::api_resource;
     use super::*;
 
-    fn told(verb: Verb, code: u16, resource: Resource, namespace: Option<&str>) -> Option<String> {
+    fn described(
+        verb: Verb,
+        code: u16,
+        resource: Resource,
+        namespace: Option<&str>,
+    ) -> Option<String> {
         sentence(verb, code, resource, &api_resource(resource), namespace)
     }
 
     #[test]
-    fn a_missing_right_is_named_with_its_place() {
+    fn a_missing_permission_is_named_with_its_scope() {
         let pods = Resource::Children(Child::Pod);
         for (verb, resource, namespace, expect) in [
             (Verb::List, pods, None, "the controller may not list pods in all namespaces: "),
@@ -153,13 +159,13 @@ mod tests {
                 "the controller may not list mxjobs.kubeflow.org in all namespaces: ",
             ),
         ] {
-            let told = told(verb, 403, resource, namespace).unwrap();
-            assert_eq!(told.strip_prefix(expect), Some(GRANT), "{told}");
+            let message = described(verb, 403, resource, namespace).unwrap();
+            assert_eq!(message.strip_prefix(expect), Some(GRANT), "{message}");
         }
     }
 
     #[test]
-    fn a_missing_kind_is_named_with_the_way_to_get_it() {
+    fn a_missing_kind_is_named_with_its_installation() {
         let group = |kind| Resource::Children(Child::PodGroup(kind));
         for (resource, expect) in [
             (
@@ -175,19 +181,19 @@ mod tests {
                 "the server does not serve mxjobs.kubeflow.org/v1: install it with `mxjob manifests --only crd | kubectl apply --server-side -f -`",
             ),
         ] {
-            assert_eq!(told(Verb::List, 404, resource, None).as_deref(), Some(expect));
+            assert_eq!(described(Verb::List, 404, resource, None).as_deref(), Some(expect));
         }
     }
 
     #[test]
-    fn what_passes_by_itself_is_no_obstacle() {
+    fn temporary_errors_are_no_obstacles() {
         for code in [409, 410, 429, 500, 503] {
-            assert_eq!(told(Verb::List, code, Resource::Jobs, None), None, "{code}");
+            assert_eq!(described(Verb::List, code, Resource::Jobs, None), None, "{code}");
         }
     }
 
     #[test]
-    fn only_the_words_of_an_authorizer_are_a_missing_right() {
+    fn only_errors_of_an_authorizer_are_a_missing_permission() {
         for (message, expect) in [
             (
                 r#"mxjobs.kubeflow.org "digits" is forbidden: User "o" cannot patch resource "mxjobs/status" in API group "kubeflow.org" in the namespace "team""#,
@@ -206,9 +212,9 @@ mod tests {
         ] {
             let status = kube::core::Status::failure(message, "Forbidden").with_code(403);
             let error = kube::Error::Api(Box::new(status));
-            let told = no_status(&error, "team");
-            assert_eq!(told.is_some(), expect, "{message}");
-            assert!(told.is_none_or(|told| told.contains(" in namespace team: ")));
+            let reason = cannot_write_status(&error, "team");
+            assert_eq!(reason.is_some(), expect, "{message}");
+            assert!(reason.is_none_or(|reason| reason.contains(" in namespace team: ")));
         }
     }
 }

@@ -1,8 +1,9 @@
-//! The requests the controller makes. Bodies and answers are JSON: a typed struct would drop what it does not know.
+//! The requests of the controller. Bodies and answers are JSON: a typed struct would drop unknown
+//! fields.
 
 use super::object::Key;
-use crate::plan::Target;
-use crate::pod_group::Kind;
+use crate::pod_group::member::Kind;
+use crate::target::Target;
 use kube::Client;
 use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Request;
@@ -10,12 +11,10 @@ use mxjob_api::{labels, mxjob};
 use mxjob_machinery::error::chain;
 use serde_json::Value;
 
-/// What a job owns.
+/// The objects that a job owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Child {
-    /// A pod.
     Pod,
-    /// A service.
     Service,
     /// The pod group of all its pods.
     PodGroup(Kind),
@@ -36,8 +35,8 @@ impl std::fmt::Debug for Requests {
 // === impl Child ===
 
 impl Child {
-    /// `pod`, `service`, `PodGroup`: as messages have it.
-    pub(super) fn word(self) -> &'static str {
+    /// The name in messages.
+    pub(super) fn noun(self) -> &'static str {
         match self {
             Self::Pod => "pod",
             Self::Service => "service",
@@ -45,7 +44,7 @@ impl Child {
         }
     }
 
-    /// `Pod`, `Service`, `PodGroup`: as event reasons have it.
+    /// The name in event reasons.
     pub(super) fn kind(self) -> &'static str {
         match self {
             Self::Pod => "Pod",
@@ -123,8 +122,8 @@ impl Requests {
         self.send(request.map_err(kube::Error::BuildRequest)?).await
     }
 
-    /// Deletes the job, and in the background what it owns, if it is still the one that was looked at: a replace may
-    /// have given it more time at this very moment.
+    /// Deletes the job, and in the background its objects, if it still has this version: a replace
+    /// may have extended its lifetime at this very moment.
     pub(super) async fn delete_job(
         &self,
         job: &Key,
@@ -140,7 +139,7 @@ impl Requests {
         self.send(request.map_err(kube::Error::BuildRequest)?).await
     }
 
-    /// Posts an event; one that has been posted before is fine.
+    /// Creates an event. An event that already exists is no error.
     pub(super) async fn create_event(&self, event: &Value) -> kube::Result<()> {
         let namespace =
             event.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
@@ -188,7 +187,7 @@ pub(super) fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_conflict())
 }
 
-/// What went wrong, for a message: the server's own words where it gave some.
+/// An error for a message: the server's own wording if it gave one.
 pub(super) fn describe(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return status.message.clone();

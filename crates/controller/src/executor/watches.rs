@@ -1,13 +1,15 @@
 //! Follows the resources and feeds the cache and the queue.
 //!
-//! A watch that breaks off is taken up again by itself. One that is refused, for a right or a kind that is missing, is an obstacle: it is
-//! told (`obstacles`), and the server is asked in growing distances whether it is gone.
+//! A watch that breaks off resumes by itself. One that is refused, because a permission or a kind
+//! is missing, is an obstacle: it is reported (`obstacles`), and the server is asked with growing
+//! delays whether the obstacle is gone.
 
-use super::cache::{Change, Resource};
-use super::effects::Context;
+use super::cache::Resource;
+use super::context::Context;
+use super::local_cache::Change;
 use super::obstacles::{self, Verb};
-use super::queue::Queue;
 use super::requests::Child;
+use super::work_queue::WorkQueue;
 use futures_util::{StreamExt as _, pin_mut};
 use kube::api::{ListParams, WatchParams};
 use kube::runtime::WatchStreamExt as _;
@@ -21,19 +23,20 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
-/// How soon the server is asked again after it has refused something; the wait doubles.
-const FIRST_TRY: Duration = Duration::from_secs(1);
-/// The longest wait: a right that is granted is noticed within half a minute.
-const LAST_TRY: Duration = Duration::from_secs(30);
+/// Wait before the server is asked again after a refusal. It doubles each time.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The longest wait: a granted permission is noticed within half a minute.
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
-/// A task that follows a resource for ever, and the word that it has seen all there is.
+/// Returns a task that follows a resource until it is aborted, and a signal that the resource has
+/// been listed.
 pub(super) fn follow(
     client: &Client,
     namespace: Option<&str>,
     resource: Resource,
-    every_pod: bool,
+    all_pods: bool,
     context: &Arc<Context>,
-    queue: &Arc<Queue>,
+    queue: &Arc<WorkQueue>,
 ) -> (impl Future<Output = ()> + Send + use<>, oneshot::Receiver<()>) {
     let kind = api_resource(resource);
     let api: Api<Raw> = match namespace {
@@ -42,59 +45,59 @@ pub(super) fn follow(
         }
         _ => Api::all_with(client.clone(), &kind),
     };
-    // Pods and services of others are never even sent, unless their room counts.
+    // Pods and services of others are not even sent, unless their capacity counts.
     let config = match resource {
         Resource::Jobs | Resource::Nodes | Resource::PriorityClasses => watcher::Config::default(),
-        Resource::Children(Child::Pod) if every_pod => watcher::Config::default(),
+        Resource::Children(Child::Pod) if all_pods => watcher::Config::default(),
         Resource::Children(_) => watcher::Config::default().labels(&format!(
             "{}={}",
             labels::OPERATOR_NAME,
             labels::OPERATOR
         )),
     };
-    let (ready, is_ready) = oneshot::channel();
+    let (listed, is_listed) = oneshot::channel();
     let (context, queue) = (Arc::clone(context), Arc::clone(queue));
     let namespace = namespace.map(str::to_owned);
-    let follower = async move {
-        let way = Way { api: api.clone(), resource, kind, namespace, context, queue };
+    let task = async move {
+        let follower = Follower { api: api.clone(), resource, kind, namespace, context, queue };
         let events = watcher::watcher(api, config).default_backoff();
         pin_mut!(events);
-        let mut ready = Some(ready);
+        let mut listed = Some(listed);
         while let Some(event) = events.next().await {
             let concerned = match &event {
-                Ok(event) => way.context.cache.take_in(resource, change(event)),
+                Ok(event) => follower.context.cache.apply(resource, change(event)),
                 Err(error) => {
-                    way.troubled(error).await;
+                    follower.handle_error(error).await;
                     continue;
                 }
             };
             for key in concerned {
-                way.queue.add(key);
+                follower.queue.add(key);
             }
             if matches!(event, Ok(Event::InitDone)) {
-                way.sees();
-                if let Some(ready) = ready.take() {
-                    let _ = ready.send(());
+                follower.unblock();
+                if let Some(listed) = listed.take() {
+                    let _ = listed.send(());
                 }
             }
         }
     };
-    (follower, is_ready)
+    (task, is_listed)
 }
 
-/// The way to a resource, and what may be in it.
-struct Way {
+/// Follows one resource, and handles refusals.
+struct Follower {
     api: Api<Raw>,
     resource: Resource,
     kind: ApiResource,
     namespace: Option<String>,
     context: Arc<Context>,
-    queue: Arc<Queue>,
+    queue: Arc<WorkQueue>,
 }
 
-impl Way {
-    /// Tells of an error; if it is for an obstacle, waits until that is gone.
-    async fn troubled(&self, error: &watcher::Error) {
+impl Follower {
+    /// Logs an error. If it is an obstacle, waits until that is gone.
+    async fn handle_error(&self, error: &watcher::Error) {
         let of_watch =
             obstacles::of_watch(error, self.resource, &self.kind, self.namespace.as_deref());
         let Some((verb, _)) = of_watch else {
@@ -102,50 +105,51 @@ impl Way {
             warn!(%error, cause, resource = %self.kind.plural, "watch interrupted");
             return;
         };
-        debug!(%error, resource = %self.kind.plural, "refused; asking again");
-        let mut wait = FIRST_TRY;
+        debug!(%error, resource = %self.kind.plural, "request refused; will retry");
+        let mut wait = FIRST_RETRY;
         loop {
             tokio::time::sleep(wait).await;
-            let Err(error) = self.ask(verb).await else { break };
-            // Only what is refused twice is told: a server that has just learnt of a right, or of a kind, may need a moment.
+            let Err(error) = self.probe(verb).await else { break };
+            // Only a second refusal is reported: a server may need a moment after a permission was
+            // granted or a kind was added.
             match obstacles::of_watch(&error, self.resource, &self.kind, self.namespace.as_deref())
             {
                 Some((_, why)) => {
-                    if self.context.gate.blinded(&self.kind.plural, &why) {
-                        self.look_at_all();
+                    if self.context.sync_gate.block(&self.kind.plural, &why) {
+                        self.requeue_all();
                     }
                 }
-                None => debug!(%error, "cannot ask whether it is mended"),
+                None => debug!(%error, "could not check whether the obstacle is gone"),
             }
-            wait = wait.saturating_mul(2).min(LAST_TRY);
+            wait = wait.saturating_mul(2).min(LONGEST_RETRY);
         }
         if verb == Verb::Watch {
-            self.sees();
+            self.unblock();
         }
-        // A list is seen when it has come in full.
+        // A list counts when it has arrived in full.
     }
 
-    fn sees(&self) {
-        if self.context.gate.sees(&self.kind.plural) {
-            self.look_at_all();
+    fn unblock(&self) {
+        if self.context.sync_gate.unblock(&self.kind.plural) {
+            self.requeue_all();
         }
     }
 
-    /// Asks for as little as there is.
-    async fn ask(&self, verb: Verb) -> Result<(), watcher::Error> {
+    /// Tries the verb with a minimal request.
+    async fn probe(&self, verb: Verb) -> Result<(), watcher::Error> {
         match verb {
             Verb::List => {
-                let asked = self.api.list(&ListParams::default().limit(1)).await;
-                asked.map(drop).map_err(watcher::Error::InitialListFailed)
+                let answer = self.api.list(&ListParams::default().limit(1)).await;
+                answer.map(drop).map_err(watcher::Error::InitialListFailed)
             }
             Verb::Watch => {
-                let asked = self.api.watch(&WatchParams::default().timeout(1), "0").await;
-                asked.map(drop).map_err(watcher::Error::WatchStartFailed)
+                let answer = self.api.watch(&WatchParams::default().timeout(1), "0").await;
+                answer.map(drop).map_err(watcher::Error::WatchStartFailed)
             }
         }
     }
 
-    fn look_at_all(&self) {
+    fn requeue_all(&self) {
         for key in self.context.cache.keys() {
             self.queue.add(key);
         }

@@ -3,7 +3,8 @@
 use mxjob_api::mxjob::MAX_REPLICAS;
 use std::fmt;
 
-/// A set of indices below [`MAX_REPLICAS`] that prints as `0-2,5`: short for the usual case that nearly all replicas succeed.
+/// A set of indices below [`MAX_REPLICAS`] that prints as `0-2,5`: short in the usual case that
+/// nearly all replicas succeed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Indexes {
     /// Inclusive ranges in ascending order with a gap between each two.
@@ -11,7 +12,8 @@ pub struct Indexes {
 }
 
 impl Indexes {
-    /// Reads the printed form; `None` for any other text, and for indices that no replica has: whoever may write the status may write any number.
+    /// Reads the printed form; `None` for any other text, and for indices that no replica has: a
+    /// client with access to the status may write any number.
     pub fn parse(text: &str) -> Option<Self> {
         let mut indexes = Self::default();
         for range in text.split(',').filter(|range| !range.is_empty()) {
@@ -28,7 +30,7 @@ impl Indexes {
         Some(indexes)
     }
 
-    /// Adds an index; says whether it is new.
+    /// Adds an index. Returns whether it is new.
     pub fn insert(&mut self, index: u32) -> bool {
         if self.contains(index) {
             return false;
@@ -102,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_sets() {
+    fn invalid_texts_are_rejected() {
         for text in ["x", "3-1", "0-2,1", "0,1", "-1", "1-", "10000", "0-2147483647", "4294967296"]
         {
             assert_eq!(Indexes::parse(text), None, "{text}");

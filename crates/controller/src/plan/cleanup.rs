@@ -1,17 +1,20 @@
-//! The end of a job: what stays of it, and for how long.
+//! The end of a job: which objects stay, and for how long.
 //!
-//! `cleanPodPolicy` says which pods go: `All`, or those that have not `Running` finished, or `None`. Two consequences are ours:
+//! `cleanPodPolicy` says which pods are deleted: `All`, those that have not finished (`Running`),
+//! or `None`. Two rules are our own:
 //!
-//! * Services go by the policy themselves and not beside a pod that may be gone already: under `Running` the service of a
-//!   finished pod stays with it, every other goes.
-//! * Under `None` a **failed** job still stops what has not finished: the contract's dead rendezvous. The processes of a rendezvous that
-//!   lost a member, or that ran out of time, wait for ever, and a pod that is left alone can only be stopped by removing it. Everything that
-//!   has finished stays with its logs, and a job that succeeded keeps everything.
+//! * Services follow the policy themselves, even if their pod is already gone: under `Running` the
+//!   service of a finished pod stays with it, every other one is deleted.
+//! * Under `None` a **failed** job still stops the pods that have not finished (the contract's dead
+//!   rendezvous). The processes of a rendezvous that lost a member or ran out of time wait forever,
+//!   and the only way to stop a pod is to delete it. Finished pods stay with their logs, and a job
+//!   that succeeded keeps everything.
 
 use super::draft::Draft;
 use super::message::{self, Failure};
 use super::observe::{Observed, Replica};
-use super::{EventKind, limits, refusal, replicas};
+use super::{limits, refusal, replicas};
+use crate::event::EventKind;
 use crate::view::Phase;
 use mxjob_api::{CleanPodPolicy, ConditionType, JobStatus};
 use mxjob_machinery::field;
@@ -26,7 +29,7 @@ pub(super) fn fail(draft: &mut Draft<'_>, observed: &Observed<'_>, failure: &Fai
     end(draft, observed);
 }
 
-/// Fails a job for its form.
+/// Fails a job that is invalid.
 pub(super) fn refuse(draft: &mut Draft<'_>, observed: &Observed<'_>, violation: &field::Error) {
     replicas::resume(draft);
     let message = refusal::message(&draft.job.name, &violation.to_string());
@@ -36,7 +39,7 @@ pub(super) fn refuse(draft: &mut Draft<'_>, observed: &Observed<'_>, violation: 
 
 /// Completes the job.
 pub(super) fn succeed(draft: &mut Draft<'_>, observed: &Observed<'_>) {
-    // What remained of it may have ended well while it was held back.
+    // Its last replicas may have succeeded while it was suspended.
     replicas::resume(draft);
     let message = message::succeeded(draft.job);
     draft.transition(ConditionType::Succeeded, true, EventKind::Normal, "MXJobSucceeded", message);
@@ -45,7 +48,7 @@ pub(super) fn succeed(draft: &mut Draft<'_>, observed: &Observed<'_>) {
 
 fn end(draft: &mut Draft<'_>, observed: &Observed<'_>) {
     draft.status.completion_time = Some(draft.now);
-    // Nothing is made again, so nothing waits and nothing can be counted twice.
+    // Nothing is created again, so nothing waits and nothing can be counted twice.
     draft.memory.restarts.delays.clear();
     draft.memory.restarts.counted.clear();
     draft.memory.restarts.replaced.clear();
@@ -54,10 +57,10 @@ fn end(draft: &mut Draft<'_>, observed: &Observed<'_>) {
     draft.wake(time);
 }
 
-/// Looks after a job that is over.
+/// Handles a finished job.
 pub(super) fn finished(draft: &mut Draft<'_>, observed: &Observed<'_>) {
     match expiry(draft) {
-        // Its pods and services go with it.
+        // Its pods and services are deleted with it.
         Some(time) if time <= draft.now => draft.plan.delete_job = true,
         time => {
             draft.wake(time);
@@ -72,7 +75,8 @@ fn expiry(draft: &Draft<'_>) -> Option<jiff::Timestamp> {
     limits::after(completion(&draft.status)?, seconds.into())
 }
 
-/// When the job ended. A status that somebody else finished may lack the time; its condition has one.
+/// When the job ended. A status that another controller completed may lack the time; its condition
+/// has one.
 fn completion(status: &JobStatus) -> Option<jiff::Timestamp> {
     status.completion_time.or_else(|| {
         let terminal = status.conditions.iter().filter(|condition| condition.kind.is_terminal());
@@ -97,9 +101,9 @@ fn clean(draft: &mut Draft<'_>, observed: &Observed<'_>) {
     }
 }
 
-/// Whether the replica has a pod that ended and stays.
+/// Whether the replica has a pod that ended and is not being deleted.
 fn has_finished(replica: &Replica<'_>) -> bool {
-    replica
-        .pod
-        .is_some_and(|pod| !pod.leaving && matches!(pod.phase, Phase::Succeeded | Phase::Failed))
+    replica.pod.is_some_and(|pod| {
+        !pod.terminating && matches!(pod.phase, Phase::Succeeded | Phase::Failed)
+    })
 }

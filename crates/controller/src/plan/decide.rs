@@ -1,38 +1,37 @@
-//! The order of decisions. Each arm asks one question; the answers are worked out in the modules beside this one.
+//! The order of decisions. Each branch asks one question; the other modules of `plan` compute the
+//! answers.
 
 use super::Snapshot;
 use super::limits;
 use super::message::Failure;
-use super::observe::{Observed, Replica, State, Verdict};
-use super::restart::{self, Account, InPlace};
+use super::observe::{Observed, Replica, ReplicaState, Verdict};
+use super::restart::{self, InPlace, RestartUpdate};
 use super::success::{self, Success};
 use jiff::Timestamp;
 use mxjob_api::validate;
 use mxjob_machinery::field;
 
-/// What is to become of the job now.
+/// What happens to the job now.
 pub(super) enum Decision<'a> {
-    /// It is over: clean up, count, and delete it when its time is up.
+    /// It is finished: clean up, count, and delete it when its TTL expires.
     Finished,
-    /// It is larger than a job may be, as this says, and no admission has seen it.
+    /// It is larger than a job may be, for this reason, and API admission did not reject it.
     Refuse(field::Error),
-    /// It is held back.
+    /// It is suspended.
     Suspend,
-    /// There is no room for it yet.
+    /// There is no capacity for it yet.
     Wait,
-    /// It has failed.
     Fail(Failure<'a>, InPlace),
-    /// It has succeeded.
     Succeed(InPlace),
-    /// It has succeeded as far as its scheduler tells; the workers are about to end and may still fail.
+    /// Its scheduler has succeeded; the workers are about to end and may still fail.
     Settle {
-        /// How long they may take.
+        /// Until when they may run.
         until: Timestamp,
     },
-    /// Replicas failed that are to be made again.
-    Restart(Account<'a>),
-    /// It is on its way.
-    Proceed(Account<'a>),
+    /// Replicas failed and are replaced.
+    Restart(RestartUpdate<'a>),
+    /// It continues.
+    Proceed(RestartUpdate<'a>),
 }
 
 pub(super) fn decide<'a>(
@@ -44,40 +43,44 @@ pub(super) fn decide<'a>(
     if job.status.is_finished() {
         return Decision::Finished;
     }
-    // Not even a job that is held back stays: its size is fixed, so it can never go on.
+    // A suspended job is no exception: its size is fixed, so it can never continue.
     if let Some(violation) = validate::size(job) {
         return Decision::Refuse(violation);
     }
-    // Before failures: whoever holds a job back does not want to hear what its leaving pods did.
+    // Before failures: a user who suspends a job does not care how its terminating pods ended.
     if job.suspend {
         return Decision::Suspend;
     }
-    if snapshot.admission.waiting().is_some() {
+    if snapshot.scheduling.waiting().is_some() {
         return Decision::Wait;
     }
-    let account = restart::account(snapshot, observed, now);
-    if observed.in_state(State::Failed(Verdict::Final)).next().is_some() {
-        return Decision::Fail(Failure::Replica(first_failures(observed)), account.in_place);
+    let restarts = restart::new_restarts(snapshot, observed, now);
+    if observed.in_state(ReplicaState::Failed(Verdict::Final)).next().is_some() {
+        return Decision::Fail(Failure::Replica(first_failures(observed)), restarts.in_place);
     }
-    match limits::exceeded(job, &account, now) {
-        // The restart that was one too many does not count: what is counted is within the limit.
+    match limits::exceeded(job, &restarts, now) {
+        // The restart that exceeds the limit is not counted, so the count stays within the limit.
         Some(failure @ Failure::Backoff { .. }) => {
             return Decision::Fail(failure, InPlace::default());
         }
-        Some(failure) => return Decision::Fail(failure, account.in_place),
+        Some(failure) => return Decision::Fail(failure, restarts.in_place),
         None => {}
     }
-    match success::judge(job, observed, now) {
-        Success::Reached => return Decision::Succeed(account.in_place),
+    match success::check(job, observed, now) {
+        Success::Reached => return Decision::Succeed(restarts.in_place),
         Success::Settling { until } => return Decision::Settle { until },
         Success::Open => {}
     }
-    if account.has_news() { Decision::Restart(account) } else { Decision::Proceed(account) }
+    if restarts.has_replacements() {
+        Decision::Restart(restarts)
+    } else {
+        Decision::Proceed(restarts)
+    }
 }
 
-/// The failed replicas, the one that failed first in front.
+/// The failed replicas, the first one to fail in front.
 fn first_failures<'a>(observed: &'a Observed<'a>) -> Vec<&'a Replica<'a>> {
-    let mut failed: Vec<_> = observed.in_state(State::Failed(Verdict::Final)).collect();
+    let mut failed: Vec<_> = observed.in_state(ReplicaState::Failed(Verdict::Final)).collect();
     restart::first_failed_first(&mut failed);
     failed
 }

@@ -1,39 +1,36 @@
-//! What people read: condition and event messages.
+//! Messages of conditions and events.
 //!
-//! The shapes are the contract's. A failure names the first failed replica, its exit code, signal and reason, and its last log line, so that
-//! `kubectl describe` answers "why" without a second command.
+//! The contract defines their form. A failure names the first failed replica, its exit code, signal
+//! and reason, and its last log line, so that `kubectl describe` answers "why" without a second
+//! command.
 
-use super::observe::{Replica, State};
-use super::{Event, EventKind, Problem};
-use crate::admission::Waiting;
+use super::Problem;
+use super::observe::{Replica, ReplicaState};
+use crate::event::{Event, EventKind};
+use crate::scheduling::Waiting;
 use crate::view::{Exit, PodView};
 use mxjob_api::{Job, ReplicaSpec};
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// Longest log line in a message: what fits a terminal or two.
-const LINE_MAX: usize = 300;
+/// Maximum length in characters of a log line in a message: one or two lines of a terminal.
+const MAX_LINE_CHARS: usize = 300;
 
 /// Why a job has failed.
 pub(super) enum Failure<'a> {
-    /// A replica failed for good; the first to fail is in front, and there is at least one.
+    /// Replicas failed finally; the first to fail is in front, and there is at least one.
     Replica(Vec<&'a Replica<'a>>),
-    /// One restart too many.
+    /// The restarts exceed the backoff limit.
     Backoff {
-        /// How many were allowed.
         limit: u32,
         /// Replicas that would have been replaced; none if containers were restarted in place.
         culprits: Vec<&'a Replica<'a>>,
     },
     /// It was active for too long.
-    Deadline {
-        /// How long it might have been.
-        seconds: i64,
-    },
+    Deadline { seconds: i64 },
 }
 
 impl<'a> Failure<'a> {
-    /// The condition's message.
     pub(super) fn message(&self, job: &Job) -> String {
         let mut message = format!("MXJob {} is failed because ", job.name);
         match self {
@@ -53,7 +50,7 @@ impl<'a> Failure<'a> {
         message
     }
 
-    /// The replicas whose failure it is.
+    /// The replicas that caused the failure.
     pub(super) fn replicas(&self) -> &[&'a Replica<'a>] {
         match self {
             Self::Replica(replicas) | Self::Backoff { culprits: replicas, .. } => replicas,
@@ -64,21 +61,21 @@ impl<'a> Failure<'a> {
 
 pub(super) fn created(job: &Job, problems: &[Problem]) -> String {
     let mut message = format!("MXJob {} is created.", job.name);
-    // One is enough to act on; the events have them all.
+    // One is enough to act on; the events report all of them.
     if let Some(problem) = problems.iter().min() {
-        let _ = write!(message, " {}", cannot(problem));
+        let _ = write!(message, " {}", cannot_create(problem));
     }
     message
 }
 
-fn cannot(problem: &Problem) -> String {
-    format!("The {} cannot be made: {}", problem.object, problem.message)
+fn cannot_create(problem: &Problem) -> String {
+    format!("The {} cannot be created: {}", problem.object, problem.message)
 }
 
 pub(super) fn waiting(job: &Job, waiting: &Waiting, problems: &[Problem]) -> String {
     let mut message = format!("MXJob {} is created. {}", job.name, waits(job, waiting));
     if let Some(problem) = problems.iter().min() {
-        let _ = write!(message, " {}", cannot(problem));
+        let _ = write!(message, " {}", cannot_create(problem));
     }
     message
 }
@@ -108,7 +105,8 @@ pub(super) fn restarting(job: &Job, culprits: &[&Replica<'_>]) -> String {
     format!("MXJob {} is restarting because {}", job.name, ends(culprits))
 }
 
-/// The warning, for a new job, that its templates ask for another restart policy than its roles. Only the latter is obeyed.
+/// The warning, for a new job, that its templates set a different restart policy than its roles.
+/// The policy of the role is used.
 pub(super) fn overwritten_policy(job: &Job) -> Option<Event> {
     let is_overwritten = |replica: &ReplicaSpec| {
         let policy = replica.template.pointer("/spec/restartPolicy").and_then(Value::as_str);
@@ -123,7 +121,7 @@ pub(super) fn overwritten_policy(job: &Job) -> Option<Event> {
     })
 }
 
-/// One event for each replica whose training container ended with a code.
+/// One event for each replica whose training container ended with an exit code.
 pub(super) fn exits<'a>(
     job: &'a Job,
     replicas: &'a [&Replica<'_>],
@@ -139,11 +137,14 @@ pub(super) fn exits<'a>(
     })
 }
 
-/// How the first of some replicas ended, how many others did, and the first one's last words.
+/// How the first of some replicas ended, how many others did, and the last log line of the first
+/// one.
 fn ends(replicas: &[&Replica<'_>]) -> String {
     let Some(first) = replicas.first() else { return "a replica failed".to_owned() };
-    let (mut text, words) = match first.pod {
-        Some(pod) if matches!(first.state, State::Failed(_)) => end(&first.short_name(), pod),
+    let (mut text, log) = match first.pod {
+        Some(pod) if matches!(first.state, ReplicaState::Failed(_)) => {
+            end(&first.short_name(), pod)
+        }
         _ => (format!("{} was removed", first.short_name()), None),
     };
     match replicas.len() - 1 {
@@ -153,7 +154,7 @@ fn ends(replicas: &[&Replica<'_>]) -> String {
             let _ = write!(text, ", and {others} other replicas too");
         }
     }
-    match words.and_then(last_line) {
+    match log.and_then(last_line) {
         Some(line) => {
             let _ = write!(text, ": {line}");
         }
@@ -162,7 +163,7 @@ fn ends(replicas: &[&Replica<'_>]) -> String {
     text
 }
 
-/// How a failed pod ended, as a clause, and what it said last.
+/// How a failed pod ended, as a clause, and its last log lines.
 fn end<'a>(name: &str, pod: &'a PodView) -> (String, Option<&'a str>) {
     match (&pod.exit, &pod.other_exit) {
         (Some(exit), None) => (
@@ -201,12 +202,12 @@ fn exited(name: &str, exit: &Exit, pod_reason: Option<&str>) -> String {
     text
 }
 
-/// The last line that says something, fit for one line of a terminal.
+/// The last line that is not empty, without control characters.
 fn last_line(text: &str) -> Option<String> {
     let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
     let mut shown: String =
-        line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LINE_MAX).collect();
-    if line.chars().nth(LINE_MAX).is_some() {
+        line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_LINE_CHARS).collect();
+    if line.chars().nth(MAX_LINE_CHARS).is_some() {
         shown.push('…');
     }
     Some(shown)
@@ -217,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_words_are_one_line_of_bounded_length() {
+    fn the_last_line_is_one_line_of_bounded_length() {
         for (text, line) in [
             ("a\nb\n\n", Some("b")),
             ("  only \r\n", Some("only")),

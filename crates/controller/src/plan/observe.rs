@@ -1,44 +1,46 @@
-//! The snapshot seen replica by replica.
+//! The snapshot replica by replica.
 //!
-//! A pod is matched with its replica by name, which the contract fixes: labels can be edited, names cannot. Pods and services that the job controls
-//! but that have another name are none of ours to judge or to remove.
+//! A pod is matched with its replica by name, which the contract fixes: labels can be edited, names
+//! cannot. Pods and services that the job controls under another name are neither evaluated nor
+//! deleted.
 
-use super::{Snapshot, Target};
+use super::Snapshot;
 use crate::memory::Memory;
+use crate::target::Target;
 use crate::view::{Phase, PodView, ServiceView};
 use mxjob_api::{RestartPolicy, Role, names};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// All replicas of the job, in canonical order. Of a job that is too large, those of which something exists.
+/// All replicas of the job, in canonical order. If the job is too large, only those of which
+/// something exists.
 pub(super) struct Observed<'a> {
     pub(super) replicas: Vec<Replica<'a>>,
-    /// The memory of the snapshot, with the replicas in it that have succeeded since.
+    /// The memory of the snapshot plus the replicas that have succeeded since.
     pub(super) memory: Memory,
 }
 
-/// One replica.
 pub(super) struct Replica<'a> {
     pub(super) role: Role,
     pub(super) index: u32,
     pub(super) pod: Option<&'a PodView>,
     pub(super) service: Option<&'a ServiceView>,
-    pub(super) state: State,
+    pub(super) state: ReplicaState,
 }
 
-/// What has become of a replica.
+/// The state of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum ReplicaState {
     /// It has no pod.
     Missing,
-    /// Its pod is being deleted: neither failed nor alive, and its name is taken.
-    Leaving,
+    /// Its pod is being deleted: neither failed nor running, and its name is in use.
+    Terminating,
     /// Its pod is from an earlier attempt of the whole job.
     Outdated,
     /// Its pod does not run yet.
     Pending,
     /// Its pod runs.
     Running,
-    /// It did its work, whether its pod is still there or not.
+    /// It succeeded, whether or not its pod still exists.
     Succeeded,
     /// Its pod failed.
     Failed(Verdict),
@@ -49,7 +51,7 @@ pub(super) enum State {
 pub(super) enum Verdict {
     /// It fails the job.
     Final,
-    /// The replica is made again.
+    /// The replica is replaced.
     Replaceable,
 }
 
@@ -82,17 +84,17 @@ impl<'a> Observed<'a> {
                     memory.completed.entry(spec.role).or_default().insert(index);
                 }
                 let state = if memory.is_completed(spec.role, index) {
-                    State::Succeeded
+                    ReplicaState::Succeeded
                 } else {
-                    pod.map_or(State::Missing, |pod| {
-                        judge(pod, spec.restart_policy, memory.restarts.attempt)
+                    pod.map_or(ReplicaState::Missing, |pod| {
+                        state_of(pod, spec.restart_policy, memory.restarts.attempt)
                     })
                 };
                 let service = services.get(name.as_str()).copied();
                 replicas.push(Replica { role: spec.role, index, pod, service, state });
             }
             if existing.is_none() && !snapshot.memory.completed.contains_key(&spec.role) {
-                take_over(snapshot, replicas.get_mut(first..).unwrap_or_default(), &mut memory);
+                adopt_counts(snapshot, replicas.get_mut(first..).unwrap_or_default(), &mut memory);
             }
         }
         let uids: HashSet<&String> = snapshot.pods.iter().map(|pod| &pod.uid).collect();
@@ -106,11 +108,11 @@ impl<'a> Observed<'a> {
         self.replicas.iter().filter(move |replica| replica.role == role)
     }
 
-    pub(super) fn in_state(&self, state: State) -> impl Iterator<Item = &Replica<'a>> {
+    pub(super) fn in_state(&self, state: ReplicaState) -> impl Iterator<Item = &Replica<'a>> {
         self.replicas.iter().filter(move |replica| replica.state == state)
     }
 
-    /// Whether pods of an earlier attempt are still there.
+    /// Whether pods of an earlier attempt still exist.
     pub(super) fn is_draining(&self) -> bool {
         self.replicas.iter().any(|replica| {
             replica.pod.is_some_and(|pod| pod.attempt != self.memory.restarts.attempt)
@@ -125,43 +127,45 @@ fn existing(snapshot: &Snapshot) -> BTreeSet<(Role, u32)> {
     pods.chain(services).filter_map(|name| names::replica_of(&snapshot.job, name)).collect()
 }
 
-/// An operator before this one has counted how many replicas of a role succeeded, and not noted which. Where just so many have
-/// no pod any more, it was those.
-fn take_over(snapshot: &Snapshot, of_role: &mut [Replica<'_>], memory: &mut Memory) {
+/// An older operator stored how many replicas of a role succeeded, but not which ones. If exactly
+/// that many have no pod any more, it was those.
+fn adopt_counts(snapshot: &Snapshot, of_role: &mut [Replica<'_>], memory: &mut Memory) {
     let status = &snapshot.job.status;
     let Some(role) = of_role.first().map(|replica| replica.role) else { return };
     let counted = status.replicas.get(&role).map_or(0, |counts| counts.succeeded);
     let unknown = counted.saturating_sub(memory.completed_count(role));
-    let is_missing = |replica: &&mut Replica<'_>| replica.state == State::Missing;
-    let missing = of_role.iter().filter(|replica| replica.state == State::Missing).count();
+    let is_missing = |replica: &&mut Replica<'_>| replica.state == ReplicaState::Missing;
+    let missing = of_role.iter().filter(|replica| replica.state == ReplicaState::Missing).count();
     if unknown == 0 || status.is_finished() || u32::try_from(missing) != Ok(unknown) {
         return;
     }
     for replica in of_role.iter_mut().filter(is_missing) {
-        replica.state = State::Succeeded;
+        replica.state = ReplicaState::Succeeded;
         memory.completed.entry(role).or_default().insert(replica.index);
     }
 }
 
-fn judge(pod: &PodView, policy: RestartPolicy, attempt: u32) -> State {
-    if pod.leaving {
-        return State::Leaving;
+fn state_of(pod: &PodView, policy: RestartPolicy, attempt: u32) -> ReplicaState {
+    if pod.terminating {
+        return ReplicaState::Terminating;
     }
     if pod.attempt != attempt {
-        return State::Outdated;
+        return ReplicaState::Outdated;
     }
     match pod.phase {
-        // A node that cannot be asked may still be running it: nothing is decided until it is known to be lost.
-        Phase::Pending | Phase::Unknown => State::Pending,
-        Phase::Running => State::Running,
-        // Its own attempt's success is in the memory; this arm is for completeness.
-        Phase::Succeeded => State::Succeeded,
-        Phase::Failed => State::Failed(verdict(pod, policy)),
+        // An unreachable node may still be running it: nothing is decided until the node is known
+        // to be lost.
+        Phase::Pending | Phase::Unknown => ReplicaState::Pending,
+        Phase::Running => ReplicaState::Running,
+        // A success of the current attempt is in the memory; this branch is for completeness.
+        Phase::Succeeded => ReplicaState::Succeeded,
+        Phase::Failed => ReplicaState::Failed(verdict(pod, policy)),
     }
 }
 
-/// `ExitCode`: from 128 on a signal or the infrastructure ended it, and so it did where there is no code at all (evicted,
-/// node lost). A failed pod whose training container ended with 0 failed by a sidecar; running it again would not help.
+/// `ExitCode`: a code of 128 or more means that a signal or the infrastructure ended it, and so
+/// does a missing code (evicted, node lost). A failed pod whose training container ended with 0
+/// failed because of a sidecar; running it again would not help.
 fn verdict(pod: &PodView, policy: RestartPolicy) -> Verdict {
     match policy {
         RestartPolicy::Never => Verdict::Final,
@@ -176,22 +180,22 @@ fn verdict(pod: &PodView, policy: RestartPolicy) -> Verdict {
 // === impl Replica ===
 
 impl Replica<'_> {
-    /// `worker-1`: how messages and the memory call it.
+    /// `worker-1`: its name in messages and in the memory.
     pub(super) fn short_name(&self) -> String {
         format!("{}-{}", self.role.lower(), self.index)
     }
 
-    /// Its pod, unless that is leaving already.
+    /// Its pod, unless that is terminating already.
     pub(super) fn removable_pod(&self) -> Option<Target> {
         self.pod
-            .filter(|pod| !pod.leaving)
+            .filter(|pod| !pod.terminating)
             .map(|pod| Target { name: pod.name.clone(), uid: pod.uid.clone() })
     }
 
-    /// Its service, unless that is leaving already.
+    /// Its service, unless that is terminating already.
     pub(super) fn removable_service(&self) -> Option<Target> {
         self.service
-            .filter(|service| !service.leaving)
+            .filter(|service| !service.terminating)
             .map(|service| Target { name: service.name.clone(), uid: service.uid.clone() })
     }
 }

@@ -1,19 +1,20 @@
-//! The end of a job that slipped past admission: nothing is made for it, and it says why.
+//! Failing a job that is invalid and that API admission did not reject: nothing is created for it.
 
-use super::{Event, EventKind, NextStatus};
+use super::NextStatus;
+use crate::event::{Event, EventKind};
 use crate::memory::Memory;
 use jiff::Timestamp;
 use mxjob_api::{ConditionStatus, ConditionType, JobStatus};
 
 /// The reason of the condition and of the event.
 pub(super) const REASON: &str = "MXJobFailedValidation";
-/// Longest list of faults in a message, in bytes: an event takes a kilobyte.
-const FAULTS_MAX: usize = 800;
+/// Maximum length in bytes of the errors in a message: an event holds a kilobyte.
+const ERRORS_MAX_BYTES: usize = 800;
 
-/// The status of a job that is not valid, and the event about it. It is over: it is not looked at again, and whoever mends it
-/// makes it anew.
-pub(crate) fn refuse(name: &str, faults: &str, now: Timestamp) -> (NextStatus, Event) {
-    let message = message(name, faults);
+/// The status of an invalid job, and the event about it. The job is finished and is not validated
+/// again; the user has to create a corrected job.
+pub(crate) fn refuse(name: &str, errors: &str, now: Timestamp) -> (NextStatus, Event) {
+    let message = message(name, errors);
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let mut status = JobStatus {
         completion_time: Some(now),
@@ -25,17 +26,17 @@ pub(crate) fn refuse(name: &str, faults: &str, now: Timestamp) -> (NextStatus, E
     (NextStatus { status, memory: Memory::default() }, event)
 }
 
-/// What the condition and the event say.
-pub(super) fn message(name: &str, faults: &str) -> String {
-    format!("MXJob {name} is failed because it is not valid: {}", shown(faults))
+/// The message of the condition and the event.
+pub(super) fn message(name: &str, errors: &str) -> String {
+    format!("MXJob {name} is failed because it is not valid: {}", shown(errors))
 }
 
-fn shown(faults: &str) -> String {
-    if faults.len() <= FAULTS_MAX {
-        return faults.to_owned();
+fn shown(errors: &str) -> String {
+    if errors.len() <= ERRORS_MAX_BYTES {
+        return errors.to_owned();
     }
-    let end = (0..=FAULTS_MAX).rev().find(|end| faults.is_char_boundary(*end)).unwrap_or(0);
-    format!("{}…", faults.get(..end).unwrap_or_default())
+    let end = (0..=ERRORS_MAX_BYTES).rev().find(|end| errors.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}…", errors.get(..end).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -44,7 +45,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_refused_job_has_failed_and_says_why() {
+    fn an_invalid_job_has_failed_with_the_reason() {
         let now = "2026-11-24T08:00:00.7Z".parse().unwrap();
         let (next, event) = refuse("digits", "spec.jobMode: Unsupported value", now);
         let message =
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_of_faults_fits_an_event() {
+    fn a_long_list_of_errors_fits_an_event() {
         let (_, event) =
             refuse("digits", &"é".repeat(1000), "2026-11-24T08:00:00Z".parse().unwrap());
         assert!(event.message.len() < 1024 && event.message.ends_with("é…"));

@@ -1,34 +1,41 @@
-//! What a job that is not over does with its replicas: makes them, replaces them, holds them back.
+//! What an unfinished job does with its replicas: create, replace, or stop them.
 
 use super::draft::Draft;
-use super::observe::{Observed, Replica, State, Verdict};
-use super::restart::Account;
-use super::{EventKind, limits, message};
+use super::observe::{Observed, Replica, ReplicaState, Verdict};
+use super::restart::RestartUpdate;
+use super::{limits, message};
+use crate::event::EventKind;
 use crate::memory::WHOLE_JOB;
 use jiff::Timestamp;
 use mxjob_api::{ConditionType, RestartScope, Role};
 use std::collections::BTreeMap;
 
-/// Goes on: what is missing is made, and the job is running when every replica of every role is.
-pub(super) fn proceed(draft: &mut Draft<'_>, observed: &Observed<'_>, account: Account<'_>) {
+/// Continues: missing objects are created, and the job is running when every replica of every role
+/// is.
+pub(super) fn proceed(draft: &mut Draft<'_>, observed: &Observed<'_>, restarts: RestartUpdate<'_>) {
     activate(draft);
-    remember(draft, account);
-    // Failures that the status has counted already, but whose pods are still there: the removal did not succeed.
+    remember(draft, restarts);
+    // Failures that the status has counted already, but whose pods still exist: their deletion
+    // failed.
     remove_failed(draft, observed);
     create_missing(draft, observed);
-    let is_up = |replica: &Replica<'_>| matches!(replica.state, State::Running | State::Succeeded);
-    if observed.replicas.iter().all(is_up) && observed.in_state(State::Running).next().is_some() {
+    let is_up = |replica: &Replica<'_>| {
+        matches!(replica.state, ReplicaState::Running | ReplicaState::Succeeded)
+    };
+    if observed.replicas.iter().all(is_up)
+        && observed.in_state(ReplicaState::Running).next().is_some()
+    {
         let message = message::running(draft.job);
         draft.transition(ConditionType::Running, true, EventKind::Normal, "MXJobRunning", message);
     }
 }
 
-/// Replaces the replicas that failed, or all of them.
-pub(super) fn restart(draft: &mut Draft<'_>, observed: &Observed<'_>, account: Account<'_>) {
+/// Replaces the failed replicas, or all of them.
+pub(super) fn restart(draft: &mut Draft<'_>, observed: &Observed<'_>, restarts: RestartUpdate<'_>) {
     activate(draft);
-    let events: Vec<_> = message::exits(draft.job, &account.culprits).collect();
+    let events: Vec<_> = message::exits(draft.job, &restarts.culprits).collect();
     draft.plan.events.extend(events);
-    let message = message::restarting(draft.job, &account.culprits);
+    let message = message::restarting(draft.job, &restarts.culprits);
     draft.transition(
         ConditionType::Restarting,
         true,
@@ -36,18 +43,18 @@ pub(super) fn restart(draft: &mut Draft<'_>, observed: &Observed<'_>, account: A
         "MXJobRestarting",
         message,
     );
-    remember(draft, account);
+    remember(draft, restarts);
     remove_failed(draft, observed);
     create_missing(draft, observed);
 }
 
-/// Leaves everything as it is while the last processes of a succeeded job end by themselves.
+/// Changes nothing while the last processes of a succeeded job end by themselves.
 pub(super) fn settle(draft: &mut Draft<'_>, until: Timestamp) {
     activate(draft);
     draft.wake(Some(until));
 }
 
-/// Stops everything, for now.
+/// Stops everything until the job is resumed.
 pub(super) fn suspend(draft: &mut Draft<'_>, observed: &Observed<'_>) {
     let message = message::suspended(draft.job);
     let was_suspended = draft.status.is_true(&ConditionType::Suspended);
@@ -56,7 +63,7 @@ pub(super) fn suspend(draft: &mut Draft<'_>, observed: &Observed<'_>) {
         && draft.job.restart_scope == RestartScope::Job
         && draft.status.start_time.is_some()
     {
-        // The rendezvous is given up as a whole, so the next one needs all of its members, and new ones.
+        // The rendezvous ends as a whole, so the next one needs all of its members, and new ones.
         draft.memory.completed.clear();
         draft.memory.restarts.attempt = draft.memory.restarts.attempt.saturating_add(1);
     }
@@ -66,14 +73,15 @@ pub(super) fn suspend(draft: &mut Draft<'_>, observed: &Observed<'_>) {
     }
 }
 
-/// Holds nothing while there is no room for the job. A job that is resumed waits as resumed, and its clock stands still until it starts.
+/// Holds nothing while there is no capacity for the job. A resumed job waits as resumed, and its
+/// start time is not set until it starts.
 pub(super) fn wait(draft: &mut Draft<'_>) {
     if resume(draft) {
         draft.status.start_time = None;
     }
 }
 
-/// What being active means for the status: the clock runs, and from now on if the job was held back.
+/// Sets the start time of an active job, and ends its suspension.
 fn activate(draft: &mut Draft<'_>) {
     resume(draft);
     if draft.status.start_time.is_none() {
@@ -84,7 +92,7 @@ fn activate(draft: &mut Draft<'_>) {
     draft.wake(deadline);
 }
 
-/// Lets a job go that was held back, and its clock with it; says whether it was.
+/// Ends the suspension of a job and sets a new start time. Returns whether it was suspended.
 pub(super) fn resume(draft: &mut Draft<'_>) -> bool {
     if !draft.status.is_true(&ConditionType::Suspended) {
         return false;
@@ -95,13 +103,13 @@ pub(super) fn resume(draft: &mut Draft<'_>) -> bool {
     true
 }
 
-/// Takes the new restarts into the status.
-fn remember(draft: &mut Draft<'_>, account: Account<'_>) {
-    count(draft, account.added);
-    draft.memory = account.memory;
+/// Stores the new restarts in the status.
+fn remember(draft: &mut Draft<'_>, restarts: RestartUpdate<'_>) {
+    count(draft, restarts.added);
+    draft.memory = restarts.memory;
 }
 
-/// Adds to the restarts in the status.
+/// Adds to the restart counts in the status.
 pub(super) fn count(draft: &mut Draft<'_>, restarts: BTreeMap<Role, u32>) {
     for (role, added) in restarts {
         let restarts = &mut draft.status.replicas.entry(role).or_default().restarts;
@@ -109,37 +117,39 @@ pub(super) fn count(draft: &mut Draft<'_>, restarts: BTreeMap<Role, u32>) {
     }
 }
 
-/// Removes what is to be made again. The new attempt of a whole-job restart makes every pod a leftover.
+/// Deletes pods that are to be replaced. After a restart of the whole job every pod is outdated.
 fn remove_failed(draft: &mut Draft<'_>, observed: &Observed<'_>) {
     let attempt = draft.memory.restarts.attempt;
     for replica in &observed.replicas {
-        let is_leftover = replica.pod.is_some_and(|pod| pod.attempt != attempt);
-        if is_leftover || replica.state == State::Failed(Verdict::Replaceable) {
+        let is_outdated = replica.pod.is_some_and(|pod| pod.attempt != attempt);
+        if is_outdated || replica.state == ReplicaState::Failed(Verdict::Replaceable) {
             draft.delete_pod(replica.removable_pod());
         }
     }
 }
 
-/// Makes what has no pod, once its wait is over and, in a whole-job restart, all predecessors are gone.
+/// Creates missing pods, once their delay is over and, in a restart of the whole job, all
+/// predecessors are gone.
 fn create_missing(draft: &mut Draft<'_>, observed: &Observed<'_>) {
     let is_new_attempt = draft.memory.restarts.attempt != observed.memory.restarts.attempt;
-    // A name whose service is about to vanish must not be looked up by a new process.
+    // A new process must not look up a name whose service is about to disappear.
     let is_service_leaving =
-        |replica: &Replica<'_>| replica.service.is_some_and(|service| service.leaving);
-    // A rendezvous begins when all of its predecessor is gone; one process early would meet the wrong peers.
+        |replica: &Replica<'_>| replica.service.is_some_and(|service| service.terminating);
+    // A rendezvous starts when all of its predecessor is gone; a process that starts too early
+    // would meet the wrong peers.
     let together = draft.job.restart_scope == RestartScope::Job;
     let is_blocked = is_new_attempt
         || observed.is_draining()
-        || (together && observed.in_state(State::Leaving).next().is_some())
+        || (together && observed.in_state(ReplicaState::Terminating).next().is_some())
         || observed.replicas.iter().any(is_service_leaving);
     for replica in &observed.replicas {
-        if replica.state == State::Succeeded {
+        if replica.state == ReplicaState::Succeeded {
             continue;
         }
         if replica.service.is_none() {
             draft.create_service(replica);
         }
-        if replica.state != State::Missing || is_blocked {
+        if replica.state != ReplicaState::Missing || is_blocked {
             continue;
         }
         let delays = &draft.memory.restarts.delays;

@@ -1,4 +1,4 @@
-//! What a gang asks for in all, where its job does not say.
+//! The resources that a gang requests in total, where its job does not say.
 
 use mxjob_api::{Job, ReplicaSpec};
 use mxjob_machinery::quantity::Quantity;
@@ -6,12 +6,14 @@ use mxjob_machinery::resources::{PODS, Resources, display};
 use serde_json::{Map, Value, json};
 use std::cmp::Reverse;
 
-/// The sum over the first so many replicas: those of the highest priority (`priority` of the template), and among equals a scheduler and
-/// servers before workers. Containers only, by their requests, or else their limits: the rule of the operators before.
+/// The sum over the first `members` replicas: those of the highest priority (`priority` of the
+/// template), and among equals a scheduler and servers before workers. Only containers count, by
+/// their requests or else their limits: the rule of the older operators.
 ///
-/// A template that names its priority by `priorityClassName` alone counts as priority 0: the value of the class is not looked up.
+/// A template that sets only `priorityClassName` counts as priority 0: the value of the class is
+/// not looked up.
 ///
-/// Of each role only so many count.
+/// `count` limits the replicas of each role.
 pub(super) fn resources(
     job: &Job,
     members: u32,
@@ -34,7 +36,8 @@ pub(super) fn resources(
         .collect()
 }
 
-/// Whether two lists of amounts are equal, however they are written: a scheduler that stores the object writes them its own way.
+/// Whether two resource lists are equal, in any notation: a scheduler that stores the object writes
+/// them in its own way.
 pub(super) fn are_equal(one: &Value, other: &Value) -> bool {
     let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else {
         return one == other;

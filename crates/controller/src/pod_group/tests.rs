@@ -1,10 +1,13 @@
-//! Pod groups, against golden files, and what is done about them.
+//! Pod groups, against golden files, and the actions on them.
 
+use super::member::{mark, names_another_scheduler};
 use super::*;
+use crate::scheduling::PodGroups;
+use mxjob_api::Role;
 use serde_json::json;
 use std::path::Path;
 
-/// A job of one scheduler, one server and two workers, changed.
+/// A job of one scheduler, one server and two workers, after `change`.
 fn job(change: impl FnOnce(&mut Value)) -> Value {
     let replica = |count: u32, resources: Value| {
         json!({ "replicas": count, "template": { "spec": {
@@ -27,7 +30,12 @@ fn job(change: impl FnOnce(&mut Value)) -> Value {
     object
 }
 
-fn decided(kind: Kind, object: &Value, group: Option<&Value>, has_pods: bool) -> (Step, Admission) {
+fn decided(
+    kind: Kind,
+    object: &Value,
+    group: Option<&Value>,
+    has_pods: bool,
+) -> (GroupAction, SchedulingState) {
     decided_among(kind, object, group, has_pods, false)
 }
 
@@ -36,27 +44,32 @@ fn decided_among(
     object: &Value,
     group: Option<&Value>,
     has_pods: bool,
-    has_outsiders: bool,
-) -> (Step, Admission) {
+    has_unmarked_pods: bool,
+) -> (GroupAction, SchedulingState) {
     let job = Job::from_value(object).unwrap();
     let memory = Memory::read(object.get("status").unwrap_or(&Value::Null));
     let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object).cloned();
     let annotations = annotations.unwrap_or_default();
-    let subject =
-        Subject { job: &job, annotations: &annotations, memory: &memory, has_pods, has_outsiders };
-    let view = group.map(|group| View::read(group).unwrap());
-    decide(kind, subject, view.as_ref())
+    let context = GroupContext {
+        job: &job,
+        annotations: &annotations,
+        memory: &memory,
+        has_pods,
+        has_unmarked_pods,
+    };
+    let view = group.map(|group| PodGroupView::read(group).unwrap());
+    decide(kind, context, view.as_ref())
 }
 
-/// The group that is made for a job.
+/// The group that is created for a job.
 fn made(kind: Kind, object: &Value) -> Value {
     match decided(kind, object, None, false).0 {
-        Step::Create(group) => group,
+        GroupAction::Create(group) => group,
         other => panic!("{other:?}"),
     }
 }
 
-/// The same as the server and its scheduler have it.
+/// The same group as the server stores it, with a status of its scheduler.
 fn stored(kind: Kind, object: &Value, phase: &str) -> Value {
     let mut group = made(kind, object);
     group["metadata"]["uid"] = json!("g1");
@@ -70,12 +83,12 @@ fn policy(policy: Value) -> impl FnOnce(&mut Value) {
     |job| job["spec"]["schedulingPolicy"] = policy
 }
 
-fn waits(admission: &Admission) -> &str {
-    admission.waiting().map_or("", |waiting| waiting.message.as_str())
+fn waits(state: &SchedulingState) -> &str {
+    state.waiting().map_or("", |waiting| waiting.message.as_str())
 }
 
 #[test]
-fn the_groups_are_those_of_their_golden_files() {
+fn groups_match_their_golden_files() {
     let full = || {
         policy(json!({
             "minAvailable": 3, "queue": "night", "priorityClass": "high", "scheduleTimeoutSeconds": 60,
@@ -95,12 +108,12 @@ fn the_groups_are_those_of_their_golden_files() {
             std::fs::write(&file, &made).unwrap();
         }
         let golden = std::fs::read_to_string(&file).unwrap_or_default();
-        assert_eq!(golden, made, "{name}: UPDATE_GOLDEN=1 writes it anew");
+        assert_eq!(golden, made, "{name}: UPDATE_GOLDEN=1 updates it");
     }
 }
 
 #[test]
-fn the_minimum_is_that_of_the_first_replicas_by_priority() {
+fn min_resources_sum_the_first_replicas_by_priority() {
     let minimum = |change: fn(&mut Value), members: u32| {
         let job = Job::from_value(&job(change)).unwrap();
         Value::Object(minimum::resources(&job, members, |replica| replica.count))
@@ -121,7 +134,7 @@ fn the_minimum_is_that_of_the_first_replicas_by_priority() {
 }
 
 #[test]
-fn pods_are_marked_as_members_and_another_scheduler_is_left_in_place() {
+fn pods_are_marked_as_members_and_keep_another_scheduler() {
     let plugins = PodGroups::SchedulerPlugins { scheduler: "gangs".to_owned() };
     let typed = Job::from_value(&job(nothing)).unwrap();
     let marked = |scheduler: &PodGroups, pod: Value| {
@@ -156,7 +169,7 @@ fn pods_are_marked_as_members_and_another_scheduler_is_left_in_place() {
 }
 
 #[test]
-fn volcano_has_the_last_word_before_the_first_pod_and_only_then() {
+fn volcano_decides_before_the_first_pod_and_only_then() {
     let started = |job: &mut Value| job["status"] = json!({ "startTime": "2026-11-24T08:00:00Z" });
     for (phase, is_started, has_pods, may_start) in [
         ("", false, false, false),
@@ -169,28 +182,29 @@ fn volcano_has_the_last_word_before_the_first_pod_and_only_then() {
     ] {
         let object = if is_started { job(started) } else { job(nothing) };
         let group = stored(Kind::Volcano, &object, phase);
-        let (step, admission) = decided(Kind::Volcano, &object, Some(&group), has_pods);
-        assert_eq!(step, Step::Keep, "{phase}");
-        assert_eq!(admission.waiting().is_none(), may_start, "{phase} {is_started} {has_pods}");
+        let (step, state) = decided(Kind::Volcano, &object, Some(&group), has_pods);
+        assert_eq!(step, GroupAction::Keep, "{phase}");
+        assert_eq!(state.waiting().is_none(), may_start, "{phase} {is_started} {has_pods}");
     }
-    let (_, admission) = decided(Kind::Volcano, &job(nothing), None, false);
-    assert_eq!(waits(&admission), "waits for Volcano to let it into queue default");
-    let (_, admission) = decided(Kind::SchedulerPlugins, &job(nothing), None, false);
-    assert_eq!(admission, Admission::Admitted, "its pods are made at once");
+    let (_, state) = decided(Kind::Volcano, &job(nothing), None, false);
+    assert_eq!(waits(&state), "waits for Volcano to admit it to queue default");
+    let (_, state) = decided(Kind::SchedulerPlugins, &job(nothing), None, false);
+    assert_eq!(state, SchedulingState::MayStart, "its pods are created immediately");
 }
 
 #[test]
-fn the_schedulers_reason_is_passed_on_and_its_numbers_alone_are_no_news() {
+fn the_schedulers_reason_is_reported_and_changed_numbers_alone_are_not() {
     let object = job(nothing);
     let unschedulable = |message: &str| json!({ "type": "Unschedulable", "status": "True", "message": message, "lastTransitionTime": "2026-11-24T08:00:00Z" });
     let scheduled =
         |time: &str| json!({ "type": "Scheduled", "status": "True", "lastTransitionTime": time });
     let mut group = stored(Kind::Volcano, &object, "Pending");
     group["status"]["conditions"] = json!([unschedulable("queue resource quota insufficient.")]);
-    let (_, admission) = decided(Kind::Volcano, &object, Some(&group), false);
-    let told = "waits for Volcano to let it into queue default: queue resource quota insufficient";
-    assert_eq!(waits(&admission), told);
-    // Its pods are there, and there is no place for them.
+    let (_, state) = decided(Kind::Volcano, &object, Some(&group), false);
+    let message =
+        "waits for Volcano to admit it to queue default: queue resource quota insufficient";
+    assert_eq!(waits(&state), message);
+    // Its pods exist, and there is no node for them.
     group["status"]["phase"] = json!("Inqueue");
     for (conditions, expect) in [
         (
@@ -205,55 +219,58 @@ fn the_schedulers_reason_is_passed_on_and_its_numbers_alone_are_no_news() {
         (json!([]), None),
     ] {
         group["status"]["conditions"] = conditions;
-        let (_, admission) = decided(Kind::Volcano, &object, Some(&group), true);
-        assert_eq!(admission.waiting(), None);
-        assert_eq!(admission.word().map(|word| word.message.as_str()), expect);
+        let (_, state) = decided(Kind::Volcano, &object, Some(&group), true);
+        assert_eq!(state.waiting(), None);
+        assert_eq!(state.pending().map(|waiting| waiting.message.as_str()), expect);
     }
     let message =
         "MXJob digits is created. MXJob digits waits for its pods to be scheduled: 1/4 fit.";
-    let told_before = job(|job| {
+    let with_message = job(|job| {
         job["status"] = json!({ "conditions": [{ "type": "Created", "status": "True", "reason": "MXJobWaiting", "message": message }] });
     });
     for (message, expect) in [("3/4 fit", "1/4 fit"), ("3/4 are", "3/4 are")] {
         group["status"]["conditions"] = json!([unschedulable(message)]);
-        let (_, admission) = decided(Kind::Volcano, &told_before, Some(&group), true);
-        let word = admission.word().unwrap().message.clone();
-        assert_eq!(word, format!("waits for its pods to be scheduled: {expect}"));
+        let (_, state) = decided(Kind::Volcano, &with_message, Some(&group), true);
+        let waiting = state.pending().unwrap().message.clone();
+        assert_eq!(waiting, format!("waits for its pods to be scheduled: {expect}"));
     }
 }
 
 #[test]
-fn a_group_goes_with_the_end_or_the_suspension_of_its_job_and_comes_back() {
+fn a_group_is_deleted_with_its_job_or_suspension_and_recreated_on_resume() {
     let suspended = |job: &mut Value| job["spec"]["suspend"] = json!(true);
     let finished = |job: &mut Value| {
         job["status"] = json!({ "conditions": [{ "type": "Failed", "status": "True" }] });
     };
-    let remove = Step::Remove(Target { name: "digits".to_owned(), uid: "g1".to_owned() });
+    let remove = GroupAction::Remove(Target { name: "digits".to_owned(), uid: "g1".to_owned() });
     for object in [job(suspended), job(finished)] {
         let mut group = stored(Kind::Volcano, &job(nothing), "Running");
         assert_eq!(decided(Kind::Volcano, &object, Some(&group), false).0, remove);
         group["metadata"]["deletionTimestamp"] = json!("2026-11-24T08:00:00Z");
-        assert_eq!(decided(Kind::Volcano, &object, Some(&group), false).0, Step::Keep);
-        assert_eq!(decided(Kind::Volcano, &object, None, false).0, Step::Keep);
+        assert_eq!(decided(Kind::Volcano, &object, Some(&group), false).0, GroupAction::Keep);
+        assert_eq!(decided(Kind::Volcano, &object, None, false).0, GroupAction::Keep);
     }
     let deleted = job(|job| job["metadata"]["deletionTimestamp"] = json!("2026-11-24T08:00:00Z"));
     let group = stored(Kind::Volcano, &job(nothing), "Running");
-    assert_eq!(decided(Kind::Volcano, &deleted, Some(&group), false).0, Step::Keep);
-    let mut leaving = group;
-    leaving["metadata"]["deletionTimestamp"] = json!("2026-11-24T08:00:00Z");
+    assert_eq!(decided(Kind::Volcano, &deleted, Some(&group), false).0, GroupAction::Keep);
+    let mut terminating = group;
+    terminating["metadata"]["deletionTimestamp"] = json!("2026-11-24T08:00:00Z");
     for kind in [Kind::Volcano, Kind::SchedulerPlugins] {
-        let (step, admission) = decided(kind, &job(nothing), Some(&leaving), false);
-        assert_eq!((step, waits(&admission)), (Step::Keep, "waits for its last PodGroup to go"));
+        let (step, state) = decided(kind, &job(nothing), Some(&terminating), false);
+        assert_eq!(
+            (step, waits(&state)),
+            (GroupAction::Keep, "waits for its previous PodGroup to be deleted")
+        );
     }
 }
 
 #[test]
-fn a_group_is_changed_only_where_it_really_differs() {
+fn a_group_is_changed_only_where_it_differs() {
     let object =
         job(policy(json!({ "minResources": { "cpu": "3000m" }, "priorityClass": "high" })));
     for (change, expect) in [
         (json!({}), None),
-        // As another client writes the same.
+        // Equal values in another notation.
         (json!({ "minResources": { "cpu": "3" } }), None),
         (json!({ "queue": "elsewhere" }), None),
         (json!({ "queue": "" }), Some(json!({ "queue": "default" }))),
@@ -275,7 +292,7 @@ fn a_group_is_changed_only_where_it_really_differs() {
             group["spec"][field] = value.clone();
         }
         let (step, _) = decided(Kind::Volcano, &object, Some(&group), true);
-        let expect = expect.map_or(Step::Keep, |spec| Step::Change {
+        let expect = expect.map_or(GroupAction::Keep, |spec| GroupAction::Change {
             name: "digits".to_owned(),
             patch: json!({ "metadata": { "uid": "g1" }, "spec": spec }),
         });
@@ -284,19 +301,18 @@ fn a_group_is_changed_only_where_it_really_differs() {
 }
 
 #[test]
-fn replicas_that_succeed_do_not_change_the_group_and_one_that_is_made_anew_does_not_wait_for_them()
-{
+fn succeeded_replicas_do_not_change_the_group_and_a_new_group_does_not_wait_for_them() {
     let done = |job: &mut Value| job["status"] = json!({ "completedIndexes": { "Worker": "0" } });
     let group = stored(Kind::Volcano, &job(nothing), "Running");
-    assert_eq!(decided(Kind::Volcano, &job(done), Some(&group), true).0, Step::Keep);
-    let anew = made(Kind::Volcano, &job(done));
-    assert_eq!(anew["spec"]["minMember"], 3);
-    let anew = stored(Kind::Volcano, &job(done), "Running");
-    assert_eq!(decided(Kind::Volcano, &job(done), Some(&anew), true).0, Step::Keep);
+    assert_eq!(decided(Kind::Volcano, &job(done), Some(&group), true).0, GroupAction::Keep);
+    let recreated = made(Kind::Volcano, &job(done));
+    assert_eq!(recreated["spec"]["minMember"], 3);
+    let recreated = stored(Kind::Volcano, &job(done), "Running");
+    assert_eq!(decided(Kind::Volcano, &job(done), Some(&recreated), true).0, GroupAction::Keep);
 }
 
 #[test]
-fn scheduler_plugins_waits_for_those_alone_that_are_left() {
+fn scheduler_plugins_waits_only_for_remaining_replicas() {
     let kind = Kind::SchedulerPlugins;
     let given = || policy(json!({ "minAvailable": 4, "minResources": { "cpu": "9" } }));
     for (policy, object, resources) in [
@@ -307,32 +323,35 @@ fn scheduler_plugins_waits_for_those_alone_that_are_left() {
         let mut done = object.clone();
         done["status"] = json!({ "completedIndexes": { "Worker": "0" } });
         let (step, _) = decided(kind, &done, Some(&group), true);
-        let Step::Change { patch, .. } = step else { panic!("{step:?}") };
+        let GroupAction::Change { patch, .. } = step else { panic!("{step:?}") };
         let patch = &patch["spec"];
         assert_eq!(patch["minMember"], 3);
         for (name, amount) in resources.as_object().unwrap() {
-            // Of a patch what stays is not there.
+            // A patch leaves out what does not change.
             let there = patch["minResources"].get(name);
             assert!(there.is_none_or(|there| there == amount), "{policy} {name} {patch}");
         }
         let less = made(kind, &done);
         assert_eq!(less["spec"]["minResources"], resources);
-        // Run anew as a whole, it needs all of them.
+        // Restarted as a whole, it needs all of them.
         let less = stored(kind, &done, "Running");
         let (step, _) = decided(kind, &object, Some(&less), true);
-        let Step::Change { patch, .. } = step else { panic!("{step:?}") };
+        let GroupAction::Change { patch, .. } = step else { panic!("{step:?}") };
         assert_eq!(patch["spec"]["minMember"], 4);
     }
 }
 
 #[test]
-fn no_group_is_made_or_changed_for_a_job_with_living_pods_that_are_no_members() {
+fn no_group_is_created_or_changed_for_a_job_with_unmarked_pods() {
     for kind in [Kind::Volcano, Kind::SchedulerPlugins] {
-        let (step, admission) = decided_among(kind, &job(nothing), None, true, true);
-        assert_eq!((step, admission), (Step::Keep, Admission::Admitted));
+        let (step, state) = decided_among(kind, &job(nothing), None, true, true);
+        assert_eq!((step, state), (GroupAction::Keep, SchedulingState::MayStart));
         let mut group = stored(kind, &job(nothing), "Running");
         group["spec"]["minMember"] = json!(1);
-        assert_eq!(decided_among(kind, &job(nothing), Some(&group), true, true).0, Step::Keep);
+        assert_eq!(
+            decided_among(kind, &job(nothing), Some(&group), true, true).0,
+            GroupAction::Keep
+        );
     }
     let pod = |phase: &str, metadata: Value| {
         let mut pod = json!({ "metadata": { "name": "digits-worker-0", "uid": "p", "labels": {
@@ -362,24 +381,29 @@ fn no_group_is_made_or_changed_for_a_job_with_living_pods_that_are_no_members() 
         ("Running", plugins, true, false),
     ] {
         let pods = pod(phase, metadata.clone());
-        let found = [Kind::Volcano, Kind::SchedulerPlugins].map(|kind| has_outsiders(kind, &pods));
+        let found =
+            [Kind::Volcano, Kind::SchedulerPlugins].map(|kind| has_unmarked_pods(kind, &pods));
         assert_eq!(found, [of_volcano, of_plugins], "{phase} {metadata}");
     }
 }
 
 #[test]
-fn a_resumed_job_does_not_start_with_the_group_of_before() {
+fn a_resumed_job_does_not_start_with_its_previous_group() {
     let resumed = job(|job| {
         job["spec"]["suspend"] = json!(false);
         job["status"] = json!({ "startTime": "2026-11-24T08:00:00Z", "conditions": [{ "type": "Suspended", "status": "True" }] });
     });
     for kind in [Kind::Volcano, Kind::SchedulerPlugins] {
         let mut group = stored(kind, &job(nothing), "Running");
-        let remove = Step::Remove(Target { name: "digits".to_owned(), uid: "g1".to_owned() });
+        let remove =
+            GroupAction::Remove(Target { name: "digits".to_owned(), uid: "g1".to_owned() });
         assert_eq!(decided(kind, &resumed, Some(&group), false).0, remove);
         group["metadata"]["deletionTimestamp"] = json!("2026-11-24T08:00:00Z");
-        let (step, admission) = decided(kind, &resumed, Some(&group), false);
-        assert_eq!((step, waits(&admission)), (Step::Keep, "waits for its last PodGroup to go"));
-        assert!(matches!(decided(kind, &resumed, None, false).0, Step::Create(_)));
+        let (step, state) = decided(kind, &resumed, Some(&group), false);
+        assert_eq!(
+            (step, waits(&state)),
+            (GroupAction::Keep, "waits for its previous PodGroup to be deleted")
+        );
+        assert!(matches!(decided(kind, &resumed, None, false).0, GroupAction::Create(_)));
     }
 }

@@ -1,23 +1,22 @@
-//! What the controller sees of a pod group.
+//! The facts about a pod group that decide.
 
-use crate::plan::Target;
+use crate::target::Target;
 use serde_json::{Map, Value};
 
-/// One pod group.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct View {
+pub(crate) struct PodGroupView {
     pub(crate) name: String,
     pub(crate) uid: String,
-    pub(crate) leaving: bool,
+    pub(crate) terminating: bool,
     /// `status.phase`; empty if the scheduler has not seen it yet.
     pub(crate) phase: String,
-    /// Why its pods cannot be placed, in the scheduler's words.
-    pub(crate) trouble: Option<String>,
+    /// Why its pods cannot be scheduled, in the wording of the scheduler.
+    pub(crate) unschedulable: Option<String>,
     pub(crate) spec: Map<String, Value>,
 }
 
-impl View {
-    /// Reads a group; `None` if it is no stored object.
+impl PodGroupView {
+    /// Reads a group; `None` if it is not a stored object.
     pub(crate) fn read(group: &Value) -> Option<Self> {
         let metadata = group.get("metadata")?;
         let text = |field: &str| metadata.get(field).and_then(Value::as_str).map(str::to_owned);
@@ -25,16 +24,16 @@ impl View {
         Some(Self {
             name: text("name")?,
             uid: text("uid")?,
-            leaving: metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null()),
+            terminating: metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null()),
             phase: phase.unwrap_or_default().to_owned(),
-            trouble: trouble(group),
+            unschedulable: unschedulable(group),
             spec: group.get("spec").and_then(Value::as_object).cloned().unwrap_or_default(),
         })
     }
 
-    /// Whether pods may be made for it.
-    pub(crate) fn is_let_in(&self) -> bool {
-        !self.leaving && !matches!(self.phase.as_str(), "" | "Pending")
+    /// Whether pods may be created for it.
+    pub(crate) fn is_enqueued(&self) -> bool {
+        !self.terminating && !matches!(self.phase.as_str(), "" | "Pending")
     }
 
     pub(crate) fn members(&self) -> u32 {
@@ -42,14 +41,14 @@ impl View {
         members.and_then(|members| u32::try_from(members).ok()).unwrap_or(0)
     }
 
-    /// It, unless it is leaving already.
+    /// The group to delete, unless it is terminating already.
     pub(crate) fn removable(&self) -> Option<Target> {
-        (!self.leaving).then(|| Target { name: self.name.clone(), uid: self.uid.clone() })
+        (!self.terminating).then(|| Target { name: self.name.clone(), uid: self.uid.clone() })
     }
 }
 
-/// The message of the condition `Unschedulable`, unless `Scheduled` has come after it.
-fn trouble(group: &Value) -> Option<String> {
+/// The message of the condition `Unschedulable`, unless `Scheduled` is newer.
+fn unschedulable(group: &Value) -> Option<String> {
     let conditions = group.pointer("/status/conditions")?.as_array()?;
     let holds = |kind: &str| {
         conditions.iter().rev().find(|condition| {

@@ -9,7 +9,7 @@ fn pod(status: &Value) -> PodView {
 }
 
 #[test]
-fn a_failed_pod_tells_code_signal_reason_and_last_words() {
+fn a_failed_pod_has_code_signal_reason_and_message() {
     let view = pod(&json!({
         "phase": "Failed",
         "startTime": "2026-11-24T08:00:00Z",
@@ -35,7 +35,7 @@ fn a_failed_pod_tells_code_signal_reason_and_last_words() {
 }
 
 #[test]
-fn the_signal_is_told_by_the_exit_code_where_the_node_does_not_say() {
+fn the_exit_code_implies_the_signal_if_the_node_reports_none() {
     for (code, signal, expected) in [
         (3, None, None),
         (128, None, None),
@@ -62,7 +62,7 @@ fn a_restarted_container_has_no_end_until_its_pod_failed() {
 }
 
 #[test]
-fn only_the_training_container_gives_the_exit_code_and_others_explain() {
+fn only_the_training_container_determines_the_exit_code() {
     let view = pod(&json!({
         "phase": "Failed",
         "initContainerStatuses": [{ "name": "fetch", "restartCount": 1, "state": { "terminated": { "exitCode": 0 } } }],
@@ -92,7 +92,7 @@ fn a_deletion_timestamp_and_an_attempt_are_read_from_the_metadata() {
         "annotations": { ATTEMPT_ANNOTATION: "4" },
     } }))
     .unwrap();
-    assert!(view.leaving);
+    assert!(view.terminating);
     assert_eq!(view.attempt, 4);
 }
 
@@ -105,7 +105,7 @@ fn an_evicted_pod_has_a_reason_and_no_exit() {
 }
 
 #[test]
-fn odd_documents_are_read_as_far_as_they_make_sense() {
+fn malformed_documents_are_read_as_far_as_possible() {
     for object in
         [json!(null), json!([]), json!({ "metadata": 1 }), json!({ "metadata": { "name": "a" } })]
     {

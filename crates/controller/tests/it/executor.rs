@@ -1,4 +1,4 @@
-//! Jobs from creation to their end, with and without trouble on the way.
+//! Jobs from creation to their end, with and without errors.
 
 use crate::server::Server;
 use http::StatusCode;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A controller at work on a server.
+/// A running controller and its server.
 struct Running {
     server: Server,
     stop: Option<oneshot::Sender<()>>,
@@ -90,10 +90,10 @@ fn last_condition(server: &Server) -> Value {
 }
 
 fn events(server: &Server) -> Vec<String> {
-    let told = |event: &Value| {
+    let found = |event: &Value| {
         format!("{}: {}", event["reason"].as_str().unwrap(), event["message"].as_str().unwrap())
     };
-    server.all("events").iter().map(told).collect()
+    server.all("events").iter().map(found).collect()
 }
 
 fn count(server: &Server, write: &str) -> usize {
@@ -101,12 +101,12 @@ fn count(server: &Server, write: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_job_is_seen_through_to_its_end() {
+async fn a_job_runs_to_its_end() {
     let server = Server::new();
     let controller = Running::start(&server);
     controller.running(&json!({})).await;
     let writes = server.writes();
-    let place = |wanted: &str| writes.iter().position(|write| write == wanted).unwrap();
+    let place = |expected: &str| writes.iter().position(|write| write == expected).unwrap();
     for service in REPLICAS {
         for pod in REPLICAS {
             assert!(
@@ -124,12 +124,12 @@ async fn a_job_is_seen_through_to_its_end() {
             events(server).iter().any(|event| event.starts_with("MXJobSucceeded"))
         })
         .await;
-    let told = events(&server);
+    let found = events(&server);
     assert!(
-        told.contains(&"SuccessfulCreatePod: Created pod: digits-worker-0".to_owned()),
-        "{told:?}"
+        found.contains(&"SuccessfulCreatePod: Created pod: digits-worker-0".to_owned()),
+        "{found:?}"
     );
-    assert_eq!(told.len(), 4 + 4 + 2);
+    assert_eq!(found.len(), 4 + 4 + 2);
     let mut lists = server.lists();
     lists.sort();
     assert_eq!(lists, ["mxjobs", "pods", "services"], "nothing is listed after the start");
@@ -137,7 +137,7 @@ async fn a_job_is_seen_through_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_failure_is_written_before_the_rest_is_stopped() {
+async fn a_failure_is_written_before_the_other_pods_are_deleted() {
     let server = Server::new();
     let controller = Running::start(&server);
     controller.running(&json!({})).await;
@@ -164,7 +164,7 @@ async fn a_failure_is_written_before_the_rest_is_stopped() {
 }
 
 #[tokio::test]
-async fn a_restart_is_counted_once_although_the_first_write_meets_a_conflict() {
+async fn a_restart_is_counted_once_despite_a_conflict() {
     let server = Server::new();
     let controller = Running::start(&server);
     let more = json!({ "restartScope": "Job" });
@@ -200,14 +200,14 @@ async fn a_restart_is_counted_once_although_the_first_write_meets_a_conflict() {
 }
 
 #[tokio::test]
-async fn nothing_is_made_twice_while_the_watches_lag() {
+async fn nothing_is_created_twice_while_the_watches_lag() {
     let server = Server::new();
     let controller = Running::start(&server);
     server.wait_for("the first lists", |server| server.lists().len() == 3).await;
     server.hold(&["pods", "services"]);
     controller.submit(&json!({}));
     controller.pods(4).await;
-    // Every change of the job is another plan, made without a word from the held watches.
+    // Every change of the job causes another plan, without any event of the held watches.
     for suspend in [true, false] {
         server.change("mxjobs", "digits", |job| job["spec"]["suspend"] = json!(suspend));
         let state = if suspend { "Suspended" } else { "Created" };
@@ -227,7 +227,7 @@ async fn nothing_is_made_twice_while_the_watches_lag() {
 }
 
 #[tokio::test]
-async fn a_name_taken_by_another_object_is_told_and_waited_for() {
+async fn a_name_used_by_another_object_is_reported_and_retried() {
     let server = Server::new();
     server
         .put("pods", &json!({ "metadata": { "name": "digits-worker-1", "namespace": "default" } }));
@@ -236,7 +236,7 @@ async fn a_name_taken_by_another_object_is_told_and_waited_for() {
     server
         .wait_for("the reason", |server| {
             let message = last_condition(server)["message"].to_string();
-            message.contains("MXJob digits is created. The pod digits-worker-1 cannot be made:")
+            message.contains("MXJob digits is created. The pod digits-worker-1 cannot be created:")
         })
         .await;
     server.remove("pods", "digits-worker-1");
@@ -248,12 +248,12 @@ async fn a_name_taken_by_another_object_is_told_and_waited_for() {
         .await;
     let refused =
         events(&server).iter().filter(|event| event.starts_with("FailedCreatePod")).count();
-    assert_eq!(refused, 1, "told once, however often it was tried");
+    assert_eq!(refused, 1, "reported once, however often it was tried");
     controller.stop().await;
 }
 
 #[tokio::test]
-async fn a_server_that_is_in_trouble_is_asked_again() {
+async fn failed_requests_are_retried() {
     let server = Server::new();
     let controller = Running::start(&server);
     server.refuse(
@@ -268,7 +268,7 @@ async fn a_server_that_is_in_trouble_is_asked_again() {
 }
 
 #[tokio::test]
-async fn what_is_not_removed_because_of_a_conflict_is_not_taken_for_gone() {
+async fn an_object_not_deleted_because_of_a_conflict_is_deleted_later() {
     let server = Server::new();
     let controller = Running::start(&server);
     controller.running(&json!({})).await;
@@ -284,7 +284,7 @@ async fn what_is_not_removed_because_of_a_conflict_is_not_taken_for_gone() {
 }
 
 #[tokio::test]
-async fn a_finished_job_is_deleted_when_its_time_is_up() {
+async fn a_finished_job_is_deleted_after_its_ttl() {
     let server = Server::new();
     let controller = Running::start(&server);
     controller.running(&json!({ "ttlSecondsAfterFinished": 1 })).await;
@@ -297,7 +297,7 @@ async fn a_finished_job_is_deleted_when_its_time_is_up() {
 }
 
 #[tokio::test]
-async fn a_deadline_needs_nothing_else_to_happen() {
+async fn a_deadline_needs_no_other_event() {
     let server = Server::new();
     let controller = Running::start(&server);
     controller.submit(&json!({ "activeDeadlineSeconds": 1 }));
@@ -306,7 +306,7 @@ async fn a_deadline_needs_nothing_else_to_happen() {
 }
 
 #[tokio::test]
-async fn a_new_controller_goes_on_where_the_last_one_stopped() {
+async fn a_new_controller_continues_where_the_last_one_stopped() {
     let server = Server::new();
     let first = Running::start(&server);
     first.running(&json!({})).await;
@@ -326,7 +326,7 @@ async fn a_new_controller_goes_on_where_the_last_one_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pods_that_start_about_together_are_told_in_one_write() {
+async fn pods_that_start_at_about_the_same_time_are_reported_in_one_write() {
     let server = Server::new();
     let controller = Running::start(&server);
     controller.submit(&json!({}));
@@ -343,7 +343,7 @@ async fn pods_that_start_about_together_are_told_in_one_write() {
     assert_eq!(count(&server, "PATCH mxjobs digits"), 2, "created, running");
     controller.stop().await;
 
-    // The others take their time: what runs is told all the same.
+    // The others take longer: running pods are reported anyway.
     let server = Server::new();
     let controller = Running::start(&server);
     controller.submit(&json!({}));

@@ -1,4 +1,4 @@
-//! Jobs that wait for room on one machine, as clients see it.
+//! Jobs that wait for capacity on one machine, as clients see them.
 
 use crate::server::Server;
 use mxjob_controller::{Gang, Metrics, Options, run};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A machine of 4 CPUs and a controller that admits jobs to it.
+/// A machine of 4 CPUs and a controller that schedules jobs on it.
 struct Machine {
     server: Server,
     stop: Option<oneshot::Sender<()>>,
@@ -49,7 +49,7 @@ impl Machine {
         self.controller.take().unwrap().await.unwrap();
     }
 
-    /// Submits a job of workers with so many CPUs each; it came at that second.
+    /// Submits a job of workers with that many CPUs each, created at that second.
     fn submit(&self, name: &str, workers: u32, cpu: &str, came: u32, more: &Value) {
         let container = json!({ "name": "mxnet", "image": "mxnet", "resources": { "requests": { "cpu": cpu } } });
         let worker =
@@ -78,7 +78,7 @@ impl Machine {
             .await;
     }
 
-    /// Waits until the condition `Created` has that reason, and gives its message.
+    /// Waits until the condition `Created` has that reason, and returns its message.
     async fn created(&self, job: &str, reason: &str) -> String {
         let is_so = |server: &Server| created(server, job)["reason"] == reason;
         self.server.wait_for(&format!("{job}: {reason}"), is_so).await;
@@ -111,20 +111,14 @@ fn start_time(server: &Server, job: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_job_waits_without_pods_and_starts_when_the_one_before_it_is_done() {
+async fn a_job_waits_without_pods_and_starts_when_the_previous_one_finishes() {
     let mut machine = Machine::new();
     machine.submit("first", 3, "1", 0, &json!({}));
     machine.pods("first", 3).await;
     machine.submit("second", 2, "1", 1, &json!({}));
     let message = machine.created("second", "MXJobWaiting").await;
-    assert_eq!(
-        message,
-        "MXJob second is created. MXJob second waits for cpu 2 for 2 pods at once."
-    );
-    assert_eq!(
-        machine.event("MXJobWaiting").await,
-        "MXJob second waits for cpu 2 for 2 pods at once."
-    );
+    assert_eq!(message, "MXJob second is created. MXJob second waits for cpu 2 for 2 pods.");
+    assert_eq!(machine.event("MXJobWaiting").await, "MXJob second waits for cpu 2 for 2 pods.");
     assert_eq!(start_time(&machine.server, "second"), Value::Null);
     assert_eq!(machine.server.all("services").len(), 3, "nothing is held, no names either");
     machine.end("first-worker-0");
@@ -139,7 +133,7 @@ async fn a_job_waits_without_pods_and_starts_when_the_one_before_it_is_done() {
 }
 
 #[tokio::test]
-async fn pods_of_others_take_room_until_they_are_done() {
+async fn pods_of_other_owners_take_capacity_until_they_finish() {
     let mut machine = Machine::new();
     machine.server.put("pods", &json!({
         "metadata": { "name": "other", "namespace": "default" },
@@ -154,14 +148,14 @@ async fn pods_of_others_take_room_until_they_are_done() {
 }
 
 #[tokio::test]
-async fn a_new_controller_knows_who_has_started_and_who_waits() {
+async fn a_new_controller_knows_which_jobs_have_started_and_which_wait() {
     let mut machine = Machine::new();
     machine.submit("first", 3, "1", 1, &json!({}));
     machine.pods("first", 3).await;
     machine.submit("second", 2, "1", 0, &json!({}));
     machine.created("second", "MXJobWaiting").await;
     machine.stop().await;
-    // A replica that is gone for the moment keeps its room.
+    // A replica without a pod keeps its capacity.
     machine.server.remove("pods", "first-worker-1");
     machine.metrics = Metrics::default();
     machine.start();
@@ -178,13 +172,13 @@ async fn a_new_controller_knows_who_has_started_and_who_waits() {
 }
 
 #[tokio::test]
-async fn what_can_never_start_says_so_and_holds_nobody_up() {
+async fn a_job_that_can_never_start_says_so_and_blocks_nobody() {
     let mut machine = Machine::new();
     machine.submit("giant", 5, "1", 0, &json!({}));
-    let told = machine.event("MXJobUnschedulable").await;
+    let message = machine.event("MXJobUnschedulable").await;
     assert_eq!(
-        told,
-        "MXJob giant can never start here: it needs 5 of cpu at once and the nodes have 4 in all."
+        message,
+        "MXJob giant can never start here: it requests 5 of cpu in total and the nodes have 4."
     );
     machine.created("giant", "MXJobUnschedulable").await;
     machine.submit("digits", 1, "1", 1, &json!({}));
@@ -193,7 +187,7 @@ async fn what_can_never_start_says_so_and_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn a_suspended_job_gives_its_room_away_and_waits_when_it_is_resumed() {
+async fn a_suspended_job_frees_its_capacity_and_waits_when_resumed() {
     let mut machine = Machine::new();
     machine.submit("first", 4, "1", 0, &json!({}));
     machine.pods("first", 4).await;
@@ -223,7 +217,7 @@ async fn a_suspended_job_gives_its_room_away_and_waits_when_it_is_resumed() {
 }
 
 #[tokio::test]
-async fn priority_classes_order_the_line_and_an_unknown_one_is_said() {
+async fn priority_classes_order_the_queue_and_an_unknown_one_is_reported() {
     let mut machine = Machine::new();
     let class = |name: &str| json!({ "schedulingPolicy": { "priorityClass": name } });
     machine.server.put(
@@ -236,8 +230,8 @@ async fn priority_classes_order_the_line_and_an_unknown_one_is_said() {
     machine.submit("first", 4, "1", 0, &json!({}));
     machine.pods("first", 4).await;
     machine.submit("lost", 4, "1", 1, &class("missing"));
-    let told = machine.event("UnknownPriorityClass").await;
-    assert_eq!(told, "There is no priority class missing: the job waits with priority 0");
+    let message = machine.event("UnknownPriorityClass").await;
+    assert_eq!(message, "Priority class missing does not exist; the job waits with priority 0");
     machine.submit("urgent", 4, "1", 2, &class("urgent"));
     machine.created("urgent", "MXJobWaiting").await;
     for index in 0..4 {
@@ -249,7 +243,7 @@ async fn priority_classes_order_the_line_and_an_unknown_one_is_said() {
 }
 
 #[tokio::test]
-async fn pods_that_can_never_be_bound_or_must_not_be_yet_take_no_room() {
+async fn unschedulable_and_gated_pods_take_no_capacity() {
     let mut machine = Machine::new();
     for (name, cpu, gates) in
         [("giant", "100", json!([])), ("gated", "3", json!([{ "name": "quota" }]))]
@@ -266,7 +260,7 @@ async fn pods_that_can_never_be_bound_or_must_not_be_yet_take_no_room() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_too_large_is_refused_and_holds_no_room() {
+async fn a_job_that_is_too_large_is_rejected_and_holds_no_capacity() {
     let mut machine = Machine::new();
     machine.submit("large", i32::MAX.unsigned_abs(), "1", 0, &json!({}));
     machine.server.put("mxjobs", &json!({

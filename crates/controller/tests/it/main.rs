@@ -1,5 +1,6 @@
-//! The executor against a small API server in memory. The rules of a job are tested where they are decided, in `plan`; here it is
-//! that plans are carried out: in the right order, once, and again after trouble.
+//! The executor against a small API server in memory. The unit tests of `plan` cover the rules of a
+//! job; these tests check that plans are carried out: in the right order, once, and again after
+//! errors.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod executor;

@@ -1,4 +1,5 @@
-//! What other systems do with a job and read of it: Kueue, which holds it back and lets it go, and Katib and Argo, which wait for its end.
+//! Other systems that use a job: Kueue, which suspends and resumes it, and Katib and Argo, which
+//! wait for its end.
 
 use crate::server::Server;
 use mxjob_controller::{Options, run};
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A job in a cluster, and the hands of its neighbours.
+/// A job in a cluster, and the actions of the other systems.
 struct Cluster {
     server: Server,
     stop: oneshot::Sender<()>,
@@ -46,7 +47,8 @@ impl Cluster {
         }));
     }
 
-    /// Kueue admits the job to a flavor: one write lets it go and puts into its templates what the flavor asks for.
+    /// Kueue admits the job to a flavor: one write resumes it and changes its templates for the
+    /// flavor.
     fn admit(&self, flavor: &str) {
         self.server.change("mxjobs", "digits", |job| {
             job["spec"]["runPolicy"]["suspend"] = json!(false);
@@ -62,7 +64,7 @@ impl Cluster {
         });
     }
 
-    /// Kueue takes the job back: one write holds it back and restores its templates.
+    /// Kueue evicts the job: one write suspends it and restores its templates.
     fn evict(&self) {
         self.server.change("mxjobs", "digits", |job| {
             job["spec"]["runPolicy"]["suspend"] = json!(true);
@@ -76,7 +78,7 @@ impl Cluster {
         });
     }
 
-    /// What Kueue looks for: pods by these two labels.
+    /// Kueue finds pods by these two labels.
     fn pods(server: &Server) -> Vec<Value> {
         let is_one = |pod: &Value| {
             let labels = &pod["metadata"]["labels"];
@@ -97,7 +99,7 @@ impl Cluster {
         }
     }
 
-    /// The nodes end what is told to leave.
+    /// The nodes end the terminating pods.
     fn reap(&self) {
         for pod in Self::pods(&self.server) {
             if pod["metadata"]["deletionTimestamp"].is_string() {
@@ -112,7 +114,7 @@ impl Cluster {
     }
 }
 
-/// `status` of a condition; empty if it is not there.
+/// `status` of a condition; empty if it does not exist.
 fn condition(server: &Server, kind: &str) -> String {
     let job = server.get("mxjobs", "digits").unwrap_or_default();
     let all = job.pointer("/status/conditions").and_then(Value::as_array).cloned();
@@ -124,7 +126,7 @@ fn replica_statuses(server: &Server) -> Value {
     server.get("mxjobs", "digits").unwrap()["status"]["replicaStatuses"].clone()
 }
 
-/// Kueue's question whether the job is active.
+/// Kueue's check whether the job is active.
 fn is_active(server: &Server) -> bool {
     let counts = replica_statuses(server);
     counts.as_object().unwrap().values().any(|counts| counts["active"].as_u64().unwrap_or(0) != 0)
@@ -183,7 +185,7 @@ async fn kueue_admits_evicts_and_admits_again() {
 }
 
 #[tokio::test]
-async fn pods_of_another_flavor_are_not_made_while_those_of_the_last_one_leave() {
+async fn pods_of_another_flavor_are_not_created_while_the_previous_ones_terminate() {
     let cluster = Cluster::new();
     cluster.submit(true);
     cluster.condition("Suspended", "True").await;
@@ -228,7 +230,8 @@ async fn katib_and_argo_read_the_end_of_a_job() {
         cluster.each_pod(&terminated(code));
         cluster.condition(end, "True").await;
         assert_eq!(condition(server, other), "");
-        // Argo's `successCondition: status.replicaStatuses.Worker.succeeded == 2`, and `failureCondition` likewise.
+        // Argo's `successCondition: status.replicaStatuses.Worker.succeeded == 2`, and
+        // `failureCondition` likewise.
         let key = end.to_lowercase();
         let counted = |server: &Server| replica_statuses(server)["Worker"][&key] == 2;
         server.wait_for("the count", counted).await;

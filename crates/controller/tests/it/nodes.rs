@@ -1,4 +1,4 @@
-//! A node that dies under its pods.
+//! A node that dies while its pods run.
 
 use crate::server::Server;
 use mxjob_controller::{Options, nodes::Limits, run};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// A server with one node that never renews its lease, and a controller that has little patience.
+/// A server with one node that never renews its lease, and a controller with short limits.
 async fn with_silent_node(policy: &str, test: impl AsyncFnOnce(&Server)) {
     let server = Server::new();
     server.put(
@@ -56,7 +56,7 @@ fn failure(server: &Server) -> Value {
 }
 
 #[tokio::test]
-async fn a_pod_that_is_lost_with_its_node_fails_a_job_that_never_restarts() {
+async fn a_pod_lost_with_its_node_fails_a_job_that_never_restarts() {
     with_silent_node("Never", async |server| {
         server.wait_for("the failure", |server| failure(server)["status"] == "True").await;
         let message = failure(server)["message"].to_string();
@@ -66,7 +66,7 @@ async fn a_pod_that_is_lost_with_its_node_fails_a_job_that_never_restarts() {
 }
 
 #[tokio::test]
-async fn a_pod_that_is_lost_with_its_node_has_no_exit_code_and_is_replaced() {
+async fn a_pod_lost_with_its_node_has_no_exit_code_and_is_replaced() {
     with_silent_node("ExitCode", async |server| {
         let restarts = |server: &Server| {
             let job = server.get("mxjobs", "digits").unwrap_or_default();

@@ -1,14 +1,14 @@
-//! Rights and kinds that are missing: said once and plainly, on the jobs too, and mended without a restart.
+//! Missing permissions and kinds: reported once, also on the jobs, and resolved without a restart.
 
 use crate::server::Server;
-use mxjob_controller::{Gang, Options, PodGroups, Standing, run};
+use mxjob_controller::{Gang, Health, Options, PodGroups, run};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 struct Running {
     server: Server,
-    standing: Standing,
+    health: Health,
     stop: oneshot::Sender<()>,
     controller: JoinHandle<()>,
 }
@@ -16,12 +16,12 @@ struct Running {
 impl Running {
     fn start(server: Server, gang: Gang) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
-        let (client, standing) = (server.client(), Standing::default());
-        let options = Options { gang, standing: standing.clone(), ..Options::default() };
+        let (client, health) = (server.client(), Health::default());
+        let options = Options { gang, health: health.clone(), ..Options::default() };
         let controller = tokio::spawn(async move {
             run(client, options, async move { stopped.await.unwrap_or_default() }).await.unwrap();
         });
-        Self { server, standing, stop, controller }
+        Self { server, health, stop, controller }
     }
 
     async fn stop(self) {
@@ -34,24 +34,24 @@ impl Running {
     }
 
     async fn message(&self, text: &str) {
-        let told = |server: &Server| created(server)["message"].to_string().contains(text);
-        self.server.wait_for(text, told).await;
+        let matching = |server: &Server| created(server)["message"].to_string().contains(text);
+        self.server.wait_for(text, matching).await;
     }
 
     async fn event(&self, text: &str) {
-        let told = |server: &Server| events(server).iter().any(|event| event.contains(text));
-        self.server.wait_for(text, told).await;
+        let matching = |server: &Server| events(server).iter().any(|event| event.contains(text));
+        self.server.wait_for(text, matching).await;
     }
 
-    /// Waits until something is true of the standing; the server need not change for that.
-    async fn stands(&self, what: &str, is_so: impl Fn(&Standing) -> bool) {
+    /// Waits until a condition on the health is true; the server need not change for that.
+    async fn wait_for_health(&self, what: &str, holds: impl Fn(&Health) -> bool) {
         for _ in 0..1000 {
-            if is_so(&self.standing) {
+            if holds(&self.health) {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
-        panic!("{what} never came true: {:?}", self.standing);
+        panic!("{what} never came true: {:?}", self.health);
     }
 }
 
@@ -75,15 +75,15 @@ fn created(server: &Server) -> Value {
 }
 
 fn events(server: &Server) -> Vec<String> {
-    let told = |event: &Value| {
+    let matching = |event: &Value| {
         let text = |field: &str| event[field].as_str().unwrap().to_owned();
         format!("{} {}: {}", text("type"), text("reason"), text("message"))
     };
-    server.all("events").iter().map(told).collect()
+    server.all("events").iter().map(matching).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn pods_that_may_not_be_listed_are_told_on_the_job_until_they_may() {
+async fn pods_that_may_not_be_listed_are_reported_on_the_job() {
     for verb in ["list", "watch"] {
         let server = Server::new();
         server.forbid(&[&format!("{verb} pods")]);
@@ -93,25 +93,25 @@ async fn pods_that_may_not_be_listed_are_told_on_the_job_until_they_may() {
             "the controller may not {verb} pods in all namespaces: grant it with `mxjob manifests --only rbac | kubectl apply -f -` and the flags of its installation"
         );
         controller
-            .message(&format!("MXJob digits is created. MXJob digits cannot go on: {why}."))
+            .message(&format!("MXJob digits is created. MXJob digits cannot proceed: {why}."))
             .await;
         assert_eq!(created(&server)["reason"], "MXJobObstructed");
         controller
-            .event(&format!("Warning MXJobObstructed: MXJob digits cannot go on: {why}."))
+            .event(&format!("Warning MXJobObstructed: MXJob digits cannot proceed: {why}."))
             .await;
-        assert_eq!(controller.standing.obstacles(), [why]);
+        assert_eq!(controller.health.obstacles(), [why]);
         tokio::time::sleep(std::time::Duration::from_secs(300)).await;
-        let told = events(&server).iter().filter(|event| event.contains("Obstructed")).count();
-        assert_eq!(told, 1, "told once, however often it was tried");
+        let matching = events(&server).iter().filter(|event| event.contains("Obstructed")).count();
+        assert_eq!(matching, 1, "reported once, however often it was tried");
         if verb == "list" {
-            assert!(!controller.standing.is_synced());
+            assert!(!controller.health.is_synced());
             assert_eq!(server.all("pods").len(), 0);
         }
         server.forbid(&[]);
         controller.pods(2).await;
         controller.message("MXJob digits is created.\"").await;
         assert_eq!(created(&server)["reason"], "MXJobCreated");
-        assert!(controller.standing.is_synced() && controller.standing.obstacles().is_empty());
+        assert!(controller.health.is_synced() && controller.health.obstacles().is_empty());
         controller.stop().await;
     }
 }
@@ -146,92 +146,94 @@ async fn a_running_job_keeps_its_counts_while_its_pods_cannot_be_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_without_mxjobs_is_waited_for() {
+async fn the_controller_waits_for_the_mxjob_resource() {
     let server = Server::new();
-    server.lack(&["mxjobs"]);
+    server.stop_serving(&["mxjobs"]);
     let controller = Running::start(server.clone(), Gang::Off);
-    controller.stands("the obstacle", |standing| !standing.obstacles().is_empty()).await;
+    controller.wait_for_health("the obstacle", |health| !health.obstacles().is_empty()).await;
     assert_eq!(
-        controller.standing.obstacles(),
+        controller.health.obstacles(),
         [
             "the server does not serve mxjobs.kubeflow.org/v1: install it with `mxjob manifests --only crd | kubectl apply --server-side -f -`"
         ]
     );
-    server.lack(&[]);
+    server.stop_serving(&[]);
     submit(&server);
-    controller.stands("its end", |standing| standing.obstacles().is_empty()).await;
+    controller.wait_for_health("its end", |health| health.obstacles().is_empty()).await;
     controller.pods(2).await;
     controller.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scheduler_that_is_not_installed_is_named_on_the_jobs() {
+async fn a_missing_scheduler_is_reported_on_the_jobs() {
     let server = Server::new();
-    server.lack(&["podgroups"]);
+    server.stop_serving(&["podgroups"]);
     submit(&server);
     let controller = Running::start(server.clone(), Gang::PodGroups(PodGroups::Volcano));
     controller
-        .event("MXJob digits cannot go on: the server does not serve podgroups.scheduling.volcano.sh/v1beta1: install Volcano or start with --gang-scheduler none.")
+        .event("MXJob digits cannot proceed: the server does not serve podgroups.scheduling.volcano.sh/v1beta1: install Volcano or start with --gang-scheduler none.")
         .await;
-    server.lack(&[]);
+    server.stop_serving(&[]);
     server.wait_for("its group", |server| server.get("podgroups", "digits").is_some()).await;
     controller.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_that_may_not_be_written_is_told_by_an_event() {
+async fn a_status_that_may_not_be_written_is_reported_by_an_event() {
     let server = Server::new();
     server.forbid(&["patch mxjobs/status"]);
     submit(&server);
     let controller = Running::start(server.clone(), Gang::Off);
     controller
-        .event("Warning MXJobObstructed: MXJob digits cannot go on: the controller may not patch mxjobs/status.kubeflow.org in namespace default: ")
+        .event("Warning MXJobObstructed: MXJob digits cannot proceed: the controller may not patch mxjobs/status.kubeflow.org in namespace default: ")
         .await;
-    assert_eq!(controller.standing.obstacles().len(), 1);
+    assert_eq!(controller.health.obstacles().len(), 1);
     server.forbid(&[]);
     server.wait_for("the status", |server| created(server)["reason"] == "MXJobCreated").await;
-    controller.stands("its end", |standing| standing.obstacles().is_empty()).await;
+    controller.wait_for_health("its end", |health| health.obstacles().is_empty()).await;
     controller.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_that_may_not_be_told_stop_nothing_and_are_an_obstacle() {
+async fn events_that_may_not_be_created_stop_nothing_and_are_an_obstacle() {
     let server = Server::new();
     server.forbid(&["create events"]);
     submit(&server);
     let controller = Running::start(server.clone(), Gang::Off);
     controller.pods(2).await;
-    let named = |standing: &Standing| {
-        standing.obstacles().iter().any(|why| {
+    let named = |health: &Health| {
+        health.obstacles().iter().any(|why| {
             why.starts_with("the controller may not create events in namespace default: ")
         })
     };
-    controller.stands("the obstacle", named).await;
+    controller.wait_for_health("the obstacle", named).await;
     server.forbid(&[]);
     server.change("mxjobs", "digits", |job| job["spec"]["suspend"] = json!(true));
-    controller.stands("its end", |standing| standing.obstacles().is_empty()).await;
+    controller.wait_for_health("its end", |health| health.obstacles().is_empty()).await;
     controller.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn pods_that_may_not_be_made_are_told_once_for_all_of_them() {
+async fn pods_that_may_not_be_created_are_reported_once() {
     let server = Server::new();
     server.forbid(&["create pods"]);
     submit(&server);
     let controller = Running::start(server.clone(), Gang::Off);
     controller
-        .message("cannot be made: pods is forbidden: User \\\"operator\\\" cannot create resource")
+        .message(
+            "cannot be created: pods is forbidden: User \\\"operator\\\" cannot create resource",
+        )
         .await;
     tokio::time::sleep(std::time::Duration::from_secs(120)).await;
-    let told = events(&server).iter().filter(|event| event.contains("FailedCreatePod")).count();
-    assert_eq!(told, 1, "{:?}", events(&server));
+    let matching = events(&server).iter().filter(|event| event.contains("FailedCreatePod")).count();
+    assert_eq!(matching, 1, "{:?}", events(&server));
     server.forbid(&[]);
     controller.pods(2).await;
     controller.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_slipped_past_admission_fails_and_is_left_alone() {
+async fn an_invalid_job_fails_and_is_not_retried() {
     let server = Server::new();
     for (name, spec) in [
         (
@@ -249,7 +251,7 @@ async fn a_job_that_slipped_past_admission_fails_and_is_left_alone() {
         );
     }
     let controller = Running::start(server.clone(), Gang::Off);
-    for (name, fault) in [("invalid", "spec.mxReplicaSpecs.Worker"), ("unreadable", "spec.jobMode")]
+    for (name, field) in [("invalid", "spec.mxReplicaSpecs.Worker"), ("unreadable", "spec.jobMode")]
     {
         let failed = |server: &Server| {
             let job = server.get("mxjobs", name).unwrap();
@@ -263,7 +265,7 @@ async fn a_job_that_slipped_past_admission_fails_and_is_left_alone() {
             message.starts_with(&format!("MXJob {name} is failed because it is not valid: ")),
             "{message}"
         );
-        assert!(message.contains(fault), "{message}");
+        assert!(message.contains(field), "{message}");
         controller.event(&format!("Warning MXJobFailedValidation: {message}")).await;
     }
     tokio::time::sleep(std::time::Duration::from_secs(120)).await;

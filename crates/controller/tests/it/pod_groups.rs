@@ -1,4 +1,4 @@
-//! Jobs whose scheduler is told of them by a pod group.
+//! Jobs whose scheduler reads a pod group.
 
 use crate::server::Server;
 use mxjob_controller::{Gang, Options, PodGroups, run};
@@ -49,7 +49,7 @@ impl Cluster {
         self.server.wait_for("no group", |server| group(server).is_none()).await;
     }
 
-    /// The scheduler says of the group what it thinks.
+    /// The scheduler writes the status of the group.
     fn phase(&self, phase: &str, conditions: &Value) {
         self.server.change("podgroups", "digits", |group| {
             group["status"] = json!({ "phase": phase, "conditions": conditions });
@@ -103,7 +103,7 @@ fn count(server: &Server, write: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_job_waits_for_volcano_and_its_group_goes_when_it_ends() {
+async fn a_job_waits_for_volcano_and_its_group_is_deleted_at_its_end() {
     let cluster = Cluster::with(Server::new(), PodGroups::Volcano);
     cluster.submit(|_| ());
     let group = cluster.group().await;
@@ -112,11 +112,11 @@ async fn a_job_waits_for_volcano_and_its_group_goes_when_it_ends() {
         json!({ "minMember": 2, "minResources": { "cpu": "2" }, "queue": "default" })
     );
     assert_eq!(group["metadata"]["annotations"], json!({ "owner": "mia" }));
-    cluster.created("MXJobWaiting", "waits for Volcano to let it into queue default.").await;
+    cluster.created("MXJobWaiting", "waits for Volcano to admit it to queue default.").await;
     let full =
         json!([{ "type": "Unschedulable", "status": "True", "message": "queue quota is used up" }]);
     cluster.phase("Pending", &full);
-    cluster.created("MXJobWaiting", "into queue default: queue quota is used up.").await;
+    cluster.created("MXJobWaiting", "to queue default: queue quota is used up.").await;
     let server = &cluster.server;
     assert!(server.all("pods").is_empty() && server.all("services").is_empty());
     cluster.phase("Inqueue", &json!([]));
@@ -139,7 +139,7 @@ async fn a_job_waits_for_volcano_and_its_group_goes_when_it_ends() {
         .await;
     assert_eq!(events(server, "SuccessfulDeletePodGroup"), ["Deleted PodGroup: digits"]);
     assert_eq!(events(server, "MXJobWaiting").len(), 1, "its reasons are one wait");
-    // Nothing more is done about it, whatever else happens to the job.
+    // Nothing else happens to it, whatever happens to the job.
     server.change("mxjobs", "digits", |job| job["metadata"]["labels"] = json!({ "a": "b" }));
     server.change("mxjobs", "digits", |job| job["spec"]["ttlSecondsAfterFinished"] = json!(0));
     server.wait_for("its end", |server| server.get("mxjobs", "digits").is_none()).await;
@@ -154,7 +154,7 @@ async fn a_job_waits_for_volcano_and_its_group_goes_when_it_ends() {
 }
 
 #[tokio::test]
-async fn a_suspended_job_gives_its_group_up_and_gets_another_one() {
+async fn a_suspended_job_loses_its_group_and_gets_another_one() {
     let cluster = Cluster::with(Server::new(), PodGroups::Volcano);
     cluster.submit(|_| ());
     let first = cluster.group().await;
@@ -178,7 +178,7 @@ async fn a_suspended_job_gives_its_group_up_and_gets_another_one() {
 }
 
 #[tokio::test]
-async fn pods_are_made_at_once_for_scheduler_plugins() {
+async fn pods_are_created_immediately_for_scheduler_plugins() {
     let scheduler = PodGroups::SchedulerPlugins { scheduler: "gangs".to_owned() };
     let cluster = Cluster::with(Server::new(), scheduler);
     cluster.submit(|job| {
@@ -208,7 +208,7 @@ async fn pods_are_made_at_once_for_scheduler_plugins() {
 }
 
 #[tokio::test]
-async fn a_group_of_somebody_else_is_told_and_left_alone() {
+async fn a_group_of_another_owner_is_reported_and_not_changed() {
     for scheduler in
         [PodGroups::Volcano, PodGroups::SchedulerPlugins { scheduler: "gangs".to_owned() }]
     {
@@ -217,11 +217,11 @@ async fn a_group_of_somebody_else_is_told_and_left_alone() {
         server.put("podgroups", &foreign);
         let cluster = Cluster::with(server.clone(), scheduler.clone());
         cluster.submit(|_| ());
-        let told = |server: &Server| {
+        let is_reported = |server: &Server| {
             let message = condition(server, "Created")["message"].to_string();
-            message.contains("The PodGroup digits cannot be made: ")
+            message.contains("The PodGroup digits cannot be created: ")
         };
-        server.wait_for("the reason", told).await;
+        server.wait_for("the reason", is_reported).await;
         assert_eq!(group(&server).unwrap()["spec"], json!({ "minMember": 7 }));
         assert!(server.all("pods").is_empty());
         server.remove("podgroups", "digits");
@@ -235,13 +235,13 @@ async fn a_group_of_somebody_else_is_told_and_left_alone() {
         }
         cluster.pods(2).await;
         cluster.created("MXJobCreated", "MXJob digits is created.").await;
-        assert_eq!(events(&server, "FailedCreatePodGroup").len(), 1, "told once");
+        assert_eq!(events(&server, "FailedCreatePodGroup").len(), 1, "reported once");
         cluster.stop().await;
     }
 }
 
 #[tokio::test]
-async fn a_group_that_an_older_operator_made_for_the_job_is_taken_over() {
+async fn a_group_created_by_an_older_operator_is_adopted() {
     let server = Server::new();
     let cluster = Cluster::with(server.clone(), PodGroups::Volcano);
     server.wait_for("the first lists", |server| server.lists().len() == 4).await;
@@ -270,7 +270,7 @@ async fn a_group_that_an_older_operator_made_for_the_job_is_taken_over() {
 }
 
 #[tokio::test]
-async fn a_started_job_whose_group_is_lost_gets_another_one_and_goes_on() {
+async fn a_started_job_that_loses_its_group_gets_another_one_and_continues() {
     let cluster = Cluster::with(Server::new(), PodGroups::Volcano);
     cluster.submit(|_| ());
     let first = cluster.group().await;
@@ -290,7 +290,7 @@ async fn a_started_job_whose_group_is_lost_gets_another_one_and_goes_on() {
 }
 
 #[tokio::test]
-async fn a_group_whose_removal_failed_goes_before_the_resumed_job_queues_anew() {
+async fn a_group_whose_deletion_failed_is_deleted_before_the_resumed_job_queues() {
     let cluster = Cluster::with(Server::new(), PodGroups::Volcano);
     cluster.submit(|_| ());
     let first = cluster.group().await;
@@ -317,7 +317,7 @@ async fn a_group_whose_removal_failed_goes_before_the_resumed_job_queues_anew() 
 }
 
 #[tokio::test]
-async fn a_job_that_ran_before_there_was_a_gang_scheduler_goes_on_without_it() {
+async fn a_job_started_without_a_gang_scheduler_continues_without_it() {
     let server = Server::new();
     let (stop, stopped) = oneshot::channel::<()>();
     let client = server.client();

@@ -1,4 +1,5 @@
-//! The rights that are asked for are those that are used: a life in which everything is done that the controller ever does.
+//! The declared permissions are exactly the ones that are used: a scenario that exercises
+//! everything that the controller does.
 
 use crate::server::Server;
 use mxjob_controller::{Gang, Options, PodGroups, nodes::Limits, rights::rights, run};
@@ -7,13 +8,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// What a role made of the rights would allow, in the server's words.
+/// What a role made of the permissions would allow, in the server's wording.
 fn granted(gang: &Gang) -> BTreeSet<String> {
     let all = rights(gang);
-    let words = all
+    let requests = all
         .iter()
         .flat_map(|right| right.verbs.iter().map(|verb| format!("{verb} {}", right.resource)));
-    words.collect()
+    requests.collect()
 }
 
 fn owner() -> Value {
@@ -33,7 +34,7 @@ async fn live(gang: Gang) -> BTreeSet<String> {
             },
         }),
     );
-    // Somebody else's objects under two of its names, and a group that it does not know to be its own.
+    // Objects of another owner under two of its names, and a group that is not marked as its own.
     for resource in ["pods", "services"] {
         let name = json!({ "name": "digits-worker-1", "namespace": "default" });
         server.put(resource, &json!({ "metadata": name, "status": { "phase": "Succeeded" } }));
@@ -62,9 +63,9 @@ async fn live(gang: Gang) -> BTreeSet<String> {
             "mxReplicaSpecs": { "Worker": { "replicas": 2, "restartPolicy": "OnFailure", "template": template } },
         },
     }));
-    server.wait_for("a look", |server| server.asked().contains("get services")).await;
+    server.wait_for("the request", |server| server.asked().contains("get services")).await;
     server.remove("services", "digits-worker-1");
-    server.wait_for("a look", |server| server.asked().contains("get pods")).await;
+    server.wait_for("the request", |server| server.asked().contains("get pods")).await;
     server.remove("pods", "digits-worker-1");
     let has_pod = |server: &Server| server.get("pods", "digits-worker-1").is_some();
     server.wait_for("its pods", has_pod).await;
@@ -74,7 +75,7 @@ async fn live(gang: Gang) -> BTreeSet<String> {
             pod["status"] = json!({ "phase": "Running" });
         });
         server.wait_for("a lost pod", |server| server.asked().contains("patch pods/status")).await;
-        // This server takes both for pods of that node. They are replaced.
+        // This server treats both as pods of that node. They are replaced.
         let leaves = |pod: &Value| pod["metadata"]["deletionTimestamp"].is_string();
         let all_leave = |server: &Server| server.all("pods").iter().all(leaves);
         server.wait_for("their removal", all_leave).await;
@@ -99,8 +100,8 @@ async fn live(gang: Gang) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn every_right_is_used_and_nothing_else_is_asked_for() {
-    // What the server itself asks when an object is to hold up the deletion of its owner.
+async fn every_permission_is_used_and_no_other_is_requested() {
+    // The server itself requires this before an object may block the deletion of its owner.
     let implied: BTreeSet<String> = ["update mxjobs/finalizers".to_owned()].into();
     for gang in [Gang::Off, Gang::Native, Gang::PodGroups(PodGroups::Volcano)] {
         let asked = live(gang.clone()).await;

@@ -1,6 +1,7 @@
-//! An API server in memory, as small as the controller's needs: collections, watches, merge patches of a status, preconditions.
+//! An API server in memory, with only what the controller needs: collections, watches, merge
+//! patches of a status, preconditions.
 //!
-//! It keeps a record of the writes, can be told to refuse one, and can hold a watch back.
+//! It records writes, can refuse one, and can hold a watch back.
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture, stream};
@@ -36,9 +37,9 @@ struct State {
     writes: Vec<String>,
     refusals: Vec<(String, StatusCode, &'static str)>,
     lists: Vec<String>,
-    /// `list pods`, `patch mxjobs/status`: all that the client has asked for.
+    /// `list pods`, `patch mxjobs/status`: all requests of the client.
     asked: BTreeSet<String>,
-    /// What the client may not do, in the same words.
+    /// What the client may not do, in the same format.
     forbidden: Vec<String>,
     /// Resources that are not served.
     missing: Vec<String>,
@@ -73,7 +74,7 @@ impl Server {
         self.put(resource, &object);
     }
 
-    /// Removes an object, as a node or the garbage collector does.
+    /// Deletes an object, as a node or the garbage collector does.
     pub(crate) fn remove(&self, resource: &str, name: &str) {
         self.state.lock().unwrap().remove(resource, name);
         self.publish();
@@ -102,7 +103,7 @@ impl Server {
         self.state.lock().unwrap().lists.clone()
     }
 
-    /// All that the client has asked for, as verb and resource.
+    /// All requests of the client, as verb and resource.
     pub(crate) fn asked(&self) -> BTreeSet<String> {
         self.state.lock().unwrap().asked.clone()
     }
@@ -112,13 +113,13 @@ impl Server {
         self.state.lock().unwrap().refusals.push((write.to_owned(), code, reason));
     }
 
-    /// Forbids that for good (`list pods`); an empty list allows everything again.
+    /// Forbids these requests (`list pods`); an empty list allows everything again.
     pub(crate) fn forbid(&self, verbs: &[&str]) {
         self.state.lock().unwrap().forbidden = verbs.iter().map(|&verb| verb.to_owned()).collect();
     }
 
     /// Does not serve these resources for now.
-    pub(crate) fn lack(&self, resources: &[&str]) {
+    pub(crate) fn stop_serving(&self, resources: &[&str]) {
         self.state.lock().unwrap().missing =
             resources.iter().map(|&resource| resource.to_owned()).collect();
     }
@@ -128,7 +129,7 @@ impl Server {
         self.held.send_replace(resources.iter().map(|&resource| resource.to_owned()).collect());
     }
 
-    /// Waits until something is true of the server; whatever changes in it is a reason to look again.
+    /// Waits until a condition on the server is true; every change triggers a check.
     pub(crate) async fn wait_for(&self, what: &str, is_true: impl Fn(&Self) -> bool) {
         let mut revision = self.revision.subscribe();
         let waiting = async {
@@ -319,9 +320,11 @@ impl State {
                 Ok(self.store(resource, patched))
             }
             ("DELETE", Some(mut object)) => {
-                let wanted = &body["preconditions"];
+                let expected = &body["preconditions"];
                 for field in ["uid", "resourceVersion"] {
-                    if wanted.get(field).is_some_and(|wanted| *wanted != object["metadata"][field])
+                    if expected
+                        .get(field)
+                        .is_some_and(|expected| *expected != object["metadata"][field])
                     {
                         return Err(conflict);
                     }

@@ -1,8 +1,8 @@
-//! Jobs as they were written for the operators that came before: what becomes of each is compared, object by object and field by
-//! field, with a golden file. `UPDATE_GOLDEN=1` writes the files anew; the difference is for a person to read.
+//! Jobs written for older operators: the objects created for each are compared with a golden file.
+//! `UPDATE_GOLDEN=1` updates the files; a person has to review the difference.
 
 use mxjob_api::Job;
-use mxjob_controller::{Admission, Plan, Snapshot, memory::Memory, plan};
+use mxjob_controller::{Plan, SchedulingState, Snapshot, memory::Memory, plan};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ fn stored(name: &str) -> Value {
     object
 }
 
-/// The first plan for the job, and everything that it makes in the order in which it is made.
+/// The first plan for the job, and its objects in the order of their creation.
 fn made(object: &Value) -> (Plan, Vec<Value>) {
     let job = Job::from_value(object).unwrap();
     let snapshot = Snapshot {
@@ -40,7 +40,7 @@ fn made(object: &Value) -> (Plan, Vec<Value>) {
         pods: Vec::new(),
         services: Vec::new(),
         problems: Vec::new(),
-        admission: Admission::Admitted,
+        scheduling: SchedulingState::MayStart,
     };
     let plan = plan(&snapshot, "2026-11-24T08:00:00Z".parse().unwrap());
     let services = plan
@@ -53,10 +53,10 @@ fn made(object: &Value) -> (Plan, Vec<Value>) {
 }
 
 #[test]
-fn the_pods_and_services_of_every_manifest_are_those_of_its_golden_file() {
+fn the_pods_and_services_of_every_manifest_match_its_golden_file() {
     for name in WILD {
         let mut object = stored(name);
-        // A job that waits for its queue makes nothing: what it makes is seen when it is let go.
+        // A suspended job creates nothing, so it is resumed here.
         if object["spec"]["runPolicy"]["suspend"] == true {
             assert_eq!(made(&object).1, Vec::<Value>::new(), "{name}");
             object["spec"]["runPolicy"]["suspend"] = json!(false);
@@ -71,7 +71,7 @@ fn the_pods_and_services_of_every_manifest_are_those_of_its_golden_file() {
             let line = golden.lines().zip(objects.lines()).position(|(old, new)| old != new);
             let line = line.unwrap_or_else(|| golden.lines().count().min(objects.lines().count()));
             panic!(
-                "{} differs from line {} on: {:?} is now {:?}. UPDATE_GOLDEN=1 writes it anew",
+                "{} differs from line {} on: {:?} is now {:?}. UPDATE_GOLDEN=1 updates it",
                 file.display(),
                 line + 1,
                 golden.lines().nth(line),
@@ -82,7 +82,7 @@ fn the_pods_and_services_of_every_manifest_are_those_of_its_golden_file() {
 }
 
 #[test]
-fn no_manifest_is_without_a_golden_file() {
+fn every_manifest_has_a_golden_file() {
     let names = |folder: &Path, end: &str| {
         let files = std::fs::read_dir(folder).unwrap();
         let mut names: Vec<String> = files

@@ -77,7 +77,7 @@ async fn take_part(until: usize, lost: &[usize]) -> Vec<String> {
         identity: "me".to_owned(),
         timing: Timing { lease: hours(4), renew: hours(3), retry: hours(1) },
     };
-    let health = Health::new(None, None, mxjob_controller::Standing::default());
+    let health = Health::new(None, None, mxjob_controller::Health::default());
     let elector = Elector::new(Client::new(server.clone(), "default"), election, health);
     let (leave, left) = oneshot::channel::<()>();
     let running = tokio::spawn(elector.run(async {

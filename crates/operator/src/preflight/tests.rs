@@ -53,7 +53,7 @@ fn preflight(client: Client) -> Preflight {
         lease: Some("leases".to_owned()),
         advice: "do this".to_owned(),
         lease_advice: "do that".to_owned(),
-        health: Health::new(None, None, mxjob_controller::Standing::default()),
+        health: Health::new(None, None, mxjob_controller::Health::default()),
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 
 fn health(election_timeout: Option<Duration>, webhook: Option<watch::Receiver<bool>>) -> Health {
-    Health::new(election_timeout, webhook, mxjob_controller::Standing::default())
+    Health::new(election_timeout, webhook, mxjob_controller::Health::default())
 }
 
 fn page(health: &Health, path: &str) -> (u16, String) {

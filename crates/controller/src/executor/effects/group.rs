@@ -1,38 +1,45 @@
-//! The effects on pod groups: one object for all pods of a job, which is changed where the others never are.
+//! The effects on pod groups: one object for all pods of a job. It is changed, while pods and
+//! services never are.
 
-use super::{Effects, Error};
+use super::Effects;
+use crate::event::EventKind;
 use crate::executor::cache::Resource;
+use crate::executor::error::ReconcileError;
 use crate::executor::requests::{self, Child};
-use crate::plan::EventKind;
-use crate::pod_group::{self, Kind, Step};
+use crate::pod_group::GroupAction;
+use crate::pod_group::member::{self, Kind};
 use serde_json::Value;
 
 impl Effects<'_> {
-    /// Makes the pod group, or changes it.
-    pub(super) async fn tend_group(self) -> Result<(), Error> {
+    /// Creates or changes the pod group.
+    pub(super) async fn apply_group(self) -> Result<(), ReconcileError> {
         let Some(scheduler) = &self.context.scheduler else { return Ok(()) };
         let child = Child::PodGroup(Kind::of(scheduler));
         match self.group {
-            Step::Keep | Step::Remove(_) => Ok(()),
-            Step::Create(object) => {
+            GroupAction::Keep | GroupAction::Remove(_) => Ok(()),
+            GroupAction::Create(object) => {
                 self.post(child, &self.job.name, object).await?;
-                if pod_group::names_another_scheduler(scheduler, self.job) {
+                if member::names_another_scheduler(scheduler, self.job) {
                     let message = "Another scheduler is specified when gang-scheduling is enabled and it will not be overwritten";
                     let reason = "SetPodTemplateSchedulerName".to_owned();
-                    self.tell(EventKind::Warning, reason, message.to_owned(), "");
+                    self.record(EventKind::Warning, reason, message.to_owned(), "");
                 }
                 Ok(())
             }
-            Step::Change { name, patch } => match self.patch_group(child, name, patch).await {
+            GroupAction::Change { name, patch } => match self.patch_group(child, name, patch).await
+            {
                 Ok(()) => Ok(()),
                 Err(error) if requests::is_not_found(&error) || requests::is_conflict(&error) => {
-                    Err(Error::Conflict)
+                    Err(ReconcileError::Conflict)
                 }
                 Err(error) => {
                     let message = format!("Error updating: {}", requests::describe(&error));
                     let reason = "FailedUpdatePodGroup".to_owned();
-                    self.tell(EventKind::Warning, reason, message, "");
-                    Err(Error::Change { object: format!("{} {name}", child.word()), source: error })
+                    self.record(EventKind::Warning, reason, message, "");
+                    Err(ReconcileError::Change {
+                        object: format!("{} {name}", child.noun()),
+                        source: error,
+                    })
                 }
             },
         }

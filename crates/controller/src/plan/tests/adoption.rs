@@ -1,6 +1,8 @@
-//! Jobs that an operator before this one began: what it left is taken as it is, and nothing is restarted or made twice.
+//! Jobs that an older operator started: their objects are kept, and nothing is restarted or created
+//! twice.
 //!
-//! Statuses are as training-operator 1.5 to 1.8 wrote them: `replicaStatuses`, no notes of ours, messages of their own.
+//! Statuses are as training-operator 1.5 to 1.8 wrote them: `replicaStatuses`, none of our own
+//! keys, and its own messages.
 
 use super::world::{World, at, distributed, workers};
 use crate::view::{Exit, Phase, PodView, ServiceView};
@@ -43,9 +45,10 @@ fn left_behind(mut world: World, status: Value, pods: &[(&str, Phase)]) -> World
             ..PodView::default()
         };
         world.pods.insert(name.clone(), pod);
-        world
-            .services
-            .insert(name.clone(), ServiceView { uid: format!("old-{name}"), name, leaving: false });
+        world.services.insert(
+            name.clone(),
+            ServiceView { uid: format!("old-{name}"), name, terminating: false },
+        );
     }
     world
 }
@@ -61,7 +64,7 @@ fn training() -> World {
 }
 
 #[test]
-fn a_running_job_is_left_running_and_seen_through_to_its_end() {
+fn a_running_job_continues_to_its_end() {
     let mut world = training();
     let plan = world.step();
     assert_eq!(plan.create_pods.len() + plan.create_services.len(), 0);
@@ -80,7 +83,7 @@ fn a_running_job_is_left_running_and_seen_through_to_its_end() {
 }
 
 #[test]
-fn services_that_lack_are_added() {
+fn missing_services_are_created() {
     let mut world = training();
     world.services.clear();
     world.quiesce();
@@ -89,7 +92,7 @@ fn services_that_lack_are_added() {
 }
 
 #[test]
-fn a_job_that_was_about_to_start_gets_what_is_missing() {
+fn a_starting_job_gets_its_missing_objects() {
     let mut world = left_behind(
         workers(&json!({})),
         json!({ "conditions": [created()], "replicaStatuses": { "Worker": {} } }),
@@ -109,7 +112,7 @@ fn a_replica_that_succeeded_and_whose_pod_is_gone_is_not_run_again() {
     for (succeeded, pods, made) in [
         (1, vec![("worker-1", Phase::Running)], 0),
         (1, vec![("worker-0", Phase::Succeeded), ("worker-1", Phase::Running)], 0),
-        // One is done and one was lost, and nobody knows which: the one with a pod goes on.
+        // One succeeded and one was lost, and nobody knows which: the one with a pod continues.
         (0, vec![("worker-1", Phase::Running)], 1),
         (1, vec![("worker-0", Phase::Succeeded)], 1),
     ] {
@@ -133,7 +136,7 @@ fn a_failure_under_the_new_operator_is_a_failure() {
 }
 
 #[test]
-fn a_restart_that_was_going_on_is_finished() {
+fn a_restart_in_progress_is_completed() {
     let restarting = condition(
         "Restarting",
         "True",
@@ -171,7 +174,7 @@ fn a_suspended_job_stays_suspended_and_is_resumed() {
 }
 
 #[test]
-fn a_finished_job_without_a_completion_time_has_its_time_to_live() {
+fn the_ttl_applies_to_a_finished_job_without_a_completion_time() {
     for kind in ["Succeeded", "Failed"] {
         let mut was_running = running();
         was_running["status"] = json!("False");

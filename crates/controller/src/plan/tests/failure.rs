@@ -1,11 +1,11 @@
-//! Failures that end the job, and what they say.
+//! Failures that end the job, and their messages.
 
 use super::world::{World, at, distributed, workers};
-use crate::plan::EventKind;
+use crate::event::EventKind;
 use crate::view::{Exit, Phase, PodView};
 use serde_json::json;
 
-/// A running job whose worker 1 fails as told; its message.
+/// Fails worker 1 of a running job with this pod status; returns the message.
 fn message(change: impl FnOnce(&mut PodView)) -> String {
     let mut world = distributed(&json!({})).started();
     world.end("worker-1", 3);
@@ -20,7 +20,7 @@ fn exit(pod: &mut PodView) -> &mut Exit {
 }
 
 #[test]
-fn the_message_names_replica_code_signal_reason_and_last_words() {
+fn the_message_names_replica_code_signal_reason_and_last_log_line() {
     let prefix = "MXJob digits is failed because";
     type Change = fn(&mut PodView);
     let cases: [(Change, &str); 9] = [
@@ -73,7 +73,7 @@ fn the_message_names_replica_code_signal_reason_and_last_words() {
 }
 
 #[test]
-fn a_failure_is_told_once_and_as_a_warning() {
+fn a_failure_is_reported_once_as_a_warning() {
     let mut world = distributed(&json!({})).started();
     world.advance(5);
     world.end("worker-1", 3);
@@ -81,18 +81,18 @@ fn a_failure_is_told_once_and_as_a_warning() {
     assert!(plan.events.iter().all(|event| event.kind == EventKind::Warning));
     world.reap();
     world.quiesce();
-    let told = [
+    let expected = [
         "MXJobRunning: MXJob digits is running.",
         "ExitedWithCode: Pod: default.digits-worker-1 exited with code 3",
         "MXJobFailed: MXJob digits is failed because worker-1 exited with exit code 3 (Error).",
     ];
-    assert_eq!(world.events, told);
+    assert_eq!(world.events, expected);
     assert_eq!(world.status["completionTime"], "2026-11-24T08:00:05Z");
     assert_eq!(world.counts("Worker"), json!({ "failed": 1 }));
 }
 
 #[test]
-fn any_role_that_is_lost_for_good_fails_the_job_and_stops_the_rest() {
+fn a_final_failure_of_any_role_fails_the_job_and_stops_the_rest() {
     for policy in ["All", "Running", "None"] {
         for lost in ["scheduler-0", "server-0", "worker-0"] {
             let mut world = distributed(&json!({ "cleanPodPolicy": policy })).started();
@@ -105,7 +105,7 @@ fn any_role_that_is_lost_for_good_fails_the_job_and_stops_the_rest() {
 }
 
 #[test]
-fn the_first_failure_is_the_one_that_is_told() {
+fn the_first_failure_is_reported() {
     let mut world = distributed(&json!({})).started();
     world.end("worker-1", 3);
     world.advance(1);
@@ -119,7 +119,7 @@ fn the_first_failure_is_the_one_that_is_told() {
 }
 
 #[test]
-fn among_failures_of_one_second_the_one_without_a_signal_came_first() {
+fn among_failures_in_one_second_the_one_without_a_signal_is_first() {
     let mut world = distributed(&json!({})).started();
     world.end("server-0", 143);
     world.end("worker-1", 3);
@@ -133,7 +133,7 @@ fn among_failures_of_one_second_the_one_without_a_signal_came_first() {
 
 #[test]
 fn failure_dominates_success_in_one_snapshot() {
-    // mxnet-operator 38: the result hung on the order of roles.
+    // mxnet-operator 38: the result depended on the order of roles.
     let mut world = distributed(&json!({})).started();
     world.end("scheduler-0", 0);
     world.end("worker-0", 0);
@@ -147,7 +147,7 @@ fn failure_dominates_success_in_one_snapshot() {
 fn a_pod_that_is_being_deleted_has_not_failed() {
     let mut world = workers(&json!({})).started();
     world.end("worker-1", 143);
-    world.pod("worker-1").leaving = true;
+    world.pod("worker-1").terminating = true;
     world.quiesce();
     assert_eq!(world.state(), "Running");
     assert_eq!(world.counts("Worker"), json!({ "active": 1 }));
@@ -157,7 +157,7 @@ fn a_pod_that_is_being_deleted_has_not_failed() {
 }
 
 #[test]
-fn exit_codes_decide_under_exit_code() {
+fn restart_policy_exit_code_decides_by_the_code() {
     let cases = [
         (Some(0), "Failed"), // by a sidecar
         (Some(1), "Failed"),
@@ -201,7 +201,7 @@ fn a_job_fails_at_its_deadline_and_its_timer_follows_the_field() {
 }
 
 #[test]
-fn a_deadline_beyond_all_time_never_comes() {
+fn a_deadline_beyond_the_range_of_time_never_comes() {
     let mut world =
         World::new(&[("Worker", 1)], &json!({ "activeDeadlineSeconds": i64::MAX })).started();
     world.advance(1_000_000);

@@ -1,9 +1,9 @@
-//! What stays of a finished job.
+//! Which objects of a finished job stay.
 
 use super::world::{World, at, distributed};
 use serde_json::{Value, json};
 
-/// A job that ended: by the failure of worker 0 while server 0 still runs, or well, with server 0 still running.
+/// A finished job: it failed with worker 0 or succeeded, and server 0 still runs.
 fn ended(spec: &Value, code: i32) -> World {
     let mut world = distributed(spec).started();
     for (replica, code) in [("scheduler-0", 0), ("worker-1", 0), ("worker-0", code)] {
@@ -16,7 +16,7 @@ fn ended(spec: &Value, code: i32) -> World {
 }
 
 #[test]
-fn pods_and_services_go_by_the_policy() {
+fn pods_and_services_follow_the_clean_pod_policy() {
     let all = ["scheduler-0", "server-0", "worker-0", "worker-1"];
     let finished = ["scheduler-0", "worker-0", "worker-1"];
     let cases: [(Value, i32, &[&str], &[&str]); 8] = [
@@ -26,7 +26,7 @@ fn pods_and_services_go_by_the_policy() {
         (json!({ "cleanPodPolicy": "All" }), 0, &[], &[]),
         (json!({ "cleanPodPolicy": "All" }), 1, &[], &[]),
         (json!({ "cleanPodPolicy": "None" }), 0, &all, &all),
-        // The dead rendezvous is stopped, whatever the policy.
+        // The dead rendezvous is stopped under any policy.
         (json!({ "cleanPodPolicy": "None" }), 1, &finished, &all),
         (json!({ "runPolicy": { "cleanPodPolicy": "All" } }), 0, &[], &[]),
     ];
@@ -38,7 +38,7 @@ fn pods_and_services_go_by_the_policy() {
 }
 
 #[test]
-fn services_go_even_where_their_pods_are_gone_already() {
+fn services_are_deleted_even_if_their_pods_are_gone() {
     let mut world = distributed(&json!({ "cleanPodPolicy": "None" })).started();
     for replica in ["scheduler-0", "server-0", "worker-0", "worker-1"] {
         world.end(replica, 0);
@@ -64,7 +64,7 @@ fn a_pending_pod_has_not_finished() {
 }
 
 #[test]
-fn counts_survive_the_removal_of_the_pods() {
+fn counts_survive_the_deletion_of_the_pods() {
     let world = ended(&json!({ "cleanPodPolicy": "All" }), 1);
     assert!(world.pods.is_empty());
     assert_eq!(world.counts("Worker"), json!({ "succeeded": 1, "failed": 1 }));
@@ -86,7 +86,7 @@ fn after_the_end_only_counts_change() {
 }
 
 #[test]
-fn nothing_is_made_after_the_end() {
+fn nothing_is_created_after_the_end() {
     let mut world = ended(&json!({}), 1);
     world.pods.clear();
     world.services.clear();
@@ -95,7 +95,7 @@ fn nothing_is_made_after_the_end() {
 }
 
 #[test]
-fn the_job_is_deleted_when_its_time_is_up_and_the_timer_follows_the_field() {
+fn the_job_is_deleted_after_its_ttl_and_the_timer_follows_the_field() {
     let mut world = ended(&json!({ "ttlSecondsAfterFinished": 100 }), 0);
     assert_eq!(world.plan().wake_at, Some(at(100)));
     world.advance(99);
@@ -112,7 +112,7 @@ fn the_job_is_deleted_when_its_time_is_up_and_the_timer_follows_the_field() {
 }
 
 #[test]
-fn a_time_to_live_of_zero_is_over_at_once() {
+fn a_ttl_of_zero_expires_immediately() {
     for code in [0, 1] {
         let world = ended(&json!({ "ttlSecondsAfterFinished": 0 }), code);
         assert!(world.is_deleted);
@@ -120,7 +120,7 @@ fn a_time_to_live_of_zero_is_over_at_once() {
 }
 
 #[test]
-fn a_job_that_runs_has_no_time_to_live() {
+fn the_ttl_does_not_apply_to_a_running_job() {
     let world = distributed(&json!({ "ttlSecondsAfterFinished": 0 })).started();
     assert_eq!(world.plan().wake_at, None);
 }

@@ -33,20 +33,20 @@ fn a_new_job_gets_its_services_its_pods_and_its_first_status() {
 }
 
 #[test]
-fn a_restart_policy_in_a_template_is_warned_of_once() {
-    for (policy, told) in [("Always", 1), ("Never", 0)] {
+fn a_restart_policy_in_a_template_is_warned_about_once() {
+    for (policy, count) in [("Always", 1), ("Never", 0)] {
         let mut world = workers(&json!({}));
         world.spec["mxReplicaSpecs"]["Worker"]["template"]["spec"]["restartPolicy"] = json!(policy);
         let mut world = world.started();
         world.quiesce();
         let warnings =
             world.events.iter().filter(|event| event.starts_with("SetPodTemplateRestartPolicy"));
-        assert_eq!(warnings.count(), told, "{policy}");
+        assert_eq!(warnings.count(), count, "{policy}");
     }
 }
 
 #[test]
-fn notes_that_a_server_drops_are_not_news_for_ever() {
+fn keys_that_a_server_drops_cause_no_endless_writes() {
     let mut world = workers(&json!({})).started();
     world.end("worker-0", 0);
     world.quiesce();
@@ -58,7 +58,7 @@ fn notes_that_a_server_drops_are_not_news_for_ever() {
 }
 
 #[test]
-fn a_status_without_news_is_not_written_and_its_time_stays() {
+fn an_unchanged_status_is_not_written() {
     let mut world = distributed(&json!({}));
     world.quiesce();
     world.advance(100);
@@ -68,7 +68,7 @@ fn a_status_without_news_is_not_written_and_its_time_stays() {
 }
 
 #[test]
-fn counts_of_running_pods_may_wait_and_nothing_else() {
+fn only_counts_of_running_pods_may_be_deferred() {
     let is_minor = |world: &World| {
         let snapshot = world.snapshot();
         world.plan().is_minor(&snapshot.job, &snapshot.memory)
@@ -87,7 +87,7 @@ fn counts_of_running_pods_may_wait_and_nothing_else() {
 }
 
 #[test]
-fn only_what_is_missing_is_made() {
+fn only_missing_objects_are_created() {
     let mut world = distributed(&json!({}));
     world.quiesce();
     world.pods.remove("digits-worker-1");
@@ -98,7 +98,7 @@ fn only_what_is_missing_is_made() {
 }
 
 #[test]
-fn it_is_running_when_every_replica_is() {
+fn the_job_is_running_when_every_replica_is() {
     let mut world = distributed(&json!({}));
     world.quiesce();
     for (replica, state) in [
@@ -117,8 +117,8 @@ fn it_is_running_when_every_replica_is() {
 }
 
 #[test]
-fn success_is_decided_by_the_role_the_contract_names() {
-    // Roles and counts, more of the spec, who ends with 0, the state then.
+fn success_is_decided_by_the_role_in_the_contract() {
+    // Roles and counts, more of the spec, which replicas end with 0, the resulting state.
     let train = [("Scheduler", 1), ("Server", 1), ("Worker", 2)];
     let alone = [("Scheduler", 0), ("Server", 0), ("Worker", 2)];
     let tune = [("TunerTracker", 1), ("TunerServer", 2), ("Tuner", 1)];
@@ -151,7 +151,7 @@ fn success_is_decided_by_the_role_the_contract_names() {
 
 #[test]
 fn roles_without_replicas_never_decide() {
-    // mxnet-operator 32: a scheduler key with 0 replicas made the job succeed at once.
+    // mxnet-operator 32: a scheduler role with 0 replicas made the job succeed immediately.
     let mut world = World::new(&[("Scheduler", 0), ("Server", 0), ("Worker", 1)], &json!({}));
     world.quiesce();
     assert_eq!(world.state(), "Created");
@@ -192,7 +192,7 @@ fn workers_may_end_after_their_scheduler() {
 }
 
 #[test]
-fn a_worker_that_has_not_begun_when_its_scheduler_ends_may_still_run() {
+fn a_worker_not_started_when_its_scheduler_ends_may_still_run() {
     let mut world = distributed(&json!({}));
     world.quiesce();
     for replica in ["scheduler-0", "server-0", "worker-0"] {
@@ -214,7 +214,7 @@ fn a_worker_that_has_not_begun_when_its_scheduler_ends_may_still_run() {
 }
 
 #[test]
-fn a_worker_that_never_begins_does_not_hold_up_success_for_long() {
+fn a_worker_that_never_starts_does_not_delay_success_for_long() {
     let mut world = distributed(&json!({})).started();
     world.pod("worker-1").phase = crate::view::Phase::Pending;
     world.end("worker-0", 0);
@@ -227,7 +227,7 @@ fn a_worker_that_never_begins_does_not_hold_up_success_for_long() {
 }
 
 #[test]
-fn a_worker_that_never_ends_does_not_hold_up_success_for_long() {
+fn a_worker_that_never_ends_does_not_delay_success_for_long() {
     let mut world = distributed(&json!({})).started();
     world.end("scheduler-0", 0);
     world.quiesce();
@@ -238,7 +238,7 @@ fn a_worker_that_never_ends_does_not_hold_up_success_for_long() {
 }
 
 #[test]
-fn a_replica_that_succeeded_is_never_made_again() {
+fn a_succeeded_replica_is_never_created_again() {
     let mut world = workers(&json!({})).started();
     world.end("worker-0", 0);
     world.quiesce();
@@ -253,7 +253,7 @@ fn a_replica_that_succeeded_is_never_made_again() {
 }
 
 #[test]
-fn a_pod_that_ended_well_counts_even_while_it_is_removed() {
+fn a_succeeded_pod_counts_even_while_it_terminates() {
     let mut world = workers(&json!({})).started();
     world.end("worker-0", 0);
     world.advance(5);
@@ -265,8 +265,8 @@ fn a_pod_that_ended_well_counts_even_while_it_is_removed() {
 }
 
 #[test]
-fn a_pod_that_ends_well_because_it_was_told_to_has_not_succeeded() {
-    // The end is written in whole seconds: in the same one, the signal comes before its effect.
+fn a_pod_that_ends_with_zero_because_of_its_deletion_has_not_succeeded() {
+    // The end has whole seconds: within the same second, the signal precedes its effect.
     for (after, finished) in [(0, true), (1, true), (0, false)] {
         let mut world = workers(&json!({})).started();
         world.tell_to_leave("worker-0");
@@ -284,7 +284,7 @@ fn a_pod_that_ends_well_because_it_was_told_to_has_not_succeeded() {
 }
 
 #[test]
-fn what_cannot_be_made_is_told_until_it_can() {
+fn objects_that_cannot_be_created_are_reported_until_they_can() {
     let mut world = workers(&json!({}));
     world.quiesce();
     world.problems = vec![Problem {
@@ -294,7 +294,7 @@ fn what_cannot_be_made_is_told_until_it_can() {
     world.quiesce();
     assert_eq!(
         world.message(),
-        "MXJob digits is created. The pod digits-worker-0 cannot be made: quota is used up"
+        "MXJob digits is created. The pod digits-worker-0 cannot be created: quota is used up"
     );
     world.problems.clear();
     world.quiesce();
@@ -302,14 +302,16 @@ fn what_cannot_be_made_is_told_until_it_can() {
 }
 
 #[test]
-fn objects_of_other_names_are_left_alone() {
+fn objects_of_other_names_are_ignored() {
     let mut world = workers(&json!({ "cleanPodPolicy": "All" })).started();
     let name = "helper".to_owned();
     world.pods.insert(
         name.clone(),
         PodView { name: name.clone(), uid: "x".to_owned(), ..PodView::default() },
     );
-    world.services.insert(name.clone(), ServiceView { name, uid: "y".to_owned(), leaving: false });
+    world
+        .services
+        .insert(name.clone(), ServiceView { name, uid: "y".to_owned(), terminating: false });
     world.end("worker-0", 1);
     world.quiesce();
     world.reap();

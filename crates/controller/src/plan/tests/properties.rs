@@ -1,5 +1,6 @@
-//! What holds for every history, however odd. A random sequence of things that happen to the job; after each the plans are carried out until
-//! there is nothing to do. [`World::step`](super::world::World::step) itself refuses to make a thing twice and to remove what is not the job's.
+//! Invariants of every history. A random sequence of changes happens to the job; after each, plans
+//! are carried out until there is nothing to do. [`World::step`](super::world::World::step) itself
+//! panics if an object is created twice or a foreign object is deleted.
 
 use super::world::World;
 use crate::plan::plan;
@@ -8,7 +9,7 @@ use mxjob_api::ConditionType;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// A pod and a service that say they are the job's but are none of its replicas.
+/// A pod and a service that are owned by the job but are none of its replicas.
 const FOREIGN: &str = "helper";
 
 #[derive(Clone, Debug)]
@@ -83,7 +84,7 @@ fn apply(world: &mut World, happening: &Happening) {
         }
         Happening::Remove(pod) => {
             if let Some(name) = name(world, *pod) {
-                world.pod(&name).leaving = true;
+                world.pod(&name).terminating = true;
             }
         }
         Happening::Reap => world.reap(),
@@ -93,7 +94,7 @@ fn apply(world: &mut World, happening: &Happening) {
     }
 }
 
-/// What may not go back, given the attempt of the job.
+/// Values that may not decrease within one attempt of the job.
 fn counts(world: &World) -> (u32, Vec<(u32, u32, u32)>) {
     let snapshot = world.snapshot();
     let is_finished = snapshot.job.status.is_finished();
@@ -118,17 +119,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_history_keeps_the_promises(mut world in world(), history in proptest::collection::vec(happening(), 0..40)) {
+    fn every_history_keeps_the_invariants(mut world in world(), history in proptest::collection::vec(happening(), 0..40)) {
         let (name, uid) = (FOREIGN.to_owned(), "foreign".to_owned());
         let pod = PodView { name: name.clone(), uid: uid.clone(), phase: Phase::Succeeded, ..PodView::default() };
         world.pods.insert(name.clone(), pod);
-        world.services.insert(name.clone(), ServiceView { name, uid, leaving: false });
+        world.services.insert(name.clone(), ServiceView { name, uid, terminating: false });
         world.quiesce();
         for happening in history {
             let (finished, before, restarts) = (terminal(&world), counts(&world), world.events.len());
             apply(&mut world, &happening);
 
-            // One snapshot has one answer, in whatever order its pods are listed.
+            // The result does not depend on the order in which pods are listed.
             let mut shuffled = world.snapshot();
             shuffled.pods.reverse();
             shuffled.services.reverse();
@@ -154,7 +155,7 @@ proptest! {
             if status.is_true(&ConditionType::Failed) || status.is_true(&ConditionType::Suspended) {
                 prop_assert_eq!(world.alive(), Vec::<String>::new(), "nothing is left waiting");
             }
-            prop_assert!(!world.pods[FOREIGN].leaving && world.services.contains_key(FOREIGN), "what is not ours stays");
+            prop_assert!(!world.pods[FOREIGN].terminating && world.services.contains_key(FOREIGN), "what is not ours stays");
             prop_assert_eq!(world.plan().wake_at.is_some_and(|at| at <= world.now), false, "a timer is in the future");
         }
     }

@@ -1,11 +1,11 @@
-//! Replaceable failures: one replica or all, counts, waits and the limit.
+//! Replaceable failures: one replica or all, counts, delays and the limit.
 
 use super::world::{World, at, distributed, workers};
 use crate::view::Phase;
 use serde_json::json;
 
 #[test]
-fn one_replica_is_replaced_after_its_wait() {
+fn one_replica_is_replaced_after_its_delay() {
     for policy in ["OnFailure", "Always", "ExitCode"] {
         let mut world = workers(&json!({})).restarting(policy).started();
         world.end("worker-1", 137);
@@ -34,8 +34,8 @@ fn a_failure_is_counted_once_however_often_it_is_seen() {
     world.end("worker-1", 1);
     let plan = world.step();
     assert_eq!(plan.delete_pods.len(), 1);
-    // The removal did not reach the server: the pod is still there, failed.
-    world.pod("worker-1").leaving = false;
+    // The deletion did not reach the server: the failed pod still exists.
+    world.pod("worker-1").terminating = false;
     let plan = world.step();
     assert_eq!((plan.status, plan.events), (None, vec![]));
     assert_eq!(plan.delete_pods.len(), 1);
@@ -71,20 +71,20 @@ fn restarts_in_place_are_counted_and_carry_over_to_the_next_pod() {
 }
 
 #[test]
-fn with_a_scheduler_all_replicas_restart_together_after_all_are_gone() {
+fn with_a_scheduler_all_replicas_restart_together() {
     let mut world = distributed(&json!({})).restarting("OnFailure").started();
     world.end("worker-0", 137);
     world.end("worker-1", 137);
     world.quiesce();
     assert_eq!(world.conditions(), "Created Restarting");
-    assert!(world.pods.values().all(|pod| pod.leaving));
+    assert!(world.pods.values().all(|pod| pod.terminating));
     assert_eq!(world.counts("Worker"), json!({ "restarts": 1 }), "counted once");
     world.advance(10);
-    // One after the other they go; nothing is made before the last one is gone.
+    // They disappear one after another; nothing is created before the last one is gone.
     for name in ["digits-worker-1", "digits-scheduler-0", "digits-server-0"] {
         world.pods.remove(name);
         world.quiesce();
-        assert_eq!(world.pods.values().filter(|pod| !pod.leaving).count(), 0);
+        assert_eq!(world.pods.values().filter(|pod| !pod.terminating).count(), 0);
     }
     world.reap();
     world.quiesce();
@@ -96,7 +96,7 @@ fn with_a_scheduler_all_replicas_restart_together_after_all_are_gone() {
 }
 
 #[test]
-fn the_scope_of_a_restart_can_be_chosen() {
+fn the_restart_scope_can_be_chosen() {
     let mut world =
         distributed(&json!({ "restartScope": "Replica" })).restarting("OnFailure").started();
     world.end("worker-0", 137);
@@ -109,7 +109,7 @@ fn the_scope_of_a_restart_can_be_chosen() {
 }
 
 #[test]
-fn a_restart_of_all_replicas_makes_those_that_succeeded_again_too() {
+fn a_restart_of_the_whole_job_includes_succeeded_replicas() {
     let mut world = distributed(&json!({})).restarting("OnFailure").started();
     world.end("worker-0", 0);
     world.end("worker-1", 137);
@@ -125,7 +125,7 @@ fn a_restart_of_all_replicas_makes_those_that_succeeded_again_too() {
 fn a_replica_that_vanishes_from_a_running_rendezvous_restarts_it() {
     for is_gone in [false, true] {
         let mut world = distributed(&json!({})).started();
-        world.pod("worker-1").leaving = true;
+        world.pod("worker-1").terminating = true;
         if is_gone {
             world.reap();
         }
@@ -153,13 +153,13 @@ fn an_eviction_counts_although_it_hides_the_restarts_before_it() {
 }
 
 #[test]
-fn a_replica_that_leaves_a_rendezvous_it_has_joined_restarts_it_even_before_all_run() {
+fn a_replica_deleted_from_a_rendezvous_restarts_it_even_before_all_run() {
     let mut world = distributed(&json!({}));
     world.quiesce();
     world.run("scheduler-0");
     world.run("server-0");
     world.quiesce();
-    world.pod("server-0").leaving = true;
+    world.pod("server-0").terminating = true;
     world.quiesce();
     assert_eq!(world.message(), "MXJob digits is restarting because server-0 was removed.");
     world.reap();
@@ -171,10 +171,10 @@ fn a_replica_that_leaves_a_rendezvous_it_has_joined_restarts_it_even_before_all_
 }
 
 #[test]
-fn before_the_rendezvous_a_lost_replica_is_made_again_alone() {
+fn before_the_rendezvous_a_lost_replica_is_replaced_alone() {
     let mut world = distributed(&json!({}));
     world.quiesce();
-    world.pod("worker-1").leaving = true;
+    world.pod("worker-1").terminating = true;
     world.quiesce();
     world.reap();
     world.quiesce();
@@ -183,12 +183,12 @@ fn before_the_rendezvous_a_lost_replica_is_made_again_alone() {
 }
 
 #[test]
-fn no_rendezvous_begins_beside_a_leftover_of_the_last_one() {
+fn no_rendezvous_starts_beside_a_pod_of_the_last_one() {
     let mut world = distributed(&json!({})).restarting("OnFailure").started();
     world.end("worker-0", 137);
     world.quiesce();
-    // The server never got the removal of one pod, and the others are gone.
-    world.pod("server-0").leaving = false;
+    // The deletion of one pod did not reach the server, and the others are gone.
+    world.pod("server-0").terminating = false;
     world.reap();
     world.advance(10);
     let plan = world.step();
@@ -196,21 +196,21 @@ fn no_rendezvous_begins_beside_a_leftover_of_the_last_one() {
 }
 
 #[test]
-fn no_rendezvous_begins_while_one_of_its_pods_is_leaving() {
+fn no_rendezvous_starts_while_one_of_its_pods_terminates() {
     let mut world = distributed(&json!({}));
     world.quiesce();
-    world.pod("worker-1").leaving = true;
+    world.pod("worker-1").terminating = true;
     world.pods.remove("digits-server-0");
     world.quiesce();
     assert_eq!(world.alive(), ["scheduler-0", "worker-0"]);
 }
 
 #[test]
-fn no_pod_is_made_while_a_service_is_leaving() {
+fn no_pod_is_created_while_a_service_terminates() {
     let mut world = workers(&json!({}));
     world.quiesce();
     world.pods.remove("digits-worker-1");
-    world.services.get_mut("digits-worker-0").unwrap().leaving = true;
+    world.services.get_mut("digits-worker-0").unwrap().terminating = true;
     world.quiesce();
     assert_eq!(world.alive(), ["worker-0"]);
     world.services.remove("digits-worker-0");
@@ -219,7 +219,7 @@ fn no_pod_is_made_while_a_service_is_leaving() {
 }
 
 #[test]
-fn waits_double_and_a_long_run_forgives() {
+fn delays_double_and_a_long_run_resets_them() {
     let mut world = workers(&json!({})).restarting("OnFailure").started();
     for (ran, wait) in [(5, 1), (5, 2), (599, 4), (5, 8), (600, 1), (5, 2)] {
         world.advance(ran);
@@ -236,7 +236,7 @@ fn waits_double_and_a_long_run_forgives() {
 }
 
 #[test]
-fn a_wait_is_not_cut_short_by_the_whole_seconds_of_the_status() {
+fn a_delay_is_not_shortened_by_rounding() {
     let mut world = workers(&json!({})).restarting("OnFailure").started();
     world.now += jiff::SignedDuration::from_millis(900);
     world.end("worker-0", 1);
@@ -247,7 +247,7 @@ fn a_wait_is_not_cut_short_by_the_whole_seconds_of_the_status() {
 }
 
 #[test]
-fn the_whole_job_waits_likewise() {
+fn restarts_of_the_whole_job_are_delayed_too() {
     let mut world = distributed(&json!({})).restarting("ExitCode").started();
     for (ran, wait) in [(5, 1), (5, 2), (700, 1)] {
         world.advance(ran);
@@ -296,7 +296,7 @@ fn the_job_fails_when_the_restarts_would_exceed_the_limit() {
 }
 
 #[test]
-fn restarts_in_place_trip_the_limit_too() {
+fn restarts_in_place_count_towards_the_limit() {
     let mut world = workers(&json!({ "backoffLimit": 2 })).restarting("OnFailure").started();
     world.pod("worker-0").restarts = 1;
     world.pod("worker-1").restarts = 1;
@@ -311,11 +311,11 @@ fn restarts_in_place_trip_the_limit_too() {
 }
 
 #[test]
-fn restarts_in_place_that_nobody_saw_before_the_job_ended_are_counted() {
+fn restarts_in_place_shortly_before_the_end_are_counted() {
     for (code, state) in [(0, "Succeeded"), (1, "Failed")] {
         let mut world = workers(&json!({ "activeDeadlineSeconds": 60 })).restarting("OnFailure");
         world = world.started();
-        // Failed, run again and ended well: all of it between two looks.
+        // It failed, was restarted and succeeded between two plans.
         for worker in ["worker-0", "worker-1"] {
             world.pod(worker).restarts = 1;
         }
@@ -334,7 +334,7 @@ fn restarts_in_place_that_nobody_saw_before_the_job_ended_are_counted() {
 }
 
 #[test]
-fn a_replica_that_succeeded_stays_so_while_another_is_replaced() {
+fn a_succeeded_replica_stays_succeeded_while_another_is_replaced() {
     let mut world = World::new(&[("Worker", 3)], &json!({})).restarting("OnFailure").started();
     world.end("worker-2", 0);
     world.quiesce();
@@ -349,7 +349,7 @@ fn a_replica_that_succeeded_stays_so_while_another_is_replaced() {
 }
 
 #[test]
-fn a_template_that_was_copied_from_a_pod_makes_pods_of_this_attempt() {
+fn a_template_copied_from_a_pod_creates_pods_of_this_attempt() {
     for attempt in ["0", "7"] {
         let mut world = distributed(&json!({})).restarting("ExitCode");
         for (_, replica) in world.spec["mxReplicaSpecs"].as_object_mut().unwrap() {

@@ -1,10 +1,10 @@
-//! Holding a job back and letting it go.
+//! Suspending and resuming a job.
 
 use super::world::{at, distributed, workers};
 use serde_json::json;
 
 #[test]
-fn a_job_created_suspended_makes_nothing_and_has_no_start() {
+fn a_job_created_suspended_creates_nothing_and_has_no_start_time() {
     let mut world = distributed(&json!({ "suspend": true, "activeDeadlineSeconds": 5 }));
     world.quiesce();
     assert_eq!(world.conditions(), "Created Suspended");
@@ -21,7 +21,7 @@ fn a_job_created_suspended_makes_nothing_and_has_no_start() {
 }
 
 #[test]
-fn suspending_stops_everything_and_resuming_starts_the_clock_anew() {
+fn suspending_stops_everything_and_resuming_resets_the_start_time() {
     let mut world = distributed(&json!({ "activeDeadlineSeconds": 60 })).started();
     world.advance(50);
     world.spec["suspend"] = json!(true);
@@ -41,9 +41,9 @@ fn suspending_stops_everything_and_resuming_starts_the_clock_anew() {
     assert_eq!(world.plan().wake_at, Some(at(1110)));
     world.run_all();
     assert_eq!(world.state(), "Running");
-    let told: Vec<&str> =
+    let reasons: Vec<&str> =
         world.events.iter().map(|event| event.split(':').next().unwrap()).collect();
-    assert_eq!(told, ["MXJobRunning", "MXJobSuspended", "MXJobResumed", "MXJobRunning"]);
+    assert_eq!(reasons, ["MXJobRunning", "MXJobSuspended", "MXJobResumed", "MXJobRunning"]);
 }
 
 #[test]
@@ -53,26 +53,26 @@ fn resumed_pods_wait_for_their_predecessors() {
     world.quiesce();
     world.spec["suspend"] = json!(false);
     world.quiesce();
-    assert!(world.pods.values().all(|pod| pod.leaving));
+    assert!(world.pods.values().all(|pod| pod.terminating));
     world.reap();
     world.quiesce();
     assert_eq!(world.alive().len(), 4);
 }
 
 #[test]
-fn a_removal_that_was_missed_is_made_up_for_after_a_resume() {
+fn a_failed_deletion_is_repeated_after_a_resume() {
     let mut world = distributed(&json!({})).started();
     world.spec["suspend"] = json!(true);
     world.quiesce();
-    // The server never got the removal of one pod.
-    world.pod("worker-0").leaving = false;
+    // The deletion of one pod did not reach the server.
+    world.pod("worker-0").terminating = false;
     world.spec["suspend"] = json!(false);
     world.quiesce();
-    assert!(world.pod("worker-0").leaving, "it belongs to the old rendezvous");
+    assert!(world.pod("worker-0").terminating, "it belongs to the old rendezvous");
 }
 
 #[test]
-fn what_leaving_pods_do_while_suspended_is_nobodys_failure() {
+fn pods_that_fail_during_a_suspension_do_not_fail_the_job() {
     let mut world = workers(&json!({})).started();
     world.spec["suspend"] = json!(true);
     world.end("worker-0", 1);
@@ -81,7 +81,7 @@ fn what_leaving_pods_do_while_suspended_is_nobodys_failure() {
 }
 
 #[test]
-fn workers_that_had_succeeded_stay_so_over_a_suspension() {
+fn succeeded_workers_stay_succeeded_over_a_suspension() {
     let mut world = workers(&json!({})).started();
     world.end("worker-0", 0);
     world.quiesce();
@@ -106,11 +106,11 @@ fn suspending_a_finished_job_changes_nothing() {
 }
 
 #[test]
-fn a_job_whose_last_process_had_ended_well_when_it_was_held_back_is_let_go_to_succeed() {
+fn a_job_suspended_after_its_last_success_succeeds_when_resumed() {
     let mut world = workers(&json!({})).started();
     world.end("worker-0", 0);
     world.quiesce();
-    // It ends by itself, and before anybody has seen it the job is held back.
+    // It ends by itself, and the job is suspended before anybody sees that.
     world.end("worker-1", 0);
     world.advance(5);
     world.spec["suspend"] = json!(true);
@@ -119,13 +119,13 @@ fn a_job_whose_last_process_had_ended_well_when_it_was_held_back_is_let_go_to_su
     world.spec["suspend"] = json!(false);
     world.quiesce();
     assert_eq!(world.conditions(), "Created !Running !Suspended Succeeded");
-    let told: Vec<&str> =
+    let reasons: Vec<&str> =
         world.events.iter().map(|event| event.split(':').next().unwrap()).collect();
-    assert_eq!(told, ["MXJobRunning", "MXJobSuspended", "MXJobResumed", "MXJobSucceeded"]);
+    assert_eq!(reasons, ["MXJobRunning", "MXJobSuspended", "MXJobResumed", "MXJobSucceeded"]);
 }
 
 #[test]
-fn a_process_that_obeys_the_suspension_with_zero_goes_on_when_it_is_resumed() {
+fn a_process_that_ends_with_zero_on_suspension_runs_again_when_resumed() {
     let mut world = workers(&json!({})).started();
     world.spec["suspend"] = json!(true);
     world.quiesce();
@@ -141,13 +141,13 @@ fn a_process_that_obeys_the_suspension_with_zero_goes_on_when_it_is_resumed() {
 }
 
 #[test]
-fn an_end_at_about_the_time_of_the_suspension_is_not_taken_for_success_by_two_clocks() {
+fn an_end_at_about_the_time_of_the_suspension_is_no_success() {
     let mut world = workers(&json!({})).started();
     world.advance(100);
     world.spec["suspend"] = json!(true);
     world.quiesce();
     world.end("worker-0", 0);
-    // Its node is late by two seconds.
+    // The clock of its node is two seconds behind.
     let end = at(98);
     world.pod("worker-0").exit.as_mut().unwrap().finished_at = Some(end);
     world.quiesce();

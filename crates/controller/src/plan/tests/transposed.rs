@@ -1,10 +1,11 @@
-//! The test suites of the operators before this one, carried over name by name so that none of what they promised is lost: mxnet-operator's
-//! unit tests, and training-operator's for its TFJob, with our roles in their places. Where the contract decides otherwise than they did
-//! the test says so.
+//! The test suites of older operators, ported name by name so that none of their guarantees is
+//! lost: the unit tests of mxnet-operator, and those of training-operator for its TFJob with our
+//! roles. A test says so where the contract differs.
 //!
-//! What they test of other layers is where that layer is: `TestValidate…`, `TestSetDefaults_MXJob`, `TestGenLabels`, `TestGenOwnerReference`,
-//! `TestBytPSEnv`, `TestCopyLabelsAndAnnotation` and `TestRestartPolicy` in `mxjob-api`, `TestAdd…` and `ControllerExpectations` in the executor's
-//! mirror and queue.
+//! Their tests of other layers are in those layers: `TestValidate…`, `TestSetDefaults_MXJob`,
+//! `TestGenLabels`, `TestGenOwnerReference`, `TestBytPSEnv`, `TestCopyLabelsAndAnnotation` and
+//! `TestRestartPolicy` in `mxjob-api`, `TestAdd…` and `ControllerExpectations` in the local cache
+//! and the work queue of the executor.
 
 use super::world::{World, at, distributed, workers};
 use crate::view::Phase;
@@ -12,10 +13,11 @@ use serde_json::{Value, json};
 
 const ROLES: [(&str, u32); 3] = [("Scheduler", 1), ("Server", 2), ("Worker", 4)];
 
-/// What becomes of the first pods of a role: so many run, ended well, failed. The rest is pending.
+/// How many pods of a role run, succeeded and failed. The rest is pending.
 type Fate<'a> = (&'a str, u32, u32, u32);
 
-/// The job of the operators' tables: its first plan carried out, and then the pods as told.
+/// The job of the operators' tables: its first plan is carried out, and then the pods get these
+/// states.
 fn table(spec: &Value, policy: &str, fates: &[Fate<'_>]) -> World {
     let mut world = World::new(&ROLES, spec).restarting(policy);
     world.quiesce();
@@ -48,14 +50,14 @@ fn counts(active: u32, succeeded: u32, failed: u32) -> Value {
 
 #[test]
 fn test_normal_path() {
-    // Nothing yet: everything is made.
+    // Nothing exists: everything is created.
     let mut world = World::new(&ROLES, &json!({}));
     let plan = world.step();
     assert_eq!((plan.create_pods.len(), plan.create_services.len()), (7, 7));
     assert_eq!(world.conditions(), "Created");
-    // All pending: nothing is made.
+    // All pending: nothing is created.
     assert!(world.step().is_empty());
-    // Partly made: the rest is.
+    // Some exist: the rest is created.
     for replica in ["worker-1", "worker-3", "server-0"] {
         world.pods.remove(&format!("digits-{replica}"));
         world.services.remove(&format!("digits-{replica}"));
@@ -180,7 +182,7 @@ fn test_delete_pods_and_services() {
     let left = |policy: &str, is_done: bool| {
         let mut world = World::new(&ROLES, &json!({ "cleanPodPolicy": policy })).started();
         for replica in world.alive() {
-            // The job ends by its scheduler; the others run on, or have ended too.
+            // The job ends with its scheduler; the others still run, or have ended too.
             if is_done || replica == "scheduler-0" {
                 world.end(&replica, 0);
             }
@@ -254,7 +256,8 @@ fn test_past_active_deadline() {
 
 #[test]
 fn test_backoff_for_on_failure() {
-    // Four workers that were restarted once each. They failed the job at a limit of 4; the contract's limit is what it may reach.
+    // Four workers that were restarted once each. The older operators failed the job at a limit of
+    // 4; under the contract it may reach its limit.
     for (limit, state) in [(4, "Running"), (3, "Failed")] {
         let spec =
             json!({ "backoffLimit": limit, "restartScope": "Replica", "cleanPodPolicy": "All" });
@@ -295,7 +298,7 @@ fn test_unretryable_exit_code() {
     world.end("worker-0", 1);
     world.quiesce();
     assert_eq!(world.state(), "Failed");
-    assert!(!world.pod("worker-0").leaving, "it stays, with its log");
+    assert!(!world.pod("worker-0").terminating, "it stays, with its log");
 }
 
 #[test]
@@ -373,7 +376,7 @@ fn test_duration_until_expire_time() {
 }
 
 #[test]
-fn envtest_a_job_created_suspended_has_no_start_and_nothing_made() {
+fn envtest_a_job_created_suspended_has_no_start_time_and_creates_nothing() {
     let mut world = World::new(&ROLES, &json!({ "runPolicy": { "suspend": true } }));
     world.quiesce();
     assert_eq!(world.conditions(), "Created Suspended");

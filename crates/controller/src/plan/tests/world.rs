@@ -1,8 +1,9 @@
 //! A small world in which plans are carried out: the server, the node and the clock.
 
-use crate::admission::Admission;
 use crate::memory::Memory;
-use crate::plan::{NextStatus, Plan, Problem, Snapshot, Target, plan};
+use crate::plan::{NextStatus, Plan, Problem, Snapshot, plan};
+use crate::scheduling::SchedulingState;
+use crate::target::Target;
 use crate::view::{Exit, Phase, PodView, ServiceView};
 use jiff::{SignedDuration, Timestamp};
 use mxjob_api::{ConditionStatus, Job, JobStatus, names};
@@ -19,15 +20,15 @@ pub(super) fn at(seconds: i64) -> Timestamp {
 #[derive(Clone, Debug)]
 pub(super) struct World {
     pub(super) spec: Value,
-    /// The stored status, as JSON: what is not written is not remembered.
+    /// The stored status, as JSON: only what is written is remembered.
     pub(super) status: Value,
     pub(super) pods: BTreeMap<String, PodView>,
     pub(super) services: BTreeMap<String, ServiceView>,
     pub(super) problems: Vec<Problem>,
-    pub(super) admission: Admission,
+    pub(super) scheduling: SchedulingState,
     pub(super) now: Timestamp,
     pub(super) is_deleted: bool,
-    /// `reason: message` of every event so far.
+    /// `reason: message` of every event.
     pub(super) events: Vec<String>,
     uids: u32,
 }
@@ -37,7 +38,7 @@ pub(super) fn distributed(more: &Value) -> World {
     World::new(&[("Scheduler", 1), ("Server", 1), ("Worker", 2)], more)
 }
 
-/// Two workers and nobody else.
+/// Two workers and no other role.
 pub(super) fn workers(more: &Value) -> World {
     World::new(&[("Worker", 2)], more)
 }
@@ -57,7 +58,7 @@ impl World {
             pods: BTreeMap::new(),
             services: BTreeMap::new(),
             problems: Vec::new(),
-            admission: Admission::Admitted,
+            scheduling: SchedulingState::MayStart,
             now: at(0),
             is_deleted: false,
             events: Vec::new(),
@@ -85,7 +86,7 @@ impl World {
             pods: self.pods.values().cloned().map(Arc::new).collect(),
             services: self.services.values().cloned().map(Arc::new).collect(),
             problems: self.problems.clone(),
-            admission: self.admission.clone(),
+            scheduling: self.scheduling.clone(),
         }
     }
 
@@ -93,42 +94,43 @@ impl World {
         plan(&self.snapshot(), self.now)
     }
 
-    /// Plans once and carries it out. Panics where a real server would refuse: a name taken, an object that is not there.
+    /// Plans once and carries it out. Panics where a real server would refuse: a name that exists,
+    /// or an object that does not.
     pub(super) fn step(&mut self) -> Plan {
         let plan = self.plan();
         if let Some(status) = &plan.status {
             self.write(status);
         }
         for event in &plan.events {
-            assert!(plan.status.is_some(), "events are told of transitions only: {event:?}");
+            assert!(plan.status.is_some(), "events report transitions only: {event:?}");
             self.events.push(format!("{}: {}", event.reason, event.message));
         }
         let job = self.snapshot().job;
         for replica in &plan.create_services {
             let name = names::pod_name(&job.name, replica.role, replica.index);
             let uid = self.uid();
-            let taken =
-                self.services.insert(name.clone(), ServiceView { name, uid, leaving: false });
-            assert_eq!(taken, None, "a service was made twice");
+            let existing =
+                self.services.insert(name.clone(), ServiceView { name, uid, terminating: false });
+            assert_eq!(existing, None, "a service was created twice");
         }
         for replica in &plan.create_pods {
             let pod = plan.pod(&job, *replica).unwrap();
             let name = names::pod_name(&job.name, replica.role, replica.index);
             assert_eq!(pod["metadata"]["name"], name.as_str());
-            assert!(self.services.contains_key(&name), "{name} was made without its service");
+            assert!(self.services.contains_key(&name), "{name} was created without its service");
             let mut pod = pod;
             pod["metadata"]["uid"] = self.uid().into();
-            let taken = self.pods.insert(name, PodView::read(&pod).unwrap());
-            assert_eq!(taken, None, "a pod was made twice");
+            let existing = self.pods.insert(name, PodView::read(&pod).unwrap());
+            assert_eq!(existing, None, "a pod was created twice");
         }
         for Target { name, uid } in &plan.delete_pods {
-            let pod = self.pods.get_mut(name).expect("only what is there is removed");
-            assert!(pod.uid == *uid && !pod.leaving, "{name} is removed once");
-            pod.leaving = true;
-            pod.told_to_leave = Some(self.now);
+            let pod = self.pods.get_mut(name).expect("only existing objects are deleted");
+            assert!(pod.uid == *uid && !pod.terminating, "{name} is deleted once");
+            pod.terminating = true;
+            pod.deletion_requested_at = Some(self.now);
         }
         for Target { name, uid } in &plan.delete_services {
-            let service = self.services.remove(name).expect("only what is there is removed");
+            let service = self.services.remove(name).expect("only existing objects are deleted");
             assert_eq!(service.uid, *uid);
         }
         self.is_deleted |= plan.delete_job;
@@ -164,12 +166,12 @@ impl World {
         self.pods.get_mut(&format!("digits-{replica}")).unwrap()
     }
 
-    /// Somebody removes a pod.
+    /// Another client deletes a pod.
     pub(super) fn tell_to_leave(&mut self, replica: &str) {
         let now = self.now;
         let pod = self.pod(replica);
-        pod.leaving = true;
-        pod.told_to_leave = Some(now);
+        pod.terminating = true;
+        pod.deletion_requested_at = Some(now);
     }
 
     pub(super) fn run(&mut self, replica: &str) {
@@ -187,10 +189,11 @@ impl World {
         self.quiesce();
     }
 
-    /// Short names of the pods that are neither leaving nor finished.
+    /// Short names of the pods that are neither terminating nor finished.
     pub(super) fn alive(&self) -> Vec<String> {
-        let alive =
-            |pod: &&PodView| !pod.leaving && matches!(pod.phase, Phase::Pending | Phase::Running);
+        let alive = |pod: &&PodView| {
+            !pod.terminating && matches!(pod.phase, Phase::Pending | Phase::Running)
+        };
         self.pods
             .values()
             .filter(alive)
@@ -213,33 +216,34 @@ impl World {
         });
     }
 
-    /// The node is done with the pods that leave.
+    /// The node has ended the terminating pods.
     pub(super) fn reap(&mut self) {
-        self.pods.retain(|_, pod| !pod.leaving);
+        self.pods.retain(|_, pod| !pod.terminating);
     }
 
     pub(super) fn advance(&mut self, seconds: i64) {
         self.now += SignedDuration::from_secs(seconds);
     }
 
-    /// A job all of whose pods run.
+    /// Starts all pods of the job.
     pub(super) fn started(mut self) -> Self {
         self.quiesce();
         self.run_all();
         self
     }
 
-    /// `Created Running`: the types that are True, in order, with a `!` before those that are False.
+    /// `Created Running`: the types that are True, in order, with a `!` before those that are
+    /// False.
     pub(super) fn conditions(&self) -> String {
         let conditions = self.snapshot().job.status.conditions.clone();
-        let word = |condition: &mxjob_api::Condition| match condition.status {
+        let show = |condition: &mxjob_api::Condition| match condition.status {
             ConditionStatus::True => condition.kind.as_str().to_owned(),
             ConditionStatus::False | ConditionStatus::Unknown => format!("!{}", condition.kind),
         };
-        conditions.iter().map(word).collect::<Vec<_>>().join(" ")
+        conditions.iter().map(show).collect::<Vec<_>>().join(" ")
     }
 
-    /// The type of the last condition: the job's state in a table.
+    /// The type of the last condition: the state of the job in a table.
     pub(super) fn state(&self) -> String {
         self.snapshot()
             .job
@@ -261,7 +265,7 @@ impl World {
             .unwrap_or_default()
     }
 
-    /// The counts of one role, as written.
+    /// The stored counts of one role.
     pub(super) fn counts(&self, role: &str) -> Value {
         self.status["mxReplicaStatuses"][role].clone()
     }

@@ -1,4 +1,5 @@
-//! Virtual time: milliseconds since the beginning of a life. Tokio's paused clock moves it, from one timer to the next.
+//! Virtual time: milliseconds since the start of a life. The paused clock of tokio moves it from
+//! one timer to the next.
 
 use jiff::{SignedDuration, Timestamp};
 use std::cell::Cell;
@@ -6,42 +7,42 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 thread_local! {
-    /// When the life on this thread began. The controller takes its clock as a plain function.
+    /// When the life on this thread started. The controller takes its clock as a plain function.
     static BEGIN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// A new life begins.
+/// Starts a new life.
 pub(crate) fn begin() {
     BEGIN.set(Some(Instant::now()));
 }
 
-/// Milliseconds since the beginning.
+/// Milliseconds since the start.
 pub(crate) fn now() -> u64 {
     u64::try_from(BEGIN.get().unwrap().elapsed().as_millis()).unwrap()
 }
 
-/// A moment for tokio.
+/// The time for tokio.
 pub(crate) fn instant(ms: u64) -> Instant {
     BEGIN.get().unwrap() + Duration::from_millis(ms)
 }
 
-/// A moment on the calendar.
+/// The time on the calendar.
 pub(crate) fn date(ms: u64) -> Timestamp {
     let start: Timestamp = "2026-11-24T08:00:00Z".parse().unwrap();
     start + SignedDuration::from_millis(i64::try_from(ms).unwrap())
 }
 
-/// The calendar's now: the clock that the controller is given.
+/// The current time: the clock of the controller.
 pub(crate) fn calendar() -> Timestamp {
     date(now())
 }
 
-/// A moment as objects have it.
+/// The time as in objects.
 pub(crate) fn text(ms: u64) -> String {
     date(ms / 1000 * 1000).to_string()
 }
 
-/// Milliseconds of what an object says.
+/// Milliseconds of a time in an object.
 pub(crate) fn parse(text: &str) -> u64 {
     let time: Timestamp = text.parse().unwrap();
     u64::try_from(time.duration_since(date(0)).as_millis()).unwrap()

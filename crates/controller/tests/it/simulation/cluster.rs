@@ -1,6 +1,7 @@
-//! The API server of a life, in memory, with everything that can go wrong between it and its client: it is slow, it refuses, it does what
-//! it was asked but its answer is lost, it brings watch events late and twice, and ends watches. A write may also be the last thing
-//! that its controller did ([`Trouble::crashes`]).
+//! The API server of a life, in memory, with everything that can go wrong between it and its
+//! client: it is slow, it refuses requests, it carries a request out but loses the answer, it
+//! delivers watch events late and twice, and it ends watches. A write may also be the last action
+//! of its controller ([`Trouble::crashes`]).
 
 use super::clock;
 use super::history::History;
@@ -21,22 +22,22 @@ use tokio::sync::watch;
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 type Refusal = (StatusCode, &'static str);
 
-/// How often things go wrong, in a thousand, and how slow they are, in milliseconds.
+/// How often errors happen, per thousand, and how slow requests are, in milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Trouble {
-    /// Writes that are refused.
+    /// Refused writes.
     pub(crate) refusals: u64,
-    /// Writes that are done and whose answer is lost.
+    /// Writes that are carried out and whose answer is lost.
     pub(crate) lost_answers: u64,
-    /// Writes that are their controller's last act, done or not.
+    /// Writes that are their controller's last action, carried out or not.
     pub(crate) crashes: u64,
-    /// Watch events that come twice.
+    /// Watch events that are delivered twice.
     pub(crate) duplicates: u64,
     /// Watches that end after an event.
     pub(crate) ended_watches: u64,
-    /// The longest way of a request or an answer.
+    /// The maximum delay of a request or an answer.
     pub(crate) latency: u64,
-    /// The longest way of a watch event.
+    /// The maximum delay of a watch event.
     pub(crate) lag: u64,
 }
 
@@ -47,7 +48,7 @@ pub(crate) struct Cluster {
 }
 
 pub(crate) struct State {
-    /// By resource and name: there is one namespace.
+    /// By resource and name; there is one namespace.
     pub(crate) objects: BTreeMap<(String, String), Value>,
     logs: BTreeMap<String, Vec<(u64, &'static str, Value)>>,
     pub(crate) revision: u64,
@@ -79,7 +80,7 @@ impl Cluster {
         self.state.lock().unwrap()
     }
 
-    /// Does something to the objects, and tells the watches.
+    /// Changes the objects, and notifies the watches.
     pub(crate) fn act<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         let (result, revision) = {
             let mut state = self.state();
@@ -90,7 +91,7 @@ impl Cluster {
         result
     }
 
-    /// Told of every change.
+    /// Notified of every change.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
     }
@@ -118,7 +119,7 @@ impl Cluster {
             return self.watch(resource, from.unwrap().parse().unwrap());
         }
         if resource == "events" {
-            self.state().history.told(&body);
+            self.state().history.recorded(&body);
             return respond(StatusCode::OK, &body);
         }
         let name = rest.get(1).copied().or_else(|| body["metadata"]["name"].as_str());
@@ -260,8 +261,8 @@ impl State {
             }
             ("DELETE", Some(object)) => {
                 for field in ["uid", "resourceVersion"] {
-                    let wanted = &body["preconditions"][field];
-                    if !wanted.is_null() && *wanted != object["metadata"][field] {
+                    let expected = &body["preconditions"][field];
+                    if !expected.is_null() && *expected != object["metadata"][field] {
                         return Err(conflict);
                     }
                 }
@@ -277,14 +278,14 @@ impl State {
 
     fn check_made(&mut self, resource: &str, body: &Value) {
         let Self { objects, history, .. } = self;
-        let of = |wanted: &str| {
-            let all = objects.iter().filter(move |((of, _), _)| of == wanted);
+        let of = |expected: &str| {
+            let all = objects.iter().filter(move |((of, _), _)| of == expected);
             all.map(|(_, object)| object.clone()).collect::<Vec<_>>()
         };
         history.made(resource, body, &of("mxjobs"), &of("pods"), &of("services"));
     }
 
-    /// Removes an object as a server does: a pod is marked, and its node removes it.
+    /// Deletes an object as a server does: a pod is marked, and its node removes it.
     pub(crate) fn delete(&mut self, resource: &str, name: &str) {
         let Some(mut object) = self.get(resource, name).cloned() else { return };
         if resource == "pods" {

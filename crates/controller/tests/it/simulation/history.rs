@@ -1,29 +1,30 @@
-//! What really happened in a life: the processes, the writes, and the promises that a single write can break.
+//! What really happened in a life: the processes, the writes, and the invariants that a single
+//! write can violate.
 
 use super::clock;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// One pod, from its beginning to its end, as its node knows it.
+/// One pod from its start to its end, as its node sees it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pod {
     pub(crate) name: String,
     pub(crate) role: String,
     pub(crate) attempt: u64,
-    /// When its first process began.
+    /// When its first process started.
     pub(crate) started: Option<u64>,
-    /// Starts of its processes in place.
+    /// Restarts of its processes in place.
     pub(crate) restarts: u64,
-    /// Its end: when, as which revision, and the code. 0 is success; none is an end without a code.
+    /// Its end: time, revision, and code. 0 is success; `None` is an end without a code.
     pub(crate) ended: Option<(u64, u64, Option<i64>)>,
-    /// When and as which revision it was marked as leaving.
-    pub(crate) leaving: Option<(u64, u64)>,
-    /// Whether the controller removed it when it had failed already.
+    /// Time and revision at which it was marked as terminating.
+    pub(crate) terminating: Option<(u64, u64)>,
+    /// Whether the controller deleted it after it had failed.
     pub(crate) was_replaced: bool,
     pub(crate) is_gone: bool,
 }
 
-/// One status that was written.
+/// A written status.
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
     pub(crate) ms: u64,
@@ -33,10 +34,10 @@ pub(crate) struct Written {
     pub(crate) attempt: u64,
 }
 
-/// The values a field of the spec has had, with the moment from which each was in force.
+/// The values of a field of the spec, with the time from which each was in force.
 pub(crate) type Field = Vec<(u64, Value)>;
 
-/// A life so far.
+/// A life until now.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     /// By uid.
@@ -44,35 +45,38 @@ pub(crate) struct History {
     pub(crate) statuses: Vec<Written>,
     /// Replaceable fields of the spec.
     pub(crate) fields: BTreeMap<String, Field>,
-    /// When the job itself went.
+    /// When the job itself was deleted.
     pub(crate) deleted: Option<u64>,
-    /// Reasons of events, and how often each was told.
+    /// Reasons of events, and how often each was recorded.
     pub(crate) events: BTreeMap<String, u32>,
-    /// Moments at which there was no controller at work: from, to.
+    /// Periods without a running controller: from, to.
     pub(crate) absences: Vec<(u64, u64)>,
-    /// What was done, for people.
+    /// A log of actions for people.
     pub(crate) log: Vec<String>,
-    /// Promises that were broken.
+    /// Violated invariants.
     pub(crate) broken: Vec<String>,
-    /// Whether replicas restart all together.
+    /// Whether replicas restart together.
     pub(crate) together: bool,
-    /// Whether Volcano is told of the job by a group.
+    /// Whether the job has a group for Volcano.
     pub(crate) has_scheduler: bool,
-    /// Whether a group of the job has been let in since the job was last held back.
+    /// Whether a group of the job was admitted since the job was last suspended.
     pub(crate) was_let_in: bool,
 }
 
 impl Pod {
-    /// Whether it ended well by itself, so that its success may count.
+    /// Whether it succeeded by itself, so that its success may count.
     pub(crate) fn may_have_succeeded(&self) -> bool {
-        let told_before = |revision: u64| self.leaving.is_some_and(|(_, told)| told < revision);
-        self.ended.is_some_and(|(_, revision, code)| code == Some(0) && !told_before(revision))
+        let terminating_before =
+            |revision: u64| self.terminating.is_some_and(|(_, since)| since < revision);
+        self.ended
+            .is_some_and(|(_, revision, code)| code == Some(0) && !terminating_before(revision))
     }
 
-    /// Whether that can be seen of it even while it leaves: what is written has whole seconds, and by two clocks.
+    /// Whether its success must be recognised even while it terminates: stored times have whole
+    /// seconds and come from two clocks.
     pub(crate) fn must_have_succeeded(&self) -> bool {
-        let is_clear = self.leaving.is_none_or(|(told, _)| {
-            self.ended.is_some_and(|(ended, ..)| ended / 1000 + 5 <= told / 1000)
+        let is_clear = self.terminating.is_none_or(|(since, _)| {
+            self.ended.is_some_and(|(ended, ..)| ended / 1000 + 5 <= since / 1000)
         });
         self.may_have_succeeded() && is_clear
     }
@@ -89,12 +93,12 @@ impl History {
         self.broken.push(promise.to_owned());
     }
 
-    pub(crate) fn told(&mut self, event: &Value) {
+    pub(crate) fn recorded(&mut self, event: &Value) {
         let reason = event["reason"].as_str().unwrap().to_owned();
         *self.events.entry(reason).or_default() += 1;
     }
 
-    /// Something is about to be made by the controller.
+    /// The controller is about to create an object.
     pub(crate) fn made(
         &mut self,
         resource: &str,
@@ -113,7 +117,7 @@ impl History {
             && job["spec"]["suspend"] == true
             && condition(&job["status"], "Suspended") == Some(true)
         {
-            self.broke("a group was made for a job that is held back");
+            self.broke("a group was created for a suspended job");
         }
         if terminal(&job["status"]).is_some() {
             self.broke(&format!("{resource} {name} was made after the end"));
@@ -126,7 +130,7 @@ impl History {
             && !self
                 .log
                 .iter()
-                .any(|line| line.contains(&format!("somebody removes services {name}")))
+                .any(|line| line.contains(&format!("another client deletes services {name}")))
         {
             self.broke(&format!("{name} was made before its service"));
         }
@@ -141,8 +145,8 @@ impl History {
         let has_succeeded = self.pods.values().any(|pod| {
             pod.name == name
                 && pod.ended.is_some_and(|(.., code)| code == Some(0))
-                // One that ended on its way out may be gone before anybody has seen it.
-                && pod.leaving.is_none()
+                // A pod that ended while terminating may be gone before anybody has seen its end.
+                && pod.terminating.is_none()
                 && (!self.together || pod.attempt == attempt)
         });
         if has_succeeded {
@@ -160,7 +164,7 @@ impl History {
         }
     }
 
-    /// The controller asks for the removal of a pod.
+    /// The controller deletes a pod.
     pub(crate) fn controller_removes(&mut self, pod: &Value) {
         let name = pod["metadata"]["name"].as_str().unwrap();
         self.note(&format!("controller removes {name}"));
@@ -193,11 +197,11 @@ impl History {
         pod.role = text(&metadata["labels"]["training.kubeflow.org/replica-type"]);
         pod.attempt = attempt(object);
         let now = clock::now();
-        if metadata.get("deletionTimestamp").is_some() && pod.leaving.is_none() {
-            pod.leaving = Some((now, revision));
+        if metadata.get("deletionTimestamp").is_some() && pod.terminating.is_none() {
+            pod.terminating = Some((now, revision));
         }
         let container = &status["containerStatuses"][0];
-        // An evicted pod may lose what is known of its containers; its restarts have happened all the same.
+        // An evicted pod may lose the state of its containers; its restarts still count.
         pod.restarts = pod.restarts.max(container["restartCount"].as_u64().unwrap_or(0));
         match status["phase"].as_str() {
             Some("Running") if pod.started.is_none() => pod.started = Some(now),
@@ -212,7 +216,7 @@ impl History {
             pod.name,
             status["phase"],
             container,
-            if pod.leaving.is_some() { ", leaving" } else { "" }
+            if pod.terminating.is_some() { ", terminating" } else { "" }
         );
         self.note(&line);
     }
@@ -227,15 +231,15 @@ impl History {
         }
     }
 
-    /// The controller wrote a status: the promises between one and the next.
+    /// The controller wrote a status: the invariants between one status and the next.
     pub(crate) fn status_written(&mut self, before: &Value, after: &Value, revision: u64) {
         let (old, new) = (&before["status"], &after["status"]);
         let line = |status: &Value| {
             let all = status["conditions"].as_array().map_or(&[][..], Vec::as_slice);
-            let word = |one: &Value| {
+            let show = |one: &Value| {
                 format!("{}={}", one["type"].as_str().unwrap(), one["status"].as_str().unwrap())
             };
-            all.iter().map(word).collect::<Vec<_>>().join(" ")
+            all.iter().map(show).collect::<Vec<_>>().join(" ")
         };
         self.note(&format!(
             "status: {} | {} | {} {} | {}",
@@ -309,7 +313,7 @@ impl History {
         let holds = |kind: &str| condition(status, kind) == Some(true);
         let states = ["Running", "Restarting", "Suspended", "Succeeded", "Failed"];
         if states.iter().filter(|kind| holds(kind)).count() > 1 {
-            self.broke("two states hold at once");
+            self.broke("two states are true at the same time");
         }
         if terminal(status).is_some() != status["completionTime"].is_string() {
             self.broke("completionTime and a terminal condition go together");
@@ -332,7 +336,7 @@ impl History {
         self.fields.get(field).and_then(|all| all.last().cloned()).unwrap_or_default()
     }
 
-    /// For how long between two moments nobody was at work.
+    /// For how long between two times no controller was running.
     pub(crate) fn absence(&self, from: u64, to: u64) -> u64 {
         let within = |(a, b): &(u64, u64)| (*b).min(to).saturating_sub((*a).max(from));
         self.absences.iter().map(within).sum()
@@ -344,7 +348,7 @@ pub(crate) fn terminal(status: &Value) -> Option<&'static str> {
     ["Succeeded", "Failed"].into_iter().find(|kind| condition(status, kind) == Some(true))
 }
 
-/// Whether a condition holds; none if it is not there.
+/// Whether a condition is true; `None` if it does not exist.
 pub(crate) fn condition(status: &Value, kind: &str) -> Option<bool> {
     let all = status["conditions"].as_array()?;
     all.iter()
@@ -356,12 +360,12 @@ pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or(0)
 }
 
-/// The attempt that a status notes.
+/// The attempt in a status.
 pub(crate) fn noted_attempt(status: &Value) -> u64 {
     number(&status["restartState"]["attempt"])
 }
 
-/// The attempt that a pod was made for.
+/// The attempt that a pod was created for.
 pub(crate) fn attempt(pod: &Value) -> u64 {
     let text = pod["metadata"]["annotations"]["kubeflow.org/attempt"].as_str();
     text.map_or(0, |text| text.parse().unwrap())

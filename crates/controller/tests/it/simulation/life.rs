@@ -1,7 +1,9 @@
-//! One random life of a job: what it is, what its processes do, and what happens to it, all from one seed.
+//! One random life of a job: its spec, what its processes do, and what happens to it, all from one
+//! seed.
 //!
-//! For a while anything may happen (failures, evictions, lost nodes, people who delete, suspend and change, a controller that dies between
-//! two writes). Then the world calms down, and whatever is still to be decided must be decided by the end.
+//! For a while anything may happen (failures, evictions, lost nodes, people who delete, suspend and
+//! change, a controller that dies between two writes). Then the world becomes quiet, and every open
+//! decision must be made by the end.
 
 use super::clock;
 use super::cluster::{Cluster, State, Trouble};
@@ -13,9 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::JoinHandle;
 
 const SECOND: u64 = 1000;
-/// How long the world stays calm before the life is judged: longer than the longest wait and the longest run together.
+/// How long the world stays quiet before the life is checked: longer than the longest delay plus
+/// the longest run.
 const AFTERMATH: u64 = 2000 * SECOND;
-/// How long a lost node is waited for before its pods are told to leave.
+/// How long a node may be lost before its pods are deleted.
 const EVICTION: u64 = 60 * SECOND;
 
 #[derive(Clone, Debug)]
@@ -27,7 +30,7 @@ enum Action {
     NodeUp,
     EvictLost,
     Happening,
-    /// Volcano looks at the group.
+    /// Volcano handles the group.
     Schedule,
     Calm,
     End,
@@ -46,31 +49,31 @@ struct Life {
     lost_node: Option<u64>,
     scheduled: BTreeSet<String>,
     reaped: BTreeSet<String>,
-    /// How often processes fail, in a thousand.
+    /// How often processes fail, per thousand.
     failures: u64,
-    /// How often they never end.
+    /// How often they never end, per thousand.
     hangs: u64,
     /// Volcano, if there is one.
     volcano: Option<Random>,
 }
 
-/// What is left of a life, to be judged.
+/// The result of a life, to be checked.
 pub(crate) struct Remains {
     pub(crate) history: History,
     pub(crate) job: Value,
-    /// The job as it is in the end; none if it was deleted.
+    /// The job at the end; `None` if it was deleted.
     pub(crate) last: Option<Value>,
     pub(crate) pods: Vec<Value>,
     pub(crate) services: Vec<Value>,
     pub(crate) groups: Vec<Value>,
-    /// How late anything may be decided, in milliseconds.
+    /// How late a decision may be, in milliseconds.
     pub(crate) slack: u64,
-    /// How long anything may go unseen while nothing is refused, in milliseconds.
+    /// How long a change may stay unseen while no request is refused, in milliseconds.
     pub(crate) sight: u64,
     pub(crate) end: u64,
 }
 
-/// Lives a life from its beginning to its end.
+/// Runs a life from its start to its end.
 pub(crate) fn live(seed: u64) -> Remains {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -140,7 +143,7 @@ fn job(random: &mut Random) -> Value {
     json!({ "apiVersion": "kubeflow.org/v1", "kind": "MXJob", "metadata": { "name": "digits", "namespace": "default" }, "spec": spec })
 }
 
-/// Whether the replicas of a job restart all together, as the contract's default has it.
+/// Whether the replicas of a job restart together, by the contract's default.
 fn together(job: &Value) -> bool {
     let spec = &job["spec"];
     match spec["restartScope"].as_str() {
@@ -190,7 +193,7 @@ impl Life {
         let first = random.between(0, 40) * SECOND;
         self.cluster.act(|state| {
             state.trouble = trouble;
-            // A pod that looks like ours and is not.
+            // A pod that looks like one of the job and is not.
             state.store("pods", json!({ "metadata": {
                 "name": "digits-worker-9", "namespace": "default",
                 "labels": { "training.kubeflow.org/operator-name": "mxjob-controller", "training.kubeflow.org/job-name": "digits" },
@@ -262,8 +265,8 @@ impl Life {
                 state.all("pods").filter(|pod| pod["metadata"]["ownerReferences"].is_array());
             ours.map(|pod| (uid(pod), pod["metadata"].get("deletionTimestamp").is_some())).collect()
         };
-        for (uid, is_leaving) in seen {
-            if is_leaving && self.reaped.insert(uid.clone()) {
+        for (uid, is_terminating) in seen {
+            if is_terminating && self.reaped.insert(uid.clone()) {
                 let after = self.random.pick(&[100, 2 * SECOND, 30 * SECOND]);
                 self.plan(after, Action::Reap(uid.clone()));
             }
@@ -322,7 +325,7 @@ impl Life {
 
     // === The nodes ===
 
-    /// The pod of that uid, if its node can be reached; else the action is for later.
+    /// The pod of that uid, if its node is reachable; otherwise the action is postponed.
     fn reach(&mut self, uid: &str, action: Action) -> Option<Value> {
         if self.lost_node == Some(node(uid)) {
             self.plan(5 * SECOND, action);
@@ -375,8 +378,8 @@ impl Life {
             "OnFailure" => code != 0,
             _ => false,
         };
-        let is_leaving = pod["metadata"].get("deletionTimestamp").is_some();
-        if is_restarted && !is_leaving {
+        let is_terminating = pod["metadata"].get("deletionTimestamp").is_some();
+        if is_restarted && !is_terminating {
             let count = number(&pod["status"]["containerStatuses"][0]["restartCount"]) + 1;
             pod["status"]["containerStatuses"][0]["restartCount"] = count.into();
             self.cluster.act(|state| state.store("pods", pod.clone()));
@@ -386,7 +389,8 @@ impl Life {
         end(&mut pod, Some(code));
         self.cluster.act(|state| state.store("pods", pod.clone()));
         if code == 0 && role(&pod) == "scheduler" {
-            // ps-lite's processes leave through one barrier, and who ends badly there ends badly now.
+            // The processes of ps-lite leave through one barrier, and a process that fails there
+            // fails now.
             self.failures = self.failures.max(200);
             let others = running(&self.cluster.state());
             for other in others {
@@ -410,7 +414,7 @@ impl Life {
         });
     }
 
-    /// The lost node is back, after a new start: nothing runs there any more.
+    /// The lost node is back after a reboot: nothing runs there any more.
     fn find_node(&mut self) {
         let Some(lost) = self.lost_node.take() else { return };
         self.cluster.act(|state| {
@@ -437,7 +441,8 @@ impl Life {
         });
     }
 
-    /// Volcano takes a group in after a while, changes its mind, and somebody may remove it.
+    /// Volcano admits a group after a while, may revert that, and another client may delete the
+    /// group.
     fn schedule(&mut self) {
         let Some(random) = &mut self.volcano else { return };
         let phase = if self.is_calm {
@@ -450,7 +455,7 @@ impl Life {
         self.cluster.act(|state| {
             let Some(mut group) = state.get("podgroups", "digits").cloned() else { return };
             if is_lost {
-                state.history.note("somebody removes the group");
+                state.history.note("another client deletes the group");
                 return state.remove("podgroups", "digits");
             }
             let trouble = json!([{ "type": "Unschedulable", "status": "True", "message": format!("{tasks} tasks have no place") }]);
@@ -480,11 +485,11 @@ impl Life {
                 state.store("pods", pod);
             }),
             (1, Some(pod)) => cluster.act(|state| {
-                state.history.note(&format!("somebody deletes {}", name(&pod)));
+                state.history.note(&format!("another client deletes {}", name(&pod)));
                 state.delete("pods", &name(&pod));
             }),
             (2, Some(pod)) => cluster.act(|state| {
-                state.history.note(&format!("somebody removes services {}", name(&pod)));
+                state.history.note(&format!("another client deletes services {}", name(&pod)));
                 state.remove("services", &name(&pod));
             }),
             (3, Some(pod)) if self.lost_node.is_none() => {
@@ -499,7 +504,7 @@ impl Life {
                 let is_held = cluster.state().history.last("suspend").1 == true;
                 self.set("suspend", json!(!is_held));
                 if !is_held {
-                    // Nobody holds a job back for ever.
+                    // No job stays suspended forever.
                     self.set_later();
                 }
             }
@@ -525,7 +530,7 @@ impl Life {
         }
     }
 
-    /// A suspended job is mostly let go soon: the next happening may do it.
+    /// A suspended job is usually resumed soon: the next event may do it.
     fn set_later(&mut self) {
         let after = self.random.between(1, 30) * SECOND;
         self.plan(after, Action::Happening);
@@ -534,7 +539,7 @@ impl Life {
     fn set(&self, field: &str, value: Value) {
         self.cluster.act(|state| {
             let Some(mut job) = state.get("mxjobs", "digits").cloned() else { return };
-            state.history.note(&format!("somebody sets {field} to {value}"));
+            state.history.note(&format!("another client sets {field} to {value}"));
             job["spec"][field] = value.clone();
             state.store("mxjobs", job);
             state.history.fields.get_mut(field).unwrap().push((clock::now(), value));
@@ -542,7 +547,7 @@ impl Life {
     }
 }
 
-/// A cleaner removes pods that succeeded, once the status has noted it.
+/// A cleaner deletes succeeded pods, once the status has recorded them.
 fn collect_succeeded(state: &mut State) {
     let Some(job) = state.get("mxjobs", "digits").cloned() else { return };
     let noted = job["status"]["completedIndexes"].as_object().cloned().unwrap_or_default();
@@ -557,7 +562,7 @@ fn collect_succeeded(state: &mut State) {
         });
         if is_noted && condition(&job["status"], "Suspended") != Some(true) {
             let name = name(pod);
-            state.history.note(&format!("somebody cleans {name} away"));
+            state.history.note(&format!("a cleaner deletes {name}"));
             state.remove("pods", &name);
         }
     }
@@ -568,7 +573,7 @@ fn running(state: &State) -> Vec<Value> {
     ours.filter(|pod| pod["status"]["phase"] == "Running").cloned().collect()
 }
 
-/// A pod ends: with a code, or nobody knows how.
+/// A pod ends: with a code, or without a known one.
 fn end(pod: &mut Value, code: Option<i64>) {
     let now = clock::text(clock::now());
     pod["status"]["phase"] = json!(if code == Some(0) { "Succeeded" } else { "Failed" });

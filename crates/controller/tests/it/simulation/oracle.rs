@@ -1,8 +1,9 @@
-//! What the contract says of a life, worked out anew from what the processes did. It shares nothing with the plan: it looks back
-//! over a whole history where the plan looks at one moment.
+//! What the contract says of a life, computed independently from what the processes did. It shares
+//! nothing with the plan: it looks back over a whole history, while the plan looks at one moment.
 //!
-//! Where the controller could not know yet (a watch lags, a write was refused, there was no controller) both answers are right within
-//! the life's slack; what is decided must be decided by then.
+//! Where the controller could not know yet (a watch lags, a write was refused, no controller was
+//! running) both answers are right within the slack of the life; every decision must be made by
+//! then.
 
 use super::clock;
 use super::history::{Pod, Written, condition, noted_attempt, number, terminal};
@@ -10,36 +11,36 @@ use super::life::Remains;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Everything that is wrong with a life.
-pub(crate) fn judge(life: &Remains) -> Vec<String> {
-    let mut judge = Judge { life, wrong: life.history.broken.clone() };
-    judge.events();
-    judge.group();
-    judge.limits_of_restarts();
+/// All violations in a life.
+pub(crate) fn check(life: &Remains) -> Vec<String> {
+    let mut checker = Checker { life, wrong: life.history.broken.clone() };
+    checker.events();
+    checker.group();
+    checker.limits_of_restarts();
     match life.history.statuses.iter().find(|written| terminal(&written.status).is_some()) {
         Some(end) => {
-            judge.end_was_right(end);
-            judge.end_was_in_time(end);
-            judge.what_is_left(end);
+            checker.end_was_right(end);
+            checker.end_was_in_time(end);
+            checker.what_is_left(end);
         }
-        None => judge.nothing_was_missed(),
+        None => checker.nothing_was_missed(),
     }
-    judge.wrong
+    checker.wrong
 }
 
-struct Judge<'a> {
+struct Checker<'a> {
     life: &'a Remains,
     wrong: Vec<String>,
 }
 
-/// What the restart policy of its role says of a pod that failed.
+/// What the restart policy of its role says of a failed pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Final,
     Replaced,
 }
 
-impl Judge<'_> {
+impl Checker<'_> {
     fn wrong(&mut self, what: String) {
         self.wrong.push(what);
     }
@@ -57,10 +58,11 @@ impl Judge<'_> {
         roles.iter().find(|(role, _)| role.to_lowercase() == pod.role).unwrap().1
     }
 
-    /// What a pod's failure means; none if it has not failed, or failed on its way out.
+    /// What the failure of a pod means; `None` if it has not failed, or failed while terminating.
     fn verdict(&self, pod: &Pod) -> Option<Verdict> {
         let (_, revision, code) = pod.ended?;
-        if code == Some(0) || pod.leaving.is_some_and(|(_, leaving)| leaving < revision) {
+        if code == Some(0) || pod.terminating.is_some_and(|(_, terminating)| terminating < revision)
+        {
             return None;
         }
         Some(match (self.role(pod)["restartPolicy"].as_str().unwrap_or_default(), code) {
@@ -69,7 +71,7 @@ impl Judge<'_> {
         })
     }
 
-    /// The role whose success is the job's, and how many replicas it has.
+    /// The role whose success decides, and its number of replicas.
     fn deciding(&self) -> (String, u64) {
         let count = |role: &str| number(&self.spec("mxReplicaSpecs")[role]["replicas"]);
         let role =
@@ -82,7 +84,8 @@ impl Judge<'_> {
         (role.to_lowercase(), count(role))
     }
 
-    /// When every replica of the deciding role had succeeded in that attempt: moment and revision; none if not before that revision.
+    /// When every replica of the deciding role had succeeded in that attempt: time and revision;
+    /// `None` if not before that revision.
     fn success(
         &self,
         attempt: u64,
@@ -106,7 +109,7 @@ impl Judge<'_> {
     /// Restarts that could have been counted up to a revision.
     fn restarts(&self, before: u64) -> u64 {
         if self.life.history.together {
-            // Each attempt but the first, and one for what may have been seen of the last.
+            // Each attempt except the first, and one for what may have been seen of the last.
             return self.pods().map(|pod| pod.attempt).max().unwrap_or(0) + 1;
         }
         let failed = |pod: &&Pod| {
@@ -120,17 +123,18 @@ impl Judge<'_> {
 
     fn events(&mut self) {
         for reason in ["MXJobSucceeded", "MXJobFailed"] {
-            // An event is told again by a controller whose write's answer was lost, under the same name: twice is once.
+            // A controller that lost the answer of a write records the event again under the same
+            // name: two count as one.
             let ends = self.life.history.statuses.iter().any(|written| {
                 condition(&written.status, reason.trim_start_matches("MXJob")) == Some(true)
             });
             if !ends && self.life.history.events.contains_key(reason) {
-                self.wrong(format!("{reason} was told and did not happen"));
+                self.wrong(format!("{reason} was recorded and did not happen"));
             }
         }
     }
 
-    /// A group is there as long as there is something to schedule.
+    /// A group exists as long as there is something to schedule.
     fn group(&mut self) {
         let life = self.life;
         let is_over = life.last.as_ref().is_none_or(|job| terminal(&job["status"]).is_some());
@@ -142,7 +146,7 @@ impl Judge<'_> {
         if let Some(group) = life.groups.first()
             && number(&group["spec"]["minMember"]) == 0
         {
-            self.wrong("the group is for nobody".to_owned());
+            self.wrong("the group exists without need".to_owned());
         }
     }
 
@@ -187,9 +191,11 @@ impl Judge<'_> {
                     self.wrong("it succeeded without the success of the deciding role".to_owned())
                 }
                 Some((success, revision)) => {
-                    // Nobody waits for workers that run on, so an end this soon was decided in sight of all theirs.
+                    // No controller waits for workers that still run, so an end this soon was
+                    // decided with knowledge of all their ends.
                     let early = self.life.sight < 1000 && end.ms < success + 9000;
-                    // Who had seen the success had seen what failed before it; and what failed after it, if there was time.
+                    // A controller that saw the success saw all earlier failures, and later ones if
+                    // there was time.
                     let passed_over = finals.iter().find(|pod| {
                         pod.ended.is_some_and(|(ms, failed, _)| {
                             failed < revision
@@ -197,8 +203,8 @@ impl Judge<'_> {
                                     < end.ms
                                 || early
                         })
-                        // One that somebody made leave by holding the job back has not failed it.
-                        && pod.leaving.is_none_or(|(_, leaving)| leaving > end.revision)
+                        // A pod that terminated because of a suspension has not failed the job.
+                        && pod.terminating.is_none_or(|(_, terminating)| terminating > end.revision)
                     });
                     if let Some(pod) = passed_over {
                         self.wrong(format!(
@@ -236,7 +242,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Pods that had failed for good before an end.
+    /// Pods that had failed finally before an end.
     fn finals(&self, end: &Written) -> Vec<Pod> {
         let counts = |pod: &&Pod| {
             self.verdict(pod) == Some(Verdict::Final)
@@ -259,14 +265,14 @@ impl Judge<'_> {
         }
         let first = self
             .pods()
-            .filter(|pod| self.verdict(pod) == Some(Verdict::Final) && pod.leaving.is_none());
+            .filter(|pod| self.verdict(pod) == Some(Verdict::Final) && pod.terminating.is_none());
         if let Some(failed) =
             first.filter_map(|pod| Some(pod.ended?.0)).filter(|failed| *failed < end.ms).min()
         {
             let since = life.history.last("suspend").0.max(failed);
             let late = end.ms.saturating_sub(since + life.history.absence(since, end.ms));
             if since < end.ms && late > life.slack {
-                self.wrong(format!("a final failure was told {late} ms late"));
+                self.wrong(format!("a final failure was reported {late} ms late"));
             }
         }
     }
@@ -352,12 +358,12 @@ impl Judge<'_> {
         if policies.iter().any(|policy| policy == "All") {
             return;
         }
-        // Ended before the end, still there at the end, and long enough so to be known.
+        // It ended before the job, still existed at the end, and long enough to be seen.
         let lost = self.pods().find(|pod| {
             pod.ended.is_some_and(|(ms, revision, _)| {
                 revision < end.revision
-                    && pod.leaving.is_some_and(|(removed, leaving)| {
-                        leaving > end.revision && removed > ms + self.life.slack
+                    && pod.terminating.is_some_and(|(removed, terminating)| {
+                        terminating > end.revision && removed > ms + self.life.slack
                     })
             })
         });
@@ -424,10 +430,10 @@ impl Judge<'_> {
         let status = &last["status"];
         if life.history.last("suspend").1 == true {
             if condition(status, "Suspended") != Some(true) {
-                self.wrong("it is held back and does not say so".to_owned());
+                self.wrong("it is suspended and does not say so".to_owned());
             }
             if !life.pods.is_empty() || !life.services.is_empty() {
-                self.wrong("something is left of a job that is held back".to_owned());
+                self.wrong("objects of a suspended job are left".to_owned());
             }
             return;
         }
@@ -448,7 +454,7 @@ impl Judge<'_> {
         {
             self.wrong("its deadline has passed".to_owned());
         }
-        // Nobody is missing: who has not succeeded runs.
+        // No replica is missing: those that have not succeeded run.
         for (role, spec) in life.job["spec"]["mxReplicaSpecs"].as_object().unwrap() {
             for index in 0..number(&spec["replicas"]) {
                 let name = format!("digits-{}-{index}", role.to_lowercase());

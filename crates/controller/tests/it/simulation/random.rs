@@ -1,4 +1,4 @@
-//! A small generator of numbers: the same from the same seed, in every build.
+//! A small random number generator: the same numbers from the same seed, in every build.
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
@@ -17,12 +17,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number from `low` to `high`, both included.
+    /// A number from `low` to `high`, inclusive.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.next() % (high - low + 1)
     }
 
-    /// Whether something happens that does so many times in a thousand.
+    /// Whether something happens that has this probability per thousand.
     pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         self.next() % 1000 < per_mille
     }
@@ -31,7 +31,7 @@ impl Random {
         from[usize::try_from(self.next()).unwrap() % from.len()].clone()
     }
 
-    /// A generator of its own for one concern, so that one more draw here does not change everything there.
+    /// A separate generator for one concern, so that one more draw here does not change the others.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.next())
     }

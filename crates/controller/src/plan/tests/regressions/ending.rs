@@ -1,10 +1,10 @@
-//! Faults in limits, clean-up and suspension.
+//! Bugs in limits, clean-up and suspension.
 
 use super::super::world::{at, distributed, workers};
 use serde_json::json;
 
 #[test]
-fn the_time_to_live_needs_no_other_event__1533_and_1614() {
+fn the_ttl_needs_no_other_event__1533_and_1614() {
     let mut world = workers(&json!({ "ttlSecondsAfterFinished": 7200 })).started();
     world.end("worker-0", 0);
     world.end("worker-1", 0);
@@ -22,7 +22,7 @@ fn a_deadline_needs_no_other_event__3358() {
 }
 
 #[test]
-fn a_limit_and_a_time_to_live_go_together__994() {
+fn a_limit_and_a_ttl_work_together__994() {
     let spec = json!({ "activeDeadlineSeconds": 10, "ttlSecondsAfterFinished": 5 });
     let mut world = workers(&spec).started();
     world.advance(10);
@@ -32,7 +32,7 @@ fn a_limit_and_a_time_to_live_go_together__994() {
 }
 
 #[test]
-fn a_suspended_job_has_no_time_to_live__2239_and_2158_and_2159_and_2243_and_kueue_2923() {
+fn the_ttl_does_not_apply_to_a_suspended_job__2239_and_2158_and_2159_and_2243_and_kueue_2923() {
     let spec = json!({ "suspend": true, "ttlSecondsAfterFinished": 0 });
     let mut world = workers(&spec);
     world.quiesce();
@@ -51,8 +51,9 @@ fn services_do_not_outlive_their_pods__1191_and_1989() {
 }
 
 #[test]
-fn a_limit_obeys_the_clean_up_policy__operators_until_1_6_and_since() {
-    // One operator left everything running under `None`; the next one removed everything under any policy.
+fn a_limit_honours_the_clean_pod_policy__operators_until_1_6_and_since() {
+    // One operator left everything running under `None`; the next one deleted everything under any
+    // policy.
     let kept = |policy: &str| {
         let spec = json!({ "activeDeadlineSeconds": 10, "cleanPodPolicy": policy });
         let mut world = workers(&spec).started();
@@ -69,10 +70,10 @@ fn a_limit_obeys_the_clean_up_policy__operators_until_1_6_and_since() {
 }
 
 #[test]
-fn a_pod_that_keeps_restarting_goes_with_the_job__pr_4063() {
+fn a_pod_that_keeps_restarting_is_deleted_with_the_job__pr_4063() {
     let mut world = workers(&json!({ "restartScope": "Replica", "backoffLimit": 2 }));
     world = world.restarting("OnFailure").started();
-    // The kubelet starts its container again and again: the pod never gets out of `Running`.
+    // The kubelet restarts its container again and again: the pod never leaves `Running`.
     world.pod("worker-0").restarts = 3;
     world.quiesce();
     assert_eq!(world.state(), "Failed");
@@ -80,7 +81,7 @@ fn a_pod_that_keeps_restarting_goes_with_the_job__pr_4063() {
 }
 
 #[test]
-fn pending_pods_go_under_running__operators_before_1_3() {
+fn pending_pods_are_deleted_under_running__operators_before_1_3() {
     let mut world = workers(&json!({ "activeDeadlineSeconds": 10 }));
     world.quiesce();
     world.advance(10);
@@ -105,7 +106,7 @@ fn both_layouts_mean_the_same__1241_and_1331_and_1401() {
 }
 
 #[test]
-fn nobody_is_left_waiting_for_a_dead_rendezvous__ps_lite_148() {
+fn no_process_waits_for_a_dead_rendezvous__ps_lite_148() {
     for policy in ["All", "Running", "None"] {
         for lost in ["scheduler-0", "server-0", "worker-1"] {
             let mut world = distributed(&json!({ "cleanPodPolicy": policy })).started();
@@ -124,7 +125,7 @@ fn changes_by_replace_take_effect_on_a_live_job() {
     world.spec["activeDeadlineSeconds"] = json!(50);
     world.quiesce();
     assert_eq!(world.state(), "Failed");
-    assert!(!world.services.is_empty() || world.pods.values().all(|pod| pod.leaving));
+    assert!(!world.services.is_empty() || world.pods.values().all(|pod| pod.terminating));
     world.reap();
     world.spec["ttlSecondsAfterFinished"] = json!(60);
     assert_eq!(world.plan().wake_at, Some(at(160)));

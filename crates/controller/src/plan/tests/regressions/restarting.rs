@@ -1,10 +1,10 @@
-//! Faults in what was made again, when, and how often.
+//! Bugs in what was recreated, when, and how often.
 
 use super::super::world::{World, distributed, workers};
 use crate::view::Phase;
 use serde_json::json;
 
-/// One more replaceable failure of worker 0, up to its replacement running.
+/// One more replaceable failure of worker 0, until its replacement runs.
 fn fail_and_come_back(world: &mut World, code: i32) {
     world.end("worker-0", code);
     world.quiesce();
@@ -27,7 +27,7 @@ fn a_completed_replica_whose_pod_is_gone_is_not_run_again__1186_and_1997_and_245
 }
 
 #[test]
-fn a_finished_job_is_not_run_again_when_its_children_go__3737_and_2981_and_2991() {
+fn a_finished_job_does_not_run_again_when_its_objects_are_deleted__3737_and_2981_and_2991() {
     for code in [0, 1] {
         let mut world = workers(&json!({})).started();
         world.end("worker-0", code);
@@ -78,7 +78,8 @@ fn without_a_limit_restarts_never_fail_the_job() {
 
 #[test]
 fn a_failed_pod_is_replaced_under_on_failure_and_always__1570_and_1572_and_1605_and_1649() {
-    // Eviction, a node's deadline, a lost node: the pod itself has failed, and the same pass restarted and failed the job.
+    // Eviction, a deadline of the node, a lost node: the pod itself has failed, and one pass both
+    // restarted and failed the job.
     for policy in ["OnFailure", "Always"] {
         for reason in ["Evicted", "NodeLost", "DeadlineExceeded", "Shutdown"] {
             let mut world = workers(&json!({})).restarting(policy).started();
@@ -97,7 +98,7 @@ fn a_failed_pod_is_replaced_under_on_failure_and_always__1570_and_1572_and_1605_
 }
 
 #[test]
-fn the_codes_that_are_tried_again_are_those_from_128__518_and_website_443_and_common_190() {
+fn exit_codes_from_128_are_retried__518_and_website_443_and_common_190() {
     for code in [1, 2, 3, 126, 127, 128, 129, 130, 134, 137, 138, 139, 143, 255] {
         let mut world = workers(&json!({})).restarting("ExitCode").started();
         world.end("worker-0", code);
@@ -107,11 +108,11 @@ fn the_codes_that_are_tried_again_are_those_from_128__518_and_website_443_and_co
 }
 
 #[test]
-fn a_pod_that_somebody_deletes_has_not_failed__common_186_and_2124() {
+fn a_deleted_pod_has_not_failed__common_186_and_2124() {
     for policy in ["Never", "OnFailure", "ExitCode"] {
         let mut world = workers(&json!({})).restarting(policy).started();
-        // What a deletion looks like from outside: on its way, then ended by the signal, then gone.
-        world.pod("worker-0").leaving = true;
+        // A deletion as seen from outside: requested, then ended by the signal, then gone.
+        world.pod("worker-0").terminating = true;
         world.quiesce();
         world.end("worker-0", 137);
         world.quiesce();
@@ -124,7 +125,7 @@ fn a_pod_that_somebody_deletes_has_not_failed__common_186_and_2124() {
 }
 
 #[test]
-fn one_bad_pod_restarts_all_of_a_rendezvous__2000_and_2269() {
+fn one_failed_pod_restarts_the_whole_rendezvous__2000_and_2269() {
     let mut world = World::new(&[("Scheduler", 1), ("Server", 8), ("Worker", 24)], &json!({}));
     world = world.restarting("ExitCode").started();
     world.end("worker-17", 139);
@@ -142,7 +143,7 @@ fn restarting_does_not_outlast_the_restart__operators_until_1_8() {
     let mut world = workers(&json!({})).restarting("OnFailure").started();
     fail_and_come_back(&mut world, 1);
     assert_eq!(world.conditions(), "Created Running");
-    // Nor a suspension.
+    // It does not outlast a suspension either.
     world.end("worker-0", 1);
     world.quiesce();
     world.spec["suspend"] = json!(true);
@@ -157,14 +158,14 @@ fn restarting_does_not_outlast_the_restart__operators_until_1_8() {
 }
 
 #[test]
-fn a_job_of_the_same_name_starts_at_once__1306_and_461_and_1221() {
-    // No expectation of the predecessor holds it up: a snapshot has its own pods alone.
+fn a_job_of_the_same_name_starts_immediately__1306_and_461_and_1221() {
+    // No expectation of the predecessor delays it: a snapshot contains its own pods alone.
     let mut world = workers(&json!({}));
     assert_eq!(world.step().create_pods.len(), 2);
 }
 
 #[test]
-fn a_failed_worker_is_not_passed_over_while_another_restarts() {
+fn a_failed_worker_is_not_ignored_while_another_restarts() {
     let mut world = World::new(&[("Worker", 3)], &json!({})).restarting("ExitCode").started();
     world.end("worker-0", 137);
     world.end("worker-1", 2);
@@ -174,8 +175,8 @@ fn a_failed_worker_is_not_passed_over_while_another_restarts() {
 }
 
 #[test]
-fn a_whole_restart_is_for_the_roles_and_not_for_one_role() {
-    // The policy of the failed replica's role decides, not that of its neighbours.
+fn a_restart_of_the_whole_job_includes_all_roles() {
+    // The policy of the failed role decides, not that of other roles.
     let mut world = distributed(&json!({}));
     world.spec["mxReplicaSpecs"]["Worker"]["restartPolicy"] = json!("OnFailure");
     let mut world = world.started();

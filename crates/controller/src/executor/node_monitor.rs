@@ -1,8 +1,10 @@
-//! Carries out what the vigil over the nodes decides: readiness of nodes that are silent, failure of pods that were lost with them.
+//! Carries out the decisions of [`NodeMonitor`]: the readiness of silent nodes, and the failure of
+//! pods that were lost with them.
 //!
-//! All objects are read as JSON: what one of them has in a wrong place counts as absent, and keeps nothing from the others.
+//! All objects are read as JSON: a field of an unexpected type counts as absent and does not affect
+//! other objects.
 
-use crate::nodes::{Limits, Report, Step, Vigil};
+use crate::nodes::{Limits, NodeAction, NodeMonitor, NodeReport};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, pin_mut, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -18,61 +20,65 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 /// Namespace of the leases of nodes, as in Kubernetes.
-const LEASES: &str = "kube-node-lease";
-/// Why a node is not ready, in Kubernetes' word; it also says that a vigil wrote it.
-const UNKNOWN: &str = "NodeStatusUnknown";
-/// How soon a step that failed is tried again.
+const LEASE_NAMESPACE: &str = "kube-node-lease";
+/// Kubernetes' reason for a node that is not ready. It also marks the condition as written by a
+/// node monitor.
+const UNKNOWN_REASON: &str = "NodeStatusUnknown";
+/// Wait before a failed action is retried.
 const RETRY: Duration = Duration::from_secs(1);
-/// How soon a step is tried again that the server refuses for what is in the object.
-const REFUSED_FOR: Duration = Duration::from_secs(60);
-/// Requests about the pods of one node in flight at once.
-const PARALLEL: usize = 16;
+/// Wait before an action is retried that the server refuses because of the object.
+const SKIP_REFUSED_FOR: Duration = Duration::from_secs(60);
+/// Maximum of parallel requests for the pods of one node.
+const MAX_PARALLEL_REQUESTS: usize = 16;
 
-/// Watches over the nodes for ever.
-pub(super) async fn keep(client: Client, limits: Limits, now: fn() -> Timestamp) {
-    let mut vigil = Vigil::new(limits);
+/// Monitors the nodes until it is aborted.
+pub(super) async fn run(client: Client, limits: Limits, now: fn() -> Timestamp) {
+    let mut monitor = NodeMonitor::new(limits);
     let nodes = all_of::<Node>(&client);
-    let leases =
-        Api::<Raw>::namespaced_with(client.clone(), LEASES, &ApiResource::erase::<Lease>(&()));
+    let leases = Api::<Raw>::namespaced_with(
+        client.clone(),
+        LEASE_NAMESPACE,
+        &ApiResource::erase::<Lease>(&()),
+    );
     let node_events = watcher(nodes, watcher::Config::default()).default_backoff();
     let lease_events = watcher(leases, watcher::Config::default()).default_backoff();
     pin_mut!(node_events, lease_events);
     let mut listed: Option<BTreeSet<String>> = None;
     let mut known = BTreeSet::new();
     let mut awake = Instant::now();
-    // Nodes whose objects cannot be written as they are, and until when they are left alone.
+    // Nodes that the server refuses to change, and until when they are skipped.
     let mut refused: BTreeMap<String, Instant> = BTreeMap::new();
     loop {
-        // It wakes at least with every tick: what it is late by, it has slept.
-        let slept = awake.elapsed().saturating_sub(vigil.tick());
+        // It wakes at least at every tick: any delay beyond that is time in which it slept.
+        let slept = awake.elapsed().saturating_sub(monitor.tick());
         if slept > Duration::ZERO {
-            vigil.has_slept(slept, Instant::now());
+            monitor.has_slept(slept, Instant::now());
         }
         awake = Instant::now();
-        let (steps, mut next) = vigil.steps(awake);
+        let (actions, mut next) = monitor.actions(awake);
         refused.retain(|_, until| *until > awake);
-        for step in &steps {
-            if refused.contains_key(step.node()) {
+        for action in &actions {
+            if refused.contains_key(action.node()) {
                 continue;
             }
-            match take(&client, &mut vigil, step, now()).await {
+            match carry_out(&client, &mut monitor, action, now()).await {
                 Ok(()) => {}
                 Err(kube::Error::Api(status)) if status.code == 422 => {
                     let why = status.message.as_str();
                     warn!(
                         why,
-                        node = step.node(),
-                        "the server refuses to change the node; leaving it for a while"
+                        node = action.node(),
+                        "the server refused to change the node; skipping it for a minute"
                     );
-                    refused.insert(step.node().to_owned(), awake + REFUSED_FOR);
+                    refused.insert(action.node().to_owned(), awake + SKIP_REFUSED_FOR);
                 }
                 Err(error) => {
-                    warn!(%error, ?step, "cannot act on the state of a node; trying again");
+                    warn!(%error, ?action, "could not act on the state of a node; will retry");
                     next = Some(Instant::now() + RETRY);
                 }
             }
         }
-        let tick = awake + vigil.tick();
+        let tick = awake + monitor.tick();
         let timer = tokio::time::sleep_until(next.map_or(tick, |next| next.min(tick)).into());
         tokio::select! {
             Some(event) = node_events.next() => match event {
@@ -81,38 +87,38 @@ pub(super) async fn keep(client: Client, limits: Limits, now: fn() -> Timestamp)
                     if let Some(listed) = &mut listed {
                         listed.insert(node.name_any());
                     }
-                    vigil.reported(&node.name_any(), &report(&node), Instant::now());
+                    monitor.reported(&node.name_any(), &report(&node), Instant::now());
                 }
                 Ok(watcher::Event::Apply(node)) => {
                     known.insert(node.name_any());
-                    vigil.reported(&node.name_any(), &report(&node), Instant::now());
+                    monitor.reported(&node.name_any(), &report(&node), Instant::now());
                 }
-                Ok(watcher::Event::Delete(node)) => vigil.removed(&node.name_any(), Instant::now()),
+                Ok(watcher::Event::Delete(node)) => monitor.removed(&node.name_any(), Instant::now()),
                 Ok(watcher::Event::InitDone) => {
                     let listed = listed.take().unwrap_or_default();
                     for gone in known.difference(&listed) {
-                        vigil.removed(gone, Instant::now());
+                        monitor.removed(gone, Instant::now());
                     }
                     known = listed;
-                    if let Err(error) = find_orphans(&client, &mut vigil, &known).await {
-                        warn!(%error, "cannot look for pods of nodes that are no more");
+                    if let Err(error) = find_orphans(&client, &mut monitor, &known).await {
+                        warn!(%error, "could not list pods of deleted nodes");
                     }
                 }
-                Err(error) => warn!(%error, "watch of the nodes interrupted"),
+                Err(error) => warn!(%error, "watch of nodes interrupted"),
             },
             Some(event) = lease_events.next() => match event {
                 Ok(watcher::Event::Apply(lease) | watcher::Event::InitApply(lease)) => {
-                    vigil.renewed(&lease.name_any(), lease.text("/spec/renewTime"), Instant::now());
+                    monitor.renewed(&lease.name_any(), lease.text("/spec/renewTime"), Instant::now());
                 }
                 Ok(_) => {}
-                Err(error) => warn!(%error, "watch of the leases interrupted"),
+                Err(error) => warn!(%error, "watch of leases interrupted"),
             },
             () = timer => {}
         }
     }
 }
 
-/// All objects of a kind, unread.
+/// All objects of a kind, as JSON.
 fn all_of<K: kube::Resource<DynamicType = ()>>(client: &Client) -> Api<Raw> {
     Api::all_with(client.clone(), &ApiResource::erase::<K>(&()))
 }
@@ -134,48 +140,48 @@ fn text<'a>(condition: &'a Value, field: &str) -> &'a str {
     condition.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn report(node: &Raw) -> Report {
-    let Some(ready) = conditions(node).iter().find(is_ready) else { return Report::default() };
+fn report(node: &Raw) -> NodeReport {
+    let Some(ready) = conditions(node).iter().find(is_ready) else { return NodeReport::default() };
     let status = text(ready, "status");
-    Report {
+    NodeReport {
         ready: status.to_owned(),
-        is_ours: status == "Unknown" && text(ready, "reason") == UNKNOWN,
+        is_ours: status == "Unknown" && text(ready, "reason") == UNKNOWN_REASON,
         heartbeat: text(ready, "lastHeartbeatTime").to_owned(),
     }
 }
 
-/// Pods may be bound to nodes that were removed before this controller came.
+/// Pods may be bound to nodes that were removed before this controller started.
 async fn find_orphans(
     client: &Client,
-    vigil: &mut Vigil,
+    monitor: &mut NodeMonitor,
     known: &BTreeSet<String>,
 ) -> Result<(), kube::Error> {
     for pod in all_of::<Pod>(client).list(&ListParams::default()).await? {
         let node = pod.text("/spec/nodeName");
         if !node.is_empty() && !known.contains(node) {
-            vigil.has_pods(node, Instant::now());
+            monitor.has_pods(node, Instant::now());
         }
     }
     Ok(())
 }
 
-async fn take(
+async fn carry_out(
     client: &Client,
-    vigil: &mut Vigil,
-    step: &Step,
+    monitor: &mut NodeMonitor,
+    action: &NodeAction,
     now: Timestamp,
 ) -> Result<(), kube::Error> {
-    match step {
-        Step::Unreachable(node) => {
-            let message = "The node agent has stopped to renew its lease";
-            set_ready(client, node, "Unknown", UNKNOWN, message, now).await
+    match action {
+        NodeAction::Unreachable(node) => {
+            let message = "The node agent has stopped renewing its lease";
+            set_ready(client, node, "Unknown", UNKNOWN_REASON, message, now).await
         }
-        Step::Reachable(node) => {
+        NodeAction::Reachable(node) => {
             set_ready(client, node, "True", "AgentReady", "the node agent runs", now).await
         }
-        Step::Lost(node) => {
+        NodeAction::Lost(node) => {
             let pods = fail_pods(client, node).await?;
-            vigil.swept(node, pods, Instant::now());
+            monitor.swept(node, pods, Instant::now());
             Ok(())
         }
     }
@@ -193,9 +199,9 @@ async fn set_ready(
     let Some(node) = api.get_opt(name).await? else { return Ok(()) };
     let ready = conditions(&node).iter().find(is_ready);
     if ready.is_some_and(|ready| text(ready, "status") == status) {
-        return Ok(()); // the watch is about to tell
+        return Ok(()); // the watch is about to deliver it
     }
-    info!(node = name, ready = status, "{message}");
+    info!(node = name, ready = status, message, "readiness of a node changed");
     let heartbeat = ready.and_then(|ready| ready.get("lastHeartbeatTime"));
     let others = conditions(&node).iter().filter(|condition| !is_ready(condition));
     let mut conditions: Vec<_> = others.cloned().collect();
@@ -211,18 +217,18 @@ async fn set_ready(
     patched(api.patch_status(name, &manager(), &Patch::Merge(&patch)).await)
 }
 
-/// Says of the pods of a node that they have failed, and removes those that only wait for the node to end them. Gives how
-/// many there were.
+/// Marks the pods of a node as failed, and removes those that only wait for the node to end them.
+/// Returns how many there were.
 async fn fail_pods(client: &Client, node: &str) -> Result<usize, kube::Error> {
     let params = ListParams::default().fields(&format!("spec.nodeName={node}"));
     let pods = all_of::<Pod>(client).list(&params).await?;
     let is_over = |pod: &Raw| matches!(pod.text("/status/phase"), "Succeeded" | "Failed");
     let pods: Vec<Raw> = pods.into_iter().filter(|pod| !is_over(pod)).collect();
     if !pods.is_empty() {
-        warn!(node, pods = pods.len(), "the node is lost, and its pods with it");
+        warn!(node, pods = pods.len(), "the node was lost; its pods have failed");
     }
     let fails: Vec<_> = pods.iter().map(|pod| fail_pod(client, node, pod).boxed()).collect();
-    stream::iter(fails).buffer_unordered(PARALLEL).try_collect::<Vec<()>>().await?;
+    stream::iter(fails).buffer_unordered(MAX_PARALLEL_REQUESTS).try_collect::<Vec<()>>().await?;
     Ok(pods.len())
 }
 
@@ -245,11 +251,11 @@ async fn fail_pod(client: &Client, node: &str, pod: &Raw) -> Result<(), kube::Er
     patched(api.patch_status(&name, &manager(), &Patch::Merge(&patch)).await.map(drop))
 }
 
-/// What is gone or has changed meanwhile is looked at again by the next step.
+/// An object that is gone or has changed is handled by the next action.
 fn patched<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
     match result {
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
-            debug!(message = %status.message, "to be looked at again");
+            debug!(message = %status.message, "object changed meanwhile; will retry");
             Ok(())
         }
         result => result.map(drop),

@@ -1,7 +1,8 @@
-//! The work queue: which jobs to look at, now or later.
+//! The work queue: which jobs to reconcile, now or later.
 //!
-//! A key is in work once at most: one that comes while it is in work is taken up again afterwards, and however often it comes
-//! while it waits, it is looked at once. So the queue holds at most one place a job and needs no other bound.
+//! A key is in work at most once. If it is added while it is in work, it is queued again
+//! afterwards; if it is added several times while it waits, it is reconciled once. So the queue
+//! holds at most one entry for each job and needs no other bound.
 
 use super::object::Key;
 use mxjob_machinery::backoff::Backoff;
@@ -11,51 +12,52 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// The wait after the first failure of a reconcile; it doubles with each further one. Conflicts are over when the next watch event
-/// has come, so the first try is soon.
+/// The wait after the first failure of a reconcile; it doubles with each further one. A conflict is
+/// resolved by the next watch event, so the first retry comes soon.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 /// The longest wait: a server that is back is noticed within half a minute.
-const LAST_RETRY: Duration = Duration::from_secs(30);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
-/// The queue; shared by those who add and those who work.
+/// The queue; producers and workers share it.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
-    state: Mutex<State>,
-    /// Told when there may be something new to take or to wait for.
+pub(super) struct WorkQueue {
+    state: Mutex<QueueState>,
+    /// Notified when there may be a new key or timer.
     changed: Notify,
 }
 
-/// The queue's bookkeeping, without waiting.
+/// The state of the queue, without waiting.
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     ready: VecDeque<Key>,
     waiting: HashSet<Key>,
     in_work: HashSet<Key>,
-    /// In work, and to be taken up again.
+    /// In work, and to be queued again.
     again: HashSet<Key>,
     timers: BTreeSet<(Instant, Key)>,
     timer_of: HashMap<Key, Instant>,
-    /// Of the keys whose last reconcile failed.
+    /// For keys whose last reconcile failed.
     backoffs: HashMap<Key, Backoff>,
 }
 
-/// How a reconcile went.
+/// The result of a reconcile.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// All is done; look again after that time, if any.
+    /// Everything is done; reconcile again after that time, if any.
     Done(Option<Duration>),
-    /// Something failed; try again.
+    /// Something failed; retry.
     Failed,
 }
 
-impl Queue {
-    /// Adds a key to be looked at now.
+impl WorkQueue {
+    /// Adds a key to reconcile now.
     pub(super) fn add(&self, key: Key) {
         self.state().add(key);
         self.changed.notify_one();
     }
 
-    /// Waits for a key and takes it into work. Safe to cancel: a key that was not returned was not taken.
+    /// Waits for a key and takes it into work. Safe to cancel: a key that was not returned was not
+    /// taken.
     pub(super) async fn next(&self) -> Key {
         loop {
             let changed = self.changed.notified();
@@ -79,20 +81,20 @@ impl Queue {
         }
     }
 
-    /// Gives a key back after work. Its timer, if it has one, is set anew.
+    /// Returns a key after work. Its timer is replaced.
     pub(super) fn done(&self, key: Key, outcome: &Outcome) {
         self.state().done(key, outcome, Instant::now());
         self.changed.notify_one();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock()
     }
 }
 
-// === impl State ===
+// === impl QueueState ===
 
-impl State {
+impl QueueState {
     fn add(&mut self, key: Key) {
         if self.in_work.contains(&key) {
             self.again.insert(key);
@@ -129,7 +131,7 @@ impl State {
                 *wait
             }
             Outcome::Failed => {
-                let new = || Backoff::new(FIRST_RETRY, LAST_RETRY);
+                let new = || Backoff::new(FIRST_RETRY, LONGEST_RETRY);
                 Some(self.backoffs.entry(key.clone()).or_insert_with(new).next_delay())
             }
         };
@@ -154,8 +156,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_key_that_waits_is_taken_once_and_in_order() {
-        let (mut state, now) = (State::default(), Instant::now());
+    fn a_waiting_key_is_taken_once_and_in_order() {
+        let (mut state, now) = (QueueState::default(), Instant::now());
         for name in ["a", "b", "a", "a"] {
             state.add(key(name));
         }
@@ -165,8 +167,8 @@ mod tests {
     }
 
     #[test]
-    fn a_key_in_work_is_taken_up_again_afterwards_and_not_beside() {
-        let (mut state, now) = (State::default(), Instant::now());
+    fn a_key_in_work_is_queued_again_only_afterwards() {
+        let (mut state, now) = (QueueState::default(), Instant::now());
         state.add(key("a"));
         state.take(now);
         state.add(key("a"));
@@ -178,8 +180,8 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_on_a_timer_counts() {
-        let (mut state, now) = (State::default(), Instant::now());
+    fn the_last_timer_of_a_key_counts() {
+        let (mut state, now) = (QueueState::default(), Instant::now());
         for wait in [Some(5 * SECOND), Some(3 * SECOND), None, Some(4 * SECOND)] {
             state.add(key("a"));
             state.take(now);
@@ -192,8 +194,8 @@ mod tests {
     }
 
     #[test]
-    fn failures_wait_longer_each_time_and_success_forgets_them() {
-        let (mut state, now) = (State::default(), Instant::now());
+    fn failures_back_off_and_success_resets_the_backoff() {
+        let (mut state, now) = (QueueState::default(), Instant::now());
         let mut waits = Vec::new();
         for outcome in [Outcome::Failed, Outcome::Failed, Outcome::Done(None), Outcome::Failed] {
             state.done(key("a"), &outcome, now);
@@ -203,12 +205,12 @@ mod tests {
         for _ in 0..100 {
             state.done(key("b"), &Outcome::Failed, now);
         }
-        assert_eq!(state.timer_of[&key("b")] - now, LAST_RETRY);
+        assert_eq!(state.timer_of[&key("b")] - now, LONGEST_RETRY);
     }
 
     #[tokio::test]
     async fn several_workers_share_the_keys() {
-        let queue = Queue::default();
+        let queue = WorkQueue::default();
         for name in ["a", "b", "c"] {
             queue.add(key(name));
         }
@@ -219,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_waiting_worker_wakes_for_a_new_key_and_for_a_timer() {
-        let queue = Queue::default();
+        let queue = WorkQueue::default();
         let (taken, ()) = tokio::join!(queue.next(), async { queue.add(key("a")) });
         let (again, ()) = tokio::join!(queue.next(), async {
             queue.done(taken.clone(), &Outcome::Done(Some(Duration::from_millis(1))));

@@ -1,13 +1,13 @@
-//! Faults in what the status and the events said.
+//! Bugs in statuses and events.
 
 use super::super::world::{World, at, distributed, workers};
-use crate::plan::{EventKind, Problem};
+use crate::event::EventKind;
+use crate::plan::Problem;
 use crate::view::{Exit, Phase};
 use serde_json::json;
 
 #[test]
-fn a_job_whose_scheduler_and_servers_have_no_replicas_does_not_succeed_at_once__mxnet_operator_32()
-{
+fn a_job_without_scheduler_and_servers_does_not_succeed_immediately__mxnet_operator_32() {
     let spec = json!({});
     let mut world = World::new(&[("Scheduler", 0), ("Server", 0), ("Worker", 1)], &spec).started();
     assert_eq!(world.state(), "Running");
@@ -17,8 +17,9 @@ fn a_job_whose_scheduler_and_servers_have_no_replicas_does_not_succeed_at_once__
 }
 
 #[test]
-fn a_worker_that_crashed_dominates_a_scheduler_that_exits_zero__mxnet_operator_38() {
-    // The result hung on the random order of a map: here on nothing, so any order of the two ends will do.
+fn a_crashed_worker_dominates_a_scheduler_that_exits_zero__mxnet_operator_38() {
+    // The result depended on the random order of a map: here on nothing, so any order of the two
+    // ends works.
     for order in [["scheduler-0", "worker-0"], ["worker-0", "scheduler-0"]] {
         let mut world = distributed(&json!({})).started();
         for replica in order {
@@ -26,14 +27,14 @@ fn a_worker_that_crashed_dominates_a_scheduler_that_exits_zero__mxnet_operator_3
         }
         world.quiesce();
         assert_eq!(world.conditions(), "Created !Running Failed", "{order:?}");
-        let told =
+        let count =
             |reason: &str| world.events.iter().filter(|event| event.starts_with(reason)).count();
-        assert_eq!((told("MXJobFailed"), told("MXJobSucceeded")), (1, 0), "{order:?}");
+        assert_eq!((count("MXJobFailed"), count("MXJobSucceeded")), (1, 0), "{order:?}");
     }
 }
 
 #[test]
-fn a_single_worker_is_a_whole_job__mxnet_operator_31_and_1644() {
+fn a_single_worker_is_a_complete_job__mxnet_operator_31_and_1644() {
     let mut world = World::new(&[("Worker", 1)], &json!({})).started();
     assert_eq!(world.conditions(), "Created Running");
     world.end("worker-0", 0);
@@ -48,14 +49,14 @@ fn a_succeeded_job_never_reads_running_again__1650_and_community_568() {
         world.end(replica, 0);
     }
     world.quiesce();
-    // The server still runs, and its pod goes on changing.
+    // The server still runs, and its pod keeps changing.
     world.pod("server-0").restarts += 1;
     world.quiesce();
     assert_eq!(world.conditions(), "Created !Running Succeeded");
 }
 
 #[test]
-fn a_server_that_ends_well_does_not_end_the_job__1650() {
+fn a_succeeded_server_does_not_end_the_job__1650() {
     let mut world = distributed(&json!({})).started();
     world.end("server-0", 0);
     world.quiesce();
@@ -76,7 +77,7 @@ fn start_and_completion_are_written__1643() {
 }
 
 #[test]
-fn every_way_to_an_end_writes_its_time__994_and_1223_and_1150_and_2071() {
+fn every_end_has_a_completion_time__994_and_1223_and_1150_and_2071() {
     let over = json!({ "activeDeadlineSeconds": 1 });
     let restarted = json!({ "backoffLimit": 0 });
     for (spec, policy, code) in [
@@ -96,7 +97,7 @@ fn every_way_to_an_end_writes_its_time__994_and_1223_and_1150_and_2071() {
 }
 
 #[test]
-fn a_lost_parameter_server_is_not_overlooked__881() {
+fn a_lost_parameter_server_fails_the_job__881() {
     let mut world = distributed(&json!({})).started();
     world.end("server-0", 1);
     world.quiesce();
@@ -113,7 +114,7 @@ fn a_job_is_not_running_before_its_servers_and_workers_are__kueue_pods_ready() {
 }
 
 #[test]
-fn a_tuning_job_gets_to_running_and_to_its_end__operators_since_1_5() {
+fn a_tuning_job_runs_and_finishes__operators_since_1_5() {
     let roles = [("TunerTracker", 1), ("TunerServer", 2), ("Tuner", 1)];
     let mut world = World::new(&roles, &json!({ "jobMode": "MXTune" })).started();
     assert_eq!(world.state(), "Running");
@@ -124,19 +125,19 @@ fn a_tuning_job_gets_to_running_and_to_its_end__operators_since_1_5() {
 }
 
 #[test]
-fn a_job_whose_pods_are_refused_says_so__2351_and_673_and_26_and_mxnet_operator_14() {
+fn a_job_whose_pods_are_refused_reports_it__2351_and_673_and_26_and_mxnet_operator_14() {
     let mut world = workers(&json!({}));
     world.problems =
         vec![Problem { object: "pod digits-worker-0".to_owned(), message: "quota".to_owned() }];
     world.quiesce();
     assert_eq!(
         world.message(),
-        "MXJob digits is created. The pod digits-worker-0 cannot be made: quota"
+        "MXJob digits is created. The pod digits-worker-0 cannot be created: quota"
     );
 }
 
 #[test]
-fn the_reason_of_a_preempted_pod_is_told__999() {
+fn the_reason_of_a_preempted_pod_is_reported__999() {
     let mut world = workers(&json!({})).started();
     let pod = world.pod("worker-0");
     pod.phase = Phase::Failed;
@@ -146,7 +147,7 @@ fn the_reason_of_a_preempted_pod_is_told__999() {
 }
 
 #[test]
-fn the_pod_the_code_and_the_last_words_are_told__2220_and_1749_and_869() {
+fn the_pod_the_code_and_the_last_log_line_are_reported__2220_and_1749_and_869() {
     let mut world = workers(&json!({})).started();
     world.end("worker-1", 3);
     world.pod("worker-1").exit.as_mut().unwrap().message = Some("no data".to_owned());
@@ -161,24 +162,24 @@ fn the_pod_the_code_and_the_last_words_are_told__2220_and_1749_and_869() {
 }
 
 #[test]
-fn a_finished_job_is_silent__997_and_1011_and_1426() {
+fn a_finished_job_causes_no_writes__997_and_1011_and_1426() {
     for policy in ["All", "Running", "None"] {
         let mut world = distributed(&json!({ "cleanPodPolicy": policy })).started();
         world.end("worker-0", 1);
         world.quiesce();
-        // Nothing is asked for twice while pods take their time to leave, nor afterwards.
+        // Nothing is requested twice while pods terminate, nor afterwards.
         assert!(world.step().is_empty(), "{policy}");
         world.reap();
         world.quiesce();
-        let told = world.events.len();
+        let before = world.events.len();
         world.advance(100_000);
         assert!(world.step().is_empty(), "{policy}");
-        assert_eq!(world.events.len(), told, "{policy}");
+        assert_eq!(world.events.len(), before, "{policy}");
     }
 }
 
 #[test]
-fn created_is_not_said_again_by_a_new_controller__mxnet_operator_status_order() {
+fn a_new_controller_does_not_report_created_again__mxnet_operator_status_order() {
     let mut world = distributed(&json!({})).started();
     let before = world.status.clone();
     // Nothing but the status outlives a controller.

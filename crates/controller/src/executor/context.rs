@@ -1,0 +1,26 @@
+//! What every reconcile works with.
+
+use super::cache::Cache;
+use super::debounce::Debounce;
+use super::events::Recorder;
+use super::requests::Requests;
+use super::sync_gate::SyncGate;
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::scheduling::PodGroups;
+use jiff::Timestamp;
+
+/// The parts of the executor that all workers share.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) requests: Requests,
+    pub(super) cache: Cache,
+    pub(super) recorder: Recorder,
+    pub(super) metrics: Metrics,
+    pub(super) sync_gate: SyncGate,
+    pub(super) health: Health,
+    pub(super) debounce: Debounce,
+    /// The scheduler that reads pod groups, if there is one.
+    pub(super) scheduler: Option<PodGroups>,
+    pub(super) now: fn() -> Timestamp,
+}
