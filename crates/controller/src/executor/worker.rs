@@ -71,40 +71,41 @@ async fn reconcile(context: &Context, key: &Key, blocked: Option<&str>) -> Outco
         }
         Lookup::Job(document, snapshot, group) => (document, snapshot, group),
     };
-    let mut step = GroupAction::Keep;
+    let mut group_action = GroupAction::Keep;
     let mut is_gang = false;
     if let (Some(scheduler), None) = (&context.scheduler, blocked) {
         let has_unmarked_pods = pod_group::has_unmarked_pods(Kind::of(scheduler), &snapshot.pods);
         is_gang = !has_unmarked_pods;
-        let subject = pod_group::GroupContext {
+        let group_context = pod_group::GroupContext {
             job: &document.job,
             annotations: &document.annotations,
             memory: &document.memory,
             has_pods: snapshot.pods.iter().any(|pod| !pod.terminating),
             has_unmarked_pods,
         };
-        (step, snapshot.scheduling) =
-            pod_group::decide(Kind::of(scheduler), subject, group.as_deref());
+        (group_action, snapshot.scheduling) =
+            pod_group::decide(Kind::of(scheduler), group_context, group.as_deref());
     }
     let job = &document.job;
-    if matches!(step, GroupAction::Remove(_)) && !job.suspend && !job.status.is_finished() {
+    if matches!(group_action, GroupAction::Remove(_)) && !job.suspend && !job.status.is_finished() {
         // The group from before a suspension. Nothing else happens until it is gone: the status
         // distinguishes it from the group of a resumed job.
         let nothing = Plan::default();
-        let outcome = effects::carry_out(context, &document, &nothing, &step, is_gang, now).await;
+        let outcome =
+            effects::carry_out(context, &document, &nothing, &group_action, is_gang, now).await;
         return conclude(context, key, outcome, Some(Duration::ZERO));
     }
     let plan = crate::plan::plan(&snapshot, now);
     if plan.status.as_ref().is_some_and(|next| next.status.is_finished())
-        && !matches!(step, GroupAction::Remove(_))
+        && !matches!(group_action, GroupAction::Remove(_))
     {
         // The job ends with this plan; its group is removed by the next one.
-        step = GroupAction::Keep;
+        group_action = GroupAction::Keep;
     }
     let wake = plan.wake_at.map(|at| sleep(now, at));
     if plan.create_pods.is_empty()
         && plan.create_services.is_empty()
-        && step == GroupAction::Keep
+        && group_action == GroupAction::Keep
         && blocked.is_none()
         && !snapshot.problems.is_empty()
     {
@@ -112,17 +113,17 @@ async fn reconcile(context: &Context, key: &Key, blocked: Option<&str>) -> Outco
         context.cache.set_problems(key, Vec::new());
         return Outcome::Done(Some(Duration::ZERO));
     }
-    if plan.is_empty() && step == GroupAction::Keep {
+    if plan.is_empty() && group_action == GroupAction::Keep {
         return Outcome::Done(wake);
     }
-    if step == GroupAction::Keep && plan.is_minor(&document.job, &document.memory) {
+    if group_action == GroupAction::Keep && plan.is_minor(&document.job, &document.memory) {
         if let Some(rest) = context.debounce.defer(key, Instant::now()) {
             return Outcome::Done(Some(wake.map_or(rest, |wake| wake.min(rest))));
         }
     } else {
         context.debounce.reset(key);
     }
-    let outcome = effects::carry_out(context, &document, &plan, &step, is_gang, now).await;
+    let outcome = effects::carry_out(context, &document, &plan, &group_action, is_gang, now).await;
     conclude(context, key, outcome, wake)
 }
 
