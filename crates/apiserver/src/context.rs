@@ -8,12 +8,11 @@ use jiff::Timestamp;
 use mxjob_store::Entry;
 use serde_json::Value;
 
-use crate::definitions;
 use crate::document;
 use crate::error::ApiError;
 use crate::kind::Kind;
 use crate::request::{Query, ResourcePath};
-use crate::server::Inner;
+use crate::server::{Condition, Inner};
 use mxjob_access::identity::Identity;
 
 /// One request on a resource, authenticated and authorized.
@@ -52,22 +51,33 @@ impl Context<'_> {
         document::encode(&stored)
     }
 
-    /// Says what is not done of what a definition says; nothing for other kinds. A write that is tried again says it once.
-    pub(crate) fn warn_of_definition(&mut self, object: &Value) {
-        if definitions::is_definition(self.kind) {
-            for warning in definitions::warnings(object) {
-                if !self.warnings.contains(&warning) {
-                    self.warnings.push(warning);
-                }
+    /// Adds the warnings of the kind, each once even if the write is tried again.
+    pub(crate) fn warn(&mut self, object: &Value) {
+        for warning in self.kind.strategy.warnings(object) {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
             }
         }
     }
 
-    /// Decides what becomes of a definition that is to be stored; nothing for other kinds.
-    pub(crate) fn settle_definition(&self, object: &mut Value) {
-        if definitions::is_definition(self.kind) {
-            definitions::settle(&self.server.store, &self.server.registry, self.now, object);
+    /// Derives the status that depends on other objects.
+    pub(crate) fn derive_status(&self, object: &mut Value) {
+        self.kind.strategy.derive_status(&self.server.view(self.now), object);
+    }
+
+    /// The condition for storing an object whose status depends on other objects: the status is
+    /// still what it would be. None for other kinds, and for subresources, which set the status.
+    pub(crate) fn condition(&self, object: &Value) -> Option<Condition> {
+        let (strategy, now) = (self.kind.strategy, self.now);
+        if !strategy.depends_on_others() || !self.path.subresource.is_empty() {
+            return None;
         }
+        let object = object.clone();
+        Some(Box::new(move |server| {
+            let mut again = object.clone();
+            strategy.derive_status(&server.view(now), &mut again);
+            again == object
+        }))
     }
 
     pub(crate) fn name(&self) -> &str {

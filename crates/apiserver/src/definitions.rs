@@ -1,7 +1,7 @@
 //! CustomResourceDefinitions: what they add to the kinds of a server.
 //!
 //! ```text
-//!  write of a definition ─▶ settle (names, conditions) ─▶ store ─▶ refresh ─▶ rows in the registry
+//!  write of a definition ─▶ names, conditions ─▶ store, if they still hold ─▶ refresh ─▶ rows in the registry
 //! ```
 //!
 //! The definitions in the store are the truth: [`Definitions::refresh`] reads them at start and after each commit that
@@ -12,8 +12,8 @@
 //! with its patterns and rules, is behind the row's strategy and goes with its definition.
 
 mod custom;
+mod names;
 mod rules;
-mod settle;
 mod shape;
 
 use std::collections::{BTreeMap, HashMap};
@@ -28,8 +28,8 @@ use crate::kind::{Cell, Column, Kind, Subresource};
 use crate::registry::Registry;
 use custom::{Custom, Version};
 use mxjob_machinery::json::{list, text};
+pub(crate) use names::{derive_status, unaccepted};
 pub(crate) use rules::compilation_faults;
-pub(crate) use settle::{settle, unaccepted};
 
 /// Where definitions are stored.
 pub(crate) const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
@@ -56,12 +56,7 @@ struct Row {
     strategy: &'static Custom,
 }
 
-/// Whether a row is that of definitions.
-pub(crate) fn is_definition(kind: &Kind) -> bool {
-    kind.plural == "customresourcedefinitions" && kind.group == "apiextensions.k8s.io"
-}
-
-/// What a definition says that is not done here.
+/// Parts of a definition that this server does not support.
 pub(crate) fn warnings(definition: &Value) -> Vec<String> {
     let scales = |version: &&Value| {
         version.pointer("/subresources/scale").is_some_and(|scale| !scale.is_null())
@@ -73,14 +68,6 @@ pub(crate) fn warnings(definition: &Value) -> Vec<String> {
             format!("this server has no scale subresources, so version {name} is served without")
         })
         .collect()
-}
-
-/// Whether a definition says what is built in, which nobody can change.
-pub(crate) fn is_fixed(registry: &Registry, kind: &Kind, name: &str) -> bool {
-    use mxjob_api::mxjob::{GROUP, PLURAL};
-    registry.has_mxjobs()
-        && is_definition(kind)
-        && name.strip_prefix(PLURAL) == Some(&format!(".{GROUP}"))
 }
 
 // === impl Definitions ===
@@ -118,7 +105,7 @@ impl State {
     fn rows_of(&mut self, definition: &Value, registry: &Registry) -> Vec<Row> {
         let (group, plural) =
             (text(definition, "/spec/group"), text(definition, "/spec/names/plural"));
-        if !settle::is_established(definition) || registry.is_built_in(group, plural) {
+        if !names::is_established(definition) || registry.is_built_in(group, plural) {
             return Vec::new();
         }
         list(definition, "/spec/versions")

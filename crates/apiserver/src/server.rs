@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
 use mxjob_store::{CommitError, Committed, Entry, Op, Store, Transaction};
 use tokio::sync::watch;
 
@@ -11,9 +12,9 @@ use crate::definitions::{self, Definitions};
 use crate::environment::Environment;
 use crate::error::ApiError;
 use crate::health::Readiness;
-use crate::kind::Kind;
 use crate::node::NodeConnector;
 use crate::registry::Registry;
+use crate::strategy::ClusterView;
 use mxjob_access::authn::Authenticator;
 use mxjob_access::authz::Authorizer;
 
@@ -53,6 +54,9 @@ impl Default for Extensions {
 #[derive(Debug, Clone)]
 pub struct ApiServer(pub(crate) Arc<Inner>);
 
+/// Decides at the moment of a commit whether it may take place.
+pub(crate) type Condition = Box<dyn FnOnce(&Inner) -> bool + Send>;
+
 /// Shared state.
 pub(crate) struct Inner {
     pub(crate) store: Store,
@@ -64,9 +68,8 @@ pub(crate) struct Inner {
     pub(crate) definitions: Definitions,
     /// Who is asked before something is written.
     pub(crate) webhooks: Webhooks,
-    /// Whose turn it is to write a definition.
-    pub(crate) definition_turn: tokio::sync::Mutex<()>,
-    /// Held while a definition is stored and the registry brought up to date, whether or not anybody still waits for it.
+    /// Held while a definition is checked, stored and served, even if the client hangs up meanwhile.
+    /// No remote call is made under it.
     definition_commit: Arc<tokio::sync::Mutex<()>>,
     /// What `/metrics` shows; set once somebody counts.
     pub(crate) metrics: OnceLock<Arc<Metrics>>,
@@ -105,7 +108,6 @@ impl ApiServer {
             registry,
             definitions,
             webhooks: Webhooks::new(webhook_services),
-            definition_turn: tokio::sync::Mutex::default(),
             definition_commit: Arc::default(),
             metrics: OnceLock::new(),
             node: OnceLock::new(),
@@ -143,19 +145,9 @@ impl ApiServer {
 }
 
 impl Inner {
-    /// Definitions are written one after another, since each looks at the names of the others. Nothing for other kinds.
-    pub(crate) async fn definition_turn(
-        &self,
-        kind: &Kind,
-    ) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-        if definitions::is_definition(kind) {
-            let turn = self.definition_turn.lock().await;
-            // Whoever had the turn may have left before what he wrote was there to be seen.
-            drop(self.definition_commit.lock().await);
-            Some(turn)
-        } else {
-            None
-        }
+    /// What rules that span several objects read.
+    pub(crate) fn view(&self, now: Timestamp) -> ClusterView<'_> {
+        ClusterView { store: &self.store, built_in_mxjobs: self.registry.has_mxjobs(), now }
     }
 
     fn concerns_definition(operation: &Op) -> bool {
@@ -170,9 +162,22 @@ impl Inner {
         self: &Arc<Self>,
         transaction: Transaction,
     ) -> Result<Result<Committed, Option<Entry>>, ApiError> {
+        self.commit_if(transaction, None).await
+    }
+
+    /// Commits if the condition holds. It is checked while no definition is stored, so it may
+    /// depend on definitions and on nothing else. A failed condition is a failed expectation.
+    pub(crate) async fn commit_if(
+        self: &Arc<Self>,
+        transaction: Transaction,
+        condition: Option<Condition>,
+    ) -> Result<Result<Committed, Option<Entry>>, ApiError> {
         let defines = transaction.0.iter().any(Self::concerns_definition);
         let outcome = if defines {
-            self.define(transaction).await?
+            match self.define(transaction, condition).await? {
+                Some(outcome) => outcome,
+                None => return Ok(Err(None)),
+            }
         } else {
             self.store.commit(transaction).await
         };
@@ -187,21 +192,25 @@ impl Inner {
         }
     }
 
-    /// Commits what says something of definitions, and serves what they say then. Both are done even if the client hangs
-    /// up meanwhile: what is served would not be what is stored.
+    /// Commits a change of definitions and serves the result; `None` if the condition failed. The
+    /// client may hang up meanwhile: otherwise what is served would not be what is stored.
     async fn define(
         self: &Arc<Self>,
         transaction: Transaction,
-    ) -> Result<Result<Committed, CommitError>, ApiError> {
+        condition: Option<Condition>,
+    ) -> Result<Option<Result<Committed, CommitError>>, ApiError> {
         let turn = Arc::clone(&self.definition_commit).lock_owned().await;
         let server = Arc::clone(self);
         let work = tokio::spawn(async move {
             let _turn = turn;
+            if condition.is_some_and(|holds| !holds(&server)) {
+                return None;
+            }
             let outcome = server.store.commit(transaction).await;
             if outcome.is_ok() {
                 server.definitions.refresh(&server.store, &server.registry);
             }
-            outcome
+            Some(outcome)
         });
         work.await.map_err(ApiError::internal)
     }

@@ -29,7 +29,7 @@ use crate::server::ApiServer;
 use crate::verbs::{
     binding, connect, create, delete, eviction, list, log, patch, review, token, update, watch,
 };
-use crate::{alias, compress, definitions, health, openapi, protobuf, version};
+use crate::{alias, compress, health, openapi, protobuf, version};
 use mxjob_access::authn::impersonation::Impersonation;
 use mxjob_access::authz::{self, Attributes, Verb};
 use mxjob_access::identity::Identity;
@@ -236,7 +236,7 @@ impl ApiServer {
         {
             return Err(ApiError::method_not_allowed());
         }
-        if !verb.is_read() && definitions::is_fixed(&self.0.registry, kind, name) {
+        if !verb.is_read() && kind.strategy.is_read_only(name, self.0.registry.has_mxjobs()) {
             return Err(ApiError::method_not_supported(kind, verb.as_str()));
         }
         let form = if verb == Verb::Watch {

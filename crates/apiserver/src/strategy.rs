@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use mxjob_machinery::metadata::NameRule;
 use mxjob_machinery::ownership::{OBJECT, Shape};
 use mxjob_machinery::{field, names};
+use mxjob_store::Store;
 use serde_json::Value;
 
 /// How an object goes when it is deleted.
@@ -16,6 +18,17 @@ pub enum DeleteMode {
     Graceful(i64),
 }
 
+/// What rules that span several objects read of the server.
+#[derive(Debug, Clone, Copy)]
+pub struct ClusterView<'a> {
+    /// The stored objects.
+    pub store: &'a Store,
+    /// Whether MXJobs are built in.
+    pub built_in_mxjobs: bool,
+    /// The time of the request.
+    pub now: Timestamp,
+}
+
 /// Rules of one kind. Every method has the neutral answer as its default.
 pub trait Strategy: fmt::Debug + Sync + Send {
     /// Fills in what the server decides on create (defaults of built-in kinds). `status` as sent is still there.
@@ -23,6 +36,26 @@ pub trait Strategy: fmt::Debug + Sync + Send {
 
     /// Carries over what an update may not touch, or defaults it again.
     fn prepare_update(&self, _old: &Value, _new: &mut Value) {}
+
+    /// Whether [`Strategy::derive_status`] reads other objects. A write is then stored only if it
+    /// derives the same status once more when it is committed; otherwise it is tried again.
+    fn depends_on_others(&self) -> bool {
+        false
+    }
+
+    /// Derives status that upstream leaves to a controller, on every write of the object itself.
+    /// Deriving it twice changes nothing.
+    fn derive_status(&self, _cluster: &ClusterView<'_>, _object: &mut Value) {}
+
+    /// Texts for `Warning` headers of a write.
+    fn warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether an object belongs to the server itself, so that no request may change it.
+    fn is_read_only(&self, _name: &str, _built_in_mxjobs: bool) -> bool {
+        false
+    }
 
     /// What names must look like.
     fn name_rule(&self) -> NameRule {

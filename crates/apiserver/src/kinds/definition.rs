@@ -9,11 +9,11 @@ use mxjob_machinery::{names, structural};
 use serde_json::{Value, json};
 
 use super::{default_to, is_mxjob};
-use crate::definitions::compilation_faults;
+use crate::definitions::{self, compilation_faults};
 use crate::document;
 use crate::kind::{BUILT_IN, NAME, STATUS};
 use crate::kind::{Cell, Column, Kind, Subresource};
-use crate::strategy::Strategy;
+use crate::strategy::{ClusterView, Strategy};
 use mxjob_machinery::json::{list, text};
 
 /// Holds a definition until its objects are gone.
@@ -116,6 +116,24 @@ impl Strategy for Definition {
             }
         }
         errors
+    }
+
+    fn depends_on_others(&self) -> bool {
+        true
+    }
+
+    fn derive_status(&self, cluster: &ClusterView<'_>, object: &mut Value) {
+        definitions::derive_status(cluster, object);
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        definitions::warnings(object)
+    }
+
+    // The definition of MXJobs, where they are built in.
+    fn is_read_only(&self, name: &str, built_in_mxjobs: bool) -> bool {
+        use mxjob_api::mxjob::{GROUP, PLURAL};
+        built_in_mxjobs && name.strip_prefix(PLURAL) == Some(&format!(".{GROUP}"))
     }
 
     fn holds_on_delete(&self) -> &'static [&'static str] {

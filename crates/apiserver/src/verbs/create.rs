@@ -18,6 +18,7 @@ use crate::options::WriteOptions;
 use crate::ownership::Write;
 use crate::registry;
 use crate::verbs::body;
+use crate::verbs::update::{ATTEMPTS, MODIFIED};
 use mxjob_machinery::json::text;
 use mxjob_machinery::time::rfc3339;
 
@@ -65,10 +66,31 @@ pub(crate) async fn insert(
         return Err(closing(kind));
     }
     kind.strategy.prepare_create(&mut object);
-    let server = context.server;
-    let _turn = server.definition_turn(kind).await;
-    context.settle_definition(&mut object);
-    context.warn_of_definition(&object);
+    let name = document::meta_str(&object, "name").to_owned();
+    let changed = || ApiError::conflict(kind, &name, MODIFIED);
+    if !kind.strategy.depends_on_others() {
+        return attempt(context, object, options).await?.ok_or_else(changed);
+    }
+    let warnings = context.warnings.len();
+    for _ in 0..ATTEMPTS {
+        context.warnings.truncate(warnings);
+        if let Some(stored) = attempt(context, object.clone(), options).await? {
+            return Ok(stored);
+        }
+    }
+    Err(changed())
+}
+
+/// Completes, checks and stores a new object; `None` if other objects that it depends on have changed
+/// meanwhile. Nothing is locked while webhooks are asked.
+async fn attempt(
+    context: &mut Context<'_>,
+    mut object: Value,
+    options: &WriteOptions,
+) -> Result<Option<Bytes>, ApiError> {
+    let kind = context.kind;
+    context.derive_status(&mut object);
+    context.warn(&object);
     escalation::check(context, None, &object)?;
     admission::complete(context, &mut object)?;
 
@@ -110,7 +132,7 @@ async fn commit(
     name: &str,
     object: &Value,
     options: &WriteOptions,
-) -> Result<Bytes, ApiError> {
+) -> Result<Option<Bytes>, ApiError> {
     let kind = context.kind;
     let key = kind.key(context.namespace(), name);
     let exists = |bytes: &[u8]| {
@@ -121,7 +143,7 @@ async fn commit(
     }
     if options.dry_run {
         admission::quota::account(context, name, object)?;
-        return Ok(Bytes::from(document::to_vec(object)));
+        return Ok(Some(Bytes::from(document::to_vec(object))));
     }
     let _turn = match admission::quota::limits_namespace(context) {
         true => Some(context.server.quota_turn.lock().await),
@@ -143,9 +165,11 @@ async fn commit(
                 .push(Op::Check { key: namespace.key, expect: Expect::At(namespace.revision) });
             operations.extend(admission::quota::account(context, name, object)?);
         }
-        match context.server.commit(Transaction(operations)).await? {
-            Ok(committed) => return Ok(document::stored_bytes(&committed)),
+        let condition = context.condition(object);
+        match context.server.commit_if(Transaction(operations), condition).await? {
+            Ok(committed) => return Ok(Some(document::stored_bytes(&committed))),
             Err(Some(current)) if *current.key == *key => return Err(exists(&current.value)),
+            Err(_) if kind.strategy.depends_on_others() => return Ok(None),
             Err(_) => {} // namespace or definition changed meanwhile (a label, say), or a quota: look again
         }
     }

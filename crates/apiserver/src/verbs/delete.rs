@@ -10,7 +10,6 @@ use serde_json::Value;
 use crate::admission::{self, webhooks};
 use crate::answer::Answer;
 use crate::context::Context;
-use crate::definitions;
 use crate::document;
 use crate::error::ApiError;
 use crate::options::{self, ListOptions};
@@ -190,7 +189,8 @@ pub(crate) async fn delete_collection(context: &mut Context<'_>) -> Result<Answe
         let name = document::meta_str(&object, "name").to_owned();
         let key = context.kind.key(document::meta_str(&object, "namespace"), &name);
         let Some(entry) = context.server.store.get(&key) else { continue };
-        if definitions::is_fixed(&context.server.registry, context.kind, &name) {
+        let built_in_mxjobs = context.server.registry.has_mxjobs();
+        if context.kind.strategy.is_read_only(&name, built_in_mxjobs) {
             continue;
         }
         let chosen = Some(&list_options);

@@ -19,11 +19,11 @@ use crate::ownership::Write;
 use crate::schemas;
 use crate::verbs::{body, create};
 
-/// What upstream says to a writer whose copy is stale.
-const MODIFIED: &str =
+/// Upstream's message for a writer whose copy is stale.
+pub(super) const MODIFIED: &str =
     "the object has been modified; please apply your changes to the latest version and try again";
-/// How often a change that does not insist on a resource version is tried against a newer object.
-const ATTEMPTS: usize = 16;
+/// How often a write is tried again when the objects that it depends on have changed meanwhile.
+pub(super) const ATTEMPTS: usize = 16;
 
 /// What the new object is, given the stored one.
 pub(crate) type Change<'a> = dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync + 'a;
@@ -104,19 +104,20 @@ pub(crate) async fn write(
     mut submission: Submission<'_>,
     options: &WriteOptions,
 ) -> Result<Bytes, ApiError> {
-    let server = context.server;
-    let _turn = server.definition_turn(context.kind).await;
+    // Another object can invalidate the write, too, so that one attempt may not be enough.
+    let depends = context.kind.strategy.depends_on_others();
     for _ in 0..ATTEMPTS {
         let entry = context.entry()?;
         let mut old = document::decode(&entry.value);
         context.show_stored(&mut old);
         // As the submission is read, so that nulls which an earlier version stored are no change.
         schemas::zero_nulls(context.kind, &mut old);
-        let (mut submitted, insists) = match &mut submission {
+        let (mut submitted, once) = match &mut submission {
             Submission::Whole(object) => {
                 let insists = check_versions(context, &entry, &old, object, true)?;
-                // Who insists on a version gets one try, so that the common case copies nothing.
-                (if insists { std::mem::take(object) } else { object.clone() }, insists)
+                // A writer who insists on a version gets one attempt: the common case copies nothing.
+                let once = insists && !depends;
+                (if once { std::mem::take(object) } else { object.clone() }, once)
             }
             Submission::Change { change, .. } => {
                 let changed = change(&old)?;
@@ -132,7 +133,7 @@ pub(crate) async fn write(
             _ => body::settle_fields(context, &mut submitted, options.field_validation)?,
         }
         let new = next(context, &old, submitted, options)?;
-        context.warn_of_definition(&new);
+        context.warn(&new);
         let path = context.path;
         let request = webhooks::Request {
             operation: webhooks::Operation::Update,
@@ -155,7 +156,7 @@ pub(crate) async fn write(
         if let Some(stored) = store(context, &entry, &new).await? {
             return Ok(stored);
         }
-        if insists {
+        if once {
             return Err(ApiError::conflict(context.kind, context.name(), MODIFIED));
         }
     }
@@ -175,7 +176,8 @@ async fn store(
     } else {
         Op::Put { key, expect, value: context.encode(new) }
     };
-    match context.server.commit(Transaction(vec![operation])).await? {
+    let condition = context.condition(new);
+    match context.server.commit_if(Transaction(vec![operation]), condition).await? {
         Ok(_) if gone => Ok(Some(Bytes::from(document::to_vec(new)))),
         Ok(committed) => Ok(Some(document::stored_bytes(&committed))),
         Err(_) => Ok(None),
@@ -264,7 +266,7 @@ fn next(
                 carry(old, &mut new, "status");
             }
             kind.strategy.prepare_update(old, &mut new);
-            context.settle_definition(&mut new);
+            context.derive_status(&mut new);
             if errors.is_empty() {
                 errors.extend(rule_faults(context, old, &new, name)?);
             }

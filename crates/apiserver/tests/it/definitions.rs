@@ -65,7 +65,7 @@ pub async fn defined() -> Server {
     server
 }
 
-fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
+pub fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
     let all = object["status"]["conditions"].as_array().unwrap();
     all.iter().find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
 }

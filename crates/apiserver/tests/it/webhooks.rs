@@ -7,7 +7,9 @@ use std::sync::Arc;
 use http::Method;
 use mxjob_apiserver::Extensions;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
+use crate::definitions::{DEFINITIONS, condition, definition};
 use crate::server::{JOBS, Server, config_map, job};
 use service::Webhook;
 
@@ -399,4 +401,64 @@ async fn a_configuration_that_is_wrong_is_told_what_is() {
         let message = answer["message"].as_str().unwrap();
         assert!(message.contains(expected), "{message}");
     }
+}
+
+/// Creates the definition `slow` with the given kind, and while a webhook is asked about it another
+/// one of kind `Other`; the webhook answers after the other is stored. Returns `slow` and the reviews
+/// about it.
+async fn defined_meanwhile(kind: &str) -> (Value, Vec<Value>) {
+    const SLOW: &str = "slows.scheduling.example.com";
+    let named = |plural: &str, kind: &str| {
+        let mut object = definition();
+        object["metadata"]["name"] = format!("{plural}.scheduling.example.com").into();
+        object["spec"]["names"] = json!({ "plural": plural, "kind": kind });
+        object
+    };
+    let (asked, stored) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let signals = (Arc::clone(&asked), Arc::clone(&stored));
+    let webhook = Webhook::start_with(move |review| {
+        let (asked, stored) = signals.clone();
+        async move {
+            if review["request"]["name"] == SLOW {
+                asked.add_permits(1);
+                drop(stored.acquire().await);
+            }
+            json!({ "allowed": true })
+        }
+    })
+    .await;
+    let server = Server::start().await;
+    let rule = json!({
+        "operations": ["*"], "apiGroups": ["apiextensions.k8s.io"], "apiVersions": ["v1"],
+        "resources": ["customresourcedefinitions"],
+    });
+    server.make(CONFIGURATIONS, &configuration(&webhook, &json!({ "rules": [rule] }))).await;
+    let other = async {
+        drop(asked.acquire().await);
+        let other = server.make(DEFINITIONS, &named("others", "Other")).await;
+        stored.add_permits(1);
+        other
+    };
+    let slow = named("slows", kind);
+    let (slow, other) = tokio::join!(server.make(DEFINITIONS, &slow), other);
+    assert_eq!(condition(&other, "Established")["status"], "True", "{other:#}");
+    let reviews = webhook.asked().into_iter().filter(|review| review["request"]["name"] == SLOW);
+    (slow, reviews.collect())
+}
+
+#[tokio::test]
+async fn a_slow_webhook_delays_no_other_write_of_a_definition() {
+    let (slow, reviews) = defined_meanwhile("Slow").await;
+    assert_eq!(condition(&slow, "Established")["status"], "True", "{slow:#}");
+    assert_eq!(reviews.len(), 1);
+}
+
+#[tokio::test]
+async fn names_taken_while_a_webhook_is_asked_are_not_accepted() {
+    let (slow, reviews) = defined_meanwhile("Other").await;
+    assert_eq!(condition(&slow, "NamesAccepted")["reason"], "SingularConflict", "{slow:#}");
+    assert_eq!(condition(&slow, "Established")["status"], "False");
+    // The webhook sees what is stored.
+    let last = &reviews.last().unwrap()["request"]["object"];
+    assert_eq!((reviews.len(), &last["status"]), (2, &slow["status"]));
 }

@@ -1,16 +1,16 @@
 //! The status of a definition: whether its names are free, and whether it is served.
 //!
-//! Upstream has controllers for this. Here it is decided with the write, so that a definition is established when its
-//! writer hears of it.
+//! Upstream has controllers for this. Here it is decided with the write, so that a definition is
+//! established when its writer gets the answer.
 
-use jiff::Timestamp;
 use mxjob_store::{ListOptions, Store};
 use serde_json::{Value, json};
 
 use super::PREFIX;
 use crate::document;
-use crate::kind::Kind;
-use crate::registry::Registry;
+use crate::kinds::is_mxjob;
+use crate::registry;
+use crate::strategy::ClusterView;
 use mxjob_machinery::json::{list, text};
 use mxjob_machinery::time::rfc3339;
 
@@ -32,18 +32,18 @@ fn is_true(definition: &Value, kind: &str) -> bool {
         .any(|condition| text(condition, "/type") == kind && text(condition, "/status") == "True")
 }
 
-/// Brings the status of a definition up to date.
-pub(crate) fn settle(store: &Store, registry: &Registry, now: Timestamp, definition: &mut Value) {
-    let taken = taken(store, registry, definition);
+/// Accepts the names of a definition as far as they are free, and establishes it if all are.
+pub(crate) fn derive_status(cluster: &ClusterView<'_>, definition: &mut Value) {
+    let taken = taken(cluster, definition);
     let names = definition.pointer("/spec/names").cloned().unwrap_or_default();
     let (accepted, conflict) = accept(&names, &taken, definition);
-    let now = rfc3339(now);
+    let now = rfc3339(cluster.now);
     let (reason, message) = match &conflict {
         None => ("NoConflicts", "no conflicts found".to_owned()),
         Some((reason, name)) => (*reason, format!("{name:?} is already in use")),
     };
     set(definition, "NamesAccepted", (conflict.is_none(), reason, &message), &now);
-    // Who is served stays served.
+    // An established definition stays established.
     if !is_established(definition) {
         let established = if conflict.is_none() {
             (true, "InitialNamesAccepted", "the initial names have been accepted")
@@ -77,30 +77,25 @@ fn stored(store: &Store) -> Vec<Value> {
     page.unwrap_or_default().iter().map(|entry| document::decode(&entry.value)).collect()
 }
 
-/// What others of the group are called.
-fn taken(store: &Store, registry: &Registry, definition: &Value) -> Taken {
+/// The names of the other definitions and the built-in kinds of the group.
+fn taken(cluster: &ClusterView<'_>, definition: &Value) -> Taken {
     let (own, group) = (document::meta_str(definition, "name"), text(definition, "/spec/group"));
     let mut taken = Taken::default();
-    for other in stored(store) {
+    for other in stored(cluster.store) {
         if text(&other, "/spec/group") != group || document::meta_str(&other, "name") == own {
             continue;
         }
         let names = other.pointer("/status/acceptedNames").unwrap_or(&Value::Null);
         taken.add(names);
     }
-    let served = registry.served();
-    let built_in = |kind: &&'static Kind| kind.group == group && is_built_in(kind);
-    for kind in served.kinds().filter(built_in) {
+    let own_group = registry::built_in().iter().filter(|kind| kind.group == group);
+    for kind in own_group.filter(|kind| cluster.built_in_mxjobs || !is_mxjob(kind)) {
         taken.add(&json!({
             "plural": kind.plural, "singular": kind.singular, "shortNames": kind.short_names,
             "kind": kind.kind, "listKind": kind.list_kind(),
         }));
     }
     taken
-}
-
-fn is_built_in(kind: &'static Kind) -> bool {
-    crate::registry::built_in().iter().any(|row| std::ptr::eq(row, kind))
 }
 
 impl Taken {
