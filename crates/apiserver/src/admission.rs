@@ -16,22 +16,17 @@ use crate::error::ApiError;
 use crate::kind::Kind;
 use crate::registry;
 
-/// Namespaces that may not be deleted.
-const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
-
 /// Completes an object that is to be created.
 ///
 /// # Errors
 /// 403 where a priority class is unknown or contradicted.
 pub(crate) fn complete(context: &Context<'_>, object: &mut Value) -> Result<(), ApiError> {
-    if is_pod(context.kind) {
+    let strategy = context.kind.strategy;
+    if strategy.runs_containers() {
         priority::resolve(context, object)?;
         limits::apply_defaults(context, object);
-        let quality = crate::kinds::pod::quality(object);
-        if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
-            status.insert("qosClass".to_owned(), quality.into());
-        }
     }
+    strategy.finish_create(object);
     Ok(())
 }
 
@@ -40,7 +35,7 @@ pub(crate) fn complete(context: &Context<'_>, object: &mut Value) -> Result<(), 
 /// # Errors
 /// 403 where a bound is broken.
 pub(crate) fn check(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
-    if is_pod(context.kind) {
+    if context.kind.strategy.runs_containers() {
         limits::check(context, object)?;
     }
     priority::check_global_default(context, object)
@@ -51,20 +46,13 @@ pub(crate) fn check(context: &Context<'_>, object: &Value) -> Result<(), ApiErro
 /// # Errors
 /// 403 for a namespace that must stay.
 pub(crate) fn check_delete(kind: &'static Kind, name: &str) -> Result<(), ApiError> {
-    if kind.plural == "namespaces" && kind.group.is_empty() && IMMORTAL.contains(&name) {
-        return Err(refused(kind, name, "this namespace may not be deleted"));
-    }
-    Ok(())
+    kind.strategy.undeletable(name).map_or(Ok(()), |why| Err(refused(kind, name, why)))
 }
 
 /// 403 with upstream's words.
 pub(crate) fn refused(kind: &Kind, name: &str, why: &str) -> ApiError {
     let message = format!("{} \"{name}\" is forbidden: {why}", kind.qualified_resource());
     ApiError::forbidden(message, Some((name, kind.group, kind.plural)))
-}
-
-fn is_pod(kind: &Kind) -> bool {
-    kind.plural == "pods" && kind.group.is_empty()
 }
 
 /// All stored objects of a kind; of one namespace where that is given.

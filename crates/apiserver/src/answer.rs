@@ -226,7 +226,7 @@ fn list(kind: &Kind, items: &[Bytes], meta: &ListMeta) -> Vec<u8> {
         out.extend_from_slice(item);
     }
     out.extend_from_slice(format!("],\"kind\":\"{}\",\"metadata\":", kind.list_kind()).as_bytes());
-    out.extend_from_slice(&meta.to_json(kind.custom));
+    out.extend_from_slice(&meta.to_json(kind.conventions.always_continue));
     out.push(b'}');
     out
 }

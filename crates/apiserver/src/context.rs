@@ -62,7 +62,7 @@ impl Context<'_> {
 
     /// Derives the status that depends on other objects.
     pub(crate) fn derive_status(&self, object: &mut Value) {
-        self.kind.strategy.derive_status(&self.server.view(self.now), object);
+        self.kind.strategy.derive_status(&**self.server, self.now, object);
     }
 
     /// The condition for storing an object whose status depends on other objects: the status is
@@ -75,7 +75,7 @@ impl Context<'_> {
         let object = object.clone();
         Some(Box::new(move |server| {
             let mut again = object.clone();
-            strategy.derive_status(&server.view(now), &mut again);
+            strategy.derive_status(server, now, &mut again);
             again == object
         }))
     }

@@ -23,8 +23,8 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::document;
-use crate::kind::{AGE, NAME, STATUS};
-use crate::kind::{Cell, Column, Kind, Subresource};
+use crate::kind::{AGE, CUSTOM, NAME, STATUS_ONLY};
+use crate::kind::{Cell, Column, Conventions, Kind};
 use crate::registry::Registry;
 use custom::{Custom, Version};
 use mxjob_machinery::json::{list, text};
@@ -33,10 +33,6 @@ pub(crate) use rules::compilation_faults;
 
 /// Where definitions are stored.
 pub(crate) const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
-/// Verbs of a custom resource, in the order in which API servers list them.
-const VERBS: &[&str] =
-    &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
-const STATUS_ONLY: &[Subresource] = &[Subresource { name: "status", body: None, verbs: STATUS }];
 
 /// The definitions of a server, as they are served.
 #[derive(Debug, Default)]
@@ -148,21 +144,22 @@ fn make(definition: &Value, names: &Value, version: &Value) -> Row {
         &*words.leak()
     };
     let kind = Kind {
-        group: kept(text(definition, "/spec/group")),
         version: kept(text(version, "/name")),
-        kind: kept(text(names, "/kind")),
-        plural: kept(text(names, "/plural")),
-        singular: kept(text(names, "/singular")),
         short_names: words("/shortNames"),
         categories: words("/categories"),
         namespaced: text(definition, "/spec/scope") == "Namespaced",
-        verbs: VERBS,
+        verbs: CUSTOM,
         subresources: if has_status(version) { STATUS_ONLY } else { &[] },
         columns: columns(version).leak(),
-        custom: true,
-        create_on_update: false,
+        conventions: Conventions::CUSTOM,
         unconditional_update: false,
         strategy,
+        ..Kind::new(
+            kept(text(definition, "/spec/group")),
+            kept(text(names, "/kind")),
+            kept(text(names, "/plural")),
+            kept(text(names, "/singular")),
+        )
     };
     Row { kind: Box::leak(Box::new(kind)), strategy }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
+use crate::strategy::Grant;
 use mxjob_access::authz::policy::{GROUP, MissingRole, RoleRef, missing_reason};
 use mxjob_access::authz::rules::{self, Rule};
 use mxjob_access::authz::{self, Attributes, Verb};
@@ -29,13 +30,11 @@ pub(crate) fn check(
     if old.is_none() && context.path.name.is_some() {
         check_create(context)?;
     }
-    if context.kind.group != GROUP || only_metadata_changes(old, new) {
-        return Ok(());
-    }
-    match context.kind.kind {
-        "Role" | "ClusterRole" => check_role(context, old, new),
-        "RoleBinding" | "ClusterRoleBinding" => check_binding(context, new),
-        _ => Ok(()),
+    match context.kind.strategy.grant() {
+        None => Ok(()),
+        Some(_) if only_metadata_changes(old, new) => Ok(()),
+        Some(Grant::Role) => check_role(context, old, new),
+        Some(Grant::Binding) => check_binding(context, new),
     }
 }
 

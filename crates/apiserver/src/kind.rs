@@ -1,16 +1,22 @@
 //! A served kind: what discovery, the router, the verbs and the tables need to know, as one row.
 //!
-//! What a row cannot say (a default, a rule, a selectable field) is in its [`Strategy`].
+//! Rules (defaults, validation, selectable fields) are in its [`Strategy`].
 
 use serde_json::Value;
 
-use crate::strategy::Strategy;
+use crate::strategy::{Plain, Strategy};
 
 /// Verbs of a built-in kind, in the order in which API servers list them.
 pub(crate) const BUILT_IN: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// Verbs of `status` subresources.
 pub(crate) const STATUS: &[&str] = &["get", "patch", "update"];
+/// Verbs of a custom resource, in the order in which API servers list them.
+pub(crate) const CUSTOM: &[&str] =
+    &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
+/// The subresources of kinds that have a status and nothing else.
+pub(crate) const STATUS_ONLY: &[Subresource] =
+    &[Subresource { name: "status", body: None, verbs: STATUS }];
 
 /// A served kind.
 #[derive(Debug)]
@@ -37,15 +43,108 @@ pub struct Kind {
     pub subresources: &'static [Subresource],
     /// Columns of a Table (upstream's printers, or a custom resource's printer columns).
     pub columns: &'static [Column],
-    /// A custom resource: strategic merge patch is refused, an update needs a resource version and type errors
-    /// read as the schema's.
-    pub custom: bool,
+    /// Where handlers of built-in kinds and of custom resources differ.
+    pub conventions: Conventions,
+    /// A built-in kind that a server may leave out; it can then be defined.
+    pub is_optional: bool,
+    /// Objects are answered and not stored.
+    pub review: Option<Review>,
     /// `PUT` to a name that does not exist creates the object.
     pub create_on_update: bool,
-    /// `PUT` without a resource version overwrites whatever is there.
+    /// `PUT` without a resource version overwrites the stored object.
     pub unconditional_update: bool,
-    /// The rules that a row cannot say.
+    /// The rules.
     pub strategy: &'static dyn Strategy,
+}
+
+/// The questions that are asked by creating an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Review {
+    /// Who the caller is.
+    SelfSubject,
+    /// Whose token it is.
+    Token,
+    /// What the caller may do.
+    SelfSubjectRules,
+    /// Whether the caller may do something.
+    SelfSubjectAccess,
+    /// Whether somebody may do something in the namespace.
+    LocalSubjectAccess,
+    /// Whether somebody may do something.
+    SubjectAccess,
+}
+
+/// Where the schema of a kind comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaSource {
+    /// Kubernetes' own schemas. Objects are typed: they have merge keys and zero values.
+    Kubernetes,
+    /// The strategy.
+    Strategy,
+}
+
+/// Where upstream's handlers of built-in kinds and of custom resources differ.
+#[derive(Debug, Clone, Copy)]
+pub struct Conventions {
+    /// Where the schema comes from.
+    pub schema: SchemaSource,
+    /// Strategic merge patches are accepted.
+    pub strategic_merge: bool,
+    /// Bodies must have `apiVersion` and `kind`.
+    pub requires_type_meta: bool,
+    /// Lists carry `continue` even where it is empty.
+    pub always_continue: bool,
+    /// `PUT` with a resource version to a name that does not exist is a 404, not a create.
+    pub version_means_existing: bool,
+    /// `POST` to the path of an object is a create.
+    pub create_at_item: bool,
+    /// The 404 for an unknown subresource names the object.
+    pub missing_subresource_names_object: bool,
+    /// Each error in the metadata of an update is reported twice.
+    pub repeats_metadata_errors: bool,
+    /// Status counts in the generation where it is not a subresource.
+    pub status_is_content: bool,
+    /// A version that is not served stands for another one of the same kind.
+    pub versions_are_equivalent: bool,
+    /// OpenAPI documents have the title of custom resources.
+    pub custom_openapi_title: bool,
+    /// Aggregated discovery spells out group and version of subresources.
+    pub explicit_response_kind: bool,
+}
+
+// === impl Conventions ===
+
+impl Conventions {
+    /// Those of built-in kinds.
+    pub const BUILT_IN: Self = Self {
+        schema: SchemaSource::Kubernetes,
+        strategic_merge: true,
+        requires_type_meta: false,
+        always_continue: false,
+        version_means_existing: false,
+        create_at_item: false,
+        missing_subresource_names_object: false,
+        repeats_metadata_errors: false,
+        status_is_content: false,
+        versions_are_equivalent: false,
+        custom_openapi_title: false,
+        explicit_response_kind: false,
+    };
+    /// Those of custom resources.
+    pub const CUSTOM: Self = Self {
+        schema: SchemaSource::Strategy,
+        strategic_merge: false,
+        requires_type_meta: true,
+        always_continue: true,
+        version_means_existing: true,
+        create_at_item: true,
+        missing_subresource_names_object: true,
+        repeats_metadata_errors: true,
+        status_is_content: true,
+        versions_are_equivalent: true,
+        custom_openapi_title: true,
+        explicit_response_kind: true,
+    };
 }
 
 /// A subresource of a kind.
@@ -83,7 +182,44 @@ pub enum Cell {
     Computed(fn(&serde_json::Value, jiff::Timestamp) -> serde_json::Value),
 }
 
+// === impl Kind ===
+
 impl Kind {
+    /// A namespaced built-in kind in version `v1`, with the usual verbs and no rules. Rows change what
+    /// differs by struct update.
+    #[must_use]
+    pub const fn new(
+        group: &'static str,
+        kind: &'static str,
+        plural: &'static str,
+        singular: &'static str,
+    ) -> Self {
+        Self {
+            group,
+            version: "v1",
+            kind,
+            plural,
+            singular,
+            short_names: &[],
+            categories: &[],
+            namespaced: true,
+            verbs: BUILT_IN,
+            subresources: &[],
+            columns: &[NAME, AGE],
+            conventions: Conventions::BUILT_IN,
+            is_optional: false,
+            review: None,
+            create_on_update: false,
+            unconditional_update: true,
+            strategy: &Plain,
+        }
+    }
+
+    /// Whether objects have a Go type upstream, with merge keys and zero values.
+    pub(crate) fn is_typed(&self) -> bool {
+        self.conventions.schema == SchemaSource::Kubernetes
+    }
+
     /// `group/version`, or the version alone in the core group.
     #[must_use]
     pub fn api_version(&self) -> String {

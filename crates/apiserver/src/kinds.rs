@@ -4,7 +4,6 @@ mod cluster;
 mod core;
 pub(crate) mod definition;
 mod event;
-mod installed;
 pub(crate) mod limits;
 mod mxjob;
 mod namespace;
@@ -12,8 +11,9 @@ pub(crate) mod pod;
 pub(crate) mod priority;
 pub(crate) mod quota;
 mod rbac;
-pub(crate) mod review;
+mod review;
 mod webhook;
+mod workloads;
 
 use serde_json::Value;
 
@@ -23,24 +23,18 @@ use crate::kind::Kind;
 #[must_use]
 pub(crate) fn all() -> Vec<Kind> {
     let mut kinds = core::kinds();
-    kinds.push(installed::deployment());
+    kinds.push(workloads::deployment());
     kinds.push(event::grouped());
     kinds.extend(review::kinds());
-    kinds.push(installed::disruption_budget());
+    kinds.push(workloads::disruption_budget());
     kinds.extend(rbac::kinds());
-    kinds.push(installed::webhook_configuration());
+    kinds.push(workloads::webhook_configuration());
     kinds.extend(cluster::kinds());
     kinds.push(mxjob::kind());
     kinds
 }
 
-/// Whether a row is that of the built-in MXJobs.
-pub(crate) fn is_mxjob(kind: &Kind) -> bool {
-    use mxjob_api::mxjob::{GROUP, PLURAL};
-    kind.group == GROUP && kind.plural == PLURAL
-}
-
-/// `text`, or what `kubectl` shows for nothing.
+/// `text`, or `<none>` as `kubectl` shows empty cells.
 pub(crate) fn or_none(text: &str) -> Value {
     if text.is_empty() { "<none>".into() } else { text.into() }
 }

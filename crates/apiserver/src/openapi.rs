@@ -136,7 +136,7 @@ fn entrance(path: &str, name: &str, description: &str) -> Document {
 fn group_version(kinds: &[&Kind]) -> Document {
     let paths = Value::from(paths(kinds)).to_string();
     let schemas = Schemas::of(kinds, &paths).to_json();
-    let info = info(kinds.iter().all(|kind| kind.custom));
+    let info = info(kinds.iter().all(|kind| kind.conventions.custom_openapi_title));
     document(format!(
         r#"{{"components":{{"schemas":{schemas}}},"info":{info},"openapi":"3.0.0","paths":{paths}}}"#
     ))

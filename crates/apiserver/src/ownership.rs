@@ -23,10 +23,10 @@ impl Write<'_> {
     /// Settles `managedFields` of `new` after a create, update or patch. On a subresource the object as `sent`
     /// counts, as upstream counts it, even where parts of it are not stored.
     pub(crate) fn record(&self, old: Option<&Value>, sent: Option<Value>, new: &mut Value) {
-        // Objects of typed kinds are born with some fields, which belong to nobody.
-        let born = (old.is_none() && !self.kind.custom)
+        // Go writes some fields of typed objects always; they belong to nobody.
+        let zero_value = (old.is_none() && self.kind.is_typed())
             .then(|| merge_keys::born(&self.kind.api_version(), self.kind.kind));
-        let old = old.or(born.as_ref());
+        let old = old.or(zero_value.as_ref());
         self.with_options(|options| match sent {
             None => ownership::update(old, new, options),
             Some(mut sent) => {
@@ -70,10 +70,10 @@ impl Write<'_> {
             api_version: &api_version,
             now: self.now,
             ignored: &ignored,
-            shape: if self.kind.custom {
-                self.kind.strategy.shape()
-            } else {
+            shape: if self.kind.is_typed() {
                 merge_keys::shape(&api_version, self.kind.kind)
+            } else {
+                self.kind.strategy.shape()
             },
         })
     }

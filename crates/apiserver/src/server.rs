@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use jiff::Timestamp;
 use mxjob_store::{CommitError, Committed, Entry, Op, Store, Transaction};
 use tokio::sync::watch;
 
@@ -14,7 +13,7 @@ use crate::error::ApiError;
 use crate::health::Readiness;
 use crate::node::NodeConnector;
 use crate::registry::Registry;
-use crate::strategy::ClusterView;
+use crate::strategy::Cluster;
 use mxjob_access::authn::Authenticator;
 use mxjob_access::authz::Authorizer;
 
@@ -145,11 +144,6 @@ impl ApiServer {
 }
 
 impl Inner {
-    /// What rules that span several objects read.
-    pub(crate) fn view(&self, now: Timestamp) -> ClusterView<'_> {
-        ClusterView { store: &self.store, built_in_mxjobs: self.registry.has_mxjobs(), now }
-    }
-
     fn concerns_definition(operation: &Op) -> bool {
         match operation {
             Op::Put { key, .. } | Op::Delete { key, .. } => key.starts_with(definitions::PREFIX),
@@ -213,6 +207,16 @@ impl Inner {
             Some(outcome)
         });
         work.await.map_err(ApiError::internal)
+    }
+}
+
+impl Cluster for Inner {
+    fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn built_in_names(&self, group: &str) -> Vec<serde_json::Value> {
+        self.registry.built_in_names(group)
     }
 }
 

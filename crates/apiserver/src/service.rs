@@ -19,7 +19,6 @@ use crate::body::{Body, BodyError, full};
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::kind::Kind;
-use crate::kinds::review::is_review;
 use crate::negotiate::{self, Form};
 use crate::registry;
 use crate::rendering::IncludeObject;
@@ -232,8 +231,8 @@ impl ApiServer {
         }
         check_verb(kind, target, verb)?;
         let name = target.name.as_deref().unwrap_or_default();
-        if verb == Verb::Create && !name.is_empty() && target.subresource.is_empty() && !kind.custom
-        {
+        let at_item = !name.is_empty() && target.subresource.is_empty();
+        if verb == Verb::Create && at_item && !kind.conventions.create_at_item {
             return Err(ApiError::method_not_allowed());
         }
         if !verb.is_read() && kind.strategy.is_read_only(name, self.0.registry.has_mxjobs()) {
@@ -309,8 +308,10 @@ async fn dispatch(
         (Verb::Create, "binding") => binding::bind(context).await,
         (Verb::Create, "eviction") => eviction::evict(context).await,
         (Verb::Create, "token") => token::create(context),
-        (Verb::Create, _) if is_review(context.kind) => review::create(context),
-        (Verb::Create, _) => create::create(context).await,
+        (Verb::Create, _) => match context.kind.review {
+            Some(review) => review::create(context, review),
+            None => create::create(context).await,
+        },
         (Verb::Get, "log") => log::log(context).await,
         (Verb::Get, _) => list::get(context),
         (Verb::List, _) => list::list(context),
@@ -330,7 +331,7 @@ fn check_verb(kind: &Kind, path: &ResourcePath, verb: Verb<'_>) -> Result<(), Ap
     } else {
         let Some(subresource) = kind.subresource(&path.subresource) else {
             let name = path.name.as_deref().unwrap_or_default();
-            return Err(if kind.custom {
+            return Err(if kind.conventions.missing_subresource_names_object {
                 ApiError::not_found(kind, name)
             } else {
                 ApiError::no_such_resource()

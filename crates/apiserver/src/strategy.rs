@@ -18,15 +18,21 @@ pub enum DeleteMode {
     Graceful(i64),
 }
 
-/// What rules that span several objects read of the server.
-#[derive(Debug, Clone, Copy)]
-pub struct ClusterView<'a> {
+/// What gives rights to others, so that only those who have them may write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// A role has rules.
+    Role,
+    /// A binding refers to a role.
+    Binding,
+}
+
+/// The parts of the server that rules over several objects read.
+pub trait Cluster {
     /// The stored objects.
-    pub store: &'a Store,
-    /// Whether MXJobs are built in.
-    pub built_in_mxjobs: bool,
-    /// The time of the request.
-    pub now: Timestamp,
+    fn store(&self) -> &Store;
+    /// The names of a group's built-in kinds, each in the form of a definition's `acceptedNames`.
+    fn built_in_names(&self, group: &str) -> Vec<Value>;
 }
 
 /// Rules of one kind. Every method has the neutral answer as its default.
@@ -45,7 +51,51 @@ pub trait Strategy: fmt::Debug + Sync + Send {
 
     /// Derives status that upstream leaves to a controller, on every write of the object itself.
     /// Deriving it twice changes nothing.
-    fn derive_status(&self, _cluster: &ClusterView<'_>, _object: &mut Value) {}
+    fn derive_status(&self, _cluster: &dyn Cluster, _now: Timestamp, _object: &mut Value) {}
+
+    /// Derives fields of a new object from what admission filled in.
+    fn finish_create(&self, _object: &mut Value) {}
+
+    /// Whether objects run containers: priority classes, limit ranges and quotas of compute
+    /// resources apply.
+    fn runs_containers(&self) -> bool {
+        false
+    }
+
+    /// Whether quotas count the ports of objects.
+    fn exposes_ports(&self) -> bool {
+        false
+    }
+
+    /// Whether an object is the default for all pods that name no priority class.
+    fn is_global_default(&self, _object: &Value) -> bool {
+        false
+    }
+
+    /// Whether objects are namespaces, so that `namespaceSelector` looks at their own labels.
+    fn is_namespace(&self) -> bool {
+        false
+    }
+
+    /// Whether no webhook is asked about objects, so that a broken webhook can always be fixed.
+    fn skips_webhooks(&self) -> bool {
+        false
+    }
+
+    /// The rights that objects give.
+    fn grant(&self) -> Option<Grant> {
+        None
+    }
+
+    /// Why an object may never be deleted.
+    fn undeletable(&self, _name: &str) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether something besides the finalizers in its metadata keeps an object that is being deleted.
+    fn is_held(&self, _object: &Value) -> bool {
+        false
+    }
 
     /// Texts for `Warning` headers of a write.
     fn warnings(&self, _object: &Value) -> Vec<String> {

@@ -13,3 +13,9 @@ pub(crate) mod review;
 pub(crate) mod token;
 pub(crate) mod update;
 pub(crate) mod watch;
+
+/// Upstream's message for a writer whose copy is stale.
+const MODIFIED: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
+/// Maximum number of attempts for a write that other writes keep invalidating.
+const ATTEMPTS: usize = 16;

@@ -58,7 +58,7 @@ pub(super) fn resolve(context: &Context<'_>, pod: &mut Value) -> Result<(), ApiE
 /// # Errors
 /// 403 for a second one.
 pub(super) fn check_global_default(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
-    if context.kind.plural != "priorityclasses" || !priority::is_global_default(object) {
+    if !context.kind.strategy.is_global_default(object) {
         return Ok(());
     }
     let name = document::meta_str(object, "name");

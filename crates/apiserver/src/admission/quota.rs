@@ -171,12 +171,12 @@ fn count(
 
 /// Kinds of which more than the number counts.
 fn needs_content(kind: &Kind) -> bool {
-    kind.group.is_empty() && matches!(kind.plural, "pods" | "services")
+    kind.strategy.runs_containers() || kind.strategy.exposes_ports()
 }
 
 /// Whether a kind's objects can use some of a resource.
 fn concerns(kind: &Kind, resource: &str) -> bool {
-    let pod = kind.group.is_empty() && kind.plural == "pods";
+    let pod = kind.strategy.runs_containers();
     if let Some(counted) = resource.strip_prefix("count/") {
         return counted == kind.qualified_resource();
     }
@@ -196,7 +196,7 @@ fn concerns(kind: &Kind, resource: &str) -> bool {
 fn usage(kind: &Kind, object: &Value, hard: &Amounts, quota: &Value, now: Timestamp) -> Amounts {
     let one = Quantity::from_integer(1);
     let mut usage = Amounts::new();
-    let pod = kind.group.is_empty() && kind.plural == "pods";
+    let pod = kind.strategy.runs_containers();
     let scopes = crate::kinds::quota::scopes(quota);
     let in_all = |(name, operator, values): &(&str, &str, Vec<&str>)| {
         in_scope(object, name, operator, values)
@@ -213,7 +213,7 @@ fn usage(kind: &Kind, object: &Value, hard: &Amounts, quota: &Value, now: Timest
         }
     } else if kind.group.is_empty() && BY_NAME.contains(&kind.plural) {
         usage.insert(kind.plural.to_owned(), one);
-        if kind.plural == "services" {
+        if kind.strategy.exposes_ports() {
             ports(object, &mut usage);
         }
     }

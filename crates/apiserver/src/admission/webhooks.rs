@@ -79,7 +79,7 @@ impl Operation {
 /// # Errors
 /// The first refusal, or that a hook that must be asked could not be.
 pub(crate) async fn admit(context: &mut Context<'_>, request: Request<'_>) -> Result<(), ApiError> {
-    if is_exempt(context.kind) {
+    if context.kind.strategy.skips_webhooks() {
         return Ok(());
     }
     let server = context.server;
@@ -135,11 +135,6 @@ pub(crate) async fn admit(context: &mut Context<'_>, request: Request<'_>) -> Re
     refusal.map_or(Ok(()), Err)
 }
 
-/// Nobody is asked about who is asked.
-fn is_exempt(kind: &Kind) -> bool {
-    kind.group == "admissionregistration.k8s.io"
-}
-
 /// As which kind a hook wants to see the request, if it does.
 fn matched(context: &Context<'_>, hook: &Hook, request: &Request<'_>) -> Option<&'static Kind> {
     let subresource = context.path.subresource.as_str();
@@ -172,7 +167,7 @@ fn labels_around(context: &Context<'_>, request: &Request<'_>) -> Option<Value> 
     let labels =
         |object: &Value| object.pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({}));
     let kind = context.kind;
-    if kind.plural == "namespaces" && kind.group.is_empty() {
+    if kind.strategy.is_namespace() {
         return request.object.or(request.old).map(labels);
     }
     if !kind.namespaced {

@@ -3,14 +3,13 @@
 //! Upstream has controllers for this. Here it is decided with the write, so that a definition is
 //! established when its writer gets the answer.
 
+use jiff::Timestamp;
 use mxjob_store::{ListOptions, Store};
 use serde_json::{Value, json};
 
 use super::PREFIX;
 use crate::document;
-use crate::kinds::is_mxjob;
-use crate::registry;
-use crate::strategy::ClusterView;
+use crate::strategy::Cluster;
 use mxjob_machinery::json::{list, text};
 use mxjob_machinery::time::rfc3339;
 
@@ -33,11 +32,11 @@ fn is_true(definition: &Value, kind: &str) -> bool {
 }
 
 /// Accepts the names of a definition as far as they are free, and establishes it if all are.
-pub(crate) fn derive_status(cluster: &ClusterView<'_>, definition: &mut Value) {
+pub(crate) fn derive_status(cluster: &dyn Cluster, now: Timestamp, definition: &mut Value) {
     let taken = taken(cluster, definition);
     let names = definition.pointer("/spec/names").cloned().unwrap_or_default();
     let (accepted, conflict) = accept(&names, &taken, definition);
-    let now = rfc3339(cluster.now);
+    let now = rfc3339(now);
     let (reason, message) = match &conflict {
         None => ("NoConflicts", "no conflicts found".to_owned()),
         Some((reason, name)) => (*reason, format!("{name:?} is already in use")),
@@ -78,22 +77,18 @@ fn stored(store: &Store) -> Vec<Value> {
 }
 
 /// The names of the other definitions and the built-in kinds of the group.
-fn taken(cluster: &ClusterView<'_>, definition: &Value) -> Taken {
+fn taken(cluster: &dyn Cluster, definition: &Value) -> Taken {
     let (own, group) = (document::meta_str(definition, "name"), text(definition, "/spec/group"));
     let mut taken = Taken::default();
-    for other in stored(cluster.store) {
+    for other in stored(cluster.store()) {
         if text(&other, "/spec/group") != group || document::meta_str(&other, "name") == own {
             continue;
         }
         let names = other.pointer("/status/acceptedNames").unwrap_or(&Value::Null);
         taken.add(names);
     }
-    let own_group = registry::built_in().iter().filter(|kind| kind.group == group);
-    for kind in own_group.filter(|kind| cluster.built_in_mxjobs || !is_mxjob(kind)) {
-        taken.add(&json!({
-            "plural": kind.plural, "singular": kind.singular, "shortNames": kind.short_names,
-            "kind": kind.kind, "listKind": kind.list_kind(),
-        }));
+    for names in cluster.built_in_names(group) {
+        taken.add(&names);
     }
     taken
 }

@@ -122,7 +122,8 @@ fn resource(kind: &Kind) -> ApiResourceDiscovery<'_> {
     subresources.sort_by_key(|subresource| subresource.name);
     // Upstream leaves group and version empty for built-in kinds, which means the parent's, and
     // sets them for custom ones.
-    let (group, version) = if kind.custom { (kind.group, kind.version) } else { ("", "") };
+    let (group, version) =
+        if kind.conventions.explicit_response_kind { (kind.group, kind.version) } else { ("", "") };
     let own = |kind| ResponseKind { group, version, kind };
     let subresources = subresources
         .into_iter()

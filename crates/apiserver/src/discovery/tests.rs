@@ -1,12 +1,9 @@
 //! The recorded responses of a real API server, for kinds like the recorded ones.
 
 use super::*;
-use crate::kind::Subresource;
+use crate::kind::{Conventions, Subresource};
 use crate::registry;
-use crate::strategy::Plain;
 
-const BUILT_IN: &[&str] =
-    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const STATUS: &[&str] = &["get", "patch", "update"];
 
 const fn built_in(
@@ -17,21 +14,11 @@ const fn built_in(
     subresources: &'static [Subresource],
 ) -> Kind {
     Kind {
-        group,
-        version: "v1",
-        kind,
-        plural,
-        singular,
         short_names,
         categories,
-        namespaced: true,
-        verbs: BUILT_IN,
         subresources,
         columns: &[],
-        custom: false,
-        create_on_update: false,
-        unconditional_update: true,
-        strategy: &Plain,
+        ..Kind::new(group, kind, plural, singular)
     }
 }
 
@@ -62,7 +49,7 @@ fn documents() -> Documents {
                 "update",
                 "watch",
             ],
-            custom: true,
+            conventions: Conventions::CUSTOM,
             ..built_in("kubeflow.org", ("MXJob", "mxjobs", "mxjob"), &[], &[], JOB)
         },
     ];

@@ -5,34 +5,16 @@ use mxjob_machinery::{field, names, pod_spec};
 use serde_json::{Value, json};
 
 use super::{default_to, event, limits, namespace, or_none, pod, quota};
-use crate::kind::{AGE, BUILT_IN, NAME, STATUS, computed};
+use crate::kind::{AGE, NAME, STATUS, STATUS_ONLY, computed};
 use crate::kind::{Column, Kind, Subresource};
-use crate::strategy::{Plain, Strategy};
+use crate::strategy::Strategy;
 use mxjob_machinery::json::{list, text};
 
 /// A connection is opened by either method, and authorized by it.
 const CONNECT: &[&str] = &["create", "get"];
-const STATUS_ONLY: &[Subresource] = &[Subresource { name: "status", body: None, verbs: STATUS }];
 
-/// A row of the core group with the usual verbs and no rules.
 const fn row(kind: &'static str, plural: &'static str, singular: &'static str) -> Kind {
-    Kind {
-        group: "",
-        version: "v1",
-        kind,
-        plural,
-        singular,
-        short_names: &[],
-        categories: &[],
-        namespaced: true,
-        verbs: BUILT_IN,
-        subresources: &[],
-        columns: &[NAME, AGE],
-        custom: false,
-        create_on_update: false,
-        unconditional_update: true,
-        strategy: &Plain,
-    }
+    Kind::new("", kind, plural, singular)
 }
 
 pub(super) fn kinds() -> Vec<Kind> {
@@ -310,7 +292,7 @@ impl Strategy for Secret {
     }
 }
 
-/// Services: names must be DNS labels, ports have a protocol. Addresses are the node's business.
+/// Services: names must be DNS labels, ports have a protocol. The node assigns addresses.
 #[derive(Debug)]
 struct Service;
 
@@ -363,6 +345,10 @@ impl Strategy for Service {
             }
         }
         errors
+    }
+
+    fn exposes_ports(&self) -> bool {
+        true
     }
 
     fn is_selectable(&self, field: &str) -> bool {

@@ -3,17 +3,17 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use mxjob_machinery::field::{Error, Errors, Path};
 use mxjob_machinery::printer::JsonPath;
 use mxjob_machinery::{names, structural};
 use serde_json::{Value, json};
 
-use super::{default_to, is_mxjob};
+use super::default_to;
 use crate::definitions::{self, compilation_faults};
 use crate::document;
-use crate::kind::{BUILT_IN, NAME, STATUS};
-use crate::kind::{Cell, Column, Kind, Subresource};
-use crate::strategy::{ClusterView, Strategy};
+use crate::kind::{Cell, Column, Kind, NAME, STATUS_ONLY};
+use crate::strategy::{Cluster, Strategy};
 use mxjob_machinery::json::{list, text};
 
 /// Holds a definition until its objects are gone.
@@ -23,16 +23,10 @@ const COLUMN_TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"
 /// The row.
 pub(super) fn kind() -> Kind {
     Kind {
-        group: "apiextensions.k8s.io",
-        version: "v1",
-        kind: "CustomResourceDefinition",
-        plural: "customresourcedefinitions",
-        singular: "customresourcedefinition",
         short_names: &["crd", "crds"],
         categories: &["api-extensions"],
         namespaced: false,
-        verbs: BUILT_IN,
-        subresources: &[Subresource { name: "status", body: None, verbs: STATUS }],
+        subresources: STATUS_ONLY,
         columns: &[
             NAME,
             Column {
@@ -45,10 +39,14 @@ pub(super) fn kind() -> Kind {
                 }),
             },
         ],
-        custom: false,
-        create_on_update: false,
         unconditional_update: false,
         strategy: &Definition,
+        ..Kind::new(
+            "apiextensions.k8s.io",
+            "CustomResourceDefinition",
+            "customresourcedefinitions",
+            "customresourcedefinition",
+        )
     }
 }
 
@@ -74,9 +72,9 @@ impl Strategy for Definition {
     fn validate(&self, object: &Value) -> Errors {
         let mut errors = check(object);
         let (group, plural) = (text(object, "/spec/group"), text(object, "/spec/names/plural"));
-        // Whether MXJobs are built in depends on the server; their definition is there where they are.
-        let is_it = |kind: &Kind| kind.group == group && kind.plural == plural && !is_mxjob(kind);
-        if super::all().iter().any(is_it) {
+        // Whether an optional kind is built in depends on the server; its definition exists where it is.
+        let is_it = |kind: &Kind| kind.group == group && kind.plural == plural;
+        if super::all().iter().any(|kind| is_it(kind) && !kind.is_optional) {
             let path = Path::new("spec").child("names").child("plural");
             let detail = format!("{plural} of group {group} are built in");
             errors.push(Error::invalid(&path, plural, detail));
@@ -84,7 +82,7 @@ impl Strategy for Definition {
         errors
     }
 
-    // A definition that is there can be changed, and so deleted, whatever has been built in since.
+    // A stored definition can be changed, and so deleted, even if its kind has been built in since.
     fn revalidate(&self, _: &Value, new: &Value) -> Errors {
         check(new)
     }
@@ -122,8 +120,8 @@ impl Strategy for Definition {
         true
     }
 
-    fn derive_status(&self, cluster: &ClusterView<'_>, object: &mut Value) {
-        definitions::derive_status(cluster, object);
+    fn derive_status(&self, cluster: &dyn Cluster, now: Timestamp, object: &mut Value) {
+        definitions::derive_status(cluster, now, object);
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {

@@ -5,8 +5,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::kind::{BUILT_IN, NAME, computed};
-use crate::kind::{Column, Kind};
+use crate::kind::{Column, Kind, NAME, computed};
 use crate::strategy::Strategy;
 use mxjob_machinery::json::text;
 
@@ -103,21 +102,11 @@ impl Strategy for Event {
 /// The row of `events.k8s.io`.
 pub(super) fn grouped() -> Kind {
     Kind {
-        group: "events.k8s.io",
-        version: "v1",
-        kind: "Event",
-        plural: "events",
-        singular: "event",
         short_names: &["ev"],
-        categories: &[],
-        namespaced: true,
-        verbs: BUILT_IN,
-        subresources: &[],
         columns: COLUMNS,
-        custom: false,
         create_on_update: true,
-        unconditional_update: true,
         strategy: &Grouped,
+        ..Kind::new("events.k8s.io", "Event", "events", "event")
     }
 }
 

@@ -5,8 +5,8 @@ use mxjob_api::{admission, replace, schema, unknown};
 use mxjob_machinery::field;
 use serde_json::{Value, json};
 
-use crate::kind::{AGE, NAME, STATUS};
-use crate::kind::{Cell, Column, Kind, Subresource};
+use crate::kind::{AGE, CUSTOM, NAME, STATUS_ONLY};
+use crate::kind::{Cell, Column, Conventions, Kind};
 use crate::strategy::Strategy;
 
 const STATE: Column = Column {
@@ -24,21 +24,18 @@ const CUSTOM_AGE: Column = Column {
 /// The row.
 pub(super) fn kind() -> Kind {
     Kind {
-        group: GROUP,
         version: VERSION,
-        kind: KIND,
-        plural: PLURAL,
-        singular: SINGULAR,
         short_names: &["mxj"],
         categories: &["all"],
-        namespaced: true,
-        verbs: &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
-        subresources: &[Subresource { name: "status", body: None, verbs: STATUS }],
+        verbs: CUSTOM,
+        subresources: STATUS_ONLY,
         columns: &[NAME, STATE, CUSTOM_AGE],
-        custom: true,
+        conventions: Conventions::CUSTOM,
+        is_optional: true,
         create_on_update: true,
         unconditional_update: false,
         strategy: &MxJob,
+        ..Kind::new(GROUP, KIND, PLURAL, SINGULAR)
     }
 }
 

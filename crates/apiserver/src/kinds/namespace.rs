@@ -1,12 +1,15 @@
-//! Namespaces: born `Active`, held by the `kubernetes` finalizer of their spec until they are empty.
+//! Namespaces: created `Active`, and kept by the `kubernetes` finalizer of their spec until they are
+//! empty.
 
 use serde_json::{Value, json};
 
 use crate::strategy::{DeleteMode, Strategy};
-use mxjob_machinery::json::text;
+use mxjob_machinery::json::{list, text};
 
 /// The label that every namespace carries with its own name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+/// Namespaces that may not be deleted.
+const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
 
 /// The rules of a namespace.
 #[derive(Debug)]
@@ -41,12 +44,20 @@ impl Strategy for Namespace {
         (field == "status.phase").then(|| text(object, "/status/phase").to_owned())
     }
 
+    fn undeletable(&self, name: &str) -> Option<&'static str> {
+        IMMORTAL.contains(&name).then_some("this namespace may not be deleted")
+    }
+
+    fn is_held(&self, object: &Value) -> bool {
+        !list(object, "/spec/finalizers").is_empty()
+    }
+
     fn delete_mode(&self, object: &Value, _grace: Option<i64>) -> DeleteMode {
-        let held = object
-            .pointer("/spec/finalizers")
-            .and_then(Value::as_array)
-            .is_some_and(|list| !list.is_empty());
-        if held { DeleteMode::Graceful(0) } else { DeleteMode::Now }
+        if self.is_held(object) { DeleteMode::Graceful(0) } else { DeleteMode::Now }
+    }
+
+    fn is_namespace(&self) -> bool {
+        true
     }
 
     fn mark_terminating(&self, object: &mut Value) {

@@ -85,6 +85,17 @@ const SELECTABLE: &[(&str, &str)] = &[
 pub(crate) struct Pod;
 
 impl Strategy for Pod {
+    fn runs_containers(&self) -> bool {
+        true
+    }
+
+    fn finish_create(&self, object: &mut Value) {
+        let quality = quality(object);
+        if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
+            status.insert("qosClass".to_owned(), quality.into());
+        }
+    }
+
     fn prepare_create(&self, object: &mut Value) {
         if let Some(object) = object.as_object_mut() {
             object

@@ -63,6 +63,10 @@ pub(crate) fn is_global_default(class: &Value) -> bool {
 pub(crate) struct PriorityClass;
 
 impl Strategy for PriorityClass {
+    fn is_global_default(&self, object: &Value) -> bool {
+        is_global_default(object)
+    }
+
     fn prepare_create(&self, object: &mut Value) {
         default_to(object, "preemptionPolicy", "PreemptLowerPriority");
         default_to(object, "value", 0);

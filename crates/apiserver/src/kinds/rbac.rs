@@ -6,9 +6,9 @@ use mxjob_machinery::{field, names};
 use serde_json::{Value, json};
 
 use super::default_to;
-use crate::kind::{AGE, BUILT_IN, NAME, computed};
+use crate::kind::{AGE, NAME, computed};
 use crate::kind::{Cell, Column, Kind};
-use crate::strategy::Strategy;
+use crate::strategy::{Grant, Strategy};
 use mxjob_access::authz::aggregation;
 use mxjob_access::authz::policy::GROUP;
 use mxjob_machinery::json::{list, text};
@@ -38,21 +38,11 @@ const BINDING_COLUMNS: &[Column] = &[
 
 pub(super) fn kinds() -> Vec<Kind> {
     let row = |kind, plural, singular, namespaced, columns, strategy| Kind {
-        group: GROUP,
-        version: "v1",
-        kind,
-        plural,
-        singular,
-        short_names: &[],
-        categories: &[],
         namespaced,
-        verbs: BUILT_IN,
-        subresources: &[],
         columns,
-        custom: false,
         create_on_update: true,
-        unconditional_update: true,
         strategy,
+        ..Kind::new(GROUP, kind, plural, singular)
     };
     let (role, binding) = (&Role { namespaced: true }, &Binding { namespaced: true });
     let (cluster_role, cluster_binding) =
@@ -96,6 +86,10 @@ struct Binding {
 }
 
 impl Strategy for Role {
+    fn grant(&self) -> Option<Grant> {
+        Some(Grant::Role)
+    }
+
     fn name_rule(&self) -> NameRule {
         path_segment
     }
@@ -173,6 +167,10 @@ impl Role {
 }
 
 impl Strategy for Binding {
+    fn grant(&self) -> Option<Grant> {
+        Some(Grant::Binding)
+    }
+
     fn name_rule(&self) -> NameRule {
         path_segment
     }

@@ -1,67 +1,67 @@
-//! Questions that are asked by creating an object and answered in its status. Nothing of them is stored.
+//! Questions that are asked by creating an object and answered in its status. Nothing is stored.
 
-use crate::kind::Kind;
-use crate::kind::{AGE, NAME};
-use crate::strategy::Plain;
+use crate::kind::{Kind, Review};
 
-/// Group of questions about who somebody is.
-pub(crate) const AUTHENTICATION: &str = "authentication.k8s.io";
-/// Group of questions about what somebody may do.
-pub(crate) const AUTHORIZATION: &str = "authorization.k8s.io";
+const AUTHENTICATION: &str = "authentication.k8s.io";
+const AUTHORIZATION: &str = "authorization.k8s.io";
 
-/// Whether objects of the kind are only answered.
-pub(crate) fn is_review(kind: &Kind) -> bool {
-    matches!(kind.group, AUTHENTICATION | AUTHORIZATION)
+/// A question that is about the whole cluster.
+const fn row(
+    review: Review,
+    group: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    singular: &'static str,
+) -> Kind {
+    Kind {
+        namespaced: false,
+        verbs: &["create"],
+        review: Some(review),
+        unconditional_update: false,
+        ..Kind::new(group, kind, plural, singular)
+    }
 }
 
 pub(super) fn kinds() -> Vec<Kind> {
-    let row = |group, kind, plural, singular, namespaced| Kind {
-        group,
-        version: "v1",
-        kind,
-        plural,
-        singular,
-        short_names: &[],
-        categories: &[],
-        namespaced,
-        verbs: &["create"],
-        subresources: &[],
-        columns: &[NAME, AGE],
-        custom: false,
-        create_on_update: false,
-        unconditional_update: false,
-        strategy: &Plain,
-    };
     vec![
-        row(AUTHENTICATION, "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview", false),
-        row(AUTHENTICATION, "TokenReview", "tokenreviews", "tokenreview", false),
         row(
-            AUTHORIZATION,
-            "LocalSubjectAccessReview",
-            "localsubjectaccessreviews",
-            "localsubjectaccessreview",
-            true,
+            Review::SelfSubject,
+            AUTHENTICATION,
+            "SelfSubjectReview",
+            "selfsubjectreviews",
+            "selfsubjectreview",
         ),
+        row(Review::Token, AUTHENTICATION, "TokenReview", "tokenreviews", "tokenreview"),
+        Kind {
+            namespaced: true,
+            ..row(
+                Review::LocalSubjectAccess,
+                AUTHORIZATION,
+                "LocalSubjectAccessReview",
+                "localsubjectaccessreviews",
+                "localsubjectaccessreview",
+            )
+        },
         row(
+            Review::SelfSubjectAccess,
             AUTHORIZATION,
             "SelfSubjectAccessReview",
             "selfsubjectaccessreviews",
             "selfsubjectaccessreview",
-            false,
         ),
         row(
+            Review::SelfSubjectRules,
             AUTHORIZATION,
             "SelfSubjectRulesReview",
             "selfsubjectrulesreviews",
             "selfsubjectrulesreview",
-            false,
         ),
         row(
+            Review::SubjectAccess,
             AUTHORIZATION,
             "SubjectAccessReview",
             "subjectaccessreviews",
             "subjectaccessreview",
-            false,
         ),
     ]
 }

@@ -18,6 +18,10 @@ use mxjob_machinery::json::{list, text};
 pub(crate) struct Configuration;
 
 impl Strategy for Configuration {
+    fn skips_webhooks(&self) -> bool {
+        true
+    }
+
     fn prepare_create(&self, object: &mut Value) {
         let webhooks = object.get_mut("webhooks").and_then(Value::as_array_mut);
         for webhook in webhooks.into_iter().flatten() {

@@ -267,7 +267,8 @@ impl Operation<'_> {
             "x-kubernetes-group-version-kind": { "group": group, "version": version, "kind": kind },
         });
         let meta = |name: &str| schemas::reference(&schemas::meta(name));
-        let patches = if self.kind.custom { PATCHES } else { BUILT_IN_PATCHES };
+        let patches =
+            if self.kind.conventions.strategic_merge { BUILT_IN_PATCHES } else { PATCHES };
         let body = match self.row.action {
             "post" | "put" => Some((true, content(&own, BODIES))),
             "patch" => Some((true, content(&meta("Patch"), patches))),

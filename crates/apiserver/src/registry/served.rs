@@ -1,23 +1,24 @@
-//! What one server serves, now: the built-in rows and those of its definitions, with the documents that describe them.
+//! The kinds that one server serves now, built in and defined, with the documents about them.
 
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
+use serde_json::{Value, json};
 
 use super::{Kind, built_in};
 use crate::{discovery, openapi};
 
-/// The kinds that a server serves: a cheap handle on the present [`Served`].
+/// The kinds that a server serves: a cheap handle on the current [`Served`].
 #[derive(Debug, Clone)]
 pub struct Registry {
     /// Whether MXJobs are built in; otherwise they are served once they are defined.
     mxjobs: bool,
-    /// Held for as long as it takes to copy or replace the pointer.
+    /// Locked only to copy or replace the pointer.
     present: Arc<RwLock<Arc<Served>>>,
 }
 
-/// The kinds that a server serves at one moment, and what it says of them. Documents are made when they are first
-/// asked for.
+/// The kinds that a server serves at one moment, and the documents about them, which are made when
+/// they are first requested.
 #[derive(Debug, Default)]
 pub struct Served {
     rows: Vec<&'static Kind>,
@@ -42,10 +43,25 @@ impl Registry {
         self.mxjobs
     }
 
-    /// Whether a resource is built in, so that no definition has a say in it.
+    /// The built-in kinds of this server.
+    fn built_in(&self) -> impl Iterator<Item = &'static Kind> + '_ {
+        built_in().iter().filter(|kind| self.mxjobs || !kind.is_optional)
+    }
+
+    /// Whether a resource is built in, so that definitions of it have no effect.
     pub(crate) fn is_built_in(&self, group: &str, plural: &str) -> bool {
-        let is_it = |kind: &Kind| kind.group == group && kind.plural == plural;
-        built_in().iter().any(|kind| is_it(kind) && (self.mxjobs || !crate::kinds::is_mxjob(kind)))
+        self.built_in().any(|kind| kind.group == group && kind.plural == plural)
+    }
+
+    /// The names of a group's built-in kinds, each in the form of a definition's `acceptedNames`.
+    pub(crate) fn built_in_names(&self, group: &str) -> Vec<Value> {
+        let names = |kind: &Kind| {
+            json!({
+                "plural": kind.plural, "singular": kind.singular, "shortNames": kind.short_names,
+                "kind": kind.kind, "listKind": kind.list_kind(),
+            })
+        };
+        self.built_in().filter(|kind| kind.group == group).map(names).collect()
     }
 
     /// What is served now.
@@ -54,11 +70,9 @@ impl Registry {
         Arc::clone(&self.present.read())
     }
 
-    /// Serves these besides what is built in. Requests that have begun keep what they began with.
+    /// Serves these and the built-in kinds. Requests that have begun keep the kinds they began with.
     pub(crate) fn replace(&self, defined: &[&'static Kind]) {
-        let is_here = |kind: &&'static Kind| self.mxjobs || !crate::kinds::is_mxjob(kind);
-        let rows: Vec<&'static Kind> =
-            built_in().iter().filter(is_here).chain(defined.iter().copied()).collect();
+        let rows: Vec<&'static Kind> = self.built_in().chain(defined.iter().copied()).collect();
         let served = Arc::new(Served { rows, ..Served::default() });
         *self.present.write() = served;
     }
@@ -94,15 +108,15 @@ impl Served {
         self.kinds().find(|kind| kind.is_resource(group, version, plural))
     }
 
-    /// The kind that an object or an owner reference names. A version that is not served any more stands for another
-    /// of the same kind, since all are of the same objects.
+    /// The kind that an object or an owner reference names. A version that is no longer served stands
+    /// for another one of a custom resource, since all versions have the same objects.
     #[must_use]
     pub fn find_kind(&self, api_version: &str, kind: &str) -> Option<&'static Kind> {
         let of_name = || self.kinds().filter(|row| row.kind == kind);
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
-        of_name()
-            .find(|row| row.api_version() == api_version)
-            .or_else(|| of_name().find(|row| row.custom && row.group == group))
+        of_name().find(|row| row.api_version() == api_version).or_else(|| {
+            of_name().find(|row| row.conventions.versions_are_equivalent && row.group == group)
+        })
     }
 
     /// The discovery documents.

@@ -90,7 +90,7 @@ fn identify(
     };
     let said = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default();
     let (said_kind, said_version) = (said("kind"), said("apiVersion"));
-    if kind.custom {
+    if kind.conventions.requires_type_meta {
         if said_kind.is_empty() {
             return Err(unrecognized(format!("Object 'Kind' is missing in '{}'", shown())));
         }

@@ -17,8 +17,7 @@ use crate::kind::Kind;
 use crate::options::WriteOptions;
 use crate::ownership::Write;
 use crate::registry;
-use crate::verbs::body;
-use crate::verbs::update::{ATTEMPTS, MODIFIED};
+use crate::verbs::{ATTEMPTS, MODIFIED, body};
 use mxjob_machinery::json::text;
 use mxjob_machinery::time::rfc3339;
 

@@ -329,7 +329,7 @@ fn marked(context: &Context<'_>, old: &Value, options: &DeleteOptions) -> Option
         // A second delete may shorten the time that is left, never lengthen it.
         meta.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
     }
-    (!is_released(&new)).then_some(new)
+    (!is_released(context.kind, &new)).then_some(new)
 }
 
 fn hold(finalizers: &mut Vec<String>, with: &str, instead_of: &str) {

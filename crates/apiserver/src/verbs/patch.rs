@@ -23,10 +23,10 @@ const APPLY: &str = "application/apply-patch+yaml";
 /// The sorts of patch that a kind takes. Custom resources have no merge keys, so they take no strategic merge patch
 /// (CONTRACT section 1).
 fn accepted(kind: &Kind) -> &'static [&'static str] {
-    if kind.custom {
-        &[JSON_PATCH, MERGE_PATCH, APPLY]
-    } else {
+    if kind.conventions.strategic_merge {
         &[JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY]
+    } else {
+        &[JSON_PATCH, MERGE_PATCH, APPLY]
     }
 }
 

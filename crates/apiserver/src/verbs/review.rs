@@ -11,6 +11,7 @@ use crate::answer::Answer;
 use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
+use crate::kind::Review;
 use crate::options::WriteOptions;
 use crate::verbs::body;
 use mxjob_access::authz::policy;
@@ -21,23 +22,25 @@ use mxjob_access::tokens::service_account::ISSUER;
 use mxjob_machinery::json::text;
 
 /// Answers a review.
-pub(crate) fn create(context: &mut Context<'_>) -> Result<Answer, ApiError> {
+pub(crate) fn create(context: &mut Context<'_>, review: Review) -> Result<Answer, ApiError> {
     let options = WriteOptions::parse(context.query, context.user_agent(), "CreateOptions")?;
     let mut object = body::object(context, options.field_validation)?;
     if !object["spec"].is_object() {
         object["spec"] = json!({});
     }
-    let status = match context.kind.kind {
-        "SelfSubjectReview" => json!({ "userInfo": user_info(context.identity) }),
-        "TokenReview" => token_review(context, &object["spec"])?,
-        "SelfSubjectRulesReview" => rules_review(context, &object["spec"])?,
-        _ => access_review(context, &object)?,
+    let status = match review {
+        Review::SelfSubject => json!({ "userInfo": user_info(context.identity) }),
+        Review::Token => token_review(context, &object["spec"])?,
+        Review::SelfSubjectRules => rules_review(context, &object["spec"])?,
+        Review::SelfSubjectAccess | Review::LocalSubjectAccess | Review::SubjectAccess => {
+            access_review(context, review, &object)?
+        }
     };
     object["status"] = status;
     if !object["metadata"].is_object() {
         object["metadata"] = json!({});
     }
-    if context.kind.kind == "SelfSubjectReview" {
+    if review == Review::SelfSubject {
         let now = mxjob_machinery::time::rfc3339(context.now);
         document::metadata_mut(&mut object).insert("creationTimestamp".to_owned(), now.into());
         object.as_object_mut().map(|object| object.remove("spec"));
@@ -47,10 +50,10 @@ pub(crate) fn create(context: &mut Context<'_>) -> Result<Answer, ApiError> {
 }
 
 /// `SubjectAccessReview` and its two narrower forms.
-fn access_review(context: &Context<'_>, object: &Value) -> Result<Value, ApiError> {
+fn access_review(context: &Context<'_>, review: Review, object: &Value) -> Result<Value, ApiError> {
     let spec = &object["spec"];
-    let own = context.kind.kind == "SelfSubjectAccessReview";
-    let local = context.kind.kind == "LocalSubjectAccessReview";
+    let own = review == Review::SelfSubjectAccess;
+    let local = review == Review::LocalSubjectAccess;
     if local {
         body::check_namespace(context, object)?;
     }

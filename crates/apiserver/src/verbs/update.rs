@@ -17,13 +17,7 @@ use crate::kind::Kind;
 use crate::options::{self, WriteOptions};
 use crate::ownership::Write;
 use crate::schemas;
-use crate::verbs::{body, create};
-
-/// Upstream's message for a writer whose copy is stale.
-pub(super) const MODIFIED: &str =
-    "the object has been modified; please apply your changes to the latest version and try again";
-/// How often a write is tried again when the objects that it depends on have changed meanwhile.
-pub(super) const ATTEMPTS: usize = 16;
+use crate::verbs::{ATTEMPTS, MODIFIED, body, create};
 
 /// What the new object is, given the stored one.
 pub(crate) type Change<'a> = dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync + 'a;
@@ -59,7 +53,8 @@ pub(crate) async fn update(context: &mut Context<'_>) -> Result<Answer, ApiError
         return create_missing(context, object, &options).await;
     }
     context.entry()?;
-    if context.kind.custom && object.get("kind").and_then(Value::as_str) != Some(context.kind.kind)
+    if context.kind.conventions.requires_type_meta
+        && object.get("kind").and_then(Value::as_str) != Some(context.kind.kind)
     {
         return Err(wrong_kind(context, &object));
     }
@@ -90,7 +85,7 @@ async fn create_missing(
         return Err(ApiError::conflict(kind, &name, &why));
     }
     let version = document::meta_str(&object, "resourceVersion");
-    if kind.custom && !matches!(version, "" | "0") {
+    if kind.conventions.version_means_existing && !matches!(version, "" | "0") {
         return Err(ApiError::not_found(kind, &name));
     }
     document::metadata_mut(&mut object).remove("resourceVersion");
@@ -170,7 +165,7 @@ async fn store(
     new: &Value,
 ) -> Result<Option<Bytes>, ApiError> {
     let (key, expect) = (entry.key.clone(), Expect::At(entry.revision));
-    let gone = is_released(new);
+    let gone = is_released(context.kind, new);
     let operation = if gone {
         Op::Delete { key, expect }
     } else {
@@ -184,19 +179,14 @@ async fn store(
     }
 }
 
-/// Whether an object that is being deleted has nothing left that holds it.
-pub(crate) fn is_released(object: &Value) -> bool {
+/// Whether nothing keeps an object that is being deleted.
+pub(crate) fn is_released(kind: &Kind, object: &Value) -> bool {
     let grace =
         object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
-    let spec_finalizers = object.get("kind").and_then(Value::as_str) == Some("Namespace")
-        && object
-            .pointer("/spec/finalizers")
-            .and_then(Value::as_array)
-            .is_some_and(|list| !list.is_empty());
     document::is_terminating(object)
         && document::finalizers(object).is_empty()
         && grace == 0
-        && !spec_finalizers
+        && !kind.strategy.is_held(object)
 }
 
 /// Checks uid and resource version; true where the writer insists on the version it read.
@@ -293,7 +283,7 @@ fn metadata_faults(context: &Context<'_>, old: &Value, new: &Value) -> field::Er
         (document::metadata(old).unwrap_or(&none), document::metadata(new).unwrap_or(&none));
     let path = field::Path::new("metadata");
     let mut errors = metadata::validate_update(new, old, &path);
-    if context.kind.custom {
+    if context.kind.conventions.repeats_metadata_errors {
         // Upstream looks at the metadata of custom resources twice, and clients see each cause twice.
         errors.extend(errors.clone());
     }
@@ -323,7 +313,7 @@ fn rule_faults(
 /// Everything that counts in the generation: all but metadata, and status where that is written apart.
 fn content<'a>(kind: &Kind, object: &'a Value) -> impl Iterator<Item = (&'a String, &'a Value)> {
     let fields = object.as_object().into_iter().flatten();
-    let whole = kind.custom && kind.subresource("status").is_none();
+    let whole = kind.conventions.status_is_content && kind.subresource("status").is_none();
     fields.filter(move |(key, _)| *key != "metadata" && (whole || *key != "status"))
 }
 

@@ -106,7 +106,8 @@ fn check_intent(context: &Context<'_>, intent: &Value) -> Result<(), ApiError> {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
     // The fields of built-in kinds are for their schemas to know.
-    let fields = if kind.custom { kind.strategy.top_fields() } else { None }.unwrap_or_default();
+    let fields =
+        if kind.is_typed() { None } else { kind.strategy.top_fields() }.unwrap_or_default();
     let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
     if let Some(problem) = config_problem(intent, &fields) {
         return Err(ApiError::unclassified(problem));

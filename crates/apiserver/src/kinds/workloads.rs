@@ -1,46 +1,17 @@
-//! What an operator brings along besides roles and custom resources: deployments, disruption budgets and the
-//! configuration of webhooks.
+//! Deployments, disruption budgets and the configuration of webhooks, which operators install.
 //!
-//! Deployments and budgets are stored and nothing else: no controller here makes pods of a deployment, and evictions ask
-//! no budget.
+//! Deployments and budgets are only stored: no controller makes pods of a deployment, and evictions
+//! respect no budget.
 
 use mxjob_machinery::{field, pod_spec};
 use serde_json::{Value, json};
 
 use super::{default_to, webhook};
-use crate::kind::{AGE, BUILT_IN, NAME, STATUS, computed};
-use crate::kind::{Cell, Column, Kind, Subresource};
+use crate::kind::{AGE, NAME, STATUS_ONLY, computed};
+use crate::kind::{Cell, Column, Kind};
 use crate::strategy::Strategy;
 use mxjob_access::authz::aggregation;
 use mxjob_machinery::json::list;
-
-const STATUS_ONLY: &[Subresource] = &[Subresource { name: "status", body: None, verbs: STATUS }];
-
-/// A row of a group other than core, for objects that are read before they are written.
-const fn row(
-    group: &'static str,
-    kind: &'static str,
-    plural: &'static str,
-    singular: &'static str,
-) -> Kind {
-    Kind {
-        group,
-        version: "v1",
-        kind,
-        plural,
-        singular,
-        short_names: &[],
-        categories: &[],
-        namespaced: true,
-        verbs: BUILT_IN,
-        subresources: &[],
-        columns: &[NAME, AGE],
-        custom: false,
-        create_on_update: false,
-        unconditional_update: false,
-        strategy: &crate::strategy::Plain,
-    }
-}
 
 pub(super) fn deployment() -> Kind {
     Kind {
@@ -48,9 +19,8 @@ pub(super) fn deployment() -> Kind {
         categories: &["all"],
         subresources: STATUS_ONLY,
         columns: DEPLOYMENT_COLUMNS,
-        unconditional_update: true,
         strategy: &Deployment,
-        ..row("apps", "Deployment", "deployments", "deployment")
+        ..Kind::new("apps", "Deployment", "deployments", "deployment")
     }
 }
 
@@ -59,8 +29,9 @@ pub(super) fn disruption_budget() -> Kind {
         short_names: &["pdb"],
         subresources: STATUS_ONLY,
         columns: BUDGET_COLUMNS,
+        unconditional_update: false,
         strategy: &DisruptionBudget,
-        ..row("policy", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget")
+        ..Kind::new("policy", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget")
     }
 }
 
@@ -69,8 +40,9 @@ pub(super) fn webhook_configuration() -> Kind {
         categories: &["api-extensions"],
         namespaced: false,
         columns: WEBHOOK_COLUMNS,
+        unconditional_update: false,
         strategy: &webhook::Configuration,
-        ..row(
+        ..Kind::new(
             "admissionregistration.k8s.io",
             "ValidatingWebhookConfiguration",
             "validatingwebhookconfigurations",
@@ -132,7 +104,8 @@ fn bound(object: &Value, pointer: &str) -> Value {
     }
 }
 
-/// The rules of a deployment: upstream's defaults of what is not the pods', so that an apply of the same file finds the same object.
+/// The rules of a deployment: upstream's defaults outside of the pod template, so that applying the
+/// same file again changes nothing.
 #[derive(Debug)]
 struct Deployment;
 
