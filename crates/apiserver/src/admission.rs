@@ -1,7 +1,7 @@
-//! Admission: what a namespace or the cluster has to say about a request that is well-formed and allowed.
+//! Admission: limits of a namespace or the cluster on requests that are well-formed and authorized.
 //!
-//! Priority classes and limit ranges complete pods and bound them, quotas bound namespaces, and some namespaces stay.
-//! The texts are upstream's (`plugin/pkg/admission`). Never does: check the form of objects, or who may do what.
+//! Priority classes and limit ranges fill in and limit pods, quotas limit namespaces. The messages are
+//! upstream's (`plugin/pkg/admission`). Never does: validation of objects, authorization.
 
 pub(crate) mod limits;
 pub(crate) mod priority;
@@ -16,7 +16,7 @@ use crate::error::ApiError;
 use crate::kind::Kind;
 use crate::registry;
 
-/// Completes an object that is to be created.
+/// Fills in fields of an object that is to be created.
 ///
 /// # Errors
 /// 403 where a priority class is unknown or contradicted.
@@ -33,7 +33,7 @@ pub(crate) fn complete(context: &Context<'_>, object: &mut Value) -> Result<(), 
 /// Checks an object that is to be created. Quotas are checked when it is stored.
 ///
 /// # Errors
-/// 403 where a bound is broken.
+/// 403 where a limit is exceeded.
 pub(crate) fn check(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
     if context.kind.strategy.runs_containers() {
         limits::check(context, object)?;
@@ -44,12 +44,12 @@ pub(crate) fn check(context: &Context<'_>, object: &Value) -> Result<(), ApiErro
 /// Whether an object may be deleted.
 ///
 /// # Errors
-/// 403 for a namespace that must stay.
+/// 403 for an object that must stay.
 pub(crate) fn check_delete(kind: &'static Kind, name: &str) -> Result<(), ApiError> {
     kind.strategy.undeletable(name).map_or(Ok(()), |why| Err(refused(kind, name, why)))
 }
 
-/// 403 with upstream's words.
+/// 403 with upstream's wording.
 pub(crate) fn refused(kind: &Kind, name: &str, why: &str) -> ApiError {
     let message = format!("{} \"{name}\" is forbidden: {why}", kind.qualified_resource());
     ApiError::forbidden(message, Some((name, kind.group, kind.plural)))

@@ -1,5 +1,5 @@
-//! What every server has from its first start on: the well-known namespaces, the system's priority classes and the
-//! MXJob definition.
+//! Objects that every server has from its first start on: namespaces, default roles, the system's
+//! priority classes and the definition of MXJobs.
 
 use http::{Method, StatusCode};
 use mxjob_store::{Expect, Op, Transaction};
@@ -12,10 +12,10 @@ use crate::server::ApiServer;
 use mxjob_access::identity::{Identity, SYSTEM_MASTERS};
 use mxjob_machinery::time::rfc3339;
 
-/// Namespaces that exist without anybody's doing.
+/// Namespaces that every server has.
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
-/// Why the first objects could not be made.
+/// Why the first objects could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A namespace could not be created.
@@ -23,13 +23,13 @@ pub enum Error {
     Namespace {
         /// Its name.
         name: &'static str,
-        /// What the API said.
+        /// Message of the API.
         message: String,
     },
     /// The default roles and bindings could not be stored.
     #[error("could not store the default roles: {message}")]
     Roles {
-        /// What the API said.
+        /// Message of the API.
         message: String,
     },
     /// A priority class of the system could not be created.
@@ -37,22 +37,22 @@ pub enum Error {
     PriorityClass {
         /// Its name.
         name: &'static str,
-        /// What the API said.
+        /// Message of the API.
         message: String,
     },
     /// The definition of MXJobs could not be stored.
     #[error("could not store the definition of MXJobs: {message}")]
     Definition {
-        /// What the API said.
+        /// Message of the API.
         message: String,
     },
 }
 
 impl ApiServer {
-    /// Makes what is missing. Calling it again changes nothing.
+    /// Creates missing objects.
     ///
     /// # Errors
-    /// Where a write fails for another reason than that the object is there.
+    /// Where a write fails, except because the object already exists.
     pub async fn bootstrap(&self) -> Result<(), Error> {
         let api = self.connector(
             Identity::new("system:apiserver", "", [SYSTEM_MASTERS.to_owned()]),
@@ -86,8 +86,8 @@ impl ApiServer {
         if self.registry().has_mxjobs() { self.store_definition().await } else { Ok(()) }
     }
 
-    /// The definition is read-only for clients, so it goes to the store directly; it is rewritten when a new version of
-    /// the program says something new.
+    /// The definition is read-only for clients, so it is stored directly. It is rewritten if a new
+    /// version of the program has another one.
     async fn store_definition(&self) -> Result<(), Error> {
         let Some(kind) = registry::find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
         else {
@@ -97,8 +97,8 @@ impl ApiServer {
         let key = kind.key("", document::meta_str(&definition, "name"));
         loop {
             let stored = self.0.store.get(&key);
-            // One that is going, from a time when jobs were a custom resource, is as good as gone: another takes its place,
-            // and the jobs that are left are built in.
+            // One that is being deleted, from a time when jobs were a custom resource, is replaced; its
+            // jobs become built in.
             let old = stored.as_ref().map(|entry| document::decode(&entry.value));
             let old = old.filter(|old| !document::is_terminating(old));
             if old.as_ref().is_some_and(|old| old.get("spec") == definition.get("spec")) {
@@ -110,7 +110,7 @@ impl ApiServer {
             let put = Op::Put { key: key.as_str().into(), expect, value };
             match self.0.commit(Transaction(vec![put])).await {
                 Ok(Ok(_)) => return Ok(()),
-                Ok(Err(_)) => {} // somebody was faster: look again
+                Ok(Err(_)) => {} // changed meanwhile: try again
                 Err(error) => {
                     let message = error.status().message.clone().unwrap_or_default();
                     return Err(Error::Definition { message });
@@ -119,7 +119,7 @@ impl ApiServer {
         }
     }
 
-    /// Sets what only the server says of a definition.
+    /// Sets the fields of a definition that the server decides.
     fn stamp(&self, definition: &mut Value, old: Option<&Value>) {
         let environment = &self.0.environment;
         let now = rfc3339(environment.now());

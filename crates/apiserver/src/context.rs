@@ -1,4 +1,4 @@
-//! One request on its way through a verb.
+//! One request in a verb.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(crate) struct Context<'a> {
     pub(crate) identity: &'a Identity,
     /// The kind as stored.
     pub(crate) kind: &'static Kind,
-    /// The kind as asked for; another than the stored one only where two groups serve the same objects.
+    /// The requested kind; not the stored one where two groups serve the same objects.
     pub(crate) shown: &'static Kind,
     pub(crate) path: &'a ResourcePath,
     pub(crate) query: &'a Query,
@@ -34,7 +34,7 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Turns a stored object into the version that was asked for.
+    /// Converts a stored object to the requested version.
     pub(crate) fn show_stored(&self, object: &mut Value) {
         if self.kind.strategy.converts() {
             self.kind.strategy.show_stored(object);

@@ -1,7 +1,7 @@
-//! Default roles and bindings: made at a first start, repaired at every later one.
+//! Default roles and bindings: created at the first start, repaired at every later one.
 //!
-//! What is missing is added, and what somebody added stays; an object whose annotation
-//! `rbac.authorization.kubernetes.io/autoupdate` is `false` is left alone (upstream's
+//! Missing rules and subjects are added, and additions are kept. An object whose annotation
+//! `rbac.authorization.kubernetes.io/autoupdate` is `false` is not changed (upstream's
 //! `pkg/registry/rbac/reconciliation`).
 
 use mxjob_store::{Entry, Expect, Op, Transaction};
@@ -18,13 +18,13 @@ use mxjob_access::authz::{aggregation, roles};
 use mxjob_machinery::json::{list, text};
 use mxjob_machinery::time::rfc3339;
 
-/// More than enough where nobody else writes yet.
+/// Maximum number of attempts; nobody else writes at that time.
 const ATTEMPTS: usize = 4;
 /// `view` is part of `edit`, which is part of `admin`.
 const AGGREGATION_DEPTH: usize = 4;
 
 impl ApiServer {
-    /// Brings the default roles and bindings into force, in one transaction.
+    /// Stores the default roles and bindings, in one transaction.
     ///
     /// # Errors
     /// Where the store refuses the write.
@@ -49,7 +49,7 @@ impl ApiServer {
         for _ in 0..AGGREGATION_DEPTH {
             let all: Vec<Value> = slots.iter().map(|slot| slot.object.clone()).collect();
             for slot in &mut slots {
-                // Roles that others made and labelled are taken in by the loop that keeps aggregation up.
+                // The loop for aggregation adds the rules of roles that others have labelled.
                 if let Some(rules) = aggregation::rules(&slot.object, &by_name(&all)) {
                     let held = Rule::of_role(&slot.object);
                     let wanted: Vec<Rule> = rules.iter().map(Rule::read).collect();

@@ -1,15 +1,15 @@
-//! CustomResourceDefinitions: what they add to the kinds of a server.
+//! The kinds that CustomResourceDefinitions add to a server.
 //!
 //! ```text
 //!  write of a definition ─▶ names, conditions ─▶ store, if they still hold ─▶ refresh ─▶ rows in the registry
 //! ```
 //!
-//! The definitions in the store are the truth: [`Definitions::refresh`] reads them at start and after each commit that
-//! touches one, before the writer has its answer. Whoever created a definition can use it with the next request.
+//! [`Definitions::refresh`] reads the stored definitions at start and after each commit that changes
+//! one, before the writer gets the answer: the kind can be used with the next request.
 //!
-//! A row of the registry lives as long as the program ([`Kind`] is `'static` everywhere). It is small (names, verbs and
-//! columns), made once for each different content, and used again when a definition comes back. What is large, the schema
-//! with its patterns and rules, is behind the row's strategy and goes with its definition.
+//! A row of the registry lives as long as the program, since [`Kind`] is `'static` everywhere. It is
+//! small (names, verbs and columns), made once for each content, and reused when a definition is
+//! recreated. The large part, schema and rules, is in the row's strategy and freed with the definition.
 
 mod custom;
 mod names;
@@ -40,7 +40,7 @@ pub(crate) struct Definitions(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Every row that was ever made, by its content.
+    /// Every row ever made, by its content.
     rows: HashMap<String, Row>,
     /// The rows of each definition, and the revision at which it was read.
     served: BTreeMap<String, (Revision, Vec<Row>)>,
@@ -69,9 +69,9 @@ pub(crate) fn warnings(definition: &Value) -> Vec<String> {
 // === impl Definitions ===
 
 impl Definitions {
-    /// Serves what the definitions in the store say.
+    /// Serves the kinds of the stored definitions.
     pub(crate) fn refresh(&self, store: &Store, registry: &Registry) {
-        // Read under the lock, so that the last to come has read the newest.
+        // Read under the lock, so that the last caller serves the newest state.
         let mut state = self.0.lock();
         let Ok(page) = store.list(PREFIX, &ListOptions::default()) else { return };
         let mut served = BTreeMap::new();
@@ -83,7 +83,7 @@ impl Definitions {
             };
             served.insert(name, (entry.revision, rows));
         }
-        // What is left is of definitions that are gone.
+        // The remaining rows are those of deleted definitions.
         for row in std::mem::replace(&mut state.served, served).values().flat_map(|(_, rows)| rows)
         {
             row.strategy.forget();
@@ -135,7 +135,7 @@ fn has_status(version: &Value) -> bool {
     version.pointer("/subresources/status").is_some_and(|status| !status.is_null())
 }
 
-/// Makes a row that is never given back.
+/// Makes a row, which is never freed.
 fn make(definition: &Value, names: &Value, version: &Value) -> Row {
     let strategy: &'static Custom = Box::leak(Box::default());
     let words = |pointer: &str| {

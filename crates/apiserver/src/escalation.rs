@@ -1,5 +1,5 @@
-//! What a write takes besides the right to its verb. Nobody gives away what they do not have: checks on writes of roles and
-//! bindings, as upstream's `pkg/registry/rbac/*/policybased` makes them.
+//! Rights that a write takes in addition to the right to its verb. Nobody may grant rights that they
+//! do not have: upstream's `pkg/registry/rbac/*/policybased`.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ use mxjob_access::authz::rules::{self, Rule};
 use mxjob_access::authz::{self, Attributes, Verb};
 use mxjob_access::identity::SYSTEM_MASTERS;
 
-/// Checks what a write takes besides the right to its verb: a replace or a patch that creates takes the right to create,
-/// and a role or a binding takes the rights that it gives.
+/// Checks these rights: a replace or a patch that creates an object takes the right to create, and
+/// a role or a binding takes the rights that it grants.
 ///
 /// # Errors
 /// 403 where the writer lacks a right; 404 where the role of a binding does not exist.
@@ -38,7 +38,7 @@ pub(crate) fn check(
     }
 }
 
-/// The name in the path says that the request was no plain create.
+/// For a replace or a patch that creates an object.
 fn check_create(context: &Context<'_>) -> Result<(), ApiError> {
     let kind = context.shown;
     let attributes = Attributes {
@@ -63,7 +63,7 @@ fn check_role(context: &Context<'_>, old: Option<&Value>, new: &Value) -> Result
         return Ok(());
     }
     confirm(context, name, &Rule::of_role(new))?;
-    // Such a rule can take in any rights there are or will be.
+    // An aggregation rule can select any rights, now or later.
     if aggregates(new) || old.is_some_and(aggregates) {
         let everything = [Rule::on(&["*"], &["*"], &["*"]), Rule::on_paths(&["*"], &["*"])];
         confirm(context, name, &everything).map_err(|_| {
@@ -99,15 +99,15 @@ fn may(context: &Context<'_>, verb: &str, resource: &str, name: &str) -> bool {
     context.server.authorizer.authorize(&attributes).is_allowed()
 }
 
-/// The writer must hold all of `wanted` where it would count.
-fn confirm(context: &Context<'_>, name: &str, wanted: &[Rule]) -> Result<(), ApiError> {
+/// The writer must have all of the `granted` rules in the namespace, or in the cluster.
+fn confirm(context: &Context<'_>, name: &str, granted: &[Rule]) -> Result<(), ApiError> {
     let identity = context.identity;
     let held = context
         .server
         .authorizer
         .policy()
         .rules_of(identity, authz::non_empty(context.namespace()));
-    let missing = rules::missing(&held.rules, wanted);
+    let missing = rules::missing(&held.rules, granted);
     if missing.is_empty() {
         return Ok(());
     }
@@ -143,11 +143,13 @@ fn aggregates(role: &Value) -> bool {
     role.get("aggregationRule").is_some_and(|rule| !rule.is_null())
 }
 
-/// Whether everything that gives rights stays as it is, so that labels and finalizers can be changed by those who may.
+/// Whether nothing that grants rights changes: labels and finalizers take no further rights.
 fn only_metadata_changes(old: Option<&Value>, new: &Value) -> bool {
-    const GIVING: [&str; 4] = ["rules", "aggregationRule", "roleRef", "subjects"];
+    const GRANTING: [&str; 4] = ["rules", "aggregationRule", "roleRef", "subjects"];
     let empty = |value: Option<&Value>| {
         value.filter(|value| !value.is_null() && **value != json!([])).cloned()
     };
-    old.is_some_and(|old| GIVING.iter().all(|field| empty(old.get(field)) == empty(new.get(field))))
+    old.is_some_and(|old| {
+        GRANTING.iter().all(|field| empty(old.get(field)) == empty(new.get(field)))
+    })
 }

@@ -1,4 +1,4 @@
-//! A served kind: what discovery, the router, the verbs and the tables need to know, as one row.
+//! A served kind as one row: names, verbs, columns and conventions.
 //!
 //! Rules (defaults, validation, selectable fields) are in its [`Strategy`].
 

@@ -10,13 +10,13 @@
 //! does).
 
 mod admission;
-mod alias;
 mod answer;
 mod body;
 pub mod bootstrap;
 pub mod client;
 mod compress;
 mod context;
+mod conversion;
 mod default_roles;
 mod definitions;
 pub mod discovery;

@@ -1,4 +1,4 @@
-//! Field ownership of the served kinds: the glue between verbs and `mxjob_machinery::ownership`.
+//! Field ownership of the served kinds, by `mxjob_machinery::ownership`.
 
 use jiff::Timestamp;
 use mxjob_machinery::merge_keys;
@@ -9,7 +9,7 @@ use crate::document;
 use crate::error::ApiError;
 use crate::kind::Kind;
 
-/// Who writes what, when.
+/// A write, as field ownership sees it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Write<'a> {
     pub(crate) kind: &'a Kind,
@@ -20,8 +20,8 @@ pub(crate) struct Write<'a> {
 }
 
 impl Write<'_> {
-    /// Settles `managedFields` of `new` after a create, update or patch. On a subresource the object as `sent`
-    /// counts, as upstream counts it, even where parts of it are not stored.
+    /// Updates `managedFields` of `new` after a create, update or patch. On a subresource the manager
+    /// owns the fields as `sent`, even if they are not stored (as upstream).
     pub(crate) fn record(&self, old: Option<&Value>, sent: Option<Value>, new: &mut Value) {
         // Go writes some fields of typed objects always; they belong to nobody.
         let zero_value = (old.is_none() && self.kind.is_typed())
@@ -39,7 +39,7 @@ impl Write<'_> {
     /// The object after a server-side apply of `intent` to `old`.
     ///
     /// # Errors
-    /// 409 with one cause a field that others own.
+    /// 409 with a cause for each field that others own.
     pub(crate) fn apply(
         &self,
         old: Option<&Value>,

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::document;
-use crate::verbs::body::media_type;
+use crate::request::media_type;
 use mxjob_machinery::time::rfc3339;
 
 const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";

@@ -1,7 +1,7 @@
 //! The table of served kinds: one row a kind, never a module of handlers a kind.
 //!
-//! The rows of built-in kinds are static and the same for all servers. A server's own [`Registry`] has these and the rows
-//! of the custom resources that are defined on it; a request works on one [`Served`] from its beginning to its end.
+//! The rows of built-in kinds are static and the same for all servers. The [`Registry`] of a server
+//! adds the custom resources that are defined on it. A request uses one [`Served`] throughout.
 
 mod served;
 
@@ -25,7 +25,7 @@ pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
     built_in().iter().find(|kind| kind.is_resource(group, version, plural))
 }
 
-/// The kind as which objects of a kind are stored: itself, except where two groups serve the same objects.
+/// The stored kind: the kind itself, except where two groups serve the same objects.
 #[must_use]
 pub fn stored(kind: &'static Kind) -> &'static Kind {
     kind.strategy

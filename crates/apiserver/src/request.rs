@@ -5,9 +5,10 @@
 
 use std::borrow::Cow;
 
-use http::Method;
+use http::{HeaderMap, Method, header};
 use mxjob_access::authz::Verb;
 use mxjob_machinery::percent;
+
 
 /// The target of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,14 @@ pub(crate) struct ResourcePath {
     pub(crate) subresource: String,
     /// Whether the deprecated `/watch/` prefix was used.
     pub(crate) legacy_watch: bool,
+}
+
+/// The media type of a body, without parameters; `default` where none is given.
+pub(crate) fn media_type<'a>(headers: &'a HeaderMap, default: &'a str) -> &'a str {
+    let given =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let bare = given.split(';').next().unwrap_or_default().trim();
+    if bare.is_empty() { default } else { bare }
 }
 
 impl Target {

@@ -1,4 +1,4 @@
-//! The API server's state and the context that verbs work in.
+//! The state of an API server, and its commits.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -17,29 +17,30 @@ use crate::strategy::Cluster;
 use mxjob_access::authn::Authenticator;
 use mxjob_access::authz::Authorizer;
 
-/// Writes metrics down in the OpenMetrics text format.
+/// Returns metrics in the OpenMetrics text format.
 pub type Metrics = dyn Fn() -> String + Send + Sync;
 
-/// What an API server is made of.
+/// The parts of an API server.
 #[derive(Debug)]
 pub struct Config {
     /// The store.
     pub store: Store,
     /// Time and randomness.
     pub environment: Arc<dyn Environment>,
-    /// Who calls.
+    /// Authentication of callers.
     pub authenticator: Authenticator,
     /// The readiness checks shown on `/readyz`.
     pub readiness: Readiness,
 }
 
-/// What a server has besides the usual.
+/// Options of a server.
 #[derive(Debug, Clone)]
 pub struct Extensions {
-    /// Whether MXJobs are built in, with all of the contract. Without them they are custom resources like any other, once
-    /// their definition is installed: that is how they are on a cluster.
+    /// Whether MXJobs are built in, with the whole contract. Otherwise they are custom resources once
+    /// their definition is installed, as on a cluster.
     pub built_in_mxjobs: bool,
-    /// Where the services are that webhooks name, as `HOST:PORT` by namespace and name: one machine has no cluster network.
+    /// Addresses (`HOST:PORT`) of the services that webhooks use, by namespace and name: a single
+    /// machine has no cluster network.
     pub webhook_services: BTreeMap<(String, String), String>,
 }
 
@@ -65,19 +66,19 @@ pub(crate) struct Inner {
     pub(crate) readiness: Readiness,
     pub(crate) registry: Registry,
     pub(crate) definitions: Definitions,
-    /// Who is asked before something is written.
+    /// The webhooks that are asked before a write.
     pub(crate) webhooks: Webhooks,
     /// Held while a definition is checked, stored and served, even if the client hangs up meanwhile.
     /// No remote call is made under it.
     definition_commit: Arc<tokio::sync::Mutex<()>>,
-    /// What `/metrics` shows; set once somebody counts.
+    /// The source of `/metrics`, once connected.
     pub(crate) metrics: OnceLock<Arc<Metrics>>,
-    /// How logs are read; set once the node is there.
+    /// The way to the node, once connected.
     pub(crate) node: OnceLock<Arc<dyn NodeConnector>>,
-    /// Whose turn it is to create in a namespace with quotas. Without turns, many creates at once would each fail
-    /// on the quota that the one before it wrote, and count again.
+    /// Serializes creates in namespaces with quotas. Otherwise, each of many concurrent creates would
+    /// conflict with the quota that another one wrote, and count again. No remote call is made under it.
     pub(crate) quota_turn: tokio::sync::Mutex<()>,
-    /// Turns true when open watches are to end.
+    /// True once open watches must end.
     pub(crate) closing: watch::Sender<bool>,
 }
 
@@ -88,7 +89,7 @@ impl ApiServer {
         Self::with(config, Extensions::default())
     }
 
-    /// The same, with more or less than usual.
+    /// The same with options.
     #[must_use]
     pub fn with(config: Config, extensions: Extensions) -> Self {
         let Extensions { built_in_mxjobs, webhook_services } = extensions;
@@ -115,12 +116,12 @@ impl ApiServer {
         }))
     }
 
-    /// Says what `/metrics` shows. The first call counts.
+    /// Connects the source of `/metrics`. Only the first call has an effect.
     pub fn connect_metrics(&self, metrics: Arc<Metrics>) {
         let _ = self.0.metrics.set(metrics);
     }
 
-    /// Says how pods' logs are read. The first call counts.
+    /// Connects the node. Only the first call has an effect.
     pub fn connect_node(&self, node: Arc<dyn NodeConnector>) {
         let _ = self.0.node.set(node);
     }
@@ -151,7 +152,7 @@ impl Inner {
         }
     }
 
-    /// Commits, with everything but a failed expectation turned into an API error.
+    /// Commits. A failed expectation is the inner error; anything else is an API error.
     pub(crate) async fn commit(
         self: &Arc<Self>,
         transaction: Transaction,

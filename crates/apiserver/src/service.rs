@@ -28,7 +28,7 @@ use crate::server::ApiServer;
 use crate::verbs::{
     binding, connect, create, delete, eviction, list, log, patch, review, token, update, watch,
 };
-use crate::{alias, compress, health, openapi, protobuf, version};
+use crate::{compress, conversion, health, openapi, protobuf, version};
 use mxjob_access::authn::impersonation::Impersonation;
 use mxjob_access::authz::{self, Attributes, Verb};
 use mxjob_access::identity::Identity;
@@ -58,7 +58,7 @@ where
     }
 }
 
-/// What is known of a request before its body is read.
+/// A request before its body is read.
 struct Call {
     parts: Parts,
     path: String,
@@ -77,7 +77,7 @@ impl ApiServer {
         let form = Form::for_errors(&parts.headers, &query);
         let head = parts.method == Method::HEAD;
         let mut warnings = Vec::new();
-        // A bug in one handler must cost one request.
+        // A panic in a handler must fail one request only.
         let answer =
             AssertUnwindSafe(self.answer(parts, query, body, &mut warnings)).catch_unwind().await;
         let mut response = match answer
@@ -254,7 +254,7 @@ impl ApiServer {
             path: target,
             query: &call.query,
             headers: &headers,
-            body: alias::body(kind, &headers, body)?,
+            body: conversion::body(kind, &headers, body)?,
             now: rendering.now,
             warnings: Vec::new(),
         };
@@ -263,7 +263,7 @@ impl ApiServer {
         }
         let answer = dispatch(&mut context, verb, rendering).await;
         warnings.append(&mut context.warnings);
-        alias::outcome(kind, answer)?.into_response(&rendering)
+        conversion::outcome(kind, answer)?.into_response(&rendering)
     }
 
     /// Who the caller acts as, if it is somebody else and they may.
@@ -339,7 +339,7 @@ fn check_verb(kind: &Kind, path: &ResourcePath, verb: Verb<'_>) -> Result<(), Ap
         };
         subresource.verbs.contains(&verb.as_str())
     };
-    // A POST to an item is read as a create, as upstream does for custom resources (and for them alone).
+    // Upstream treats a POST to an item as a create, for custom resources only.
     if known { Ok(()) } else { Err(ApiError::method_not_supported(kind, verb.as_str())) }
 }
 

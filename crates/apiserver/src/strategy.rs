@@ -1,4 +1,4 @@
-//! What a kind's row cannot say: defaults, rules, selectable fields, deletion.
+//! Rules of a kind: defaults, validation, selectable fields, deletion.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use mxjob_machinery::{field, names};
 use mxjob_store::Store;
 use serde_json::Value;
 
-/// How an object goes when it is deleted.
+/// How an object is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeleteMode {
-    /// At once (finalizers permitting).
+    /// Immediately (finalizers permitting).
     Now,
-    /// After this many seconds, by whoever runs it; until then it carries a `deletionTimestamp`.
+    /// After this many seconds, by the node that runs it; until then it has a `deletionTimestamp`.
     Graceful(i64),
 }
 
@@ -35,12 +35,12 @@ pub trait Cluster {
     fn built_in_names(&self, group: &str) -> Vec<Value>;
 }
 
-/// Rules of one kind. Every method has the neutral answer as its default.
+/// Rules of one kind. The default of every method is neutral.
 pub trait Strategy: fmt::Debug + Sync + Send {
-    /// Fills in what the server decides on create (defaults of built-in kinds). `status` as sent is still there.
+    /// Fills in defaults on create. `status` as sent has not been removed yet.
     fn prepare_create(&self, _object: &mut Value) {}
 
-    /// Carries over what an update may not touch, or defaults it again.
+    /// Fills in defaults on update, and keeps fields that an update may not change.
     fn prepare_update(&self, _old: &Value, _new: &mut Value) {}
 
     /// Whether [`Strategy::derive_status`] reads other objects. A write is then stored only if it
@@ -92,7 +92,7 @@ pub trait Strategy: fmt::Debug + Sync + Send {
         None
     }
 
-    /// Whether something besides the finalizers in its metadata keeps an object that is being deleted.
+    /// Whether more than the finalizers in its metadata keeps an object that is being deleted.
     fn is_held(&self, _object: &Value) -> bool {
         false
     }
@@ -107,33 +107,32 @@ pub trait Strategy: fmt::Debug + Sync + Send {
         false
     }
 
-    /// What names must look like.
+    /// The rule for names.
     fn name_rule(&self) -> NameRule {
         names::dns1123_subdomain
     }
 
-    /// Faults of an object to be created.
+    /// Errors of an object to be created.
     fn validate(&self, _object: &Value) -> field::Errors {
         field::Errors::default()
     }
 
-    /// Faults of an update; `validate` is called besides.
+    /// Errors of the change itself; [`Strategy::revalidate`] checks the new object.
     fn validate_update(&self, _old: &Value, _new: &Value) -> field::Errors {
         field::Errors::default()
     }
 
-    /// Faults of an object that takes the place of another, its content changed. What both have in common need not be
-    /// looked at.
+    /// Errors of an updated object whose content changed. Unchanged parts need not be checked.
     fn revalidate(&self, _old: &Value, new: &Value) -> field::Errors {
         self.validate(new)
     }
 
-    /// Faults of the status of an object sent to the `status` subresource.
+    /// Errors of the status of an object sent to the `status` subresource.
     fn validate_status(&self, _old: &Value, _new: &Value) -> field::Errors {
         field::Errors::default()
     }
 
-    /// The message for the faults of an update, where it is not the usual list of them.
+    /// The message for the errors of an update, where it is not the usual list.
     fn update_message(&self, _name: &str, _errors: &field::Errors) -> Option<String> {
         None
     }
@@ -143,16 +142,17 @@ pub trait Strategy: fmt::Debug + Sync + Send {
         Vec::new()
     }
 
-    /// Drops what [`Strategy::unknown_fields`] lists.
+    /// Removes the fields that [`Strategy::unknown_fields`] lists.
     fn prune(&self, _object: &mut Value) {}
 
-    /// Makes of null in maps and lists what Go's decoder makes of it, on every write.
+    /// Replaces nulls in maps and lists by zero values, as Go's decoder does, on every write.
     fn zero_nulls(&self, _object: &mut Value) {}
 
     /// Fills in the defaults of a schema, on every write.
     fn fill(&self, _object: &mut Value) {}
 
-    /// A field that `fieldSelector` may use, besides `metadata.name` and `metadata.namespace`; `None` if it may not.
+    /// The value of a field for `fieldSelector`; `None` if it may not be selected by.
+    /// `metadata.name` and `metadata.namespace` always may.
     fn selectable(&self, _object: &Value, _field: &str) -> Option<String> {
         None
     }
@@ -162,36 +162,36 @@ pub trait Strategy: fmt::Debug + Sync + Send {
         false
     }
 
-    /// How an object goes, given `gracePeriodSeconds` as asked for.
+    /// How an object is deleted, given the requested `gracePeriodSeconds`.
     fn delete_mode(&self, _object: &Value, _grace: Option<i64>) -> DeleteMode {
         DeleteMode::Now
     }
 
     /// Finalizers that every object gets when its deletion begins.
-    fn holds_on_delete(&self) -> &'static [&'static str] {
+    fn finalizers_on_delete(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Shows in the object itself that its deletion has begun.
+    /// Changes the status when deletion begins.
     fn mark_terminating(&self, _object: &mut Value) {}
 
     /// Changes the answer to a create (MXJobs carry `status: {}` there, CONTRACT section 1).
     fn decorate_created(&self, _object: &mut Value) {}
 
-    /// Group, version and resource as which objects are stored, where another group serves the same objects.
+    /// Group, version and resource of the stored objects, where another group serves them, too.
     fn stored_as(&self) -> Option<(&'static str, &'static str, &'static str)> {
         None
     }
 
-    /// Whether a stored object may have another form than this kind's.
+    /// Whether stored objects may have another form than this kind's.
     fn converts(&self) -> bool {
         self.stored_as().is_some()
     }
 
-    /// Turns a stored object into this kind's form.
+    /// Converts a stored object to this kind's form.
     fn show_stored(&self, _object: &mut Value) {}
 
-    /// Turns an object of this kind's form (or a part of it, in a merge patch) into the stored form.
+    /// Converts an object of this kind's form, or a merge patch, to the stored form.
     fn to_stored(&self, _object: &mut Value) {}
 
     /// The structural schema of a custom resource, as OpenAPI shows it.
@@ -210,7 +210,7 @@ pub trait Strategy: fmt::Debug + Sync + Send {
         Some(all.map(str::to_owned).to_vec())
     }
 
-    /// Whether the kind itself is about to go, so that nothing can be created any more.
+    /// Whether the definition of the kind is being deleted, so that creates are rejected.
     fn is_closing(&self) -> bool {
         false
     }

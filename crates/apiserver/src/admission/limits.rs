@@ -14,7 +14,7 @@ use mxjob_machinery::json::{list, text};
 /// Amounts by resource.
 pub(crate) type Amounts = BTreeMap<String, Quantity>;
 
-/// The annotation that says what was filled in.
+/// The annotation that lists the defaults that were filled in.
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 /// Groups of containers and how they are called.
 const GROUPS: [(&str, &str); 2] =
@@ -29,7 +29,7 @@ fn items<'a>(range: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value>
     list(range, "/spec/limits").iter().filter(move |item| text(item, "/type") == kind)
 }
 
-/// Fills in what the namespace's limit ranges give to containers that do not say it themselves.
+/// Fills in the defaults of the namespace's limit ranges.
 pub(super) fn apply_defaults(context: &Context<'_>, pod: &mut Value) {
     let mut notes = Vec::new();
     for range in ranges(context) {
@@ -84,9 +84,9 @@ fn fill(container: &mut Value, kind: &str, defaults: Option<&Value>) -> Vec<Stri
 /// Checks a pod against the namespace's limit ranges.
 ///
 /// # Errors
-/// 403 that tells every broken bound.
+/// 403 that lists every violated limit.
 pub(super) fn check(context: &Context<'_>, pod: &Value) -> Result<(), ApiError> {
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     for range in ranges(context) {
         for item in items(&range, "Container") {
             for (group, _) in GROUPS {
@@ -96,7 +96,7 @@ pub(super) fn check(context: &Context<'_>, pod: &Value) -> Result<(), ApiError> 
                         "Container",
                         &of(container, "requests"),
                         &of(container, "limits"),
-                        &mut faults,
+                        &mut errors,
                     );
                 }
             }
@@ -107,13 +107,13 @@ pub(super) fn check(context: &Context<'_>, pod: &Value) -> Result<(), ApiError> 
                 "Pod",
                 &pod_total(pod, "requests"),
                 &pod_total(pod, "limits"),
-                &mut faults,
+                &mut errors,
             );
         }
     }
-    let mut told = BTreeSet::new();
-    faults.retain(|fault| told.insert(fault.clone()));
-    let why = match faults.as_slice() {
+    let mut seen = BTreeSet::new();
+    errors.retain(|error| seen.insert(error.clone()));
+    let why = match errors.as_slice() {
         [] => return Ok(()),
         [only] => only.clone(),
         several => format!("[{}]", several.join(", ")),
@@ -126,32 +126,32 @@ fn check_item(
     kind: &str,
     requests: &Amounts,
     limits: &Amounts,
-    faults: &mut Vec<String>,
+    errors: &mut Vec<String>,
 ) {
     for (name, bound) in amounts(item.get("min")) {
         let (request, limit) = (requests.get(&name), limits.get(&name));
-        let told = format!("minimum {name} usage per {kind} is {bound}");
+        let rule = format!("minimum {name} usage per {kind} is {bound}");
         match (request, limit) {
-            (None, _) => faults.push(format!("{told}.  No request is specified")),
+            (None, _) => errors.push(format!("{rule}.  No request is specified")),
             (Some(request), _) if *request < bound => {
-                faults.push(format!("{told}, but request is {request}"))
+                errors.push(format!("{rule}, but request is {request}"))
             }
             (_, Some(limit)) if *limit < bound => {
-                faults.push(format!("{told}, but limit is {limit}"))
+                errors.push(format!("{rule}, but limit is {limit}"))
             }
             _ => {}
         }
     }
     for (name, bound) in amounts(item.get("max")) {
         let (request, limit) = (requests.get(&name), limits.get(&name));
-        let told = format!("maximum {name} usage per {kind} is {bound}");
+        let rule = format!("maximum {name} usage per {kind} is {bound}");
         match (request, limit) {
-            (_, None) => faults.push(format!("{told}.  No limit is specified")),
+            (_, None) => errors.push(format!("{rule}.  No limit is specified")),
             (_, Some(limit)) if *limit > bound => {
-                faults.push(format!("{told}, but limit is {limit}"))
+                errors.push(format!("{rule}, but limit is {limit}"))
             }
             (Some(request), _) if *request > bound => {
-                faults.push(format!("{told}, but request is {request}"))
+                errors.push(format!("{rule}, but request is {request}"))
             }
             _ => {}
         }
@@ -159,16 +159,16 @@ fn check_item(
     for (name, bound) in amounts(item.get("maxLimitRequestRatio")) {
         let amount =
             |amounts: &Amounts| amounts.get(&name).copied().filter(|amount| !amount.is_zero());
-        let told = format!("{name} max limit to request ratio per {kind} is {bound}");
+        let rule = format!("{name} max limit to request ratio per {kind} is {bound}");
         match (amount(requests), amount(limits)) {
             (None, _) => {
-                faults.push(format!("{told}, but no request is specified or request is 0"))
+                errors.push(format!("{rule}, but no request is specified or request is 0"))
             }
-            (_, None) => faults.push(format!("{told}, but no limit is specified or limit is 0")),
+            (_, None) => errors.push(format!("{rule}, but no limit is specified or limit is 0")),
             (Some(request), Some(limit)) => {
                 let ratio = number(&limit) / number(&request);
                 if ratio > number(&bound) {
-                    faults.push(format!("{told}, but provided ratio is {ratio:.6}"));
+                    errors.push(format!("{rule}, but provided ratio is {ratio:.6}"));
                 }
             }
         }
@@ -251,15 +251,15 @@ mod tests {
     }
 
     fn check_bounds(item: &Value, container: &Value, want: &[&str]) {
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         check_item(
             item,
             "Container",
             &of(container, "requests"),
             &of(container, "limits"),
-            &mut faults,
+            &mut errors,
         );
-        assert_eq!(faults, want, "{item} {container}");
+        assert_eq!(errors, want, "{item} {container}");
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Quotas: what a namespace uses, and whether it may use more (upstream's `resourcequota` plug-in and controller).
+//! Quotas: usage of a namespace and its limits (upstream's `resourcequota` plug-in and controller).
 //!
-//! What is used is counted from the stored objects: by the collector whenever something went or ended, and here before
-//! a create is refused; so it cannot drift. A create writes the quota too, in the same transaction and only if the quota
-//! is as it was read: two creates cannot both take the last place, and the status is never below the truth.
+//! Usage is counted from the stored objects, so that it cannot drift: by the garbage collector when
+//! objects are deleted or finish, and here before a create is rejected. A create updates the quota in
+//! the same transaction, only if the quota is as it was read: two creates cannot both take the last
+//! place, and the recorded usage is never below the real one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,10 +28,10 @@ const BY_NAME: &[&str] =
 const DECLARED: &[&str] =
     &["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
 
-/// The operations that account for an object to be created, beside its own; none where no quota counts it.
+/// The operations on quotas that go with the creation of an object; none where no quota counts it.
 ///
 /// # Errors
-/// 403 where a quota would be exceeded, or cannot be computed because the pod does not say what it needs.
+/// 403 where a quota would be exceeded, or the pod does not declare a resource that a quota limits.
 pub(crate) fn account(
     context: &Context<'_>,
     name: &str,
@@ -40,7 +41,7 @@ pub(crate) fn account(
     if !context.kind.namespaced {
         return Ok(operations);
     }
-    // Read before the objects are counted: whoever creates one meanwhile changes the quota.
+    // Read before the objects are counted: a concurrent create changes the quota.
     let quotas = stored(&context.server.store, "", "v1", "resourcequotas", context.namespace());
     for entry in quotas {
         let quota = document::decode(&entry.value);
@@ -57,7 +58,7 @@ pub(crate) fn account(
                 &format!("failed quota: {quota_name}: must specify {missing}"),
             ));
         }
-        // The status is never below the truth, so what fits it fits; only what does not is worth counting for.
+        // The recorded usage is never too low: objects are counted only if the create would exceed it.
         let (mut used, mut exceeded) = (recorded(&quota, &hard), BTreeSet::new());
         if used.as_ref().is_none_or(|used| !beyond(used, &delta, &hard).is_empty()) {
             let counted = count(context.server, context.namespace(), &hard, &quota, context.now);
@@ -81,7 +82,7 @@ pub(crate) fn account(
     Ok(operations)
 }
 
-/// Whether the namespace has quotas, so that creates in it must take turns.
+/// Whether the namespace has quotas, so that creates in it are serialized.
 pub(crate) fn limits_namespace(context: &Context<'_>) -> bool {
     context.kind.namespaced
         && !stored(&context.server.store, "", "v1", "resourcequotas", context.namespace())
@@ -221,7 +222,7 @@ fn usage(kind: &Kind, object: &Value, hard: &Amounts, quota: &Value, now: Timest
     usage
 }
 
-/// Whether a pod has ended, or should have gone by now: then it uses nothing but its place among all pods.
+/// Whether a pod has finished, or its deletion is overdue: then it only counts as an object.
 fn is_over(pod: &Value, now: Timestamp) -> bool {
     if matches!(text(pod, "/status/phase"), "Succeeded" | "Failed") {
         return true;

@@ -1,14 +1,14 @@
-//! Validating webhooks: web services that are shown requests before they are carried out, and may refuse them.
+//! Validating webhooks: web services that may reject a request before it is carried out.
 //!
 //! ```text
-//!  configurations in the store ─▶ hooks (read when they change) ─▶ which of them want this request?
-//!                                                                 └▶ all of those at once ─▶ the first refusal is the answer
+//!  stored configurations ─▶ hooks (read when they change) ─▶ those that match the request
+//!                                                          └▶ all concurrently ─▶ the first rejection
 //! ```
 //!
-//! They are asked after the server's own rules and before the store; nothing is locked meanwhile. What they agreed to is
-//! stored only if the object they saw is still the stored one.
+//! They are asked after the server's own rules and before the store, and nothing is locked meanwhile.
+//! The result is stored only if the object that they saw is still the stored one.
 //!
-//! Never asked about webhook configurations themselves, so that a broken hook can always be mended or removed.
+//! They are not asked about webhook configurations, so that a broken one can always be fixed or removed.
 
 mod call;
 mod conditions;
@@ -31,7 +31,7 @@ pub(crate) use configured::Webhooks;
 use hook::{Hook, Sides};
 use review::{Answer, Fault};
 
-/// What is done to an object.
+/// The operation on an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
     Create,
@@ -74,10 +74,10 @@ impl Operation {
     }
 }
 
-/// Asks the webhooks that want to know.
+/// Asks the webhooks that match a request.
 ///
 /// # Errors
-/// The first refusal, or that a hook that must be asked could not be.
+/// The first rejection, or the failure of a call whose `failurePolicy` is `Fail`.
 pub(crate) async fn admit(context: &mut Context<'_>, request: Request<'_>) -> Result<(), ApiError> {
     if context.kind.strategy.skips_webhooks() {
         return Ok(());
@@ -122,7 +122,11 @@ pub(crate) async fn admit(context: &mut Context<'_>, request: Request<'_>) -> Re
                 }
             }
             Err(Fault(why)) if hook.ignores_failure => {
-                tracing::warn!(webhook = hook.name, why, "not asked, and not needed");
+                tracing::warn!(
+                    webhook = hook.name,
+                    why,
+                    "calling a webhook failed, ignored by its failurePolicy"
+                );
             }
             Err(Fault(why)) => {
                 let name = &hook.name;
@@ -135,7 +139,7 @@ pub(crate) async fn admit(context: &mut Context<'_>, request: Request<'_>) -> Re
     refusal.map_or(Ok(()), Err)
 }
 
-/// As which kind a hook wants to see the request, if it does.
+/// The kind under which a hook matches the request, if it does.
 fn matched(context: &Context<'_>, hook: &Hook, request: &Request<'_>) -> Option<&'static Kind> {
     let subresource = context.path.subresource.as_str();
     let wants = |kind: &Kind| {
@@ -162,7 +166,7 @@ fn matched(context: &Context<'_>, hook: &Hook, request: &Request<'_>) -> Option<
     (selects && hook.selects_namespace(|| labels_around(context, request))).then_some(kind)
 }
 
-/// The labels of the namespace that an object is in, or of the namespace that it is; `None` for what is in none.
+/// The labels of an object's namespace, or of the object if it is one; `None` if it has none.
 fn labels_around(context: &Context<'_>, request: &Request<'_>) -> Option<Value> {
     let labels =
         |object: &Value| object.pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({}));
@@ -178,7 +182,7 @@ fn labels_around(context: &Context<'_>, request: &Request<'_>) -> Option<Value> 
     Some(entry.map_or_else(|| json!({}), |entry| labels(&document::decode(&entry.value))))
 }
 
-/// The error of a refusal, in upstream's words.
+/// The error of a rejection, in upstream's wording.
 fn denied(name: &str, status: Option<Box<Status>>) -> ApiError {
     let by = format!("admission webhook {name:?} denied the request");
     let mut status = status.unwrap_or_else(|| Box::new(Status::failure(400, None, String::new())));

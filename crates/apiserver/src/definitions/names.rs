@@ -103,7 +103,7 @@ impl Taken {
     }
 }
 
-/// The names that can be had, and the first that cannot. Names that others have stay what they were.
+/// The accepted names, and the first name that is not. Names that others have keep their old value.
 fn accept(
     names: &Value,
     taken: &Taken,

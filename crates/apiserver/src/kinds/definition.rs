@@ -1,5 +1,5 @@
-//! CustomResourceDefinitions: row, defaults and rules (upstream's `apiextensions` validation). What they add to the server
-//! is [`crate::definitions`]' matter.
+//! CustomResourceDefinitions: row, defaults and rules (upstream's `apiextensions` validation). See
+//! [`crate::definitions`] for the kinds that they add.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::kind::{Cell, Column, Kind, NAME, STATUS_ONLY};
 use crate::strategy::{Cluster, Strategy};
 use mxjob_machinery::json::{list, text};
 
-/// Holds a definition until its objects are gone.
+/// Keeps a definition until its objects are deleted.
 pub(crate) const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 const COLUMN_TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
 
@@ -134,7 +134,7 @@ impl Strategy for Definition {
         built_in_mxjobs && name.strip_prefix(PLURAL) == Some(&format!(".{GROUP}"))
     }
 
-    fn holds_on_delete(&self) -> &'static [&'static str] {
+    fn finalizers_on_delete(&self) -> &'static [&'static str] {
         &[FINALIZER]
     }
 

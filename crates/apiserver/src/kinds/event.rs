@@ -1,6 +1,6 @@
 //! Events: what `kubectl get events` and `describe` select and show.
 //!
-//! Two groups serve the same events under other names of fields; they are stored as the core group has them.
+//! Two groups serve the same events with different field names. The core group's form is stored.
 
 use jiff::Timestamp;
 use serde_json::Value;

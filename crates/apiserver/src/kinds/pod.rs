@@ -1,4 +1,4 @@
-//! Pods: defaults, what may change after creation, graceful deletion and the columns of `kubectl get pods`.
+//! Pods: defaults, immutable fields, graceful deletion and the columns of `kubectl get pods`.
 
 use jiff::Timestamp;
 use mxjob_machinery::{field, pod_spec, quantity::Quantity};

@@ -13,7 +13,7 @@ use mxjob_machinery::json::text;
 const SYSTEM_PREFIX: &str = "system-";
 /// The highest value of a class that is not the system's.
 const HIGHEST_OF_USERS: i64 = 1_000_000_000;
-/// The classes that exist without anybody's doing: name, value, description.
+/// The classes that every server has: name, value, description.
 pub(crate) const SYSTEM: &[(&str, i64, &str)] = &[
     (
         "system-cluster-critical",

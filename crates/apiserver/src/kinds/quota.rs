@@ -1,4 +1,4 @@
-//! Resource quotas: what a namespace may use (upstream's `pkg/apis/core/validation`). Counting is admission's.
+//! Resource quotas: rules of upstream's `pkg/apis/core/validation`. Admission counts the usage.
 
 use mxjob_machinery::{field, quantity::Quantity};
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! Roles and bindings: rows, defaults and rules (upstream's `pkg/apis/rbac/validation`). What they mean is
-//! [`mxjob_access::authz`]'s matter.
+//! Roles and bindings: rows, defaults and rules (upstream's `pkg/apis/rbac/validation`).
+//! [`mxjob_access::authz`] evaluates them.
 
 use mxjob_machinery::metadata::NameRule;
 use mxjob_machinery::{field, names};

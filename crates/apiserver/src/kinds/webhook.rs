@@ -1,5 +1,5 @@
-//! Configurations of validating webhooks: defaults and rules (upstream's `pkg/apis/admissionregistration`). What they do
-//! to requests is admission's matter.
+//! Configurations of validating webhooks: defaults and rules (upstream's
+//! `pkg/apis/admissionregistration`). Admission calls the webhooks.
 
 use std::collections::BTreeSet;
 

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
 use crate::options::WriteOptions;
-use crate::verbs::body;
+use crate::request::media_type;
 use mxjob_machinery::json::text;
 
 /// Binds a pod.
@@ -18,7 +18,7 @@ pub(crate) async fn bind(context: &mut Context<'_>) -> Result<Answer, ApiError> 
     let binding = mxjob_machinery::json::decode(&context.body).map_err(|error| {
         ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
     })?;
-    if body::media_type(context.headers, "application/json") != "application/json" {
+    if media_type(context.headers, "application/json") != "application/json" {
         return Err(ApiError::unsupported_media_type(&["application/json"]));
     }
     let options = WriteOptions::parse(context.query, context.user_agent(), "CreateOptions")?;

@@ -1,6 +1,5 @@
 //! Request bodies: decoding, and the checks that come before any rule of a kind.
 
-use http::{HeaderMap, header};
 use mxjob_machinery::{field, json, metadata, yaml};
 use serde_json::Value;
 
@@ -9,20 +8,13 @@ use crate::document;
 use crate::error::ApiError;
 use crate::kind::Kind;
 use crate::options::FieldValidation;
+use crate::request::media_type;
 use crate::schemas;
 
 const ACCEPTED: &[&str] =
     &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 
-/// The media type of a body, without parameters; `default` where none is given.
-pub(crate) fn media_type<'a>(headers: &'a HeaderMap, default: &'a str) -> &'a str {
-    let given =
-        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let bare = given.split(';').next().unwrap_or_default().trim();
-    if bare.is_empty() { default } else { bare }
-}
-
-/// Decodes an object of the kind and checks what it says it is. Duplicate fields are dealt with by `validation`.
+/// Decodes an object and checks its `apiVersion` and `kind`. `validation` is for duplicate fields.
 pub(crate) fn object(
     context: &mut Context<'_>,
     validation: FieldValidation,
@@ -38,8 +30,8 @@ pub(crate) fn object(
     let (value, duplicates) = match media_type(context.headers, "application/json") {
         "application/json" => json::decode_reporting_duplicates(&context.body)
             .map(|(value, paths)| {
-                let faults = paths.into_iter().map(|path| format!("duplicate field \"{path}\""));
-                (value, faults.collect())
+                let errors = paths.into_iter().map(|path| format!("duplicate field \"{path}\""));
+                (value, errors.collect())
             })
             .map_err(|error| {
                 unrecognized(format!("couldn't get version/kind; json parse error: {error}"))
@@ -62,7 +54,7 @@ pub(crate) fn object(
     Ok(value)
 }
 
-/// A body in a message: its beginning, in hexadecimal where it does not look like JSON (upstream's `summarizeData`).
+/// The beginning of a body, in hexadecimal if it is not JSON (upstream's `summarizeData`).
 fn summary(body: &[u8]) -> String {
     const SHOWN: usize = 30;
     let start = body.get(..SHOWN).unwrap_or(body);
@@ -121,7 +113,7 @@ fn version_mismatch(said: &str, wanted: &str) -> ApiError {
     ))
 }
 
-/// Custom resources of another kind are refused as a rule, not as a decoding error.
+/// Rejects custom resources of another kind, with a validation error and not a decoding error.
 pub(crate) fn check_kind(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
     let said = object.get("kind").and_then(Value::as_str).unwrap_or_default();
     if said == context.kind.kind {
@@ -134,10 +126,10 @@ pub(crate) fn check_kind(context: &Context<'_>, object: &Value) -> Result<(), Ap
     Err(ApiError::invalid_as(said, context.kind.group, name, &errors))
 }
 
-/// The longest object that is stored, as JSON with its managed fields: what a body may have at most.
+/// Maximum size of a stored object as JSON with managed fields, in bytes: the limit for bodies.
 const OBJECT_MAX: usize = 3 * 1024 * 1024;
 
-/// Checks that an object can be stored and read again, which patches and managed fields could otherwise prevent.
+/// Checks that an object can be stored and read again: patches and managed fields can make it grow.
 pub(crate) fn check_bounds(object: &Value) -> Result<(), ApiError> {
     if !json::is_shallow(object) {
         return Err(ApiError::bad_request(format!(
@@ -151,44 +143,43 @@ pub(crate) fn check_bounds(object: &Value) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Checks and drops unknown fields, and brings nulls and metadata into the form in which they are stored.
-pub(crate) fn settle_fields(
+/// Checks and removes unknown fields, and brings nulls and metadata into their stored form.
+pub(crate) fn normalize_fields(
     context: &mut Context<'_>,
     object: &mut Value,
     validation: FieldValidation,
 ) -> Result<(), ApiError> {
-    let faults = unknown_fields(context, object);
-    report_fields(context, faults, validation)?;
-    settle(context.kind, object);
+    let errors = unknown_fields(context, object);
+    report_fields(context, errors, validation)?;
+    normalize(context.kind, object);
     Ok(())
 }
 
-/// What is done to every object before it is judged by the rules of its kind.
-fn settle(kind: &Kind, object: &mut Value) {
+/// Brings an object into its stored form, before the rules of its kind are checked.
+fn normalize(kind: &Kind, object: &mut Value) {
     schemas::prune(kind, object);
     schemas::zero_nulls(kind, object);
     schemas::fill(kind, object);
     metadata::normalize(document::metadata_mut(object));
 }
 
-/// The same for an object that came out of a patch, which says what is wrong in its own way. `faults` are those
-/// of the patch itself.
-pub(crate) fn settle_patched(
+/// The same for a patched object, with the errors of patches. `errors` are those of the patch itself.
+pub(crate) fn normalize_patched(
     context: &mut Context<'_>,
     object: &mut Value,
     validation: FieldValidation,
-    faults: &[String],
+    errors: &[String],
 ) -> Result<(), ApiError> {
     if let Some(problem) = patched_problem(context.kind, object) {
         return Err(invalid_patch(object, &problem));
     }
-    let faults: Vec<String> =
-        faults.iter().cloned().chain(unknown_fields(context, object)).collect();
-    if validation == FieldValidation::Strict && !faults.is_empty() {
-        return Err(invalid_patch(object, &strict_problem(&faults)));
+    let errors: Vec<String> =
+        errors.iter().cloned().chain(unknown_fields(context, object)).collect();
+    if validation == FieldValidation::Strict && !errors.is_empty() {
+        return Err(invalid_patch(object, &strict_problem(&errors)));
     }
-    report_fields(context, faults, validation)?;
-    settle(context.kind, object);
+    report_fields(context, errors, validation)?;
+    normalize(context.kind, object);
     Ok(())
 }
 
@@ -212,7 +203,7 @@ fn invalid_patch(object: &Value, problem: &str) -> ApiError {
     ApiError::invalid_as("", "", "", &field::Errors::from(vec![error]))
 }
 
-/// Each field that the kind does not have, as a fault.
+/// An error for each field that the kind does not have.
 fn unknown_fields(context: &Context<'_>, object: &Value) -> Vec<String> {
     let in_metadata =
         document::metadata(object).map(|meta| metadata::unknown_fields(meta, "metadata"));
@@ -221,30 +212,30 @@ fn unknown_fields(context: &Context<'_>, object: &Value) -> Vec<String> {
     unknown.map(|path| format!("unknown field \"{path}\"")).collect()
 }
 
-fn strict_problem(faults: &[String]) -> String {
-    format!("strict decoding error: {}", faults.join(", "))
+fn strict_problem(errors: &[String]) -> String {
+    format!("strict decoding error: {}", errors.join(", "))
 }
 
 /// Strict: 400; Warn: a `Warning` header each; Ignore: silence (CONTRACT section 3).
 fn report_fields(
     context: &mut Context<'_>,
-    faults: Vec<String>,
+    errors: Vec<String>,
     validation: FieldValidation,
 ) -> Result<(), ApiError> {
     match validation {
-        FieldValidation::Strict if !faults.is_empty() => {
+        FieldValidation::Strict if !errors.is_empty() => {
             let (kind, version) = (context.kind.kind, context.kind.version);
-            let problem = strict_problem(&faults);
+            let problem = strict_problem(&errors);
             Err(ApiError::bad_request(format!(
                 "{kind} in version \"{version}\" cannot be handled as a {kind}: {problem}"
             )))
         }
         FieldValidation::Warn => {
-            // A write that is tried again says it once.
+            // A write that is tried again reports each warning once.
             let known = context.warnings.len();
-            for fault in faults {
-                if !context.warnings.iter().take(known).any(|warning| *warning == fault) {
-                    context.warnings.push(fault);
+            for error in errors {
+                if !context.warnings.iter().take(known).any(|warning| *warning == error) {
+                    context.warnings.push(error);
                 }
             }
             Ok(())

@@ -29,7 +29,7 @@ pub(crate) async fn create(context: &mut Context<'_>) -> Result<Answer, ApiError
     let options = WriteOptions::parse(context.query, context.user_agent(), "CreateOptions")?;
     let object = body::object(context, options.field_validation)?;
     if context.path.name.is_some() {
-        // The right to create was asked for under the path's name.
+        // The right to create was checked for the name in the path.
         body::check_name(context, &object)?;
     }
     let json = insert(context, object, &options).await?;
@@ -37,7 +37,7 @@ pub(crate) async fn create(context: &mut Context<'_>) -> Result<Answer, ApiError
     Ok(Answer::Object { kind, json: decorated(context, json), code: StatusCode::CREATED })
 }
 
-/// The answer to a create as the kind wants it.
+/// The response to a create, as the kind shows it.
 pub(crate) fn decorated(context: &Context<'_>, json: Bytes) -> Bytes {
     let mut object = document::decode(&json);
     let before = object.clone();
@@ -59,7 +59,7 @@ pub(crate) async fn insert(
         ));
     }
     body::check_kind(context, &object)?;
-    body::settle_fields(context, &mut object, options.field_validation)?;
+    body::normalize_fields(context, &mut object, options.field_validation)?;
     stamp(context, &mut object);
     if kind.strategy.is_closing() {
         return Err(closing(kind));
@@ -155,10 +155,10 @@ async fn commit(
             value: context.encode(object),
         };
         let mut operations = vec![put];
-        // The definition of the kind must still be there: what comes after it was emptied would outlive it.
+        // The definition of the kind must still exist: otherwise the object would outlive it.
         operations.extend(check_definition_open(context)?);
         if kind.namespaced {
-            // So must the namespace be there when the object is: nothing is left behind in one that went.
+            // The namespace, too, must still exist.
             let namespace = check_namespace_open(context)?;
             operations
                 .push(Op::Check { key: namespace.key, expect: Expect::At(namespace.revision) });
@@ -169,12 +169,12 @@ async fn commit(
             Ok(committed) => return Ok(Some(document::stored_bytes(&committed))),
             Err(Some(current)) if *current.key == *key => return Err(exists(&current.value)),
             Err(_) if kind.strategy.depends_on_others() => return Ok(None),
-            Err(_) => {} // namespace or definition changed meanwhile (a label, say), or a quota: look again
+            Err(_) => {} // the namespace, the definition or a quota changed meanwhile: try again
         }
     }
 }
 
-/// The check that the definition of a kind is there and stays; none for what is built in.
+/// The check that the definition of a kind exists and stays; none for built-in kinds.
 fn check_definition_open(context: &Context<'_>) -> Result<Option<Op>, ApiError> {
     #[derive(serde::Deserialize)]
     struct Definition {
@@ -191,7 +191,7 @@ fn check_definition_open(context: &Context<'_>) -> Result<Option<Op>, ApiError> 
     }
     let key = format!("{}{}.{}", definitions::PREFIX, kind.plural, kind.group);
     let entry = context.server.store.get(&key).ok_or_else(ApiError::no_such_resource)?;
-    // Definitions are large: nothing else is read of this one.
+    // Definitions are large: only this field is read.
     let definition: Definition =
         serde_json::from_slice(&entry.value).map_err(ApiError::internal)?;
     if definition.metadata.deletion_timestamp.is_some() {

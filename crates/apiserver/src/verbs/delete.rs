@@ -14,15 +14,15 @@ use crate::document;
 use crate::error::ApiError;
 use crate::options::{self, ListOptions};
 use crate::rendering::ListMeta;
+use crate::request::media_type;
 use crate::strategy::DeleteMode;
-use crate::verbs::body::media_type;
 use crate::verbs::list;
 use crate::verbs::update::{bump_generation, is_released};
 use mxjob_machinery::time::rfc3339;
 
-/// The finalizer that holds an object until its dependents are gone.
+/// The finalizer that keeps an object until its dependents are deleted.
 pub(crate) const FOREGROUND: &str = "foregroundDeletion";
-/// The finalizer that holds an object until its dependents are let go.
+/// The finalizer that keeps an object until its dependents are orphaned.
 pub(crate) const ORPHAN: &str = "orphan";
 
 /// How dependents are treated.
@@ -142,11 +142,11 @@ impl DeleteOptions {
     }
 }
 
-/// What became of an object.
+/// The result of a delete.
 enum Outcome {
-    /// It is gone; this was its uid.
+    /// The object with this uid is deleted.
     Gone { uid: String },
-    /// It stays until it is let go; this is its state.
+    /// Something keeps the object, which is now in this state.
     Pending(Bytes),
 }
 
@@ -178,7 +178,7 @@ pub(crate) async fn delete_with(
     }
 }
 
-/// Answers a delete of a collection: the objects as they were (or as they now wait).
+/// Answers a delete of a collection with the deleted objects.
 pub(crate) async fn delete_collection(context: &mut Context<'_>) -> Result<Answer, ApiError> {
     let delete_options = DeleteOptions::parse(context)?;
     let list_options = ListOptions::parse(context.query, context.kind, false)?;
@@ -202,8 +202,8 @@ pub(crate) async fn delete_collection(context: &mut Context<'_>) -> Result<Answe
     Ok(Answer::List { kind: context.kind, items: shown, meta })
 }
 
-/// Deletes an object, or marks it as being deleted; `None` where somebody else removed it first, or changed it so that it
-/// is none of those `chosen` any more.
+/// Deletes an object, or marks it as being deleted; `None` if another request deleted it first, or
+/// changed it so that `chosen` no longer selects it.
 async fn remove(
     context: &mut Context<'_>,
     mut entry: Entry,
@@ -281,7 +281,7 @@ fn check_preconditions(
     Ok(())
 }
 
-/// The object as it waits for its end; `None` where it can go at once.
+/// The object marked as being deleted; `None` if it can be deleted immediately.
 fn marked(context: &Context<'_>, old: &Value, options: &DeleteOptions) -> Option<Value> {
     let strategy = context.kind.strategy;
     let mut new = old.clone();
@@ -289,7 +289,7 @@ fn marked(context: &Context<'_>, old: &Value, options: &DeleteOptions) -> Option
     let mut finalizers = document::finalizers(old);
     let terminating = document::is_terminating(old);
     if !terminating {
-        for finalizer in strategy.holds_on_delete() {
+        for finalizer in strategy.finalizers_on_delete() {
             hold(&mut finalizers, finalizer, "");
         }
     }

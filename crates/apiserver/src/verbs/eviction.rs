@@ -1,6 +1,4 @@
-//! `POST pods/{name}/eviction`: a delete that asks first.
-//!
-//! There are no disruption budgets here, so nothing ever speaks against it.
+//! `POST pods/{name}/eviction`: a delete. Disruption budgets are stored but not enforced.
 
 use http::StatusCode;
 use mxjob_machinery::status::Status;
@@ -10,13 +8,14 @@ use crate::answer::Answer;
 use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
-use crate::verbs::{body, delete};
+use crate::request::media_type;
+use crate::verbs::delete;
 
 const VERSIONS: &[&str] = &["policy/v1", "policy/v1beta1"];
 
 /// Evicts a pod.
 pub(crate) async fn evict(context: &mut Context<'_>) -> Result<Answer, ApiError> {
-    let eviction = match body::media_type(context.headers, "application/json") {
+    let eviction = match media_type(context.headers, "application/json") {
         "application/json" => mxjob_machinery::json::decode(&context.body).map_err(|error| {
             ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
         })?,
@@ -30,18 +29,18 @@ pub(crate) async fn evict(context: &mut Context<'_>) -> Result<Answer, ApiError>
             ]));
         }
     };
-    let said = |field: &str| eviction.get(field).and_then(Value::as_str).unwrap_or_default();
-    let (version, kind) = (said("apiVersion"), said("kind"));
+    let given = |field: &str| eviction.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (version, kind) = (given("apiVersion"), given("kind"));
     if !(version.is_empty() || VERSIONS.contains(&version)) || !matches!(kind, "" | "Eviction") {
         return Err(ApiError::bad_request(format!(
-            "the object provided is unrecognized (must be of type Eviction): it says {version} {kind}"
+            "the object provided is unrecognized (must be of type Eviction): got {version} {kind}"
         )));
     }
     let name = document::meta_str(&eviction, "name");
     if !name.is_empty() && name != context.name() {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
     }
-    // The eviction's own options, as the body of the delete that it is.
+    // `deleteOptions` of the eviction is the body of the delete.
     let mut options = eviction
         .get("deleteOptions")
         .cloned()

@@ -66,7 +66,7 @@ fn start(context: &Context<'_>, options: &ListOptions, prefix: &str) -> Result<S
         });
     }
     let zero = options.resource_version == Some(Revision::ZERO);
-    // Lists at version 0 are served whole from memory, whatever the limit, as upstream's cache does.
+    // Lists at version 0 ignore the limit, as upstream's cache does.
     let limit = if zero { 0 } else { options.limit };
     let exact = options.version_match == Some(VersionMatch::Exact)
         || (options.limit > 0 && options.version_match.is_none() && version.is_some());
@@ -133,7 +133,7 @@ fn read(
     })
 }
 
-/// 410 with a token that goes on from the same place with what there is now, for clients that can live with that.
+/// 410 with a token that continues at the same key in the current state.
 fn snapshot_gone(continue_token: &str) -> ApiError {
     let Ok(token) = Token::parse(continue_token) else {
         return ApiError::expired(

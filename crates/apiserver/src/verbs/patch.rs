@@ -1,4 +1,4 @@
-//! `PATCH`: which sort of patch it is, and what it does to the stored object.
+//! `PATCH`: the types of patches and their effect on the stored object.
 
 mod apply;
 mod decode;
@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::error::ApiError;
 use crate::kind::Kind;
 use crate::options::WriteOptions;
-use crate::verbs::body::media_type;
+use crate::request::media_type;
 use crate::verbs::update::{self, Change, Submission};
 
 const JSON_PATCH: &str = "application/json-patch+json";
@@ -20,8 +20,8 @@ const MERGE_PATCH: &str = "application/merge-patch+json";
 const STRATEGIC_MERGE_PATCH: &str = "application/strategic-merge-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
 
-/// The sorts of patch that a kind takes. Custom resources have no merge keys, so they take no strategic merge patch
-/// (CONTRACT section 1).
+/// The types of patches that a kind accepts. Custom resources have no merge keys, and so no strategic
+/// merge patch (CONTRACT section 1).
 fn accepted(kind: &Kind) -> &'static [&'static str] {
     if kind.conventions.strategic_merge {
         &[JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY]
@@ -48,16 +48,16 @@ pub(crate) async fn patch(context: &mut Context<'_>) -> Result<Answer, ApiError>
         MERGE_PATCH => decode::merge_patch(&context.body)?,
         _ => decode::strategic_merge_patch(&context.body, context.kind)?,
     };
-    let submission = Submission::Change { change: &*patch.change, faults: &patch.faults };
+    let submission = Submission::Change { change: &*patch.change, errors: &patch.errors };
     let json = update::write(context, submission, &options).await?;
     Ok(updated(context, json))
 }
 
-/// A patch that can be applied to whatever is stored.
+/// A patch that can be applied to any stored object.
 struct Patch {
     change: Box<Change<'static>>,
-    /// What is wrong with the patch itself, for `fieldValidation`.
-    faults: Vec<String>,
+    /// Errors of the patch itself, for `fieldValidation`.
+    errors: Vec<String>,
 }
 
 fn updated(context: &Context<'_>, json: Bytes) -> Answer {

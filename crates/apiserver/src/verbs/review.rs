@@ -1,4 +1,4 @@
-//! Creating a review: who somebody is, and what somebody may do. The answer is the object with its status.
+//! Creates of reviews: identity and rights. The answer is the object with its status.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +58,7 @@ fn access_review(context: &Context<'_>, review: Review, object: &Value) -> Resul
         body::check_namespace(context, object)?;
     }
     let identity = if own { context.identity.clone() } else { subject(spec) };
-    let errors = faults(context, spec, own, local);
+    let errors = validate(context, spec, own, local);
     if !errors.is_empty() {
         return Err(ApiError::invalid(context.kind, document::meta_str(object, "name"), &errors));
     }
@@ -98,7 +98,7 @@ fn decide(context: &Context<'_>, attributes: &Attributes<'_>) -> Value {
 }
 
 /// Upstream's `pkg/apis/authorization/validation`.
-fn faults(context: &Context<'_>, spec: &Value, own: bool, local: bool) -> field::Errors {
+fn validate(context: &Context<'_>, spec: &Value, own: bool, local: bool) -> field::Errors {
     let mut errors = field::Errors::default();
     let path = Path::new("spec");
     let (resource, other) = (path.child("resourceAttributes"), path.child("nonResourceAttributes"));

@@ -13,7 +13,7 @@ use crate::document;
 use crate::error::ApiError;
 use crate::options::WriteOptions;
 use crate::registry;
-use crate::verbs::body;
+use crate::request::media_type;
 use mxjob_access::tokens::service_account::{Bound, BoundKind, ISSUER};
 use mxjob_machinery::json::text;
 use mxjob_machinery::time::rfc3339;
@@ -22,8 +22,8 @@ const API_VERSION: &str = "authentication.k8s.io/v1";
 const KIND: &str = "TokenRequest";
 /// Upstream's times, in seconds: where nothing is said, the least and the most that may be said.
 const DEFAULT_SECONDS: i64 = 60 * 60;
-const LEAST_SECONDS: i64 = 10 * 60;
-const MOST_SECONDS: i64 = 1 << 32;
+const MIN_SECONDS: i64 = 10 * 60;
+const MAX_SECONDS: i64 = 1 << 32;
 
 /// Issues a token.
 pub(crate) fn create(context: &mut Context<'_>) -> Result<Answer, ApiError> {
@@ -33,7 +33,7 @@ pub(crate) fn create(context: &mut Context<'_>) -> Result<Answer, ApiError> {
     };
     let mut request = decode(context)?;
     let account = document::decode(&context.entry()?.value);
-    settle(context, &account, &mut request)?;
+    complete(context, &account, &mut request)?;
     let bound = bound(context, &request["spec"], &account)?;
     let seconds = request["spec"]["expirationSeconds"].as_i64().unwrap_or(DEFAULT_SECONDS);
     let audiences = request["spec"]["audiences"].as_array().into_iter().flatten();
@@ -44,8 +44,11 @@ pub(crate) fn create(context: &mut Context<'_>) -> Result<Answer, ApiError> {
     } else {
         accounts.issue(&account, &audiences, (context.now, seconds), bound.as_ref())
     };
-    let token = token
-        .ok_or_else(|| ApiError::unavailable("the system gives no random bytes to sign with"))?;
+    let token = token.ok_or_else(|| {
+        ApiError::unavailable(
+            "cannot sign the token: the system provides no random bytes; try again later",
+        )
+    })?;
     let end = Timestamp::from_second(context.now.as_second().saturating_add(seconds))
         .unwrap_or(Timestamp::MAX);
     request["status"] = json!({ "expirationTimestamp": rfc3339(end), "token": token });
@@ -54,14 +57,14 @@ pub(crate) fn create(context: &mut Context<'_>) -> Result<Answer, ApiError> {
 }
 
 fn decode(context: &Context<'_>) -> Result<Value, ApiError> {
-    if body::media_type(context.headers, "application/json") != "application/json" {
+    if media_type(context.headers, "application/json") != "application/json" {
         return Err(ApiError::unsupported_media_type(&["application/json"]));
     }
     let request = json::decode(&context.body).map_err(|error| {
         ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
     })?;
     let (version, kind) = (text(&request, "/apiVersion"), text(&request, "/kind"));
-    let fits = |said: &str, wanted: &str| said.is_empty() || said == wanted;
+    let fits = |given: &str, expected: &str| given.is_empty() || given == expected;
     if !request.is_object() || !fits(version, API_VERSION) || !fits(kind, KIND) {
         return Err(ApiError::bad_request(format!(
             "the object provided is unrecognized (must be of type {KIND}): {version}, Kind={kind}"
@@ -70,12 +73,12 @@ fn decode(context: &Context<'_>) -> Result<Value, ApiError> {
     Ok(request)
 }
 
-/// Fills in what was left open and checks the rest.
-fn settle(context: &Context<'_>, account: &Value, request: &mut Value) -> Result<(), ApiError> {
+/// Checks a request and fills in defaults.
+fn complete(context: &Context<'_>, account: &Value, request: &mut Value) -> Result<(), ApiError> {
     let (namespace, name) = (context.namespace(), context.name());
     for (field, own) in [("name", name), ("namespace", namespace)] {
-        let said = document::meta_str(request, field);
-        if !said.is_empty() && said != own {
+        let given = document::meta_str(request, field);
+        if !given.is_empty() && given != own {
             return Err(ApiError::bad_request(format!(
                 "the {field} of the provided object does not match the {field} sent on the request"
             )));
@@ -105,8 +108,8 @@ fn settle(context: &Context<'_>, account: &Value, request: &mut Value) -> Result
     }
     let seconds = spec["expirationSeconds"].as_i64().unwrap_or_default();
     let detail = match seconds {
-        ..LEAST_SECONDS => "may not specify a duration less than 10 minutes",
-        LEAST_SECONDS..=MOST_SECONDS => return Ok(()),
+        ..MIN_SECONDS => "may not specify a duration less than 10 minutes",
+        MIN_SECONDS..=MAX_SECONDS => return Ok(()),
         _ => "may not specify a duration larger than 2^32 seconds",
     };
     let error =

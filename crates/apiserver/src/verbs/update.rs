@@ -22,16 +22,16 @@ use crate::verbs::{ATTEMPTS, MODIFIED, body, create};
 /// What the new object is, given the stored one.
 pub(crate) type Change<'a> = dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync + 'a;
 
-/// What a writer sends.
+/// The new object, or a change.
 pub(crate) enum Submission<'a> {
     /// The whole object.
     Whole(Value),
-    /// A change to whatever is stored.
+    /// A change to the stored object.
     Change {
-        /// What it makes of the stored object.
+        /// Returns the changed object.
         change: &'a Change<'a>,
-        /// What is wrong with the change itself, for `fieldValidation`.
-        faults: &'a [String],
+        /// Errors of the change itself, for `fieldValidation`.
+        errors: &'a [String],
     },
 }
 
@@ -62,17 +62,17 @@ pub(crate) async fn update(context: &mut Context<'_>) -> Result<Answer, ApiError
     Ok(Answer::Object { kind: context.kind, json, code: StatusCode::OK })
 }
 
-/// CONTRACT section 2: a body that names another kind than the path is a 400.
+/// 400: the body has another kind than the path (CONTRACT section 2).
 fn wrong_kind(context: &Context<'_>, object: &Value) -> ApiError {
-    let said = object.get("kind").and_then(Value::as_str).unwrap_or_default();
-    let wanted = context.kind.kind;
+    let given = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let expected = context.kind.kind;
     ApiError::bad_request(format!(
-        "the kind in the data ({said}) does not match the expected kind ({wanted})"
+        "the kind in the data ({given}) does not match the expected kind ({expected})"
     ))
 }
 
-/// `PUT` to a free name. With a uid the writer meant an object that is gone; for MXJobs a resource version says the
-/// same (CONTRACT section 2), for built-in kinds it is overlooked as upstream does.
+/// `PUT` to a name that does not exist. A uid means a deleted object, and so does the resource version
+/// of a custom resource (CONTRACT section 2); that of built-in kinds is ignored, as upstream does.
 async fn create_missing(
     context: &mut Context<'_>,
     mut object: Value,
@@ -105,7 +105,7 @@ pub(crate) async fn write(
         let entry = context.entry()?;
         let mut old = document::decode(&entry.value);
         context.show_stored(&mut old);
-        // As the submission is read, so that nulls which an earlier version stored are no change.
+        // As in the submission, so that nulls stored by an earlier version are no change.
         schemas::zero_nulls(context.kind, &mut old);
         let (mut submitted, once) = match &mut submission {
             Submission::Whole(object) => {
@@ -122,10 +122,10 @@ pub(crate) async fn write(
         };
         body::check_name(context, &submitted)?;
         match &submission {
-            Submission::Change { faults, .. } if !options.applying => {
-                body::settle_patched(context, &mut submitted, options.field_validation, faults)?;
+            Submission::Change { errors, .. } if !options.applying => {
+                body::normalize_patched(context, &mut submitted, options.field_validation, errors)?;
             }
-            _ => body::settle_fields(context, &mut submitted, options.field_validation)?,
+            _ => body::normalize_fields(context, &mut submitted, options.field_validation)?,
         }
         let new = next(context, &old, submitted, options)?;
         context.warn(&new);
@@ -140,7 +140,7 @@ pub(crate) async fn write(
             manager: &options.manager,
         };
         webhooks::admit(context, request).await?;
-        // An apply on a subresource that names other fields, too, says so each time: that moves no time of ownership.
+        // An apply on a subresource that sends other fields, too, must not move the time of ownership.
         if json::equal(&old, &new) || (options.applying && same_but_for_times(&old, &new)) {
             return Ok(entry.value);
         }
@@ -158,7 +158,7 @@ pub(crate) async fn write(
     Err(ApiError::conflict(context.kind, context.name(), MODIFIED))
 }
 
-/// Stores the new state if the old one is still there; removes the object where its last finalizer has gone.
+/// Stores the new state if the old one is still stored; deletes the object without its last finalizer.
 async fn store(
     context: &Context<'_>,
     entry: &Entry,
@@ -237,14 +237,14 @@ fn next(
 ) -> Result<Value, ApiError> {
     let (kind, name) = (context.kind, context.name());
     let subresource = context.path.subresource.as_str();
-    // On a subresource ownership counts what was sent, even where it is not taken.
+    // On a subresource the manager owns the fields that were sent, even those that are ignored.
     let sent = (!subresource.is_empty()).then(|| submitted.clone());
     let mut new = submitted;
     keep_system_fields(old, &mut new);
     if subresource.is_empty() {
         escalation::check(context, Some(old), &new)?;
     }
-    let mut errors = metadata_faults(context, old, &new);
+    let mut errors = metadata_errors(context, old, &new);
     match subresource {
         "status" => {
             new = with_status(old, &new);
@@ -258,7 +258,7 @@ fn next(
             kind.strategy.prepare_update(old, &mut new);
             context.derive_status(&mut new);
             if errors.is_empty() {
-                errors.extend(rule_faults(context, old, &new, name)?);
+                errors.extend(rule_errors(context, old, &new, name)?);
             }
         }
     }
@@ -266,7 +266,7 @@ fn next(
         return Err(ApiError::invalid(kind, name, &errors));
     }
     if same_content(kind, old, &new) {
-        keep_content(kind, old, &mut new); // what is equal stays as it was written
+        keep_content(kind, old, &mut new); // equal content stays as it was written
     } else if kind.strategy.has_generation() {
         bump_generation(&mut new);
     }
@@ -277,20 +277,20 @@ fn next(
     Ok(new)
 }
 
-fn metadata_faults(context: &Context<'_>, old: &Value, new: &Value) -> field::Errors {
+fn metadata_errors(context: &Context<'_>, old: &Value, new: &Value) -> field::Errors {
     let none = document::Object::new();
     let (old, new) =
         (document::metadata(old).unwrap_or(&none), document::metadata(new).unwrap_or(&none));
     let path = field::Path::new("metadata");
     let mut errors = metadata::validate_update(new, old, &path);
     if context.kind.conventions.repeats_metadata_errors {
-        // Upstream looks at the metadata of custom resources twice, and clients see each cause twice.
+        // Upstream validates the metadata of custom resources twice, and reports each error twice.
         errors.extend(errors.clone());
     }
     errors
 }
 
-fn rule_faults(
+fn rule_errors(
     context: &Context<'_>,
     old: &Value,
     new: &Value,
@@ -302,7 +302,7 @@ fn rule_faults(
         let message = strategy.update_message(name, &forbidden);
         return Err(ApiError::invalid(context.kind, name, &forbidden).with_message(message));
     }
-    // What has not changed was accepted once; a finalizer must be removable from anything that is stored.
+    // Unchanged content was accepted before: a finalizer must be removable from any stored object.
     if same_content(context.kind, old, new) {
         Ok(field::Errors::default())
     } else {
@@ -310,7 +310,7 @@ fn rule_faults(
     }
 }
 
-/// Everything that counts in the generation: all but metadata, and status where that is written apart.
+/// The fields that count in the generation: all except metadata, and status if it is a subresource.
 fn content<'a>(kind: &Kind, object: &'a Value) -> impl Iterator<Item = (&'a String, &'a Value)> {
     let fields = object.as_object().into_iter().flatten();
     let whole = kind.conventions.status_is_content && kind.subresource("status").is_none();
@@ -338,7 +338,7 @@ pub(crate) fn bump_generation(object: &mut Value) {
     meta.insert("generation".to_owned(), generation.saturating_add(1).into());
 }
 
-/// What a writer cannot change is kept without a word, as upstream keeps it.
+/// Keeps the fields that a writer cannot change, without an error, as upstream does.
 fn keep_system_fields(old: &Value, new: &mut Value) {
     let kept: Vec<(&str, Option<Value>)> = [
         "creationTimestamp",
@@ -364,7 +364,7 @@ fn keep_system_fields(old: &Value, new: &mut Value) {
     }
 }
 
-/// `/status` takes the status and nothing else (CONTRACT section 2); the managed fields are settled later.
+/// `/status` changes the status and nothing else (CONTRACT section 2). Managed fields follow later.
 fn with_status(old: &Value, new: &Value) -> Value {
     let mut result = old.clone();
     carry(new, &mut result, "status");
@@ -372,7 +372,7 @@ fn with_status(old: &Value, new: &Value) -> Value {
     result
 }
 
-/// `/finalize` of a namespace takes `spec.finalizers` and nothing else.
+/// `/finalize` of a namespace changes `spec.finalizers` and nothing else.
 fn with_finalizers(old: &Value, new: &Value) -> Value {
     let mut result = old.clone();
     let finalizers = new.pointer("/spec/finalizers").cloned();

@@ -1,7 +1,7 @@
 //! Watches: a list's successor, streamed.
 //!
-//! A watch is a position in the store's log. It keeps no buffer of its own, so a slow client costs nobody anything:
-//! when the history it needs is gone it gets a 410 in the stream and ends.
+//! A watch is a position in the store's log. It has no buffer, so that a slow client delays nobody:
+//! once the history that it needs is gone, it gets a 410 in the stream and ends.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use http_body_util::{BodyExt, StreamBody};
 use mxjob_store::{Event, EventKind, ReadError, Revision};
 use tokio::time::Instant;
 
-use crate::alias;
 use crate::answer::Answer;
 use crate::body::BodyError;
 use crate::context::Context;
+use crate::conversion;
 use crate::document;
 use crate::environment::Environment;
 use crate::error::ApiError;
@@ -32,13 +32,13 @@ use crate::server::Inner;
 use crate::table;
 use crate::verbs::list;
 
-/// How long a watch lives where the client sets no limit; upstream ends them after 30 to 60 minutes too.
+/// Timeout of a watch if the client sets none. Upstream's is between 30 and 60 minutes.
 const DEFAULT_LIFE: Duration = Duration::from_secs(45 * 60);
 /// How often a quiet watch that asked for bookmarks gets one (upstream: about a minute).
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How long before its end a watch gets a last bookmark (upstream's two seconds).
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
-/// How often a watch that waits for a version looks whether it is there.
+/// Interval at which a watch that waits for a resource version checks for it.
 const INITIAL_END_POLL: Duration = Duration::from_millis(50);
 /// The annotation of the bookmark that ends the initial events.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
@@ -61,7 +61,7 @@ pub(crate) fn watch(context: &Context<'_>, rendering: Rendering) -> Result<Answe
         from = meta.resource_version.parse().map_or(from, Revision::new);
         first = items.iter().map(|item| encoder.frame("ADDED", item)).collect();
         if encoder.options.initial_events == Some(true) && encoder.options.bookmarks {
-            // The client may ask for a version that is not there yet; until it is, the list is not complete.
+            // The client may ask for a future version; until it is reached, the list is not complete.
             match asked.filter(|asked| *asked > from) {
                 None => first.push(encoder.bookmark(from, true)),
                 Some(asked) => encoder.initial_until = Some(asked),
@@ -142,7 +142,7 @@ impl Encoder {
     }
 
     fn frame(&mut self, kind: &str, stored: &Bytes) -> Bytes {
-        let object = alias::shown(self.kind, stored);
+        let object = conversion::shown(self.kind, stored);
         let transformed = self.transform(&object);
         line(kind, transformed.as_deref().unwrap_or(&object))
     }
@@ -246,7 +246,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// The bookmark that ends the initial events, once the version that the client asked for is there.
+    /// The bookmark that ends the initial events, once the requested version is reached.
     fn initial_end(&mut self) -> Option<Bytes> {
         let wanted = self.encoder.initial_until?;
         let revision = self.events.revision();
@@ -302,7 +302,7 @@ impl Stream for Lines {
             // Registers the timer again; its being ready at once is impossible.
             let _ = self.next_bookmark.as_mut().poll(task);
             let revision = self.events.revision();
-            // Before the end of the initial events, and before anything has happened, there is nothing to mark.
+            // There is nothing to mark before the end of the initial events, and before the first event.
             if self.encoder.initial_until.is_none() && revision > self.encoder.not_before {
                 return Poll::Ready(Some(Ok(self.encoder.bookmark(revision, false))));
             }

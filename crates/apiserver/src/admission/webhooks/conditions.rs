@@ -28,7 +28,7 @@ impl Condition {
     }
 }
 
-/// Whether all conditions hold for the request of a review. One that is false decides, whatever is wrong with others.
+/// Whether all conditions hold for the request of a review. A false one outweighs errors of others.
 ///
 /// # Errors
 /// What is wrong with a condition.

@@ -13,7 +13,7 @@ const VERSION: &str = "meta.k8s.io/v1";
 /// A parsed token.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Token {
-    /// The list's snapshot; `None` goes on with whatever there is now, because the snapshot is gone.
+    /// The list's snapshot; `None` continues in the current state, since the snapshot is gone.
     pub(crate) revision: Option<Revision>,
     /// The last key of the page before, relative to the collection.
     last: String,

@@ -40,7 +40,7 @@ pub(super) async fn apply(
     let path = context.path;
     let write = Write { subresource: &path.subresource, ..write(context, options) };
     let change = move |old: &Value| write.apply(Some(old), &intent, force);
-    let submission = Submission::Change { change: &change, faults: &[] };
+    let submission = Submission::Change { change: &change, errors: &[] };
     let json = update::write(context, submission, &options.applying()).await?;
     Ok(super::updated(context, json))
 }
@@ -66,7 +66,7 @@ fn write<'a>(context: &Context<'_>, options: &'a WriteOptions) -> Write<'a> {
     Write { kind: context.kind, subresource: "", manager: &options.manager, now: context.now }
 }
 
-/// The configuration says which object it is about, even where only the path said so.
+/// The configuration with the name and namespace of the path.
 fn named(context: &Context<'_>, mut intent: Value) -> Value {
     let (name, namespace) = (context.name().to_owned(), context.namespace().to_owned());
     let meta = document::metadata_mut(&mut intent);

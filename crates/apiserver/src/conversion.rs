@@ -1,10 +1,11 @@
-//! Kinds that two groups serve: the same stored objects, seen in another form.
+//! Conversion between the stored form of an object and the requested one.
 //!
-//! Bodies are turned into the stored form before a verb sees them and answers into the asked form after it, so verbs
-//! know one form only. Watches turn their events themselves, because their selection looks at stored objects.
+//! Two groups may serve the same objects. Bodies are converted to the stored form before a verb, and
+//! answers to the requested form after it, so that verbs know one form. Watches convert their events
+//! themselves, because selectors are applied to stored objects.
 //!
-//! The versions of a custom resource differ by their names alone. Verbs work on the version that was asked for; answers
-//! are turned here, and the store is written in the storage version (see [`crate::registry::Strategy::to_stored`]).
+//! Versions of a custom resource differ in `apiVersion` alone. Verbs work on the requested version,
+//! answers are converted here, and [`crate::strategy::Strategy::to_stored`] gives the stored version.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -16,12 +17,12 @@ use crate::document;
 use crate::error::ApiError;
 use crate::kind::Kind;
 use crate::registry;
-use crate::verbs::body::media_type;
+use crate::request::media_type;
 
-/// The body in the stored form. What cannot be read is left for the verb to refuse.
+/// The body in the stored form. A body that cannot be decoded is left for the verb to reject.
 ///
 /// # Errors
-/// 415 for JSON patches, whose paths would have to be translated.
+/// 415 for JSON patches: their paths cannot be converted.
 pub(crate) fn body(
     kind: &'static Kind,
     headers: &HeaderMap,
@@ -55,7 +56,7 @@ pub(crate) fn body(
     Ok(document::to_vec(&value).into())
 }
 
-/// What came of a request, in the form and the words of the kind that was asked for.
+/// The outcome of a request in the form of the requested kind, and the error with its names.
 ///
 /// # Errors
 /// The given error.
@@ -72,7 +73,7 @@ pub(crate) fn outcome(
     }
 }
 
-/// The answer in the form that was asked for.
+/// The answer in the requested form.
 fn answer(kind: &'static Kind, answer: Answer) -> Answer {
     if !kind.strategy.converts() {
         return answer;
