@@ -40,20 +40,20 @@ impl ApiServer {
 
     fn default_role_writes(&self) -> Vec<Op> {
         // Where MXJobs are installed, their roles are installed with them.
-        let is_here = |wanted: &Value| {
+        let is_here = |default: &Value| {
             self.registry().has_mxjobs()
-                || !document::meta_str(wanted, "name").starts_with(roles::OF_MXJOBS)
+                || !document::meta_str(default, "name").starts_with(roles::OF_MXJOBS)
         };
-        let wanted = roles::all().into_iter().filter(is_here);
-        let mut slots: Vec<Slot> = wanted.filter_map(|wanted| self.slot(&wanted)).collect();
+        let default = roles::all().into_iter().filter(is_here);
+        let mut slots: Vec<Slot> = default.filter_map(|default| self.slot(&default)).collect();
         for _ in 0..AGGREGATION_DEPTH {
             let all: Vec<Value> = slots.iter().map(|slot| slot.object.clone()).collect();
             for slot in &mut slots {
                 // The loop for aggregation adds the rules of roles that others have labelled.
                 if let Some(rules) = aggregation::rules(&slot.object, &by_name(&all)) {
                     let held = Rule::of_role(&slot.object);
-                    let wanted: Vec<Rule> = rules.iter().map(Rule::read).collect();
-                    if !rules::missing(&held, &wanted).is_empty() {
+                    let default: Vec<Rule> = rules.iter().map(Rule::read).collect();
+                    if !rules::missing(&held, &default).is_empty() {
                         slot.object["rules"] = json!(rules);
                         slot.changed = true;
                     }
@@ -64,16 +64,16 @@ impl ApiServer {
         changed.map(Slot::write).collect()
     }
 
-    fn slot(&self, wanted: &Value) -> Option<Slot> {
-        let plural = if text(wanted, "/kind") == "ClusterRole" {
+    fn slot(&self, default: &Value) -> Option<Slot> {
+        let plural = if text(default, "/kind") == "ClusterRole" {
             "clusterroles"
         } else {
             "clusterrolebindings"
         };
-        let key = registry::find(GROUP, "v1", plural)?.key("", document::meta_str(wanted, "name"));
+        let key = registry::find(GROUP, "v1", plural)?.key("", document::meta_str(default, "name"));
         let entry = self.0.store.get(&key);
         let stored = entry.as_ref().map(|entry| document::decode(&entry.value));
-        let repaired = repair(stored.as_ref(), wanted);
+        let repaired = repair(stored.as_ref(), default);
         let changed = repaired.is_some();
         let mut object = repaired.or(stored)?;
         let environment = &self.0.environment;
@@ -108,42 +108,42 @@ fn by_name(objects: &[Value]) -> Vec<&Value> {
     roles
 }
 
-/// What a stored default must become; `None` where it may stay.
-fn repair(stored: Option<&Value>, wanted: &Value) -> Option<Value> {
-    let Some(stored) = stored else { return Some(wanted.clone()) };
+/// The repaired object; `None` if the stored one may stay.
+fn repair(stored: Option<&Value>, default: &Value) -> Option<Value> {
+    let Some(stored) = stored else { return Some(default.clone()) };
     let annotation =
         document::metadata(stored).and_then(|meta| meta.get("annotations")?.get(AUTO_UPDATE));
     if annotation.and_then(Value::as_str) == Some("false") {
         return None;
     }
-    // What a binding gives cannot be changed, only made anew.
-    if stored.get("roleRef") != wanted.get("roleRef") {
-        return Some(wanted.clone());
+    // The role of a binding is immutable: the binding is recreated.
+    if stored.get("roleRef") != default.get("roleRef") {
+        return Some(default.clone());
     }
     let mut repaired = stored.clone();
     for field in ["labels", "annotations"] {
-        for (key, value) in wanted["metadata"][field].as_object().into_iter().flatten() {
+        for (key, value) in default["metadata"][field].as_object().into_iter().flatten() {
             repaired["metadata"][field][key] = value.clone();
         }
     }
-    add_missing(&mut repaired, wanted, "subjects");
-    if wanted.get("aggregationRule").is_none() {
-        let missing = rules::missing(&Rule::of_role(stored), &Rule::of_role(wanted));
+    add_missing(&mut repaired, default, "subjects");
+    if default.get("aggregationRule").is_none() {
+        let missing = rules::missing(&Rule::of_role(stored), &Rule::of_role(default));
         let missing: Vec<Value> = rules::compact(missing).iter().map(Rule::to_json).collect();
         append(&mut repaired, "rules", missing);
     } else if let Some(rule) = repaired.get_mut("aggregationRule").filter(|rule| rule.is_object()) {
-        add_missing(rule, &wanted["aggregationRule"], "clusterRoleSelectors");
+        add_missing(rule, &default["aggregationRule"], "clusterRoleSelectors");
     } else {
-        repaired["aggregationRule"] = wanted["aggregationRule"].clone();
+        repaired["aggregationRule"] = default["aggregationRule"].clone();
     }
     (repaired != *stored).then_some(repaired)
 }
 
-fn add_missing(object: &mut Value, wanted: &Value, field: &str) {
+fn add_missing(object: &mut Value, default: &Value, field: &str) {
     let pointer = format!("/{field}");
     let held = list(object, &pointer);
     let missing =
-        list(wanted, &pointer).iter().filter(|item| !held.contains(item)).cloned().collect();
+        list(default, &pointer).iter().filter(|item| !held.contains(item)).cloned().collect();
     append(object, field, missing);
 }
 
@@ -160,7 +160,7 @@ fn append(object: &mut Value, field: &str, items: Vec<Value>) {
 mod tests {
     use super::*;
 
-    fn wanted(name: &str) -> Value {
+    fn default(name: &str) -> Value {
         roles::all().into_iter().find(|object| document::meta_str(object, "name") == name).unwrap()
     }
 
@@ -168,17 +168,17 @@ mod tests {
     fn what_is_missing_comes_back_and_what_was_added_stays() {
         let check =
             |name: &str, change: &dyn Fn(&mut Value), want: &dyn Fn(&Value, &Value) -> bool| {
-                let wanted = wanted(name);
-                let mut stored = wanted.clone();
+                let default = default(name);
+                let mut stored = default.clone();
                 change(&mut stored);
-                let repaired = repair(Some(&stored), &wanted).unwrap_or_else(|| stored.clone());
-                assert!(want(&repaired, &wanted), "{repaired:#}");
+                let repaired = repair(Some(&stored), &default).unwrap_or_else(|| stored.clone());
+                assert!(want(&repaired, &default), "{repaired:#}");
             };
-        let same = |repaired: &Value, wanted: &Value| repaired == wanted;
+        let same = |repaired: &Value, default: &Value| repaired == default;
         check("system:node", &|_| {}, &same);
         check("system:node", &|role| role["metadata"]["labels"] = json!({}), &same);
-        check("system:node", &|role| role["rules"] = Value::Null, &|repaired, wanted| {
-            rules::missing(&Rule::of_role(repaired), &Rule::of_role(wanted)).is_empty()
+        check("system:node", &|role| role["rules"] = Value::Null, &|repaired, default| {
+            rules::missing(&Rule::of_role(repaired), &Rule::of_role(default)).is_empty()
         });
         check("system:basic-user", &|role| role["rules"] = json!([]), &|repaired, _| {
             list(repaired, "/rules").len() == 3

@@ -60,17 +60,17 @@ pub struct Kind {
 /// The questions that are asked by creating an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Review {
-    /// Who the caller is.
+    /// The identity of the caller.
     SelfSubject,
-    /// Whose token it is.
+    /// The identity of a token's owner.
     Token,
-    /// What the caller may do.
+    /// All rights of the caller.
     SelfSubjectRules,
-    /// Whether the caller may do something.
+    /// Whether the caller has a right.
     SelfSubjectAccess,
-    /// Whether somebody may do something in the namespace.
+    /// Whether a user has a right in the namespace.
     LocalSubjectAccess,
-    /// Whether somebody may do something.
+    /// Whether a user has a right.
     SubjectAccess,
 }
 
@@ -165,7 +165,7 @@ pub struct Column {
     pub name: &'static str,
     /// `string`, `integer` or `date`.
     pub kind: &'static str,
-    /// What the column shows.
+    /// Description of the column.
     pub description: &'static str,
     /// 0 is always shown, 1 with `-o wide`.
     pub priority: i64,

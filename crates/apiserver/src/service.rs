@@ -266,7 +266,7 @@ impl ApiServer {
         conversion::outcome(kind, answer)?.into_response(&rendering)
     }
 
-    /// Who the caller acts as, if it is somebody else and they may.
+    /// The identity that the caller impersonates, if allowed.
     fn impersonated(&self, caller: Identity, headers: &HeaderMap) -> Result<Identity, ApiError> {
         let Some(wish) = Impersonation::parse(headers).map_err(ApiError::bad_request)? else {
             return Ok(caller);

@@ -18,12 +18,12 @@ pub enum DeleteMode {
     Graceful(i64),
 }
 
-/// What gives rights to others, so that only those who have them may write it.
+/// How objects of a kind grant rights. Only callers who have the rights may write them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grant {
-    /// A role has rules.
+    /// By rules.
     Role,
-    /// A binding refers to a role.
+    /// By a reference to a role.
     Binding,
 }
 
@@ -82,7 +82,7 @@ pub trait Strategy: fmt::Debug + Sync + Send {
         false
     }
 
-    /// The rights that objects give.
+    /// How objects grant rights, if they do.
     fn grant(&self) -> Option<Grant> {
         None
     }

@@ -209,7 +209,7 @@ pub(crate) fn add(total: &mut Amounts, more: &Amounts) {
     }
 }
 
-/// What a whole pod requests, or is limited to: its containers together, or its hungriest init container
+/// Requests or limits of a whole pod: the sum of its containers, or the largest init container
 /// (upstream's `PodRequests` and `PodLimits`).
 pub(crate) fn pod_total(pod: &Value, kind: &str) -> Amounts {
     let mut total = Amounts::new();
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_told_in_the_words_that_people_search_for() {
+    fn messages_of_violated_limits_are_those_of_upstream() {
         let none = container(&json!({}), &json!({}));
         let some = container(&json!({"cpu": "200m"}), &json!({"cpu": 2}));
         let min = |cpu: &str| json!({"min": {"cpu": cpu}});

@@ -10,7 +10,7 @@ use crate::kinds::priority;
 use mxjob_machinery::json::text;
 
 const GROUP: &str = "scheduling.k8s.io";
-/// What pods get where there is no class: the priority 0.
+/// The preemption policy of pods without a class; their priority is 0.
 const DEFAULT_POLICY: &str = "PreemptLowerPriority";
 
 /// Writes a pod's priority into its spec.

@@ -24,7 +24,7 @@ use mxjob_machinery::json::{list, text};
 /// Kinds that are also counted by their bare names.
 const BY_NAME: &[&str] =
     &["configmaps", "persistentvolumeclaims", "pods", "resourcequotas", "secrets", "services"];
-/// What every container must declare where a quota limits it.
+/// Resources that every container must declare if a quota limits them.
 const DECLARED: &[&str] =
     &["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
 
@@ -101,7 +101,7 @@ fn beyond<'a>(used: &Amounts, delta: &'a Amounts, hard: &Amounts) -> BTreeSet<&'
         .collect()
 }
 
-/// What the quota's status says is used, if it speaks of all that the quota limits.
+/// The recorded usage, if it covers all resources that the quota limits.
 fn recorded(quota: &Value, hard: &Amounts) -> Option<Amounts> {
     let used = limits::amounts(quota.pointer("/status/used"));
     used.keys().eq(hard.keys()).then_some(used)
@@ -135,7 +135,7 @@ fn listed(amounts: &Amounts, names: &BTreeSet<&str>) -> String {
     parts.map(|(name, amount)| format!("{name}={amount}")).collect::<Vec<_>>().join(",")
 }
 
-/// What the namespace uses of what a quota limits.
+/// The usage of a namespace, of the resources that a quota limits.
 fn count(
     server: &Inner,
     namespace: &str,
@@ -193,7 +193,7 @@ fn concerns(kind: &Kind, resource: &str) -> bool {
         || resource.contains("hugepages-"))
 }
 
-/// What one object uses of what a quota limits; empty where the quota does not count it.
+/// The usage of one object, of the resources that a quota limits; empty if it does not count.
 fn usage(kind: &Kind, object: &Value, hard: &Amounts, quota: &Value, now: Timestamp) -> Amounts {
     let one = Quantity::from_integer(1);
     let mut usage = Amounts::new();
@@ -259,9 +259,9 @@ fn ports(service: &Value, usage: &mut Amounts) {
     }
 }
 
-/// What a pod must declare and does not: `limits.cpu for: a,b; requests.cpu for: a`.
+/// Resources that a pod must declare and does not: `limits.cpu for: a,b; requests.cpu for: a`.
 fn undeclared(kind: &Kind, pod: &Value, hard: &Amounts) -> Option<String> {
-    if kind.plural != "pods" || !kind.group.is_empty() {
+    if !kind.strategy.runs_containers() {
         return None;
     }
     let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();

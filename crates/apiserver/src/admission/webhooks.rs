@@ -29,7 +29,7 @@ use crate::error::ApiError;
 use crate::kind::Kind;
 pub(crate) use configured::Webhooks;
 use hook::{Hook, Sides};
-use review::{Answer, Fault};
+use review::{Answer, CallError};
 
 /// The operation on an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,14 +121,14 @@ pub(crate) async fn admit(context: &mut Context<'_>, request: Request<'_>) -> Re
                     refusal = Some(denied(&hook.name, status));
                 }
             }
-            Err(Fault(why)) if hook.ignores_failure => {
+            Err(CallError(why)) if hook.ignores_failure => {
                 tracing::warn!(
                     webhook = hook.name,
                     why,
                     "calling a webhook failed, ignored by its failurePolicy"
                 );
             }
-            Err(Fault(why)) => {
+            Err(CallError(why)) => {
                 let name = &hook.name;
                 let error = ApiError::internal(format!("failed calling webhook {name:?}: {why}"));
                 refusal = refusal.or(Some(error));

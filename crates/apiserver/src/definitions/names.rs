@@ -119,12 +119,13 @@ fn accept(
         ("kind", "KindConflict", &taken.kinds),
         ("listKind", "ListKindConflict", &taken.kinds),
     ] {
-        let wanted = match names.get(name) {
+        let requested = match names.get(name) {
             Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).collect(),
             Some(Value::String(word)) => vec![word.as_str()],
             _ => Vec::new(),
         };
-        let Some(other) = wanted.into_iter().find(|word| others.iter().any(|other| other == word))
+        let Some(other) =
+            requested.into_iter().find(|word| others.iter().any(|other| other == word))
         else {
             continue;
         };

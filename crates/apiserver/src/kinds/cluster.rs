@@ -1,4 +1,4 @@
-//! Rows of the built-in groups besides core.
+//! Rows of built-in groups other than core.
 
 use super::{definition, priority};
 use crate::kind::{AGE, NAME, computed};

@@ -325,11 +325,11 @@ impl Strategy for Service {
     fn validate(&self, object: &Value) -> field::Errors {
         let mut errors = field::Errors::default();
         let name = text(object, "/metadata/name");
-        for fault in names::dns1035_label(name) {
+        for error in names::dns1035_label(name) {
             errors.push(field::Error::invalid(
                 &field::Path::new("metadata").child("name"),
                 name,
-                fault,
+                error,
             ));
         }
         let path = field::Path::new("spec").child("ports");

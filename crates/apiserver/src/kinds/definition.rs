@@ -274,7 +274,7 @@ fn check_versions(object: &Value, path: &Path, errors: &mut Errors) {
     }
     let schema = |version: &Value| version.pointer("/schema/openAPIV3Schema").cloned();
     let first = versions.first().and_then(schema);
-    // What is the same in all versions is told once, and of none of them.
+    // Errors of a schema that all versions share are reported once, under no version.
     let shared = first.is_some() && versions.iter().all(|version| schema(version) == first);
     for (index, version) in versions.iter().enumerate() {
         let path = match (shared, index) {

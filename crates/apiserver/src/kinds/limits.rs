@@ -86,7 +86,7 @@ fn check_item(item: &Value, kind: &str, path: &field::Path, errors: &mut field::
             ));
         }
     }
-    // Each pair in upstream's order: what must not be above what, under whose path it is told.
+    // In upstream's order: the lower amount, the higher one, and the path of the error.
     let pairs = [
         ("min", "max", "min"),
         ("min", "defaultRequest", "defaultRequest"),

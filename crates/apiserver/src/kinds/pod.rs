@@ -106,7 +106,7 @@ impl Strategy for Pod {
 
     fn prepare_update(&self, old: &Value, new: &mut Value) {
         defaults(new);
-        // What admission once decided stays decided.
+        // Fields that admission set on create stay.
         for field in ["priority", "preemptionPolicy", "priorityClassName"] {
             let decided = old.get("spec").and_then(|spec| spec.get(field)).cloned();
             if let (Some(decided), Some(spec)) = (decided, new.get_mut("spec")) {
@@ -154,7 +154,7 @@ impl Strategy for Pod {
         Some(text(object, pointer).to_owned())
     }
 
-    /// A pod that nobody runs yet, or that has ended, goes at once; else its node ends it first.
+    /// A pod that does not run is deleted immediately; otherwise its node stops it first.
     fn delete_mode(&self, object: &Value, grace: Option<i64>) -> DeleteMode {
         let own = object.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
         let grace = grace.or(own).unwrap_or(DEFAULT_GRACE).max(0);
@@ -164,7 +164,7 @@ impl Strategy for Pod {
     }
 }
 
-/// What upstream fills in when it decodes a pod.
+/// Upstream's defaults of a pod.
 fn defaults(object: &mut Value) {
     let Some(spec) = object.get_mut("spec") else { return };
     default_to(spec, "restartPolicy", "Always");

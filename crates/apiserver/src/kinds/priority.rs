@@ -129,11 +129,11 @@ impl Strategy for PriorityClass {
 
 /// Why a class with a system name is not the system's; `None` where it is.
 fn unlike_system(class: &Value, name: &str) -> Option<String> {
-    let Some((_, wanted, _)) = SYSTEM.iter().find(|(known, _, _)| *known == name) else {
+    let Some((_, expected, _)) = SYSTEM.iter().find(|(known, _, _)| *known == name) else {
         return Some(format!("{name} is not a known system priority class"));
     };
-    if value(class) != *wanted {
-        return Some(format!("value of {name} PriorityClass must be {wanted}"));
+    if value(class) != *expected {
+        return Some(format!("value of {name} PriorityClass must be {expected}"));
     }
     is_global_default(class).then(|| format!("globalDefault of {name} PriorityClass must be false"))
 }

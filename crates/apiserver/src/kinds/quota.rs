@@ -8,7 +8,7 @@ use crate::kind::{AGE, NAME, computed};
 use crate::strategy::Strategy;
 use mxjob_machinery::json::{list, text};
 
-/// What may be limited by its bare name.
+/// Resources that may be limited by their bare name.
 const STANDARD: &[&str] = &[
     "cpu",
     "memory",
@@ -30,7 +30,7 @@ const STANDARD: &[&str] = &[
     "services.nodeports",
     "services.loadbalancers",
 ];
-/// What is counted and so must be whole.
+/// Resources that are counted, so that limits must be integers.
 const WHOLE: &[&str] = &[
     "pods",
     "resourcequotas",

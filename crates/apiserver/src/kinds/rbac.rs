@@ -211,8 +211,8 @@ impl Strategy for Binding {
         if name.is_empty() {
             errors.push(field::Error::required(&path.child("name"), ""));
         } else {
-            for fault in path_segment(name) {
-                errors.push(field::Error::invalid(&path.child("name"), name, fault));
+            for error in path_segment(name) {
+                errors.push(field::Error::invalid(&path.child("name"), name, error));
             }
         }
         let path = field::Path::new("subjects");
@@ -246,8 +246,8 @@ impl Binding {
         match kind {
             "ServiceAccount" => {
                 if !name.is_empty() {
-                    for fault in names::dns1123_subdomain(name) {
-                        errors.push(field::Error::invalid(&path.child("name"), name, fault));
+                    for error in names::dns1123_subdomain(name) {
+                        errors.push(field::Error::invalid(&path.child("name"), name, error));
                     }
                 }
                 if !group.is_empty() {
@@ -295,7 +295,7 @@ fn path_segment(name: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn faults(kind: &str, object: &Value) -> Vec<String> {
+    fn errors_of(kind: &str, object: &Value) -> Vec<String> {
         let kinds = kinds();
         let kind = kinds.iter().find(|row| row.kind == kind).unwrap();
         let mut object = object.clone();
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn rules_must_say_what_they_allow_on_what() {
         let check = |kind: &str, rule: Value, want: &[&str]| {
-            assert_eq!(faults(kind, &json!({"rules": [rule]})), want);
+            assert_eq!(errors_of(kind, &json!({"rules": [rule]})), want);
         };
         check("Role", json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}), &[]);
         check("ClusterRole", json!({"verbs": ["get"], "nonResourceURLs": ["/x"]}), &[]);
@@ -333,9 +333,9 @@ mod tests {
                 r#"rules[0].nonResourceURLs: Invalid value: ["/x"]: rules cannot apply to both regular resources and non-resource URLs"#,
             ],
         );
-        assert_eq!(faults("ClusterRole", &json!({"rules": null})), [""; 0]);
+        assert_eq!(errors_of("ClusterRole", &json!({"rules": null})), [""; 0]);
         assert_eq!(
-            faults("ClusterRole", &json!({"aggregationRule": {}})),
+            errors_of("ClusterRole", &json!({"aggregationRule": {}})),
             [
                 "aggregationRule.clusterRoleSelectors: Required value: at least one clusterRoleSelector required if aggregationRule is non-nil",
             ]
@@ -346,7 +346,7 @@ mod tests {
     fn bindings_must_name_a_role_and_subjects() {
         let role = |kind: &str| json!({"kind": kind, "name": "r"});
         let check = |kind: &str, role: &Value, subject: Value, want: &[&str]| {
-            assert_eq!(faults(kind, &json!({"roleRef": role, "subjects": [subject]})), want);
+            assert_eq!(errors_of(kind, &json!({"roleRef": role, "subjects": [subject]})), want);
         };
         check("RoleBinding", &role("Role"), json!({"kind": "User", "name": "system:x"}), &[]);
         check(

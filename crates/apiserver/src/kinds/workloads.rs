@@ -59,8 +59,8 @@ const fn number(name: &'static str, cell: fn(&Value, jiff::Timestamp) -> Value) 
 const DEPLOYMENT_COLUMNS: &[Column] = &[
     NAME,
     computed("Ready", 0, |object, _| {
-        let wanted = object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
-        format!("{}/{wanted}", count(object, "/status/readyReplicas")).into()
+        let desired = object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+        format!("{}/{desired}", count(object, "/status/readyReplicas")).into()
     }),
     number("Up-to-date", |object, _| count(object, "/status/updatedReplicas").into()),
     number("Available", |object, _| count(object, "/status/availableReplicas").into()),

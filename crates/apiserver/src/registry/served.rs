@@ -64,7 +64,7 @@ impl Registry {
         self.built_in().filter(|kind| kind.group == group).map(names).collect()
     }
 
-    /// What is served now.
+    /// The kinds that are served now.
     #[must_use]
     pub fn served(&self) -> Arc<Served> {
         Arc::clone(&self.present.read())

@@ -72,7 +72,7 @@ fn identify(
     kind: &Kind,
     unrecognized: &dyn Fn(String) -> ApiError,
 ) -> Result<Value, ApiError> {
-    let wanted = kind.api_version();
+    let expected = kind.api_version();
     let shown = || String::from_utf8_lossy(&document::to_vec(&value)).into_owned();
     let Some(map) = value.as_object() else {
         let what = json::kind(&value);
@@ -80,50 +80,50 @@ fn identify(
             "couldn't get version/kind; json parse error: json: cannot unmarshal {what} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
         )));
     };
-    let said = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default();
-    let (said_kind, said_version) = (said("kind"), said("apiVersion"));
+    let given = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default();
+    let (given_kind, given_version) = (given("kind"), given("apiVersion"));
     if kind.conventions.requires_type_meta {
-        if said_kind.is_empty() {
+        if given_kind.is_empty() {
             return Err(unrecognized(format!("Object 'Kind' is missing in '{}'", shown())));
         }
-        if said_version != wanted {
-            return Err(version_mismatch(said_version, &wanted));
+        if given_version != expected {
+            return Err(version_mismatch(given_version, &expected));
         }
     } else {
-        if !said_version.is_empty() && said_version != wanted {
-            return Err(version_mismatch(said_version, &wanted));
+        if !given_version.is_empty() && given_version != expected {
+            return Err(version_mismatch(given_version, &expected));
         }
-        if !said_kind.is_empty() && said_kind != kind.kind {
+        if !given_kind.is_empty() && given_kind != kind.kind {
             return Err(ApiError::bad_request(format!(
-                "{said_kind} in version \"{}\" cannot be handled as a {}: converting ({wanted}, Kind={said_kind}) to ({wanted}, Kind={}): unknown conversion",
+                "{given_kind} in version \"{}\" cannot be handled as a {}: converting ({expected}, Kind={given_kind}) to ({expected}, Kind={}): unknown conversion",
                 kind.version, kind.kind, kind.kind
             )));
         }
         if let Some(map) = value.as_object_mut() {
             map.insert("kind".to_owned(), kind.kind.into());
-            map.insert("apiVersion".to_owned(), wanted.into());
+            map.insert("apiVersion".to_owned(), expected.into());
         }
     }
     Ok(value)
 }
 
-fn version_mismatch(said: &str, wanted: &str) -> ApiError {
+fn version_mismatch(given: &str, expected: &str) -> ApiError {
     ApiError::bad_request(format!(
-        "the API version in the data ({said}) does not match the expected API version ({wanted})"
+        "the API version in the data ({given}) does not match the expected API version ({expected})"
     ))
 }
 
 /// Rejects custom resources of another kind, with a validation error and not a decoding error.
 pub(crate) fn check_kind(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
-    let said = object.get("kind").and_then(Value::as_str).unwrap_or_default();
-    if said == context.kind.kind {
+    let given = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+    if given == context.kind.kind {
         return Ok(());
     }
     let detail = format!("must be {}", context.kind.kind);
     let errors =
-        field::Errors::from(vec![field::Error::invalid(&field::Path::new("kind"), said, detail)]);
+        field::Errors::from(vec![field::Error::invalid(&field::Path::new("kind"), given, detail)]);
     let name = document::meta_str(object, "name");
-    Err(ApiError::invalid_as(said, context.kind.group, name, &errors))
+    Err(ApiError::invalid_as(given, context.kind.group, name, &errors))
 }
 
 /// Maximum size of a stored object as JSON with managed fields, in bytes: the limit for bodies.
@@ -185,8 +185,8 @@ pub(crate) fn normalize_patched(
 
 /// Why a patched object is no longer one of its kind.
 fn patched_problem(kind: &Kind, object: &Value) -> Option<String> {
-    let said = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
-    let (version, name) = (said("apiVersion"), said("kind"));
+    let given = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
+    let (version, name) = (given("apiVersion"), given("kind"));
     if name.is_empty() {
         return Some(format!("Object 'Kind' is missing in '{object}'"));
     }

@@ -43,7 +43,7 @@ pub(crate) fn list(context: &Context<'_>) -> Result<Answer, ApiError> {
     Ok(Answer::List { kind: context.kind, items, meta })
 }
 
-/// What a list starts from.
+/// The start of a list.
 struct Start {
     after: Option<String>,
     at: Option<Revision>,
@@ -120,9 +120,9 @@ fn read(
     context: &Context<'_>,
     options: &ListOptions,
     prefix: &str,
-    wanted: &StoreList<'_>,
+    query: &StoreList<'_>,
 ) -> Result<Page, ApiError> {
-    context.server.store.list(prefix, wanted).map_err(|error| match error {
+    context.server.store.list(prefix, query).map_err(|error| match error {
         ReadError::TooOld { .. } if options.continue_token.is_empty() => {
             ApiError::expired("The resourceVersion for the provided list is too old.")
         }

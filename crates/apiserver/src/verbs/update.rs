@@ -19,7 +19,7 @@ use crate::ownership::Write;
 use crate::schemas;
 use crate::verbs::{ATTEMPTS, MODIFIED, body, create};
 
-/// What the new object is, given the stored one.
+/// Returns the new object, given the stored one.
 pub(crate) type Change<'a> = dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync + 'a;
 
 /// The new object, or a change.

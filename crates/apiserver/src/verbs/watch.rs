@@ -147,7 +147,7 @@ impl Encoder {
         line(kind, transformed.as_deref().unwrap_or(&object))
     }
 
-    /// What the client asked to get instead of the object; `None` for the object itself.
+    /// The requested form of objects; `None` for the objects themselves.
     fn transform(&mut self, object: &[u8]) -> Option<Vec<u8>> {
         let rendering = Rendering { now: self.environment.now(), ..self.rendering };
         match rendering.form.transform {
@@ -248,9 +248,9 @@ struct Lines {
 impl Lines {
     /// The bookmark that ends the initial events, once the requested version is reached.
     fn initial_end(&mut self) -> Option<Bytes> {
-        let wanted = self.encoder.initial_until?;
+        let requested = self.encoder.initial_until?;
         let revision = self.events.revision();
-        if revision < wanted {
+        if revision < requested {
             return None;
         }
         self.encoder.initial_until = None;
@@ -299,7 +299,7 @@ impl Stream for Lines {
         if self.encoder.options.bookmarks && self.next_bookmark.as_mut().poll(task).is_ready() {
             let next = self.encoder.next_bookmark(Instant::now());
             self.next_bookmark.as_mut().reset(next);
-            // Registers the timer again; its being ready at once is impossible.
+            // Registers the timer again. It cannot be ready immediately.
             let _ = self.next_bookmark.as_mut().poll(task);
             let revision = self.events.revision();
             // There is nothing to mark before the end of the initial events, and before the first event.

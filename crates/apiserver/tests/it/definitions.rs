@@ -109,7 +109,7 @@ async fn what_is_defined_is_described_as_what_is_built_in() {
 }
 
 #[tokio::test]
-async fn a_definition_that_is_wrong_is_told_what_is() {
+async fn an_invalid_definition_is_rejected_with_its_errors() {
     let server = Server::without_mxjobs().await;
     let check = async |path: &str, value: Value, expected: &str| {
         let mut body = definition();

@@ -207,7 +207,7 @@ async fn a_stranger_with_another_certificate_is_not_asked() {
 }
 
 #[tokio::test]
-async fn a_slow_webhook_is_given_up_in_time() {
+async fn a_slow_webhook_times_out() {
     let server = Server::start().await;
     let webhook = Webhook::silent().await;
     server.make(CONFIGURATIONS, &configuration(&webhook, &json!({ "timeoutSeconds": 1 }))).await;
@@ -236,7 +236,7 @@ async fn dry_runs_are_for_webhooks_without_side_effects() {
 }
 
 #[tokio::test]
-async fn a_service_is_where_the_server_was_told_or_at_its_endpoints() {
+async fn a_service_is_reached_at_its_configured_address_or_its_endpoints() {
     let webhook = Webhook::start(by_annotation).await;
     let service = json!({ "clientConfig": { "url": null, "service": { "namespace": "default", "name": "hook", "path": "/check" } } });
     let services = [(("default".to_owned(), "hook".to_owned()), webhook.address())];
@@ -358,7 +358,7 @@ async fn built_in_rules_come_first_and_status_is_a_resource_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_is_wrong_is_told_what_is() {
+async fn an_invalid_configuration_is_rejected_with_its_errors() {
     let server = Server::start().await;
     let webhook = Webhook::start(by_annotation).await;
     for (more, expected) in [

@@ -108,7 +108,7 @@ async fn deletes_respect_preconditions_and_collections_respect_selectors() {
 }
 
 #[tokio::test]
-async fn a_bound_pod_leaves_gracefully_and_an_unbound_one_at_once() {
+async fn a_bound_pod_is_deleted_gracefully_and_an_unbound_one_immediately() {
     let server = Server::start().await;
     server.make(PODS, &pod("free")).await;
     assert_eq!(server.delete(&format!("{PODS}/free")).await.0, 200);

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::hook::Hook;
-use super::review::{self, Answer, Fault};
+use super::review::{self, Answer, CallError};
 use crate::document;
 
 /// The largest answer that is read.
@@ -40,19 +40,19 @@ impl Connections {
     pub(super) async fn ask(
         &self,
         hook: &Hook,
-        address: Result<String, Fault>,
+        address: Result<String, CallError>,
         review: &Value,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<Answer, CallError> {
         let failed =
-            |why: String| Fault(format!("failed to call webhook: Post {:?}: {why}", hook.url));
-        let address = address.map_err(|Fault(why)| failed(why))?;
+            |why: String| CallError(format!("failed to call webhook: Post {:?}: {why}", hook.url));
+        let address = address.map_err(|CallError(why)| failed(why))?;
         let call = self.send(hook, &address, Bytes::from(document::to_vec(review)));
         let answer = match tokio::time::timeout(hook.timeout, call).await {
             Ok(answer) => answer.map_err(failed)?,
             Err(_) => return Err(failed("context deadline exceeded".to_owned())),
         };
         let answer = serde_json::from_slice(&answer)
-            .map_err(|error| Fault(format!("received invalid webhook response: {error}")))?;
+            .map_err(|error| CallError(format!("received invalid webhook response: {error}")))?;
         review::read(&answer, review)
     }
 
@@ -117,7 +117,7 @@ impl Connections {
 
     fn keep(&self, key: Key, sender: Sender) {
         let mut idle = self.0.lock();
-        // What has ended meanwhile, perhaps of a configuration that is gone, is let go.
+        // Closed connections are dropped, also those of deleted configurations.
         idle.retain(|_, senders| {
             senders.retain(|sender| !sender.is_closed());
             !senders.is_empty()

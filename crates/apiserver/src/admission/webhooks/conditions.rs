@@ -31,7 +31,7 @@ impl Condition {
 /// Whether all conditions hold for the request of a review. A false one outweighs errors of others.
 ///
 /// # Errors
-/// What is wrong with a condition.
+/// The error of a condition.
 pub(super) fn hold(conditions: &[Condition], request: &Value) -> Result<bool, String> {
     if conditions.is_empty() {
         return Ok(true);
@@ -56,13 +56,13 @@ fn ask(conditions: &[Condition], request: &Value) -> Result<bool, String> {
             Err(error) => Err(error.clone()),
         };
         let expression = &condition.expression;
-        let fault = match outcome {
+        let error = match outcome {
             Ok(Cel::Bool(true)) => continue,
             Ok(Cel::Bool(false)) => return Ok(false),
             Ok(_) => format!("expression '{expression}' is no condition"),
             Err(error) => format!("expression '{expression}' resulted in error: {error}"),
         };
-        wrong = wrong.or(Some(fault));
+        wrong = wrong.or(Some(error));
     }
     wrong.map_or(Ok(true), Err)
 }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_false_condition_decides_and_an_error_is_told() {
+    fn a_false_condition_decides_and_an_error_is_reported() {
         check(&["object.nope.x == 1", "false"], &Ok(false));
         check(
             &["object.nope.x == 1", "true"],

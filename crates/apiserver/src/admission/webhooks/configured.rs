@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::call::Connections;
 use super::hook::{Hook, Target};
-use super::review::Fault;
+use super::review::CallError;
 use crate::document;
 
 /// Where configurations are stored.
@@ -20,7 +20,7 @@ const PREFIX: &str = "/registry/admissionregistration.k8s.io/validatingwebhookco
 pub(crate) struct Webhooks {
     /// `HOST:PORT` by namespace and name of a service.
     services: BTreeMap<(String, String), String>,
-    /// Held while configurations are read, never while anybody is asked.
+    /// Locked while configurations are read, never while a webhook is called.
     known: Mutex<Known>,
     pub(super) connections: Connections,
 }
@@ -54,10 +54,10 @@ impl Webhooks {
     }
 
     /// Where a hook's service is: at the configured address, or at the first of its endpoints.
-    pub(super) fn address(&self, store: &Store, hook: &Hook) -> Result<String, Fault> {
+    pub(super) fn address(&self, store: &Store, hook: &Hook) -> Result<String, CallError> {
         let service = match &hook.target {
             Target::Address(address) => return Ok(address.clone()),
-            Target::Unusable(why) => return Err(Fault(why.clone())),
+            Target::Unusable(why) => return Err(CallError(why.clone())),
             Target::Service(service) => service,
         };
         let key = (service.namespace.clone(), service.name.clone());
@@ -67,7 +67,7 @@ impl Webhooks {
         let of =
             |plural: &str| format!("/registry/{plural}/{}/{}", service.namespace, service.name);
         if store.get(&of("services")).is_none() {
-            return Err(Fault(format!("service {:?} not found", service.name)));
+            return Err(CallError(format!("service {:?} not found", service.name)));
         }
         let endpoints = store.get(&of("endpoints"));
         let endpoints = endpoints.map(|entry| document::decode(&entry.value)).unwrap_or_default();
@@ -76,7 +76,7 @@ impl Webhooks {
         match (ip, port) {
             (Some(ip), Some(port)) if ip.contains(':') => Ok(format!("[{ip}]:{port}")),
             (Some(ip), Some(port)) => Ok(format!("{ip}:{port}")),
-            _ => Err(Fault(format!("no endpoints available for service {:?}", service.name))),
+            _ => Err(CallError(format!("no endpoints available for service {:?}", service.name))),
         }
     }
 }

@@ -122,8 +122,8 @@ impl Hook {
         }
     }
 
-    /// Whether an object has the labels that the webhook looks for. What cannot be read as a selector selects everything,
-    /// so that the webhook decides.
+    /// Whether the webhook's selector matches an object. An invalid selector matches everything, so
+    /// that the webhook decides.
     pub(super) fn selects_objects(&self, object: Option<&Value>) -> bool {
         let Some(selector) = self.objects.as_ref().filter(|selector| !selector.is_empty()) else {
             return true;
@@ -173,7 +173,7 @@ fn place(client: &Value) -> (Target, String, String) {
     (Target::Service(Service { namespace, name }), host, path)
 }
 
-/// What a webhook's certificate must lead to.
+/// TLS configuration that trusts the webhook's `caBundle`.
 fn tls(bundle: &str) -> Result<ClientConfig, String> {
     let pem = BASE64_STANDARD.decode(bundle).map_err(|_| "the caBundle is no base64".to_owned())?;
     let mut roots = RootCertStore::empty();
@@ -212,8 +212,9 @@ impl Rule {
         subresource: &str,
         is_namespaced: bool,
     ) -> bool {
-        let has =
-            |words: &[String], wanted: &str| words.iter().any(|word| word == "*" || word == wanted);
+        let has = |words: &[String], expected: &str| {
+            words.iter().any(|word| word == "*" || word == expected)
+        };
         let is_resource = |pattern: &String| {
             let (resource, sub) = pattern.split_once('/').unwrap_or((pattern, ""));
             (resource == "*" || resource == kind.plural) && (sub == "*" || sub == subresource)

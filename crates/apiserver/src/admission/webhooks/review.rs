@@ -7,9 +7,9 @@ pub(super) const API_VERSION: &str = "admission.k8s.io/v1";
 
 /// Why a webhook could not be asked, or what it said was not understood.
 #[derive(Debug)]
-pub(super) struct Fault(pub(super) String);
+pub(super) struct CallError(pub(super) String);
 
-/// What a webhook says.
+/// The answer of a webhook.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) allowed: bool,
@@ -18,24 +18,24 @@ pub(super) struct Answer {
 }
 
 /// Reads an answer to a question.
-pub(super) fn read(answer: &Value, question: &Value) -> Result<Answer, Fault> {
+pub(super) fn read(answer: &Value, question: &Value) -> Result<Answer, CallError> {
     let said = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
     let (version, kind) = (said("apiVersion"), said("kind"));
     if version != API_VERSION || kind != "AdmissionReview" {
-        return Err(Fault(format!(
+        return Err(CallError(format!(
             "received invalid webhook response: expected webhook response of {API_VERSION}, Kind=AdmissionReview, got {version}, Kind={kind}"
         )));
     }
     let Some(response) = answer.get("response").filter(|response| response.is_object()) else {
-        return Err(Fault(
+        return Err(CallError(
             "received invalid webhook response: webhook response was absent".to_owned(),
         ));
     };
     let uid = |value: &Value| value["uid"].as_str().unwrap_or_default().to_owned();
-    let (wanted, found) = (uid(&question["request"]), uid(response));
-    if wanted != found {
-        return Err(Fault(format!(
-            "received invalid webhook response: expected response.uid={wanted:?}, got {found:?}"
+    let (expected, found) = (uid(&question["request"]), uid(response));
+    if expected != found {
+        return Err(CallError(format!(
+            "received invalid webhook response: expected response.uid={expected:?}, got {found:?}"
         )));
     }
     let warnings = response["warnings"].as_array().into_iter().flatten();
@@ -52,7 +52,7 @@ fn status(given: &Value) -> Option<Box<Status>> {
         json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure" });
     let (whole_members, given) = (whole.as_object_mut()?, given.as_object()?);
     for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
-        // What was refused has failed, whatever the webhook calls it.
+        // The status of a rejection is always a failure.
         if !matches!(name.as_str(), "kind" | "apiVersion" | "metadata" | "status") {
             whole_members.insert(name.clone(), value.clone());
         }

@@ -70,7 +70,7 @@ impl Token {
         Ok(Self { revision: u64::try_from(wire.rv).ok().map(Revision::new), last: last.to_owned() })
     }
 
-    /// What the client gets.
+    /// The token as the client gets it.
     pub(crate) fn render(&self) -> String {
         let rv =
             self.revision.map_or(NOW, |revision| i64::try_from(revision.get()).unwrap_or(i64::MAX));

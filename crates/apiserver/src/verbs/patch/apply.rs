@@ -77,7 +77,7 @@ fn named(context: &Context<'_>, mut intent: Value) -> Value {
     intent
 }
 
-/// With a uid or a resource version the writer means an object that is there.
+/// A uid or a resource version means an existing object.
 fn check_free_name(context: &Context<'_>, intent: &Value) -> Result<(), ApiError> {
     let uid = document::meta_str(intent, "uid");
     let why = if !uid.is_empty() {
@@ -93,13 +93,13 @@ fn check_free_name(context: &Context<'_>, intent: &Value) -> Result<(), ApiError
 }
 
 fn check_intent(context: &Context<'_>, intent: &Value) -> Result<(), ApiError> {
-    let (kind, wanted) = (context.kind, context.kind.api_version());
-    let said = |key: &str| intent.get(key).and_then(Value::as_str).unwrap_or_default();
-    if said("apiVersion") != wanted || said("kind") != kind.kind {
-        let version = if said("apiVersion").is_empty() { "/" } else { said("apiVersion") };
+    let (kind, expected) = (context.kind, context.kind.api_version());
+    let given = |key: &str| intent.get(key).and_then(Value::as_str).unwrap_or_default();
+    if given("apiVersion") != expected || given("kind") != kind.kind {
+        let version = if given("apiVersion").is_empty() { "/" } else { given("apiVersion") };
         return Err(ApiError::bad_request(format!(
             "invalid object type: {version}, Kind={}",
-            said("kind")
+            given("kind")
         )));
     }
     if intent.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null()) {
