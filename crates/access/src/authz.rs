@@ -6,10 +6,9 @@
 //!
 //! ```text
 //! cache (follows the store) ─▶ policy (roles and bindings in memory) ─▶ rules (decide)
-//! aggregation (roles composed of other roles)     roles (the default ones)
+//! roles (the default ones)
 //! ```
 
-pub mod aggregation;
 mod cache;
 pub mod policy;
 pub mod roles;

@@ -12,10 +12,11 @@ use crate::error::ApiError;
 use crate::registry;
 use crate::server::ApiServer;
 use mxjob_access::authz::policy::GROUP;
+use mxjob_access::authz::roles;
 use mxjob_access::authz::roles::AUTO_UPDATE;
 use mxjob_access::authz::rules::{self, Rule};
-use mxjob_access::authz::{aggregation, roles};
 use mxjob_machinery::json::{list, text};
+use mxjob_machinery::role_aggregation;
 use mxjob_machinery::time::rfc3339;
 
 /// Maximum number of attempts; nobody else writes at that time.
@@ -49,8 +50,8 @@ impl ApiServer {
         for _ in 0..AGGREGATION_DEPTH {
             let all: Vec<Value> = slots.iter().map(|slot| slot.object.clone()).collect();
             for slot in &mut slots {
-                // The loop for aggregation adds the rules of roles that others have labelled.
-                if let Some(rules) = aggregation::rules(&slot.object, &by_name(&all)) {
+                // The manager adds the rules of roles that users have labelled.
+                if let Some(rules) = role_aggregation::rules(&slot.object, &by_name(&all)) {
                     let held = Rule::of_role(&slot.object);
                     let default: Vec<Rule> = rules.iter().map(Rule::read).collect();
                     if !rules::missing(&held, &default).is_empty() {

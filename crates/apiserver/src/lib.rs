@@ -4,7 +4,7 @@
 //! admission, and committed to the store. The answer is an object, a list, a Table or a stream. One
 //! registry of kinds and one set of verbs serve every kind: see [`registry`].
 //!
-//! Owns: kinds, the meaning of requests and verbs, admission, discovery, garbage collection. The
+//! Owns: kinds, the meaning of requests and verbs, admission, discovery. The
 //! crates `serve` and `access` own connections, TLS, identities and rights. Never decides what a
 //! job needs (the controller, a client, does) and runs no process (the node agent, another client,
 //! does).
@@ -25,7 +25,6 @@ pub mod environment;
 mod error;
 mod escalation;
 mod expression;
-pub mod garbage;
 pub mod health;
 pub mod kind;
 mod kinds;
@@ -44,7 +43,6 @@ mod server;
 mod service;
 pub mod strategy;
 mod table;
-pub mod upkeep;
 mod verbs;
 pub mod version;
 

@@ -6,6 +6,9 @@ mod parser;
 
 use std::{collections::BTreeSet, fmt};
 
+use serde_json::Value;
+
+use crate::json::{list, text};
 use crate::names;
 
 /// Why a selector cannot be understood; the text is upstream's.
@@ -56,6 +59,29 @@ impl Selector {
         // As upstream, so that equal selectors print alike.
         requirements.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(Self { requirements })
+    }
+
+    /// Reads a LabelSelector object (`matchLabels` and `matchExpressions`); `None` where it is invalid.
+    #[must_use]
+    pub fn from_object(object: &Value) -> Option<Self> {
+        let labels = object.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
+        let mut parts = labels
+            .map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
+            .collect::<Option<Vec<_>>>()?;
+        for expression in list(object, "/matchExpressions") {
+            let key = text(expression, "/key");
+            let values: Option<Vec<&str>> =
+                list(expression, "/values").iter().map(Value::as_str).collect();
+            let values = values?.join(",");
+            parts.push(match text(expression, "/operator") {
+                "In" => format!("{key} in ({values})"),
+                "NotIn" => format!("{key} notin ({values})"),
+                "Exists" => key.to_owned(),
+                "DoesNotExist" => format!("!{key}"),
+                _ => return None,
+            });
+        }
+        Self::parse(&parts.join(",")).ok()
     }
 
     /// Selects what carries all the given labels. The labels are taken as they are.

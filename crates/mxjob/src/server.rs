@@ -3,11 +3,11 @@
 //!
 //! ```text
 //! lock ─▶ listen ─▶ store, keys, tokens ─▶ default objects
-//!      ─▶ garbage collector, serving ─▶ controller, node ─▶ kubeconfig
+//!      ─▶ serving, manager ─▶ controller, node ─▶ kubeconfig
 //! ```
 //!
-//! Controller and node agent are API clients that call the server in memory. A part that exits
-//! unexpectedly ends the whole server: a server with missing parts would look healthy.
+//! Manager, controller and node agent are API clients that call the server in memory. A part that
+//! exits unexpectedly ends the whole server: a server with missing parts would look healthy.
 
 mod connect;
 mod logs;
@@ -25,8 +25,9 @@ use mxjob_access::tls::Pki;
 use mxjob_access::tokens::{self, ServiceAccounts, Token, Tokens};
 use mxjob_apiserver::environment::System;
 use mxjob_apiserver::health::Readiness;
-use mxjob_apiserver::{ApiServer, Config, garbage, kubeconfig, upkeep};
+use mxjob_apiserver::{ApiServer, Config, kubeconfig};
 use mxjob_machinery::error::chain;
+use mxjob_manager as manager;
 use mxjob_serve as serve;
 use mxjob_store::Store;
 use tokio::sync::watch;
@@ -101,18 +102,7 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let mut server = Self { settings, api, address, parts: JoinSet::new(), stop, _lock: lock };
         server.spawn_serving(bound, &keys.pki, stopped);
-        if server.settings.garbage_collection {
-            let collector = garbage::run(server.api.clone(), server.stopped());
-            server.spawn("garbage collector", async {
-                collector.await;
-                Ok(())
-            });
-        }
-        let upkeep = upkeep::run(server.api.clone(), server.stopped());
-        server.spawn("upkeep", async {
-            upkeep.await;
-            Ok(())
-        });
+        server.start_manager();
         if let Some(node) = &server.settings.node {
             let node = node.clone();
             server.start_node(&node)?;
@@ -183,6 +173,37 @@ impl Server {
             pods::running(&node)
         });
         Stopped { pods: ended.await.unwrap_or_default() }
+    }
+
+    /// Starts the controllers of the manager as API clients, and the API server's own.
+    fn start_manager(&mut self) {
+        let client = |server: &Self, account: &str| {
+            server.client(Identity::service_account(manager::NAMESPACE, account, ""), account)
+        };
+        if self.settings.garbage_collection {
+            let client = client(self, manager::garbage::ACCOUNT);
+            let collector = manager::garbage::run(client, self.stopped());
+            self.spawn("garbage collector", async {
+                collector.await;
+                Ok(())
+            });
+            let definitions = self.api.clone().finalize_definitions(self.stopped());
+            self.spawn("definitions controller", async {
+                definitions.await;
+                Ok(())
+            });
+        }
+        let roles = manager::roles::run(client(self, manager::roles::ACCOUNT), self.stopped());
+        self.spawn("roles controller", async {
+            roles.await;
+            Ok(())
+        });
+        let accounts =
+            manager::accounts::run(client(self, manager::accounts::ACCOUNT), self.stopped());
+        self.spawn("service account controller", async {
+            accounts.await;
+            Ok(())
+        });
     }
 
     /// Starts the controller as an API client.

@@ -288,7 +288,10 @@ fn components() -> Vec<Value> {
         (
             "service-account-controller",
             "service-account-controller",
-            vec![Rule::on(&[""], &["serviceaccounts"], &["create"])],
+            vec![
+                Rule::on(&[""], &["serviceaccounts"], &["create", "get", "list", "watch"]),
+                Rule::on(&[""], &["namespaces"], READ),
+            ],
         ),
     ] {
         let name = format!("system:controller:{name}");

@@ -1,18 +1,16 @@
 //! Limit ranges: defaults and bounds for the resources of a pod (upstream's `limitranger` plug-in).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use mxjob_machinery::quantity::Quantity;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{refused, stored};
 use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
 use mxjob_machinery::json::{list, text};
-
-/// Amounts by resource.
-pub(crate) type Amounts = BTreeMap<String, Quantity>;
+use mxjob_machinery::quota::{Amounts, amounts, of_container as of, pod_total};
 
 /// The annotation that lists the defaults that were filled in.
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
@@ -184,64 +182,6 @@ fn number(quantity: &Quantity) -> f64 {
     }
 }
 
-/// The amounts in a map of quantities; what is no quantity is left out.
-pub(crate) fn amounts(map: Option<&Value>) -> Amounts {
-    let map: Option<&Map<String, Value>> = map.and_then(Value::as_object);
-    map.into_iter()
-        .flatten()
-        .filter_map(|(name, value)| Some((name.clone(), Quantity::from_value(value).ok()?)))
-        .collect()
-}
-
-/// `requests` or `limits` of a container.
-pub(crate) fn of(container: &Value, kind: &str) -> Amounts {
-    amounts(container.get("resources").and_then(|resources| resources.get(kind)))
-}
-
-/// Adds amounts.
-pub(crate) fn add(total: &mut Amounts, more: &Amounts) {
-    for (name, amount) in more {
-        total
-            .entry(name.clone())
-            // A sum is written as its first part that is not zero.
-            .and_modify(|sum| *sum = if sum.is_zero() { *amount } else { sum.plus(amount) })
-            .or_insert(*amount);
-    }
-}
-
-/// Requests or limits of a whole pod: the sum of its containers, or the largest init container
-/// (upstream's `PodRequests` and `PodLimits`).
-pub(crate) fn pod_total(pod: &Value, kind: &str) -> Amounts {
-    let mut total = Amounts::new();
-    for container in list(pod, "/spec/containers") {
-        add(&mut total, &of(container, kind));
-    }
-    let (mut sidecars, mut highest) = (Amounts::new(), Amounts::new());
-    for container in list(pod, "/spec/initContainers") {
-        let mut here = of(container, kind);
-        if text(container, "/restartPolicy") == "Always" {
-            add(&mut total, &here);
-            add(&mut sidecars, &here);
-            here.clone_from(&sidecars);
-        } else {
-            add(&mut here, &sidecars);
-        }
-        for (name, amount) in here {
-            highest.entry(name).and_modify(|high| *high = (*high).max(amount)).or_insert(amount);
-        }
-    }
-    for (name, amount) in highest {
-        total.entry(name).and_modify(|sum| *sum = (*sum).max(amount)).or_insert(amount);
-    }
-    for (name, amount) in amounts(pod.pointer("/spec/overhead")) {
-        let counted = kind == "requests" || total.get(&name).is_some_and(|limit| !limit.is_zero());
-        if counted {
-            add(&mut total, &Amounts::from([(name, amount)]));
-        }
-    }
-    total
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,26 +240,5 @@ mod tests {
                 "cpu max limit to request ratio per Container is 4, but no request is specified or request is 0",
             ],
         );
-    }
-
-    #[test]
-    fn a_pod_needs_what_its_containers_need_together_or_its_hungriest_init_container() {
-        let cpu = |amount: &str| json!({"name": "c", "resources": {"requests": {"cpu": amount}}});
-        let mut sidecar = cpu("3");
-        sidecar["restartPolicy"] = json!("Always");
-        for (pod, want) in [
-            (json!({"spec": {"containers": [cpu("1"), cpu("500m")]}}), "1500m"),
-            (
-                json!({"spec": {"containers": [cpu("1")], "initContainers": [cpu("2"), cpu("1")]}}),
-                "2",
-            ),
-            (
-                json!({"spec": {"containers": [cpu("1")], "initContainers": [sidecar, cpu("2")]}}),
-                "5",
-            ),
-            (json!({"spec": {"containers": [cpu("1")], "overhead": {"cpu": "10m"}}}), "1010m"),
-        ] {
-            assert_eq!(pod_total(&pod, "requests")["cpu"].to_string(), want, "{pod}");
-        }
     }
 }

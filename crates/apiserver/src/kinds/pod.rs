@@ -1,7 +1,7 @@
 //! Pods: defaults, immutable fields, graceful deletion and the columns of `kubectl get pods`.
 
 use jiff::Timestamp;
-use mxjob_machinery::{field, pod_spec, quantity::Quantity};
+use mxjob_machinery::{field, pod_spec};
 use serde_json::{Value, json};
 
 use super::{default_to, or_none};
@@ -204,29 +204,6 @@ fn request_limits(container: &mut Value) {
         for (name, value) in limits {
             requests.entry(name).or_insert(value);
         }
-    }
-}
-
-/// The quality of service class (upstream's `ComputePodQOS`): by cpu and memory alone.
-pub(crate) fn quality(pod: &Value) -> &'static str {
-    let all = ["/spec/containers", "/spec/initContainers"].map(|group| list(pod, group)).concat();
-    let amount = |container: &Value, kind: &str, resource: &str| {
-        let value = container.pointer(&format!("/resources/{kind}/{resource}"))?;
-        Quantity::from_value(value).ok().filter(|number| !number.is_zero())
-    };
-    let (mut any, mut guaranteed) = (false, true);
-    for container in &all {
-        for resource in ["cpu", "memory"] {
-            let (request, limit) =
-                (amount(container, "requests", resource), amount(container, "limits", resource));
-            any |= request.is_some() || limit.is_some();
-            guaranteed &= limit.is_some() && request == limit;
-        }
-    }
-    match (any, guaranteed) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
     }
 }
 

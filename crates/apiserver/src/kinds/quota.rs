@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use crate::kind::Column;
 use crate::kind::{AGE, NAME, computed};
 use crate::strategy::Strategy;
-use mxjob_machinery::json::{list, text};
 
 /// Resources that may be limited by their bare name.
 const STANDARD: &[&str] = &[
@@ -139,15 +138,4 @@ impl Strategy for ResourceQuota {
 
 fn is_counted(name: &str) -> bool {
     WHOLE.contains(&name) || name.starts_with("count/")
-}
-
-/// Scopes of a quota, plain ones and those of its selector: name, operator, values.
-pub(crate) fn scopes(quota: &Value) -> Vec<(&str, &str, Vec<&str>)> {
-    let plain = list(quota, "/spec/scopes").iter().filter_map(Value::as_str);
-    let plain = plain.map(|name| (name, "Exists", Vec::new()));
-    let selected = list(quota, "/spec/scopeSelector/matchExpressions").iter().map(|expression| {
-        let values = list(expression, "/values").iter().filter_map(Value::as_str).collect();
-        (text(expression, "/scopeName"), text(expression, "/operator"), values)
-    });
-    plain.chain(selected).collect()
 }

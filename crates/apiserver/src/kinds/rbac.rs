@@ -9,9 +9,9 @@ use super::default_to;
 use crate::kind::{AGE, NAME, computed};
 use crate::kind::{Cell, Column, Kind};
 use crate::strategy::{Grant, Strategy};
-use mxjob_access::authz::aggregation;
 use mxjob_access::authz::policy::GROUP;
 use mxjob_machinery::json::{list, text};
+use mxjob_machinery::labels::Selector;
 
 /// Roles show when they were made, not how long ago: they have no printer of their own upstream.
 const ROLE_COLUMNS: &[Column] = &[
@@ -120,7 +120,7 @@ impl Strategy for Role {
             errors.push(field::Error::required(&path, rule));
         }
         for (index, selector) in selectors.iter().enumerate() {
-            if aggregation::selector(selector).is_none() {
+            if Selector::from_object(selector).is_none() {
                 errors.push(field::Error::invalid(
                     &path.index(index),
                     selector,

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::default_to;
 use crate::expression;
 use crate::strategy::Strategy;
-use mxjob_access::authz::aggregation;
 use mxjob_machinery::json::{list, text};
+use mxjob_machinery::labels::Selector;
 
 /// The rules of a `ValidatingWebhookConfiguration`.
 #[derive(Debug)]
@@ -143,7 +143,7 @@ fn check_words(webhook: &Value, path: &Path, errors: &mut Errors) {
     }
     for name in ["namespaceSelector", "objectSelector"] {
         if let Some(given) =
-            webhook.get(name).filter(|given| aggregation::selector(given).is_none())
+            webhook.get(name).filter(|given| Selector::from_object(given).is_none())
         {
             errors.push(Error::invalid(&path.child(name), given, "is no label selector"));
         }

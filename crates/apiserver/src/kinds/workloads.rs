@@ -10,8 +10,8 @@ use super::{default_to, webhook};
 use crate::kind::{AGE, NAME, STATUS_ONLY, computed};
 use crate::kind::{Cell, Column, Kind};
 use crate::strategy::Strategy;
-use mxjob_access::authz::aggregation;
 use mxjob_machinery::json::list;
+use mxjob_machinery::labels::Selector;
 
 pub(super) fn deployment() -> Kind {
     Kind {
@@ -69,7 +69,7 @@ const DEPLOYMENT_COLUMNS: &[Column] = &[
     computed("Images", 1, |object, _| containers(object, "image")),
     computed("Selector", 1, |object, _| {
         let selector = object.pointer("/spec/selector").unwrap_or(&Value::Null);
-        aggregation::selector(selector).map(|it| it.to_string()).unwrap_or_default().into()
+        Selector::from_object(selector).map(|it| it.to_string()).unwrap_or_default().into()
     }),
 ];
 

@@ -1,7 +1,7 @@
 //! What namespaces and the cluster have to say: priority classes, limit ranges, quotas, namespaces that stay.
 
 use http::Method;
-use mxjob_apiserver::garbage;
+use mxjob_manager::garbage;
 use serde_json::{Value, json};
 
 use crate::server::{JOBS, Server, config_map, job};
@@ -225,7 +225,7 @@ async fn the_status_of_a_quota_follows_what_goes_and_what_it_says() {
     let server = Server::start().await;
     server.make(MAPS, &config_map("a")).await;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let collector = tokio::spawn(garbage::run(server.api.clone(), async {
+    let collector = tokio::spawn(garbage::run(server.client(garbage::ACCOUNT), async {
         let _ = stopped.await;
     }));
     server.make(QUOTAS, &quota(&json!({"configmaps": 3}))).await;

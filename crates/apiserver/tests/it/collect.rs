@@ -8,7 +8,7 @@ const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 async fn collecting() -> Server {
     let server = Server::start().await;
-    tokio::spawn(mxjob_apiserver::garbage::run(server.api.clone(), std::future::pending()));
+    server.collect_garbage();
     server
 }
 

@@ -252,7 +252,8 @@ async fn roles_and_bindings_are_shown_in_columns() {
 #[tokio::test]
 async fn aggregating_roles_follow_their_parts() {
     let server = Server::start().await;
-    tokio::spawn(mxjob_apiserver::upkeep::run(server.api.clone(), std::future::pending()));
+    let client = server.client(mxjob_manager::roles::ACCOUNT);
+    tokio::spawn(mxjob_manager::roles::run(client, std::future::pending()));
     let mut part = role("my-view", &["widgets"], &["get"]);
     part["metadata"]["labels"] = json!({"rbac.authorization.k8s.io/aggregate-to-view": "true"});
     server.make(CLUSTER_ROLES, &part).await;
@@ -273,7 +274,8 @@ async fn aggregating_roles_follow_their_parts() {
 #[tokio::test]
 async fn every_namespace_has_its_default_service_account() {
     let server = Server::start().await;
-    tokio::spawn(mxjob_apiserver::upkeep::run(server.api.clone(), std::future::pending()));
+    let client = server.client(mxjob_manager::accounts::ACCOUNT);
+    tokio::spawn(mxjob_manager::accounts::run(client, std::future::pending()));
     server.make("/api/v1/namespaces", &json!({"metadata": {"name": "n"}})).await;
     for namespace in ["default", "kube-system", "n"] {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");

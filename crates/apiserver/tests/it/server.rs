@@ -43,8 +43,21 @@ impl Server {
         let extensions = Extensions { built_in_mxjobs: false, ..Extensions::default() };
         let dir = tempfile::tempdir().unwrap();
         let server = Self::start_on(dir, Arc::new(System), extensions).await;
-        tokio::spawn(mxjob_apiserver::garbage::run(server.api.clone(), std::future::pending()));
+        server.collect_garbage();
         server
+    }
+
+    /// Starts the garbage collector, and what finalizes definitions.
+    pub fn collect_garbage(&self) {
+        let client = self.client(mxjob_manager::garbage::ACCOUNT);
+        tokio::spawn(mxjob_manager::garbage::run(client, std::future::pending()));
+        tokio::spawn(self.api.clone().finalize_definitions(std::future::pending()));
+    }
+
+    /// A client as a service account of the manager.
+    pub fn client(&self, account: &str) -> kube::Client {
+        let identity = Identity::service_account(mxjob_manager::NAMESPACE, account, "");
+        kube::Client::new(self.api.connector(identity, account), "default")
     }
 
     /// A new server on the same data.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use mxjob_machinery::labels::Selector;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -14,8 +13,8 @@ use serde_json::{Value, json};
 use super::conditions::Condition;
 use crate::document;
 use crate::kind::Kind;
-use mxjob_access::authz::aggregation;
 use mxjob_machinery::json::{list, text};
+use mxjob_machinery::labels::Selector;
 
 /// A webhook.
 #[derive(Debug)]
@@ -92,7 +91,7 @@ impl Hook {
         let path = format!("{path}{mark}timeout={seconds}s");
         let selector = |name: &str| {
             let empty = json!({});
-            aggregation::selector(webhook.get(name).filter(|it| !it.is_null()).unwrap_or(&empty))
+            Selector::from_object(webhook.get(name).filter(|it| !it.is_null()).unwrap_or(&empty))
         };
         Self {
             name: text(webhook, "/name").to_owned(),

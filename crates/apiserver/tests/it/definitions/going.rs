@@ -91,7 +91,7 @@ async fn jobs_stay_where_they_are_built_in_when_their_definition_was_going() {
     let (_, old) = server.get(&path(name)).await;
     store(&server, &going(old.clone())).await;
     let server = server.again(Extensions::default()).await;
-    tokio::spawn(mxjob_apiserver::garbage::run(server.api.clone(), std::future::pending()));
+    server.collect_garbage();
     let (_, new) = server.get(&path(name)).await;
     assert_eq!(new["metadata"]["deletionTimestamp"], Value::Null, "{new}");
     assert_eq!(new["metadata"]["finalizers"], Value::Null);

@@ -1,19 +1,22 @@
-//! Who owns whom: the garbage collector's picture of all stored objects, and what follows from it. Pure.
+//! Who owns whom: a graph of all objects, and what follows from it. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use serde::Deserialize;
+use mxjob_machinery::json::{list, text};
 use serde_json::Value;
 
-use crate::kind::Kind;
-use crate::registry::Served;
-use mxjob_machinery::json::{list, text};
+use super::resource::Resource;
 
-/// An object as the collector sees it.
+/// The finalizer of an object that waits until its dependents are gone.
+pub(super) const FOREGROUND: &str = "foregroundDeletion";
+/// The finalizer of an object that waits until its dependents no longer refer to it.
+pub(super) const ORPHAN: &str = "orphan";
+
+/// What is kept of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
-    pub(super) api_version: String,
-    pub(super) kind: String,
+    pub(super) resource: Arc<Resource>,
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) owners: Vec<Owner>,
@@ -26,20 +29,9 @@ pub(super) struct Node {
 pub(super) struct Owner {
     pub(super) api_version: String,
     pub(super) kind: String,
+    pub(super) name: String,
     pub(super) uid: String,
     pub(super) block_owner_deletion: bool,
-}
-
-/// What the collector reads of an object: nothing but metadata is kept.
-///
-/// What has another type than it should counts as absent: an object that were not understood would count as gone, and take its
-/// dependents along.
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Envelope {
-    api_version: Value,
-    kind: Value,
-    metadata: Value,
 }
 
 /// What is to be done about an object.
@@ -56,43 +48,47 @@ pub(super) enum Verdict {
     DropOwners(Vec<String>),
 }
 
-/// The picture.
+/// The graph.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     nodes: BTreeMap<String, Node>,
     dependents: BTreeMap<String, BTreeSet<String>>,
-    /// Owners that were seen going while something depended on them, until nothing does.
-    departed: BTreeSet<String>,
+    /// Owners that do not exist any more, until nothing depends on them.
+    absent: BTreeSet<String>,
 }
 
-/// Reads an object's uid and node; `None` for what has no uid.
-pub(super) fn read(bytes: &[u8]) -> Option<(String, Node)> {
-    let Envelope { api_version, kind, metadata } = serde_json::from_slice(bytes).ok()?;
-    let uid = text(&metadata, "/uid").to_owned();
+/// Reads an object's uid and node; `None` for an object without uid.
+///
+/// A field of another type counts as absent: an object that cannot be read must not count as deleted,
+/// because its dependents would be deleted.
+pub(super) fn read(resource: &Arc<Resource>, object: &Value) -> Option<(String, Node)> {
+    let uid = text(object, "/metadata/uid").to_owned();
     (!uid.is_empty()).then(|| {
+        let finalizers = list(object, "/metadata/finalizers").iter();
+        let time = object.pointer("/metadata/deletionTimestamp");
         let node = Node {
-            api_version: text(&api_version, "").to_owned(),
-            kind: text(&kind, "").to_owned(),
-            namespace: text(&metadata, "/namespace").to_owned(),
-            name: text(&metadata, "/name").to_owned(),
-            owners: list(&metadata, "/ownerReferences").iter().filter_map(Owner::read).collect(),
-            finalizers: list(&metadata, "/finalizers")
+            resource: Arc::clone(resource),
+            namespace: text(object, "/metadata/namespace").to_owned(),
+            name: text(object, "/metadata/name").to_owned(),
+            owners: list(object, "/metadata/ownerReferences")
                 .iter()
-                .filter_map(|finalizer| finalizer.as_str().map(str::to_owned))
+                .filter_map(Owner::read)
                 .collect(),
-            terminating: metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null()),
+            finalizers: finalizers.filter_map(|it| it.as_str().map(str::to_owned)).collect(),
+            terminating: time.is_some_and(|time| !time.is_null()),
         };
         (uid, node)
     })
 }
 
 impl Owner {
-    /// `None` for one without a uid: it names nobody, and nobody can have gone.
+    /// `None` for a reference without a uid, which refers to no object.
     fn read(reference: &Value) -> Option<Self> {
         let uid = text(reference, "/uid");
         (!uid.is_empty()).then(|| Self {
             api_version: text(reference, "/apiVersion").to_owned(),
             kind: text(reference, "/kind").to_owned(),
+            name: text(reference, "/name").to_owned(),
             uid: uid.to_owned(),
             block_owner_deletion: reference.get("blockOwnerDeletion") == Some(&Value::Bool(true)),
         })
@@ -100,9 +96,8 @@ impl Owner {
 }
 
 impl Node {
-    /// The registry's row; `None` for a kind that is not served.
-    pub(super) fn row(&self, served: &Served) -> Option<&'static Kind> {
-        served.find_kind(&self.api_version, &self.kind)
+    pub(super) fn path(&self) -> String {
+        self.resource.object_path(&self.namespace, &self.name)
     }
 
     /// Whether it carries a finalizer.
@@ -129,19 +124,24 @@ impl Graph {
     /// Forgets an object.
     pub(super) fn remove(&mut self, uid: &str) -> Option<Node> {
         self.unlink(uid);
-        if self.dependents.contains_key(uid) {
-            self.departed.insert(uid.to_owned());
-        }
+        self.mark_absent(uid);
         let node = self.nodes.remove(uid);
         self.forget_owners(node.as_ref());
         node
+    }
+
+    /// Records that an owner does not exist any more.
+    pub(super) fn mark_absent(&mut self, uid: &str) {
+        if self.dependents.contains_key(uid) {
+            self.absent.insert(uid.to_owned());
+        }
     }
 
     /// Forgets owners that are gone and on which nothing depends any more.
     fn forget_owners(&mut self, dependent: Option<&Node>) {
         for owner in dependent.into_iter().flat_map(|node| &node.owners) {
             if !self.dependents.contains_key(&owner.uid) {
-                self.departed.remove(&owner.uid);
+                self.absent.remove(&owner.uid);
             }
         }
     }
@@ -162,9 +162,27 @@ impl Graph {
         self.dependents.get(uid).into_iter().flatten().cloned().collect()
     }
 
-    /// Uids of all objects that name an owner or wait for the collector.
-    pub(super) fn all(&self) -> Vec<String> {
-        self.nodes.keys().cloned().collect()
+    /// Uids of the objects of a resource.
+    pub(super) fn of_resource(&self, id: &str) -> Vec<String> {
+        let of_it = self.nodes.iter().filter(|(_, node)| node.resource.id == id);
+        of_it.map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// Uids of the objects with an owner of which nothing is known.
+    pub(super) fn with_unknown_owners(&self) -> Vec<String> {
+        let nodes = self.nodes.iter();
+        let with = nodes.filter(|(_, node)| node.owners.iter().any(|owner| self.is_unknown(owner)));
+        with.map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// The owners of an object of which nothing is known: the API has to be asked for them.
+    pub(super) fn unknown_owners(&self, uid: &str) -> Vec<Owner> {
+        let owners = self.nodes.get(uid).into_iter().flat_map(|node| &node.owners);
+        owners.filter(|owner| self.is_unknown(owner)).cloned().collect()
+    }
+
+    fn is_unknown(&self, owner: &Owner) -> bool {
+        !self.nodes.contains_key(&owner.uid) && !self.absent.contains(&owner.uid)
     }
 
     /// Whether dependents that block the owner's deletion are left.
@@ -174,8 +192,9 @@ impl Graph {
         })
     }
 
-    /// What follows for an object from the state of its owners.
-    pub(super) fn judge(&self, served: &Served, uid: &str) -> Verdict {
+    /// What to do with an object, given the state of its owners. An owner of which nothing is known
+    /// counts as existing.
+    pub(super) fn verdict(&self, uid: &str) -> Verdict {
         let Some(node) =
             self.nodes.get(uid).filter(|node| !node.owners.is_empty() && !node.terminating)
         else {
@@ -183,19 +202,10 @@ impl Graph {
         };
         let (mut solid, mut waiting, mut gone) = (0_usize, 0_usize, Vec::new());
         for owner in &node.owners {
-            // An owner of a kind that is not served may live elsewhere: it counts as being there, unless it was seen going
-            // (its definition may have gone since).
-            let is_served = self.departed.contains(&owner.uid)
-                || served.find_kind(&owner.api_version, &owner.kind).is_some();
             match self.nodes.get(&owner.uid) {
-                Some(owner)
-                    if owner.terminating && owner.holds(crate::verbs::delete::FOREGROUND) =>
-                {
-                    waiting += 1
-                }
-                Some(_) => solid += 1,
-                None if is_served => gone.push(owner.uid.clone()),
-                None => solid += 1,
+                Some(owner) if owner.terminating && owner.holds(FOREGROUND) => waiting += 1,
+                None if self.absent.contains(&owner.uid) => gone.push(owner.uid.clone()),
+                _ => solid += 1,
             }
         }
         match (solid, waiting, gone.is_empty()) {
@@ -208,19 +218,31 @@ impl Graph {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+
+    fn pods() -> Arc<Resource> {
+        Arc::new(Resource {
+            id: "pods".to_owned(),
+            group: String::new(),
+            version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            plural: "pods".to_owned(),
+            namespaced: true,
+        })
+    }
 
     fn node(owners: &[(&str, &str)], finalizers: &[&str], terminating: bool) -> Node {
         let owner = |(kind, uid): &(&str, &str)| Owner {
             api_version: "v1".to_owned(),
             kind: (*kind).to_owned(),
+            name: "o".to_owned(),
             uid: (*uid).to_owned(),
             block_owner_deletion: true,
         };
         Node {
-            api_version: "v1".to_owned(),
-            kind: "Pod".to_owned(),
+            resource: pods(),
             namespace: "n".to_owned(),
             name: "p".to_owned(),
             owners: owners.iter().map(owner).collect(),
@@ -235,11 +257,8 @@ mod tests {
         graph.put("waiting", node(&[], &["foregroundDeletion"], true));
         graph.put("held", node(&[], &["example.com/x"], true));
         graph.put("it", node(owners, &[], false));
-        assert_eq!(
-            graph.judge(&crate::registry::Registry::new(true).served(), "it"),
-            *want,
-            "{owners:?}"
-        );
+        graph.mark_absent("gone");
+        assert_eq!(graph.verdict("it"), *want, "{owners:?}");
     }
 
     #[test]
@@ -248,28 +267,27 @@ mod tests {
         check(&[("Pod", "here")], &Verdict::Keep);
         check(&[("Pod", "held")], &Verdict::Keep);
         check(&[("Pod", "gone")], &Verdict::Delete { foreground: false });
-        check(&[("Widget", "gone")], &Verdict::Keep);
+        check(&[("Pod", "unknown")], &Verdict::Keep);
         check(&[("Pod", "here"), ("Pod", "gone")], &Verdict::DropOwners(vec!["gone".to_owned()]));
         check(&[("Pod", "waiting")], &Verdict::Delete { foreground: false });
         check(&[("Pod", "waiting"), ("Pod", "here")], &Verdict::Keep);
     }
 
     #[test]
-    fn an_owner_that_was_seen_going_is_gone_whatever_its_kind() {
+    fn a_deleted_owner_stays_absent_while_an_object_depends_on_it() {
         let mut graph = Graph::default();
-        let served = crate::registry::Registry::new(true).served();
         graph.put("widget", node(&[], &[], false));
         graph.put("it", node(&[("Widget", "widget")], &[], false));
         graph.remove("widget");
         // It may change meanwhile.
         graph.put("it", node(&[("Widget", "widget")], &["example.com/x"], false));
-        assert_eq!(graph.judge(&served, "it"), Verdict::Delete { foreground: false });
+        assert_eq!(graph.verdict("it"), Verdict::Delete { foreground: false });
         graph.remove("it");
-        assert!(graph.departed.is_empty());
+        assert!(graph.absent.is_empty());
     }
 
     #[test]
-    fn an_object_counts_as_there_whatever_is_in_it() {
+    fn an_object_with_invalid_metadata_counts_as_existing() {
         for metadata in [
             serde_json::json!({"ownerReferences": [null, 5, {}], "finalizers": [null, 5, "a"]}),
             serde_json::json!({"ownerReferences": 5, "finalizers": ["a"], "labels": [], "name": 5}),
@@ -277,12 +295,11 @@ mod tests {
         ] {
             let mut object = serde_json::json!({"kind": null, "metadata": metadata, "spec": 5});
             object["metadata"]["uid"] = "u".into();
-            let (uid, node) = read(object.to_string().as_bytes()).unwrap();
+            let (uid, node) = read(&pods(), &object).unwrap();
             assert_eq!(
                 (uid.as_str(), node.finalizers.as_slice()),
                 ("u", ["a".to_owned()].as_slice())
             );
-            // Nobody is named as its owner, so none has gone.
             assert_eq!(node.owners, []);
         }
     }

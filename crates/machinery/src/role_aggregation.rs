@@ -1,13 +1,14 @@
-//! ClusterRoles that are composed of other ClusterRoles. Pure; the API server applies it.
+//! ClusterRoles that are composed of other ClusterRoles.
 
-use mxjob_machinery::labels::Selector;
 use serde_json::Value;
 
-use mxjob_machinery::json::{list, text};
-use mxjob_machinery::object;
+use crate::json::list;
+use crate::labels::Selector;
+use crate::object;
 
 /// The rules that an aggregating role should have, from all cluster roles in the order of their
 /// names; `None` if the role does not aggregate.
+#[must_use]
 pub fn rules(role: &Value, all: &[&Value]) -> Option<Vec<Value>> {
     role.get("aggregationRule").filter(|rule| !rule.is_null())?;
     let own = object::meta_str(role, "name");
@@ -15,7 +16,7 @@ pub fn rules(role: &Value, all: &[&Value]) -> Option<Vec<Value>> {
     for selector in list(role, "/aggregationRule/clusterRoleSelectors") {
         // An unreadable selector can only come from an object stored before selectors were
         // validated; it selects nothing.
-        let Some(selector) = self::selector(selector) else { continue };
+        let Some(selector) = Selector::from_object(selector) else { continue };
         let parts = all
             .iter()
             .filter(|part| object::meta_str(part, "name") != own && matches(&selector, part));
@@ -33,32 +34,12 @@ fn matches(selector: &Selector, role: &Value) -> bool {
     selector.matches(|key| labels.and_then(|labels| labels.get(key)?.as_str()))
 }
 
-/// Reads a label selector object; `None` if it is invalid.
-pub fn selector(object: &Value) -> Option<Selector> {
-    let labels = object.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
-    let mut parts = labels
-        .map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
-        .collect::<Option<Vec<_>>>()?;
-    for expression in list(object, "/matchExpressions") {
-        let key = text(expression, "/key");
-        let values: Option<Vec<&str>> =
-            list(expression, "/values").iter().map(Value::as_str).collect();
-        let values = values?.join(",");
-        parts.push(match text(expression, "/operator") {
-            "In" => format!("{key} in ({values})"),
-            "NotIn" => format!("{key} notin ({values})"),
-            "Exists" => key.to_owned(),
-            "DoesNotExist" => format!("!{key}"),
-            _ => return None,
-        });
-    }
-    Selector::parse(&parts.join(",")).ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::json::text;
     use serde_json::json;
+
+    use super::*;
 
     fn part(name: &str, labels: &Value, resource: &str) -> Value {
         json!({"metadata": {"name": name, "labels": labels}, "rules": [{"resources": [resource]}]})

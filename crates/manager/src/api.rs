@@ -1,0 +1,141 @@
+//! Requests as JSON, and the resources that all controllers here read.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::stream::{BoxStream, SelectAll};
+use futures_util::{FutureExt as _, StreamExt as _};
+use http::{Method, Request, header};
+use kube::Client;
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::runtime::reflector::{Store, store::Writer};
+use kube::runtime::watcher::{self, watcher};
+use kube::runtime::{WatchStreamExt as _, reflector};
+use mxjob_client::Raw;
+use serde_json::Value;
+
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
+/// Delay before a failed pass of a controller is repeated, if nothing changes earlier.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Whether there is nothing left to do; false asks for a retry.
+pub(crate) type Settled = bool;
+
+/// Sends one request and returns the object in the response.
+pub(crate) async fn send(
+    client: &Client,
+    method: Method,
+    path: &str,
+    content_type: &'static str,
+    body: Option<&Value>,
+) -> kube::Result<Value> {
+    let body = body.map(mxjob_machinery::object::to_vec).unwrap_or_default();
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::CONTENT_TYPE, content_type)
+        .body(body)
+        .map_err(kube::Error::HttpError)?;
+    client.request(request).await
+}
+
+/// The object at a path; `None` if it does not exist.
+pub(crate) async fn get(client: &Client, path: &str) -> kube::Result<Option<Value>> {
+    match send(client, Method::GET, path, JSON, None).await {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if code(&error) == Some(404) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The HTTP status code of an error that the API server reported.
+pub(crate) fn code(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// A resource of the API that is always served.
+pub(crate) fn built_in(group: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", kind), plural)
+}
+
+/// Local caches of whole resources, and their changes.
+pub(crate) struct Caches {
+    client: Client,
+    changes: SelectAll<BoxStream<'static, ()>>,
+}
+
+impl Caches {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client, changes: SelectAll::new() }
+    }
+
+    /// Follows a resource.
+    pub(crate) fn add(&mut self, resource: &ApiResource) -> Store<Raw> {
+        let writer = Writer::<Raw>::new(resource.clone());
+        let cache = writer.as_reader();
+        let api = kube::Api::all_with(self.client.clone(), resource);
+        let plural = resource.plural.clone();
+        let events = watcher(api, watcher::Config::default()).default_backoff();
+        let events = reflector::reflector(writer, events);
+        let changes = events.map(move |event| {
+            if let Err(error) = event {
+                tracing::warn!(resource = plural, %error, "watch interrupted; will retry");
+            }
+        });
+        self.changes.push(changes.boxed());
+        cache
+    }
+
+    /// Runs `pass` when all caches have been filled, and then after changes, until `shutdown`.
+    pub(crate) async fn run<F>(
+        mut self,
+        caches: &[&Store<Raw>],
+        mut pass: impl FnMut() -> F,
+        shutdown: impl Future<Output = ()>,
+    ) where
+        F: Future<Output = Settled>,
+    {
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            let is_filled =
+                caches.iter().all(|cache| cache.wait_until_ready().now_or_never().is_some());
+            let settled = !is_filled || pass().await;
+            let retry = async {
+                if settled {
+                    std::future::pending().await
+                } else {
+                    tokio::time::sleep(RETRY_DELAY).await
+                }
+            };
+            tokio::select! {
+                () = &mut shutdown => return,
+                change = self.changes.next() => if change.is_none() { return },
+                () = retry => {}
+            }
+            // One pass for all changes that have arrived.
+            while let Some(Some(())) = Pin::new(&mut self.changes).next().now_or_never() {}
+        }
+    }
+}
+
+/// Whether a write of a derived object settled; a conflict is followed by a change.
+pub(crate) fn is_settled(result: kube::Result<Value>, path: &str) -> Settled {
+    let Err(error) = result else { return true };
+    let settled = match &error {
+        kube::Error::Api(status) => {
+            matches!(status.code, 404 | 409)
+                // The namespace has been deleted meanwhile.
+                || status.code == 403 && status.message.contains("being terminated")
+        }
+        _ => false,
+    };
+    if !settled {
+        tracing::warn!(path, %error, "write failed; will retry");
+    }
+    settled
+}

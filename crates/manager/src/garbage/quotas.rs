@@ -1,0 +1,108 @@
+//! The status of quotas: what a namespace uses, counted when an object is deleted or ends, or a
+//! quota changes. Creates need no recount, because admission updates the quota with them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::Method;
+use jiff::Timestamp;
+use kube::Client;
+use mxjob_machinery::json::list;
+use mxjob_machinery::object;
+use mxjob_machinery::quota::{self, Amounts, Counter};
+use serde_json::Value;
+
+use super::resource::Resource;
+use crate::api::{self, JSON, Settled};
+
+/// The resource of quotas.
+pub(super) const QUOTAS: &str = "resourcequotas";
+
+/// Whether a change of an object that is neither its creation nor its deletion can change its use.
+pub(super) fn changes_use(id: &str) -> bool {
+    matches!(id, "pods" | "services" | QUOTAS)
+}
+
+/// Updates the status of the quotas in a namespace.
+pub(super) async fn refresh(
+    client: &Client,
+    resources: &BTreeMap<String, Arc<Resource>>,
+    namespace: &str,
+) -> Settled {
+    let path = format!("/api/v1/namespaces/{namespace}/{QUOTAS}");
+    // Before the objects are counted: a create in between changes the quota, so the write below
+    // conflicts and the status is never too low.
+    let quotas = match api::get(client, &path).await {
+        Ok(quotas) => quotas.unwrap_or_default(),
+        Err(error) => {
+            tracing::warn!(namespace, %error, "cannot list quotas; will retry");
+            return false;
+        }
+    };
+    let mut settled = true;
+    for quota in list(&quotas, "/items") {
+        let name = object::meta_str(quota, "name");
+        let result = match count(client, resources, namespace, quota).await {
+            Ok(used) => match quota::changed_status(quota, &used) {
+                Some(status) => {
+                    write(client, &format!("{path}/{name}/status"), quota, status).await
+                }
+                None => Ok(()),
+            },
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            // 404: the quota or its namespace has been deleted. A conflict is usual.
+            let code = api::code(&error);
+            settled &= code == Some(404);
+            if !matches!(code, Some(404 | 409)) {
+                tracing::warn!(namespace, quota = name, %error, "cannot update quota; will retry");
+            }
+        }
+    }
+    settled
+}
+
+async fn write(client: &Client, path: &str, quota: &Value, status: Value) -> kube::Result<()> {
+    let mut quota = quota.clone();
+    if let Some(quota) = quota.as_object_mut() {
+        quota.insert("status".to_owned(), status);
+        // Objects of a list need not name their type.
+        quota.insert("apiVersion".to_owned(), "v1".into());
+        quota.insert("kind".to_owned(), "ResourceQuota".into());
+    }
+    api::send(client, Method::PUT, path, JSON, Some(&quota)).await.map(drop)
+}
+
+async fn count(
+    client: &Client,
+    resources: &BTreeMap<String, Arc<Resource>>,
+    namespace: &str,
+    quota: &Value,
+) -> kube::Result<Amounts> {
+    let mut counter = Counter::new(quota, Timestamp::now());
+    for resource in resources.values().filter(|resource| resource.namespaced) {
+        let counted = resource.quota_resource();
+        if !counter.counts(counted) {
+            continue;
+        }
+        let path = resource.collection_path(namespace);
+        if counter.needs_content(counted) {
+            let objects = api::get(client, &path).await?.unwrap_or_default();
+            for object in list(&objects, "/items") {
+                counter.add(counted, object);
+            }
+        } else {
+            let first = api::get(client, &format!("{path}?limit=1")).await?.unwrap_or_default();
+            counter.add_number(counted, number(&first));
+        }
+    }
+    Ok(counter.into_used())
+}
+
+/// The number of objects in a collection, of which a list has the first.
+fn number(first: &Value) -> usize {
+    let more = first.pointer("/metadata/remainingItemCount").and_then(Value::as_u64);
+    let more = more.and_then(|more| usize::try_from(more).ok()).unwrap_or_default();
+    list(first, "/items").len().saturating_add(more)
+}

@@ -1,0 +1,19 @@
+//! What the controller manager of Kubernetes does, as far as this server needs it.
+//!
+//! | module | duty |
+//! | --- | --- |
+//! | [`garbage`] | deletes dependents of deleted objects, empties terminating namespaces, updates quota status |
+//! | [`roles`] | gives aggregating cluster roles the rules of the roles that they select |
+//! | [`accounts`] | creates the service account `default` of each namespace |
+//!
+//! Each is a Kubernetes client with a service account of its own in the namespace [`NAMESPACE`]. It
+//! compares what is with what should be, so lost or repeated events do no harm. Never does: read the
+//! store, or decide what a job needs.
+
+pub mod accounts;
+mod api;
+pub mod garbage;
+pub mod roles;
+
+/// The namespace of the service accounts that the controllers use.
+pub const NAMESPACE: &str = "kube-system";
