@@ -55,6 +55,28 @@ async fn a_dependent_stays_while_one_owner_is_left() {
     server.until(&format!("{MAPS}/child"), "collected", gone).await;
 }
 
+fn owned_by_unknown(name: &str, api_version: &str, kind: &str) -> Value {
+    let mut body = config_map(name);
+    body["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": api_version, "kind": kind, "name": "o", "uid": "never-existed"}]);
+    body
+}
+
+#[tokio::test]
+async fn a_dependent_of_an_owner_that_does_not_exist_is_deleted_if_its_kind_is_served() {
+    let server = collecting().await;
+    server.make(MAPS, &owned_by_unknown("foreign", "example.com/v1", "Widget")).await;
+    // Another object has the name of the owner, but not its uid.
+    server.make(MAPS, &config_map("o")).await;
+    server.make(MAPS, &owned_by_unknown("child", "v1", "ConfigMap")).await;
+    server.make(MAPS, &owned_by_unknown("pods-child", "v1", "Pod")).await;
+    for name in ["child", "pods-child"] {
+        server.until(&format!("{MAPS}/{name}"), "collected", gone).await;
+    }
+    assert_eq!(server.get(&format!("{MAPS}/foreign")).await.0, 200);
+    assert_eq!(server.get(&format!("{MAPS}/o")).await.0, 200);
+}
+
 #[tokio::test]
 async fn foreground_deletion_waits_for_the_dependents() {
     let server = collecting().await;

@@ -120,6 +120,19 @@ async fn what_the_objects_own_goes_with_them() {
 }
 
 #[tokio::test]
+async fn an_owner_that_does_not_exist_is_noticed_when_its_kind_is_defined() {
+    let server = Server::without_mxjobs().await;
+    let kind = definition()["spec"]["names"]["kind"].clone();
+    let mut map = config_map("owned");
+    map["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "scheduling.example.com/v1", "kind": kind, "name": "never", "uid": "never-existed",
+    }]);
+    server.make(MAPS, &map).await;
+    server.make(DEFINITIONS, &definition()).await;
+    server.until(&format!("{MAPS}/owned"), "collected", gone).await;
+}
+
+#[tokio::test]
 async fn objects_of_no_served_version_go_too() {
     let server = defined().await;
     owner_and_owned(&server).await;
