@@ -90,7 +90,7 @@ impl Strategy for Pod {
     }
 
     fn finish_create(&self, object: &mut Value) {
-        let quality = quality(object);
+        let quality = mxjob_machinery::quota::quality_of_service(object);
         if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
             status.insert("qosClass".to_owned(), quality.into());
         }
