@@ -12,7 +12,6 @@
 //! recreated. The large part, schema and rules, is in the row's strategy and freed with the definition.
 
 mod custom;
-mod finalize;
 mod names;
 mod rules;
 mod shape;

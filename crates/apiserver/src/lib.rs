@@ -18,6 +18,7 @@ mod compress;
 mod context;
 mod conversion;
 mod default_roles;
+mod definition_finalizer;
 mod definitions;
 pub mod discovery;
 mod document;

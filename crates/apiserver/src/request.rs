@@ -9,7 +9,6 @@ use http::{HeaderMap, Method, header};
 use mxjob_access::authz::Verb;
 use mxjob_machinery::percent;
 
-
 /// The target of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {

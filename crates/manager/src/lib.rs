@@ -12,6 +12,7 @@
 
 pub mod accounts;
 mod api;
+mod clock;
 pub mod garbage;
 pub mod roles;
 

@@ -10,6 +10,7 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 
 use crate::activity::Busy;
+use crate::stop::stopped;
 use crate::upload::Unasked;
 
 /// The service's body. It counts as a request in progress until it is dropped. A long-running body
@@ -37,12 +38,6 @@ impl<B> Body<B> {
         let stop = stop.map(|stop| Box::pin(stopped(stop)) as _);
         Self { inner, stop, _busy: busy, _unasked: unasked }
     }
-}
-
-/// Waits until the server stops. May be dropped at any time.
-pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error means that the serving loop is gone, which counts as a stop.
-    let _ = stop.wait_for(|stopped| *stopped).await;
 }
 
 impl<B> http_body::Body for Body<B>

@@ -20,7 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use crate::activity::Activity;
-use crate::body::{Body, stopped};
+use crate::body::Body;
+use crate::stop::stopped;
 use crate::takeover::Next;
 use crate::upload::Discarding;
 use crate::{Limits, LongRunning, PeerAddr, PeerCertificates, RequestBody, Takeover};

@@ -16,6 +16,7 @@
 mod activity;
 mod body;
 mod connection;
+mod stop;
 mod takeover;
 mod upload;
 

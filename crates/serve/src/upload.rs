@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::Limits;
-use crate::body::stopped;
+use crate::stop::stopped;
 
 /// How many bodies of the largest discarded size a connection may discard at the same time.
 const CONNECTION_DISCARDS: usize = 4;

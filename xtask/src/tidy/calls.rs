@@ -50,6 +50,7 @@ const RULES: &[Rule] = &[
         allowed: &[
             ("crates/apiserver/src/environment.rs", "the server's view of the outside world"),
             ("crates/controller/src/executor.rs", "passes the clock to everything below it"),
+            ("crates/manager/src/clock.rs", "the clock of the quota controller"),
             ("crates/mxjob/src/clock.rs", "the clock of the commands"),
             ("crates/node/src/clock.rs", "the clock of the agent and the shim"),
             ("crates/operator/src/wall_clock.rs", "the clock of the operator"),

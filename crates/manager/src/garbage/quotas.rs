@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::Method;
-use jiff::Timestamp;
 use kube::Client;
 use mxjob_machinery::json::list;
 use mxjob_machinery::object;
@@ -80,7 +79,7 @@ async fn count(
     namespace: &str,
     quota: &Value,
 ) -> kube::Result<Amounts> {
-    let mut counter = Counter::new(quota, Timestamp::now());
+    let mut counter = Counter::new(quota, crate::clock::now());
     for resource in resources.values().filter(|resource| resource.namespaced) {
         let counted = resource.quota_resource();
         if !counter.counts(counted) {

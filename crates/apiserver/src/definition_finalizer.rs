@@ -13,8 +13,8 @@ use mxjob_machinery::json::text;
 use mxjob_store::{Entry, Event, EventKind, Expect, ListOptions, Op, Transaction};
 use serde_json::{Value, json};
 
-use super::{PREFIX, unaccepted};
 use crate::client::Connector;
+use crate::definitions::{PREFIX, unaccepted};
 use crate::document;
 use crate::kinds::definition::FINALIZER;
 use crate::server::ApiServer;
