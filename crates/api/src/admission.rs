@@ -72,6 +72,5 @@ fn added(errors: Errors, known: impl FnOnce() -> Errors) -> Errors {
     if errors.is_empty() {
         return errors;
     }
-    let known = known();
-    errors.into_iter().filter(|error| !known.contains(error)).collect()
+    errors.without(&known())
 }

@@ -96,7 +96,9 @@ pub fn message(name: &str, errors: &Errors) -> String {
     if errors.len() < 2 || !errors.iter().all(is_fixed) {
         return format!("{subject}{errors}");
     }
-    let fields: Vec<_> = errors.iter().map(|error| format!("{}: Forbidden", error.path)).collect();
+    let mut fields: Vec<_> =
+        errors.iter().map(|error| format!("{}: Forbidden", error.path)).collect();
+    fields.extend(errors.rest());
     format!("{subject}[{}]: {detail}", fields.join(", "))
 }
 

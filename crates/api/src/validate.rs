@@ -35,6 +35,10 @@ pub(crate) fn check(job: &Value, may_suspend_differ: bool) -> Errors {
             if let Some(schema) = schema::root().member("spec") {
                 schema.check(spec, &path, &mut errors);
             }
+            // The rules below leave out what the schema reports, so they need all of its errors.
+            if errors.is_full() {
+                return errors;
+            }
             check_places(spec, may_suspend_differ, &mut errors);
             let replicas = replicas::read(spec);
             replicas::check(spec, &replicas, &mut errors);

@@ -11,7 +11,7 @@ pub struct Cause {
     /// The same for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// The JSON path of the field at fault.
+    /// The JSON path of the field.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub field: String,
 }

@@ -47,5 +47,6 @@ pub mod schema;
 pub mod status;
 pub mod strategic;
 pub mod structural;
+mod text;
 pub mod time;
 pub mod yaml;

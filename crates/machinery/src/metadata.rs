@@ -183,7 +183,7 @@ pub fn validate_labels(labels: &Map<String, Value>, path: &Path) -> Errors {
 
 fn labels(errors: &mut Errors, meta: &Map<String, Value>, path: &Path) {
     if let Some(labels) = meta.get("labels").and_then(Value::as_object) {
-        errors.extend(validate_labels(labels, path));
+        errors.append(validate_labels(labels, path));
     }
 }
 
@@ -305,7 +305,7 @@ fn managed_fields(errors: &mut Errors, meta: &Map<String, Value>, path: &Path) {
                 "must be `FieldsV1`",
             ));
         }
-        errors.extend(validate_field_manager(text(entry, "manager"), &path.child("manager")));
+        errors.append(validate_field_manager(text(entry, "manager"), &path.child("manager")));
         if text(entry, "subresource").len() > SUBRESOURCE_MAX_BYTES {
             errors.push(Error::too_long(&path.child("subresource"), SUBRESOURCE_MAX_BYTES));
         }
@@ -350,7 +350,9 @@ fn masked(prefix: &str) -> String {
 }
 
 fn invalid_all(errors: &mut Errors, path: &Path, value: &str, complaints: Vec<String>) {
-    errors.extend(complaints.into_iter().map(|rule| Error::invalid(path, value, rule)));
+    for rule in complaints {
+        errors.push_with(|| Error::invalid(path, value, rule));
+    }
 }
 
 fn text<'a>(map: &'a Map<String, Value>, field: &str) -> &'a str {

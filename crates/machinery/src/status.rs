@@ -9,7 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use crate::cause::Cause;
-use crate::field;
+use crate::{field, text};
+
+/// The longest message, in bytes: enough for all errors that [`field::Errors`] keeps. A message may
+/// quote from a request of any size.
+const MAX_MESSAGE: usize = 512 * 1024;
 
 /// `meta/v1.Status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +67,7 @@ pub struct Details {
     /// The object's uid.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
-    /// One entry per fault.
+    /// One entry per error.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
     /// When to come back.
@@ -191,7 +195,7 @@ impl Status {
         Self::of(Reason::Forbidden, message).with_details(Details::new(group, plural, name))
     }
 
-    /// 422 for an object that breaks rules: one cause per fault. `kind` is the kind, not the resource.
+    /// 422 for an object that breaks rules: one cause per error. `kind` is the kind, not the resource.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &field::Errors) -> Self {
         let subject = format!("{} {} is invalid", qualified(kind, group), crate::go::quote(name));
         let message = if errors.is_empty() { subject } else { format!("{subject}: {errors}") };
@@ -217,7 +221,7 @@ impl Status {
             api_version: "v1".to_owned(),
             metadata: Map::new(),
             status,
-            message,
+            message: message.map(|message| text::shorten(message, MAX_MESSAGE)),
             reason,
             details,
             code,

@@ -82,6 +82,9 @@ pub(super) fn check(spec: &Value, replicas: &[Replicas<'_>], errors: &mut Errors
     }
     let are_roles_right = errors.len() == before;
     for entry in replicas {
+        if errors.is_full() {
+            return;
+        }
         check_count(entry, &path, errors);
         if let Some(template) = get(entry.spec, "template").filter(|template| template.is_object())
         {

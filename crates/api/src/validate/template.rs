@@ -38,12 +38,12 @@ fn check_labels(template: &Value, path: &Path, errors: &mut Errors) {
     let given =
         |(key, value): (&String, &Value)| value.is_string().then(|| (key.clone(), value.clone()));
     if let Some(labels) = labels.filter(|labels| !labels.is_empty()) {
-        errors.extend(metadata::validate_labels(&labels.iter().filter_map(given).collect(), path));
+        errors.append(metadata::validate_labels(&labels.iter().filter_map(given).collect(), path));
     }
 }
 
 /// Adds the errors that the schema has not reported: not those of a field that has one, nor those inside a value of a wrong type.
-fn add_unreported(found: Errors, errors: &mut Errors) {
+fn add_unreported(mut found: Errors, errors: &mut Errors) {
     let reported: HashSet<&str> = errors.iter().map(|error| error.path.as_str()).collect();
     let of_wrong_type: HashSet<&str> = errors
         .iter()
@@ -55,6 +55,6 @@ fn add_unreported(found: Errors, errors: &mut Errors) {
         let mut parents = path.match_indices(['.', '[']).filter_map(|(end, _)| path.get(..end));
         !reported.contains(path) && !parents.any(|parent| of_wrong_type.contains(parent))
     };
-    let new: Vec<Error> = found.into_iter().filter(is_new).collect();
-    errors.extend(new);
+    found.retain(is_new);
+    errors.append(found);
 }

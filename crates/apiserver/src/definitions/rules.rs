@@ -57,6 +57,10 @@ impl Rules {
             }
         };
         for fault in broken {
+            // Comparing with the old object takes time.
+            if errors.is_full() {
+                return;
+            }
             let is_old = old.is_some_and(|old| {
                 !fault.rule.contains("oldSelf")
                     && structural.is_same_at(&fault.field_path, object, old) == Some(true)

@@ -234,7 +234,7 @@ fn key_errors(object: &Value, maps: &[&str]) -> field::Errors {
     let check = |map: &&str| {
         pod_spec::validate_keys(object.get(*map).unwrap_or(&Value::Null), &field::Path::new(*map))
     };
-    maps.iter().flat_map(check).collect()
+    maps.iter().map(check).collect()
 }
 
 /// Secrets take `stringData` and give back base64.

@@ -285,7 +285,7 @@ fn check_versions(object: &Value, path: &Path, errors: &mut Errors) {
         match version.pointer("/schema/openAPIV3Schema") {
             None | Some(Value::Null) => errors.push(Error::required(&path, "schemas are required")),
             Some(schema) => {
-                errors.extend(structural::violations(schema, &path));
+                errors.append(structural::violations(schema, &path));
                 compilation_faults(schema, &path, errors);
             }
         }

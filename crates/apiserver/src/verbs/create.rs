@@ -100,7 +100,7 @@ async fn attempt(
         kind.strategy.name_rule(),
         &field::Path::new("metadata"),
     );
-    errors.extend(kind.strategy.validate(&object));
+    errors.append(kind.strategy.validate(&object));
     if !errors.is_empty() {
         return Err(ApiError::invalid(kind, &name, &errors));
     }

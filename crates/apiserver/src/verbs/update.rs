@@ -248,7 +248,7 @@ fn next(
     match subresource {
         "status" => {
             new = with_status(old, &new);
-            errors.extend(kind.strategy.validate_status(old, &new));
+            errors.append(kind.strategy.validate_status(old, &new));
         }
         "finalize" => new = with_finalizers(old, &new),
         _ => {
@@ -258,7 +258,7 @@ fn next(
             kind.strategy.prepare_update(old, &mut new);
             context.derive_status(&mut new);
             if errors.is_empty() {
-                errors.extend(rule_errors(context, old, &new, name)?);
+                errors.append(rule_errors(context, old, &new, name)?);
             }
         }
     }
@@ -285,7 +285,7 @@ fn metadata_errors(context: &Context<'_>, old: &Value, new: &Value) -> field::Er
     let mut errors = metadata::validate_update(new, old, &path);
     if context.kind.conventions.repeats_metadata_errors {
         // Upstream validates the metadata of custom resources twice, and reports each error twice.
-        errors.extend(errors.clone());
+        errors.append(errors.clone());
     }
     errors
 }

@@ -1,51 +1,55 @@
-//! The value at fault, as field errors show it.
+//! The wrong value, as field errors show it.
 
 use std::fmt;
 
 use serde_json::Value;
 
-use crate::go;
+use super::MAX_PART;
+use crate::{go, text};
 
-/// What a field error shows of the value at fault.
+/// What a field error shows of the wrong value. A large value is cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BadValue {
-    /// Text, shown in quotes.
-    Text(String),
-    /// Anything else, shown as it is written here.
-    Bare(String),
+pub struct BadValue {
+    text: String,
+    is_quoted: bool,
 }
 
 impl BadValue {
     /// A value shown as written, without quotes.
-    pub fn bare(text: impl fmt::Display) -> Self {
-        Self::Bare(text.to_string())
+    pub fn bare(value: impl fmt::Display) -> Self {
+        Self { text: text::cut(value, MAX_PART), is_quoted: false }
+    }
+
+    fn quoted(value: &str) -> Self {
+        Self { text: text::cut(value, MAX_PART), is_quoted: true }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
     }
 }
 
 impl fmt::Display for BadValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => f.write_str(&go::quote(text)),
-            Self::Bare(text) => f.write_str(text),
-        }
+        if self.is_quoted { f.write_str(&go::quote(&self.text)) } else { f.write_str(&self.text) }
     }
 }
 
 impl From<&str> for BadValue {
     fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
+        Self::quoted(text)
     }
 }
 
 impl From<&String> for BadValue {
     fn from(text: &String) -> Self {
-        Self::Text(text.clone())
+        Self::quoted(text)
     }
 }
 
 impl From<String> for BadValue {
     fn from(text: String) -> Self {
-        Self::Text(text)
+        Self::quoted(&text)
     }
 }
 
@@ -53,9 +57,9 @@ impl From<&Value> for BadValue {
     fn from(value: &Value) -> Self {
         match value {
             // Go's nil is shown as the quoted word.
-            Value::Null => Self::Text("null".to_owned()),
-            Value::String(text) => Self::Text(text.clone()),
-            other => Self::Bare(other.to_string()),
+            Value::Null => Self::quoted("null"),
+            Value::String(text) => Self::quoted(text),
+            other => Self::bare(other),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::HashSet, fmt::Write as _};
 use serde_json::{Map, Number, Value};
 
 use super::{DecodeError, MAX_DEPTH};
+use crate::field::Path;
 
 /// Upstream stops collecting after so many.
 const MAX_DUPLICATES: usize = 100;
@@ -108,7 +109,7 @@ impl Parser<'_> {
                 self.path.push('.');
             }
             self.path.push_str(&key);
-            let duplicate = map.contains_key(&key).then(|| self.path.clone());
+            let duplicate = map.contains_key(&key).then(|| Path::new(&*self.path).to_string());
             let value = self.value()?;
             self.path.truncate(length);
             map.insert(key, value);

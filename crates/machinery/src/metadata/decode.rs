@@ -1,7 +1,8 @@
-//! Whether metadata has the JSON types of `meta/v1.ObjectMeta`, told as Go's decoder tells it.
+//! Whether metadata has the JSON types of `meta/v1.ObjectMeta`, reported as Go's decoder reports it.
 
 use serde_json::{Map, Value};
 
+use crate::field::{Path, Paths};
 use crate::json;
 use crate::schema::time_problem;
 
@@ -61,25 +62,25 @@ pub fn is_field(field: &str) -> bool {
 
 /// The paths of fields that `meta/v1.ObjectMeta` does not have, below `prefix`: `metadata.bogus`.
 pub fn unknown_fields(metadata: &Map<String, Value>, prefix: &str) -> Vec<String> {
-    let mut unknown = Vec::new();
-    collect_unknown(metadata, prefix, OBJECT_META, &mut unknown);
-    unknown
+    let mut unknown = Paths::default();
+    collect_unknown(metadata, &Path::new(prefix), OBJECT_META, &mut unknown);
+    unknown.into_vec()
 }
 
 fn collect_unknown(
     map: &Map<String, Value>,
-    prefix: &str,
+    above: &Path,
     table: &'static [(&'static str, Type)],
-    unknown: &mut Vec<String>,
+    unknown: &mut Paths,
 ) {
     for (name, value) in map {
-        let path = format!("{prefix}.{name}");
         match table.iter().find(|(known, _)| known == name) {
-            None => unknown.push(path),
+            None => unknown.push_with(|| above.child(name)),
             Some((_, Type::Structs(_, inner))) => {
+                let path = above.child(name);
                 for (index, item) in value.as_array().into_iter().flatten().enumerate() {
                     if let Value::Object(item) = item {
-                        collect_unknown(item, &format!("{path}[{index}]"), inner, unknown);
+                        collect_unknown(item, &path.index(index), inner, unknown);
                     }
                 }
             }

@@ -13,7 +13,10 @@ use super::{
     tree::{fields_of, remove, with_described},
     update::take_over,
 };
-use crate::{go, status};
+use crate::{field, go, status, text};
+
+/// The longest path in a message, in bytes.
+const MAX_PATH: usize = 512;
 
 /// Who owns what was there before anybody applied to an object that had no entries.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
@@ -144,14 +147,15 @@ impl Conflicts {
         self.0.iter()
     }
 
-    /// One cause per field, as a `Status` carries them.
+    /// One cause per field, as a `Status` carries them, for at most [`field::Errors::MAX`] fields.
     pub fn causes(&self) -> Vec<status::Cause> {
         self.0
             .iter()
+            .take(field::Errors::MAX)
             .map(|conflict| status::Cause {
                 reason: "FieldManagerConflict".to_owned(),
                 message: format!("conflict with {}", conflict.manager),
-                field: conflict.path.to_string(),
+                field: text::cut(&conflict.path, MAX_PATH),
             })
             .collect()
     }
@@ -166,14 +170,17 @@ impl fmt::Display for Conflicts {
         let mut sorted: Vec<&Conflict> = self.0.iter().collect();
         sorted.sort_by(|a, b| a.manager.cmp(&b.manager));
         let mut previous = None;
-        for conflict in sorted {
+        for conflict in sorted.iter().take(field::Errors::MAX) {
             if previous != Some(&conflict.manager) {
                 let newline = if previous.is_some() { "\n" } else { "" };
                 write!(f, "{newline}conflicts with {}:", conflict.manager)?;
                 previous = Some(&conflict.manager);
             }
-            write!(f, "\n- {}", conflict.path)?;
+            write!(f, "\n- {}", text::cut(&conflict.path, MAX_PATH))?;
         }
-        Ok(())
+        match sorted.len().saturating_sub(field::Errors::MAX) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more"),
+        }
     }
 }

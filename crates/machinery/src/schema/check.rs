@@ -32,30 +32,30 @@ fn walk(value: &Value, schema: Schema<'_>, at: &Trail<'_>, errors: &mut Errors) 
         (Kind::String(allowed), Value::String(text)) => {
             if !allowed.is_empty() && !allowed.contains(text) {
                 let allowed: Vec<_> = allowed.iter().map(String::as_str).collect();
-                errors.push(Error::not_supported(&at.path(), text, &allowed));
+                errors.push_with(|| Error::not_supported(&at.path(), text, &allowed));
             }
         }
         (Kind::Time, Value::String(text)) => {
             if text.parse::<jiff::Timestamp>().is_err() {
                 let path = at.path();
                 let detail = format!("{path} in body must be of type datetime: {text:?}");
-                errors.push(Error::invalid(&path, text, detail));
+                errors.push_with(|| Error::invalid(&path, text, detail));
             }
         }
         (Kind::Integer { is_int32, minimum, maximum }, Value::Number(_)) => match integer(value) {
             Some(integer) => check_integer(integer, *is_int32, (*minimum, *maximum), at, errors),
-            None => errors.push(type_error(value, "integer", at)),
+            None => errors.push_with(|| type_error(value, "integer", at)),
         },
         (Kind::Quantity, Value::String(_) | Value::Number(_)) => check_quantity(value, at, errors),
         (Kind::IntOrString, Value::Number(_)) if integer(value).is_none() => {
-            errors.push(type_error(value, "integer,string", at));
+            errors.push_with(|| type_error(value, "integer,string", at));
         }
         (Kind::Any | Kind::Reference(_), _)
         | (Kind::Bytes, Value::String(_))
         | (Kind::IntOrString, Value::String(_) | Value::Number(_))
         | (Kind::Number, Value::Number(_))
         | (Kind::Boolean, Value::Bool(_)) => {}
-        (kind, value) => errors.push(type_error(value, kind.name(), at)),
+        (kind, value) => errors.push_with(|| type_error(value, kind.name(), at)),
     }
 }
 
@@ -83,7 +83,7 @@ fn check_required(
 ) {
     for name in required {
         if members.get(name).is_none_or(Value::is_null) {
-            errors.push(Error::required(&at.path().child(name), ""));
+            errors.push_with(|| Error::required(&at.path().child(name), ""));
         }
     }
 }
@@ -98,15 +98,15 @@ fn check_integer(
     if is_int32 && i32::try_from(integer).is_err() {
         let path = at.path();
         let detail = format!("Checked value must be of type integer with format int32 in {path}");
-        errors.push(Error::invalid(&path, integer, detail));
+        errors.push_with(|| Error::invalid(&path, integer, detail));
     } else if let Some(minimum) = minimum.filter(|minimum| integer < *minimum) {
         let path = at.path();
         let detail = format!("{path} in body should be greater than or equal to {minimum}");
-        errors.push(Error::invalid(&path, integer, detail));
+        errors.push_with(|| Error::invalid(&path, integer, detail));
     } else if let Some(maximum) = maximum.filter(|maximum| integer > *maximum) {
         let path = at.path();
         let detail = format!("{path} in body should be less than or equal to {maximum}");
-        errors.push(Error::invalid(&path, integer, detail));
+        errors.push_with(|| Error::invalid(&path, integer, detail));
     }
 }
 
@@ -114,9 +114,10 @@ fn check_quantity(value: &Value, at: &Trail<'_>, errors: &mut Errors) {
     let text = value.as_str().map_or_else(|| Cow::from(value.to_string()), Cow::from);
     if !is_quantity(&text) {
         let detail = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
-        errors.push(Error::invalid(&at.path(), value, detail));
+        errors.push_with(|| Error::invalid(&at.path(), value, detail));
     } else if text.starts_with('-') && text.bytes().any(|byte| (b'1'..=b'9').contains(&byte)) {
-        errors.push(Error::invalid(&at.path(), value, "must be greater than or equal to 0"));
+        errors
+            .push_with(|| Error::invalid(&at.path(), value, "must be greater than or equal to 0"));
     }
 }
 

@@ -6,8 +6,12 @@ use crate::field::Path;
 
 /// The path of a member. A key that is data with dots or slashes in it (a label, a resource) is put in brackets.
 pub fn member(path: &Path, key: &str) -> Path {
-    let is_plain =
-        key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    // The rest of a longer key is cut.
+    const READ: usize = 4 * 1024;
+    let is_plain = key
+        .bytes()
+        .take(READ)
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
     if is_plain && !key.is_empty() { path.child(key) } else { path.key(key) }
 }
 

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::{Kind, Schema, Trail};
-use crate::field::Path;
+use crate::field::{Path, Paths};
 
 /// The member of an object that [`crate::metadata`] looks after, for every kind alike.
 const METADATA: &str = "metadata";
@@ -14,13 +14,13 @@ const METADATA: &str = "metadata";
 impl Schema<'_> {
     /// The paths of all unknown fields of an object, in its order, as `spec.containers[0].nope`. Its `metadata` is not looked into.
     pub fn unknown_fields(self, object: &Value) -> Vec<String> {
-        let mut found = Vec::new();
+        let mut found = Paths::default();
         let start = Path::default();
-        let Some(members) = object.as_object() else { return found };
-        for (name, value) in members.iter().filter(|(name, _)| *name != METADATA) {
+        let members = object.as_object().into_iter().flatten();
+        for (name, value) in members.filter(|(name, _)| *name != METADATA) {
             member(name, value, self, &Trail::Start(&start), &mut found);
         }
-        found
+        found.into_vec()
     }
 
     /// Removes all unknown fields of an object, but none from its `metadata`.
@@ -35,22 +35,16 @@ fn is_open(schema: Schema<'_>) -> bool {
     matches!(schema.kind(), Kind::Object { is_open: true, .. })
 }
 
-fn member(
-    name: &str,
-    value: &Value,
-    schema: Schema<'_>,
-    above: &Trail<'_>,
-    found: &mut Vec<String>,
-) {
+fn member(name: &str, value: &Value, schema: Schema<'_>, above: &Trail<'_>, found: &mut Paths) {
     let at = above.member(name);
     match schema.member(name) {
         Some(schema) => walk(value, schema, &at, found),
         None if is_open(schema) => {}
-        None => found.push(at.path().to_string()),
+        None => found.push_with(|| at.path()),
     }
 }
 
-fn walk(value: &Value, schema: Schema<'_>, at: &Trail<'_>, found: &mut Vec<String>) {
+fn walk(value: &Value, schema: Schema<'_>, at: &Trail<'_>, found: &mut Paths) {
     match (value, schema.kind()) {
         (Value::Object(members), Kind::Object { .. }) => {
             for (name, value) in members {

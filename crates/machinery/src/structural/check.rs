@@ -13,8 +13,8 @@ use crate::field::{BadValue, Error, Errors, Path};
 use crate::json;
 use crate::schema::{Trail, integer, type_error};
 
-/// How many faults are told of one object. A large list in which every item is wrong would else take many times its size.
-pub(super) const MOST_FAULTS: usize = 1_000;
+/// The most allowed values that a message lists.
+const MAX_WORDS: usize = 1_000;
 
 /// Notes what is wrong with an object.
 pub(super) fn check(
@@ -28,14 +28,14 @@ pub(super) fn check(
 }
 
 fn walk(value: &Value, old: Option<&Value>, node: &Node, at: &Trail<'_>, errors: &mut Errors) {
-    if errors.len() >= MOST_FAULTS || old.is_some_and(|old| json::equal(old, value)) {
+    if old.is_some_and(|old| json::equal(old, value)) {
         return;
     }
     if value.is_null() && node.nullable {
         return;
     }
     if let Some(wanted) = wrong_type(value, node) {
-        errors.push(type_error(value, &wanted, at));
+        errors.push_with(|| type_error(value, &wanted, at));
         return;
     }
     if let Some(rules) = &node.rules {
@@ -87,9 +87,6 @@ fn wrong_type(value: &Value, node: &Node) -> Option<String> {
 fn check_list(items: &[Value], list: &ListType, at: &Trail<'_>, errors: &mut Errors) {
     let mut seen = HashSet::new();
     for (index, item) in items.iter().enumerate() {
-        if errors.len() >= MOST_FAULTS {
-            return;
-        }
         let key = match list {
             ListType::Atomic => return,
             ListType::Set => item.clone(),
@@ -99,7 +96,7 @@ fn check_list(items: &[Value], list: &ListType, at: &Trail<'_>, errors: &mut Err
             }
         };
         if !seen.insert(key.to_string()) {
-            errors.push(Error::duplicate(&at.item(index).path(), &key));
+            errors.push_with(|| Error::duplicate(&at.item(index).path(), &key));
         }
     }
 }
@@ -121,12 +118,19 @@ fn check_rules(value: &Value, rules: &Rules, at: &Trail<'_>, errors: &mut Errors
     if let Some(allowed) = &rules.allowed
         && !allowed.iter().any(|allowed| json::equal(allowed, value))
     {
+        errors.push_with(|| not_supported(value, allowed, at));
+    }
+}
+
+fn not_supported(value: &Value, allowed: &[Value], at: &Trail<'_>) -> Error {
+    {
         let words: Vec<String> = allowed
             .iter()
+            .take(MAX_WORDS)
             .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
             .collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        errors.push(Error::not_supported(&at.path(), value, &words));
+        Error::not_supported(&at.path(), value, &words)
     }
 }
 
@@ -141,18 +145,18 @@ fn check_text(text: &str, rules: &Rules, at: &Trail<'_>, errors: &mut Errors) {
     if let Some(most) = rules.length.most.filter(|most| text.len() > *most)
         && text.chars().count() > most
     {
-        errors.push(Error::too_long(&at.path(), most));
+        errors.push_with(|| Error::too_long(&at.path(), most));
     }
     if let Some(least) = rules.length.least.filter(|least| text.chars().count() < *least) {
-        errors.push(invalid(text, &format!("should be at least {least} chars long"), at));
+        errors.push_with(|| invalid(text, &format!("should be at least {least} chars long"), at));
     }
     if let Some((pattern, regex)) = &rules.pattern
         && !regex.as_ref().is_some_and(|regex| regex.is_match(text))
     {
-        errors.push(invalid(text, &format!("should match '{pattern}'"), at));
+        errors.push_with(|| invalid(text, &format!("should match '{pattern}'"), at));
     }
     if let Some(name) = formats::fault(&rules.format, text) {
-        errors.push(invalid(text, &format!("must be of type {name}: {text:?}"), at));
+        errors.push_with(|| invalid(text, &format!("must be of type {name}: {text:?}"), at));
     }
 }
 
@@ -167,7 +171,7 @@ fn check_number(value: &Value, rules: &Rules, at: &Trail<'_>, errors: &mut Error
         let format = &rules.format;
         let detail =
             format!("Checked value must be of type integer with format {format} in {path}");
-        errors.push(Error::invalid(&path, value, detail));
+        errors.push_with(|| Error::invalid(&path, value, detail));
         return;
     }
     let Some(number) = value.as_f64() else { return };
@@ -175,16 +179,16 @@ fn check_number(value: &Value, rules: &Rules, at: &Trail<'_>, errors: &mut Error
         && (number > most || (exclusive && number >= most))
     {
         let than = if exclusive { "less than" } else { "less than or equal to" };
-        errors.push(invalid(value, &format!("should be {than} {most}"), at));
+        errors.push_with(|| invalid(value, &format!("should be {than} {most}"), at));
     }
     if let Some((least, exclusive)) = rules.minimum
         && (number < least || (exclusive && number <= least))
     {
         let than = if exclusive { "greater than" } else { "greater than or equal to" };
-        errors.push(invalid(value, &format!("should be {than} {least}"), at));
+        errors.push_with(|| invalid(value, &format!("should be {than} {least}"), at));
     }
     if let Some(unit) = rules.multiple_of.filter(|unit| (number / unit).fract() != 0.0) {
-        errors.push(invalid(value, &format!("should be a multiple of {unit}"), at));
+        errors.push_with(|| invalid(value, &format!("should be a multiple of {unit}"), at));
     }
 }
 
@@ -197,10 +201,10 @@ fn check_count(
     errors: &mut Errors,
 ) {
     if let Some(most) = range.most.filter(|most| count > *most) {
-        errors.push(Error::too_many(&at.path(), count, most));
+        errors.push_with(|| Error::too_many(&at.path(), count, most));
     }
     if let Some(least) = range.least.filter(|least| count < *least) {
-        errors.push(invalid(value, &format!("should have at least {least} {what}"), at));
+        errors.push_with(|| invalid(value, &format!("should have at least {least} {what}"), at));
     }
 }
 
@@ -211,7 +215,7 @@ fn check_required(
     errors: &mut Errors,
 ) {
     for name in rules.required.iter().filter(|name| !members.contains_key(*name)) {
-        errors.push(Error::required(&at.path().child(name), ""));
+        errors.push_with(|| Error::required(&at.path().child(name), ""));
     }
 }
 
@@ -222,19 +226,19 @@ fn check_alternatives(value: &Value, rules: &Rules, at: &Trail<'_>, errors: &mut
         errors
     };
     for node in &rules.all_of {
-        errors.extend(faults(node));
+        errors.append(faults(node));
     }
     let complain = |errors: &mut Errors, what: &str| {
         let path = at.path();
         let detail = format!("{:?} must {what}", path.as_str());
-        errors.push(Error::invalid(&path, value, detail));
+        errors.push_with(|| Error::invalid(&path, value, detail));
     };
     if !rules.any_of.is_empty() {
         let all: Vec<Errors> = rules.any_of.iter().map(faults).collect();
         if all.iter().all(|errors| !errors.is_empty()) {
             complain(errors, "validate at least one schema (anyOf)");
             // The alternative that comes nearest says what is missing.
-            errors.extend(all.into_iter().min_by_key(|errors| errors.len()).unwrap_or_default());
+            errors.append(all.into_iter().min_by_key(|errors| errors.len()).unwrap_or_default());
         }
     }
     if !rules.one_of.is_empty() {

@@ -247,9 +247,9 @@ fn check_default(schema: &Value, default: &Value, path: &Path, errors: &mut Erro
         errors.push(Error::invalid(path, default, "must not have unknown fields"));
     }
     let around = Structural { root: around };
-    for error in around.check(&pruned, None) {
+    for error in &around.check(&pruned, None) {
         let below = error.path.as_str().strip_prefix("default").unwrap_or_default();
-        errors.push(Error { path: Path::new(format!("{path}{below}")), ..error });
+        errors.push(Error { path: Path::new(format!("{path}{below}")), ..error.clone() });
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Node;
 use super::node::Entries;
-use crate::field::Path;
+use crate::field::{Path, Paths};
 use crate::schema::Trail;
 
 /// What every object has, whatever its schema says.
@@ -12,13 +12,13 @@ const ENVELOPE: &[&str] = &["apiVersion", "kind", "metadata"];
 
 /// The unknown fields of an object.
 pub(super) fn unknown(object: &Value, root: &Node) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut found = Paths::default();
     let start = Path::default();
     let own = object.as_object().into_iter().flatten();
     for (name, value) in own.filter(|(name, _)| !ENVELOPE.contains(&name.as_str())) {
         member(name, value, root, &Trail::Start(&start), &mut found);
     }
-    found
+    found.into_vec()
 }
 
 /// Removes the unknown fields of an object.
@@ -28,13 +28,13 @@ pub(super) fn prune(object: &mut Value, root: &Node) {
     }
 }
 
-fn member(name: &str, value: &Value, node: &Node, above: &Trail<'_>, found: &mut Vec<String>) {
+fn member(name: &str, value: &Value, node: &Node, above: &Trail<'_>, found: &mut Paths) {
     let at = above.member(name);
     match node.member(name) {
         Some(below) if !is_envelope(node, name) => walk(value, below, &at, found),
         Some(_) => {}
         None if node.takes(name) => {}
-        None => found.push(at.path().to_string()),
+        None => found.push_with(|| at.path()),
     }
 }
 
@@ -43,7 +43,7 @@ fn is_envelope(node: &Node, name: &str) -> bool {
     node.embedded && ENVELOPE.contains(&name)
 }
 
-fn walk(value: &Value, node: &Node, at: &Trail<'_>, found: &mut Vec<String>) {
+fn walk(value: &Value, node: &Node, at: &Trail<'_>, found: &mut Paths) {
     match value {
         Value::Object(members) => {
             for (name, value) in members {
