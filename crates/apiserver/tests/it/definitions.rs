@@ -1,7 +1,7 @@
 //! Custom resources by definition: what can be defined, what is then served, and how it goes.
 
 mod going;
-mod mxjobs;
+pub mod mxjobs;
 mod objects;
 
 use mxjob_apiserver::Extensions;

@@ -8,6 +8,7 @@
 )]
 
 mod admission;
+mod bounds;
 mod clients;
 mod collect;
 mod connections;
