@@ -23,7 +23,7 @@ const POD_TEMPLATE_MARK: &str = "PodTemplateSpec";
 const POD_TEMPLATE: &str = include_str!("schema/pod_template.json");
 
 static OPEN_API: LazyLock<Value> = LazyLock::new(generate::object);
-static ROOT: LazyLock<Node> = LazyLock::new(|| Node::from_schema(&OPEN_API));
+static ROOT: LazyLock<Node> = LazyLock::new(|| Node::read(&OPEN_API));
 
 /// The schema of the whole object, as strict as admission reads it.
 pub fn open_api() -> &'static Value {

@@ -56,30 +56,31 @@ pub(crate) fn fill(kind: &Kind, object: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use mxjob_machinery::schema;
+    use mxjob_machinery::schema::{Entries, Node, Type};
     use serde_json::json;
 
     use super::*;
     use crate::registry;
 
     /// Null in every map and list of a schema.
-    fn nulls(schema: Schema<'_>, above: &mut Vec<*const schema::Kind>) -> Value {
-        let here: *const schema::Kind = schema.kind();
-        if above.contains(&here) {
+    fn nulls(schema: Schema<'_>, above: &mut Vec<*const Node>) -> Value {
+        let node = schema.node();
+        if above.contains(&std::ptr::from_ref(node)) {
             return Value::Null;
         }
-        above.push(here);
-        let value = match schema.kind() {
-            schema::Kind::Object { fields, entries, .. } => {
+        above.push(node);
+        let value = match node.kind {
+            Some(Type::Object) => {
                 let field =
                     |name: &String| Some((name.clone(), nulls(schema.member(name)?, above)));
-                let mut members: serde_json::Map<_, _> = fields.keys().filter_map(field).collect();
-                if entries.is_some() {
+                let mut members: serde_json::Map<_, _> =
+                    node.fields.keys().filter_map(field).collect();
+                if matches!(node.entries, Entries::Of(_)) {
                     members.insert("a".to_owned(), Value::Null);
                 }
                 members.into()
             }
-            schema::Kind::Array(_) => json!([null]),
+            Some(Type::Array) => json!([null]),
             _ => Value::Null,
         };
         above.pop();
@@ -88,17 +89,18 @@ mod tests {
 
     /// The path of a null in a map or a list.
     fn find_null(value: &Value, schema: Schema<'_>, path: &str) -> Option<String> {
-        match (schema.kind(), value) {
-            (schema::Kind::Object { fields, .. }, Value::Object(members)) => {
+        let node = schema.node();
+        match (node.kind, value) {
+            (Some(Type::Object), Value::Object(members)) => {
                 members.iter().find_map(|(name, value)| {
                     let path = format!("{path}.{name}");
                     if value.is_null() {
-                        return (!fields.contains_key(name)).then_some(path);
+                        return (!node.fields.contains_key(name)).then_some(path);
                     }
                     find_null(value, schema.member(name)?, &path)
                 })
             }
-            (schema::Kind::Array(_), Value::Array(items)) => items.iter().find_map(|value| {
+            (Some(Type::Array), Value::Array(items)) => items.iter().find_map(|value| {
                 let item = schema.item()?;
                 let path = format!("{path}[]");
                 if value.is_null() { Some(path) } else { find_null(value, item, &path) }

@@ -46,7 +46,6 @@ pub mod role_aggregation;
 pub mod schema;
 pub mod status;
 pub mod strategic;
-pub mod structural;
 mod text;
 pub mod time;
 pub mod yaml;

@@ -1,14 +1,17 @@
-//! Structural schemas: what a value at each place of an object may be, and what is to be done where it is something else.
+//! Structural schemas: what a value at each place of an object may be.
 //!
-//! One walker serves custom resources and built-in kinds. [`Schema::check`] speaks of types, enums, bounds and required fields as the
-//! validator of custom resources does; [`Schema::decode_problem`] tells of wrong types as Go's decoder tells them of built-in kinds;
-//! [`Schema::unknown_fields`] and [`Schema::prune`] name and drop the fields that a kind does not have; [`Schema::zero_nulls`] makes of
-//! null what Go's decoder makes of it. [`kubernetes`] has the schemas of the built-in kinds.
+//! One tree ([`Node`]) and one cursor over it ([`Schema`]) serve custom resources and built-in kinds.
+//! [`Schema::check`] and [`Schema::check_custom`] report types, bounds, patterns and required fields as
+//! upstream's validator does; [`Schema::decode_problem`] reports wrong types as Go's decoder does for
+//! built-in kinds; [`Schema::unknown_fields`] and [`Schema::prune`] list and remove the fields that a
+//! kind does not have; [`Schema::zero_nulls`] replaces nulls as Go's decoder does, and [`Schema::fill`]
+//! sets defaults. [`violations`] has the rules for schemas themselves. CEL is not evaluated here.
 //!
-//! Never reads a schema before it is asked for: a server that only ever sees MXJobs never parses a pod's.
+//! [`kubernetes`] has the schemas of the built-in kinds. Each is parsed when it is first used: a server
+//! that only sees MXJobs never parses a pod's.
 //!
 //! ```
-//! use mxjob_machinery::schema::kubernetes;
+//! use mxjob_machinery::schema::{Node, Schema, kubernetes};
 //! use serde_json::json;
 //!
 //! let schema = kubernetes::kind("", "v1", "ConfigMap").ok_or("no such kind")?;
@@ -19,25 +22,39 @@
 //!
 //! let problem = schema.decode_problem(&json!({ "data": { "a": 1 } }));
 //! assert_eq!(problem.as_deref(), Some("json: cannot unmarshal number into Go struct field ConfigMap.data of type string"));
+//!
+//! let node = Node::read(&json!({ "type": "object", "properties": {
+//!     "spec": { "type": "object", "properties": { "size": { "type": "integer", "minimum": 1, "default": 3 } } },
+//! } }));
+//! let schema = Schema::new(&node);
+//! let mut object = json!({ "kind": "Widget", "spec": {} });
+//! schema.fill(&mut object);
+//! assert_eq!(object, json!({ "kind": "Widget", "spec": { "size": 3 } }));
+//! let errors = schema.check_custom(&json!({ "spec": { "size": 0 } }), None);
+//! assert_eq!(errors.to_string(), "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1");
 //! # Ok::<(), &str>(())
 //! ```
 
 mod base64;
 mod check;
+mod correlate;
 mod decode;
+mod defaults;
 mod definitions;
+mod formats;
 mod go_types;
 pub mod kubernetes;
 mod node;
 mod trail;
 mod unknown;
+mod violations;
 mod zero;
 
-pub(crate) use check::type_error;
 pub(crate) use decode::time_problem;
-pub use definitions::{Definitions, REFERENCE};
-pub use node::{Kind, Node, QUANTITY_PATTERN};
+pub use definitions::Definitions;
+pub use node::{Entries, ListType, Node, QUANTITY_PATTERN, REFERENCE, Type};
 pub use trail::{Trail, member};
+pub use violations::violations;
 
 use serde_json::Value;
 
@@ -45,7 +62,7 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug)]
 pub struct Schema<'a> {
     node: &'a Node,
-    /// The definition that stands here, where one does.
+    /// The name of the definition at this place, if it is one.
     name: Option<&'a str>,
     definitions: &'a Definitions,
 }
@@ -58,35 +75,37 @@ impl<'a> Schema<'a> {
         Self { node, name: None, definitions: &definitions::NONE }
     }
 
-    /// What a value here may be.
-    pub fn kind(self) -> &'a Kind {
-        &self.node.0
+    /// The schema at this place. A reference has been followed.
+    pub fn node(self) -> &'a Node {
+        self.node
     }
 
-    /// The place of a member of an object.
+    /// The place of a member of an object: a field, or any entry.
     pub fn member(self, name: &str) -> Option<Self> {
-        match self.kind() {
-            Kind::Object { fields, entries, .. } => {
-                fields.get(name).or(entries.as_deref()).map(|node| self.at(node))
-            }
-            _ => None,
-        }
+        self.node.member(name).map(|node| self.at(node))
     }
 
     /// The place of the items of a list.
     pub fn item(self) -> Option<Self> {
-        match self.kind() {
-            Kind::Array(item) => Some(self.at(item)),
-            _ => None,
+        self.node.items.as_deref().map(|node| self.at(node))
+    }
+
+    /// The place of a field of an object.
+    fn field(self, name: &str) -> Option<Self> {
+        self.node.fields.get(name).map(|node| self.at(node))
+    }
+
+    /// The place of the entries of a map.
+    fn entry(self) -> Option<Self> {
+        match &self.node.entries {
+            Entries::Of(node) => Some(self.at(node)),
+            Entries::None | Entries::Any => None,
         }
     }
 
-    /// A place below; a reference is followed, and its definition read if this is the first time.
+    /// A place below; a reference is followed, and its definition is parsed on the first use.
     fn at(self, node: &'a Node) -> Self {
-        let found = match &node.0 {
-            Kind::Reference(name) => self.definitions.schema(name),
-            _ => None,
-        };
+        let found = node.reference.as_deref().and_then(|name| self.definitions.schema(name));
         found.unwrap_or(Self { node, name: None, ..self })
     }
 

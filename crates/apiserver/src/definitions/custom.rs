@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mxjob_machinery::field;
 use mxjob_machinery::ownership::{OBJECT, Shape};
 use mxjob_machinery::printer::JsonPath;
-use mxjob_machinery::structural::Structural;
+use mxjob_machinery::schema::{Node, Schema};
 use parking_lot::RwLock;
 use serde_json::{Value, json};
 
@@ -18,10 +18,10 @@ use mxjob_machinery::json::{list, text};
 /// What one version of a definition says now.
 #[derive(Debug)]
 pub(super) struct Version {
-    structural: Structural,
+    root: Node,
     rules: Rules,
     /// The schema as JSON, which only OpenAPI reads again.
-    schema: String,
+    json: String,
     shape: &'static Shape,
     api_version: String,
     /// The version in which objects are stored.
@@ -49,16 +49,16 @@ impl Version {
         let group = text(definition, "/spec/group");
         let versions = list(definition, "/spec/versions");
         let storage = versions.iter().find(|version| version["storage"] == true).unwrap_or(version);
-        let structural = Structural::read(schema);
+        let root = Node::read(schema);
         let selectable = list(version, "/selectableFields").iter().filter_map(|field| {
             let path = text(field, "/jsonPath");
             Some((path.strip_prefix('.')?.to_owned(), JsonPath::parse(path).ok()?))
         });
         Self {
             rules: Rules::read(schema),
-            shape: shape::of(&structural, schema),
-            structural,
-            schema: schema.to_string(),
+            shape: shape::of(&root, schema),
+            root,
+            json: schema.to_string(),
             api_version: format!("{group}/{}", text(version, "/name")),
             storage: format!("{group}/{}", text(storage, "/name")),
             converts: versions.len() > 1 || list(definition, "/status/storedVersions").len() > 1,
@@ -68,9 +68,13 @@ impl Version {
     }
 
     fn check(&self, object: &Value, old: Option<&Value>) -> field::Errors {
-        let mut errors = self.structural.check(object, old);
-        self.rules.check(object, old, &self.structural, &mut errors);
+        let mut errors = self.schema().check_custom(object, old);
+        self.rules.check(object, old, self.schema(), &mut errors);
         errors
+    }
+
+    fn schema(&self) -> Schema<'_> {
+        Schema::new(&self.root)
     }
 }
 
@@ -107,18 +111,18 @@ impl Strategy for Custom {
     }
 
     fn unknown_fields(&self, object: &Value) -> Vec<String> {
-        self.version().map(|version| version.structural.unknown_fields(object)).unwrap_or_default()
+        self.version().map(|version| version.schema().unknown_fields(object)).unwrap_or_default()
     }
 
     fn prune(&self, object: &mut Value) {
         if let Some(version) = self.version() {
-            version.structural.prune(object);
+            version.schema().prune(object);
         }
     }
 
     fn fill(&self, object: &mut Value) {
         if let Some(version) = self.version() {
-            version.structural.fill(object);
+            version.schema().fill(object);
         }
     }
 
@@ -153,7 +157,7 @@ impl Strategy for Custom {
     }
 
     fn open_api(&self) -> Option<Value> {
-        serde_json::from_str(&self.version()?.schema).ok()
+        serde_json::from_str(&self.version()?.json).ok()
     }
 
     fn shape(&self) -> &'static Shape {
@@ -162,7 +166,7 @@ impl Strategy for Custom {
 
     fn top_fields(&self) -> Option<Vec<String>> {
         let version = self.version()?;
-        let root = version.structural.root();
+        let root = &version.root;
         (!root.is_open).then(|| {
             let own = root.fields.keys().map(String::as_str);
             own.chain(["apiVersion", "kind", "metadata"]).map(str::to_owned).collect()

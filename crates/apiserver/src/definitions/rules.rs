@@ -2,7 +2,7 @@
 
 use kube_cel::{CompiledSchema, ErrorKind, ValidationError, compile_schema, validate_compiled};
 use mxjob_machinery::field::{self, Error, Errors, Path};
-use mxjob_machinery::structural::Structural;
+use mxjob_machinery::schema::Schema;
 use serde_json::Value;
 
 use crate::expression;
@@ -31,7 +31,7 @@ impl Rules {
         &self,
         object: &Value,
         old: Option<&Value>,
-        structural: &Structural,
+        schema: Schema<'_>,
         errors: &mut Errors,
     ) {
         let Some(compiled) = &self.0 else { return };
@@ -63,7 +63,7 @@ impl Rules {
             }
             let is_old = old.is_some_and(|old| {
                 !fault.rule.contains("oldSelf")
-                    && structural.is_same_at(&fault.field_path, object, old) == Some(true)
+                    && schema.is_same_at(&fault.field_path, object, old) == Some(true)
             });
             if !is_old {
                 errors.push(error(&fault, object));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mxjob_machinery::ownership::{OBJECT, OBJECT_META, Shape};
-use mxjob_machinery::structural::{Entries, ListType, Node, Structural, Type};
+use mxjob_machinery::schema::{Entries, ListType, Node, Type};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -11,8 +11,8 @@ use serde_json::Value;
 /// parts of a schema that are merged in a way of their own are in them.
 static KNOWN: Mutex<Option<HashMap<String, &'static Shape>>> = Mutex::new(None);
 
-/// The shape of a kind. `schema` is what `structural` was read from.
-pub(super) fn of(structural: &Structural, schema: &Value) -> &'static Shape {
+/// The shape of a kind. `root` was read from `schema`.
+pub(super) fn of(root: &Node, schema: &Value) -> &'static Shape {
     let mut skeleton = String::new();
     outline(schema, &mut skeleton);
     let mut known = KNOWN.lock();
@@ -20,7 +20,7 @@ pub(super) fn of(structural: &Structural, schema: &Value) -> &'static Shape {
     known.entry(skeleton).or_insert_with(|| {
         let Shape::Struct(own) = &OBJECT else { return &OBJECT };
         let mut fields: Vec<(&'static str, &'static Shape)> = own.to_vec();
-        for (name, node) in &structural.root().fields {
+        for (name, node) in &root.fields {
             match fields.iter_mut().find(|(known, _)| known == name) {
                 Some((known, _)) if matches!(*known, "apiVersion" | "kind" | "metadata") => {}
                 Some((_, shape)) => *shape = kept(node),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use mxjob_machinery::field::{Error, Errors, Path};
 use mxjob_machinery::printer::JsonPath;
-use mxjob_machinery::{names, structural};
+use mxjob_machinery::{names, schema};
 use serde_json::{Value, json};
 
 use super::default_to;
@@ -285,7 +285,7 @@ fn check_versions(object: &Value, path: &Path, errors: &mut Errors) {
         match version.pointer("/schema/openAPIV3Schema") {
             None | Some(Value::Null) => errors.push(Error::required(&path, "schemas are required")),
             Some(schema) => {
-                errors.append(structural::violations(schema, &path));
+                errors.append(schema::violations(schema, &path));
                 compilation_faults(schema, &path, errors);
             }
         }

@@ -1,7 +1,7 @@
-//! Where a text is no base64: bytes in JSON are base64, and Go's decoder names the first byte that does not fit.
+//! Bytes in JSON are base64, and Go's decoder names the first byte that does not fit.
 
 /// The offset at which Go would stop reading the text as padded base64; `None` where it reads all of it.
-pub(super) fn fault(text: &str) -> Option<usize> {
+pub(super) fn first_mismatch(text: &str) -> Option<usize> {
     let all = text.as_bytes();
     // Line breaks are passed over wherever they are, but they count in the offset.
     let mut rest =
@@ -50,7 +50,7 @@ mod tests {
             ("aGk=aGk=", Some(4)),
             ("plain text", Some(5)),
         ] {
-            assert_eq!(fault(text), expected, "{text:?}");
+            assert_eq!(first_mismatch(text), expected, "{text:?}");
         }
     }
 }

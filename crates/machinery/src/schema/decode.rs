@@ -1,14 +1,18 @@
-//! Whether an object has the JSON types of its kind, told as Go's decoder tells it of built-in kinds.
+//! Whether an object has the JSON types of its kind, in the messages of Go's decoder for built-in kinds.
 //!
-//! `json: cannot unmarshal number into Go struct field PodSpec.spec.nodeName of type string`: the struct is the innermost one, the path
-//! has the fields from the top, and neither indexes nor the keys of maps. Types with a decoder of their own (times,
-//! quantities) have their own messages. Only the first fault is told.
+//! `json: cannot unmarshal number into Go struct field PodSpec.spec.nodeName of type string`: the
+//! struct is the innermost one; the path has the fields from the top, without indexes and keys of
+//! maps. Types with a decoder of their own (times, quantities) have their own messages. Only the first
+//! error is reported.
 
 use serde_json::Value;
 
-use super::{Kind, Schema, base64, go_types};
+use super::{Entries, Schema, Type, base64, go_types};
 use crate::quantity::Quantity;
 use crate::{go, json};
+
+/// Go's type of anything.
+const ANY: &str = "interface {}";
 
 /// The field that is being decoded.
 #[derive(Clone, Copy)]
@@ -20,7 +24,7 @@ struct Field<'a> {
 }
 
 impl Schema<'_> {
-    /// What is wrong with the types in an object, if anything.
+    /// The first wrong type in an object.
     pub fn decode_problem(self, object: &Value) -> Option<String> {
         problem(object, self, None)
     }
@@ -29,44 +33,54 @@ impl Schema<'_> {
 fn problem(value: &Value, schema: Schema<'_>, field: Option<&Field<'_>>) -> Option<String> {
     let wrong = |go_type: &str| Some(mismatch(json::kind(value), go_type, field));
     let number = |go_type: &str| Some(mismatch(&format!("number {value}"), go_type, field));
-    match (schema.kind(), value) {
-        // Null is the zero value of every type.
-        (_, Value::Null) | (Kind::Any | Kind::Reference(_), _) => None,
-        (Kind::Object { fields, entries: None, .. }, _) if fields.is_empty() => None,
-        (Kind::Object { .. }, Value::Object(members)) => {
-            members.iter().find_map(|(name, value)| {
-                let member = schema.member(name)?;
-                match schema.name() {
-                    Some(structure) => {
-                        problem(value, member, Some(&Field { structure, name, above: field }))
-                    }
-                    None => problem(value, member, field),
-                }
-            })
+    let node = schema.node();
+    if value.is_null() {
+        return None; // the zero value of every type
+    }
+    if node.is_quantity {
+        return Quantity::from_value(value).err().map(|error| error.to_string());
+    }
+    if node.int_or_string {
+        return match value {
+            Value::String(_) => None,
+            Value::Number(_) => {
+                let fits = value.as_i64().is_some_and(|it| i32::try_from(it).is_ok());
+                if fits { None } else { number("int32") }
+            }
+            _ => wrong("int32"),
+        };
+    }
+    match (node.kind?, value) {
+        (Type::Object, _) if node.fields.is_empty() && !matches!(node.entries, Entries::Of(_)) => {
+            None
         }
-        (Kind::Array(_), Value::Array(items)) => {
+        (Type::Object, Value::Object(members)) => members.iter().find_map(|(name, value)| {
+            let member = schema.member(name)?;
+            match schema.name() {
+                Some(structure) => {
+                    problem(value, member, Some(&Field { structure, name, above: field }))
+                }
+                None => problem(value, member, field),
+            }
+        }),
+        (Type::Array, Value::Array(items)) => {
             let item = schema.item()?;
             items.iter().find_map(|value| problem(value, item, field))
         }
-        (Kind::String(_), Value::String(_))
-        | (Kind::Boolean, Value::Bool(_))
-        | (Kind::Number, Value::Number(_))
-        | (Kind::IntOrString, Value::String(_)) => None,
-        (Kind::Bytes, Value::String(text)) => {
-            base64::fault(text).map(|at| format!("illegal base64 data at input byte {at}"))
-        }
-        (Kind::Time, Value::String(text)) => time_problem(text),
-        (Kind::Time, _) => wrong("string"),
-        (Kind::Quantity, value) => Quantity::from_value(value).err().map(|error| error.to_string()),
-        (Kind::Integer { is_int32, .. }, Value::Number(_)) => {
+        (Type::String, value) => match (&*node.format, value) {
+            ("byte", Value::String(text)) => base64::first_mismatch(text)
+                .map(|at| format!("illegal base64 data at input byte {at}")),
+            ("date-time", Value::String(text)) => time_problem(text),
+            ("date-time", _) => wrong("string"),
+            (_, Value::String(_)) => None,
+            _ => wrong(&go_type(schema, field)),
+        },
+        (Type::Boolean, Value::Bool(_)) | (Type::Number, Value::Number(_)) => None,
+        (Type::Integer, Value::Number(_)) => {
+            let is_int32 = &*node.format == "int32";
             let fits = value.as_i64().is_some_and(|it| !is_int32 || i32::try_from(it).is_ok());
             if fits { None } else { number(&go_type(schema, field)) }
         }
-        (Kind::IntOrString, Value::Number(_)) => {
-            let fits = value.as_i64().is_some_and(|it| i32::try_from(it).is_ok());
-            if fits { None } else { number("int32") }
-        }
-        (Kind::IntOrString, _) => wrong("int32"),
         (_, _) => wrong(&go_type(schema, field)),
     }
 }
@@ -89,37 +103,32 @@ fn path(field: &Field<'_>) -> String {
     }
 }
 
-/// What Go calls the type of a place.
+/// Go's name for the type of a place.
 fn go_type(schema: Schema<'_>, field: Option<&Field<'_>>) -> String {
     if let Some(name) = schema.qualified_name() {
         return name;
     }
-    match schema.kind() {
-        Kind::Object { entries: Some(entries), .. } => {
-            let entry = schema.at(entries);
-            match entry.kind() {
-                Kind::Quantity => "v1.ResourceList".to_owned(),
-                _ => format!("map[string]{}", go_type(entry, field)),
-            }
-        }
-        Kind::Array(item) => format!("[]{}", go_type(schema.at(item), field)),
-        Kind::String(_) | Kind::Time => {
-            field.map_or("string", |field| go_types::string(field.structure, field.name)).to_owned()
-        }
-        Kind::Bytes => "[]uint8".to_owned(),
-        Kind::Integer { is_int32: true, .. } => "int32".to_owned(),
-        Kind::Integer { .. } => "int64".to_owned(),
-        Kind::Number => "float64".to_owned(),
-        Kind::Boolean => "bool".to_owned(),
-        Kind::Object { entries: None, .. }
-        | Kind::IntOrString
-        | Kind::Quantity
-        | Kind::Reference(_)
-        | Kind::Any => "interface {}".to_owned(),
+    let node = schema.node();
+    let item = || schema.item().map_or_else(|| ANY.to_owned(), |item| go_type(item, field));
+    let text = || field.map_or("string", |field| go_types::string(field.structure, field.name));
+    match (node.kind, &*node.format) {
+        (Some(Type::Object), _) => match schema.entry() {
+            Some(entry) if entry.node().is_quantity => "v1.ResourceList".to_owned(),
+            Some(entry) => format!("map[string]{}", go_type(entry, field)),
+            None => ANY.to_owned(),
+        },
+        (Some(Type::Array), _) => format!("[]{}", item()),
+        (Some(Type::String), "byte") => "[]uint8".to_owned(),
+        (Some(Type::String), _) => text().to_owned(),
+        (Some(Type::Integer), "int32") => "int32".to_owned(),
+        (Some(Type::Integer), _) => "int64".to_owned(),
+        (Some(Type::Number), _) => "float64".to_owned(),
+        (Some(Type::Boolean), _) => "bool".to_owned(),
+        (None, _) => ANY.to_owned(),
     }
 }
 
-/// What Go says of a text that is no moment.
+/// Go's message about a text that is not a time.
 pub(crate) fn time_problem(text: &str) -> Option<String> {
     if text.is_empty() || text.parse::<jiff::Timestamp>().is_ok() {
         return None;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use super::{Kind, Node, Schema};
+use serde_json::Value;
 
-/// How a schema refers to a definition, before the name (version 3 of OpenAPI).
-pub const REFERENCE: &str = "#/components/schemas/";
+use super::Schema;
+use super::node::{Node, REFERENCE};
 
 /// No definitions.
 pub(super) static NONE: Definitions = Definitions { by_name: BTreeMap::new() };
@@ -58,9 +58,9 @@ impl Definitions {
     pub fn schema(&self, name: &str) -> Option<Schema<'_>> {
         let (name, definition) = self.by_name.get_key_value(name)?;
         let node = definition.node.get_or_init(|| {
-            let schema = serde_json::from_str(definition.json);
+            let schema = serde_json::from_str::<Value>(definition.json);
             // The text is compiled in, and a test reads all of it.
-            schema.map_or(Node(Kind::Any), |schema| Node::from_schema(&schema))
+            Node::read(&schema.unwrap_or(Value::Null))
         });
         Some(Schema { node, name: Some(name), definitions: self })
     }

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Schema, kubernetes};
 
+mod custom;
+
 fn core(kind: &str) -> Schema<'static> {
     kubernetes::kind("", "v1", kind).unwrap()
 }

@@ -1,23 +1,24 @@
-//! Fields that a kind does not have: named, and dropped.
+//! Fields that a kind does not have: listed, and removed.
 //!
-//! Nothing is dropped in silence unless a request asks for that: callers name what [`Schema::unknown_fields`] finds in a warning or an
-//! error, and then call [`Schema::prune`].
+//! Callers report what [`Schema::unknown_fields`] lists in a warning or an error, and then call
+//! [`Schema::prune`].
 
 use serde_json::Value;
 
-use super::{Kind, Schema, Trail};
+use super::{Schema, Trail};
 use crate::field::{Path, Paths};
 
-/// The member of an object that [`crate::metadata`] looks after, for every kind alike.
-const METADATA: &str = "metadata";
+/// The members that every object has, whatever its schema says.
+const ENVELOPE: &[&str] = &["apiVersion", "kind", "metadata"];
 
 impl Schema<'_> {
-    /// The paths of all unknown fields of an object, in its order, as `spec.containers[0].nope`. Its `metadata` is not looked into.
+    /// The paths of the first unknown fields of an object, in its order, as
+    /// `spec.containers[0].nope`. Its `metadata` is left out.
     pub fn unknown_fields(self, object: &Value) -> Vec<String> {
         let mut found = Paths::default();
         let start = Path::default();
         let members = object.as_object().into_iter().flatten();
-        for (name, value) in members.filter(|(name, _)| *name != METADATA) {
+        for (name, value) in members.filter(|(name, _)| !ENVELOPE.contains(&name.as_str())) {
             member(name, value, self, &Trail::Start(&start), &mut found);
         }
         found.into_vec()
@@ -26,54 +27,63 @@ impl Schema<'_> {
     /// Removes all unknown fields of an object, but none from its `metadata`.
     pub fn prune(self, object: &mut Value) {
         if let Some(members) = object.as_object_mut() {
-            members.retain(|name, value| name == METADATA || keep(name, value, self));
+            members
+                .retain(|name, value| ENVELOPE.contains(&name.as_str()) || keep(name, value, self));
         }
     }
-}
 
-fn is_open(schema: Schema<'_>) -> bool {
-    matches!(schema.kind(), Kind::Object { is_open: true, .. })
+    /// Metadata of an object within an object is what all metadata is.
+    fn is_envelope(self, name: &str) -> bool {
+        self.node().embedded && ENVELOPE.contains(&name)
+    }
 }
 
 fn member(name: &str, value: &Value, schema: Schema<'_>, above: &Trail<'_>, found: &mut Paths) {
     let at = above.member(name);
     match schema.member(name) {
-        Some(schema) => walk(value, schema, &at, found),
-        None if is_open(schema) => {}
+        Some(_) if schema.is_envelope(name) => {}
+        Some(below) => walk(value, below, &at, found),
+        None if schema.node().takes(name) => {}
         None => found.push_with(|| at.path()),
     }
 }
 
 fn walk(value: &Value, schema: Schema<'_>, at: &Trail<'_>, found: &mut Paths) {
-    match (value, schema.kind()) {
-        (Value::Object(members), Kind::Object { .. }) => {
+    match value {
+        Value::Object(members) => {
             for (name, value) in members {
                 member(name, value, schema, at, found);
             }
         }
-        (Value::Array(items), Kind::Array(item)) => {
+        Value::Array(items) => {
+            let Some(item) = schema.item() else { return };
             for (index, value) in items.iter().enumerate() {
-                walk(value, schema.at(item), &at.item(index), found);
+                walk(value, item, &at.item(index), found);
             }
         }
         _ => {}
     }
 }
 
-/// Whether a member is known; then what is unknown in it is removed.
+/// Whether a member is known; its own unknown fields are removed.
 fn keep(name: &str, value: &mut Value, schema: Schema<'_>) -> bool {
-    let Some(schema) = schema.member(name) else { return is_open(schema) };
-    remove(value, schema);
-    true
+    match schema.member(name) {
+        Some(_) if schema.is_envelope(name) => true,
+        Some(below) => {
+            remove(value, below);
+            true
+        }
+        None => schema.node().takes(name),
+    }
 }
 
 fn remove(value: &mut Value, schema: Schema<'_>) {
-    match (value, schema.kind()) {
-        (Value::Object(members), Kind::Object { .. }) => {
-            members.retain(|name, value| keep(name, value, schema));
-        }
-        (Value::Array(items), Kind::Array(item)) => {
-            items.iter_mut().for_each(|value| remove(value, schema.at(item)));
+    match value {
+        Value::Object(members) => members.retain(|name, value| keep(name, value, schema)),
+        Value::Array(items) => {
+            if let Some(item) = schema.item() {
+                items.iter_mut().for_each(|value| remove(value, item));
+            }
         }
         _ => {}
     }

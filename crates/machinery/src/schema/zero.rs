@@ -1,19 +1,20 @@
-//! Null, and the few other forms that Go's decoder takes and a strict one does not.
+//! Null, and the few other forms that Go's decoder accepts and a strict one does not.
 //!
-//! Go leaves the zero value of the type where JSON says null. As a field of a struct that means that the field is absent, and readers
-//! understand null there. As an entry of a map or an item of a list it is a value like any other: the empty string, 0, the
-//! empty object. Nothing else can be stored in its place, or no typed client could read the object again.
+//! Go leaves the zero value of the type where JSON says null. As a field of a struct that means that
+//! the field is absent, and readers understand null there. As an entry of a map or an item of a list
+//! it is a value like any other: the empty string, 0, the empty object. Nothing else can be stored in
+//! its place, or no typed client could read the object again.
 
 use serde_json::{Map, Value};
 
-use super::{Kind, Schema};
+use super::{Node, Schema, Type};
 
 impl Schema<'_> {
-    /// Puts the zero value of its type in place of each null that is an entry of a map or an item of a list. Null stays as the value of
-    /// a field, where it counts as absent, and where anything may stand.
+    /// Replaces each null that is an entry of a map or an item of a list by the zero value of its type.
+    /// Null stays as the value of a field, where it counts as absent, and where anything may stand.
     ///
-    /// Two more forms go that Go's decoder takes and its encoder never writes: line breaks in base64, and a time that is the empty
-    /// string, which becomes null.
+    /// Two more forms are normalized that Go's decoder accepts and its encoder never writes: line
+    /// breaks in base64, and a time that is the empty string, which becomes null.
     ///
     /// ```
     /// use mxjob_machinery::schema::kubernetes;
@@ -26,24 +27,28 @@ impl Schema<'_> {
     /// # Ok::<(), &str>(())
     /// ```
     pub fn zero_nulls(self, value: &mut Value) {
-        match (self.kind(), value) {
-            (Kind::Object { .. }, Value::Object(members)) => self.zero_nulls_in(members),
-            (Kind::Array(item), Value::Array(items)) => {
-                items.iter_mut().for_each(|value| element(value, self.at(item)));
+        let node = self.node();
+        match value {
+            Value::Object(members) => self.zero_nulls_in(members),
+            Value::Array(items) => {
+                let Some(item) = self.item() else { return };
+                items.iter_mut().for_each(|value| element(value, item));
             }
-            (Kind::Bytes, Value::String(text)) => text.retain(|char| !matches!(char, '\r' | '\n')),
-            (Kind::Time, value) if value == "" => *value = Value::Null,
+            Value::String(text) if node.kind == Some(Type::String) => match &*node.format {
+                "byte" => text.retain(|char| !matches!(char, '\r' | '\n')),
+                "date-time" if text.is_empty() => *value = Value::Null,
+                _ => {}
+            },
             _ => {}
         }
     }
 
     /// The same for the members of an object.
     pub(crate) fn zero_nulls_in(self, members: &mut Map<String, Value>) {
-        let Kind::Object { fields, entries, .. } = self.kind() else { return };
         for (name, value) in members {
-            match (fields.get(name), entries.as_deref()) {
-                (Some(field), _) => self.at(field).zero_nulls(value),
-                (None, Some(entry)) => element(value, self.at(entry)),
+            match (self.field(name), self.entry()) {
+                (Some(field), _) => field.zero_nulls(value),
+                (None, Some(entry)) => element(value, entry),
                 (None, None) => {}
             }
         }
@@ -52,24 +57,25 @@ impl Schema<'_> {
 
 fn element(value: &mut Value, schema: Schema<'_>) {
     if value.is_null() {
-        *value = zero(schema.kind());
+        *value = zero(schema.node());
     } else {
         schema.zero_nulls(value);
     }
 }
 
-fn zero(kind: &Kind) -> Value {
-    match kind {
-        Kind::Object { .. } => Map::new().into(),
-        Kind::Array(_) => Vec::<Value>::new().into(),
-        Kind::String(_) | Kind::Bytes => "".into(),
+fn zero(node: &Node) -> Value {
+    match node.kind {
+        None if node.is_quantity => "0".into(),
         // An int-or-string is an integer first.
-        Kind::Integer { .. } | Kind::Number | Kind::IntOrString => 0.into(),
-        Kind::Boolean => false.into(),
-        Kind::Quantity => "0".into(),
+        None if node.int_or_string => 0.into(),
+        None => Value::Null,
+        Some(Type::Object) => Map::new().into(),
+        Some(Type::Array) => Vec::<Value>::new().into(),
         // Go's zero time. As a value in a map it has to be one.
-        Kind::Time => "0001-01-01T00:00:00Z".into(),
-        Kind::Reference(_) | Kind::Any => Value::Null,
+        Some(Type::String) if &*node.format == "date-time" => "0001-01-01T00:00:00Z".into(),
+        Some(Type::String) => "".into(),
+        Some(Type::Integer | Type::Number) => 0.into(),
+        Some(Type::Boolean) => false.into(),
     }
 }
 
@@ -78,7 +84,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::schema::{Node, kubernetes};
+    use crate::schema::kubernetes;
 
     #[track_caller]
     fn check(kind: &str, mut object: Value, expected: &Value) {
@@ -201,7 +207,7 @@ mod tests {
                     json!({"a": expected}),
                 ),
             ] {
-                let node = Node::from_schema(&outer);
+                let node = Node::read(&outer);
                 Schema::new(&node).zero_nulls(&mut value);
                 assert_eq!(value, expected, "{outer}");
             }

@@ -6,33 +6,33 @@ use k8s_openapi::api::{
     core::v1 as core, discovery::v1 as discovery, events::v1 as events, policy::v1 as policy,
     rbac::v1 as rbac, scheduling::v1 as scheduling,
 };
-use mxjob_machinery::schema::{Kind, Schema, kubernetes};
+use mxjob_machinery::schema::{Entries, Node, Schema, Type, kubernetes};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// Null wherever the schema has a value, beside a value that goes as deep as the schema does.
-fn nulls(schema: Schema<'_>, above: &mut Vec<*const Kind>) -> Value {
-    let kind: *const Kind = schema.kind();
-    if above.contains(&kind) {
+fn nulls(schema: Schema<'_>, above: &mut Vec<*const Node>) -> Value {
+    let node = schema.node();
+    if above.contains(&std::ptr::from_ref(node)) {
         return Value::Null;
     }
-    above.push(kind);
-    let value = match schema.kind() {
-        Kind::Object { fields, entries, .. } => {
+    above.push(node);
+    let value = match node.kind {
+        Some(Type::Object) => {
             let mut members = serde_json::Map::new();
-            for name in fields.keys() {
+            for name in node.fields.keys() {
                 let field = schema.member(name).unwrap();
                 members.insert(name.clone(), nulls(field, above));
             }
-            if entries.is_some() {
+            if matches!(node.entries, Entries::Of(_)) {
                 let entry = schema.member("any name").unwrap();
                 members.insert("a".to_owned(), Value::Null);
                 members.insert("b".to_owned(), nulls(entry, above));
             }
             members.into()
         }
-        Kind::Array(_) => json!([null, nulls(schema.item().unwrap(), above)]),
-        Kind::Bytes => json!("aG\nk="),
+        Some(Type::Array) => json!([null, nulls(schema.item().unwrap(), above)]),
+        Some(Type::String) if &*node.format == "byte" => json!("aG\nk="),
         _ => Value::Null,
     };
     above.pop();

@@ -1,10 +1,12 @@
+//! Custom resources: checks, unknown fields, defaults, and the rules for schemas themselves.
+
 use serde_json::{Value, json};
 
-use super::{Structural, violations};
+use super::super::{Node, Schema, violations};
 use crate::field::Path;
 
-fn of(field: &Value) -> Structural {
-    Structural::read(&json!({ "type": "object", "properties": {
+fn of(field: &Value) -> Node {
+    Node::read(&json!({ "type": "object", "properties": {
         "spec": { "type": "object", "properties": { "x": field } },
     } }))
 }
@@ -12,7 +14,7 @@ fn of(field: &Value) -> Structural {
 /// What is said of `spec.x`.
 #[track_caller]
 fn check(field: &Value, value: &Value, expected: &str) {
-    let errors = of(field).check(&json!({ "spec": { "x": value } }), None);
+    let errors = Schema::new(&of(field)).check_custom(&json!({ "spec": { "x": value } }), None);
     let text = if errors.is_empty() { String::new() } else { errors.to_string() };
     assert_eq!(text, expected, "{field} {value}");
 }
@@ -110,25 +112,26 @@ fn lists_maps_and_alternatives_are_checked() {
 
 #[test]
 fn what_has_not_changed_is_not_looked_at_again() {
-    let schema = of(
+    let node = of(
         &json!({ "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
         "items": { "type": "object", "properties": { "name": { "type": "string" }, "size": { "type": "integer", "minimum": 5 } } } }),
     );
+    let schema = Schema::new(&node);
     let with = |items: &Value| json!({ "spec": { "x": items } });
     let old = with(&json!([{ "name": "a", "size": 1 }]));
     let moved = with(&json!([{ "name": "b", "size": 6 }, { "name": "a", "size": 1 }]));
-    assert!(schema.check(&moved, Some(&old)).is_empty());
+    assert!(schema.check_custom(&moved, Some(&old)).is_empty());
     assert_eq!(schema.is_same_at("spec.x[1].size", &moved, &old), Some(true));
     assert_eq!(schema.is_same_at("spec.x[0]", &moved, &old), Some(false));
     assert_eq!(schema.is_same_at("spec.y", &moved, &old), None);
     let changed = with(&json!([{ "name": "a", "size": 2 }]));
-    assert_eq!(schema.check(&changed, Some(&old)).len(), 1);
-    assert_eq!(schema.check(&changed, None).len(), 1);
+    assert_eq!(schema.check_custom(&changed, Some(&old)).len(), 1);
+    assert_eq!(schema.check_custom(&changed, None).len(), 1);
 }
 
 #[test]
 fn unknown_fields_go_unless_the_schema_is_open() {
-    let schema = Structural::read(&json!({ "type": "object", "properties": {
+    let node = Node::read(&json!({ "type": "object", "properties": {
         "spec": { "type": "object", "properties": {
             "open": { "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": { "known": { "type": "object" } } },
             "pod": { "type": "object", "x-kubernetes-embedded-resource": true, "properties": { "spec": { "type": "object" } } },
@@ -136,6 +139,7 @@ fn unknown_fields_go_unless_the_schema_is_open() {
             "any": { "type": "object", "additionalProperties": true },
         } },
     } }));
+    let schema = Schema::new(&node);
     let mut object = json!({
         "apiVersion": "v1", "kind": "K", "metadata": { "name": "n", "x": 1 }, "bogus": 1,
         "spec": {
@@ -159,11 +163,12 @@ fn unknown_fields_go_unless_the_schema_is_open() {
 
 #[test]
 fn defaults_fill_what_is_missing_or_may_not_be_null() {
-    let schema = of(&json!({ "type": "object", "default": {}, "properties": {
+    let node = of(&json!({ "type": "object", "default": {}, "properties": {
         "a": { "type": "integer", "default": 1 },
         "b": { "type": "integer", "default": 2, "nullable": true },
         "c": { "type": "array", "items": { "type": "object", "properties": { "d": { "type": "string", "default": "e" } } } },
     } }));
+    let schema = Schema::new(&node);
     for (given, wanted) in [
         (json!({ "spec": {} }), json!({ "spec": { "x": { "a": 1, "b": 2 } } })),
         (
@@ -243,22 +248,24 @@ fn a_large_list_in_which_everything_is_wrong_is_told_of_in_part() {
             json!("a"),
         ),
     ] {
-        let errors = of(&field).check(&json!({ "spec": { "x": list(&item) } }), None);
+        let errors =
+            Schema::new(&of(&field)).check_custom(&json!({ "spec": { "x": list(&item) } }), None);
         assert_eq!(errors.len(), 1_000, "{field}");
     }
 }
 
 #[test]
 fn items_are_held_against_those_with_their_keys() {
-    let schema = of(&json!({
+    let node = of(&json!({
         "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name", "port"],
         "items": { "type": "object", "properties": {
             "name": { "type": "string" }, "port": { "type": "integer" }, "size": { "type": "integer", "maximum": 3 },
         } },
     }));
+    let schema = Schema::new(&node);
     let check = |old: Value, new: Value, expected: usize| {
         let (old, new) = (json!({ "spec": { "x": old } }), json!({ "spec": { "x": new } }));
-        assert_eq!(schema.check(&new, Some(&old)).len(), expected, "{old} {new}");
+        assert_eq!(schema.check_custom(&new, Some(&old)).len(), expected, "{old} {new}");
     };
     let large = json!({ "name": "a", "port": 1, "size": 9 });
     check(json!([large]), json!([{ "name": "b", "port": 1 }, large]), 0);

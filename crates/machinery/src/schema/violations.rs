@@ -3,7 +3,7 @@
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::{Node, Structural, Type, fields};
+use super::{Node, Schema, Type};
 use crate::field::{Error, Errors, Path};
 
 /// Keywords that no definition may use.
@@ -32,7 +32,7 @@ const STRUCTURAL: &[&str] = &[
 ];
 const TYPES: &[&str] = &["array", "boolean", "integer", "number", "object", "string"];
 
-/// Where a schema stands in another.
+/// The place of a schema in another.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Root,
@@ -41,7 +41,7 @@ enum Place {
     Entry,
 }
 
-/// What is wrong with the schema of a kind. `path` is where it stands in the definition.
+/// The errors of the schema of a kind. `path` is its place in the definition.
 pub fn violations(schema: &Value, path: &Path) -> Errors {
     let mut errors = Errors::new();
     walk(schema, Place::Root, path, &mut errors);
@@ -242,18 +242,18 @@ fn check_default(schema: &Value, default: &Value, path: &Path, errors: &mut Erro
     let node = Node::read(schema);
     let mut pruned = serde_json::json!({ "default": default });
     let around = Node { fields: [("default".to_owned(), node)].into(), ..Node::default() };
-    fields::prune(&mut pruned, &around);
+    let around = Schema::new(&around);
+    around.prune(&mut pruned);
     if pruned.get("default") != Some(default) {
         errors.push(Error::invalid(path, default, "must not have unknown fields"));
     }
-    let around = Structural { root: around };
-    for error in &around.check(&pruned, None) {
+    for error in &around.check_custom(&pruned, None) {
         let below = error.path.as_str().strip_prefix("default").unwrap_or_default();
         errors.push(Error { path: Path::new(format!("{path}{below}")), ..error.clone() });
     }
 }
 
-/// What stands in alternatives checks values and describes no structure of its own.
+/// Alternatives check values and describe no structure of their own.
 fn alternative(
     schema: &Value,
     around: &Map<String, Value>,

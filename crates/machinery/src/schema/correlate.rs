@@ -1,16 +1,17 @@
-//! Which part of an old object a part of the new one takes the place of.
+//! Which part of an old object a part of the new one replaces.
 //!
-//! Members are found by their names and items by the keys of their list. Items of other lists have no place of their own:
-//! a list without keys is the same as a whole or not at all.
+//! Members are found by their names and items by the keys of their list. Items of other lists cannot
+//! be found: a list without keys is the same as a whole or not at all.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::Schema;
 use super::node::{ListType, Node};
 use crate::json;
 
-/// The items of an old list by their keys: each is looked for once for every new one.
+/// The items of an old list by their keys: each is looked up once per new item.
 #[derive(Debug, Default)]
 pub(super) struct Items<'a> {
     keys: &'a [String],
@@ -43,31 +44,34 @@ fn key<'a>(keys: &[String], item: &'a Value) -> Vec<Option<&'a Value>> {
     keys.iter().map(|key| item.get(key)).collect()
 }
 
-/// The old item with the keys of a new one, where only one is looked for.
-pub(super) fn item<'a>(node: &Node, new: &Value, old: Option<&'a Value>) -> Option<&'a Value> {
+/// The old item with the keys of a new one, where only one is looked up.
+fn item<'a>(node: &Node, new: &Value, old: Option<&'a Value>) -> Option<&'a Value> {
     let ListType::Map(keys) = &node.list else { return None };
     let same = |old: &&Value| keys.iter().all(|key| old.get(key) == new.get(key));
     old?.as_array()?.iter().find(same)
 }
 
-/// Whether both objects have the same at a path such as `spec.list[0].name`.
-pub(super) fn is_same_at(path: &str, new: &Value, old: &Value, root: &Node) -> Option<bool> {
-    let (mut new, mut old, mut node) = (new, Some(old), Some(root));
-    for step in steps(path) {
-        match step {
-            Step::Member(name) => {
-                new = new.get(name)?;
-                old = old.and_then(|old| old.get(name));
-                node = node.and_then(|node| node.member(name));
-            }
-            Step::Item(index) => {
-                new = new.get(index)?;
-                old = node.and_then(|node| item(node, new, old));
-                node = node.and_then(|node| node.items.as_deref());
+impl Schema<'_> {
+    /// Whether two objects have the same at a path such as `spec.list[0].name`. Items of lists are
+    /// found as [`Schema::check_custom`] finds them. `None` where the path does not exist.
+    pub fn is_same_at(self, path: &str, new: &Value, old: &Value) -> Option<bool> {
+        let (mut new, mut old, mut schema) = (new, Some(old), Some(self));
+        for step in steps(path) {
+            match step {
+                Step::Member(name) => {
+                    new = new.get(name)?;
+                    old = old.and_then(|old| old.get(name));
+                    schema = schema.and_then(|schema| schema.member(name));
+                }
+                Step::Item(index) => {
+                    new = new.get(index)?;
+                    old = schema.and_then(|schema| item(schema.node(), new, old));
+                    schema = schema.and_then(Schema::item);
+                }
             }
         }
+        Some(old.is_some_and(|old| json::equal(old, new)))
     }
-    Some(old.is_some_and(|old| json::equal(old, new)))
 }
 
 enum Step<'a> {

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::names;
 
-/// The name by which a message calls the format, where the text does not have it.
-pub(super) fn fault<'a>(format: &'a str, text: &str) -> Option<&'a str> {
+/// The name of the format in messages, where the text does not have it.
+pub(super) fn mismatch<'a>(format: &'a str, text: &str) -> Option<&'a str> {
     let (name, fits) = match format {
         "date-time" | "datetime" => ("datetime", is_moment(text)),
         "date" => ("date", text.parse::<jiff::civil::Date>().is_ok() && text.len() == 10),
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_have_their_format_or_are_told_its_name() {
+    fn a_text_that_does_not_have_its_format_gets_its_name() {
         for (format, good, bad) in [
             ("date-time", "2026-11-24T08:00:00Z", "yesterday"),
             ("date", "2026-11-24", "24.11.2026"),
@@ -97,10 +97,10 @@ mod tests {
             ("duration", "1h30m1.5s", "1 hour"),
             ("duration", "100ms", "5"),
         ] {
-            assert_eq!(fault(format, good), None, "{format} {good}");
+            assert_eq!(mismatch(format, good), None, "{format} {good}");
             let name = if format == "date-time" { "datetime" } else { format };
-            assert_eq!(fault(format, bad), Some(name), "{format} {bad}");
+            assert_eq!(mismatch(format, bad), Some(name), "{format} {bad}");
         }
-        assert_eq!(fault("colour", "anything"), None);
+        assert_eq!(mismatch("colour", "anything"), None);
     }
 }
