@@ -1,8 +1,9 @@
-//! Admission: which jobs are accepted, with one cause for each fault.
+//! Admission: which jobs are accepted, with one cause for each error.
 //!
-//! First the shape (types, enums, bounds, required fields: the schema), then what the schema cannot say. The second part reads leniently and
-//! passes over whatever the first has found wrong, so nothing is reported twice and all faults are reported at once.
-//! `metadata` is validated by the machinery; only the names derived from it are looked at here.
+//! First the shape (types, enums, bounds, required fields: the schema), then the rules that the schema
+//! cannot say. The second part reads leniently and leaves out errors that the first has reported, so
+//! nothing is reported twice and all errors are reported together. `metadata` is validated by the
+//! machinery; only the names derived from it are checked here.
 
 mod names;
 mod replicas;
@@ -18,7 +19,7 @@ use mxjob_machinery::field::{Error, Errors, Path};
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// The faults of a job: empty if it is accepted. Takes any JSON.
+/// The errors of a job: empty if it is accepted. Takes any JSON.
 pub fn validate(job: &Value) -> Errors {
     // Its queue reads and writes the nested field alone, whatever its user has written flat.
     check(job, replace::is_queued(job))
@@ -53,12 +54,13 @@ pub(crate) fn check(job: &Value, may_suspend_differ: bool) -> Errors {
     errors
 }
 
-/// What is wrong with the size of a job that is stored: for the controller, which meets jobs that no admission has seen.
+/// The error about the size of a stored job: for the controller, which meets jobs that no admission has
+/// checked.
 pub fn size(job: &Job) -> Option<Error> {
     job.is_too_large().then(|| replicas::too_many(job.total().into()))
 }
 
-/// The faults of the `status` of an object sent to the status subresource: its shape alone, its words are the controller's own.
+/// The errors of the `status` of an object sent to the status subresource: of its shape only.
 pub fn validate_status(job: &Value) -> Errors {
     let mut errors = Errors::new();
     if let (Some(status), Some(schema)) = (job.get("status"), schema::root().member("status"))

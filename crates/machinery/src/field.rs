@@ -431,7 +431,7 @@ mod tests {
     #[test]
     fn giant_values_details_and_keys_are_cut() {
         let giant = "\u{1}\"".repeat(1_000_000);
-        let list = json!([[giant.clone()], giant.clone()]);
+        let list = json!([[&giant], &giant]);
         let path = Path::new(giant.as_str()).child(&giant).index(1).key(&giant);
         assert!(path.as_str().len() < 3_000);
         let words = [giant.as_str(), giant.as_str()];

@@ -1,10 +1,11 @@
-//! Where a walk stands in a document, without writing the path down.
+//! The place of a walk in a document, without its path as text.
 //!
-//! Every request walks its whole object several times and hardly ever finds a fault, so the path is built only for one.
+//! Every request walks its whole object several times and rarely finds an error, so the path is built
+//! only for an error.
 
 use crate::field::Path;
 
-/// The path of a member. A key that is data with dots or slashes in it (a label, a resource) is put in brackets.
+/// The path of a member. A key with dots or slashes in it (a label, a resource) is put in brackets.
 pub fn member(path: &Path, key: &str) -> Path {
     // The rest of a longer key is cut.
     const READ: usize = 4 * 1024;
