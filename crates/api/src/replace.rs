@@ -108,8 +108,8 @@ pub(crate) fn detail() -> String {
     format!("only {} and {last} may be changed", first.join(", "))
 }
 
-fn forbid(path: &Path, errors: &mut Errors) {
-    errors.push(Error::forbidden(path, detail()));
+fn forbid(at: &Trail<'_>, errors: &mut Errors) {
+    errors.push_with(|| Error::forbidden(&at.path(), detail()));
 }
 
 /// Whether these names lead to a field that has two places, or to an object that contains such
@@ -169,7 +169,7 @@ fn check_both_places(field: Field, old: &Value, new: &Value, errors: &mut Errors
     if let (None, Some(place)) =
         (given, Place::ALL.into_iter().find(|place| field.get(old, *place).is_some()))
     {
-        forbid(&field.path(place), errors);
+        forbid(&Trail::Start(&field.path(place)), errors);
     }
 }
 
@@ -195,13 +195,13 @@ fn walk(at: &Trail<'_>, old: Option<&Value>, new: Option<&Value>, errors: &mut E
                 match (old.get(index), new.get(index)) {
                     (Some(old), Some(new)) => walk(&at.item(index), Some(old), Some(new), errors),
                     // A null item of a list is an item.
-                    _ => forbid(&at.item(index).path(), errors),
+                    _ => forbid(&at.item(index), errors),
                 }
             }
         }
         (Some(old), Some(new)) if equal(old, new) => {}
         (old, new) if !given(old) && !given(new) => {}
-        _ => forbid(&at.path(), errors),
+        _ => forbid(at, errors),
     }
 }
 
