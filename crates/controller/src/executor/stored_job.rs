@@ -79,7 +79,7 @@ impl StoredJob {
                 }
                 if !is_new {
                     let mut named = validate::validate(object);
-                    named.extend(validate::validate_status(object));
+                    named.append(validate::validate_status(object));
                     // The parser does not name the field, the schema does.
                     let why = if named.is_empty() { why } else { format!("{why} ({named})") };
                     let (uid, resource_version) = (text("uid"), text("resourceVersion"));
