@@ -135,6 +135,9 @@ where
         let mut stop = pin!(stopped(stop));
         let mut check = pin!(tokio::time::sleep(limits.first_request));
         let (mut stopping, mut closing, mut seen) = (false, false, 0);
+        let stall_pause = limits.stalled.min(limits.stalled_long_running) / 2;
+        let mut stall_check = pin!(tokio::time::sleep(stall_pause));
+        let (mut progress, mut progressed) = (0, Instant::now());
         loop {
             tokio::select! {
                 result = connection.as_mut() => {
@@ -166,6 +169,19 @@ where
                     seen = requests;
                     let pause = if closing { limits.first_request } else { limits.idle };
                     check.as_mut().reset(Instant::now() + pause);
+                }
+                () = stall_check.as_mut() => {
+                    let now = Instant::now();
+                    match activity.stall_limit(&limits) {
+                        Some(limit) if activity.progress() == progress => {
+                            if now.duration_since(progressed) >= limit {
+                                tracing::debug!(peer = %peer.0, "connection closed: peer takes no data");
+                                return;
+                            }
+                        }
+                        _ => (progress, progressed) = (activity.progress(), now),
+                    }
+                    stall_check.as_mut().reset(now + stall_pause);
                 }
             }
         }

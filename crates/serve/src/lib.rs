@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A client that sends no complete request head (nothing, garbage, one byte a minute), or that
-//! idles afterwards, occupies one of a bounded number of connections for a bounded time. It does
-//! not affect other clients. After the head, the service is responsible: for bodies and their
+//! idles afterwards, or that does not take the data of its responses, occupies one of a bounded
+//! number of connections for a bounded time. It does not affect other clients. After the head, the service is responsible: for bodies and their
 //! limits, for all responses, and for panics of its handlers. This crate knows nothing of the API.
 
 mod activity;
@@ -76,6 +76,12 @@ pub struct Limits {
     pub first_request: Duration,
     /// How long a connection may idle between requests.
     pub idle: Duration,
+    /// How long a peer may take no data while all responses of its connection have some for it.
+    /// After that the connection is closed, at the latest after half of that time again. A response
+    /// that waits for the service keeps the connection open.
+    pub stalled: Duration,
+    /// The same if one of the responses is [`LongRunning`].
+    pub stalled_long_running: Duration,
     /// Size of a request's head in bytes.
     pub head_bytes: u32,
     /// Concurrent requests on an HTTP/2 connection.
@@ -306,6 +312,9 @@ impl Default for Limits {
             first_request: Duration::from_secs(32),
             // Upstream's idle timeout.
             idle: Duration::from_secs(90),
+            stalled: Duration::from_secs(30),
+            // Such responses need credentials, and a person may read `kubectl logs -f | less`.
+            stalled_long_running: Duration::from_secs(10 * 60),
             // Large enough for selectors, continue tokens and bearer tokens; a quarter of
             // upstream's 1 MiB.
             head_bytes: 256 * 1024,

@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 
+mod stalls;
 mod uploads;
 
 /// Longer than any step of these tests takes; a hanging test fails after it.
@@ -25,10 +26,13 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// A timeout that bad clients reach and good ones do not, even on a busy machine.
 const SHORT: Duration = Duration::from_secs(1);
 
+/// More than sockets and windows buffer.
+const LARGE: usize = 32 * 1024 * 1024;
+
 type Lines = mpsc::Receiver<Result<http_body::Frame<Bytes>, Infallible>>;
 
 /// `/` answers with the peer and the protocol, `/watch` and `/hang` stream what the test sends,
-/// marked and not, `/refuse/{status}` answers without reading the body, `/read` with the length of
+/// marked and not, `/large` answers with [`LARGE`] bytes in one frame, `/refuse/{status}` answers without reading the body, `/read` with the length of
 /// the body.
 #[derive(Clone)]
 struct Fixture {
@@ -54,6 +58,9 @@ impl Service<Request<RequestBody>> for Fixture {
             if path == "/" {
                 let text = format!("{peer} {:?}", request.version());
                 return Ok(Response::new(Full::from(text).boxed_unsync()));
+            }
+            if path == "/large" {
+                return Ok(Response::new(Full::from(vec![b'x'; LARGE]).boxed_unsync()));
             }
             if let Some(status) = path.strip_prefix("/refuse/") {
                 drop(request);

@@ -1,0 +1,114 @@
+//! Peers that do not take the data of their responses.
+
+use super::*;
+
+/// An HTTP/2 client that lets the server send this many bytes before it reads them.
+async fn http2_with_window(server: &Server, bytes: u32) -> Client {
+    let io = TokioIo::new(server.tls("h2").await);
+    let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(bytes)
+        .handshake(io)
+        .await
+        .unwrap();
+    Client::Two(sender, tokio::spawn(async { connection.await.unwrap_or_default() }))
+}
+
+/// Opens a connection whose peer never takes a response, and waits until it is closed.
+async fn check_stalled_is_closed(server: &Server) {
+    let mut client = http2_with_window(server, 0).await;
+    let response = client.get("/").await.unwrap();
+    client.closed().await;
+    assert!(text(response.into_body()).await.is_err());
+}
+
+#[tokio::test]
+async fn http2_peer_with_a_zero_window_is_closed() {
+    let server = Server::start(Limits { stalled: SHORT, ..Limits::default() }, true, TIMEOUT);
+    check_stalled_is_closed(&server).await;
+    assert_eq!(server.stop().await, Drained { cut: 0 });
+}
+
+#[tokio::test]
+async fn http1_peer_that_does_not_read_is_closed() {
+    let limits = Limits { stalled: SHORT, connections: 1, ..Limits::default() };
+    let server = Server::start(limits, false, TIMEOUT);
+    let mut stalled = TcpStream::connect(server.address).await.unwrap();
+    stalled.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert_eq!(stalled.read_u8().await.unwrap(), b'H');
+    // Served once the first connection is closed.
+    let mut next = TcpStream::connect(server.address).await.unwrap();
+    next.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    let read = next.read_to_string(&mut answer);
+    tokio::time::timeout(TIMEOUT, read).await.unwrap().unwrap();
+    assert!(answer.ends_with("127.0.0.1 HTTP/1.1"), "{answer}");
+    let mut rest = Vec::new();
+    // It does not matter how the other end closes.
+    let _ = stalled.read_to_end(&mut rest).await;
+    assert!(rest.len() < LARGE, "{}", rest.len());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn slow_reader_of_one_large_frame_gets_it_all() {
+    const STEP: usize = 2 * 1024 * 1024;
+    let limits = Limits {
+        stalled: SHORT,
+        first_request: SHORT,
+        idle: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let server = Server::start(limits, true, TIMEOUT);
+    let mut client = http2_with_window(&server, 64 * 1024).await;
+    let mut body = client.get("/large").await.unwrap().into_body();
+    let (mut all, mut next) = (0, STEP);
+    while let Some(frame) = body.frame().await {
+        all += frame.unwrap().into_data().unwrap().len();
+        if all >= next {
+            next += STEP;
+            tokio::time::sleep(SHORT / 4).await; // the reader is slow
+        }
+    }
+    assert_eq!(all, LARGE);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn idle_watch_stays_and_a_watch_whose_events_are_not_taken_is_closed() {
+    let limits = Limits { stalled: SHORT, stalled_long_running: SHORT, ..Limits::default() };
+    let mut server = Server::start(limits, true, TIMEOUT);
+    let mut idle = server.http2().await;
+    let response = idle.get("/watch").await.unwrap();
+    server.started.recv().await.unwrap();
+    // Each takes as long as the idle watch may not stall.
+    check_stalled_is_closed(&server).await;
+    check_stalled_is_closed(&server).await;
+    server.lines.send(frame("still here")).await.unwrap();
+    server.stop().await;
+    assert_eq!(text(response.into_body()).await.unwrap(), "still here");
+
+    let mut server = Server::start(limits, true, TIMEOUT);
+    let mut deaf = http2_with_window(&server, 0).await;
+    let response = deaf.get("/watch").await.unwrap();
+    server.started.recv().await.unwrap();
+    server.lines.send(frame("event")).await.unwrap();
+    deaf.closed().await;
+    assert!(text(response.into_body()).await.is_err());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn long_running_responses_have_their_own_limit() {
+    let limits = Limits { stalled: SHORT, ..Limits::default() };
+    let mut server = Server::start(limits, true, TIMEOUT);
+    let mut paused = http2_with_window(&server, 64 * 1024).await;
+    let response = paused.get("/watch").await.unwrap();
+    server.started.recv().await.unwrap();
+    let large = Bytes::from(vec![b'x'; LARGE]);
+    server.lines.send(Ok(http_body::Frame::data(large))).await.unwrap();
+    check_stalled_is_closed(&server).await;
+    check_stalled_is_closed(&server).await;
+    let reading = tokio::spawn(text(response.into_body()));
+    server.stop().await;
+    assert_eq!(reading.await.unwrap().unwrap().len(), LARGE);
+}
