@@ -73,7 +73,7 @@ pub fn validate_named(
     labels(&mut errors, meta, &path.child("labels"));
     annotations(&mut errors, meta, &path.child("annotations"));
     owner_references(&mut errors, meta, &path.child("ownerReferences"));
-    finalizers(&mut errors, meta, &path.child("finalizers"));
+    added_finalizers(&mut errors, meta, &Map::new(), &path.child("finalizers"));
     managed_fields(&mut errors, meta, &path.child("managedFields"));
     errors
 }
@@ -81,7 +81,8 @@ pub fn validate_named(
 /// Validates the metadata of an update against that of the current object.
 ///
 /// Both must be what would be stored: the server has already put current values where a client may
-/// leave them out or may not set them. Upstream runs this twice on most kinds, once for all and
+/// leave them out or may not set them. Added finalizers are checked as on creation, which upstream
+/// does for some kinds only. Upstream runs this twice on most kinds, once for all and
 /// once in the kind's own rules, so its answers carry each cause twice.
 pub fn validate_update(new: &Map<String, Value>, old: &Map<String, Value>, path: &Path) -> Errors {
     let mut errors = Errors::new();
@@ -113,6 +114,7 @@ pub fn validate_update(new: &Map<String, Value>, old: &Map<String, Value>, path:
     labels(&mut errors, new, &path.child("labels"));
     annotations(&mut errors, new, &path.child("annotations"));
     owner_references(&mut errors, new, &path.child("ownerReferences"));
+    added_finalizers(&mut errors, new, old, &path.child("finalizers"));
     managed_fields(&mut errors, new, &path.child("managedFields"));
     errors
 }
@@ -200,13 +202,21 @@ fn annotations(errors: &mut Errors, meta: &Map<String, Value>, path: &Path) {
     }
 }
 
-fn finalizers(errors: &mut Errors, meta: &Map<String, Value>, path: &Path) {
-    for name in strings(meta, "finalizers") {
+/// Checks the finalizers that the old metadata does not have: others must stay removable one by one,
+/// whatever an earlier version accepted.
+fn added_finalizers(
+    errors: &mut Errors,
+    new: &Map<String, Value>,
+    old: &Map<String, Value>,
+    path: &Path,
+) {
+    let has = |meta, finalizer: &str| strings(meta, "finalizers").any(|name| name == finalizer);
+    for name in strings(new, "finalizers").filter(|name| !has(old, name)) {
         invalid_all(errors, path, name, names::qualified_name(name));
     }
-    let has = |wanted: &str| strings(meta, "finalizers").any(|name| name == wanted);
-    if has(FINALIZER_ORPHAN) && has(FINALIZER_FOREGROUND) {
-        let value = BadValue::bare(go::string_slice(strings(meta, "finalizers")));
+    let conflicts = |meta| has(meta, FINALIZER_ORPHAN) && has(meta, FINALIZER_FOREGROUND);
+    if conflicts(new) && !conflicts(old) {
+        let value = BadValue::bare(go::string_slice(strings(new, "finalizers")));
         let rule =
             format!("finalizer {FINALIZER_ORPHAN} and {FINALIZER_FOREGROUND} cannot be both set");
         errors.push(Error::invalid(path, value, rule));

@@ -85,6 +85,33 @@ async fn finalizers_hold_an_object_until_the_last_is_gone() {
 }
 
 #[tokio::test]
+async fn added_finalizers_must_be_qualified_names_in_every_write() {
+    let server = Server::start().await;
+    for (path, object) in [(PODS, pod("a")), (MAPS, config_map("a")), (JOBS, job("a"))] {
+        server.make(path, &object).await;
+        let item = format!("{path}/a");
+        for bad in [json!([""]), json!(["!! bad"]), json!([null])] {
+            let refused = server.patch(&item, &json!({"metadata": {"finalizers": bad}})).await;
+            assert_eq!(refused.0, 422, "{item} {bad}: {:#}", refused.1);
+            let message = refused.1["message"].as_str().unwrap();
+            assert!(message.contains("metadata.finalizers: Invalid value: "), "{message}");
+            let add = json!([{"op": "add", "path": "/metadata/finalizers", "value": bad}]);
+            let kind = "application/json-patch+json";
+            let (code, refused) =
+                server.admin.send(http::Method::PATCH, &item, kind, Some(&add)).await;
+            assert_eq!(code, 422, "{item} {bad}: {refused:#}");
+            let (_, mut object) = server.get(&item).await;
+            object["metadata"]["finalizers"] = bad;
+            let (code, refused) = server.put(&item, &object).await;
+            assert_eq!(code, 422, "{item}: {refused:#}");
+        }
+        let good = json!({"metadata": {"finalizers": ["example.com/hold", "orphan"]}});
+        let (code, answer) = server.patch(&item, &good).await;
+        assert_eq!(code, 200, "{answer:#}");
+    }
+}
+
+#[tokio::test]
 async fn deletes_respect_preconditions_and_collections_respect_selectors() {
     let server = Server::start().await;
     let made = server.make(MAPS, &config_map("a")).await;

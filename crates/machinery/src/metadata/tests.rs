@@ -214,6 +214,33 @@ fn a_terminating_object_gets_no_new_finalizers() {
 }
 
 #[test]
+fn added_finalizers_are_checked_and_stored_ones_stay_removable() {
+    let stored = json!({"finalizers": ["hold it", "", "orphan"]});
+    check_update(stored.clone(), stored.clone(), &[]);
+    check_update(stored.clone(), json!({"finalizers": ["hold it", "example.com/new"]}), &[]);
+    check_update(
+        stored.clone(),
+        json!({"finalizers": ["hold it", "!! bad"]}),
+        &["finalizers: Invalid value: \"!! bad\": name part"],
+    );
+    check_update(
+        stored,
+        json!({"finalizers": ["orphan", "foregroundDeletion"]}),
+        &[
+            "finalizers: Invalid value: []string{\"orphan\", \"foregroundDeletion\"}: finalizer orphan and foregroundDeletion cannot be both set",
+        ],
+    );
+    check_update(
+        json!({}),
+        json!({"finalizers": [""]}),
+        &[
+            "finalizers: Invalid value: \"\": name part must be non-empty",
+            "finalizers: Invalid value: \"\": name part",
+        ],
+    );
+}
+
+#[test]
 fn a_finalizer_without_a_domain_is_warned_about() {
     let meta = map(json!({"finalizers": ["hold", "orphan", "example.com/hold"]}));
     assert_eq!(
