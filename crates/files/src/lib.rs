@@ -20,6 +20,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
 mod dirs;
+mod tree;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -31,6 +32,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 pub use dirs::{private_dir, public_dir};
+pub use tree::remove_tree;
 
 /// The mode of every file.
 const FILE_MODE: u32 = 0o600;

@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
@@ -66,7 +66,7 @@ fn volume(pod: &PodDir, name: &DnsLabel) -> io::Result<(OwnedFd, PathBuf)> {
 /// Removes the volumes of a pod from the machine's shared memory.
 pub(crate) fn remove_shared_memory(uid: &PodUid) {
     // Removes a link, not its target.
-    let _ = fs::remove_dir_all(Path::new(SHARED_MEMORY).join(shared_memory_name(uid)));
+    let _ = mxjob_files::remove_tree(&Path::new(SHARED_MEMORY).join(shared_memory_name(uid)));
 }
 
 fn shared_memory_name(uid: &PodUid) -> String {
@@ -75,7 +75,7 @@ fn shared_memory_name(uid: &PodUid) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
 
@@ -102,7 +102,8 @@ mod tests {
     fn volumes_in_memory_are_private_to_their_pod() {
         let uid: PodUid = format!("test-{}", std::process::id()).parse().unwrap();
         let name = "v".parse().unwrap();
-        let pod = pod(Path::new("/nowhere"));
+        let dir = tempfile::tempdir().unwrap();
+        let pod = pod(dir.path());
         let path = empty_dir(&pod, &uid, &name, true).unwrap();
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o777, 0o700));
         remove_shared_memory(&uid);

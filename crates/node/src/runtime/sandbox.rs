@@ -276,7 +276,7 @@ impl Sandbox {
     pub fn forget_before(&self, container: &DnsLabel, oldest: u32) {
         for (number, dir) in self.dir.attempts(container) {
             if number < oldest && dir.exit().is_some() {
-                let _ = fs::remove_dir_all(dir.path());
+                let _ = mxjob_files::remove_tree(dir.path());
             }
         }
     }
@@ -298,12 +298,8 @@ impl Sandbox {
             cgroup::remove(folder).map_err(|error| self.failed("remove its cgroup", error))?;
         }
         volumes::remove_shared_memory(&self.record.uid);
-        match fs::remove_dir_all(self.dir.path()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(self.failed("remove its folder", error))
-            }
-            _ => Ok(()),
-        }
+        mxjob_files::remove_tree(self.dir.path())
+            .map_err(|error| self.failed("remove its folder", error))
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> Error {

@@ -4,12 +4,14 @@ use std::{fs, path::Path};
 
 use futures_util::TryStreamExt as _;
 use mxjob_node::{log::read::Request, runtime::IsolationMode};
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use serde_json::{Value, json};
 
 use crate::site::{Site, block_on, folders_removed, shell, terminated};
 
 crate::tests!("volumes":
     volumes_are_mounted,
+    a_pod_with_deep_folders_is_removed,
     an_expression_gives_every_pod_its_own_folder,
     an_expression_without_a_value_waits_and_names_the_variable,
     a_sub_path_does_not_follow_a_link_out_of_its_volume,
@@ -64,6 +66,26 @@ fn volumes_are_mounted() {
         site.phase(&path, "Succeeded").await;
         assert_eq!(log_of(&site, "p", "mxnet").await, "content\nshared\nmemory\n");
         assert!(!Path::new("/opt/x").exists() && !Path::new("/dev/shm/y").exists());
+        site.server.delete(&path, 0);
+        folders_removed(&site).await;
+    });
+}
+
+fn a_pod_with_deep_folders_is_removed() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Auto);
+        let path = site.create("p", shell("true"));
+        let pod = site.phase(&path, "Succeeded").await;
+        // As a container creates them in an emptyDir.
+        let uid = pod["metadata"]["uid"].as_str().unwrap();
+        let volume = site.dir.path().join("pods").join(uid).join(".volumes/scratch");
+        fs::create_dir_all(&volume).unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let mut folder = openat(CWD, &volume, flags, Mode::empty()).unwrap();
+        for _ in 0..30_000 {
+            mkdirat(&folder, "d", Mode::RWXU).unwrap();
+            folder = openat(&folder, "d", flags, Mode::empty()).unwrap();
+        }
         site.server.delete(&path, 0);
         folders_removed(&site).await;
     });
