@@ -14,17 +14,19 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{read_json, write_json};
+use crate::state::read_json;
 
 /// The first address: the range is 127.64.0.0/10. People use the lower part of 127/8 by hand.
 const BASE: u32 = u32::from_be_bytes([127, 64, 0, 0]);
 /// Number of addresses.
 const COUNT: u32 = 1 << 22;
+/// Number of addresses that can be assigned, without the first and last of each 256.
+const USABLE: usize = (COUNT / 256 * 254) as usize;
 /// The table of foreign sockets is read once per this many addresses.
 const BLOCK: u32 = 256;
 
 /// The owner of addresses.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Owner {
     pub(crate) namespace: String,
     /// Uid of the pod's controller, or of the pod if it has none.
@@ -39,6 +41,8 @@ pub(crate) struct Addresses {
     used: HashSet<Ipv4Addr>,
     /// Addresses of the range on which another process has a socket.
     foreign: HashSet<Ipv4Addr>,
+    /// Whether [`Self::unsaved`] has something to save.
+    is_changed: bool,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -63,10 +67,11 @@ impl Addresses {
             .flat_map(BTreeMap::values)
             .copied()
             .collect();
-        Self { path, saved, used, foreign: local_addresses() }
+        Self { path, saved, used, foreign: local_addresses(), is_changed: false }
     }
 
-    /// The address of a pod. It stays the same until it is released.
+    /// The address of a pod. It stays the same until it is released, and over a restart once it is
+    /// saved. Assigning does not save: that costs as much as all assignments together.
     pub(crate) fn of(&mut self, owner: &Owner, pod: &str) -> io::Result<Ipv4Addr> {
         let known = self
             .saved
@@ -85,7 +90,7 @@ impl Addresses {
             .entry(owner.uid.clone())
             .or_default()
             .insert(pod.to_owned(), address);
-        self.save()?;
+        self.is_changed = true;
         Ok(address)
     }
 
@@ -100,24 +105,36 @@ impl Addresses {
     }
 
     /// Releases all addresses of an owner.
-    pub(crate) fn release(&mut self, owner: &Owner) -> io::Result<()> {
-        let Some(owners) = self.saved.assigned.get_mut(&owner.namespace) else { return Ok(()) };
+    pub(crate) fn release(&mut self, owner: &Owner) {
+        let Some(owners) = self.saved.assigned.get_mut(&owner.namespace) else { return };
         for address in owners.remove(&owner.uid).unwrap_or_default().values() {
             self.used.remove(address);
         }
         if owners.is_empty() {
             self.saved.assigned.remove(&owner.namespace);
         }
-        self.save()
+        self.is_changed = true;
     }
 
-    fn save(&self) -> io::Result<()> {
-        // Not synced: no process keeps its address over a power failure.
-        write_json(&self.path, &self.saved)
+    /// The file and its new content, if something changed since the last call.
+    pub(crate) fn unsaved(&mut self) -> io::Result<Option<(PathBuf, Vec<u8>)>> {
+        if !self.is_changed {
+            return Ok(None);
+        }
+        let content = serde_json::to_vec(&self.saved).map_err(io::Error::other)?;
+        self.is_changed = false;
+        Ok(Some((self.path.clone(), content)))
+    }
+
+    /// Reports that the result of [`Self::unsaved`] could not be written.
+    pub(crate) const fn not_saved(&mut self) {
+        self.is_changed = true;
     }
 
     fn free(&mut self) -> io::Result<Ipv4Addr> {
-        for _ in 0..COUNT {
+        // Without a search, which would take long for each further pod.
+        let attempts = if self.used.len() < USABLE { COUNT } else { 0 };
+        for _ in 0..attempts {
             let offset = self.saved.next % COUNT;
             self.saved.next = (offset + 1) % COUNT;
             if offset.is_multiple_of(BLOCK) {
@@ -168,6 +185,9 @@ mod tests {
         let other = first.of(&owner("other"), "w-0").unwrap();
         assert!(a != b && a != other && b != other);
         assert!(a.is_loopback() && a.octets()[1] >= 64);
+        let (file, content) = first.unsaved().unwrap().unwrap();
+        assert_eq!((&file, first.unsaved().unwrap()), (&path, None));
+        mxjob_files::write(&file, &content).unwrap();
         let mut again = Addresses::open(path, 99);
         assert_eq!(again.of(&owner("job"), "w-0").unwrap(), a);
         assert_eq!(again.of(&owner("other"), "w-0").unwrap(), other);
@@ -179,7 +199,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut addresses = Addresses::open(dir.path().join("a"), 0);
         let address = addresses.of(&owner("job"), "w-0").unwrap();
-        addresses.release(&owner("job")).unwrap();
+        addresses.release(&owner("job"));
         assert!(addresses.owners().is_empty());
         addresses.saved.next = address.to_bits() - BASE;
         assert_eq!(addresses.of(&owner("new"), "x").unwrap(), address);

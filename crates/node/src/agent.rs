@@ -52,7 +52,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
-use self::{events::Events, names::Names};
+use self::{
+    events::{Events, Level},
+    names::Names,
+};
 use crate::{
     clock, exec, log,
     runtime::{Error, Isolation, IsolationMode, Runtime, Sandbox, ShimCommand},
@@ -106,7 +109,7 @@ struct Context {
     client: Client,
     config: Config,
     runtime: Runtime,
-    names: Names,
+    names: Arc<Names>,
     events: Events,
     /// The machine's own address.
     host_ip: String,
@@ -198,7 +201,7 @@ impl Agent {
     /// When the directory cannot be used, or another agent uses it.
     pub fn new(config: Config, client: Client) -> Result<Self, Error> {
         let runtime = Runtime::open(&config.state_dir, config.shim.clone(), config.isolation)?;
-        let names = Names::open(runtime.state_dir());
+        let names = Arc::new(Names::open(runtime.state_dir()));
         let events = Events::start(client.clone(), config.node_name.clone());
         let host_ip = register::host_ip();
         let context = Context { client, config, runtime, names, events, host_ip };
@@ -230,6 +233,8 @@ impl Agent {
         unused.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // When to update the hosts files.
         let mut refresh_at: Option<Instant> = None;
+        // At most one update at a time.
+        let mut refresh: JoinSet<()> = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         loop {
             tokio::select! {
@@ -252,16 +257,21 @@ impl Agent {
                 }
                 () = sleep_until(refresh_at.unwrap_or_else(Instant::now)), if refresh_at.is_some() => {
                     refresh_at = None;
-                    context.names.refresh();
+                    let names = Arc::clone(&context.names);
+                    refresh.spawn_blocking(move || names.refresh());
                 }
+                Some(_) = refresh.join_next(), if !refresh.is_empty() => {}
                 _ = unused.tick() => context.names.release_unused(),
             }
-            if refresh_at.is_none() && context.names.is_stale() {
+            if refresh_at.is_none() && refresh.is_empty() && context.names.is_stale() {
                 refresh_at = Some(Instant::now() + HOSTS_DEBOUNCE);
             }
         }
         tasks.shutdown().await;
         pods.finish().await;
+        let updated = async { while refresh.join_next().await.is_some() {} };
+        // The next agent updates the rest.
+        let _ = timeout(FINISH_TIMEOUT, updated).await;
     }
 }
 
@@ -398,7 +408,9 @@ impl Pods {
         }
         let ours = node == self.context.config.node_name;
         self.binder.pod_bound(&pod, &uid, ours);
-        self.context.names.set_pod(&pod, ours);
+        if let Err(error) = self.context.names.set_pod(&pod, ours) {
+            self.context.events.pod(&pod, Level::Warning, "TooManyPeers", error.to_string());
+        }
         if !ours {
             return;
         }

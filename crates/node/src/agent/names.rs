@@ -7,8 +7,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    hash::{BuildHasher as _, RandomState},
+    io,
     net::Ipv4Addr,
     path::Path,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -18,8 +21,9 @@ use k8s_openapi::{
 };
 use kube::{Resource as _, ResourceExt as _, runtime::watcher};
 use mxjob_client::Lenient;
-use mxjob_machinery::error::chain;
+use mxjob_machinery::{error::chain, names::dns1123_label};
 use parking_lot::{Mutex, MutexGuard};
+use serde::Deserialize;
 
 use super::events::controller;
 use crate::{
@@ -32,27 +36,41 @@ use crate::{
 /// How long an owner keeps its addresses after its last pod and service were deleted.
 const ADDRESS_RETENTION: Duration = Duration::from_secs(600);
 
+/// Most peers of a pod. A job has at most as many replicas; a longer list is the user's own, and
+/// every name in it would get an address.
+const MAX_PEERS: usize = 10_000;
+
 /// The names of all pods and services.
 #[derive(Debug)]
 pub(super) struct Names {
-    /// Locked for short computations and writes of small files, never across an await.
+    /// Locked for lookups and for copies of shared references only: not for files, nor for
+    /// computations over pods and services.
     table: Mutex<Table>,
+    /// Held while the addresses are written, so that an older content does not replace a newer one.
+    saving: Mutex<()>,
     /// The content of the machine's own hosts file.
     machine: String,
+    /// Keyed at random, so that no content can be made to have the hash of another.
+    hasher: RandomState,
 }
 
 #[derive(Debug)]
 struct Table {
     addresses: Addresses,
-    pods: HashMap<String, PodNames>,
-    services: BTreeMap<(String, String), ServiceNames>,
+    pods: HashMap<String, Arc<PodNames>>,
+    services: BTreeMap<(String, String), Arc<ServiceNames>>,
     /// Services seen so far in a new list of all of them.
     listed: Option<HashSet<(String, String)>>,
-    /// The pods whose hosts files are kept up to date, by uid, with the content of these files.
-    sandboxes: HashMap<String, (Sandbox, String)>,
-    unused_since: HashMap<(String, String), Instant>,
+    /// The pods whose hosts files are kept up to date, by uid, with the hash of their content.
+    sandboxes: HashMap<String, (Sandbox, u64)>,
+    /// The peers of the newest pod of each owner, for its other pods.
+    peers: HashMap<Owner, Weak<[(String, Ipv4Addr)]>>,
+    unused_since: HashMap<Owner, Instant>,
     is_stale: bool,
 }
+
+/// The names of peers and their addresses. All replicas of a job share one list.
+type Peers = Arc<[(String, Ipv4Addr)]>;
 
 #[derive(Debug, Clone, PartialEq)]
 struct PodNames {
@@ -60,8 +78,8 @@ struct PodNames {
     owner: Owner,
     labels: BTreeMap<String, String>,
     address: Option<Ipv4Addr>,
-    /// Names of its peers, of its `MX_CONFIG`.
-    peers: Vec<String>,
+    /// Its peers, of its `MX_CONFIG`.
+    peers: Peers,
     /// Lines of its hosts file for its `hostAliases`.
     aliases: Vec<String>,
 }
@@ -71,7 +89,16 @@ struct ServiceNames {
     selector: BTreeMap<String, String>,
     /// The controller, for a headless service that has one.
     reserved_for: Option<Owner>,
+    /// The address of the controller's pod with the name of the service.
+    reserved: Option<Ipv4Addr>,
 }
+
+/// More peers than a job can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "MX_CONFIG names {0} peers; at most {MAX_PEERS} are possible, so none of them resolves before its service exists"
+)]
+pub(super) struct TooManyPeers(usize);
 
 impl Names {
     pub(super) fn open(state_dir: &Path) -> Self {
@@ -81,38 +108,49 @@ impl Names {
             services: BTreeMap::new(),
             listed: None,
             sandboxes: HashMap::new(),
+            peers: HashMap::new(),
             unused_since: HashMap::new(),
             is_stale: false,
         };
         let machine = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
-        Self { table: Mutex::new(table), machine }
+        let hasher = RandomState::new();
+        Self { table: Mutex::new(table), saving: Mutex::new(()), machine, hasher }
     }
 
     /// Adds or updates a bound pod. A pod of this node gets an address; others have one in their
     /// status.
-    pub(super) fn set_pod(&self, pod: &Pod, ours: bool) {
-        let mut table = self.lock();
+    ///
+    /// # Errors
+    /// For the first version of a pod whose peers are ignored. The pod is added.
+    pub(super) fn set_pod(&self, pod: &Pod, ours: bool) -> Result<(), TooManyPeers> {
         let owner = owner_of(&pod.metadata);
         let name = pod.name_any();
+        let uid = pod.uid().unwrap_or_default();
+        let known = self.lock().pods.get(&uid).cloned();
+        // The environment and the aliases of a pod never change.
+        let (names, aliases) = match &known {
+            Some(known) => (Ok(Vec::new()), known.aliases.clone()),
+            None if ours => (peer_names(pod), host_aliases(pod)),
+            None => (Ok(Vec::new()), Vec::new()),
+        };
+        let mut table = self.lock();
+        let (peers, result) = match (&known, names) {
+            (Some(known), _) => (Arc::clone(&known.peers), Ok(())),
+            (None, Ok(names)) => (table.peers(&owner, names), Ok(())),
+            (None, Err(error)) => (Peers::default(), Err(error)),
+        };
         let address = if ours {
             table.address(&owner, &name)
         } else {
             pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()?.parse().ok())
         };
         let labels = pod.metadata.labels.clone().unwrap_or_default();
-        let known = PodNames {
-            name,
-            owner,
-            labels,
-            address,
-            peers: peer_names(pod),
-            aliases: host_aliases(pod),
-        };
-        let uid = pod.uid().unwrap_or_default();
-        if table.pods.get(&uid) != Some(&known) {
-            table.pods.insert(uid, known);
+        let new = PodNames { name, owner, labels, address, peers, aliases };
+        if known.as_deref() != Some(&new) {
+            table.pods.insert(uid, Arc::new(new));
             table.is_stale = true;
         }
+        result
     }
 
     pub(super) fn remove_pod(&self, uid: &str) {
@@ -151,42 +189,45 @@ impl Names {
         let spec = service.spec.as_ref();
         let headless = spec.and_then(|spec| spec.cluster_ip.as_deref()) == Some("None");
         let owned = controller(service.metadata.owner_references.as_deref()).is_some();
+        let reserved_for = (headless && owned).then(|| owner_of(&service.metadata));
+        let key = service_key(&service.metadata);
+        let mut table = self.lock();
         let known = ServiceNames {
             selector: spec.and_then(|spec| spec.selector.clone()).unwrap_or_default(),
-            reserved_for: (headless && owned).then(|| owner_of(&service.metadata)),
+            reserved: reserved_for.as_ref().and_then(|owner| table.address(owner, &key.1)),
+            reserved_for,
         };
-        let mut table = self.lock();
-        let key = service_key(&service.metadata);
-        if table.services.get(&key) != Some(&known) {
-            table.services.insert(key, known);
+        if table.services.get(&key).map(|known| &**known) != Some(&known) {
+            table.services.insert(key, Arc::new(known));
             table.is_stale = true;
         }
     }
 
-    /// The address of a pod of this node, and the content of its hosts file.
+    /// The address of a pod of this node, and the content of its hosts file. Blocks: it writes the
+    /// addresses to disk before the pod uses them.
     pub(super) fn of_pod(&self, pod: &Pod) -> Option<(Ipv4Addr, String)> {
-        self.set_pod(pod, true);
-        let mut table = self.lock();
-        let known = table.pods.get(pod.uid()?.as_str())?.clone();
-        let services = table.services_of(&known.owner.namespace);
-        let content = table.content(&known, &services, &self.machine);
-        Some((known.address?, content))
+        // Reported when the agent saw the pod.
+        let _ = self.set_pod(pod, true);
+        self.save().ok()?;
+        let known = Arc::clone(self.lock().pods.get(pod.uid()?.as_str())?);
+        let names = names_of(&known, self.services_of(&known.owner.namespace));
+        let shared = hosts::shared(&known.owner.namespace, &names, &self.machine);
+        Some((known.address?, content(&known, &names, &shared)))
     }
 
-    /// The address of a name inside the pod.
-    pub(super) fn resolve(&self, pod: &Pod, name: &str) -> Option<Ipv4Addr> {
-        let mut table = self.lock();
-        let known = table.pods.get(pod.uid()?.as_str())?.clone();
-        let services = table.services_of(&known.owner.namespace);
-        let all = table.names_of(&known, services);
+    /// The address of a name inside the pod with this uid. Blocks, as [`Self::of_pod`].
+    pub(super) fn resolve(&self, uid: &str, name: &str) -> Option<Ipv4Addr> {
+        let known = Arc::clone(self.lock().pods.get(uid)?);
+        self.save().ok()?;
         let short = name.split('.').next().unwrap_or(name);
-        all.get(short)?.first().copied()
+        names_of(&known, self.services_of(&known.owner.namespace)).get(short)?.first().copied()
     }
 
     /// Keeps the pod's hosts file up to date from now on.
-    pub(super) fn keep_updated(&self, sandbox: &Sandbox, content: String) {
+    pub(super) fn keep_updated(&self, sandbox: &Sandbox, content: &str) {
+        let hash = self.hasher.hash_one(content);
         let mut table = self.lock();
-        table.sandboxes.insert(sandbox.record().uid.to_string(), (sandbox.clone(), content));
+        table.sandboxes.insert(sandbox.record().uid.to_string(), (sandbox.clone(), hash));
         table.is_stale = true;
     }
 
@@ -195,51 +236,114 @@ impl Names {
         self.lock().is_stale
     }
 
-    /// Rewrites the hosts files whose content has changed.
+    /// Saves the addresses and rewrites the hosts files whose content has changed. Blocks.
     pub(super) fn refresh(&self) {
-        let mut table = self.lock();
-        table.is_stale = false;
-        let mut sandboxes = std::mem::take(&mut table.sandboxes);
-        let mut of_namespace: HashMap<String, HostNames> = HashMap::new();
-        for (uid, (sandbox, written)) in &mut sandboxes {
-            let Some(pod) = table.pods.get(uid).cloned() else { continue };
+        /// The names of the pods of one job, and the shared part of their hosts files.
+        type OfJob = (Peers, HostNames, String);
+        self.lock().is_stale = false;
+        if self.save().is_err() {
+            // The pods of this node get their addresses with the next attempt.
+            return;
+        }
+        let mut sandboxes: Vec<(Arc<PodNames>, Sandbox, u64)> = {
+            let table = self.lock();
+            let pods = table.sandboxes.iter().filter_map(|(uid, (sandbox, written))| {
+                Some((Arc::clone(table.pods.get(uid)?), sandbox.clone(), *written))
+            });
+            pods.collect()
+        };
+        // One after the other, so that only the names of one job are in memory.
+        sandboxes.sort_by(|(a, ..), (b, ..)| a.owner.cmp(&b.owner));
+        let mut services = (String::new(), HostNames::new());
+        let mut of_job: Option<OfJob> = None;
+        for (pod, sandbox, written) in sandboxes {
             let namespace = &pod.owner.namespace;
-            if !of_namespace.contains_key(namespace) {
-                of_namespace.insert(namespace.clone(), table.services_of(namespace));
+            if services.0 != *namespace {
+                services = (namespace.clone(), self.services_of(namespace));
+                of_job = None;
             }
-            let Some(services) = of_namespace.get(namespace) else { continue };
-            let content = table.content(&pod, services, &self.machine);
-            if content != *written {
-                match sandbox.write_hosts(&content) {
-                    Ok(()) => *written = content,
-                    Err(error) => {
-                        tracing::warn!(error = %chain(&error), "cannot update a hosts file")
+            let known = of_job.take().filter(|(peers, ..)| *peers == pod.peers);
+            let (_, names, shared) = of_job.insert(known.unwrap_or_else(|| {
+                let names = names_of(&pod, services.1.clone());
+                let shared = hosts::shared(namespace, &names, &self.machine);
+                (Arc::clone(&pod.peers), names, shared)
+            }));
+            let content = content(&pod, names, shared);
+            let hash = self.hasher.hash_one(&content);
+            if hash == written {
+                continue;
+            }
+            match sandbox.write_hosts(&content) {
+                Ok(()) => {
+                    let mut table = self.lock();
+                    if let Some(entry) = table.sandboxes.get_mut(sandbox.record().uid.as_str()) {
+                        entry.1 = hash;
                     }
+                }
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "cannot update a hosts file");
                 }
             }
         }
-        table.sandboxes = sandboxes;
     }
 
     /// Releases the addresses of owners that have had no pods and services for a while.
     pub(super) fn release_unused(&self) {
         let mut table = self.lock();
+        let Table { addresses, pods, services, peers, unused_since, is_stale, .. } = &mut *table;
         let now = Instant::now();
-        for owner in table.addresses.owners() {
-            let key = (owner.namespace.clone(), owner.uid.clone());
-            let used = table.pods.values().any(|pod| pod.owner == owner)
-                || table.services.values().any(|known| known.reserved_for.as_ref() == Some(&owner));
-            if used {
-                table.unused_since.remove(&key);
-            } else if now.duration_since(*table.unused_since.entry(key.clone()).or_insert(now))
-                >= ADDRESS_RETENTION
-            {
-                table.unused_since.remove(&key);
-                if let Err(error) = table.addresses.release(&owner) {
-                    tracing::warn!(%error, "cannot release an address");
-                }
+        let used: HashSet<&Owner> = pods
+            .values()
+            .map(|pod| &pod.owner)
+            .chain(services.values().filter_map(|known| known.reserved_for.as_ref()))
+            .collect();
+        peers.retain(|_, peers| peers.strong_count() > 0);
+        unused_since.retain(|owner, _| !used.contains(owner));
+        for owner in addresses.owners() {
+            if used.contains(&owner) {
+                continue;
+            }
+            let since = *unused_since.entry(owner.clone()).or_insert(now);
+            if now.duration_since(since) >= ADDRESS_RETENTION {
+                unused_since.remove(&owner);
+                addresses.release(&owner);
+                // The next refresh saves it.
+                *is_stale = true;
             }
         }
+    }
+
+    /// Writes the addresses that were assigned since the last time, in one step for all of them.
+    fn save(&self) -> io::Result<()> {
+        let _one = self.saving.lock();
+        let unsaved = self.lock().addresses.unsaved();
+        let saved = unsaved.and_then(|unsaved| match unsaved {
+            // Not synced: no process keeps its address over a power failure.
+            Some((path, content)) => mxjob_files::write(&path, &content),
+            None => Ok(()),
+        });
+        if let Err(error) = &saved {
+            self.lock().addresses.not_saved();
+            tracing::error!(%error, "cannot save the addresses of pods");
+        }
+        saved
+    }
+
+    /// The services of a namespace and their addresses.
+    fn services_of(&self, namespace: &str) -> HostNames {
+        let (services, pods) = {
+            let table = self.lock();
+            let first = (namespace.to_owned(), String::new());
+            let services: Vec<(String, Arc<ServiceNames>)> = table
+                .services
+                .range(first..)
+                .take_while(|((of, _), _)| of == namespace)
+                .map(|((_, name), known)| (name.clone(), Arc::clone(known)))
+                .collect();
+            let pods = table.pods.values().filter(|pod| pod.owner.namespace == namespace);
+            (services, pods.cloned().collect::<Vec<_>>())
+        };
+        addresses_of(services, &pods)
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -258,54 +362,64 @@ impl Table {
         }
     }
 
-    /// The services of a namespace and their addresses.
-    fn services_of(&mut self, namespace: &str) -> HostNames {
-        let services: Vec<(String, ServiceNames)> = self
-            .services
+    fn peers(&mut self, owner: &Owner, names: Vec<String>) -> Peers {
+        let known = self.peers.get(owner).and_then(Weak::upgrade);
+        if let Some(known) = known.filter(|known| known.iter().map(|(name, _)| name).eq(&names)) {
+            return known;
+        }
+        // No further attempt after an error, which the others would have as well.
+        let with_address = |name: String| self.address(owner, &name).map(|address| (name, address));
+        let peers: Peers = names.into_iter().map_while(with_address).collect();
+        self.peers.insert(owner.clone(), Arc::downgrade(&peers));
+        peers
+    }
+}
+
+/// The addresses of services. The pods are looked up by label: services times pods would take long.
+fn addresses_of(services: Vec<(String, Arc<ServiceNames>)>, pods: &[Arc<PodNames>]) -> HostNames {
+    let mut by_label: HashMap<(&str, &str), Vec<&PodNames>> = HashMap::new();
+    for pod in pods {
+        for (key, value) in &pod.labels {
+            by_label.entry((key, value)).or_default().push(pod);
+        }
+    }
+    let mut names = HostNames::new();
+    for (name, service) in services {
+        let labels = service.selector.iter();
+        let candidates = labels
+            .map(|(key, value)| {
+                by_label.get(&(key.as_str(), value.as_str())).map_or(&[][..], Vec::as_slice)
+            })
+            .min_by_key(|pods| pods.len())
+            .unwrap_or_default();
+        let mut addresses: Vec<Ipv4Addr> = candidates
             .iter()
-            .filter(|((of, _), _)| of == namespace)
-            .map(|((_, name), known)| (name.clone(), known.clone()))
+            .filter(|pod| service.selects(&pod.labels))
+            .filter_map(|pod| pod.address)
+            .chain(service.reserved)
             .collect();
-        let mut names = HostNames::new();
-        for (name, service) in services {
-            let reserved =
-                service.reserved_for.as_ref().and_then(|owner| self.address(owner, &name));
-            let mut addresses: Vec<Ipv4Addr> = self
-                .pods
-                .values()
-                .filter(|pod| pod.owner.namespace == namespace && service.selects(&pod.labels))
-                .filter_map(|pod| pod.address)
-                .chain(reserved)
-                .collect();
-            addresses.sort_unstable();
-            addresses.dedup();
-            names.insert(name, addresses);
-        }
-        names
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses.truncate(hosts::MAX_ADDRESSES);
+        names.insert(name, addresses);
     }
+    names
+}
 
-    /// The services, and the peers of a pod whose services do not exist yet.
-    fn names_of(&mut self, pod: &PodNames, mut services: HostNames) -> HostNames {
-        for peer in &pod.peers {
-            if services.get(peer).is_none_or(Vec::is_empty)
-                && let Some(address) = self.address(&pod.owner, peer)
-            {
-                services.insert(peer.clone(), vec![address]);
-            }
+/// The services, and the peers of a pod whose services do not exist yet.
+fn names_of(pod: &PodNames, mut services: HostNames) -> HostNames {
+    for (peer, address) in &*pod.peers {
+        if services.get(peer).is_none_or(Vec::is_empty) {
+            services.insert(peer.clone(), vec![*address]);
         }
-        services
     }
+    services
+}
 
-    fn content(&mut self, pod: &PodNames, services: &HostNames, machine: &str) -> String {
-        let names = self.names_of(pod, services.clone());
-        let address = pod.address.unwrap_or(Ipv4Addr::LOCALHOST);
-        let mut content = hosts::content(&pod.name, address, &pod.owner.namespace, &names, machine);
-        for line in &pod.aliases {
-            content.push_str(line);
-            content.push('\n');
-        }
-        content
-    }
+fn content(pod: &PodNames, names: &HostNames, shared: &str) -> String {
+    let address = pod.address.unwrap_or(Ipv4Addr::LOCALHOST);
+    let own = (!names.contains_key(&pod.name)).then_some((pod.name.as_str(), address));
+    hosts::content(own, shared, &pod.aliases)
 }
 
 impl ServiceNames {
@@ -329,39 +443,46 @@ fn service_key(meta: &ObjectMeta) -> (String, String) {
 
 fn host_aliases(pod: &Pod) -> Vec<String> {
     let all = pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten());
-    all.map(|alias| {
-        format!(
-            "{}\t{}",
-            alias.ip,
-            alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join(" ")
-        )
+    all.filter_map(|alias| {
+        hosts::alias_line(&alias.ip, alias.hostnames.iter().flatten().map(String::as_str))
     })
     .collect()
 }
 
 /// The replicas in a pod's `MX_CONFIG` (`cluster.<role>[].url`). Only for pods with a controller:
-/// only their peers have addresses before they exist.
-fn peer_names(pod: &Pod) -> Vec<String> {
-    if controller(pod.metadata.owner_references.as_deref()).is_none() {
-        return Vec::new();
+/// only their peers have addresses before they exist. The user may have set the variable, so only
+/// names count that the replicas of the controller can have.
+fn peer_names(pod: &Pod) -> Result<Vec<String>, TooManyPeers> {
+    #[derive(Deserialize)]
+    struct MxConfig {
+        cluster: BTreeMap<String, Vec<Replica>>,
     }
+    #[derive(Deserialize)]
+    struct Replica {
+        url: Option<String>,
+    }
+    let Some(job) = controller(pod.metadata.owner_references.as_deref()) else {
+        return Ok(Vec::new());
+    };
+    let is_peer = |name: &String| {
+        name.strip_prefix(&job.name).is_some_and(|rest| rest.starts_with('-'))
+            && dns1123_label(name).is_empty()
+    };
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let mut names: Vec<String> = containers
         .flat_map(|container| container.env.iter().flatten())
         .filter(|variable| variable.name == "MX_CONFIG")
         .filter_map(|variable| serde_json::from_str(variable.value.as_deref()?).ok())
-        .flat_map(|config: serde_json::Value| {
-            let roles = config.get("cluster").and_then(|cluster| cluster.as_object().cloned());
-            roles.unwrap_or_default().into_iter().flat_map(|(_, replicas)| {
-                replicas.as_array().cloned().unwrap_or_default().into_iter().filter_map(|replica| {
-                    replica.get("url").and_then(|url| url.as_str().map(str::to_owned))
-                })
-            })
-        })
+        .flat_map(|config: MxConfig| config.cluster.into_values().flatten())
+        .filter_map(|replica| replica.url)
+        .filter(is_peer)
         .collect();
-    names.sort();
+    names.sort_unstable();
     names.dedup();
-    names
+    if names.len() > MAX_PEERS {
+        return Err(TooManyPeers(names.len()));
+    }
+    Ok(names)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Starts one container: builds its command and passes it to the runtime.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt as _;
@@ -112,9 +112,13 @@ async fn resolve_command(
         ))
     })?;
     let isolation = context.runtime.isolation();
+    let shared_network = match isolation.owns_addresses() {
+        true => None,
+        false => Some(scheduler(context, pod, container).await),
+    };
     let facts = command::CommandFacts {
         address: sandbox.address(),
-        shared_network: (!isolation.owns_addresses()).then(|| scheduler(context, pod, container)),
+        shared_network,
         host_ip: &context.host_ip,
         path: &context.config.path,
         workdir: &context.config.workdir,
@@ -127,9 +131,10 @@ async fn resolve_command(
 }
 
 /// The address of the scheduler in a container's `DMLC_PS_ROOT_URI`.
-fn scheduler(context: &Context, pod: &Pod, container: &Container) -> Option<Ipv4Addr> {
+async fn scheduler(context: &Context, pod: &Pod, container: &Container) -> Option<Ipv4Addr> {
     let root = container.env.iter().flatten().rfind(|one| one.name == "DMLC_PS_ROOT_URI")?;
-    context.names.resolve(pod, root.value.as_deref()?)
+    let (names, uid, root) = (Arc::clone(&context.names), pod.uid()?, root.value.clone()?);
+    tokio::task::spawn_blocking(move || names.resolve(&uid, &root)).await.ok().flatten()
 }
 
 /// Records an end without a run, so that it is the same after a restart of the agent.

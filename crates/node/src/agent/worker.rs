@@ -7,7 +7,7 @@
 mod invalid;
 mod resume;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
@@ -291,6 +291,12 @@ impl Worker {
         progress
     }
 
+    /// The pod's address, and the content of its hosts file.
+    async fn names(&mut self) -> Option<(Ipv4Addr, String)> {
+        let (names, pod) = (Arc::clone(&self.context.names), Arc::clone(&self.pod));
+        tokio::task::spawn_blocking(move || names.of_pod(&pod)).await.ok().flatten()
+    }
+
     /// Creates the pod's sandbox. Returns whether it exists.
     async fn prepare(&mut self) -> bool {
         if self.sandbox.is_some() {
@@ -298,7 +304,7 @@ impl Worker {
         }
         // Pods with an invalid uid have failed before.
         let Some(uid) = self.pod.uid().and_then(|uid| uid.parse().ok()) else { return false };
-        let Some((address, hosts)) = self.context.names.of_pod(&self.pod) else {
+        let Some((address, hosts)) = self.names().await else {
             self.retry_at = Some(Instant::now() + RETRY_DELAY);
             return false;
         };
@@ -313,7 +319,7 @@ impl Worker {
         let (runtime, content) = (self.context.runtime.clone(), hosts.clone());
         match tokio::task::spawn_blocking(move || runtime.prepare(record, &content)).await {
             Ok(Ok(sandbox)) => {
-                self.context.names.keep_updated(&sandbox, hosts);
+                self.context.names.keep_updated(&sandbox, &hosts);
                 self.sandbox = Some(sandbox);
                 true
             }

@@ -4,7 +4,7 @@ use super::*;
 
 fn pod(name: &str, owner: Option<&str>, labels: &serde_json::Value) -> Pod {
     let owners = owner.map(|uid| {
-        json!([{ "apiVersion": "v1", "kind": "X", "name": "x", "uid": uid, "controller": true }])
+        json!([{ "apiVersion": "v1", "kind": "X", "name": "j", "uid": uid, "controller": true }])
     });
     let config = r#"{"cluster":{"scheduler":[{"url":"j-scheduler-0","port":9091}],"worker":[{"url":"j-worker-0"}]}}"#;
     serde_json::from_value(json!({
@@ -24,7 +24,7 @@ fn service(
     selector: &serde_json::Value,
 ) -> Service {
     let owners = owner.map(|uid| {
-        json!([{ "apiVersion": "v1", "kind": "X", "name": "x", "uid": uid, "controller": true }])
+        json!([{ "apiVersion": "v1", "kind": "X", "name": "j", "uid": uid, "controller": true }])
     });
     serde_json::from_value(json!({
         "metadata": { "name": name, "namespace": "ns", "ownerReferences": owners },
@@ -44,14 +44,14 @@ fn peers_resolve_before_their_services_exist_and_keep_their_address() {
     let (_dir, names) = names();
     let worker = pod("j-worker-0", Some("job"), &json!({}));
     let (own, content) = names.of_pod(&worker).unwrap();
-    let early = names.resolve(&worker, "j-scheduler-0").unwrap();
+    let early = names.resolve("uid-j-worker-0", "j-scheduler-0").unwrap();
     assert!(content.contains(&format!("{early}\tj-scheduler-0 j-scheduler-0.ns ")), "{content}");
-    assert_eq!(names.resolve(&worker, "j-worker-0.ns.svc"), Some(own));
+    assert_eq!(names.resolve("uid-j-worker-0", "j-worker-0.ns.svc"), Some(own));
     names.set_service(&service("j-scheduler-0", Some("job"), "None", &json!({ "a": "b" })));
-    assert_eq!(names.resolve(&worker, "j-scheduler-0"), Some(early));
+    assert_eq!(names.resolve("uid-j-worker-0", "j-scheduler-0"), Some(early));
     let scheduler = pod("j-scheduler-0", Some("job"), &json!({ "a": "b" }));
     assert_eq!(names.of_pod(&scheduler).unwrap().0, early);
-    assert_eq!(names.resolve(&worker, "j-scheduler-0"), Some(early));
+    assert_eq!(names.resolve("uid-j-worker-0", "j-scheduler-0"), Some(early));
 }
 
 #[test]
@@ -62,9 +62,9 @@ fn a_plain_service_resolves_to_the_pods_it_selects() {
     names.of_pod(&b).unwrap();
     names.set_service(&service("svc", None, "10.0.0.1", &json!({ "app": "x" })));
     names.set_service(&service("none", None, "None", &json!({})));
-    assert_eq!(names.resolve(&b, "svc"), Some(address));
-    assert_eq!(names.resolve(&b, "none"), None);
-    assert_eq!(names.resolve(&b, "j-scheduler-0"), None, "no controller, no peers");
+    assert_eq!(names.resolve("uid-b", "svc"), Some(address));
+    assert_eq!(names.resolve("uid-b", "none"), None);
+    assert_eq!(names.resolve("uid-b", "j-scheduler-0"), None, "no controller, no peers");
 }
 
 #[test]
@@ -74,4 +74,104 @@ fn jobs_of_the_same_name_have_different_addresses() {
     names.remove_pod("uid-j-worker-0");
     let second = names.of_pod(&pod("j-worker-0", Some("two"), &json!({}))).unwrap().0;
     assert_ne!(first, second);
+}
+
+/// A replica of a job whose `MX_CONFIG` has these names.
+fn replica(name: &str, owner: &str, peers: impl Iterator<Item = String>) -> Pod {
+    let replicas: Vec<_> = peers.map(|name| json!({ "url": name, "port": 9091 })).collect();
+    let mut pod = pod(name, Some(owner), &json!({ "index": name }));
+    let env = pod.spec.as_mut().unwrap().containers[0].env.as_mut().unwrap();
+    env[0].value = Some(json!({ "cluster": { "worker": replicas } }).to_string());
+    pod
+}
+
+fn workers(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|index| format!("j-worker-{index}"))
+}
+
+/// Which file has the addresses, and when it was written.
+fn file(dir: &tempfile::TempDir) -> (u64, i64, i64) {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = std::fs::metadata(dir.path().join("addresses.json")).unwrap();
+    (file.ino(), file.mtime(), file.mtime_nsec())
+}
+
+#[test]
+fn the_addresses_of_a_job_are_saved_once() {
+    let (dir, names) = names();
+    let replicas: Vec<Pod> = workers(500).map(|name| replica(&name, "job", workers(500))).collect();
+    names.of_pod(&replicas[0]).unwrap();
+    let saved = file(&dir);
+    for (pod, name) in replicas.iter().zip(workers(500)) {
+        names.set_pod(pod, true).unwrap();
+        names.set_service(&service(&name, Some("job"), "None", &json!({ "index": name })));
+        names.resolve(&pod.uid().unwrap(), "j-worker-1").unwrap();
+    }
+    names.refresh();
+    assert_eq!(file(&dir), saved, "nothing was assigned, so nothing was written");
+    // All of them share one list.
+    let table = names.lock();
+    let lists: HashSet<_> =
+        table.pods.values().map(|pod| Arc::as_ptr(&pod.peers).cast::<u8>()).collect();
+    assert_eq!((table.pods.len(), lists.len()), (500, 1));
+    drop(table);
+    let (_, content) = names.of_pod(&replicas[7]).unwrap();
+    assert_eq!(content.lines().filter(|line| line.contains(".svc.cluster.local")).count(), 500);
+}
+
+#[test]
+fn addresses_that_no_pod_uses_yet_are_saved_together() {
+    let (dir, names) = names();
+    let pods: Vec<Pod> = (0..100).map(|n| pod(&format!("p{n}"), None, &json!({}))).collect();
+    for pod in &pods {
+        names.set_pod(pod, true).unwrap();
+    }
+    assert!(!dir.path().join("addresses.json").exists());
+    let (first, _) = names.of_pod(&pods[0]).unwrap();
+    let saved = file(&dir);
+    for pod in &pods {
+        names.of_pod(pod).unwrap();
+    }
+    assert_eq!(file(&dir), saved);
+    drop(names);
+    // The next agent knows it.
+    assert_eq!(Names::open(dir.path()).of_pod(&pods[0]).unwrap().0, first);
+}
+
+#[test]
+fn only_names_that_replicas_of_the_job_can_have_are_peers() {
+    let (_dir, names) = names();
+    let evil = ["other-worker-0", "j", "j-a b", "j-x\n10.0.0.1 bank", "j-a.b", "j-worker-0"];
+    let worker = replica("j-worker-1", "job", evil.into_iter().map(str::to_owned));
+    let (_, content) = names.of_pod(&worker).unwrap();
+    assert_eq!(content.lines().filter(|line| line.contains(".svc.cluster.local")).count(), 1);
+    assert!(content.contains("\tj-worker-0 ") && !content.contains("bank"), "{content}");
+}
+
+#[test]
+fn more_peers_than_a_job_can_have_are_reported_and_get_no_address() {
+    let (_dir, names) = names();
+    let worker = replica("j-worker-0", "job", workers(MAX_PEERS + 1));
+    let error = names.set_pod(&worker, true).unwrap_err();
+    assert!(error.to_string().starts_with("MX_CONFIG names 10001 peers; at most 10000"), "{error}");
+    names.set_pod(&worker, true).unwrap();
+    let (_, content) = names.of_pod(&worker).unwrap();
+    assert_eq!(content.matches("j-worker-").count(), 1, "its own name");
+    assert!(names.set_pod(&replica("j-worker-1", "job", workers(MAX_PEERS)), true).is_ok());
+}
+
+#[test]
+fn a_service_selects_by_all_of_its_labels_and_has_a_limited_number_of_addresses() {
+    let (_dir, names) = names();
+    let first = pod("p0", None, &json!({ "app": "x", "tier": "front" }));
+    let address = names.of_pod(&first).unwrap().0;
+    for n in 1..200 {
+        names.set_pod(&pod(&format!("p{n}"), None, &json!({ "app": "x" })), true).unwrap();
+    }
+    names.set_service(&service("all", None, "None", &json!({ "app": "x" })));
+    names.set_service(&service("one", None, "None", &json!({ "app": "x", "tier": "front" })));
+    names.set_service(&service("none", None, "None", &json!({ "app": "x", "tier": "back" })));
+    assert_eq!(names.resolve("uid-p0", "one"), Some(address));
+    assert_eq!(names.resolve("uid-p0", "none"), None);
+    assert_eq!(names.services_of("ns")["all"].len(), hosts::MAX_ADDRESSES);
 }

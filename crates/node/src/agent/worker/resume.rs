@@ -14,8 +14,8 @@ impl Worker {
         let uid = self.pod.uid().and_then(|uid| uid.parse().ok());
         if let Some(sandbox) = uid.and_then(|uid| self.context.runtime.sandbox(&uid)) {
             self.attach(&sandbox).await;
-            if let Some((_, hosts)) = self.context.names.of_pod(&self.pod) {
-                self.context.names.keep_updated(&sandbox, hosts);
+            if let Some((_, hosts)) = self.names().await {
+                self.context.names.keep_updated(&sandbox, &hosts);
             }
             self.sandbox = Some(sandbox);
         }
