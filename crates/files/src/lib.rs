@@ -41,10 +41,13 @@ const FILE_MODE: u32 = 0o600;
 /// one.
 ///
 /// # Errors
-/// The system's error; `InvalidInput` for a link or anything else that is not a regular file.
+/// The system's error; `InvalidInput` for a symbolic link, a file with hard links, or anything else
+/// that is not a regular file.
 pub fn open(path: &Path, create: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    open_regular(options.read(true).write(true).create(create).truncate(false), path)
+    let file = open_regular(options.read(true).write(true).create(create).truncate(false), path)?;
+    check_single_name(&file)?;
+    Ok(file)
 }
 
 /// The text of a file; `None` if it is missing or empty.
@@ -109,6 +112,7 @@ pub fn make_private(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         file => {
             let file = file?;
+            check_single_name(&file)?;
             check_owner(&file)?;
             close_to_others(&file)
         }
@@ -140,12 +144,6 @@ fn write_temporary(path: &Path, content: &[u8]) -> io::Result<File> {
 /// Opens the file that will replace another: a new one, or one that an interrupted writer left.
 fn open_temporary(path: &Path) -> io::Result<File> {
     let file = open(path, true)?;
-    let metadata = file.metadata()?;
-    // Another user could keep reading it under a second name.
-    if metadata.nlink() != 1 {
-        let message = "it has a second name (a hard link); remove it";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-    }
     check_owner(&file)?;
     close_to_others(&file)?;
     Ok(file)
@@ -168,6 +166,16 @@ fn close_to_others(file: &File) -> io::Result<()> {
 
 fn is_link() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link; remove it")
+}
+
+/// For files that are changed: the change would affect the file under its other name, which may be
+/// another user's or of the system.
+fn check_single_name(file: &File) -> io::Result<()> {
+    if file.metadata()?.nlink() <= 1 {
+        return Ok(());
+    }
+    let message = "it has a second name (a hard link); remove it";
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 fn check_owner(file: &File) -> io::Result<()> {

@@ -64,14 +64,25 @@ fn no_file_is_opened_through_a_link() {
 }
 
 #[test]
-fn a_temporary_file_with_a_second_name_is_not_written() {
+fn no_file_with_a_second_name_is_changed() {
     let dir = tempfile::tempdir().unwrap();
     let theirs = dir.path().join("theirs");
-    fs::write(&theirs, "").unwrap();
-    fs::hard_link(&theirs, dir.path().join(".key.tmp")).unwrap();
-    let error = write(&dir.path().join("key"), b"secret").unwrap_err();
-    assert!(error.to_string().contains("hard link"), "{error}");
-    assert_eq!(fs::read(&theirs).unwrap(), b"");
+    fs::write(&theirs, "theirs").unwrap();
+    set_mode(&theirs, 0o644);
+    for name in ["lock", ".key.tmp"] {
+        fs::hard_link(&theirs, dir.path().join(name)).unwrap();
+    }
+    let lock = dir.path().join("lock");
+    for error in [
+        open(&lock, true).unwrap_err(),
+        open(&lock, false).unwrap_err(),
+        make_private(&lock).unwrap_err(),
+        write(&dir.path().join("key"), b"secret").unwrap_err(),
+    ] {
+        assert_eq!(error.to_string(), "it has a second name (a hard link); remove it");
+    }
+    assert_eq!(fs::read(&theirs).unwrap(), b"theirs");
+    assert_eq!(mode(&theirs), 0o644);
 }
 
 #[test]

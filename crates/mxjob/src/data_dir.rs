@@ -53,9 +53,14 @@ impl DataDir {
     pub(crate) fn make_private(&self) -> Result<(), Failure> {
         let failed = |path: &Path, error: &io::Error| {
             let path = path.display();
-            Failure::system(format!(
-                "cannot keep {path} private: {error}: make its owner the user that runs this, or choose another data directory with --data-dir"
-            ))
+            // Another owner does not help with a link.
+            let advice = match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    ": make its owner the user that runs this, or choose another data directory with --data-dir"
+                }
+                _ => "",
+            };
+            Failure::system(format!("cannot keep {path} private: {error}{advice}"))
         };
         let parts = [self.store(), self.node()];
         for dir in parts.into_iter().filter(|dir| dir.symlink_metadata().is_ok()) {
