@@ -52,7 +52,11 @@ pub(crate) fn content(own: Option<(&str, Ipv4Addr)>, shared: &str, aliases: &[St
          ::1\tlocalhost ip6-localhost ip6-loopback\n",
     );
     if let Some((pod, address)) = own.filter(|(pod, _)| is_host_name(pod)) {
-        let _ = writeln!(out, "{address}\t{pod}");
+        let short = Some(host_name(pod)).filter(|short| *short != pod);
+        let _ = match short {
+            Some(short) => writeln!(out, "{address}\t{pod} {short}"),
+            None => writeln!(out, "{address}\t{pod}"),
+        };
     }
     out.push_str(shared);
     for line in aliases {
@@ -60,6 +64,15 @@ pub(crate) fn content(own: Option<(&str, Ipv4Addr)>, shared: &str, aliases: &[St
         out.push('\n');
     }
     out
+}
+
+/// The host name of a pod: the kernel limits its length. Shortened as in Kubernetes.
+pub(crate) fn host_name(pod: &str) -> &str {
+    const MAX: usize = 63;
+    match pod.get(..MAX) {
+        Some(start) => start.trim_end_matches(['-', '.']),
+        None => pod,
+    }
 }
 
 /// The line for an item of `hostAliases`. `None` if its address or all of its names are invalid.
@@ -122,6 +135,19 @@ mod tests {
                 "10.0.0.1 db",
             ]
         );
+    }
+
+    #[test]
+    fn a_long_pod_name_is_shortened_to_a_host_name() {
+        assert_eq!(host_name("p"), "p");
+        assert_eq!(host_name(&"a".repeat(63)), "a".repeat(63));
+        let long = format!("{}-.-.{}", "a".repeat(60), "b".repeat(100));
+        assert_eq!(host_name(&long), "a".repeat(60));
+        let text = content(Some((&long, Ipv4Addr::LOCALHOST)), "", &[]);
+        assert!(!text.contains("aaa"), "{text}");
+        let long = format!("{}-{}", "a".repeat(62), "b".repeat(100));
+        let text = content(Some((&long, Ipv4Addr::LOCALHOST)), "", &[]);
+        assert!(text.ends_with(&format!("\t{long} {}\n", "a".repeat(62))), "{text}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Container, EnvVarSource, Pod};
 use kube::ResourceExt as _;
 
 use super::sources::{Sources, StartProblem};
-use crate::{expand::expand, runtime::Command, state::Bind};
+use crate::{expand::expand, hosts, runtime::Command, state::Bind};
 
 /// The input of a command that is not in the pod.
 #[derive(Debug, Clone)]
@@ -189,7 +189,7 @@ fn add_defaults(env: &mut Env, pod: &Pod, facts: &CommandFacts<'_>, user: Option
     };
     default("PATH", facts.path.to_owned());
     default("HOME", home_of(user.unwrap_or(facts.own_user)));
-    default("HOSTNAME", pod.name_any());
+    default("HOSTNAME", hosts::host_name(&pod.name_any()).to_owned());
     if value(env, "DMLC_ROLE").is_none() {
         return;
     }

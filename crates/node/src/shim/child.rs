@@ -24,7 +24,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    beneath, cgroup,
+    beneath, cgroup, hosts,
     state::{Bind, DEFAULT_UMASK, Spec},
     sys::process::{
         close_others_on_exec, replace_stdio, reset_signals, unshare_mounts_and_host_name,
@@ -120,7 +120,8 @@ fn mount_all(spec: &Spec, hosts: &Path) -> Result<(), Failure> {
     }
     try_to("mount the hosts file", mount_bind_recursive(hosts, "/etc/hosts"))?;
     // Programs that look up their own host name find the pod's address.
-    try_to("set the host name", rustix::system::sethostname(spec.pod.as_bytes()))
+    let name = hosts::host_name(&spec.pod);
+    try_to("set the host name", rustix::system::sethostname(name.as_bytes()))
 }
 
 /// The source of a mount.
