@@ -137,7 +137,9 @@ fn chosen<'a>(
         Some(items) => items
             .iter()
             .filter_map(|item| Some((item, data.get(&item.key)?.as_slice())))
-            .map(|(item, bytes)| Ok((item.path.parse()?, (bytes, mode_of(item.mode)))))
+            .map(|(item, bytes)| {
+                Ok((RelativePath::below(&item.path)?, (bytes, mode_of(item.mode))))
+            })
             .collect(),
         None => data
             .iter()

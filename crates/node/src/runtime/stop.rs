@@ -16,6 +16,7 @@ use super::isolation::remove_unused;
 use crate::{
     cgroup, proc,
     state::{self, AGENT_LOCK, AttemptDir, PodDir, PodRecord},
+    volumes,
 };
 
 /// How long a shim may take to end after its container was killed.
@@ -59,7 +60,7 @@ pub fn stop_all(state_dir: &Path, grace: Duration) -> io::Result<StopReport> {
         if populated || !shims.is_empty() {
             pods.push(RunningPod { record, shims });
         } else {
-            remove_group(&record);
+            release(&record);
         }
     }
     let deadline = Instant::now() + grace + SHIM_EXIT_TIMEOUT;
@@ -74,7 +75,7 @@ pub fn stop_all(state_dir: &Path, grace: Duration) -> io::Result<StopReport> {
             .is_none_or(|folder| cgroup::kill_and_wait(folder, SHIM_EXIT_TIMEOUT));
         let name = format!("{}/{}", pod.record.namespace, pod.record.name);
         if shims_ended && is_empty {
-            remove_group(&pod.record);
+            release(&pod.record);
             report.stopped.push(name);
         } else {
             report.alive.push(name);
@@ -188,7 +189,10 @@ fn wait(shim: &std::os::fd::OwnedFd, deadline: Instant) -> bool {
     }
 }
 
-fn remove_group(record: &PodRecord) {
+/// Removes what an ended pod keeps of the machine: its memory and its cgroup. If the next agent
+/// starts it again, its volumes in memory are empty, as after a reboot.
+fn release(record: &PodRecord) {
+    volumes::remove_shared_memory(&record.uid);
     if let Some(folder) = &record.cgroup {
         let _ = cgroup::remove(folder);
         if let Some(parent) = folder.parent().map(PathBuf::from) {

@@ -124,6 +124,15 @@ impl RelativePath {
         &self.0
     }
 
+    /// The path of a file below a folder, not of the folder itself.
+    pub(crate) fn below(text: &str) -> Result<Self, NameError> {
+        let path: Self = text.parse()?;
+        if path.0.is_empty() {
+            return Err(NameError::new("path", text, "must name a file"));
+        }
+        Ok(path)
+    }
+
     /// The path of a file directly in a folder.
     pub(crate) fn file(name: &str) -> Result<Self, NameError> {
         let path: Self = name.parse()?;
@@ -201,6 +210,10 @@ mod tests {
         {
             assert_eq!(path.parse::<RelativePath>().unwrap().to_string(), expect);
         }
+        for path in ["", ".", "./", "./."] {
+            assert!(RelativePath::below(path).is_err(), "{path:?}");
+        }
+        assert_eq!(RelativePath::below("./a//b").unwrap().items(), ["a", "b"]);
         for name in ["a/b", "", ".", "..", "a/", "./a", "/a"] {
             assert!(RelativePath::file(name).is_err(), "{name:?}");
         }

@@ -12,6 +12,8 @@ use crate::site::{Site, block_on, folders_removed, shell, terminated};
 crate::tests!("volumes":
     volumes_are_mounted,
     a_pod_with_deep_folders_is_removed,
+    stopping_all_pods_frees_their_memory,
+    an_item_without_a_file_name_fails_the_container,
     an_expression_gives_every_pod_its_own_folder,
     an_expression_without_a_value_waits_and_names_the_variable,
     a_sub_path_does_not_follow_a_link_out_of_its_volume,
@@ -68,6 +70,44 @@ fn volumes_are_mounted() {
         assert!(!Path::new("/opt/x").exists() && !Path::new("/dev/shm/y").exists());
         site.server.delete(&path, 0);
         folders_removed(&site).await;
+    });
+}
+
+fn stopping_all_pods_frees_their_memory() {
+    block_on(async {
+        let mut site = Site::new(IsolationMode::Auto);
+        if !site.is_isolated() {
+            return;
+        }
+        let mut spec = shell("echo x > /opt/x");
+        spec["volumes"] = json!([{ "name": "memory", "emptyDir": { "medium": "Memory" } }]);
+        spec["containers"][0]["volumeMounts"] = json!([{ "name": "memory", "mountPath": "/opt" }]);
+        let path = site.create("p", spec);
+        let pod = site.phase(&path, "Succeeded").await;
+        let uid = pod["metadata"]["uid"].as_str().unwrap();
+        let folder = Path::new("/dev/shm").join(format!("mxjob-{uid}"));
+        assert!(folder.join("memory/x").exists());
+        site.stop().await;
+        mxjob_node::stop_all(site.dir.path(), std::time::Duration::ZERO).unwrap();
+        assert!(!folder.exists());
+    });
+}
+
+fn an_item_without_a_file_name_fails_the_container() {
+    block_on(async {
+        let site = Site::new(IsolationMode::Auto);
+        if !site.is_isolated() {
+            return;
+        }
+        site.server.create("/api/v1/namespaces/ns/configmaps", json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": "ns" }, "data": { "k": "x" },
+        }));
+        let mut spec = shell("true");
+        spec["volumes"] = json!([{ "name": "v", "configMap": { "name": "c", "items": [{ "key": "k", "path": "." }] } }]);
+        spec["containers"][0]["volumeMounts"] = json!([{ "name": "v", "mountPath": "/opt" }]);
+        let pod = site.phase(&site.create("p", spec), "Failed").await;
+        let message = terminated(&pod)["message"].as_str().unwrap();
+        assert_eq!(message, "volume \"v\": \".\" is not a valid path: must name a file");
     });
 }
 
