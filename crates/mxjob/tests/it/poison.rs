@@ -106,7 +106,7 @@ fn unreadable_objects_of_every_kind_stop_no_job() {
         let events = server.kubectl(&[
             "get", "events", "-o", "jsonpath={range .items[?(@.reason==\"Unreadable\")]}{.involvedObject.name}: {.message}{\"\\n\"}{end}",
         ]);
-        let has = |name: &str| events.contains(&format!("{name}: the Pod cannot be read"));
+        let has = |name: &str| events.contains(&format!("{name}: cannot read the Pod"));
         (has("before-worker-0") && has("poison-1") && has("poison-7")).then_some(events)
     });
     assert!(events.contains("startTime") || events.contains("parsing time"), "{events}");

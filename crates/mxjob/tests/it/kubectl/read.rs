@@ -136,7 +136,7 @@ fn the_api_explains_itself() {
         assert!(text.contains(part), "{part}: {text}");
     }
     let text = server.kubectl(&["explain", "mxjob.spec.cleanPodPolicy"]);
-    assert!(text.contains("ENUM:") && text.contains("Which pods go"), "{text}");
+    assert!(text.contains("ENUM:") && text.contains("Which pods to delete"), "{text}");
     let text = server.kubectl(&["explain", "pod.spec.containers.env"]);
     assert!(text.contains("valueFrom"), "{text}");
     let text = server.try_kubectl(&["explain", "mxjob.spec.none"]).stderr;
