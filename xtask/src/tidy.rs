@@ -23,15 +23,6 @@ use crate::run;
 /// Names of folders with built, installed or recorded files.
 const NOT_OURS: &[&str] = &[".git", ".demo", "target", "__pycache__"];
 
-/// Folders whose Rust files are exempt from the rules for comments and imports. Only ever
-/// shortened.
-const NOT_YET: &[&str] = &["crates"];
-
-/// Whether the rules for comments and imports hold for a file.
-fn has_file_rules(file: &Path) -> bool {
-    !NOT_YET.iter().any(|folder| file.starts_with(folder))
-}
-
 /// The repository's root and its files, for the checks.
 #[derive(Debug)]
 pub(crate) struct Tree {

@@ -27,8 +27,9 @@ use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 
-pub use crate::tls::client::ClientAuthority;
 use crate::tokens::SigningKey;
+
+pub use crate::tls::client::ClientAuthority;
 
 /// The key that signs service account tokens.
 const TOKEN_KEY: &str = "sa.key";

@@ -14,6 +14,7 @@ use std::{fmt, io};
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::identity::Identity;
+
 pub use crate::tokens::file::Problem;
 pub use crate::tokens::jwt::SigningKey;
 pub use crate::tokens::service_account::ServiceAccounts;

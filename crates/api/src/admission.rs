@@ -3,12 +3,13 @@
 //! The standalone API server calls these functions; a cluster's reaches them through
 //! [`review`](crate::review). The rules and messages are the same.
 
-use crate::layout::{Field, Place};
-use crate::value::equal;
-use crate::{replace, validate};
 use mxjob_machinery::field::Errors;
 use mxjob_machinery::status::Status;
 use serde_json::Value;
+
+use crate::layout::{Field, Place};
+use crate::value::equal;
+use crate::{replace, validate};
 
 /// The violations of a job that is being created.
 pub fn create(job: &Value) -> Errors {

@@ -3,9 +3,11 @@
 
 mod compare;
 
-use crate::{mxjob, schema};
-use serde_json::{Value, json};
 use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+
+use crate::{mxjob, schema};
 
 pub use compare::{Difference, FIX_COMMAND, Verdict, compare};
 

@@ -3,11 +3,13 @@
 //! Values are literal and appended last, so they take precedence over a user's variable of the same
 //! name.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
 use crate::job::Job;
 use crate::names;
 use crate::role::Role;
-use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// `MX_CONFIG`, in the field order that its readers expect.
 #[derive(Serialize)]
@@ -141,9 +143,10 @@ fn go_escaped(json: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn digits_below_equals_the_sum_over_all_numbers() {

@@ -4,15 +4,17 @@
 //! else. It assumes an admitted object. An object that bypassed admission gives an [`Error`], and
 //! [`validate`](crate::validate::validate) reports the details.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
 use crate::mxjob;
 use crate::policy::{CleanPodPolicy, RestartPolicy, RestartScope, SuccessPolicy};
 use crate::role::{JobMode, Role};
 use crate::spec::{self, MXJobSpec, SchedulingPolicy};
 use crate::status::JobStatus;
-use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// Why an object cannot be read as a job.
 #[derive(Debug, thiserror::Error)]

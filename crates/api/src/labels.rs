@@ -3,10 +3,11 @@
 //! Two families are written: the current one, which Kueue, Katib and the Python SDK read, and the
 //! one of the first operator. Selectors use the smallest stable set of the current family.
 
+use std::collections::BTreeMap;
+
 use crate::job::Job;
 use crate::mxjob;
 use crate::role::Role;
-use std::collections::BTreeMap;
 
 /// The operator that manages the object; its value is [`OPERATOR`].
 pub const OPERATOR_NAME: &str = "training.kubeflow.org/operator-name";

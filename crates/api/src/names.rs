@@ -29,8 +29,9 @@ pub fn replica_of(job: &Job, name: &str) -> Option<(Role, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn names_consist_of_job_role_and_index() {

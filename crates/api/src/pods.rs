@@ -4,6 +4,9 @@
 //! its maps and lists are dropped. Only the fields that the contract assigns to the operator are
 //! set over it: name, owner, labels, restart policy, the advertised port and the environment.
 
+use mxjob_machinery::schema::kubernetes;
+use serde_json::{Map, Value, json};
+
 use crate::env;
 use crate::job::{Job, ReplicaSpec, is_named};
 use crate::labels;
@@ -11,8 +14,6 @@ use crate::mxjob;
 use crate::names;
 use crate::policy::{RestartPolicy, RestartScope};
 use crate::role::Role;
-use mxjob_machinery::schema::kubernetes;
-use serde_json::{Map, Value, json};
 
 /// The pod of one replica; `None` for a role that the job does not have.
 pub fn pod(job: &Job, role: Role, index: u32) -> Option<Value> {

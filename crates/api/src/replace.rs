@@ -10,15 +10,18 @@
 
 mod queued;
 
+use std::collections::BTreeSet;
+
+use mxjob_machinery::field::{Error, ErrorKind, Errors, Path};
+use mxjob_machinery::schema::{Trail, member};
+use serde_json::{Map, Value};
+
 use crate::layout::{FIELDS, Field, NESTED, Place, SCHEDULING};
 use crate::mxjob;
 use crate::spec::JOB_MODE;
 use crate::value::{equal, is_empty_string};
-use mxjob_machinery::field::{Error, ErrorKind, Errors, Path};
-use mxjob_machinery::schema::{Trail, member};
+
 pub(crate) use queued::is_queued;
-use serde_json::{Map, Value};
-use std::collections::BTreeSet;
 
 /// Objects that Go clients write empty, or full of nulls, when the user did not set them:
 /// `resources` of containers and `metadata` of templates.

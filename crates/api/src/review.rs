@@ -17,11 +17,12 @@
 //! are no warnings: those of the standalone API server are the ones that every API server gives by
 //! itself.
 
-use crate::admission;
-use crate::mxjob::{GROUP, PLURAL, VERSION};
 use mxjob_machinery::field::Errors;
 use mxjob_machinery::status::Status;
 use serde_json::{Value, json};
+
+use crate::admission;
+use crate::mxjob::{GROUP, PLURAL, VERSION};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";

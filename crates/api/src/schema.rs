@@ -1,22 +1,26 @@
-//! The structural schema of an MXJob: generated from the types, and read into a form that can be walked.
+//! The structural schema of an MXJob: generated from the types, and read into a form that can be
+//! walked.
 //!
-//! One schema serves the type checks of admission, the search for unknown fields and the description in OpenAPI, so they can never
-//! disagree. The CustomResourceDefinition carries the same, opened for what older operators stored (`definition`), with rules in CEL for what
-//! that leaves unsaid (`rules`). The pod template's part comes from `schema/pod_template.json`, which a test generates from the schemas of the built-in
-//! kinds and holds fresh (`tests/it/manifests.rs`).
+//! One schema serves the type checks of admission, the search for unknown fields and the
+//! description in OpenAPI, so they can never disagree. The CustomResourceDefinition carries the
+//! same, opened for what older operators stored (`definition`), with rules in CEL for what that
+//! leaves unsaid (`rules`). The pod template's part comes from `schema/pod_template.json`, which a
+//! test generates from the schemas of the built-in kinds and holds fresh (`tests/it/manifests.rs`).
 
 mod definition;
 mod generate;
 mod rules;
 
-use mxjob_machinery::schema::{Node, QUANTITY_PATTERN, Schema as Walker};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-/// Where the wire types have this comment the pod template's schema goes: it is ten times as large as all the rest, and
-/// passing it through every step of the generation would be felt at each start.
+use mxjob_machinery::schema::{Node, QUANTITY_PATTERN, Schema as Walker};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
+
+/// Where the wire types have this comment the pod template's schema goes: it is ten times as large
+/// as all the rest, and passing it through every step of the generation would be felt at each
+/// start.
 const POD_TEMPLATE_MARK: &str = "PodTemplateSpec";
 
 /// The schema of a PodTemplateSpec as compact JSON.
@@ -35,8 +39,8 @@ pub fn of_definition() -> Value {
     definition::object()
 }
 
-/// Makes of null in the maps and lists of a job what Go's decoder makes of it: the zero value of its type. Its `metadata` is not looked
-/// into.
+/// Makes of null in the maps and lists of a job what Go's decoder makes of it: the zero value of
+/// its type. Its `metadata` is not looked into.
 ///
 /// ```
 /// use mxjob_api::schema;

@@ -4,15 +4,18 @@
 //! never written back: a stored spec stays as its user typed it. Code that acts on a job uses
 //! [`Job`](crate::Job).
 
-use crate::mxjob::MAX_REPLICAS;
-use crate::policy::{CleanPodPolicy, RestartPolicy, RestartScope, SuccessPolicy};
-use crate::role::JobMode;
-pub(crate) use mxjob_machinery::schema::integer;
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::de::{Error as _, Unexpected};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use std::collections::BTreeMap;
+
+use crate::mxjob::MAX_REPLICAS;
+use crate::policy::{CleanPodPolicy, RestartPolicy, RestartScope, SuccessPolicy};
+use crate::role::JobMode;
+
+pub(crate) use mxjob_machinery::schema::integer;
 
 /// The member of the spec that Go clients always write, empty if the user did not set it.
 pub(crate) const JOB_MODE: &str = "jobMode";

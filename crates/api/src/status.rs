@@ -5,15 +5,17 @@
 
 mod conditions;
 
-use crate::role::Role;
-use crate::spec;
-use crate::time;
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::de::{Error as _, IgnoredAny, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+
+use crate::role::Role;
+use crate::spec;
+use crate::time;
 
 pub use conditions::{Condition, ConditionStatus, ConditionType};
 

@@ -1,13 +1,18 @@
 //! Admission: which jobs are accepted, with one cause for each error.
 //!
-//! First the shape (types, enums, bounds, required fields: the schema), then the rules that the schema
-//! cannot say. The second part reads leniently and leaves out errors that the first has reported, so
-//! nothing is reported twice and all errors are reported together. `metadata` is validated by the
-//! machinery; only the names derived from it are checked here.
+//! First the shape (types, enums, bounds, required fields: the schema), then the rules that the
+//! schema cannot say. The second part reads leniently and leaves out errors that the first has
+//! reported, so nothing is reported twice and all errors are reported together. `metadata` is
+//! validated by the machinery; only the names derived from it are checked here.
 
 mod names;
 mod replicas;
 mod template;
+
+use std::borrow::Cow;
+
+use mxjob_machinery::field::{Error, Errors, Path};
+use serde_json::Value;
 
 use crate::job::Job;
 use crate::layout::{FIELDS, Field, Place};
@@ -15,9 +20,6 @@ use crate::mxjob::MAX_REPLICAS;
 use crate::spec::{JOB_MODE, integer};
 use crate::value::{equal, is_empty_string};
 use crate::{replace, schema};
-use mxjob_machinery::field::{Error, Errors, Path};
-use serde_json::Value;
-use std::borrow::Cow;
 
 /// The errors of a job: empty if it is accepted. Takes any JSON.
 pub fn validate(job: &Value) -> Errors {
@@ -25,7 +27,8 @@ pub fn validate(job: &Value) -> Errors {
     check(job, replace::is_queued(job))
 }
 
-/// The same; whether `suspend` may differ in its two places (the nested one is in force) is for the caller to say.
+/// The same; whether `suspend` may differ in its two places (the nested one is in force) is for the
+/// caller to say.
 pub(crate) fn check(job: &Value, may_suspend_differ: bool) -> Errors {
     let mut errors = Errors::new();
     let path = Path::new("spec");
@@ -54,8 +57,8 @@ pub(crate) fn check(job: &Value, may_suspend_differ: bool) -> Errors {
     errors
 }
 
-/// The error about the size of a stored job: for the controller, which meets jobs that no admission has
-/// checked.
+/// The error about the size of a stored job: for the controller, which meets jobs that no admission
+/// has checked.
 pub fn size(job: &Job) -> Option<Error> {
     job.is_too_large().then(|| replicas::too_many(job.total().into()))
 }

@@ -1,7 +1,8 @@
 //! Comparison of values of a spec.
 
-use crate::spec;
 use serde_json::{Map, Number, Value};
+
+use crate::spec;
 
 /// Whether two values are equal: numbers by value (`1` is `1.0`), strings as typed (`"1000m"` is
 /// not `"1"`), and a null member of an object as an absent one.
@@ -54,8 +55,9 @@ pub(crate) fn get<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn values_are_compared_as_json_and_not_as_kubernetes_quantities() {

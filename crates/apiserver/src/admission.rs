@@ -1,7 +1,7 @@
 //! Admission: limits of a namespace or the cluster on requests that are well-formed and authorized.
 //!
-//! Priority classes and limit ranges fill in and limit pods, quotas limit namespaces. The messages are
-//! upstream's (`plugin/pkg/admission`). Never does: validation of objects, authorization.
+//! Priority classes and limit ranges fill in and limit pods, quotas limit namespaces. The messages
+//! are upstream's (`plugin/pkg/admission`). Never does: validation of objects, authorization.
 
 pub(crate) mod limits;
 pub(crate) mod priority;

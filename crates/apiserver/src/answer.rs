@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use mxjob_machinery::{status::Status, yaml};
+use mxjob_serve::LongRunning;
 use serde_json::Value;
 
 use crate::body::{Body, full};
@@ -12,7 +13,6 @@ use crate::kind::Kind;
 use crate::negotiate::{Form, Transform};
 use crate::rendering::{ListMeta, Rendering};
 use crate::table;
-use mxjob_serve::LongRunning;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

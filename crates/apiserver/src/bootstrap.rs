@@ -2,6 +2,8 @@
 //! priority classes and the definition of MXJobs.
 
 use http::{Method, StatusCode};
+use mxjob_access::identity::{Identity, SYSTEM_MASTERS};
+use mxjob_machinery::time::rfc3339;
 use mxjob_store::{Expect, Op, Transaction};
 use serde_json::{Value, json};
 
@@ -9,8 +11,6 @@ use crate::document;
 use crate::kinds::priority;
 use crate::registry;
 use crate::server::ApiServer;
-use mxjob_access::identity::{Identity, SYSTEM_MASTERS};
-use mxjob_machinery::time::rfc3339;
 
 /// Namespaces that every server has.
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -97,8 +97,8 @@ impl ApiServer {
         let key = kind.key("", document::meta_str(&definition, "name"));
         loop {
             let stored = self.0.store.get(&key);
-            // One that is being deleted, from a time when jobs were a custom resource, is replaced; its
-            // jobs become built in.
+            // One that is being deleted, from a time when jobs were a custom resource, is replaced;
+            // its jobs become built in.
             let old = stored.as_ref().map(|entry| document::decode(&entry.value));
             let old = old.filter(|old| !document::is_terminating(old));
             if old.as_ref().is_some_and(|old| old.get("spec") == definition.get("spec")) {

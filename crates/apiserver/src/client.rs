@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full};
+use mxjob_access::identity::Identity;
 use serde_json::Value;
 use tower_service::Service;
 
 use crate::body::{Body, BodyError};
 use crate::server::ApiServer;
-use mxjob_access::identity::Identity;
 
 /// The API server as one identity sees it. Hand it to `kube::Client::new`.
 #[derive(Debug, Clone)]
@@ -23,8 +23,8 @@ pub struct Connector {
 }
 
 impl ApiServer {
-    /// A connector for an in-memory client. `user_agent` names the client in managed fields; one that is no header
-    /// value is left out.
+    /// A connector for an in-memory client. `user_agent` names the client in managed fields; one
+    /// that is no header value is left out.
     #[must_use]
     pub fn connector(&self, identity: Identity, user_agent: &str) -> Connector {
         let user_agent = HeaderValue::from_str(user_agent)

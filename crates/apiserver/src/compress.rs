@@ -80,8 +80,9 @@ impl Pieces {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::io::Read;
+
+    use super::*;
 
     #[test]
     fn only_the_bare_word_requests_gzip() {

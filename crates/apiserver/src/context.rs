@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
+use mxjob_access::identity::Identity;
 use mxjob_store::Entry;
 use serde_json::Value;
 
@@ -13,7 +14,6 @@ use crate::error::ApiError;
 use crate::kind::Kind;
 use crate::request::{Query, ResourcePath};
 use crate::server::{Condition, Inner};
-use mxjob_access::identity::Identity;
 
 /// One request on a resource, authenticated and authorized.
 pub(crate) struct Context<'a> {

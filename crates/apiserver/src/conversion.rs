@@ -1,11 +1,12 @@
 //! Conversion between the stored form of an object and the requested one.
 //!
-//! Two groups may serve the same objects. Bodies are converted to the stored form before a verb, and
-//! answers to the requested form after it, so that verbs know one form. Watches convert their events
-//! themselves, because selectors are applied to stored objects.
+//! Two groups may serve the same objects. Bodies are converted to the stored form before a verb,
+//! and answers to the requested form after it, so that verbs know one form. Watches convert their
+//! events themselves, because selectors are applied to stored objects.
 //!
 //! Versions of a custom resource differ in `apiVersion` alone. Verbs work on the requested version,
-//! answers are converted here, and [`crate::strategy::Strategy::to_stored`] gives the stored version.
+//! answers are converted here, and [`crate::strategy::Strategy::to_stored`] gives the stored
+//! version.
 
 use bytes::Bytes;
 use http::HeaderMap;

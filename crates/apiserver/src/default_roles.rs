@@ -4,13 +4,6 @@
 //! `rbac.authorization.kubernetes.io/autoupdate` is `false` is not changed (upstream's
 //! `pkg/registry/rbac/reconciliation`).
 
-use mxjob_store::{Entry, Expect, Op, Transaction};
-use serde_json::{Value, json};
-
-use crate::document;
-use crate::error::ApiError;
-use crate::registry;
-use crate::server::ApiServer;
 use mxjob_access::authz::policy::GROUP;
 use mxjob_access::authz::roles;
 use mxjob_access::authz::roles::AUTO_UPDATE;
@@ -18,6 +11,13 @@ use mxjob_access::authz::rules::{self, Rule};
 use mxjob_machinery::json::{list, text};
 use mxjob_machinery::role_aggregation;
 use mxjob_machinery::time::rfc3339;
+use mxjob_store::{Entry, Expect, Op, Transaction};
+use serde_json::{Value, json};
+
+use crate::document;
+use crate::error::ApiError;
+use crate::registry;
+use crate::server::ApiServer;
 
 /// Maximum number of attempts; nobody else writes at that time.
 const ATTEMPTS: usize = 4;

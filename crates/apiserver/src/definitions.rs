@@ -4,12 +4,13 @@
 //!  write of a definition ─▶ names, conditions ─▶ store, if they still hold ─▶ refresh ─▶ rows in the registry
 //! ```
 //!
-//! [`Definitions::refresh`] reads the stored definitions at start and after each commit that changes
-//! one, before the writer gets the answer: the kind can be used with the next request.
+//! [`Definitions::refresh`] reads the stored definitions at start and after each commit that
+//! changes one, before the writer gets the answer: the kind can be used with the next request.
 //!
-//! A row of the registry lives as long as the program, since [`Kind`] is `'static` everywhere. It is
-//! small (names, verbs and columns), made once for each content, and reused when a definition is
-//! recreated. The large part, schema and rules, is in the row's strategy and freed with the definition.
+//! A row of the registry lives as long as the program, since [`Kind`] is `'static` everywhere. It
+//! is small (names, verbs and columns), made once for each content, and reused when a definition is
+//! recreated. The large part, schema and rules, is in the row's strategy and freed with the
+//! definition.
 
 mod custom;
 mod names;
@@ -18,6 +19,7 @@ mod shape;
 
 use std::collections::{BTreeMap, HashMap};
 
+use mxjob_machinery::json::{list, text};
 use mxjob_store::{ListOptions, Revision, Store};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -27,7 +29,7 @@ use crate::kind::{AGE, CUSTOM, NAME, STATUS_ONLY};
 use crate::kind::{Cell, Column, Conventions, Kind};
 use crate::registry::Registry;
 use custom::{Custom, Version};
-use mxjob_machinery::json::{list, text};
+
 pub(crate) use names::{derive_status, unaccepted};
 pub(crate) use rules::compilation_faults;
 
@@ -190,7 +192,8 @@ fn columns(version: &Value) -> Vec<Column> {
     std::iter::once(NAME).chain(given.iter().map(column)).collect()
 }
 
-/// Orders versions as Kubernetes prefers them: `v2`, `v1`, `v2beta1`, `v1alpha1`, and then everything else by name.
+/// Orders versions as Kubernetes prefers them: `v2`, `v1`, `v2beta1`, `v1alpha1`, and then
+/// everything else by name.
 fn maturity(version: &str) -> (u8, std::cmp::Reverse<(u64, u64)>, &str) {
     let parse = || {
         let rest = version.strip_prefix('v')?;

@@ -95,8 +95,9 @@ pub(crate) fn carry_managed(from: &Value, to: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn revision_is_inserted_at_its_place_even_if_a_label_looks_like_it() {

@@ -1,18 +1,18 @@
-//! Rights that a write takes in addition to the right to its verb. Nobody may grant rights that they
-//! do not have: upstream's `pkg/registry/rbac/*/policybased`.
+//! Rights that a write takes in addition to the right to its verb. Nobody may grant rights that
+//! they do not have: upstream's `pkg/registry/rbac/*/policybased`.
 
 use std::collections::BTreeSet;
 
+use mxjob_access::authz::policy::{GROUP, MissingRole, RoleRef, missing_reason};
+use mxjob_access::authz::rules::{self, Rule};
+use mxjob_access::authz::{self, Attributes, Verb};
+use mxjob_access::identity::SYSTEM_MASTERS;
 use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
 use crate::strategy::Grant;
-use mxjob_access::authz::policy::{GROUP, MissingRole, RoleRef, missing_reason};
-use mxjob_access::authz::rules::{self, Rule};
-use mxjob_access::authz::{self, Attributes, Verb};
-use mxjob_access::identity::SYSTEM_MASTERS;
 
 /// Checks these rights: a replace or a patch that creates an object takes the right to create, and
 /// a role or a binding takes the rights that it grants.

@@ -1,9 +1,10 @@
 //! Expressions in CEL, as far as it is safe to compile and to ask them.
 //!
-//! Parser and evaluator of the `cel` crate go some calls deeper with each bracket and each operator of a chain such as
-//! `1+1+1`, and a thread that is out of stack takes the whole process with it. So an expression is measured before anything
-//! reads it, and is compiled and asked on a stack that is deep enough for the largest that is let through. Upstream bounds
-//! expressions, too (by their length, their depth and their estimated cost).
+//! Parser and evaluator of the `cel` crate go some calls deeper with each bracket and each operator
+//! of a chain such as `1+1+1`, and a thread that is out of stack takes the whole process with it.
+//! So an expression is measured before anything reads it, and is compiled and asked on a stack that
+//! is deep enough for the largest that is let through. Upstream bounds expressions, too (by their
+//! length, their depth and their estimated cost).
 
 use kube_cel::cel::Program;
 
@@ -11,8 +12,9 @@ use kube_cel::cel::Program;
 const MOST_CHARACTERS: usize = 5_000;
 /// The most characters that can make an expression deeper.
 const MOST_STEPS: usize = 500;
-/// The stack on which expressions are worked on. Memory is only taken for what is used of it, and that is little: an
-/// unoptimized build needs less than a quarter for the largest expressions, an optimized one far less.
+/// The stack on which expressions are worked on. Memory is only taken for what is used of it, and
+/// that is little: an unoptimized build needs less than a quarter for the largest expressions, an
+/// optimized one far less.
 const STACK: usize = 128 << 20;
 
 /// Compiles an expression.
@@ -50,8 +52,8 @@ fn on_stack<T: Send>(size: usize, work: impl FnOnce() -> T + Send) -> Result<T, 
     })
 }
 
-/// No less than the depth of an expression. What stands in its texts counts, too: to know what is in a text would take
-/// all rules of the language.
+/// No less than the depth of an expression. What stands in its texts counts, too: to know what is
+/// in a text would take all rules of the language.
 fn steps(expression: &str) -> usize {
     let symbols = expression.bytes().filter(|byte| b"+-*/%<>=!&|?.([{".contains(byte)).count();
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
@@ -61,10 +63,12 @@ fn steps(expression: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use kube_cel::cel::{Context, Value};
 
-    /// The largest expression of a kind: `start`, then `part` again and again, then as many times `end`.
+    use super::*;
+
+    /// The largest expression of a kind: `start`, then `part` again and again, then as many times
+    /// `end`.
     fn largest(start: &str, part: &str, end: &str) -> String {
         let count = (MOST_STEPS - steps(start)) / steps(part);
         let count = count.min((MOST_CHARACTERS - start.len() - 1) / (part.len() + end.len()));
@@ -72,7 +76,8 @@ mod tests {
         [start, &part.repeat(count), last, &end.repeat(count)].concat()
     }
 
-    /// Compiles and asks on a quarter of the stack; whether it compiles does not matter, it must come back.
+    /// Compiles and asks on a quarter of the stack; whether it compiles does not matter, it must
+    /// come back.
     #[track_caller]
     fn check(start: &str, part: &str, end: &str) {
         let expression = largest(start, part, end);

@@ -185,8 +185,8 @@ pub enum Cell {
 // === impl Kind ===
 
 impl Kind {
-    /// A namespaced built-in kind in version `v1`, with the usual verbs and no rules. Rows change what
-    /// differs by struct update.
+    /// A namespaced built-in kind in version `v1`, with the usual verbs and no rules. Rows change
+    /// what differs by struct update.
     #[must_use]
     pub const fn new(
         group: &'static str,

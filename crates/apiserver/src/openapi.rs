@@ -19,12 +19,13 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-pub use self::freshness::{Freshness, freshness};
 use self::schemas::Schemas;
 use crate::body::{Body, full};
 use crate::discovery::{Document, Groups, hash, root};
 use crate::kind::Kind;
 use crate::version;
+
+pub use self::freshness::{Freshness, freshness};
 
 /// The documents of a set of kinds.
 #[derive(Debug, Default)]
@@ -178,9 +179,10 @@ fn document(json: String) -> Document {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, LazyLock};
+
     use super::*;
     use crate::registry::{self, Registry, Served};
-    use std::sync::{Arc, LazyLock};
 
     static SERVED: LazyLock<Arc<Served>> = LazyLock::new(|| Registry::new(true).served());
 

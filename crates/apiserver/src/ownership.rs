@@ -20,8 +20,8 @@ pub(crate) struct Write<'a> {
 }
 
 impl Write<'_> {
-    /// Updates `managedFields` of `new` after a create, update or patch. On a subresource the manager
-    /// owns the fields as `sent`, even if they are not stored (as upstream).
+    /// Updates `managedFields` of `new` after a create, update or patch. On a subresource the
+    /// manager owns the fields as `sent`, even if they are not stored (as upstream).
     pub(crate) fn record(&self, old: Option<&Value>, sent: Option<Value>, new: &mut Value) {
         // Go writes some fields of typed objects always; they belong to nobody.
         let zero_value = (old.is_none() && self.kind.is_typed())

@@ -16,11 +16,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use jiff::Timestamp;
+use mxjob_machinery::time::rfc3339;
 use serde_json::{Map, Value};
 
 use crate::document;
 use crate::request::media_type;
-use mxjob_machinery::time::rfc3339;
 
 const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 /// The first bytes of an object in protobuf.

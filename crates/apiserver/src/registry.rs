@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use crate::kind::Kind;
 use crate::kinds;
+
 pub use served::{Registry, Served};
 
 static BUILT_IN: LazyLock<Vec<Kind>> = LazyLock::new(kinds::all);

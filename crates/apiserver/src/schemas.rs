@@ -1,4 +1,5 @@
-//! The schema of a kind: built-in kinds have those of the machinery, custom resources their strategy.
+//! The schema of a kind: built-in kinds have those of the machinery, custom resources their
+//! strategy.
 
 use mxjob_machinery::metadata;
 use mxjob_machinery::schema::{Schema, kubernetes};
@@ -11,8 +12,8 @@ fn of(kind: &Kind) -> Option<Schema<'static>> {
     kind.is_typed().then(|| kubernetes::kind(kind.group, kind.version, kind.kind)).flatten()
 }
 
-/// The message of Go's decoder about a wrong type in an object. Of a custom resource it only sees the
-/// metadata.
+/// The message of Go's decoder about a wrong type in an object. Of a custom resource it only sees
+/// the metadata.
 pub(crate) fn decode_problem(kind: &Kind, object: &Value) -> Option<String> {
     match of(kind) {
         Some(schema) => schema.decode_problem(object),
@@ -36,8 +37,8 @@ pub(crate) fn prune(kind: &Kind, object: &mut Value) {
     }
 }
 
-/// Replaces nulls in maps and lists as Go's decoder does. For a defined custom resource that is only its
-/// metadata: its schema says what null means in the rest.
+/// Replaces nulls in maps and lists as Go's decoder does. For a defined custom resource that is
+/// only its metadata: its schema says what null means in the rest.
 pub(crate) fn zero_nulls(kind: &Kind, object: &mut Value) {
     match of(kind) {
         Some(schema) => schema.zero_nulls(object),

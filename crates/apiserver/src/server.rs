@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use mxjob_access::authn::Authenticator;
+use mxjob_access::authz::Authorizer;
 use mxjob_store::{CommitError, Committed, Entry, Op, Store, Transaction};
 use tokio::sync::watch;
 
@@ -14,8 +16,6 @@ use crate::health::Readiness;
 use crate::node::NodeConnector;
 use crate::registry::Registry;
 use crate::strategy::Cluster;
-use mxjob_access::authn::Authenticator;
-use mxjob_access::authz::Authorizer;
 
 /// Returns metrics in the OpenMetrics text format.
 pub type Metrics = dyn Fn() -> String + Send + Sync;
@@ -36,8 +36,8 @@ pub struct Config {
 /// Options of a server.
 #[derive(Debug, Clone)]
 pub struct Extensions {
-    /// Whether MXJobs are built in, with the whole contract. Otherwise they are custom resources once
-    /// their definition is installed, as on a cluster.
+    /// Whether MXJobs are built in, with the whole contract. Otherwise they are custom resources
+    /// once their definition is installed, as on a cluster.
     pub built_in_mxjobs: bool,
     /// Addresses (`HOST:PORT`) of the services that webhooks use, by namespace and name: a single
     /// machine has no cluster network.
@@ -68,15 +68,16 @@ pub(crate) struct Inner {
     pub(crate) definitions: Definitions,
     /// The webhooks that are asked before a write.
     pub(crate) webhooks: Webhooks,
-    /// Held while a definition is checked, stored and served, even if the client hangs up meanwhile.
-    /// No remote call is made under it.
+    /// Held while a definition is checked, stored and served, even if the client hangs up
+    /// meanwhile. No remote call is made under it.
     definition_commit: Arc<tokio::sync::Mutex<()>>,
     /// The source of `/metrics`, once connected.
     pub(crate) metrics: OnceLock<Arc<Metrics>>,
     /// The way to the node, once connected.
     pub(crate) node: OnceLock<Arc<dyn NodeConnector>>,
-    /// Serializes creates in namespaces with quotas. Otherwise, each of many concurrent creates would
-    /// conflict with the quota that another one wrote, and count again. No remote call is made under it.
+    /// Serializes creates in namespaces with quotas. Otherwise, each of many concurrent creates
+    /// would conflict with the quota that another one wrote, and count again. No remote call is
+    /// made under it.
     pub(crate) quota_turn: tokio::sync::Mutex<()>,
     /// True once open watches must end.
     pub(crate) closing: watch::Sender<bool>,

@@ -12,6 +12,10 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
+use mxjob_access::authn::impersonation::Impersonation;
+use mxjob_access::authz::{self, Attributes, Verb};
+use mxjob_access::identity::Identity;
+use mxjob_serve::PeerCertificates;
 use tower_service::Service;
 
 use crate::answer::{Answer, error_response};
@@ -29,10 +33,6 @@ use crate::verbs::{
     binding, connect, create, delete, eviction, list, log, patch, review, token, update, watch,
 };
 use crate::{compress, conversion, health, openapi, protobuf, version};
-use mxjob_access::authn::impersonation::Impersonation;
-use mxjob_access::authz::{self, Attributes, Verb};
-use mxjob_access::identity::Identity;
-use mxjob_serve::PeerCertificates;
 
 /// How long a client may take to send a body (upstream's time for a whole request).
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);

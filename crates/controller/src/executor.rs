@@ -31,6 +31,17 @@ mod watches;
 mod work_queue;
 mod worker;
 
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::Client;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tracing::info;
+
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::nodes::Limits;
@@ -39,17 +50,8 @@ use crate::scheduling::Gang;
 use cache::{Cache, Resource};
 use context::Context;
 use debounce::Debounce;
-use jiff::Timestamp;
-use kube::Client;
 use requests::{Child, Requests};
-use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
 use sync_gate::SyncGate;
-use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
-use tracing::info;
 use work_queue::WorkQueue;
 
 /// How the controller runs.

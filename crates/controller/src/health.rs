@@ -3,9 +3,10 @@
 //! The controller writes it, and its process reads it for a readiness probe or a status page.
 //! Nothing waits for it.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 use tracing::{info, warn};
 
 /// The health of a controller; a cheap handle to read.

@@ -15,11 +15,12 @@
 
 mod indexes;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use mxjob_api::Role;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet};
 
 pub use indexes::Indexes;
 
@@ -120,8 +121,9 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     fn written(memory: &Memory) -> Value {
         let mut status = Map::new();

@@ -9,7 +9,9 @@
 //! assert!(metrics.encode().ends_with("# EOF\n"));
 //! ```
 
-use crate::plan::NextStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use mxjob_api::{Condition, ConditionType, Job, JobStatus};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -18,8 +20,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use std::sync::Arc;
-use std::time::Duration;
+
+use crate::plan::NextStatus;
 
 /// The counters, gauges and histograms; a cheap handle.
 #[derive(Clone, Debug)]
@@ -254,8 +256,9 @@ fn waiting_since(job: &Job) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::{Value, json};
+
+    use super::*;
 
     #[allow(clippy::needless_pass_by_value)] // reads better with a literal
     fn job(status: Value) -> Job {

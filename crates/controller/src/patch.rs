@@ -24,10 +24,11 @@ pub(crate) fn diff(before: Option<&Value>, after: Option<&Value>) -> Option<Valu
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use mxjob_machinery::patch::merge_patch;
     use proptest::prelude::*;
     use serde_json::json;
+
+    use super::*;
 
     fn document() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![

@@ -31,19 +31,21 @@ mod replicas;
 mod restart;
 mod success;
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mxjob_api::{Job, JobStatus, Role, pods};
+use serde_json::{Map, Value, json};
+
 use crate::event::Event;
 use crate::memory::{self, Memory};
 use crate::scheduling::{SchedulingState, WaitKind};
 use crate::target::Target;
 use crate::view::{ATTEMPT_ANNOTATION, PodView, ServiceView};
-use jiff::Timestamp;
-use mxjob_api::{Job, JobStatus, Role, pods};
-use serde_json::{Map, Value, json};
-use std::sync::Arc;
-
 use decide::Decision;
 use draft::Draft;
 use observe::Observed;
+
 pub(crate) use refusal::refuse;
 
 /// One job and its objects at one moment.

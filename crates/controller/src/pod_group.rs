@@ -18,7 +18,10 @@ pub(crate) mod member;
 mod minimum;
 mod view;
 
-pub(crate) use view::PodGroupView;
+use std::sync::Arc;
+
+use mxjob_api::{ConditionType, Job, ReplicaSpec, labels, mxjob, pods};
+use serde_json::{Map, Value, json};
 
 use crate::memory::Memory;
 use crate::patch;
@@ -27,9 +30,8 @@ use crate::scheduling::{SchedulingState, WaitKind, Waiting};
 use crate::target::Target;
 use crate::view::{Phase, PodView};
 use member::Kind;
-use mxjob_api::{ConditionType, Job, ReplicaSpec, labels, mxjob, pods};
-use serde_json::{Map, Value, json};
-use std::sync::Arc;
+
+pub(crate) use view::PodGroupView;
 
 /// What to do about the group of a job.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,9 +5,10 @@
 //! role made of it is minimal. Discovery (`/api`, `/apis`) is not in it: every authenticated client
 //! may read that.
 
+use mxjob_api::mxjob;
+
 use crate::pod_group::member::Kind;
 use crate::scheduling::Gang;
-use mxjob_api::mxjob;
 
 /// Some verbs on one resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +67,10 @@ pub fn rights(gang: &Gang) -> Vec<Right> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::scheduling::PodGroups;
-    use std::collections::BTreeSet;
 
     #[test]
     fn resources_are_unique_and_no_verb_is_a_wildcard() {

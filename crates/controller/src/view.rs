@@ -5,10 +5,11 @@
 //! absent, because any node may have written a pod, and one odd object must not stop the other
 //! jobs.
 
-use crate::pod_group::member::{Kind, is_marked};
 use jiff::{SignedDuration, Timestamp};
 use mxjob_api::mxjob::CONTAINER;
 use serde_json::{Map, Value};
+
+use crate::pod_group::member::{Kind, is_marked};
 
 /// Pod annotation with the number of the attempt that the pod belongs to; absent on pods of the
 /// first attempt.

@@ -2,6 +2,9 @@
 //! its own, because it counts every allocation.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::alloc::System;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use mxjob_api::Job;
 use mxjob_controller::memory::Memory;
@@ -9,8 +12,6 @@ use mxjob_controller::plan::{Plan, Snapshot, plan};
 use mxjob_controller::view::{PodView, ServiceView};
 use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use std::alloc::System;
-use std::sync::Arc;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;

@@ -1,5 +1,6 @@
-use super::*;
 use std::os::unix::fs::symlink;
+
+use super::*;
 
 fn mode(path: &Path) -> u32 {
     path.symlink_metadata().unwrap().mode() & 0o7777

@@ -36,8 +36,9 @@ pub fn root_cause(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::fmt;
+
+    use super::*;
 
     #[derive(Debug)]
     struct Outer(&'static str, std::io::Error);

@@ -329,8 +329,8 @@ impl<'a> IntoIterator for &'a Errors {
     }
 }
 
-/// As upstream's aggregate: one error plain, several as `[a, b]`, equal ones once. Errors that are not
-/// kept are counted at the end.
+/// As upstream's aggregate: one error plain, several as `[a, b]`, equal ones once. Errors that are
+/// not kept are counted at the end.
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut messages: Vec<String> = Vec::with_capacity(self.kept.len());

@@ -71,8 +71,8 @@ pub fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Whether objects and lists nest no deeper than [`MAX_DEPTH`], so that what is written can be read again. A patch
-/// can build what no body may bring.
+/// Whether objects and lists nest no deeper than [`MAX_DEPTH`], so that what is written can be read
+/// again. A patch can build what no body may bring.
 pub fn is_shallow(value: &Value) -> bool {
     fn within(value: &Value, levels: usize) -> bool {
         match value {

@@ -61,7 +61,8 @@ impl Selector {
         Ok(Self { requirements })
     }
 
-    /// Reads a LabelSelector object (`matchLabels` and `matchExpressions`); `None` where it is invalid.
+    /// Reads a LabelSelector object (`matchLabels` and `matchExpressions`); `None` where it is
+    /// invalid.
     #[must_use]
     pub fn from_object(object: &Value) -> Option<Self> {
         let labels = object.get("matchLabels").and_then(Value::as_object).into_iter().flatten();

@@ -1,13 +1,14 @@
-//! How the lists and maps of the built-in kinds are merged: one table for strategic merge patches and for field
-//! ownership.
+//! How the lists and maps of the built-in kinds are merged: one table for strategic merge patches
+//! and for field ownership.
 //!
-//! Kubernetes publishes this twice, as `x-kubernetes-patch-merge-key` / `-patch-strategy` (strategic merge patch)
-//! and as `x-kubernetes-list-map-keys` / `-list-type` / `-map-type` (server-side apply). The two agree for what is
-//! served here: the first key of a list is the merge key of a patch, the whole of them tells items apart for
-//! ownership. Where a map is atomic to ownership, a patch still merges it entry by entry, as upstream does.
+//! Kubernetes publishes this twice, as `x-kubernetes-patch-merge-key` / `-patch-strategy`
+//! (strategic merge patch) and as `x-kubernetes-list-map-keys` / `-list-type` / `-map-type`
+//! (server-side apply). The two agree for what is served here: the first key of a list is the merge
+//! key of a patch, the whole of them tells items apart for ownership. Where a map is atomic to
+//! ownership, a patch still merges it entry by entry, as upstream does.
 //!
-//! Owns the table and nothing else: it validates nothing, and a field that it does not name is a struct, a scalar
-//! or a list that is replaced as a whole.
+//! Owns the table and nothing else: it validates nothing, and a field that it does not name is a
+//! struct, a scalar or a list that is replaced as a whole.
 
 use serde_json::{Value, json};
 
@@ -20,12 +21,14 @@ macro_rules! by {
     };
 }
 
-/// A struct that names only what is more than a scalar, a struct of such, or a list replaced as a whole.
+/// A struct that names only what is more than a scalar, a struct of such, or a list replaced as a
+/// whole.
 const STRUCT: Shape = Shape::Typed(&[]);
 /// A map from names to scalars.
 const MAP: Shape = Shape::Map(&Shape::Atomic);
 
-/// How objects of a built-in kind are merged. Kinds that are not in the table have metadata and plain structs.
+/// How objects of a built-in kind are merged. Kinds that are not in the table have metadata and
+/// plain structs.
 #[must_use]
 pub fn shape(api_version: &str, kind: &str) -> &'static Shape {
     let core = api_version == "v1";
@@ -48,8 +51,8 @@ pub fn shape(api_version: &str, kind: &str) -> &'static Shape {
     }
 }
 
-/// What an object of a typed kind has before anybody gave it anything: the fields that its Go type always writes.
-/// They belong to nobody, since no writer brought them.
+/// What an object of a typed kind has before anybody gave it anything: the fields that its Go type
+/// always writes. They belong to nobody, since no writer brought them.
 #[must_use]
 pub fn born(api_version: &str, kind: &str) -> Value {
     let core = api_version == "v1";

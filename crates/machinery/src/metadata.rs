@@ -149,7 +149,8 @@ pub fn validate_field_manager(manager: &str, path: &Path) -> Errors {
     errors
 }
 
-/// Puts the zero value in place of each null in a map or list of metadata, as [`Schema::zero_nulls`] does of whole objects.
+/// Puts the zero value in place of each null in a map or list of metadata, as
+/// [`Schema::zero_nulls`] does of whole objects.
 pub fn zero_nulls(meta: &mut Map<String, Value>) {
     if let Some(schema) = kubernetes::kind("meta.k8s.io", "v1", "ObjectMeta") {
         Schema::zero_nulls_in(schema, meta);
@@ -202,8 +203,8 @@ fn annotations(errors: &mut Errors, meta: &Map<String, Value>, path: &Path) {
     }
 }
 
-/// Checks the finalizers that the old metadata does not have: others must stay removable one by one,
-/// whatever an earlier version accepted.
+/// Checks the finalizers that the old metadata does not have: others must stay removable one by
+/// one, whatever an earlier version accepted.
 fn added_finalizers(
     errors: &mut Errors,
     new: &Map<String, Value>,

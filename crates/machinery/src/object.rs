@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 /// A JSON object.
 pub type Object = Map<String, Value>;
 
-/// The object in stored bytes. Bytes that are no JSON (a damaged disk) read as `null`, which no verb accepts.
+/// The object in stored bytes. Bytes that are no JSON (a damaged disk) read as `null`, which no
+/// verb accepts.
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap_or(Value::Null)

@@ -40,8 +40,9 @@ pub enum PatchError {
 
 /// Applies a JSON patch and gives the changed copy.
 ///
-/// Three tolerances are upstream's: `replace` of a missing key adds it, `test` of a missing key against
-/// null holds, and `-1` counts from the end of an array. The document as a whole cannot be a target.
+/// Three tolerances are upstream's: `replace` of a missing key adds it, `test` of a missing key
+/// against null holds, and `-1` counts from the end of an array. The document as a whole cannot be
+/// a target.
 pub fn json_patch(document: &Value, patch: &Value) -> Result<Value, PatchError> {
     let Value::Array(items) = patch else {
         let kind = crate::json::kind(patch);

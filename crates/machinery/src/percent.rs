@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The text behind an escaped one; `None` where an escape is broken or the result is not UTF-8. With `plus`, a `+` stands
-/// for a space, as in query strings.
+/// The text behind an escaped one; `None` where an escape is broken or the result is not UTF-8.
+/// With `plus`, a `+` stands for a space, as in query strings.
 pub fn decode(text: &str, plus: bool) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| byte == b'%' || (plus && byte == b'+')) {
         return Some(Cow::Borrowed(text));

@@ -1,9 +1,10 @@
-//! The rules of a pod spec, of a pod as well as of a template, with upstream's messages and field paths
-//! (`k8s.io/kubernetes/pkg/apis/core/validation`).
+//! The rules of a pod spec, of a pod as well as of a template, with upstream's messages and field
+//! paths (`k8s.io/kubernetes/pkg/apis/core/validation`).
 //!
-//! Names of containers and volumes become names of folders on a node, so they are DNS labels and unique: containers
-//! of all three lists together, volumes among themselves. A null counts as what Go's decoder makes of it, the empty
-//! value. Values of a wrong type are passed over: a schema reports them.
+//! Names of containers and volumes become names of folders on a node, so they are DNS labels and
+//! unique: containers of all three lists together, volumes among themselves. A null counts as what
+//! Go's decoder makes of it, the empty value. Values of a wrong type are passed over: a schema
+//! reports them.
 
 use std::collections::HashSet;
 
@@ -13,7 +14,8 @@ use crate::field::{Error, Errors, Path};
 use crate::names;
 use crate::schema::integer;
 
-/// The lists of containers in the order in which their names are claimed. A collision is reported on the later one.
+/// The lists of containers in the order in which their names are claimed. A collision is reported
+/// on the later one.
 const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 
 /// Reports every violation in a pod spec. `path` is the path of the spec.
@@ -31,13 +33,15 @@ pub fn validate(spec: &Value, path: &Path) -> Errors {
     check(spec, path, Extent::Everything)
 }
 
-/// Reports only what is wrong with the names of containers and volumes: what a node must know before it touches a file.
+/// Reports only what is wrong with the names of containers and volumes: what a node must know
+/// before it touches a file.
 #[must_use]
 pub fn validate_names(spec: &Value, path: &Path) -> Errors {
     check(spec, path, Extent::Names)
 }
 
-/// Reports keys of a `ConfigMap` or `Secret` that cannot become names of files. `path` is the path of the map.
+/// Reports keys of a `ConfigMap` or `Secret` that cannot become names of files. `path` is the path
+/// of the map.
 #[must_use]
 pub fn validate_keys(data: &Value, path: &Path) -> Errors {
     let keys = data.as_object().into_iter().flatten().map(|(key, _)| key);

@@ -185,7 +185,8 @@ pub fn usage(resource: Resource<'_>, object: &Value, quota: &Value, now: Timesta
     usage
 }
 
-/// Whether a pod has ended, or should have gone by now: then it uses nothing but its place among all pods.
+/// Whether a pod has ended, or should have gone by now: then it uses nothing but its place among
+/// all pods.
 fn is_over(pod: &Value, now: Timestamp) -> bool {
     if matches!(text(pod, "/status/phase"), "Succeeded" | "Failed") {
         return true;
@@ -298,8 +299,8 @@ pub fn add(total: &mut Amounts, more: &Amounts) {
     }
 }
 
-/// What a whole pod requests, or is limited to: its containers together, or its hungriest init container
-/// (upstream's `PodRequests` and `PodLimits`).
+/// What a whole pod requests, or is limited to: its containers together, or its hungriest init
+/// container (upstream's `PodRequests` and `PodLimits`).
 #[must_use]
 pub fn pod_total(pod: &Value, kind: &str) -> Amounts {
     let mut total = Amounts::new();

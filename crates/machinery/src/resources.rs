@@ -1,7 +1,9 @@
-//! What pods ask for and nodes have, by resource name, as whole numbers that can be summed and compared.
+//! What pods ask for and nodes have, by resource name, as whole numbers that can be summed and
+//! compared.
 //!
-//! CPU is counted in thousandths, everything else in units; fractions count as the next whole one, as the scheduler of Kubernetes does.
-//! Reading is total: what does not parse counts as nothing, because admission has refused it where it matters.
+//! CPU is counted in thousandths, everything else in units; fractions count as the next whole one,
+//! as the scheduler of Kubernetes does. Reading is total: what does not parse counts as nothing,
+//! because admission has refused it where it matters.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -37,9 +39,10 @@ impl Resources {
 
     /// What a pod of that spec asks for, and one place for a pod.
     ///
-    /// The rule is Kubernetes': the containers together, or the largest moment of the init containers if that is more (an init container
-    /// runs beside the sidecars before it), and the overhead on top. What is limited and not requested is requested as limited. Requests
-    /// of the pod as a whole, if any, take the place of the sums.
+    /// The rule is Kubernetes': the containers together, or the largest moment of the init
+    /// containers if that is more (an init container runs beside the sidecars before it), and the
+    /// overhead on top. What is limited and not requested is requested as limited. Requests of the
+    /// pod as a whole, if any, take the place of the sums.
     pub fn of_pod(spec: &Value) -> Self {
         let mut together = Self::default();
         for container in list(spec, "containers") {
@@ -103,7 +106,8 @@ impl Resources {
         )
     }
 
-    /// The names of what is asked for here and not there in that amount, in order. Asking for nothing never lacks anything.
+    /// The names of what is asked for here and not there in that amount, in order. Asking for
+    /// nothing never lacks anything.
     pub fn lacking<'a>(&'a self, free: &'a Self) -> impl Iterator<Item = &'a str> {
         self.0
             .iter()
@@ -129,7 +133,8 @@ impl Resources {
     }
 }
 
-/// Prints `1500m` for CPU, the largest binary unit that is exact for memory, and plain numbers else.
+/// Prints `1500m` for CPU, the largest binary unit that is exact for memory, and plain numbers
+/// else.
 pub fn display(name: &str, amount: i64) -> impl fmt::Display + use<> {
     const BINARY: [(&str, i64); 4] =
         [("Ti", 1 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
@@ -159,8 +164,9 @@ fn list<'a>(spec: &'a Value, member: &str) -> &'a [Value] {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     fn asked(spec: &Value) -> String {
         let asks = Resources::of_pod(spec);

@@ -36,10 +36,10 @@ fn matches(selector: &Selector, role: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::json::text;
     use serde_json::json;
 
     use super::*;
+    use crate::json::text;
 
     fn part(name: &str, labels: &Value, resource: &str) -> Value {
         json!({"metadata": {"name": name, "labels": labels}, "rules": [{"resources": [resource]}]})

@@ -1,14 +1,15 @@
 //! Structural schemas: what a value at each place of an object may be.
 //!
-//! One tree ([`Node`]) and one cursor over it ([`Schema`]) serve custom resources and built-in kinds.
-//! [`Schema::check`] and [`Schema::check_custom`] report types, bounds, patterns and required fields as
-//! upstream's validator does; [`Schema::decode_problem`] reports wrong types as Go's decoder does for
-//! built-in kinds; [`Schema::unknown_fields`] and [`Schema::prune`] list and remove the fields that a
-//! kind does not have; [`Schema::zero_nulls`] replaces nulls as Go's decoder does, and [`Schema::fill`]
-//! sets defaults. [`violations`] has the rules for schemas themselves. CEL is not evaluated here.
+//! One tree ([`Node`]) and one cursor over it ([`Schema`]) serve custom resources and built-in
+//! kinds. [`Schema::check`] and [`Schema::check_custom`] report types, bounds, patterns and
+//! required fields as upstream's validator does; [`Schema::decode_problem`] reports wrong types as
+//! Go's decoder does for built-in kinds; [`Schema::unknown_fields`] and [`Schema::prune`] list and
+//! remove the fields that a kind does not have; [`Schema::zero_nulls`] replaces nulls as Go's
+//! decoder does, and [`Schema::fill`] sets defaults. [`violations`] has the rules for schemas
+//! themselves. CEL is not evaluated here.
 //!
-//! [`kubernetes`] has the schemas of the built-in kinds. Each is parsed when it is first used: a server
-//! that only sees MXJobs never parses a pod's.
+//! [`kubernetes`] has the schemas of the built-in kinds. Each is parsed when it is first used: a
+//! server that only sees MXJobs never parses a pod's.
 //!
 //! ```
 //! use mxjob_machinery::schema::{Node, Schema, kubernetes};
@@ -50,13 +51,13 @@ mod unknown;
 mod violations;
 mod zero;
 
+use serde_json::Value;
+
 pub(crate) use decode::time_problem;
 pub use definitions::Definitions;
 pub use node::{Entries, ListType, Node, QUANTITY_PATTERN, REFERENCE, Type};
 pub use trail::{Trail, member};
 pub use violations::violations;
-
-use serde_json::Value;
 
 /// A schema to walk along with a value: one place of it, with the definitions that it refers to.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +115,8 @@ impl<'a> Schema<'a> {
         self.name.and_then(|name| name.rsplit('.').next())
     }
 
-    /// The same with its package, which is the last but one part of the definition's name: `v1.PodSpec`.
+    /// The same with its package, which is the last but one part of the definition's name:
+    /// `v1.PodSpec`.
     fn qualified_name(self) -> Option<String> {
         let mut parts = self.name?.rsplit('.');
         let (name, package) = (parts.next()?, parts.next()?);

@@ -8,8 +8,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use crate::cause::Cause;
 use crate::{field, text};
+
+pub use crate::cause::Cause;
 
 /// The longest message, in bytes: enough for all errors that [`field::Errors`] keeps. A message may
 /// quote from a request of any size.
@@ -135,7 +136,8 @@ impl Status {
         Self::new(Outcome::Success, None, None, details, None)
     }
 
-    /// A failure. `reason` is left out for the few plain server errors that upstream sends without one.
+    /// A failure. `reason` is left out for the few plain server errors that upstream sends without
+    /// one.
     pub fn failure(
         code: u16,
         reason: impl Into<Option<Reason>>,
@@ -195,7 +197,8 @@ impl Status {
         Self::of(Reason::Forbidden, message).with_details(Details::new(group, plural, name))
     }
 
-    /// 422 for an object that breaks rules: one cause per error. `kind` is the kind, not the resource.
+    /// 422 for an object that breaks rules: one cause per error. `kind` is the kind, not the
+    /// resource.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &field::Errors) -> Self {
         let subject = format!("{} {} is invalid", qualified(kind, group), crate::go::quote(name));
         let message = if errors.is_empty() { subject } else { format!("{subject}: {errors}") };

@@ -9,8 +9,8 @@
 //!  $deleteFromPrimitiveList/NAME   scalars to take out of a set
 //! ```
 //!
-//! Owns the merge. It never checks what comes out of it, which is for the rules of the kind. Every list is merged in
-//! time proportional to its length, whatever the patch says.
+//! Owns the merge. It never checks what comes out of it, which is for the rules of the kind. Every
+//! list is merged in time proportional to its length, whatever the patch says.
 //!
 //! ```
 //! use mxjob_machinery::{merge_keys, strategic};
@@ -142,7 +142,8 @@ fn key_of(item: &Value, key: &str) -> Option<String> {
     item.get(key).map(Value::to_string)
 }
 
-/// A part of a patch that has nothing to be merged with: without directives, nulls and items to be deleted.
+/// A part of a patch that has nothing to be merged with: without directives, nulls and items to be
+/// deleted.
 fn without_directives(patch: &Value) -> Value {
     match patch {
         Value::Object(_) if directive::deletes(patch) => Value::Object(Map::new()),

@@ -10,7 +10,8 @@ pub(crate) fn cut(value: impl fmt::Display, max: usize) -> String {
     append(String::new(), value, max)
 }
 
-/// Appends a value to a text that may have `max` bytes. A text that has them already stays as it is.
+/// Appends a value to a text that may have `max` bytes. A text that has them already stays as it
+/// is.
 pub(crate) fn append(text: String, value: impl fmt::Display, max: usize) -> String {
     if text.len() >= max {
         return text;
@@ -30,8 +31,8 @@ pub(crate) fn shorten(mut text: String, max: usize) -> String {
     text
 }
 
-/// How many bytes a text may take as part of a JSON string, at most: quoted as Go quotes it and then
-/// escaped, one byte may become six.
+/// How many bytes a text may take as part of a JSON string, at most: quoted as Go quotes it and
+/// then escaped, one byte may become six.
 pub(crate) fn encoded_len(text: &str) -> usize {
     let escaped =
         text.bytes().filter(|byte| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\'));

@@ -9,8 +9,9 @@ use serde_saphyr::DuplicateKeyPolicy;
 
 use crate::{go, json::DecodeError};
 
-/// How deep a YAML document may nest: less than JSON may, because the YAML reader needs some 16 KiB of stack for each level
-/// in a build without optimisation, and threads have 2 MiB. Nothing real comes near it.
+/// How deep a YAML document may nest: less than JSON may, because the YAML reader needs some 16 KiB
+/// of stack for each level in a build without optimisation, and threads have 2 MiB. Nothing real
+/// comes near it.
 const YAML_DEPTH_MAX: usize = 64;
 
 /// Decodes one YAML document; of a duplicate key the last value counts, nothing at all is null.

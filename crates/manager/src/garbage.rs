@@ -7,9 +7,9 @@
 //! Dependents of a deleted owner are deleted (background), delay its end (foreground) or lose their
 //! reference to it (orphan). A terminating namespace is emptied before it is finalized.
 //!
-//! The watches of different resources are not ordered, so an owner that is not in the graph need not
-//! be deleted: the API server is asked before an object loses its owner or its life. A kind that is
-//! not served is not known to have no such object, unless its definition has been deleted.
+//! The watches of different resources are not ordered, so an owner that is not in the graph need
+//! not be deleted: the API server is asked before an object loses its owner or its life. A kind
+//! that is not served is not known to have no such object, unless its definition has been deleted.
 
 mod graph;
 mod quotas;

@@ -7,8 +7,8 @@
 //! | [`accounts`] | creates the service account `default` of each namespace |
 //!
 //! Each is a Kubernetes client with a service account of its own in the namespace [`NAMESPACE`]. It
-//! compares what is with what should be, so lost or repeated events do no harm. Never does: read the
-//! store, or decide what a job needs.
+//! compares what is with what should be, so lost or repeated events do no harm. Never does: read
+//! the store, or decide what a job needs.
 
 pub mod accounts;
 mod api;

@@ -101,11 +101,13 @@ fn percent_encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use serde_json::json;
     use std::cell::RefCell;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
+
+    use serde_json::json;
+
+    use super::*;
 
     /// Answers requests in order and keeps their paths.
     struct Script {

@@ -4,12 +4,13 @@
 mod finished;
 mod unfinished;
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use mxjob_api::layout::{FIELDS, Field, Place, SCHEDULING};
 use mxjob_api::{ConditionType, Job, RestartScope, job, names, validate};
 use mxjob_machinery::error::chain;
 use serde_json::Value;
-use std::collections::BTreeSet;
 
 use crate::children::{self, Owned};
 use crate::finding::Finding;

@@ -76,7 +76,8 @@ enum Command {
     Version(VersionArgs),
 }
 
-/// Parses the command line and runs the command. `umask` is the caller's; the processes of pods get it.
+/// Parses the command line and runs the command. `umask` is the caller's; the processes of pods get
+/// it.
 pub(crate) fn main(umask: Mode) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

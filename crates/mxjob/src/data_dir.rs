@@ -1,6 +1,7 @@
 //! The data directory: what is where in it, and its rights.
 //!
-//! A directory that exists keeps its rights: they are its user's choice. What is in it is private all the same.
+//! A directory that exists keeps its rights: they are its user's choice. What is in it is private
+//! all the same.
 //!
 //! ```text
 //! DIR/server.lock    held by the one server (0600)              DIR/store/   every object (0700)
@@ -48,8 +49,8 @@ impl DataDir {
         })
     }
 
-    /// Closes to others what is in the directory, whatever an older release or the umask of its time has left open. What is missing is
-    /// made so later.
+    /// Closes to others what is in the directory, whatever an older release or the umask of its
+    /// time has left open. What is missing is made so later.
     pub(crate) fn make_private(&self) -> Result<(), Failure> {
         let failed = |path: &Path, error: &io::Error| {
             let path = path.display();

@@ -231,8 +231,9 @@ impl<'de> Visitor<'de> for TreeVisitor {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     const TEXT: &str = "kind: A\nspec:\n  list:\n    - a: 1\n    - b: &x\n        c: two\n  again: *x\n---\n# nothing\n---\n{\"kind\": \"B\",\n \"n\": 1.5}\n";
 

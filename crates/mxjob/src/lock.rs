@@ -1,7 +1,8 @@
 //! One server per data directory, and how others find it.
 //!
-//! A record lock and not `flock`: the kernel says which process holds it, so that `down` signals exactly that one, even if
-//! process ids were reused. The kernel releases it when the process ends, however that happens.
+//! A record lock and not `flock`: the kernel says which process holds it, so that `down` signals
+//! exactly that one, even if process ids were reused. The kernel releases it when the process ends,
+//! however that happens.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -19,7 +20,8 @@ use rustix::process::{
 /// Held while the server of the directory, or `down`, is running.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    /// Closing any descriptor of this file ends a record lock, so nobody else in this process may open it.
+    /// Closing any descriptor of this file ends a record lock, so nobody else in this process may
+    /// open it.
     _file: File,
 }
 
@@ -92,7 +94,8 @@ impl Holder {
             Err(Errno::SRCH) => return Ok(None),
             process => process.map_err(|error| failed(error.into()))?,
         };
-        // The second check proves that the descriptor refers to the holder, and not to a later process with the same id.
+        // The second check proves that the descriptor refers to the holder, and not to a later
+        // process with the same id.
         Ok((holder_pid(&file) == Some(pid)).then_some(Self { pid, process }))
     }
 

@@ -24,13 +24,14 @@ use rustix::{
 };
 use tokio::io::Interest;
 
-pub use self::terminal::Terminal;
 use crate::{
     cgroup, proc,
     runtime::ShimCommand,
     state::{AttemptDir, PodDir},
     sys::{duplex::Duplex, readable::Readable},
 };
+
+pub use self::terminal::Terminal;
 
 /// How long killed processes may take to end. After that their cgroup is removed with the
 /// container's.

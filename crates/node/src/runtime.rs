@@ -20,6 +20,8 @@ use std::{fs, path::Path, sync::Arc};
 use rustix::fs::{FlockOperation, flock};
 
 use self::shared::Shared;
+use crate::state::{self, AGENT_LOCK, PodDir, PodRecord, PodUid};
+
 pub use self::{
     error::Error,
     isolation::{Isolation, IsolationMode},
@@ -28,7 +30,6 @@ pub use self::{
     shim_command::ShimCommand,
     stop::{StopReport, stop_all, stop_all_after_agent},
 };
-use crate::state::{self, AGENT_LOCK, PodDir, PodRecord, PodUid};
 
 /// A state directory in use. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -38,12 +38,13 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use bucket::Bucket;
+use idle_timeout::IdleTimeout;
+use request_info::RequestInfo;
+
 pub use bucket::Rate;
 pub(crate) use fence::Fence;
-use idle_timeout::IdleTimeout;
 pub use kubeconfig::{Access, AccessError, Cluster};
 pub(crate) use metrics::RequestMetrics;
-use request_info::RequestInfo;
 
 /// How long a request may take, including its answer; API servers end theirs after a minute too.
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -27,8 +27,9 @@ use crate::client::{Fence, clock, describe};
 use crate::probes::Health;
 use crate::wall_clock;
 use candidate::{Answer, Candidate, Release, Step};
-pub use candidate::{Timing, TimingError};
 use record::{Claim, Record};
+
+pub use candidate::{Timing, TimingError};
 
 /// The lease, and the name of this candidate.
 #[derive(Debug, Clone)]

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::client::describe;
 use crate::probes::Health;
 use access_reviews::Review;
+
 pub use permissions::{CRD, Components, Permission, Scope, permissions};
 
 /// The delay before the next check while something is missing; it doubles up to [`LAST_RETRY`]. The

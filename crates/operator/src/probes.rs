@@ -17,6 +17,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::client::clock;
+
 pub(crate) use pages::{Pages, serve};
 
 /// The state of the operator; a cheap handle that its parts write and the probes read.

@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::probes::Health;
 use crate::webhook;
 use parts::Parts;
+
 pub use sockets::{Sockets, bind_everywhere};
 
 /// How the operator runs.

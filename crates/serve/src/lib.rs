@@ -10,8 +10,9 @@
 //!
 //! A client that sends no complete request head (nothing, garbage, one byte a minute), or that
 //! idles afterwards, or that does not take the data of its responses, occupies one of a bounded
-//! number of connections for a bounded time. It does not affect other clients. After the head, the service is responsible: for bodies and their
-//! limits, for all responses, and for panics of its handlers. This crate knows nothing of the API.
+//! number of connections for a bounded time. It does not affect other clients. After the head, the
+//! service is responsible: for bodies and their limits, for all responses, and for panics of its
+//! handlers. This crate knows nothing of the API.
 
 mod activity;
 mod body;

@@ -32,8 +32,8 @@ const LARGE: usize = 32 * 1024 * 1024;
 type Lines = mpsc::Receiver<Result<http_body::Frame<Bytes>, Infallible>>;
 
 /// `/` answers with the peer and the protocol, `/watch` and `/hang` stream what the test sends,
-/// marked and not, `/large` answers with [`LARGE`] bytes in one frame, `/refuse/{status}` answers without reading the body, `/read` with the length of
-/// the body.
+/// marked and not, `/large` answers with [`LARGE`] bytes in one frame, `/refuse/{status}` answers
+/// without reading the body, `/read` with the length of the body.
 #[derive(Clone)]
 struct Fixture {
     lines: Arc<std::sync::Mutex<Option<Lines>>>,

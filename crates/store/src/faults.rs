@@ -10,13 +10,14 @@ use std::{
     task::{Context, Waker},
 };
 
+use futures_core::Stream;
+
 use crate::{
     CommitError, ListOptions, Options, Revision, Store, Transaction, Value,
     commit::block_on,
     engine::{Batch, Engine},
     memory::Memory,
 };
-use futures_core::Stream;
 
 /// Reports the number of records of each write to the test, and waits for the result to return.
 struct Scripted {

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::Tree;
 use super::scan::{Line, indent, lines};
-use super::{Tree, has_file_rules};
 
 const WIDTH: usize = 100;
 /// A longer code span may be broken between its words.
@@ -16,7 +16,7 @@ const LONGEST_SPAN: usize = 60;
 
 pub(crate) fn check(tree: &Tree) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for file in tree.with_extension("rs").filter(|file| has_file_rules(file)) {
+    for file in tree.with_extension("rs") {
         found.extend(problems(file, &tree.text(file)?));
     }
     Ok(found)

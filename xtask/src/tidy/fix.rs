@@ -4,16 +4,14 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::{Tree, comments, has_file_rules, imports};
+use super::{Tree, comments, imports};
 use crate::run;
 
-/// Rewrites the Rust files below the folders in `arguments`, by default all that the rules hold
-/// for.
+/// Rewrites the Rust files below the folders in `arguments`, by default all.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let tree = Tree::read()?;
-    let is_selected = |file: &Path| match arguments {
-        [] => has_file_rules(file),
-        folders => folders.iter().any(|folder| file.starts_with(folder)),
+    let is_selected = |file: &Path| {
+        arguments.is_empty() || arguments.iter().any(|folder| file.starts_with(folder))
     };
     let mut count = 0;
     for file in tree.with_extension("rs").filter(|file| is_selected(file)) {

@@ -8,12 +8,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::Tree;
 use super::scan::{Line, lines};
-use super::{Tree, has_file_rules};
 
 pub(crate) fn check(tree: &Tree) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for file in tree.with_extension("rs").filter(|file| has_file_rules(file)) {
+    for file in tree.with_extension("rs") {
         found.extend(problems(file, &tree.text(file)?));
     }
     Ok(found)

@@ -94,8 +94,9 @@ fn any(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+
+    use super::*;
 
     fn der(names: &[(DnType, &str)]) -> Vec<u8> {
         let mut params = CertificateParams::default();

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use http::HeaderMap;
+use mxjob_machinery::percent;
 
 use crate::authz::{Attributes, Verb};
 use crate::identity::{
     Identity, SERVICE_ACCOUNT_PREFIX, SYSTEM_ANONYMOUS, SYSTEM_AUTHENTICATED,
     SYSTEM_UNAUTHENTICATED,
 };
-use mxjob_machinery::percent;
 
 const USER: &str = "impersonate-user";
 const GROUP: &str = "impersonate-group";

@@ -7,11 +7,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mxjob_machinery::object;
 use mxjob_store::{Event, EventKind, ListOptions, Store, Watch};
 use parking_lot::Mutex;
 
 use crate::authz::policy::{GROUP, Policy};
-use mxjob_machinery::object;
 
 /// Roles and bindings of a store. Cheap to clone.
 #[derive(Clone)]

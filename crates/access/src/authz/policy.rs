@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use mxjob_machinery::json::{list, text};
+use mxjob_machinery::object;
 use serde_json::Value;
 
 use crate::authz::Attributes;
 use crate::authz::rules::Rule;
 use crate::identity::{Identity, SERVICE_ACCOUNT_PREFIX};
-use mxjob_machinery::json::{list, text};
-use mxjob_machinery::object;
 
 /// Group of roles and bindings.
 pub const GROUP: &str = "rbac.authorization.k8s.io";

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use mxjob_machinery::json::list;
 use serde_json::{Value, json};
 
 use crate::authz::Attributes;
-use mxjob_machinery::json::list;
 
 /// The wildcard.
 const ALL: &str = "*";

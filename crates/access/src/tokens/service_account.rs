@@ -8,14 +8,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use mxjob_machinery::environment::Environment;
+use mxjob_machinery::json::text;
+use mxjob_machinery::object;
 use mxjob_store::Store;
 use serde_json::{Value, json};
 
 use crate::identity::{CREDENTIAL_ID, Identity};
 use crate::tokens::jwt::SigningKey;
-use mxjob_machinery::environment::Environment;
-use mxjob_machinery::json::text;
-use mxjob_machinery::object;
 
 /// The issuer of the tokens, and their default audience: this API server.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";

@@ -1,9 +1,11 @@
 //! Compares a cluster's definition with ours.
 
+use std::fmt;
+
+use serde_json::{Map, Value};
+
 use super::{REVISION, SCHEMA_ANNOTATION, schema_id};
 use crate::{mxjob, schema};
-use serde_json::{Map, Value};
-use std::fmt;
 
 /// The command that installs our definition, also over another one.
 pub const FIX_COMMAND: &str =

@@ -4,10 +4,11 @@
 //! the pods into the templates and unsets `suspend` in the same change. When it withdraws the
 //! capacity, it sets `suspend` and restores the templates.
 
+use serde_json::{Map, Value};
+
 use crate::labels::{ATTEMPT_ANNOTATION, QUEUE_NAME};
 use crate::layout::Field;
 use crate::mxjob::TUNER_KEY_ANNOTATION;
-use serde_json::{Map, Value};
 
 /// The objects in a role's template that have changeable members, and these members.
 const OPEN: [(&str, &[&str]); 2] = [

@@ -1,13 +1,17 @@
-//! From the strict schema to the one that a CustomResourceDefinition carries: it takes everything that any operator has ever stored.
+//! From the strict schema to the one that a CustomResourceDefinition carries: it takes everything
+//! that any operator has ever stored.
 //!
-//! A cluster checks the whole object at each write, of the status too, against today's definition. So what an older operator stored must
-//! pass, or its job could neither be looked after nor be let go. What a new job must be besides is said by the rules of [`super::rules`], which
-//! leave jobs alone that somebody has begun with, and by admission, which says it in full.
+//! A cluster checks the whole object at each write, of the status too, against today's definition.
+//! So what an older operator stored must pass, or its job could neither be looked after nor be let
+//! go. What a new job must be besides is said by the rules of [`super::rules`], which leave jobs
+//! alone that somebody has begun with, and by admission, which says it in full.
 
-use super::{generate, rules};
 use serde_json::{Value, json};
 
-/// Words that older operators never checked. They are bounded all the same, which keeps the estimated cost of comparing them low.
+use super::{generate, rules};
+
+/// Words that older operators never checked. They are bounded all the same, which keeps the
+/// estimated cost of comparing them low.
 const WORDS: [&str; 5] = [
     "/properties/spec/properties/jobMode",
     "/properties/spec/properties/successPolicy",
@@ -90,7 +94,8 @@ fn keep_selectors(schema: &mut Value) {
     }
 }
 
-/// The parts of the template that a job gives a meaning of its own; the rest is as in a pod, and described there.
+/// The parts of the template that a job gives a meaning of its own; the rest is as in a pod, and
+/// described there.
 fn describe_template(schema: &mut Value) {
     const TEMPLATE: &str =
         "/properties/spec/properties/mxReplicaSpecs/additionalProperties/properties/template";

@@ -1,11 +1,13 @@
-//! From the wire types to a structural schema: what schemars writes, cut down to what a CustomResourceDefinition may hold.
+//! From the wire types to a structural schema: what schemars writes, cut down to what a
+//! CustomResourceDefinition may hold.
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
 
 use super::{POD_TEMPLATE, POD_TEMPLATE_MARK};
 use crate::spec::MXJobSpec;
 use crate::status;
-use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
-use serde_json::{Map, Value, json};
 
 /// The schema of the whole object.
 pub(super) fn object() -> Value {
@@ -16,7 +18,8 @@ pub(super) fn object() -> Value {
         "properties": {
             "apiVersion": { "type": "string", "description": "`kubeflow.org/v1`." },
             "kind": { "type": "string", "description": "`MXJob`." },
-            // Not even a description: an API server takes a definition that says more of metadata for one that restricts it.
+            // Not even a description: an API server takes a definition that says more of metadata
+            // for one that restricts it.
             "metadata": { "type": "object" },
             "spec": generate::<MXJobSpec>("What the job is."),
             "status": generate::<status::Wire>("What has become of the job; the controller writes it."),
@@ -82,7 +85,8 @@ fn nullable_type(schema: &mut Map<String, Value>) {
     }
 }
 
-/// `anyOf: [enum, null]` becomes the enum. It is not made nullable: a real API server would still miss null among the values.
+/// `anyOf: [enum, null]` becomes the enum. It is not made nullable: a real API server would still
+/// miss null among the values.
 fn optional_enum(schema: &mut Map<String, Value>) {
     let Some(Value::Array(options)) = schema.remove("anyOf") else { return };
     for option in options {

@@ -1,29 +1,38 @@
-//! What CEL can say of an MXJob: `x-kubernetes-validations`, checked by the cluster itself where the webhook is not asked or not there.
+//! What CEL can say of an MXJob: `x-kubernetes-validations`, checked by the cluster itself where
+//! the webhook is not asked or not there.
 //!
-//! Never stricter than [`admission`](crate::admission), which has all of the rules; a test holds that whatever is refused here is refused there.
+//! Never stricter than [`admission`](crate::admission), which has all of the rules; a test holds
+//! that whatever is refused here is refused there.
 //!
 //! Three sorts:
 //!
-//! * **Fixed fields** are transition rules (`oldSelf`). A field with two places is compared by the value in force, so moving it is no change.
-//!   Pod templates are left to the webhook: comparing them would cost more than a rule may, and a queue may change parts of them.
+//! * **Fixed fields** are transition rules (`oldSelf`). A field with two places is compared by the
+//!   value in force, so moving it is no change. Pod templates are left to the webhook: comparing
+//!   them would cost more than a rule may, and a queue may change parts of them.
 //! * **Replaceable fields** are transition rules that let a wrong value stay and no new one come.
-//! * **What a new job must be** is asked while it has no `status`. The API server drops the status of a create, and the first thing any
-//!   operator writes is one: so these rules meet new jobs and no job that an older operator has begun with.
+//! * **What a new job must be** is asked while it has no `status`. The API server drops the status
+//!   of a create, and the first thing any operator writes is one: so these rules meet new jobs and
+//!   no job that an older operator has begun with.
 //!
-//! Cost: an API server estimates each rule by the largest object that the schema allows and takes up to 10 million units a rule and 100 million
-//! in all. Comparing two texts without bound is the dearest thing here, 0.31 million (a tenth of the 3 MB that a request may have), and there are
-//! fewer than ten such comparisons, none of them under `mxReplicaSpecs` save `label`, 16 times 0.31 = 5 million. Loops go over `mxReplicaSpecs` alone,
-//! which has at most 16 members, and do nothing in them but look at numbers and short words. Keys of the map have no bound, so nothing
-//! is done with them but finding them, in the map or among constants. All together stay below 15 million.
+//! Cost: an API server estimates each rule by the largest object that the schema allows and takes
+//! up to 10 million units a rule and 100 million in all. Comparing two texts without bound is the
+//! dearest thing here, 0.31 million (a tenth of the 3 MB that a request may have), and there are
+//! fewer than ten such comparisons, none of them under `mxReplicaSpecs` save `label`, 16 times
+//! 0.31 = 5 million. Loops go over `mxReplicaSpecs` alone, which has at most 16 members, and do
+//! nothing in them but look at numbers and short words. Keys of the map have no bound, so nothing
+//! is done with them but finding them, in the map or among constants. All together stay below 15
+//! million.
+
+use serde_json::{Value, json};
 
 use crate::layout::{FIELDS, Field, NESTED};
 use crate::mxjob::MAX_REPLICAS;
 use crate::replace;
 use crate::role::{JobMode, Role};
 use crate::spec::JOB_MODE;
-use serde_json::{Value, json};
 
-/// How many roles there may be: more than there are, since older operators ran any; few enough to go through all of them in a rule.
+/// How many roles there may be: more than there are, since older operators ran any; few enough to
+/// go through all of them in a rule.
 pub(super) const ROLE_LIMIT: u32 = 16;
 
 /// Puts the rules into the schema.
@@ -84,7 +93,8 @@ fn changes() -> Vec<Value> {
     }
     for field in FIELDS.into_iter().filter(|field| !field.is_replaceable) {
         let none = match field.names() {
-            // A map of quantities, which may be numbers or texts of any length: left to the webhook.
+            // A map of quantities, which may be numbers or texts of any length: left to the
+            // webhook.
             [.., "minResources"] => continue,
             [.., "queue" | "priorityClass"] => "''",
             _ => "-1",
@@ -212,7 +222,8 @@ fn new_jobs() -> Vec<Value> {
     rules
 }
 
-/// How many of each role, and which need which. Keys in another letter case are roles too: what is missing is only said where no key can be it.
+/// How many of each role, and which need which. Keys in another letter case are roles too: what is
+/// missing is only said where no key can be it.
 fn roles_of_new_jobs(roles: &str, has_roles: &str) -> Vec<Value> {
     let path = ".spec.mxReplicaSpecs";
     let of_each = |reason, message: &str, test: &str| {
@@ -274,8 +285,8 @@ fn roles_of_new_jobs(roles: &str, has_roles: &str) -> Vec<Value> {
     rules
 }
 
-/// How many replicas there may be in all. A rule can sum up only what it can name, so a role in another letter case counts alone: the webhook
-/// adds it to the others.
+/// How many replicas there may be in all. A rule can sum up only what it can name, so a role in
+/// another letter case counts alone: the webhook adds it to the others.
 fn size_of_new_jobs(roles: &str, has_roles: &str) -> Value {
     // None of them alone may be too large, so no sum overflows.
     let each = format!(

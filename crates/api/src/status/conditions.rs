@@ -9,12 +9,14 @@
 //!   `Created`, so the state never reads `Suspended`);
 //! * `Created` otherwise stays first.
 
-use super::JobStatus;
-use crate::time;
+use std::fmt;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+
+use super::JobStatus;
+use crate::time;
 
 /// The type of a condition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

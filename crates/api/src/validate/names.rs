@@ -1,11 +1,12 @@
 //! What is derived from the job's name and size: the names of its pods, and `MX_CONFIG`.
 
-use super::replicas::Replicas;
-use crate::env::{self, ConfigRole};
-use crate::names::pod_name;
 use mxjob_machinery::field::{Error, Errors, Path};
 use mxjob_machinery::names;
 use serde_json::Value;
+
+use super::replicas::Replicas;
+use crate::env::{self, ConfigRole};
+use crate::names::pod_name;
 
 /// Notes the faults. Without a valid name there is nothing to derive from.
 pub(super) fn check(job: &Value, replicas: &[Replicas<'_>], errors: &mut Errors) {

@@ -2,14 +2,15 @@
 //!
 //! A role with 0 replicas counts as absent wherever roles need each other.
 
+use mxjob_machinery::field::{Error, Errors, Path};
+use mxjob_machinery::schema::member;
+use serde_json::Value;
+
 use super::template;
 use crate::mxjob::{self, MAX_REPLICAS};
 use crate::role::{JobMode, Role};
 use crate::spec::integer;
 use crate::value::get;
-use mxjob_machinery::field::{Error, Errors, Path};
-use mxjob_machinery::schema::member;
-use serde_json::Value;
 
 /// The replicas under one key of `mxReplicaSpecs`, read leniently.
 pub(super) struct Replicas<'a> {

@@ -1,11 +1,13 @@
 //! The pod template: Kubernetes' own rules of its pod spec, and one training container.
 
-use crate::mxjob;
-use crate::value::get;
+use std::collections::HashSet;
+
 use mxjob_machinery::field::{Error, ErrorKind, Errors, Path};
 use mxjob_machinery::{metadata, pod_spec};
 use serde_json::Value;
-use std::collections::HashSet;
+
+use crate::mxjob;
+use crate::value::get;
 
 /// Notes the faults of a template.
 pub(super) fn check(template: &Value, path: &Path, errors: &mut Errors) {
@@ -42,7 +44,8 @@ fn check_labels(template: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
-/// Adds the errors that the schema has not reported: not those of a field that has one, nor those inside a value of a wrong type.
+/// Adds the errors that the schema has not reported: not those of a field that has one, nor those
+/// inside a value of a wrong type.
 fn add_unreported(mut found: Errors, errors: &mut Errors) {
     let reported: HashSet<&str> = errors.iter().map(|error| error.path.as_str()).collect();
     let of_wrong_type: HashSet<&str> = errors

@@ -1,9 +1,10 @@
 //! Validation and the replace rule together, for creates and updates.
 
-use crate::jobs::{replica, training, with};
 use mxjob_api::admission;
 use mxjob_machinery::patch::merge_patch;
 use serde_json::{Value, json};
+
+use crate::jobs::{replica, training, with};
 
 /// Asserts that this change is refused at exactly these paths.
 fn check(old: &Value, patch: &Value, paths: &[&str]) {

@@ -1,10 +1,11 @@
 //! Section 3 of the contract: the effective defaults, and both layouts read as one.
 
-use crate::jobs::{alone, read, training, tuning, with};
 use mxjob_api::{
     CleanPodPolicy, Job, JobMode, RestartPolicy, RestartScope, Role, SuccessPolicy, job::Error,
 };
 use serde_json::json;
+
+use crate::jobs::{alone, read, training, tuning, with};
 
 #[test]
 fn a_minimal_job_has_the_defaults() {

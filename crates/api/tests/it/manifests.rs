@@ -6,9 +6,10 @@
 
 mod pod_template;
 
+use std::path::Path;
+
 use mxjob_api::{crd, schema};
 use serde_json::{Value, json};
-use std::path::Path;
 
 /// Asserts that a file has this text, or writes it in update mode.
 fn check_fresh(path: &str, text: &str) {

@@ -1,8 +1,9 @@
 //! Section 4 of the contract: names, labels, environment, pods and services.
 
-use crate::jobs::{alone, read, training, tuning, with};
 use mxjob_api::{Role, env, labels, pods};
 use serde_json::{Value, json};
+
+use crate::jobs::{alone, read, training, tuning, with};
 
 fn variables(object: &Value, role: Role, index: u32) -> Vec<(String, String)> {
     env::for_replica(&read(object), role, index)

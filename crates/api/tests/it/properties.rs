@@ -1,10 +1,11 @@
 //! Properties of every job and every change.
 
-use crate::jobs::{alone, training, tuning, with};
 use mxjob_api::{Job, JobStatus, admission, env, pods, replace, review, unknown, validate};
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
+use crate::jobs::{alone, training, tuning, with};
 
 /// Any JSON of moderate size, with keys and words of jobs more often than by chance.
 pub(crate) fn any_json() -> impl Strategy<Value = Value> {

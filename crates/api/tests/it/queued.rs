@@ -1,10 +1,11 @@
 //! The changes that a queue may make: placing the pods of a suspended job.
 
-use crate::definition::rules::refused;
-use crate::jobs::{training, with};
 use mxjob_api::{admission, replace};
 use mxjob_machinery::patch::merge_patch;
 use serde_json::{Value, json};
+
+use crate::definition::rules::refused;
+use crate::jobs::{training, with};
 
 /// A job of a queue, suspended or not, in either layout.
 fn queued(suspend: &Value) -> Value {

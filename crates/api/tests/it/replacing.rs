@@ -1,10 +1,11 @@
 //! Section 2 of the contract: what a replace may change, with one cause for each immutable field
 //! that changed.
 
-use crate::jobs::{alone, replica, training, with};
 use mxjob_api::replace;
 use mxjob_machinery::patch::merge_patch;
 use serde_json::{Value, json};
+
+use crate::jobs::{alone, replica, training, with};
 
 /// Asserts that the difference of the two objects is exactly in these immutable fields.
 fn check(old: &Value, new: &Value, fixed: &[&str]) {

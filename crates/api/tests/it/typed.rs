@@ -1,10 +1,11 @@
 //! Jobs as Go clients write them: unset fields are present as null, empty or zero.
 
-use crate::definition::rules::refused;
-use crate::jobs::{read, tuning, with};
 use mxjob_api::{JobMode, admission, validate};
 use mxjob_machinery::patch::merge_patch;
 use serde_json::{Value, json};
+
+use crate::definition::rules::refused;
+use crate::jobs::{read, tuning, with};
 
 /// One worker, as the types of the last Go operator marshal it; Kueue's webhook sends the same.
 fn marshalled() -> Value {

@@ -1,8 +1,9 @@
 //! Section 3 of the contract: unknown fields are reported by path and dropped.
 
-use crate::jobs::{training, with};
 use mxjob_api::unknown;
 use serde_json::{Value, json};
+
+use crate::jobs::{training, with};
 
 /// Asserts that these are the unknown fields, and that dropping them leaves the rest.
 fn check(object: &Value, fields: &[&str]) {

@@ -5,9 +5,10 @@ mod roles;
 mod shape;
 mod template;
 
-use crate::jobs::{alone, training, tuning, with};
 use mxjob_api::validate::validate;
 use serde_json::{Value, json};
+
+use crate::jobs::{alone, training, tuning, with};
 
 /// Asserts that a job has exactly these errors, in their printed form.
 fn check(job: &Value, violations: &[&str]) {

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use mxjob_machinery::json::{list, text};
 use mxjob_machinery::quantity::Quantity;
+use mxjob_machinery::quota::{Amounts, amounts, of_container as of, pod_total};
 use serde_json::{Value, json};
 
 use super::{refused, stored};
 use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
-use mxjob_machinery::json::{list, text};
-use mxjob_machinery::quota::{Amounts, amounts, of_container as of, pod_total};
 
 /// The annotation that lists the defaults that were filled in.
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";

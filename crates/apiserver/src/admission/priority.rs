@@ -1,5 +1,6 @@
 //! Priority classes of pods (upstream's `priority` plug-in).
 
+use mxjob_machinery::json::text;
 use serde_json::Value;
 
 use super::{refused, stored};
@@ -7,7 +8,6 @@ use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
 use crate::kinds::priority;
-use mxjob_machinery::json::text;
 
 const GROUP: &str = "scheduling.k8s.io";
 /// The preemption policy of pods without a class; their priority is 0.

@@ -1,13 +1,14 @@
 //! Quotas: usage of a namespace and its limits (upstream's `resourcequota` plug-in and controller).
 //!
-//! Usage is counted from the stored objects, so that it cannot drift: by the manager when objects are
-//! deleted or finish, and here before a create is rejected. A create updates the quota in
-//! the same transaction, only if the quota is as it was read: two creates cannot both take the last
+//! Usage is counted from the stored objects, so that it cannot drift: by the manager when objects
+//! are deleted or finish, and here before a create is rejected. A create updates the quota in the
+//! same transaction, only if the quota is as it was read: two creates cannot both take the last
 //! place, and the recorded usage is never below the real one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use mxjob_machinery::json::{list, text};
 use mxjob_machinery::quota::{self, Amounts, Counter, Resource, add, of_container, usage};
 use mxjob_store::{Entry, Expect, ListOptions, Op};
 use serde_json::Value;
@@ -18,7 +19,6 @@ use crate::document;
 use crate::error::ApiError;
 use crate::kind::Kind;
 use crate::server::Inner;
-use mxjob_machinery::json::{list, text};
 
 /// Resources that every container must declare if a quota limits them.
 const DECLARED: &[&str] =
@@ -54,7 +54,8 @@ pub(crate) fn account(
                 &format!("failed quota: {quota_name}: must specify {missing}"),
             ));
         }
-        // The recorded usage is never too low: objects are counted only if the create would exceed it.
+        // The recorded usage is never too low: objects are counted only if the create would exceed
+        // it.
         let (mut used, mut exceeded) = (recorded(&quota, &hard), BTreeSet::new());
         if used.as_ref().is_none_or(|used| !beyond(used, &delta, &hard).is_empty()) {
             let counted = count(context.server, context.namespace(), &quota, context.now);

@@ -5,10 +5,11 @@
 //!                                                          └▶ all concurrently ─▶ the first rejection
 //! ```
 //!
-//! They are asked after the server's own rules and before the store, and nothing is locked meanwhile.
-//! The result is stored only if the object that they saw is still the stored one.
+//! They are asked after the server's own rules and before the store, and nothing is locked
+//! meanwhile. The result is stored only if the object that they saw is still the stored one.
 //!
-//! They are not asked about webhook configurations, so that a broken one can always be fixed or removed.
+//! They are not asked about webhook configurations, so that a broken one can always be fixed or
+//! removed.
 
 mod call;
 mod conditions;
@@ -27,9 +28,10 @@ use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
 use crate::kind::Kind;
-pub(crate) use configured::Webhooks;
 use hook::{Hook, Sides};
 use review::{Answer, CallError};
+
+pub(crate) use configured::Webhooks;
 
 /// The operation on an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mxjob_machinery::field;
+use mxjob_machinery::json::{list, text};
 use mxjob_machinery::ownership::{OBJECT, Shape};
 use mxjob_machinery::printer::JsonPath;
 use mxjob_machinery::schema::{Node, Schema};
@@ -13,7 +14,6 @@ use super::rules::Rules;
 use super::shape;
 use crate::document;
 use crate::strategy::Strategy;
-use mxjob_machinery::json::{list, text};
 
 /// What one version of a definition says now.
 #[derive(Debug)]

@@ -4,14 +4,14 @@
 //! established when its writer gets the answer.
 
 use jiff::Timestamp;
+use mxjob_machinery::json::{list, text};
+use mxjob_machinery::time::rfc3339;
 use mxjob_store::{ListOptions, Store};
 use serde_json::{Value, json};
 
 use super::PREFIX;
 use crate::document;
 use crate::strategy::Cluster;
-use mxjob_machinery::json::{list, text};
-use mxjob_machinery::time::rfc3339;
 
 /// Names of resources share a space, and names of kinds another.
 #[derive(Default)]

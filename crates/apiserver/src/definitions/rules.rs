@@ -9,7 +9,8 @@ use crate::expression;
 
 const KEYWORD: &str = "x-kubernetes-validations";
 
-/// What upstream says where rules were not asked, since the object is not even what its schema says.
+/// What upstream says where rules were not asked, since the object is not even what its schema
+/// says.
 const NOT_CHECKED: &str = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
 
 /// The compiled rules of a schema.
@@ -25,8 +26,8 @@ impl Rules {
         Self(has_rules(schema).then(compile))
     }
 
-    /// Notes which rules an object breaks. Where it takes the place of another, rules on what has not changed are not
-    /// asked again, unless they compare with what was there before.
+    /// Notes which rules an object breaks. Where it takes the place of another, rules on what has
+    /// not changed are not asked again, unless they compare with what was there before.
     pub(super) fn check(
         &self,
         object: &Value,

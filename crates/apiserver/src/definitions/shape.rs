@@ -1,4 +1,5 @@
-//! How objects of a custom resource are merged by server-side apply, from the schema's list and map types.
+//! How objects of a custom resource are merged by server-side apply, from the schema's list and map
+//! types.
 
 use std::collections::HashMap;
 
@@ -7,8 +8,8 @@ use mxjob_machinery::schema::{Entries, ListType, Node, Type};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-/// Shapes are `'static` everywhere, so each different one is made once in the life of the program. They are small: only the
-/// parts of a schema that are merged in a way of their own are in them.
+/// Shapes are `'static` everywhere, so each different one is made once in the life of the program.
+/// They are small: only the parts of a schema that are merged in a way of their own are in them.
 static KNOWN: Mutex<Option<HashMap<String, &'static Shape>>> = Mutex::new(None);
 
 /// The shape of a kind. `root` was read from `schema`.

@@ -1,9 +1,10 @@
 //! Rows of built-in groups other than core.
 
+use mxjob_machinery::json::text;
+
 use super::{definition, priority};
 use crate::kind::{AGE, NAME, computed};
 use crate::kind::{Column, Kind};
-use mxjob_machinery::json::text;
 
 const LEASE_COLUMNS: &[Column] =
     &[NAME, computed("Holder", 0, |object, _| text(object, "/spec/holderIdentity").into()), AGE];

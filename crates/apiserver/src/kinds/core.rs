@@ -1,6 +1,7 @@
 //! Rows of the core group.
 
 use jiff::Timestamp;
+use mxjob_machinery::json::{list, text};
 use mxjob_machinery::{field, names, pod_spec};
 use serde_json::{Value, json};
 
@@ -8,7 +9,6 @@ use super::{default_to, event, limits, namespace, or_none, pod, quota};
 use crate::kind::{AGE, NAME, STATUS, STATUS_ONLY, computed};
 use crate::kind::{Column, Kind, Subresource};
 use crate::strategy::Strategy;
-use mxjob_machinery::json::{list, text};
 
 /// A connection is opened by either method, and authorized by it.
 const CONNECT: &[&str] = &["create", "get"];

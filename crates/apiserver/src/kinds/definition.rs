@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use mxjob_machinery::field::{Error, Errors, Path};
+use mxjob_machinery::json::{list, text};
 use mxjob_machinery::printer::JsonPath;
 use mxjob_machinery::{names, schema};
 use serde_json::{Value, json};
@@ -14,7 +15,6 @@ use crate::definitions::{self, compilation_faults};
 use crate::document;
 use crate::kind::{Cell, Column, Kind, NAME, STATUS_ONLY};
 use crate::strategy::{Cluster, Strategy};
-use mxjob_machinery::json::{list, text};
 
 /// Keeps a definition until its objects are deleted.
 pub(crate) const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
@@ -72,7 +72,8 @@ impl Strategy for Definition {
     fn validate(&self, object: &Value) -> Errors {
         let mut errors = check(object);
         let (group, plural) = (text(object, "/spec/group"), text(object, "/spec/names/plural"));
-        // Whether an optional kind is built in depends on the server; its definition exists where it is.
+        // Whether an optional kind is built in depends on the server; its definition exists where
+        // it is.
         let is_it = |kind: &Kind| kind.group == group && kind.plural == plural;
         if super::all().iter().any(|kind| is_it(kind) && !kind.is_optional) {
             let path = Path::new("spec").child("names").child("plural");

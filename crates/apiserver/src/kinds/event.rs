@@ -3,11 +3,11 @@
 //! Two groups serve the same events with different field names. The core group's form is stored.
 
 use jiff::Timestamp;
+use mxjob_machinery::json::text;
 use serde_json::Value;
 
 use crate::kind::{Column, Kind, NAME, computed};
 use crate::strategy::Strategy;
-use mxjob_machinery::json::text;
 
 /// The columns, as upstream prints events.
 pub(super) const COLUMNS: &[Column] = &[

@@ -1,13 +1,13 @@
 //! Limit ranges: defaults and bounds for the resources of containers and pods (upstream's
 //! `pkg/apis/core/validation`). Enforcing them is admission's.
 
+use mxjob_machinery::json::{list, text};
 use mxjob_machinery::{field, quantity::Quantity};
 use serde_json::{Map, Value, json};
 
 use crate::kind::Column;
 use crate::kind::{NAME, computed};
 use crate::strategy::Strategy;
-use mxjob_machinery::json::{list, text};
 
 /// The columns.
 pub(super) const COLUMNS: &[Column] = &[

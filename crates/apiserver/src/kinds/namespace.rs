@@ -1,10 +1,10 @@
-//! Namespaces: created `Active`, and kept by the `kubernetes` finalizer of their spec until they are
-//! empty.
+//! Namespaces: created `Active`, and kept by the `kubernetes` finalizer of their spec until they
+//! are empty.
 
+use mxjob_machinery::json::{list, text};
 use serde_json::{Value, json};
 
 use crate::strategy::{DeleteMode, Strategy};
-use mxjob_machinery::json::{list, text};
 
 /// The label that every namespace carries with its own name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";

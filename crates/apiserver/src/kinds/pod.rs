@@ -1,6 +1,7 @@
 //! Pods: defaults, immutable fields, graceful deletion and the columns of `kubectl get pods`.
 
 use jiff::Timestamp;
+use mxjob_machinery::json::{list, text};
 use mxjob_machinery::{field, pod_spec};
 use serde_json::{Value, json};
 
@@ -8,7 +9,6 @@ use super::{default_to, or_none};
 use crate::kind::Column;
 use crate::kind::{AGE, NAME, computed};
 use crate::strategy::{DeleteMode, Strategy};
-use mxjob_machinery::json::{list, text};
 
 /// Seconds that a pod gets to end by itself where it does not say otherwise (upstream's default).
 const DEFAULT_GRACE: i64 = 30;

@@ -1,13 +1,14 @@
-//! Priority classes: a name for a number that orders pods (upstream's `pkg/apis/scheduling/validation`).
+//! Priority classes: a name for a number that orders pods (upstream's
+//! `pkg/apis/scheduling/validation`).
 
 use mxjob_machinery::field;
+use mxjob_machinery::json::text;
 use serde_json::Value;
 
 use super::default_to;
 use crate::kind::{AGE, NAME, computed};
 use crate::kind::{Cell, Column};
 use crate::strategy::Strategy;
-use mxjob_machinery::json::text;
 
 /// Names with this prefix belong to the system.
 const SYSTEM_PREFIX: &str = "system-";

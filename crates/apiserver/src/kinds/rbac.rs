@@ -1,6 +1,9 @@
 //! Roles and bindings: rows, defaults and rules (upstream's `pkg/apis/rbac/validation`).
 //! [`mxjob_access::authz`] evaluates them.
 
+use mxjob_access::authz::policy::GROUP;
+use mxjob_machinery::json::{list, text};
+use mxjob_machinery::labels::Selector;
 use mxjob_machinery::metadata::NameRule;
 use mxjob_machinery::{field, names};
 use serde_json::{Value, json};
@@ -9,9 +12,6 @@ use super::default_to;
 use crate::kind::{AGE, NAME, computed};
 use crate::kind::{Cell, Column, Kind};
 use crate::strategy::{Grant, Strategy};
-use mxjob_access::authz::policy::GROUP;
-use mxjob_machinery::json::{list, text};
-use mxjob_machinery::labels::Selector;
 
 /// Roles show when they were made, not how long ago: they have no printer of their own upstream.
 const ROLE_COLUMNS: &[Column] = &[

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use mxjob_machinery::field::{Error, Errors, Path};
+use mxjob_machinery::json::{list, text};
+use mxjob_machinery::labels::Selector;
 use mxjob_machinery::names;
 use serde_json::{Value, json};
 
 use super::default_to;
 use crate::expression;
 use crate::strategy::Strategy;
-use mxjob_machinery::json::{list, text};
-use mxjob_machinery::labels::Selector;
 
 /// The rules of a `ValidatingWebhookConfiguration`.
 #[derive(Debug)]

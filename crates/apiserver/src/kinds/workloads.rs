@@ -3,6 +3,8 @@
 //! Deployments and budgets are only stored: no controller makes pods of a deployment, and evictions
 //! respect no budget.
 
+use mxjob_machinery::json::list;
+use mxjob_machinery::labels::Selector;
 use mxjob_machinery::{field, pod_spec};
 use serde_json::{Value, json};
 
@@ -10,8 +12,6 @@ use super::{default_to, webhook};
 use crate::kind::{AGE, NAME, STATUS_ONLY, computed};
 use crate::kind::{Cell, Column, Kind};
 use crate::strategy::Strategy;
-use mxjob_machinery::json::list;
-use mxjob_machinery::labels::Selector;
 
 pub(super) fn deployment() -> Kind {
     Kind {

@@ -1,5 +1,6 @@
-use super::*;
 use serde_json::json;
+
+use super::*;
 
 /// A field of bytes.
 fn bytes(number: u8, content: &[u8]) -> Vec<u8> {

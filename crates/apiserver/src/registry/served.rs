@@ -70,7 +70,8 @@ impl Registry {
         Arc::clone(&self.present.read())
     }
 
-    /// Serves these and the built-in kinds. Requests that have begun keep the kinds they began with.
+    /// Serves these and the built-in kinds. Requests that have begun keep the kinds they began
+    /// with.
     pub(crate) fn replace(&self, defined: &[&'static Kind]) {
         let rows: Vec<&'static Kind> = self.built_in().chain(defined.iter().copied()).collect();
         let served = Arc::new(Served { rows, ..Served::default() });
@@ -108,8 +109,8 @@ impl Served {
         self.kinds().find(|kind| kind.is_resource(group, version, plural))
     }
 
-    /// The kind that an object or an owner reference names. A version that is no longer served stands
-    /// for another one of a custom resource, since all versions have the same objects.
+    /// The kind that an object or an owner reference names. A version that is no longer served
+    /// stands for another one of a custom resource, since all versions have the same objects.
     #[must_use]
     pub fn find_kind(&self, api_version: &str, kind: &str) -> Option<&'static Kind> {
         let of_name = || self.kinds().filter(|row| row.kind == kind);

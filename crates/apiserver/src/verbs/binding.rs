@@ -1,6 +1,7 @@
 //! `POST pods/{name}/binding`: a pod gets its node, once.
 
 use http::StatusCode;
+use mxjob_machinery::json::text;
 use mxjob_machinery::status::Status;
 use mxjob_store::{Expect, Op, Transaction};
 use serde_json::{Value, json};
@@ -11,7 +12,6 @@ use crate::document;
 use crate::error::ApiError;
 use crate::options::WriteOptions;
 use crate::request::media_type;
-use mxjob_machinery::json::text;
 
 /// Binds a pod.
 pub(crate) async fn bind(context: &mut Context<'_>) -> Result<Answer, ApiError> {

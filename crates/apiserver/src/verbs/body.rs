@@ -163,7 +163,8 @@ fn normalize(kind: &Kind, object: &mut Value) {
     metadata::normalize(document::metadata_mut(object));
 }
 
-/// The same for a patched object, with the errors of patches. `errors` are those of the patch itself.
+/// The same for a patched object, with the errors of patches. `errors` are those of the patch
+/// itself.
 pub(crate) fn normalize_patched(
     context: &mut Context<'_>,
     object: &mut Value,

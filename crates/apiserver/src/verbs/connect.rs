@@ -21,6 +21,7 @@ use std::sync::Arc;
 use http::Response;
 use hyper::upgrade::OnUpgrade;
 use mxjob_machinery::error::chain;
+use mxjob_machinery::json::{list, text};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -32,7 +33,6 @@ use crate::document;
 use crate::error::ApiError;
 use crate::node::{ExecRequest, ExecSession, LogRequest, NodeConnector};
 use crate::verbs::log;
-use mxjob_machinery::json::{list, text};
 
 /// Whether the request is for a connection.
 pub(crate) fn is_connection(context: &Context<'_>) -> bool {

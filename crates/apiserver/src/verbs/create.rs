@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use http::StatusCode;
+use mxjob_machinery::json::text;
+use mxjob_machinery::time::rfc3339;
 use mxjob_machinery::{field, metadata};
 use mxjob_store::{Entry, Expect, Op, Transaction};
 use serde_json::Value;
@@ -18,8 +20,6 @@ use crate::options::WriteOptions;
 use crate::ownership::Write;
 use crate::registry;
 use crate::verbs::{ATTEMPTS, MODIFIED, body};
-use mxjob_machinery::json::text;
-use mxjob_machinery::time::rfc3339;
 
 /// The longest name a generated name may reach, less the suffix (upstream's limit).
 const GENERATE_NAME_MAX: usize = 58;
@@ -80,8 +80,8 @@ pub(crate) async fn insert(
     Err(changed())
 }
 
-/// Completes, checks and stores a new object; `None` if other objects that it depends on have changed
-/// meanwhile. Nothing is locked while webhooks are asked.
+/// Completes, checks and stores a new object; `None` if other objects that it depends on have
+/// changed meanwhile. Nothing is locked while webhooks are asked.
 async fn attempt(
     context: &mut Context<'_>,
     mut object: Value,

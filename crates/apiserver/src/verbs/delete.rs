@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use mxjob_machinery::status::{Details, Status};
+use mxjob_machinery::time::rfc3339;
 use mxjob_machinery::{field, json, yaml};
 use mxjob_store::{Entry, Expect, Op, Transaction};
 use serde_json::Value;
@@ -18,7 +19,6 @@ use crate::request::media_type;
 use crate::strategy::DeleteMode;
 use crate::verbs::list;
 use crate::verbs::update::{bump_generation, is_released};
-use mxjob_machinery::time::rfc3339;
 
 /// The finalizer that keeps an object until its dependents are deleted.
 pub(crate) const FOREGROUND: &str = "foregroundDeletion";

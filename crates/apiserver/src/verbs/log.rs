@@ -4,6 +4,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use mxjob_machinery::field;
+use mxjob_machinery::json::{list, text};
 use serde_json::Value;
 
 use crate::answer::Answer;
@@ -12,7 +13,6 @@ use crate::document;
 use crate::error::ApiError;
 use crate::node::LogRequest;
 use crate::options;
-use mxjob_machinery::json::{list, text};
 
 /// Responds with the log of one container.
 pub(crate) async fn log(context: &Context<'_>) -> Result<Answer, ApiError> {

@@ -20,8 +20,8 @@ const MERGE_PATCH: &str = "application/merge-patch+json";
 const STRATEGIC_MERGE_PATCH: &str = "application/strategic-merge-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
 
-/// The types of patches that a kind accepts. Custom resources have no merge keys, and so no strategic
-/// merge patch (CONTRACT section 1).
+/// The types of patches that a kind accepts. Custom resources have no merge keys, and so no
+/// strategic merge patch (CONTRACT section 1).
 fn accepted(kind: &Kind) -> &'static [&'static str] {
     if kind.conventions.strategic_merge {
         &[JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY]

@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::StatusCode;
+use mxjob_access::authz::policy;
+use mxjob_access::authz::rules::Rule;
+use mxjob_access::authz::{Attributes, Verb, non_empty};
+use mxjob_access::identity::{Identity, SYSTEM_MASTERS};
+use mxjob_access::tokens::service_account::ISSUER;
 use mxjob_machinery::field::{self, Path};
+use mxjob_machinery::json::text;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -14,12 +20,6 @@ use crate::error::ApiError;
 use crate::kind::Review;
 use crate::options::WriteOptions;
 use crate::verbs::body;
-use mxjob_access::authz::policy;
-use mxjob_access::authz::rules::Rule;
-use mxjob_access::authz::{Attributes, Verb, non_empty};
-use mxjob_access::identity::{Identity, SYSTEM_MASTERS};
-use mxjob_access::tokens::service_account::ISSUER;
-use mxjob_machinery::json::text;
 
 /// Answers a review.
 pub(crate) fn create(context: &mut Context<'_>, review: Review) -> Result<Answer, ApiError> {

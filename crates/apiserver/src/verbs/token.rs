@@ -3,8 +3,11 @@
 use bytes::Bytes;
 use http::StatusCode;
 use jiff::Timestamp;
+use mxjob_access::tokens::service_account::{Bound, BoundKind, ISSUER};
 use mxjob_machinery::field::{self, Path};
 use mxjob_machinery::json;
+use mxjob_machinery::json::text;
+use mxjob_machinery::time::rfc3339;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -14,9 +17,6 @@ use crate::error::ApiError;
 use crate::options::WriteOptions;
 use crate::registry;
 use crate::request::media_type;
-use mxjob_access::tokens::service_account::{Bound, BoundKind, ISSUER};
-use mxjob_machinery::json::text;
-use mxjob_machinery::time::rfc3339;
 
 const API_VERSION: &str = "authentication.k8s.io/v1";
 const KIND: &str = "TokenRequest";

@@ -71,8 +71,9 @@ fn wrong_kind(context: &Context<'_>, object: &Value) -> ApiError {
     ))
 }
 
-/// `PUT` to a name that does not exist. A uid means a deleted object, and so does the resource version
-/// of a custom resource (CONTRACT section 2); that of built-in kinds is ignored, as upstream does.
+/// `PUT` to a name that does not exist. A uid means a deleted object, and so does the resource
+/// version of a custom resource (CONTRACT section 2); that of built-in kinds is ignored, as
+/// upstream does.
 async fn create_missing(
     context: &mut Context<'_>,
     mut object: Value,
@@ -110,7 +111,8 @@ pub(crate) async fn write(
         let (mut submitted, once) = match &mut submission {
             Submission::Whole(object) => {
                 let insists = check_versions(context, &entry, &old, object, true)?;
-                // A writer who insists on a version gets one attempt: the common case copies nothing.
+                // A writer who insists on a version gets one attempt: the common case copies
+                // nothing.
                 let once = insists && !depends;
                 (if once { std::mem::take(object) } else { object.clone() }, once)
             }
@@ -140,7 +142,8 @@ pub(crate) async fn write(
             manager: &options.manager,
         };
         webhooks::admit(context, request).await?;
-        // An apply on a subresource that sends other fields, too, must not move the time of ownership.
+        // An apply on a subresource that sends other fields, too, must not move the time of
+        // ownership.
         if json::equal(&old, &new) || (options.applying && same_but_for_times(&old, &new)) {
             return Ok(entry.value);
         }
@@ -158,7 +161,8 @@ pub(crate) async fn write(
     Err(ApiError::conflict(context.kind, context.name(), MODIFIED))
 }
 
-/// Stores the new state if the old one is still stored; deletes the object without its last finalizer.
+/// Stores the new state if the old one is still stored; deletes the object without its last
+/// finalizer.
 async fn store(
     context: &Context<'_>,
     entry: &Entry,

@@ -61,7 +61,8 @@ pub(crate) fn watch(context: &Context<'_>, rendering: Rendering) -> Result<Answe
         from = meta.resource_version.parse().map_or(from, Revision::new);
         first = items.iter().map(|item| encoder.frame("ADDED", item)).collect();
         if encoder.options.initial_events == Some(true) && encoder.options.bookmarks {
-            // The client may ask for a future version; until it is reached, the list is not complete.
+            // The client may ask for a future version; until it is reached, the list is not
+            // complete.
             match asked.filter(|asked| *asked > from) {
                 None => first.push(encoder.bookmark(from, true)),
                 Some(asked) => encoder.initial_until = Some(asked),
@@ -126,7 +127,8 @@ impl Encoder {
                 }
             });
         }
-        // An object enters and leaves the selection: what the client sees depends on before and after.
+        // An object enters and leaves the selection: what the client sees depends on before and
+        // after.
         let selected = |bytes: &Bytes| self.options.selects(self.kind, &document::decode(bytes));
         let before = event.previous.as_ref().is_some_and(selected);
         let after = event.kind == EventKind::Put && selected(&event.value);
@@ -184,11 +186,12 @@ impl Encoder {
         line("BOOKMARK", transformed.as_deref().unwrap_or(&object))
     }
 
-    /// When the next bookmark is due: about every minute, and shortly before the end, so that the next watch can go on
-    /// from there.
+    /// When the next bookmark is due: about every minute, and shortly before the end, so that the
+    /// next watch can go on from there.
     fn next_bookmark(&self, now: Instant) -> Instant {
         if self.initial_until.is_some() {
-            return now + INITIAL_END_POLL; // other kinds' changes move the version without waking this watch
+            // other kinds' changes move the version without waking this watch
+            return now + INITIAL_END_POLL;
         }
         let regular = now + BOOKMARK_EVERY;
         let last = self.deadline.and_then(|deadline| deadline.checked_sub(BOOKMARK_BEFORE_END));
@@ -302,7 +305,8 @@ impl Stream for Lines {
             // Registers the timer again. It cannot be ready immediately.
             let _ = self.next_bookmark.as_mut().poll(task);
             let revision = self.events.revision();
-            // There is nothing to mark before the end of the initial events, and before the first event.
+            // There is nothing to mark before the end of the initial events, and before the first
+            // event.
             if self.encoder.initial_until.is_none() && revision > self.encoder.not_before {
                 return Poll::Ready(Some(Ok(self.encoder.bookmark(revision, false))));
             }

@@ -1,4 +1,5 @@
-//! What namespaces and the cluster have to say: priority classes, limit ranges, quotas, namespaces that stay.
+//! What namespaces and the cluster have to say: priority classes, limit ranges, quotas, namespaces
+//! that stay.
 
 use http::Method;
 use mxjob_manager::garbage;

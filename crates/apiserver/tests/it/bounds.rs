@@ -1,4 +1,5 @@
-//! Requests in which everything is wrong: the answer lists a bounded number of errors, whatever the verb.
+//! Requests in which everything is wrong: the answer lists a bounded number of errors, whatever the
+//! verb.
 
 use serde_json::{Value, json};
 

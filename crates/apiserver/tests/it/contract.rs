@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::server::{JOBS, Server, job};
 
-/// The documented example: the answer to a replace is the object that was sent (CONTRACT section 2).
+/// The documented example: the answer to a replace is the object that was sent (CONTRACT section
+/// 2).
 #[tokio::test]
 async fn the_documented_replace_comes_back_as_documented() {
     let server = Server::start().await;

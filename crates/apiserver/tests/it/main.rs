@@ -1,4 +1,5 @@
-//! The API server in process: real store on a temporary folder, requests through the in-memory connector.
+//! The API server in process: real store on a temporary folder, requests through the in-memory
+//! connector.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,5 @@
-//! Names of containers and volumes, and other parts of paths: refused in every kind and by every way to write.
+//! Names of containers and volumes, and other parts of paths: refused in every kind and by every
+//! way to write.
 
 use http::Method;
 use mxjob_store::{Expect, Op, Transaction};

@@ -117,6 +117,7 @@ async fn the_definition_of_mxjobs_reads_as_an_established_one() {
     let schema = schema.unwrap();
     assert_eq!(schema.decode_problem(&definition), None);
     assert_eq!(schema.unknown_fields(&definition), [""; 0]);
-    // What is read can be sent to a cluster again; `kubectl apply` keeps it in an annotation of at most 256 KiB.
+    // What is read can be sent to a cluster again; `kubectl apply` keeps it in an annotation of at
+    // most 256 KiB.
     assert!(definition.to_string().len() < 262_144);
 }

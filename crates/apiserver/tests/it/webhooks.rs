@@ -404,8 +404,8 @@ async fn an_invalid_configuration_is_rejected_with_its_errors() {
 }
 
 /// Creates the definition `slow` with the given kind, and while a webhook is asked about it another
-/// one of kind `Other`; the webhook answers after the other is stored. Returns `slow` and the reviews
-/// about it.
+/// one of kind `Other`; the webhook answers after the other is stored. Returns `slow` and the
+/// reviews about it.
 async fn defined_meanwhile(kind: &str) -> (Value, Vec<Value>) {
     const SLOW: &str = "slows.scheduling.example.com";
     let named = |plural: &str, kind: &str| {

@@ -3,6 +3,16 @@
 //! Reconciles read here and nowhere else. One lock covers all of it. It is held for a look-up or a
 //! change of one object, never across a request.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mxjob_api::labels;
+use parking_lot::{Mutex, MutexGuard};
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
 use super::capacity::{Capacity, Decided};
 use super::local_cache::{Change, LocalCache, apply};
 use super::object::{Identity, Key, controller};
@@ -13,14 +23,6 @@ use crate::plan::{Problem, Snapshot};
 use crate::pod_group::PodGroupView;
 use crate::scheduling::{SchedulingState, WaitKind, Waiting};
 use crate::view::{PodView, ServiceView};
-use jiff::Timestamp;
-use mxjob_api::labels;
-use parking_lot::{Mutex, MutexGuard};
-use serde_json::Value;
-use std::collections::HashMap;
-use std::sync::Arc;
-use tokio::sync::Notify;
-use tokio::time::Instant;
 
 /// The resources that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,15 @@
 //!
 //! The work is proportional to what is active: finished jobs and finished pods are left out.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mxjob_api::{ConditionType, Job, Role, labels};
+use mxjob_machinery::resources::Resources;
+use serde_json::Value;
+use tokio::time::Instant;
+
 use super::local_cache::{Change, LocalCache, apply};
 use super::object::{Key, controller};
 use super::stored_job::JobDocument;
@@ -15,13 +24,6 @@ use crate::scheduling::queue::{
     self, Allocation, DEFAULT_QUEUE, NodeCapacity, PodRequest, QueueDecision, QueueSnapshot,
     QueuedJob, decide,
 };
-use jiff::Timestamp;
-use mxjob_api::{ConditionType, Job, Role, labels};
-use mxjob_machinery::resources::Resources;
-use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
-use tokio::time::Instant;
 
 /// Name and value of the classes that every Kubernetes cluster has.
 const BUILT_IN: [(&str, i32); 2] =

@@ -1,5 +1,7 @@
 //! What every reconcile works with.
 
+use jiff::Timestamp;
+
 use super::cache::Cache;
 use super::debounce::Debounce;
 use super::events::Recorder;
@@ -8,7 +10,6 @@ use super::sync_gate::SyncGate;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::scheduling::PodGroups;
-use jiff::Timestamp;
 
 /// The parts of the executor that all workers share.
 #[derive(Debug)]

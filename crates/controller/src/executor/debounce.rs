@@ -1,10 +1,12 @@
 //! Delays minor status writes, and remembers which failures were logged.
 
-use super::object::Key;
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
+
+use super::object::Key;
 
 /// How long a status write waits that only counts more or fewer running pods: the pods of a job
 /// start at about the same time, and each would be a write.

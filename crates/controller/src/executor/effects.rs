@@ -10,6 +10,13 @@
 
 mod group;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt as _};
+use jiff::Timestamp;
+use mxjob_api::{Job, labels, names};
+use serde_json::{Value, json};
+
 use super::cache::Resource;
 use super::context::Context;
 use super::error::ReconcileError;
@@ -23,12 +30,6 @@ use crate::plan::{Plan, Problem, ReplicaId};
 use crate::pod_group::member::{self, Kind};
 use crate::pod_group::{self, GroupAction};
 use crate::target::Target;
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
-use futures_util::stream::{self, StreamExt as _};
-use jiff::Timestamp;
-use mxjob_api::{Job, labels, names};
-use serde_json::{Value, json};
 
 /// Maximum of parallel requests for one job: enough to fill a group commit, and a large job does
 /// not crowd out the others.

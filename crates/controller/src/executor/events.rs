@@ -5,16 +5,17 @@
 //! poster is bounded, and when it is full the event is dropped with a log line, because no job may
 //! wait for its own events.
 
-use super::obstacles;
-use super::requests::Requests;
-use crate::event::{Event, EventKind};
-use crate::health::Health;
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use mxjob_api::{labels, mxjob};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
+
+use super::obstacles;
+use super::requests::Requests;
+use crate::event::{Event, EventKind};
+use crate::health::Health;
 
 /// Capacity of the queue: a job of a thousand replicas records events about all its pods and
 /// services at the same time.

@@ -3,16 +3,18 @@
 //! [`queue`](crate::scheduling::queue) makes the decision; this task triggers it and requeues the
 //! jobs concerned.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::Client;
+use tracing::warn;
+
 use super::capacity::UnknownPriorityClass;
 use super::context::Context;
 use super::events::JobRef;
 use super::work_queue::WorkQueue;
 use crate::event::{Event, EventKind};
-use jiff::Timestamp;
-use kube::Client;
-use std::sync::Arc;
-use std::time::Duration;
-use tracing::warn;
 
 /// Wait before the API is asked again after it did not answer.
 const RETRY: Duration = Duration::from_secs(1);

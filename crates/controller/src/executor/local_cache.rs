@@ -13,11 +13,13 @@
 //! [`UNCONFIRMED_FOR`] is dropped: then the watch is far behind, and the server itself refuses
 //! duplicates.
 
-use super::object::{Identity, Key, Owner, controller};
-use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
+
+use serde_json::Value;
 use tokio::time::Instant;
+
+use super::object::{Identity, Key, Owner, controller};
 
 /// How long an answer is trusted without a watch event.
 const UNCONFIRMED_FOR: Duration = Duration::from_secs(30);

@@ -4,7 +4,9 @@
 //! All objects are read as JSON: a field of an unexpected type counts as absent and does not affect
 //! other objects.
 
-use crate::nodes::{Limits, NodeAction, NodeMonitor, NodeReport};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, pin_mut, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -15,9 +17,9 @@ use kube::{Api, Client, ResourceExt as _};
 use mxjob_api::labels;
 use mxjob_client::Raw;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
+
+use crate::nodes::{Limits, NodeAction, NodeMonitor, NodeReport};
 
 /// Namespace of the leases of nodes, as in Kubernetes.
 const LEASE_NAMESPACE: &str = "kube-node-lease";

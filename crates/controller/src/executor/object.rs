@@ -59,8 +59,9 @@ pub(super) fn controller(object: &Value) -> Option<Owner> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn only_the_controlling_mxjob_is_the_owner() {

@@ -1,11 +1,12 @@
 //! What the API refuses to the controller, as a sentence that names it and says how to fix it.
 
-use super::cache::Resource;
-use super::requests::Child;
-use crate::pod_group::member::Kind;
 use kube::core::ApiResource;
 use kube::runtime::watcher;
 use mxjob_api::mxjob;
+
+use super::cache::Resource;
+use super::requests::Child;
+use crate::pod_group::member::Kind;
 
 /// The verb that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,15 +1,16 @@
 //! The requests of the controller. Bodies and answers are JSON: a typed struct would drop unknown
 //! fields.
 
-use super::object::Key;
-use crate::pod_group::member::Kind;
-use crate::target::Target;
 use kube::Client;
 use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Request;
 use mxjob_api::{labels, mxjob};
 use mxjob_machinery::error::chain;
 use serde_json::Value;
+
+use super::object::Key;
+use crate::pod_group::member::Kind;
+use crate::target::Target;
 
 /// The objects that a job owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,8 @@
 //! Writes the status of jobs.
 
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
 use super::cache::Resource;
 use super::context::Context;
 use super::error::ReconcileError;
@@ -10,8 +13,6 @@ use super::{obstacles, requests};
 use crate::event::{Event, EventKind};
 use crate::patch;
 use crate::plan::{self, NextStatus};
-use jiff::Timestamp;
-use serde_json::{Map, Value, json};
 
 /// Fails an invalid job that API admission did not reject.
 pub(super) async fn refuse(
@@ -86,10 +87,11 @@ pub(crate) fn status_patch(resource_version: &str, status: &Value, next: &NextSt
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::memory::Memory;
     use mxjob_api::{JobStatus, ReplicaStatus, Role};
     use mxjob_machinery::patch::merge_patch;
+
+    use super::*;
+    use crate::memory::Memory;
 
     fn status(active: u32, succeeded: u32) -> NextStatus {
         let counts = ReplicaStatus { active, succeeded, ..ReplicaStatus::default() };

@@ -1,9 +1,11 @@
 //! Jobs as the controller keeps them: parsed once, when a watch or an answer brings them.
 
-use crate::memory::Memory;
+use std::sync::Arc;
+
 use mxjob_api::{Job, validate};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+
+use crate::memory::Memory;
 
 #[derive(Debug)]
 pub(super) struct JobDocument {
@@ -131,8 +133,9 @@ fn has_failed(status: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     fn read(change: impl FnOnce(&mut Value)) -> StoredJob {
         let template = json!({ "spec": { "containers": [{ "name": "mxnet", "image": "mxnet" }] } });

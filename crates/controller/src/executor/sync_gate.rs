@@ -3,9 +3,11 @@
 //! An obstacle is reported once in the log and in [`Health`], and as an event and a condition of
 //! each job that it stops.
 
-use crate::health::Health;
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::health::Health;
 
 /// Holds the workers back while the caches are incomplete.
 #[derive(Debug)]

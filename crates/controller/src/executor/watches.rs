@@ -4,12 +4,10 @@
 //! is missing, is an obstacle: it is reported (`obstacles`), and the server is asked with growing
 //! delays whether the obstacle is gone.
 
-use super::cache::Resource;
-use super::context::Context;
-use super::local_cache::Change;
-use super::obstacles::{self, Verb};
-use super::requests::Child;
-use super::work_queue::WorkQueue;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures_util::{StreamExt as _, pin_mut};
 use kube::api::{ListParams, WatchParams};
 use kube::runtime::WatchStreamExt as _;
@@ -17,11 +15,15 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, api::ApiResource};
 use mxjob_api::{labels, mxjob};
 use mxjob_client::Raw;
-use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
+
+use super::cache::Resource;
+use super::context::Context;
+use super::local_cache::Change;
+use super::obstacles::{self, Verb};
+use super::requests::Child;
+use super::work_queue::WorkQueue;
 
 /// Wait before the server is asked again after a refusal. It doubles each time.
 const FIRST_RETRY: Duration = Duration::from_secs(1);

@@ -4,13 +4,15 @@
 //! afterwards; if it is added several times while it waits, it is reconciled once. So the queue
 //! holds at most one entry for each job and needs no other bound.
 
-use super::object::Key;
-use mxjob_machinery::backoff::Backoff;
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
+
+use mxjob_machinery::backoff::Backoff;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use super::object::Key;
 
 /// The wait after the first failure of a reconcile; it doubles with each further one. A conflict is
 /// resolved by the next watch event, so the first retry comes soon.

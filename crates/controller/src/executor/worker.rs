@@ -1,5 +1,13 @@
 //! The workers: they reconcile one job after another.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
 use super::cache::Lookup;
 use super::context::Context;
 use super::effects;
@@ -14,12 +22,6 @@ use crate::event::{Event, EventKind};
 use crate::plan::Plan;
 use crate::pod_group::member::Kind;
 use crate::pod_group::{self, GroupAction};
-use jiff::Timestamp;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::watch;
-use tokio::time::Instant;
-use tracing::{debug, warn};
 
 /// The longest wait of a timer: clocks are set, machines sleep, and timers do not follow the
 /// calendar.

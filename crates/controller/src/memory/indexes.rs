@@ -1,7 +1,8 @@
 //! Sets of replica indices, written as ranges.
 
-use mxjob_api::mxjob::MAX_REPLICAS;
 use std::fmt;
+
+use mxjob_api::mxjob::MAX_REPLICAS;
 
 /// A set of indices below [`MAX_REPLICAS`] that prints as `0-2,5`: short in the usual case that
 /// nearly all replicas succeed.
@@ -81,9 +82,11 @@ impl fmt::Display for Indexes {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use proptest::prelude::*;
     use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn neighbours_become_one_range() {

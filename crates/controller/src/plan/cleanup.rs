@@ -10,14 +10,15 @@
 //!   and the only way to stop a pod is to delete it. Finished pods stay with their logs, and a job
 //!   that succeeded keeps everything.
 
+use mxjob_api::{CleanPodPolicy, ConditionType, JobStatus};
+use mxjob_machinery::field;
+
 use super::draft::Draft;
 use super::message::{self, Failure};
 use super::observe::{Observed, Replica};
 use super::{limits, refusal, replicas};
 use crate::event::EventKind;
 use crate::view::Phase;
-use mxjob_api::{CleanPodPolicy, ConditionType, JobStatus};
-use mxjob_machinery::field;
 
 /// Fails the job.
 pub(super) fn fail(draft: &mut Draft<'_>, observed: &Observed<'_>, failure: &Failure<'_>) {

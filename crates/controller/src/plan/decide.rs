@@ -1,15 +1,16 @@
 //! The order of decisions. Each branch asks one question; the other modules of `plan` compute the
 //! answers.
 
+use jiff::Timestamp;
+use mxjob_api::validate;
+use mxjob_machinery::field;
+
 use super::Snapshot;
 use super::limits;
 use super::message::Failure;
 use super::observe::{Observed, Replica, ReplicaState, Verdict};
 use super::restart::{self, InPlace, RestartUpdate};
 use super::success::{self, Success};
-use jiff::Timestamp;
-use mxjob_api::validate;
-use mxjob_machinery::field;
 
 /// What happens to the job now.
 pub(super) enum Decision<'a> {

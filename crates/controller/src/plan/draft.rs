@@ -1,5 +1,10 @@
 //! A plan under construction: the next status and the actions, and how they become a [`Plan`].
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use mxjob_api::{ConditionType, Job, JobStatus, ReplicaStatus};
+
 use super::message;
 use super::observe::{Observed, Replica, ReplicaState};
 use super::{NextStatus, Plan, ReplicaId, Snapshot};
@@ -7,9 +12,6 @@ use crate::event::{Event, EventKind};
 use crate::memory::Memory;
 use crate::scheduling::{SchedulingState, WaitKind, Waiting};
 use crate::target::Target;
-use jiff::Timestamp;
-use mxjob_api::{ConditionType, Job, JobStatus, ReplicaStatus};
-use std::collections::BTreeSet;
 
 pub(super) struct Draft<'a> {
     pub(super) job: &'a Job,

@@ -1,9 +1,10 @@
 //! The limits of a job: how long it may be active and how often it may restart.
 
-use super::message::Failure;
-use super::restart::RestartUpdate;
 use jiff::{SignedDuration, Timestamp};
 use mxjob_api::{ConditionType, Job};
+
+use super::message::Failure;
+use super::restart::RestartUpdate;
 
 /// The limit that the job exceeds, if any.
 pub(super) fn exceeded<'a>(

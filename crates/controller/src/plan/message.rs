@@ -4,14 +4,16 @@
 //! and reason, and its last log line, so that `kubectl describe` answers "why" without a second
 //! command.
 
+use std::fmt::Write as _;
+
+use mxjob_api::{Job, ReplicaSpec};
+use serde_json::Value;
+
 use super::Problem;
 use super::observe::{Replica, ReplicaState};
 use crate::event::{Event, EventKind};
 use crate::scheduling::Waiting;
 use crate::view::{Exit, PodView};
-use mxjob_api::{Job, ReplicaSpec};
-use serde_json::Value;
-use std::fmt::Write as _;
 
 /// Maximum length in characters of a log line in a message: one or two lines of a terminal.
 const MAX_LINE_CHARS: usize = 300;

@@ -4,12 +4,14 @@
 //! cannot. Pods and services that the job controls under another name are neither evaluated nor
 //! deleted.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use mxjob_api::{RestartPolicy, Role, names};
+
 use super::Snapshot;
 use crate::memory::Memory;
 use crate::target::Target;
 use crate::view::{Phase, PodView, ServiceView};
-use mxjob_api::{RestartPolicy, Role, names};
-use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// All replicas of the job, in canonical order. If the job is too large, only those of which
 /// something exists.

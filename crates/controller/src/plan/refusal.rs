@@ -1,10 +1,11 @@
 //! Failing a job that is invalid and that API admission did not reject: nothing is created for it.
 
+use jiff::Timestamp;
+use mxjob_api::{ConditionStatus, ConditionType, JobStatus};
+
 use super::NextStatus;
 use crate::event::{Event, EventKind};
 use crate::memory::Memory;
-use jiff::Timestamp;
-use mxjob_api::{ConditionStatus, ConditionType, JobStatus};
 
 /// The reason of the condition and of the event.
 pub(super) const REASON: &str = "MXJobFailedValidation";
@@ -41,8 +42,9 @@ fn shown(errors: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn an_invalid_job_has_failed_with_the_reason() {

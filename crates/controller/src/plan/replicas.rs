@@ -1,14 +1,16 @@
 //! What an unfinished job does with its replicas: create, replace, or stop them.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use mxjob_api::{ConditionType, RestartScope, Role};
+
 use super::draft::Draft;
 use super::observe::{Observed, Replica, ReplicaState, Verdict};
 use super::restart::RestartUpdate;
 use super::{limits, message};
 use crate::event::EventKind;
 use crate::memory::WHOLE_JOB;
-use jiff::Timestamp;
-use mxjob_api::{ConditionType, RestartScope, Role};
-use std::collections::BTreeMap;
 
 /// Continues: missing objects are created, and the job is running when every replica of every role
 /// is.

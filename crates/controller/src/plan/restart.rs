@@ -11,15 +11,17 @@
 //! has the same effect. Replicas that had succeeded run again in the new attempt: a rendezvous
 //! needs all of its members.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use mxjob_api::{ConditionType, RestartScope, Role};
+use mxjob_machinery::backoff;
+
 use super::Snapshot;
 use super::observe::{Observed, Replica, ReplicaState, Verdict};
 use crate::memory::{Delay, Memory, WHOLE_JOB};
 use crate::view::Phase;
-use jiff::{SignedDuration, Timestamp};
-use mxjob_api::{ConditionType, RestartScope, Role};
-use mxjob_machinery::backoff;
-use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// The longest wait between two restarts.
 const MAX_DELAY: SignedDuration = SignedDuration::from_mins(5);

@@ -15,9 +15,10 @@
 //! So do workers whose pods do not run yet: where processes do not meet at all, the scheduler of a
 //! short job may finish before the last worker has started.
 
-use super::observe::{Observed, ReplicaState};
 use jiff::{SignedDuration, Timestamp};
 use mxjob_api::{Job, JobMode, Role, SuccessPolicy};
+
+use super::observe::{Observed, ReplicaState};
 
 /// How long workers may take to end after their scheduler: ten times the maximum measured on a busy
 /// machine (0.8 s).

@@ -1,8 +1,9 @@
 //! The two kinds of `PodGroup`, and how a pod is marked as a member of its job's group.
 
-use crate::scheduling::PodGroups;
 use mxjob_api::{Job, Role, labels};
 use serde_json::{Value, json};
+
+use crate::scheduling::PodGroups;
 
 /// Volcano's name as a scheduler.
 const VOLCANO_SCHEDULER: &str = "volcano";

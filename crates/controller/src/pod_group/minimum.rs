@@ -1,10 +1,11 @@
 //! The resources that a gang requests in total, where its job does not say.
 
+use std::cmp::Reverse;
+
 use mxjob_api::{Job, ReplicaSpec};
 use mxjob_machinery::quantity::Quantity;
 use mxjob_machinery::resources::{PODS, Resources, display};
 use serde_json::{Map, Value, json};
-use std::cmp::Reverse;
 
 /// The sum over the first `members` replicas: those of the highest priority (`priority` of the
 /// template), and among equals a scheduler and servers before workers. Only containers count, by

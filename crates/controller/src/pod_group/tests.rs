@@ -1,11 +1,13 @@
 //! Pod groups, against golden files, and the actions on them.
 
+use std::path::Path;
+
+use mxjob_api::Role;
+use serde_json::json;
+
 use super::member::{mark, names_another_scheduler};
 use super::*;
 use crate::scheduling::PodGroups;
-use mxjob_api::Role;
-use serde_json::json;
-use std::path::Path;
 
 /// A job of one scheduler, one server and two workers, after `change`.
 fn job(change: impl FnOnce(&mut Value)) -> Value {

@@ -1,7 +1,8 @@
 //! The facts about a pod group that decide.
 
-use crate::target::Target;
 use serde_json::{Map, Value};
+
+use crate::target::Target;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct PodGroupView {

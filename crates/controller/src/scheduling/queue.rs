@@ -25,12 +25,14 @@
 mod decide;
 mod free_capacity;
 
-use super::{SchedulingState, WaitKind, Waiting};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use mxjob_machinery::resources::Resources;
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+
+use super::{SchedulingState, WaitKind, Waiting};
 
 pub use decide::decide;
 

@@ -1,12 +1,14 @@
 //! Jobs from creation to their end, with and without errors.
 
-use crate::server::Server;
+use std::time::Duration;
+
 use http::StatusCode;
 use mxjob_controller::{Options, run};
 use serde_json::{Value, json};
-use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::server::Server;
 
 /// A running controller and its server.
 struct Running {

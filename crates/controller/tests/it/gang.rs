@@ -1,10 +1,11 @@
 //! Jobs that wait for capacity on one machine, as clients see them.
 
-use crate::server::Server;
 use mxjob_controller::{Gang, Metrics, Options, run};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::server::Server;
 
 /// A machine of 4 CPUs and a controller that schedules jobs on it.
 struct Machine {

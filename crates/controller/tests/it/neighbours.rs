@@ -1,11 +1,12 @@
 //! Other systems that use a job: Kueue, which suspends and resumes it, and Katib and Argo, which
 //! wait for its end.
 
-use crate::server::Server;
 use mxjob_controller::{Options, run};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::server::Server;
 
 /// A job in a cluster, and the actions of the other systems.
 struct Cluster {

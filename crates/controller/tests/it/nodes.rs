@@ -1,10 +1,12 @@
 //! A node that dies while its pods run.
 
-use crate::server::Server;
+use std::time::Duration;
+
 use mxjob_controller::{Options, nodes::Limits, run};
 use serde_json::{Value, json};
-use std::time::Duration;
 use tokio::sync::oneshot;
+
+use crate::server::Server;
 
 /// A server with one node that never renews its lease, and a controller with short limits.
 async fn with_silent_node(policy: &str, test: impl AsyncFnOnce(&Server)) {

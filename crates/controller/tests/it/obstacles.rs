@@ -1,10 +1,11 @@
 //! Missing permissions and kinds: reported once, also on the jobs, and resolved without a restart.
 
-use crate::server::Server;
 use mxjob_controller::{Gang, Health, Options, PodGroups, run};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::server::Server;
 
 struct Running {
     server: Server,

@@ -1,10 +1,11 @@
 //! Jobs whose scheduler reads a pod group.
 
-use crate::server::Server;
 use mxjob_controller::{Gang, Options, PodGroups, run};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::server::Server;
 
 struct Cluster {
     server: Server,

@@ -1,12 +1,14 @@
 //! The declared permissions are exactly the ones that are used: a scenario that exercises
 //! everything that the controller does.
 
-use crate::server::Server;
-use mxjob_controller::{Gang, Options, PodGroups, nodes::Limits, rights::rights, run};
-use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+use mxjob_controller::{Gang, Options, PodGroups, nodes::Limits, rights::rights, run};
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
+
+use crate::server::Server;
 
 /// What a role made of the permissions would allow, in the server's wording.
 fn granted(gang: &Gang) -> BTreeSet<String> {

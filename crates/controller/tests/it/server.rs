@@ -3,6 +3,12 @@
 //!
 //! It records writes, can refuse one, and can hold a watch back.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture, stream};
 use http::{Method, Request, Response, StatusCode};
@@ -10,11 +16,6 @@ use http_body_util::{BodyExt as _, StreamBody};
 use kube::client::Body;
 use mxjob_machinery::patch::merge_patch;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::sync::watch;
 
 type Answer = Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>;

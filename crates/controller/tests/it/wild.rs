@@ -1,10 +1,11 @@
 //! Jobs written for older operators: the objects created for each are compared with a golden file.
 //! `UPDATE_GOLDEN=1` updates the files; a person has to review the difference.
 
+use std::path::{Path, PathBuf};
+
 use mxjob_api::Job;
 use mxjob_controller::{Plan, SchedulingState, Snapshot, memory::Memory, plan};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
 
 const WILD: [&str; 9] = [
     "flat-byteps",

@@ -1,4 +1,5 @@
-//! Whether metadata has the JSON types of `meta/v1.ObjectMeta`, reported as Go's decoder reports it.
+//! Whether metadata has the JSON types of `meta/v1.ObjectMeta`, reported as Go's decoder reports
+//! it.
 
 use serde_json::{Map, Value};
 

@@ -9,7 +9,8 @@ fn map(value: Value) -> Map<String, Value> {
     }
 }
 
-/// The messages without the path's `metadata.`, shortened to where upstream's rule texts begin to repeat.
+/// The messages without the path's `metadata.`, shortened to where upstream's rule texts begin to
+/// repeat.
 fn told(errors: &Errors) -> Vec<String> {
     errors
         .iter()

@@ -9,11 +9,12 @@ pub enum Shape {
     Atomic,
     /// A map with described fields; others are [`Shape::Any`].
     ///
-    /// The difference shows in what an applier owns: a described field is owned through what is in it, while an
-    /// undescribed one is owned itself, too.
+    /// The difference shows in what an applier owns: a described field is owned through what is in
+    /// it, while an undescribed one is owned itself, too.
     Struct(&'static [(&'static str, &'static Self)]),
-    /// A map that is a struct all the way down: the fields named here are as described, all others are structs
-    /// of the same sort, scalars, or lists replaced as a whole. Every field counts as described.
+    /// A map that is a struct all the way down: the fields named here are as described, all others
+    /// are structs of the same sort, scalars, or lists replaced as a whole. Every field counts as
+    /// described.
     Typed(&'static [(&'static str, &'static Self)]),
     /// A map whose entries all have one shape.
     Map(&'static Self),

@@ -8,8 +8,8 @@ use crate::go;
 const TEXT_FIELDS: &[&str] =
     &["generateName", "name", "namespace", "resourceVersion", "selfLink", "uid"];
 
-/// What makes a configuration unfit to be applied, if anything does:
-/// `failed to create typed patch object (/a; kubeflow.org/v1, Kind=MXJob): .bogus: field not declared in schema`.
+/// What makes a configuration unfit to be applied, if anything does: `failed to create typed patch
+/// object (/a; kubeflow.org/v1, Kind=MXJob): .bogus: field not declared in schema`.
 ///
 /// `fields` are the kind's top-level fields; an empty list leaves the others unchecked.
 pub fn config_problem(config: &Value, fields: &[&str]) -> Option<String> {

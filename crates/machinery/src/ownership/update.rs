@@ -9,15 +9,15 @@ use super::{
 };
 
 /// Sets `metadata.managedFields` of `new`, which is written over `live` (`None` on create, or an
-/// object without uid that has the empty structs which objects of a typed kind are born with, so that
-/// `spec` itself is nobody's).
+/// object without uid that has the empty structs which objects of a typed kind are born with, so
+/// that `spec` itself is nobody's).
 ///
 /// Pass the object as submitted, even where parts of it will not be stored: upstream counts
-/// metadata in a status update towards ownership although it drops it. Fields that changed become the
-/// manager's and leave all others, fields that are gone leave everybody, and the entry's time moves only if it
-/// took a field. An update that changes nothing keeps the entries of `live` to the letter, whether the body
-/// carries them or not. A body may set entries of its own, and `[{}]` drops them all; on an existing object
-/// without entries none are started.
+/// metadata in a status update towards ownership although it drops it. Fields that changed become
+/// the manager's and leave all others, fields that are gone leave everybody, and the entry's time
+/// moves only if it took a field. An update that changes nothing keeps the entries of `live` to the
+/// letter, whether the body carries them or not. A body may set entries of its own, and `[{}]`
+/// drops them all; on an existing object without entries none are started.
 pub fn update(live: Option<&Value>, new: &mut Value, options: &Options<'_>) {
     let submitted = managers::take_field(new);
     let current = live.and_then(managers::field);

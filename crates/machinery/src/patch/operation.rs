@@ -7,8 +7,8 @@ use super::{
     pointer::{Pointer, find, find_mut, get, index},
 };
 
-/// How many array items inserts and removals may shift in one patch. A patch within the other limits can
-/// otherwise ask for tens of thousands of shifts of a million items each.
+/// How many array items inserts and removals may shift in one patch. A patch within the other
+/// limits can otherwise ask for tens of thousands of shifts of a million items each.
 const MAX_SHIFTED_ITEMS: usize = 200_000_000;
 
 /// One decoded operation.

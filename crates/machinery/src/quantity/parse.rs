@@ -99,7 +99,8 @@ fn scale(number: &[u8], exponent: i64) -> i128 {
     }
     let length = i64::try_from(significant.len()).unwrap_or(i64::MAX);
     let whole_digits = length.saturating_add(exponent);
-    // Beyond that many digits it is larger than the largest; before the point there is only a fraction.
+    // Beyond that many digits it is larger than the largest; before the point there is only a
+    // fraction.
     if whole_digits > 28 {
         return MAX_NANOS;
     }

@@ -110,8 +110,8 @@ proptest! {
         let quantity = Quantity::parse(&text).unwrap();
         let again = Quantity::parse(&quantity.to_string()).unwrap();
         prop_assert_eq!(again, quantity);
-        // The text may change once more, as upstream's does: `437.5Ki` is written as `448000`, which has lost its binary
-        // suffix and is read as decimal, `448k`. After that it stays.
+        // The text may change once more, as upstream's does: `437.5Ki` is written as `448000`,
+        // which has lost its binary suffix and is read as decimal, `448k`. After that it stays.
         let third = Quantity::parse(&again.to_string()).unwrap();
         prop_assert_eq!(third, quantity);
         prop_assert_eq!(third.to_string(), again.to_string());

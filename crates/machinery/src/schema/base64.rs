@@ -1,6 +1,7 @@
 //! Bytes in JSON are base64, and Go's decoder names the first byte that does not fit.
 
-/// The offset at which Go would stop reading the text as padded base64; `None` where it reads all of it.
+/// The offset at which Go would stop reading the text as padded base64; `None` where it reads all
+/// of it.
 pub(super) fn first_mismatch(text: &str) -> Option<usize> {
     let all = text.as_bytes();
     // Line breaks are passed over wherever they are, but they count in the offset.

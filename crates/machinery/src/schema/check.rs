@@ -23,15 +23,15 @@ enum Dialect {
 }
 
 impl Schema<'_> {
-    /// Reports what is wrong with a value that a program will decode: null members of an object count
-    /// as absent. Unknown members are not errors here.
+    /// Reports what is wrong with a value that a program will decode: null members of an object
+    /// count as absent. Unknown members are not errors here.
     pub fn check(self, value: &Value, path: &Path, errors: &mut Errors) {
         walk(value, None, self, &Trail::Start(path), Dialect::Go, errors);
     }
 
-    /// Reports what is wrong with a custom resource. If it replaces another, only what has changed is
-    /// checked (upstream's ratcheting): an object that was stored under an older schema can still be
-    /// changed elsewhere.
+    /// Reports what is wrong with a custom resource. If it replaces another, only what has changed
+    /// is checked (upstream's ratcheting): an object that was stored under an older schema can
+    /// still be changed elsewhere.
     pub fn check_custom(self, object: &Value, old: Option<&Value>) -> Errors {
         let mut errors = Errors::new();
         let path = Path::default();

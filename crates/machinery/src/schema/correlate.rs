@@ -1,7 +1,7 @@
 //! Which part of an old object a part of the new one replaces.
 //!
-//! Members are found by their names and items by the keys of their list. Items of other lists cannot
-//! be found: a list without keys is the same as a whole or not at all.
+//! Members are found by their names and items by the keys of their list. Items of other lists
+//! cannot be found: a list without keys is the same as a whole or not at all.
 
 use std::collections::HashMap;
 

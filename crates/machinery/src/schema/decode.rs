@@ -1,9 +1,10 @@
-//! Whether an object has the JSON types of its kind, in the messages of Go's decoder for built-in kinds.
+//! Whether an object has the JSON types of its kind, in the messages of Go's decoder for built-in
+//! kinds.
 //!
 //! `json: cannot unmarshal number into Go struct field PodSpec.spec.nodeName of type string`: the
 //! struct is the innermost one; the path has the fields from the top, without indexes and keys of
-//! maps. Types with a decoder of their own (times, quantities) have their own messages. Only the first
-//! error is reported.
+//! maps. Types with a decoder of their own (times, quantities) have their own messages. Only the
+//! first error is reported.
 
 use serde_json::Value;
 

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::{Entries, Schema};
 
 impl Schema<'_> {
-    /// Sets the default of each missing member, in and below a value. A null where there is a default
-    /// and no null is allowed counts as missing.
+    /// Sets the default of each missing member, in and below a value. A null where there is a
+    /// default and no null is allowed counts as missing.
     pub fn fill(self, value: &mut Value) {
         let node = self.node();
         match value {

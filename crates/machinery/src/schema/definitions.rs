@@ -26,8 +26,8 @@ struct Definition {
 // === impl Definitions ===
 
 impl Definitions {
-    /// Finds the definitions in the text of a JSON object that has one member a line and nothing else in the line:
-    /// so none has to be parsed in order to find another.
+    /// Finds the definitions in the text of a JSON object that has one member a line and nothing
+    /// else in the line: so none has to be parsed in order to find another.
     pub fn of_lines(text: &'static str) -> Self {
         let definition = |line: &'static str| {
             let (name, json) = line.strip_prefix('"')?.split_once("\":")?;

@@ -1,4 +1,5 @@
-//! Formats of strings, as far as validators of custom resources check them. A format that is not known is not checked.
+//! Formats of strings, as far as validators of custom resources check them. A format that is not
+//! known is not checked.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -1,6 +1,8 @@
-//! What Go calls the type of a field where JSON only knows a string: messages of its decoder name it.
+//! What Go calls the type of a field where JSON only knows a string: messages of its decoder name
+//! it.
 
-/// Type of a string or of the items of a list of strings, by struct and field. What is not here is a plain string.
+/// Type of a string or of the items of a list of strings, by struct and field. What is not here is
+/// a plain string.
 const NAMED: &[(&str, &str, &str)] = &[
     ("Capabilities", "add", "v1.Capability"),
     ("Capabilities", "drop", "v1.Capability"),

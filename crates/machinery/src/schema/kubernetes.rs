@@ -1,7 +1,8 @@
-//! The schemas of the built-in kinds, generated from the Kubernetes types into `kubernetes.json` (`cargo xtask codegen`).
+//! The schemas of the built-in kinds, generated from the Kubernetes types into `kubernetes.json`
+//! (`cargo xtask codegen`).
 //!
-//! A definition is named as upstream names it (`io.k8s.api.core.v1.Pod`) and has no prose but ours. Finding one costs a
-//! look into an index; it is parsed when something is checked against it.
+//! A definition is named as upstream names it (`io.k8s.api.core.v1.Pod`) and has no prose but ours.
+//! Finding one costs a look into an index; it is parsed when something is checked against it.
 
 use std::sync::LazyLock;
 
@@ -20,7 +21,8 @@ pub fn kind(group: &str, version: &str, kind: &str) -> Option<Schema<'static>> {
     DEFINITIONS.schema(&name(group, version, kind))
 }
 
-/// The name of a kind's definition: the group's domain backwards, as upstream names the packages of its types.
+/// The name of a kind's definition: the group's domain backwards, as upstream names the packages of
+/// its types.
 pub fn name(group: &str, version: &str, kind: &str) -> String {
     let package = match group.strip_suffix(".k8s.io") {
         Some("apiextensions") => "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions".to_owned(),

@@ -1,7 +1,7 @@
 //! The place of a walk in a document, without its path as text.
 //!
-//! Every request walks its whole object several times and rarely finds an error, so the path is built
-//! only for an error.
+//! Every request walks its whole object several times and rarely finds an error, so the path is
+//! built only for an error.
 
 use crate::field::Path;
 

@@ -1,4 +1,5 @@
-//! The rules for schemas themselves: what makes one structural (upstream's `apiextensions` validation).
+//! The rules for schemas themselves: what makes one structural (upstream's `apiextensions`
+//! validation).
 
 use regex::Regex;
 use serde_json::{Map, Value};

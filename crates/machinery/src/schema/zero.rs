@@ -1,17 +1,18 @@
 //! Null, and the few other forms that Go's decoder accepts and a strict one does not.
 //!
-//! Go leaves the zero value of the type where JSON says null. As a field of a struct that means that
-//! the field is absent, and readers understand null there. As an entry of a map or an item of a list
-//! it is a value like any other: the empty string, 0, the empty object. Nothing else can be stored in
-//! its place, or no typed client could read the object again.
+//! Go leaves the zero value of the type where JSON says null. As a field of a struct that means
+//! that the field is absent, and readers understand null there. As an entry of a map or an item of
+//! a list it is a value like any other: the empty string, 0, the empty object. Nothing else can be
+//! stored in its place, or no typed client could read the object again.
 
 use serde_json::{Map, Value};
 
 use super::{Node, Schema, Type};
 
 impl Schema<'_> {
-    /// Replaces each null that is an entry of a map or an item of a list by the zero value of its type.
-    /// Null stays as the value of a field, where it counts as absent, and where anything may stand.
+    /// Replaces each null that is an entry of a map or an item of a list by the zero value of its
+    /// type. Null stays as the value of a field, where it counts as absent, and where anything may
+    /// stand.
     ///
     /// Two more forms are normalized that Go's decoder accepts and its encoder never writes: line
     /// breaks in base64, and a time that is the empty string, which becomes null.

@@ -1,5 +1,5 @@
-//! The order of merged lists: the patch decides about the items it names, the others stay where they were between
-//! them as far as that can be.
+//! The order of merged lists: the patch decides about the items it names, the others stay where
+//! they were between them as far as that can be.
 
 use std::collections::HashMap;
 
@@ -23,8 +23,9 @@ pub(super) fn positions(keys: impl Iterator<Item = Option<String>>) -> HashMap<S
     positions
 }
 
-/// Brings merged items into order: those with a place in `wanted` in that order, the others in the order they have,
-/// each before the next item that followed it in `before`. Items that are new come first, as upstream has it.
+/// Brings merged items into order: those with a place in `wanted` in that order, the others in the
+/// order they have, each before the next item that followed it in `before`. Items that are new come
+/// first, as upstream has it.
 pub(super) fn arrange(
     merged: Vec<Value>,
     wanted: &HashMap<String, usize>,

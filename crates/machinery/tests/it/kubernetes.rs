@@ -1,11 +1,15 @@
 //! The schemas of the built-in kinds are what the Kubernetes types of `k8s-openapi` say.
 //!
-//! `UPDATE_MANIFESTS=1 cargo test -p mxjob-machinery fresh` (or `cargo xtask codegen`) writes them again. Upstream's prose is
-//! left out: it is ten times as large as the rest. The few sentences in the file are ours.
+//! `UPDATE_MANIFESTS=1 cargo test -p mxjob-machinery fresh` (or `cargo xtask codegen`) writes them
+//! again. Upstream's prose is left out: it is ten times as large as the rest. The few sentences in
+//! the file are ours.
 
 mod merging;
 mod nulls;
 mod prose;
+
+use std::fmt::Write as _;
+use std::path::Path;
 
 use k8s_openapi::api::{
     admissionregistration::v1 as admission, apps::v1 as apps, authentication::v1 as authentication,
@@ -19,8 +23,6 @@ use mxjob_machinery::schema::{REFERENCE, kubernetes};
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
-use std::fmt::Write as _;
-use std::path::Path;
 
 /// What is kept of a schema: the keywords that check or describe a shape.
 const KEPT: [&str; 6] = ["type", "format", "required", "minimum", "maximum", "enum"];
@@ -140,7 +142,8 @@ fn plain(schema: &Value) -> Value {
     kept.into()
 }
 
-/// One definition a line, so that a change is a line and one can be found without reading the others.
+/// One definition a line, so that a change is a line and one can be found without reading the
+/// others.
 fn text() -> String {
     let mut text = String::from("{\n");
     let definitions = definitions();

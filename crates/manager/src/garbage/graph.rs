@@ -59,8 +59,8 @@ pub(super) struct Graph {
 
 /// Reads an object's uid and node; `None` for an object without uid.
 ///
-/// A field of another type counts as absent: an object that cannot be read must not count as deleted,
-/// because its dependents would be deleted.
+/// A field of another type counts as absent: an object that cannot be read must not count as
+/// deleted, because its dependents would be deleted.
 pub(super) fn read(resource: &Arc<Resource>, object: &Value) -> Option<(String, Node)> {
     let uid = text(object, "/metadata/uid").to_owned();
     (!uid.is_empty()).then(|| {

@@ -1,4 +1,5 @@
-//! Who may do what, with kubectl; and the program's own parts, which have the rights of their roles and no others.
+//! Who may do what, with kubectl; and the program's own parts, which have the rights of their roles
+//! and no others.
 
 use serde_json::json;
 

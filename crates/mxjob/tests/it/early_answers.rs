@@ -1,5 +1,5 @@
-//! Answers that are sent before the body of the request was read, as curl sees them: it stops sending and reports the
-//! status, unless the server ends the stream or the connection below it.
+//! Answers that are sent before the body of the request was read, as curl sees them: it stops
+//! sending and reports the status, unless the server ends the stream or the connection below it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,8 +52,9 @@ fn refused(token: &str) -> Vec<Refused> {
     ]
 }
 
-/// Sends a request a hundred times: fifty on connections of their own, and fifty one after the other as curl likes,
-/// on one connection where it can. How often curl reported which status and version of HTTP.
+/// Sends a request a hundred times: fifty on connections of their own, and fifty one after the
+/// other as curl likes, on one connection where it can. How often curl reported which status and
+/// version of HTTP.
 fn send(
     place: &Place,
     server: &Server<'_>,

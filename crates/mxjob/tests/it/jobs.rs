@@ -81,7 +81,8 @@ fn a_worker_that_exits_3_fails_the_job_and_nothing_is_left_hanging() {
 fn replicas_reach_each_other_by_name_and_two_jobs_have_the_same_port() {
     let place = Place::new();
     let server = Server::up(&place);
-    // The scheduler listens where ps-lite would, and says whose it is; a worker asks it by the name in its environment.
+    // The scheduler listens where ps-lite would, and says whose it is; a worker asks it by the name
+    // in its environment.
     let listen = "exec python3 -c 'import os, socket\n\
         server = socket.create_server((\"0.0.0.0\", int(os.environ[\"DMLC_PS_ROOT_PORT\"])))\n\
         for _ in range(2):\n    peer = server.accept()[0]; peer.sendall(os.environ[\"DMLC_PS_ROOT_URI\"].encode()); peer.close()'";
@@ -115,7 +116,8 @@ fn replacing_a_running_jobs_ttl_does_what_is_documented() {
     let path = format!("{PATH}/documented");
     let put = |object: &Value| server.kubectl_with(&["replace", "--raw", &path, "-f", "-"], object);
 
-    // What may not change: one cause for each field, and nothing is written, not even the allowed part.
+    // What may not change: one cause for each field, and nothing is written, not even the allowed
+    // part.
     let before = server.get("mxjob", "documented");
     let mut changed = before.clone();
     changed["spec"]["ttlSecondsAfterFinished"] = json!(5);

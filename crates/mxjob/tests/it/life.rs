@@ -1,6 +1,8 @@
-//! The whole life of a job with real processes: how it restarts, runs out of time, is cleaned up, is held back and waits for room.
+//! The whole life of a job with real processes: how it restarts, runs out of time, is cleaned up,
+//! is held back and waits for room.
 //!
-//! What every situation leads to is proved exhaustively where it is decided; here it is shown that the parts do it together.
+//! What every situation leads to is proved exhaustively where it is decided; here it is shown that
+//! the parts do it together.
 
 mod cleaning;
 mod crowd;

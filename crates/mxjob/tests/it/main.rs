@@ -1,6 +1,7 @@
 //! The program as its users meet it: real processes, real sockets, real kubectl, and `kill -9`.
 //!
-//! Every test has a server, a data directory and a port of its own, so that all of them run at the same time.
+//! Every test has a server, a data directory and a port of its own, so that all of them run at the
+//! same time.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Done, Place, Server, until};
 
-/// The labels that each operator put on objects of a replica, and the counts that it wrote into a job's status.
+/// The labels that each operator put on objects of a replica, and the counts that it wrote into a
+/// job's status.
 pub(super) struct Older {
     name: &'static str,
     labels: fn(&str, &str, &str) -> Value,

@@ -1,4 +1,5 @@
-//! Who may read what is written: the user alone, whatever the umask, the mode of the data directory and what an older release left.
+//! Who may read what is written: the user alone, whatever the umask, the mode of the data directory
+//! and what an older release left.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};

@@ -49,7 +49,8 @@ fn check(names: &[&str]) {
         server.wait_for(name, "Succeeded");
         let (accuracy, parameters) = result(&server, &format!("{name}-worker-0"));
         assert!(accuracy > 0.9, "{name}: {accuracy}");
-        // Both workers have the same parameters only if they have really exchanged them, and with nobody else.
+        // Both workers have the same parameters only if they have really exchanged them, and with
+        // nobody else.
         assert_eq!(result(&server, &format!("{name}-worker-1")), (accuracy, parameters), "{name}");
     }
 }

@@ -93,7 +93,8 @@ fn file_as_data_directory_is_rejected() {
 #[test]
 fn missing_permission_is_reported() {
     let place = Place::new();
-    // A user who may not write there; a test that runs as root has to become one, and needs a program that it may read.
+    // A user who may not write there; a test that runs as root has to become one, and needs a
+    // program that it may read.
     let program = place.path().join("mxjob");
     fs::copy(MXJOB, &program).unwrap();
     let closed = place.path().join("closed");

@@ -33,7 +33,8 @@ pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// A folder for one test, removed at its end together with every process that has it in its command line or environment.
+/// A folder for one test, removed at its end together with every process that has it in its command
+/// line or environment.
 pub(crate) struct Place {
     dir: TempDir,
     /// That of our programs; this process's own if it is empty.
@@ -83,7 +84,8 @@ impl Place {
         command
     }
 
-    /// The processes of this place's pods and shims: those that have its path in their command line or environment.
+    /// The processes of this place's pods and shims: those that have its path in their command line
+    /// or environment.
     pub(crate) fn processes(&self) -> Vec<i32> {
         let needle = self.path().display().to_string();
         let mentions = |file: PathBuf| {
@@ -278,7 +280,8 @@ impl<'a> Server<'a> {
 
     pub(crate) fn kubectl_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("kubectl");
-        // Its discovery cache goes by address, and another test's server may have had the same port.
+        // Its discovery cache goes by address, and another test's server may have had the same
+        // port.
         command.arg("--kubeconfig").arg(self.place.data().join("kubeconfig"));
         command.arg("--cache-dir").arg(self.place.path().join("cache")).args(args);
         command.stdin(Stdio::null());

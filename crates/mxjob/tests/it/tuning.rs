@@ -36,9 +36,10 @@ fn a_tuning_job_succeeds_with_its_tuner_and_leaves_nobody_on_its_ports() {
     let place = Place::new();
     let server = Server::start(&place, "up", &["--workdir", root().to_str().unwrap()]);
     let mut job = example(&server, &root().join("examples/tuning.yaml"));
-    // What ended stays for its logs, and what never ends by itself must not stay: that is the default, `Running`.
-    // As TVM's do, tracker and servers leave the work to a child process, which a signal to its parent alone would
-    // leave behind with the port. The tuner waits, so that the others can be seen at work.
+    // What ended stays for its logs, and what never ends by itself must not stay: that is the
+    // default, `Running`. As TVM's do, tracker and servers leave the work to a child process, which
+    // a signal to its parent alone would leave behind with the port. The tuner waits, so that the
+    // others can be seen at work.
     let roles = &mut job["spec"]["mxReplicaSpecs"];
     for role in ["TunerTracker", "TunerServer"] {
         roles[role]["template"]["spec"]["containers"][0]["command"] =
@@ -100,7 +101,8 @@ fn a_tuning_job_whose_tuner_fails_has_failed_and_stops_the_others() {
 fn a_tuning_job_of_real_tvm_succeeds_with_its_tuner_and_leaves_nobody_on_its_ports() {
     let root = root();
     if !root.join(".demo/tvm-venv/bin/python").exists() {
-        // The wheels want one version of Python, which not every machine has; the roles are tested above without them.
+        // The wheels want one version of Python, which not every machine has; the roles are tested
+        // above without them.
         eprintln!("not tested: `cargo xtask test` found no Python 3.10 for TVM");
         return;
     }
@@ -112,7 +114,8 @@ fn a_tuning_job_of_real_tvm_succeeds_with_its_tuner_and_leaves_nobody_on_its_por
     server.wait_for("tuning-tvm", "Succeeded");
     let log = server.kubectl(&["logs", "tuning-tvm-tuner-0"]);
     assert!(log.lines().last().unwrap_or_default().ends_with("us of 4 trials"), "{log}");
-    // Each of the two leaves a child process with its port behind when only the process itself is told to end.
+    // Each of the two leaves a child process with its port behind when only the process itself is
+    // told to end.
     place.wait_until_only_the_server_runs(&server);
     for address in &listeners {
         assert!(TcpStream::connect(address).is_err(), "somebody still answers on {address}");

@@ -106,8 +106,9 @@ impl Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use kube::core::Status;
+
+    use super::*;
 
     #[test]
     fn the_fix_matches_how_the_operator_was_installed() {

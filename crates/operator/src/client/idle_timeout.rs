@@ -53,9 +53,10 @@ impl HttpBody for IdleTimeout {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use futures_util::stream;
     use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_body_ends_after_the_timeout_and_not_before() {

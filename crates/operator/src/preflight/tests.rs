@@ -1,5 +1,3 @@
-use super::*;
-
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
@@ -11,6 +9,8 @@ use kube::client::Body;
 use mxjob_access::identity::Identity;
 use serde_json::json;
 use tower_service::Service;
+
+use super::*;
 
 #[test]
 fn a_missing_right_is_reported_in_one_sentence_with_the_command_that_grants_it() {

@@ -34,10 +34,11 @@ pub(super) fn grant_lease(config: &Config, installed: &Settings) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mxjob_controller::{Gang, PodGroups};
+
     use super::*;
     use crate::client::Cluster;
     use crate::manifests::NAMESPACE;
-    use mxjob_controller::{Gang, PodGroups};
 
     fn config(own: &str, namespace: Option<&str>, gang: Gang) -> Config {
         let cluster = kube::Config::new(http::Uri::from_static("https://127.0.0.1:1"));

@@ -1,6 +1,7 @@
+use serde_json::json;
+
 use super::*;
 use crate::authz::{Verb, non_empty};
-use serde_json::json;
 
 fn role(kind: &str, namespace: &str, name: &str, verbs: &[&str]) -> Value {
     let rule = json!({"apiGroups": [""], "resources": ["pods"], "verbs": verbs});

@@ -1,8 +1,7 @@
 //! The CEL rules compile, are cheap, and refuse exactly what admission refuses.
 
-use super::{cost, schema, shape};
-use crate::jobs::{alone, replica, training, tuning, with};
-use crate::properties::{any_json, change, change_replaceable, fixed_pointers, job, replaceable};
+use std::cell::LazyCell;
+
 use kube_cel::{
     CompiledSchema, ScopeContext, Validator, WarningKind, analyze_rule, compile_schema,
 };
@@ -10,7 +9,10 @@ use mxjob_api::admission;
 use mxjob_machinery::patch::merge_patch;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::cell::LazyCell;
+
+use super::{cost, schema, shape};
+use crate::jobs::{alone, replica, training, tuning, with};
+use crate::properties::{any_json, change, change_replaceable, fixed_pointers, job, replaceable};
 
 thread_local! {
     static RULES: LazyCell<(Value, CompiledSchema, Validator)> = LazyCell::new(|| {

@@ -1,10 +1,12 @@
 //! Every object that was ever stored, or written for any operator, passes the definition, and so
 //! does every write of its status.
 
-use super::{schema, shape};
+use std::path::Path;
+
 use mxjob_api::{Job, admission};
 use serde_json::{Value, json};
-use std::path::Path;
+
+use super::{schema, shape};
 
 /// The objects in the YAML files of a folder, by file.
 fn objects(folder: &str) -> Vec<(String, Value)> {

@@ -1,7 +1,8 @@
 //! The rules of structural schemas, as an API server checks them when a definition is created.
 
-use super::schema;
 use serde_json::{Value, json};
+
+use super::schema;
 
 /// The keywords of structural schemas.
 const KNOWN: [&str; 24] = [

@@ -1,9 +1,10 @@
 //! Limits that follow from the job's name and size.
 
-use super::check;
-use crate::jobs::{alone, training, tuning, with};
 use mxjob_api::validate::validate;
 use serde_json::{Value, json};
+
+use super::check;
+use crate::jobs::{alone, training, tuning, with};
 
 #[test]
 fn the_longest_derived_name_must_be_a_dns_label() {

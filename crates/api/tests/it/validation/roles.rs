@@ -1,8 +1,9 @@
 //! Which roles a job may have, and which require each other.
 
+use serde_json::json;
+
 use super::{check, check_training};
 use crate::jobs::{alone, replica, training, tuning, with};
-use serde_json::json;
 
 #[test]
 fn a_gang_may_not_be_larger_than_the_job() {

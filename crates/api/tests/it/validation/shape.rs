@@ -1,9 +1,10 @@
 //! Types, enums, limits and null, as in the schema.
 
-use super::{check, check_training};
-use crate::jobs::{training, with};
 use mxjob_api::validate::{validate, validate_status};
 use serde_json::{Value, json};
+
+use super::{check, check_training};
+use crate::jobs::{training, with};
 
 #[test]
 fn every_enum_value_is_accepted() {

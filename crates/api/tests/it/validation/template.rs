@@ -1,9 +1,10 @@
 //! The mandatory parts of a pod template.
 
-use super::check_training;
-use crate::jobs::{training, with};
 use mxjob_api::validate::validate;
 use serde_json::{Value, json};
+
+use super::check_training;
+use crate::jobs::{training, with};
 
 /// A worker with this pod spec.
 fn worker(spec: &Value) -> Value {

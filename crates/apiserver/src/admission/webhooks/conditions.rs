@@ -6,10 +6,10 @@ use std::sync::Arc;
 use kube_cel::KubeCelExt as _;
 use kube_cel::cel::objects::{Key, Map};
 use kube_cel::cel::{Context, Program, Value as Cel};
+use mxjob_machinery::json::text;
 use serde_json::Value;
 
 use crate::expression;
-use mxjob_machinery::json::text;
 
 /// A condition, compiled.
 #[derive(Debug)]
@@ -91,8 +91,9 @@ fn cel(value: &Value) -> Cel {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[track_caller]
     fn check(expressions: &[&str], expected: &Result<bool, &str>) {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use mxjob_machinery::json::{list, text};
+use mxjob_machinery::labels::Selector;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -13,8 +15,6 @@ use serde_json::{Value, json};
 use super::conditions::Condition;
 use crate::document;
 use crate::kind::Kind;
-use mxjob_machinery::json::{list, text};
-use mxjob_machinery::labels::Selector;
 
 /// A webhook.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use futures_util::{Sink, SinkExt as _, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use mxjob_serve::Takeover;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -20,7 +21,6 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::body::{Body, full};
 use crate::error::ApiError;
-use mxjob_serve::Takeover;
 
 /// The GUID for computing the accept key (RFC 6455, section 1.3).
 const ANSWER_SALT: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

@@ -21,7 +21,8 @@ fn gone(code: u16, _: &Value) -> bool {
     code == 404
 }
 
-/// Writes a definition past the API, as it may have been left by another version or is about to be seen.
+/// Writes a definition past the API, as it may have been left by another version or is about to be
+/// seen.
 async fn store(server: &Server, definition: &Value) {
     let name = definition["metadata"]["name"].as_str().unwrap();
     let mut definition = definition.clone();

@@ -1,4 +1,5 @@
-//! MXJobs by their definition alone, as a cluster has them before any webhook: what schema and CEL hold of the contract.
+//! MXJobs by their definition alone, as a cluster has them before any webhook: what schema and CEL
+//! hold of the contract.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,8 @@
 //! The effects on pod groups: one object for all pods of a job. It is changed, while pods and
 //! services never are.
 
+use serde_json::Value;
+
 use super::Effects;
 use crate::event::EventKind;
 use crate::executor::cache::Resource;
@@ -8,7 +10,6 @@ use crate::executor::error::ReconcileError;
 use crate::executor::requests::{self, Child};
 use crate::pod_group::GroupAction;
 use crate::pod_group::member::{self, Kind};
-use serde_json::Value;
 
 impl Effects<'_> {
     /// Creates or changes the pod group.

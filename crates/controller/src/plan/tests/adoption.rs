@@ -4,9 +4,10 @@
 //! Statuses are as training-operator 1.5 to 1.8 wrote them: `replicaStatuses`, none of our own
 //! keys, and its own messages.
 
+use serde_json::{Value, json};
+
 use super::world::{World, at, distributed, workers};
 use crate::view::{Exit, Phase, PodView, ServiceView};
-use serde_json::{Value, json};
 
 fn condition(kind: &str, status: &str, message: &str) -> Value {
     json!({

@@ -1,9 +1,10 @@
 //! Failures that end the job, and their messages.
 
+use serde_json::json;
+
 use super::world::{World, at, distributed, workers};
 use crate::event::EventKind;
 use crate::view::{Exit, Phase, PodView};
-use serde_json::json;
 
 /// Fails worker 1 of a running job with this pod status; returns the message.
 fn message(change: impl FnOnce(&mut PodView)) -> String {

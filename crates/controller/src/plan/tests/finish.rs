@@ -1,7 +1,8 @@
 //! Which objects of a finished job stay.
 
-use super::world::{World, at, distributed};
 use serde_json::{Value, json};
+
+use super::world::{World, at, distributed};
 
 /// A finished job: it failed with worker 0 or succeeded, and server 0 still runs.
 fn ended(spec: &Value, code: i32) -> World {

@@ -1,11 +1,13 @@
 //! From created to succeeded.
 
+use std::sync::Arc;
+
+use mxjob_api::Role;
+use serde_json::{Value, json};
+
 use super::world::{World, at, distributed, workers};
 use crate::plan::{Problem, ReplicaId, plan};
 use crate::view::{PodView, ServiceView};
-use mxjob_api::Role;
-use serde_json::{Value, json};
-use std::sync::Arc;
 
 #[test]
 fn a_new_job_gets_its_services_its_pods_and_its_first_status() {

@@ -2,12 +2,13 @@
 //! are carried out until there is nothing to do. [`World::step`](super::world::World::step) itself
 //! panics if an object is created twice or a foreign object is deleted.
 
-use super::world::World;
-use crate::plan::plan;
-use crate::view::{Phase, PodView, ServiceView};
 use mxjob_api::ConditionType;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+use super::world::World;
+use crate::plan::plan;
+use crate::view::{Phase, PodView, ServiceView};
 
 /// A pod and a service that are owned by the job but are none of its replicas.
 const FOREIGN: &str = "helper";

@@ -1,8 +1,9 @@
 //! Replaceable failures: one replica or all, counts, delays and the limit.
 
+use serde_json::json;
+
 use super::world::{World, at, distributed, workers};
 use crate::view::Phase;
-use serde_json::json;
 
 #[test]
 fn one_replica_is_replaced_after_its_delay() {

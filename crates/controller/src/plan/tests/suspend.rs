@@ -1,7 +1,8 @@
 //! Suspending and resuming a job.
 
-use super::world::{at, distributed, workers};
 use serde_json::json;
+
+use super::world::{at, distributed, workers};
 
 #[test]
 fn a_job_created_suspended_creates_nothing_and_has_no_start_time() {

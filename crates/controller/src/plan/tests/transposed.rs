@@ -7,9 +7,10 @@
 //! `TestRestartPolicy` in `mxjob-api`, `TestAdd…` and `ControllerExpectations` in the local cache
 //! and the work queue of the executor.
 
+use serde_json::{Value, json};
+
 use super::world::{World, at, distributed, workers};
 use crate::view::Phase;
-use serde_json::{Value, json};
 
 const ROLES: [(&str, u32); 3] = [("Scheduler", 1), ("Server", 2), ("Worker", 4)];
 

@@ -1,15 +1,17 @@
 //! A small world in which plans are carried out: the server, the node and the clock.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use mxjob_api::{ConditionStatus, Job, JobStatus, names};
+use serde_json::{Value, json};
+
 use crate::memory::Memory;
 use crate::plan::{NextStatus, Plan, Problem, Snapshot, plan};
 use crate::scheduling::SchedulingState;
 use crate::target::Target;
 use crate::view::{Exit, Phase, PodView, ServiceView};
-use jiff::{SignedDuration, Timestamp};
-use mxjob_api::{ConditionStatus, Job, JobStatus, names};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 pub(super) const START: &str = "2026-11-24T08:00:00Z";
 

@@ -1,13 +1,15 @@
 //! The decision: which waiting jobs may start.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
 use super::free_capacity::{self, FreeCapacity};
 use super::{
     BLOCK_ALL_QUEUES_AFTER, QueueDecision, QueueSnapshot, QueuedJob, SchedulingState, WaitKind,
     Waiting,
 };
-use jiff::{SignedDuration, Timestamp};
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
 
 /// Decides about every waiting job. The result does not depend on the order of the lists.
 pub fn decide(snapshot: &QueueSnapshot, now: Timestamp) -> QueueDecision {

@@ -1,7 +1,8 @@
 //! The free capacity of the nodes, and placing pods in it.
 
-use super::{Allocation, NodeCapacity, PodRequest, QueuedJob};
 use mxjob_machinery::resources::{PODS, Resources, display};
+
+use super::{Allocation, NodeCapacity, PodRequest, QueuedJob};
 
 /// The free resources of each node. Copies are cheap: a few numbers for each node.
 #[derive(Clone, Debug)]

@@ -1,9 +1,11 @@
 //! The queue, by table and by property.
 
-use super::*;
+use std::collections::{BTreeMap, BTreeSet};
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_764_000_000 + seconds).unwrap()

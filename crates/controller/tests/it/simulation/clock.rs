@@ -1,9 +1,10 @@
 //! Virtual time: milliseconds since the start of a life. The paused clock of tokio moves it from
 //! one timer to the next.
 
-use jiff::{SignedDuration, Timestamp};
 use std::cell::Cell;
 use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 thread_local! {

@@ -3,9 +3,11 @@
 //! delivers watch events late and twice, and it ends watches. A write may also be the last action
 //! of its controller ([`Trouble::crashes`]).
 
-use super::clock;
-use super::history::History;
-use super::random::Random;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture, stream};
 use http::{Method, Request, Response, StatusCode};
@@ -13,11 +15,11 @@ use http_body_util::{BodyExt as _, StreamBody, combinators::UnsyncBoxBody};
 use kube::client::Body;
 use mxjob_machinery::patch::merge_patch;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
 use tokio::sync::watch;
+
+use super::clock;
+use super::history::History;
+use super::random::Random;
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 type Refusal = (StatusCode, &'static str);

@@ -1,9 +1,11 @@
 //! What really happened in a life: the processes, the writes, and the invariants that a single
 //! write can violate.
 
-use super::clock;
-use serde_json::Value;
 use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::clock;
 
 /// One pod from its start to its end, as its node sees it.
 #[derive(Clone, Debug, Default)]

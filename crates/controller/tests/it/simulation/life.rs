@@ -5,14 +5,16 @@
 //! change, a controller that dies between two writes). Then the world becomes quiet, and every open
 //! decision must be made by the end.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use mxjob_controller::{Gang, Options, PodGroups, run};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
 use super::clock;
 use super::cluster::{Cluster, State, Trouble};
 use super::history::{History, condition, number};
 use super::random::Random;
-use mxjob_controller::{Gang, Options, PodGroups, run};
-use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use tokio::task::JoinHandle;
 
 const SECOND: u64 = 1000;
 /// How long the world stays quiet before the life is checked: longer than the longest delay plus

@@ -5,11 +5,13 @@
 //! running) both answers are right within the slack of the life; every decision must be made by
 //! then.
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
 use super::clock;
 use super::history::{Pod, Written, condition, noted_attempt, number, terminal};
 use super::life::Remains;
-use serde_json::Value;
-use std::collections::BTreeSet;
 
 /// All violations in a life.
 pub(crate) fn check(life: &Remains) -> Vec<String> {

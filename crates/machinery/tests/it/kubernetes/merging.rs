@@ -1,4 +1,5 @@
-//! How lists are merged, written into the schemas for clients that compute patches from them (`kubectl apply`).
+//! How lists are merged, written into the schemas for clients that compute patches from them
+//! (`kubectl apply`).
 
 use mxjob_machinery::merge_keys;
 use mxjob_machinery::ownership::Shape;

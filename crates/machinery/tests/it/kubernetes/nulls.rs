@@ -1,4 +1,5 @@
-//! Whatever null there is in an object, once it has been made what Go makes of it the typed clients read the object.
+//! Whatever null there is in an object, once it has been made what Go makes of it the typed clients
+//! read the object.
 
 use k8s_openapi::Resource;
 use k8s_openapi::api::{
@@ -39,7 +40,8 @@ fn nulls(schema: Schema<'_>, above: &mut Vec<*const Node>) -> Value {
     value
 }
 
-/// Structs with a time that the Rust types cannot do without; Go can, and writes null where there is none.
+/// Structs with a time that the Rust types cannot do without; Go can, and writes null where there
+/// is none.
 const TIMES: [(&str, &str); 3] = [
     ("Service", "/status/conditions"),
     ("PodDisruptionBudget", "/status/conditions"),

@@ -1,4 +1,5 @@
-//! A controller as people write them with `kube`: it leads by a lease, holds jobs by a finalizer, and applies from the server's side.
+//! A controller as people write them with `kube`: it leads by a lease, holds jobs by a finalizer,
+//! and applies from the server's side.
 
 use std::sync::Arc;
 use std::time::Duration;

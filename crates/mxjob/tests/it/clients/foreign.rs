@@ -1,4 +1,5 @@
-//! Clients of other languages: scripts in `tests/clients` that use their own calls and check what they get.
+//! Clients of other languages: scripts in `tests/clients` that use their own calls and check what
+//! they get.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -74,7 +75,8 @@ fn a_javascript_informer_goes_on_after_the_server_was_killed_and_started_again()
     server.kill();
     informer.wait_for("error");
     let server = Server::start(&place, "up", &["--listen", &address]);
-    // The informer asks for what came after the last version it saw, and the version is still known.
+    // The informer asks for what came after the last version it saw, and the version is still
+    // known.
     server.create(&held("after"));
     informer.wait_for("add after");
     let patch = json!({"metadata": {"labels": {"team": "digits"}}}).to_string();

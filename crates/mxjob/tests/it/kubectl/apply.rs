@@ -1,4 +1,5 @@
-//! Applying configurations: from the client's side, from the server's, and looking at the difference first.
+//! Applying configurations: from the client's side, from the server's, and looking at the
+//! difference first.
 
 use serde_json::{Value, json};
 

@@ -36,7 +36,8 @@ fn what_is_left_of_a_finished_job_goes_by_its_clean_up_policy() {
         (well, "None", &all, &all),
         (badly, "All", &[], &[]),
         (badly, "Running", &ended_badly, &ended_badly),
-        // Processes that wait for a lost one for ever are stopped under every policy; the services stay.
+        // Processes that wait for a lost one for ever are stopped under every policy; the services
+        // stay.
         (badly, "None", &ended_badly, &all),
     ];
     let name = |how: &str, policy: &str| format!("{how}-{}", policy.to_lowercase());

@@ -20,7 +20,8 @@ fn two_hundred_jobs_at_once_all_end_as_they_should() {
         })
         .collect();
     server.create(&list(&jobs));
-    // Followed and not asked for again and again, which would take the time from the jobs; only to stand still is too slow.
+    // Followed and not asked for again and again, which would take the time from the jobs; only to
+    // stand still is too slow.
     let path = "jsonpath={.metadata.name} {.status.completionTime}{\"\\n\"}";
     let mut changes = server.follow(&["get", "mxjobs", "-w", "-o", path]);
     let mut ended = BTreeSet::new();

@@ -36,7 +36,8 @@ fn every_restart_policy_with_every_exit_ends_as_the_table_says() {
                 "Succeeded 1",
             ],
         ),
-        // It starts again whatever the code is, so only a limit ends it: here the one restart that is allowed is used up.
+        // It starts again whatever the code is, so only a limit ends it: here the one restart that
+        // is allowed is used up.
         ("Always", ["Failed 1", "Failed 1", "Failed 1", "Failed 1", "Failed 1", "Failed 1"]),
         (
             "ExitCode",

@@ -1,4 +1,5 @@
-//! `backoffLimit`, `activeDeadlineSeconds` and `ttlSecondsAfterFinished`, also when they are replaced on a live job.
+//! `backoffLimit`, `activeDeadlineSeconds` and `ttlSecondsAfterFinished`, also when they are
+//! replaced on a live job.
 
 use serde_json::json;
 

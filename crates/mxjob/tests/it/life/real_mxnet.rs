@@ -1,6 +1,7 @@
 //! Real training that loses one of its processes, and all of it again.
 //!
-//! MXNet takes no lost process back: the others wait for it for ever. So the job, which has a scheduler, restarts as a whole.
+//! MXNet takes no lost process back: the others wait for it for ever. So the job, which has a
+//! scheduler, restarts as a whole.
 
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
@@ -49,7 +50,8 @@ fn process(variables: &[String]) -> i32 {
     pid
 }
 
-/// Trains, kills one replica's process at a random step, and expects all of it to have been done again, once.
+/// Trains, kills one replica's process at a random step, and expects all of it to have been done
+/// again, once.
 fn check(policy: &str, role: &str, variable: &str) {
     let root = root();
     let place = Place::new();

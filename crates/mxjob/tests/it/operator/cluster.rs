@@ -1,4 +1,5 @@
-//! A cluster without a controller: `mxjob apiserver`, nodes that only play, and operators as processes of their own.
+//! A cluster without a controller: `mxjob apiserver`, nodes that only play, and operators as
+//! processes of their own.
 
 use std::fs::{self, File};
 use std::process::{Child, ExitStatus};

@@ -1,4 +1,5 @@
-//! What really happened, from watches that go around every fault: all versions of jobs, pods, services, events and leases.
+//! What really happened, from watches that go around every fault: all versions of jobs, pods,
+//! services, events and leases.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -36,7 +37,8 @@ pub(crate) struct Change {
 #[derive(Clone, Debug)]
 pub(crate) struct History {
     inner: Arc<Mutex<Inner>>,
-    /// For whoever acts on what happens. Who is too slow for it sees that in the end: the queue is long.
+    /// For whoever acts on what happens. Who is too slow for it sees that in the end: the queue is
+    /// long.
     changes: broadcast::Sender<Change>,
     _tasks: Arc<tokio::task::JoinSet<()>>,
 }

@@ -1,4 +1,5 @@
-//! The whole way that a cluster goes: a server that knows no MXJobs, the manifests, the operator's own account, its webhook.
+//! The whole way that a cluster goes: a server that knows no MXJobs, the manifests, the operator's
+//! own account, its webhook.
 
 use std::net::SocketAddr;
 use std::process::Stdio;

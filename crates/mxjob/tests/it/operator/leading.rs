@@ -1,4 +1,5 @@
-//! Two operators: one leads, and when it dies, goes or falls silent the other one goes on where it was.
+//! Two operators: one leads, and when it dies, goes or falls silent the other one goes on where it
+//! was.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,9 +1,12 @@
-//! Many random lives of jobs at once, from a seed, while everything between the operator and its API server goes wrong.
+//! Many random lives of jobs at once, from a seed, while everything between the operator and its
+//! API server goes wrong.
 //!
-//! For a while replicas fail, nodes throw them out, people delete pods and hold jobs back, requests are refused and lost, watches
-//! break, and processes die. Then the world calms down, and what became of each job is judged by what its replicas did.
+//! For a while replicas fail, nodes throw them out, people delete pods and hold jobs back, requests
+//! are refused and lost, watches break, and processes die. Then the world calms down, and what
+//! became of each job is judged by what its replicas did.
 //!
-//! `MXJOB_LIVES=20` lives so many seeds one after the other instead of one; `MXJOB_SEED=7` begins with that one.
+//! `MXJOB_LIVES=20` lives so many seeds one after the other instead of one; `MXJOB_SEED=7` begins
+//! with that one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
-//! Nodes that only play: they bind pods, say that they run, and let them end as they are told or as their fate has it.
+//! Nodes that only play: they bind pods, say that they run, and let them end as they are told or as
+//! their fate has it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,6 @@
-//! What the contract says of a job's life, worked out from what its replicas did. It shares nothing with the controller: it looks
-//! back over a whole history where the controller looks at one moment.
+//! What the contract says of a job's life, worked out from what its replicas did. It shares nothing
+//! with the controller: it looks back over a whole history where the controller looks at one
+//! moment.
 #![allow(clippy::unwrap_in_result, reason = "an object of another shape is a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,7 +95,8 @@ struct Life<'a> {
     wrong: Vec<String>,
 }
 
-/// Everything that is wrong with a job's life. `deleted` are the uids of pods that others than the operator have deleted.
+/// Everything that is wrong with a job's life. `deleted` are the uids of pods that others than the
+/// operator have deleted.
 pub(crate) fn judge(name: &str, log: &[Change], deleted: &BTreeSet<String>) -> Vec<String> {
     let mut life = Life { name, jobs: vec![], pods: vec![], events: vec![], wrong: vec![] };
     let mut places = BTreeMap::new();

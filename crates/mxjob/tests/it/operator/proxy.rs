@@ -1,10 +1,12 @@
-//! The line between one operator and the API server, which can be bad in every way, and which writes down what goes through it.
+//! The line between one operator and the API server, which can be bad in every way, and which
+//! writes down what goes through it.
 //!
 //! ```text
 //! operator ── HTTP, loopback ──▶ proxy: record, faults ── TLS ──▶ mxjob apiserver
 //! ```
 //!
-//! It adds nothing and passes the token on, so that the operator's kubeconfig differs in the address alone.
+//! It adds nothing and passes the token on, so that the operator's kubeconfig differs in the
+//! address alone.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -47,7 +49,8 @@ struct Shared {
     state: Mutex<State>,
     /// Whether nothing gets through.
     is_down: watch::Sender<bool>,
-    /// Counts up when all watches are to break; whether they are told that their version has expired.
+    /// Counts up when all watches are to break; whether they are told that their version has
+    /// expired.
     breaks: watch::Sender<(u64, bool)>,
 }
 
@@ -81,7 +84,8 @@ impl Proxy {
         Self { address, shared, accepting }
     }
 
-    /// A kubeconfig that leads here, for whoever has that token; what is written down as JSON is YAML.
+    /// A kubeconfig that leads here, for whoever has that token; what is written down as JSON is
+    /// YAML.
     pub(crate) fn kubeconfig(&self, token: &str) -> String {
         json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "through-the-proxy",
@@ -113,7 +117,8 @@ impl Proxy {
         self.shared.is_down.send_replace(is_down);
     }
 
-    /// Ends all watches that there are: in mid-air, or with the word that their version has expired.
+    /// Ends all watches that there are: in mid-air, or with the word that their version has
+    /// expired.
     pub(crate) fn break_watches(&self, have_expired: bool) {
         self.shared.breaks.send_modify(|(count, expired)| {
             *count += 1;

@@ -26,7 +26,8 @@ pub(crate) struct Record {
     pub(crate) request: Request,
     /// The code of the answer that the client got; 0 if it got none.
     pub(crate) code: u16,
-    /// The code of the server's answer; 0 if the server never heard of the request, or had not answered when the line broke.
+    /// The code of the server's answer; 0 if the server never heard of the request, or had not
+    /// answered when the line broke.
     pub(crate) done: u16,
     /// When the answer was known.
     pub(crate) at: Instant,

@@ -1,4 +1,5 @@
-//! The rights of the manifests: they are enough, they are all used, and what happens without one of them.
+//! The rights of the manifests: they are enough, they are all used, and what happens without one of
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! A bad line to the API server, and an API server that dies: what is done is done once, and nothing is forgotten.
+//! A bad line to the API server, and an API server that dies: what is done is done once, and
+//! nothing is forgotten.
 
 use serde_json::json;
 

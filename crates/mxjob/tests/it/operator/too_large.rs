@@ -1,4 +1,5 @@
-//! Jobs that are larger than a job may be, on a cluster that stored them all the same: it has no webhook, and had another definition.
+//! Jobs that are larger than a job may be, on a cluster that stored them all the same: it has no
+//! webhook, and had another definition.
 
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};

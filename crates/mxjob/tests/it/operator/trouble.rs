@@ -38,7 +38,8 @@ pub(crate) struct Trouble {
 /// What happens to the next requests of a description.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
-    /// The beginning of the request as [`Request::text`] has it, such as `create pods digits-worker-0` or `watch pods`.
+    /// The beginning of the request as [`Request::text`] has it, such as
+    /// `create pods digits-worker-0` or `watch pods`.
     pub(crate) request: String,
     /// What happens.
     pub(crate) fault: Fault,
@@ -69,7 +70,8 @@ impl Plan {
         Self { trouble: Trouble::default(), rules: Vec::new(), random: Random::new(seed) }
     }
 
-    /// What happens to a request. Leases are left alone by chance: who leads is another question than what leading leads to.
+    /// What happens to a request. Leases are left alone by chance: who leads is another question
+    /// than what leading leads to.
     pub(crate) fn faults(&mut self, request: &Request) -> Vec<Fault> {
         let text = request.text();
         if let Some(rule) =

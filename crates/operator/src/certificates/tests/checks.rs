@@ -1,8 +1,9 @@
 //! What is decided at which time for which content.
 
+use rustls::server::ParsedCertificate;
+
 use super::*;
 use crate::certificates::authority::{Authority, server};
-use rustls::server::ParsedCertificate;
 
 /// A short name of a decision.
 fn word(decision: &Decision) -> &'static str {
@@ -132,9 +133,10 @@ fn a_new_authority_signs_once_the_api_server_trusts_it() {
     let both = apply(decision, Some(&old), &names(), None, day(61)).unwrap().1;
     for (trusted, looked, want) in [
         (Some(&*old.ca_crt), 62, "keep"), // the configuration could not be changed
-        (Some(&*old.ca_crt), 89, "keep"), // the old certificate is still accepted, a new one would not be
+        // the old certificate is still accepted, a new one would not be
+        (Some(&*old.ca_crt), 89, "keep"),
         (Some(&*old.ca_crt), 91, "reissue"), // expired
-        (Some(""), 62, "keep"),           // the configuration could not be read
+        (Some(""), 62, "keep"),              // the configuration could not be read
         (Some(&*both.ca_crt), 62, "renew"),
         (None, 62, "renew"), // the API server does not call
     ] {

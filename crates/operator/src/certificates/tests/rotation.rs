@@ -1,20 +1,22 @@
 //! The rotation on a real API server: the Secret, the configuration and the served certificate.
 
-use super::*;
-use crate::certificates::{Installation, Resolver, Rotation};
-use crate::webhook::Metrics;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
 use http::{Method, Request};
 use kube::Client;
 use kube::client::Body;
 use mxjob_access::identity::Identity;
 use mxjob_apiserver::ApiServer;
 use serde_json::{Value, json};
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use tower_service::Service;
+
+use super::*;
+use crate::certificates::{Installation, Resolver, Rotation};
+use crate::webhook::Metrics;
 
 const SECRETS: &str = "/api/v1/namespaces/system/secrets";
 const SECRET: &str = "/api/v1/namespaces/system/secrets/certificate";

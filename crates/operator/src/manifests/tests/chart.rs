@@ -1,7 +1,8 @@
 //! The chart, rendered strictly, is the output of `mxjob manifests` with the same settings.
 
-use super::*;
 use mxjob_machinery::yaml;
+
+use super::*;
 
 /// Renders templates. It panics at a construct that it does not know.
 struct Helm {

@@ -1,7 +1,8 @@
 //! The generated files are up to date. `UPDATE_MANIFESTS=1` writes them.
 
-use super::*;
 use std::path::Path;
+
+use super::*;
 
 #[test]
 fn the_generated_files_are_fresh() {

@@ -1,9 +1,10 @@
 //! The roles grant exactly the rights that the preflight check needs.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::names::{WEBHOOK_CONFIGURATION, WEBHOOK_SECRET};
 use crate::preflight::{Components, Scope, permissions};
-use std::collections::BTreeSet;
 
 /// One permission: namespace, group, resource, name, verb.
 type Permission = (String, String, String, String, String);

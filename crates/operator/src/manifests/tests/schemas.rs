@@ -1,8 +1,9 @@
 //! Every object has only the fields of its kind, with the right types.
 
-use super::*;
 use mxjob_machinery::field::{Errors, Path};
 use mxjob_machinery::schema::kubernetes;
+
+use super::*;
 
 #[test]
 fn every_object_passes_strict_validation() {

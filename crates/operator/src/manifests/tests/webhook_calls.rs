@@ -1,9 +1,10 @@
 //! When the webhook is called: its match condition, on the requests of a cluster.
 
-use super::*;
 use kube_cel::KubeCelExt as _;
 use kube_cel::cel::{Context, Program, Value as Cel};
 use serde_json::json;
+
+use super::*;
 
 fn is_called(operation: &str, object: &Value, old: &Value) -> bool {
     let mut context = Context::default().with_all();

@@ -1,7 +1,8 @@
 //! Bugs in limits, clean-up and suspension.
 
-use super::super::world::{at, distributed, workers};
 use serde_json::json;
+
+use super::super::world::{at, distributed, workers};
 
 #[test]
 fn the_ttl_needs_no_other_event__1533_and_1614() {

@@ -1,10 +1,11 @@
 //! Bugs in statuses and events.
 
+use serde_json::json;
+
 use super::super::world::{World, at, distributed, workers};
 use crate::event::EventKind;
 use crate::plan::Problem;
 use crate::view::{Exit, Phase};
-use serde_json::json;
 
 #[test]
 fn a_job_without_scheduler_and_servers_does_not_succeed_immediately__mxnet_operator_32() {

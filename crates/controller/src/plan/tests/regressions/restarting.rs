@@ -1,8 +1,9 @@
 //! Bugs in what was recreated, when, and how often.
 
+use serde_json::json;
+
 use super::super::world::{World, distributed, workers};
 use crate::view::Phase;
-use serde_json::json;
 
 /// One more replaceable failure of worker 0, until its replacement runs.
 fn fail_and_come_back(world: &mut World, code: i32) {

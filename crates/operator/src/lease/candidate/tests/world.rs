@@ -4,9 +4,11 @@
 //! The simulation has true time in milliseconds; each candidate has its own clock, with another
 //! start and another speed.
 
-use super::*;
-use proptest::prelude::*;
 use std::collections::BinaryHeap;
+
+use proptest::prelude::*;
+
+use super::*;
 
 const CANDIDATES: usize = 3;
 const END: u64 = 240_000;
