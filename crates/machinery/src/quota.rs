@@ -128,7 +128,8 @@ impl Resource<'_> {
     }
 
     /// Whether objects can use some of what a quota limits under `name`.
-    fn uses(self, name: &str) -> bool {
+    #[must_use]
+    pub fn uses(self, name: &str) -> bool {
         if let Some(counted) = name.strip_prefix("count/") {
             return counted == self.to_string();
         }

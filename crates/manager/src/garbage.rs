@@ -281,6 +281,10 @@ impl Collector {
             for uid in self.graph.with_unknown_owners() {
                 self.todo.soon(Task::Object(uid));
             }
+            // Quotas may limit what was not known until now.
+            for (namespace, _) in &self.quotas {
+                self.todo.soon(Task::Quotas(namespace.clone()));
+            }
         }
         self.check_definitions().await
     }

@@ -96,7 +96,25 @@ async fn count(
             counter.add_number(counted, number(&first));
         }
     }
-    Ok(counter.into_used())
+    let is_known = |name: &str| {
+        let mut namespaced = resources.values().filter(|resource| resource.namespaced);
+        namespaced.any(|resource| resource.quota_resource().uses(name))
+    };
+    Ok(with_recorded(counter.into_used(), quota, is_known))
+}
+
+/// The counted usage, with the recorded one for what no known resource uses: its kind may have been
+/// defined a moment ago. If nothing is recorded, the name is left out, and admission counts for
+/// itself.
+fn with_recorded(mut used: Amounts, quota: &Value, is_known: impl Fn(&str) -> bool) -> Amounts {
+    let mut recorded = quota::recorded_usage(quota);
+    for name in quota::hard(quota).into_keys().filter(|name| !is_known(name)) {
+        match recorded.remove(&name) {
+            Some(amount) => used.insert(name, amount),
+            None => used.remove(&name),
+        };
+    }
+    used
 }
 
 /// The number of objects in a collection, of which a list has the first.
@@ -104,4 +122,29 @@ fn number(first: &Value) -> usize {
     let more = first.pointer("/metadata/remainingItemCount").and_then(Value::as_u64);
     let more = more.and_then(|more| usize::try_from(more).ok()).unwrap_or_default();
     list(first, "/items").len().saturating_add(more)
+}
+
+#[cfg(test)]
+mod tests {
+    use mxjob_machinery::quantity::Quantity;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn usage_of_an_unknown_kind_stays_as_recorded() {
+        let check = |recorded: Value, expected: Option<i64>| {
+            let quota = json!({
+                "spec": { "hard": { "pods": "5", "count/widgets.example.com": "1" } },
+                "status": { "used": recorded },
+            });
+            let counted = Counter::new(&quota, jiff::Timestamp::UNIX_EPOCH).into_used();
+            let used = with_recorded(counted, &quota, |name| name == "pods");
+            assert_eq!(used.get("pods"), Some(&Quantity::from_integer(0)));
+            let widgets = used.get("count/widgets.example.com");
+            assert_eq!(widgets, expected.map(Quantity::from_integer).as_ref());
+        };
+        check(json!({ "pods": "3", "count/widgets.example.com": "1" }), Some(1));
+        check(json!({ "pods": "3" }), None);
+    }
 }
