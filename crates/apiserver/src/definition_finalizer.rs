@@ -145,7 +145,7 @@ async fn empty(server: &ApiServer, api: &Connector, name: &str) -> bool {
     }
     let (group, plural) =
         (text(&definition, "/spec/group"), text(&definition, "/spec/names/plural"));
-    // The objects of a built-in kind are not its definition's, whoever wrote one.
+    // A definition of a built-in kind does not own the objects of that kind.
     if !server.registry().is_built_in(group, plural) {
         let prefix = format!("/registry/{group}/{plural}/");
         let Ok(page) = server.store().list(&prefix, &ListOptions::default()) else { return false };

@@ -48,10 +48,10 @@ pub struct Conflict {
 /// Applies a configuration for `options.manager` and gives the object to be stored, its managed
 /// fields set. `live` is `None` if the object does not exist yet.
 ///
-/// Fields of the configuration are set, and become the manager's together with whoever holds the
-/// same value; fields it applied before and leaves out now are removed unless somebody else owns
-/// them. A change of a field that others own is a conflict, unless forced, which takes it from
-/// them.
+/// Fields of the configuration are set, and become the manager's together with any manager that
+/// holds the same value; fields it applied before and leaves out now are removed unless somebody
+/// else owns them. A change of a field that others own is a conflict, unless forced, which takes it
+/// from them.
 pub fn apply(
     live: Option<&Value>,
     config: &Value,

@@ -61,7 +61,7 @@ fn set(original: Vec<Value>, patch: &[Value], name: &str) -> Result<Vec<Value>, 
     Ok(order::arrange(merged, &wanted, &before, |item| Some(item.to_string())))
 }
 
-/// Merges a list whose items are told apart by a key. An item of the patch changes all that it says
+/// Merges a list whose items are identified by a key. An item of the patch changes all that it says
 /// of the first item with its key; new ones are added.
 fn by_key(
     original: Vec<Value>,

@@ -101,7 +101,7 @@ async fn when_the_leader_is_killed_in_the_middle_of_a_hundred_jobs_each_ends_and
     assert_statuses_only_grow(&cluster);
 }
 
-/// An end stays an end, whoever writes the status.
+/// A finished job stays finished, regardless of who writes the status.
 fn assert_statuses_only_grow(cluster: &Cluster<'_>) {
     let mut ended = BTreeSet::new();
     for change in cluster.history.log() {

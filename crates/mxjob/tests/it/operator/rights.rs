@@ -222,7 +222,7 @@ async fn a_right_that_is_taken_away_is_named_on_the_jobs_it_stops_and_they_go_on
         grant_all_but(&place, cluster.server(), None);
         cluster.history.wait_for_state(name, "Running");
     }
-    // Whoever can be told nothing on a job is told in the log.
+    // What cannot be reported on a job is reported in the log.
     grant_all_but(&place, cluster.server(), Some(("mxjobs", "list")));
     operator.proxy.break_watches(true);
     operator.wait_for_log("the controller may not list mxjobs.kubeflow.org in all namespaces");
