@@ -2,70 +2,101 @@
 //! sorted keys, lists at the indentation of their key.
 
 mod emit;
+mod files;
+mod node;
 mod scalar;
 
 use serde_json::Value;
-use serde_saphyr::DuplicateKeyPolicy;
+use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, Spanned};
 
 use crate::{go, json::DecodeError};
 
-/// How deep a YAML document may nest: less than JSON may, because the YAML reader needs some 16 KiB
-/// of stack for each level in a build without optimisation, and threads have 2 MiB. Nothing real
-/// comes near it.
+pub use self::files::{SyntaxError, documents};
+pub use self::node::{Conflict, Key, Node, Tree};
+
+/// How deep a YAML document may nest. Nothing real comes near it.
 const YAML_DEPTH_MAX: usize = 64;
+/// The stack of the thread that reads a document: the YAML reader needs up to 64 KiB for each level
+/// in a build without optimisation, more than the threads that call it have.
+const READER_STACK: usize = 2 * YAML_DEPTH_MAX * 64 * 1024;
+/// How many events of the reader (scalars, starts and ends of lists and maps) all aliases together
+/// may repeat. Without a bound, nested aliases make a document of 500 bytes cost as much as one of
+/// many megabytes. Real files repeat a few lists of environment variables.
+const ALIAS_EVENTS_MAX: usize = 20_000;
+/// How many events are kept for aliases; an event inside of several anchors is kept once for each.
+const ANCHOR_EVENTS_MAX: usize = 100_000;
+/// The total length of all scalars, repeated ones included: more than the largest body.
+const SCALAR_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The options of the YAML reader for every document that comes from outside: as Kubernetes reads
+/// YAML, with bounds on what a small document can cost.
+fn options() -> serde_saphyr::Options {
+    let mut budget = serde_saphyr::Budget::default();
+    budget.max_depth = YAML_DEPTH_MAX;
+    budget.max_recorded_anchor_events = ANCHOR_EVENTS_MAX;
+    budget.max_recorded_anchor_bytes = SCALAR_BYTES_MAX;
+    budget.max_total_scalar_bytes = SCALAR_BYTES_MAX;
+    let mut options = serde_saphyr::Options::default();
+    options.budget = Some(budget);
+    options.alias_limits.max_total_replayed_events = ALIAS_EVENTS_MAX;
+    options.legacy_octal_numbers = true;
+    options.with_snippet = false;
+    // The tree keeps all entries in their order, because Kubernetes lets the later one win.
+    options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
+    options.merge_keys = MergeKeyPolicy::AsOrdinary;
+    options
+}
 
 /// Decodes one YAML document; of a duplicate key the last value counts, nothing at all is null.
 pub fn decode(bytes: &[u8]) -> Result<Value, DecodeError> {
-    read(bytes, DuplicateKeyPolicy::LastWins).map_err(|error| match error {
-        ReadError::Utf8 => problem("yaml: invalid UTF-8"),
-        ReadError::Yaml(error) => {
-            let line = error.location().map_or(1, |location| location.line());
-            problem(&format!("yaml: line {line}: {}", reason(&error.to_string())))
-        }
-    })
+    Ok(read(bytes)?.map_or(Value::Null, |node| node.value()))
 }
 
 /// Decodes like [`decode`] and names a key that its map has already, as strict decoding reports it:
 /// `line 7: key "jobMode" already set in map`. The first one is enough to find the others by.
 pub fn decode_reporting_duplicates(bytes: &[u8]) -> Result<(Value, Vec<String>), DecodeError> {
-    match read(bytes, DuplicateKeyPolicy::Error) {
-        Ok(value) => Ok((value, Vec::new())),
-        Err(error) => Ok((decode(bytes)?, error.duplicate().into_iter().collect())),
+    let Some(node) = read(bytes)? else { return Ok((Value::Null, Vec::new())) };
+    let duplicate = node.conflict().filter(|conflict| !conflict.is_merged).map(|conflict| {
+        format!("line {}: key {} already set in map", conflict.line, go::quote(&conflict.key))
+    });
+    Ok((node.value(), duplicate.into_iter().collect()))
+}
+
+fn read(bytes: &[u8]) -> Result<Option<Node>, DecodeError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| problem("yaml: invalid UTF-8"))?;
+    let documents = parse(text).map_err(|error| {
+        let line = error.line.unwrap_or(1);
+        problem(&format!("yaml: line {line}: {}", reason(&error.message)))
+    })?;
+    let mut documents = documents.into_iter();
+    match (documents.next(), documents.next()) {
+        (_, Some(_)) => Err(problem("yaml: there is more than one document")),
+        (first, None) => Ok(first),
     }
 }
 
-enum ReadError {
-    Utf8,
-    Yaml(serde_saphyr::Error),
-}
-
-fn read(bytes: &[u8], duplicate_keys: DuplicateKeyPolicy) -> Result<Value, ReadError> {
-    let mut budget = serde_saphyr::Budget::default();
-    budget.max_depth = YAML_DEPTH_MAX;
-    let mut options = serde_saphyr::Options::default();
-    options.budget = Some(budget);
-    options.duplicate_keys = duplicate_keys;
-    options.legacy_octal_numbers = true;
-    options.with_snippet = false;
-    let text = std::str::from_utf8(bytes).map_err(|_| ReadError::Utf8)?;
-    let value: Option<Value> =
-        serde_saphyr::from_str_with_options(text, options).map_err(ReadError::Yaml)?;
-    Ok(value.unwrap_or(Value::Null))
-}
-
-// === impl ReadError ===
-
-impl ReadError {
-    /// The duplicate key that it is about, if it is.
-    fn duplicate(&self) -> Option<String> {
-        match self {
-            Self::Yaml(serde_saphyr::Error::DuplicateMappingKey { key, location }) => {
-                let key = go::quote(key.as_deref().unwrap_or_default());
-                Some(format!("line {}: key {key} already set in map", location.line()))
+/// Reads all documents, on a thread with enough stack.
+fn parse(text: &str) -> Result<Vec<Node>, SyntaxError> {
+    let parse = || -> Result<Vec<Spanned<Tree>>, _> {
+        serde_saphyr::from_multiple_with_options(text, options())
+    };
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().stack_size(READER_STACK);
+        let started = reader.spawn_scoped(scope, || match parse() {
+            Ok(documents) => Ok(documents.into_iter().map(Node::from).collect()),
+            Err(error) => Err(SyntaxError {
+                line: error.location().map(|location| location.line()).filter(|line| *line > 0),
+                message: error.without_snippet().to_string(),
+            }),
+        });
+        let failed = |message: String| SyntaxError { line: None, message };
+        match started {
+            Ok(reader) => {
+                reader.join().unwrap_or_else(|_| Err(failed("the YAML reader failed".to_owned())))
             }
-            Self::Yaml(_) | Self::Utf8 => None,
+            Err(error) => Err(failed(format!("the YAML reader cannot be started: {error}"))),
         }
-    }
+    })
 }
 
 /// The reason without its place, in the words people know from Kubernetes where there are such.

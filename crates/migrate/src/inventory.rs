@@ -62,23 +62,10 @@ impl Inventory {
         Ok(inventory)
     }
 
-    /// Adds the MXJobs, pods and services of a document, also those inside a list, and skips other
-    /// objects. With `only`, objects of other namespaces are skipped too.
+    /// Adds an MXJob, pod or service, and skips other objects. With `only`, objects of other
+    /// namespaces are skipped too.
     pub fn add(&mut self, object: Value, only: Option<&str>) {
         let kind = object["kind"].as_str().unwrap_or_default();
-        if let Some(items) = object["items"].as_array().filter(|_| kind.ends_with("List")) {
-            // Items of a typed list may lack `kind` and `apiVersion`.
-            let item_kind = kind.trim_end_matches("List");
-            for item in items {
-                let mut item = item.clone();
-                if item["kind"].is_null() && item.is_object() && !item_kind.is_empty() {
-                    item["kind"] = item_kind.into();
-                    item["apiVersion"] = object["apiVersion"].clone();
-                }
-                self.add(item, only);
-            }
-            return;
-        }
         if only.is_some_and(|only| only != namespace(&object)) {
             return;
         }

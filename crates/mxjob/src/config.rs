@@ -13,11 +13,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use mxjob_machinery::yaml::{self, Node};
 use serde_json::Value;
 
-use crate::document::{self, Node};
 use crate::exit::Failure;
 use crate::logging::Level;
+use crate::objects;
 use crate::values::resource_amount;
 
 const API_VERSION: &str = "mxjob/v1";
@@ -50,7 +51,7 @@ pub(crate) struct Config {
 impl Config {
     /// Reads a file.
     pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
-        let text = document::read(path).map_err(Failure::input)?;
+        let text = objects::text(path)?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
         Self::parse(&text, folder).map_err(|(line, message)| {
             let line = line
@@ -62,7 +63,7 @@ impl Config {
     }
 
     fn parse(text: &str, folder: &Path) -> Result<Self, (Option<u64>, String)> {
-        let mut documents = document::parse(text).map_err(|error| (error.line, error.message))?;
+        let mut documents = yaml::documents(text).map_err(|error| (error.line, error.message))?;
         let (Some(node), true) = (documents.pop(), documents.is_empty()) else {
             return Err((
                 None,

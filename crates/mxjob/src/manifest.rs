@@ -8,14 +8,27 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use mxjob_api::{mxjob, unknown, validate};
+use mxjob_machinery::yaml::Node;
 use mxjob_machinery::{field, metadata};
 use serde_json::{Map, Value, json};
 
-use crate::document::{self, Node};
 use crate::exit::Failure;
+use crate::objects::{self, Object};
 
 /// A suffix like those that a server appends to `generateName`.
 const GENERATED_SUFFIX: &str = "xxxxx";
+
+/// The metadata that only a server sets.
+const SERVER_METADATA: [&str; 8] = [
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
 
 /// The namespace of the objects.
 #[derive(Debug, Clone, Copy)]
@@ -38,70 +51,59 @@ pub(crate) struct Manifest {
 /// An error in the file.
 #[derive(Debug)]
 struct Violation {
-    line: Option<u64>,
+    /// 0 if unknown.
+    line: u64,
     message: String,
 }
 
 // === impl Manifest ===
 
 impl Manifest {
-    /// Reads and checks a file; `-` is standard input.
+    /// Reads and checks a file or a folder; `-` is standard input.
     pub(crate) fn load(path: &Path, namespace: Namespace<'_>) -> Result<Self, Failure> {
-        let (path, shown) = match path.to_str() {
-            Some("-") => (Path::new("/dev/stdin"), "standard input".to_owned()),
-            _ => (path, path.display().to_string()),
-        };
-        let text = document::read(path).map_err(Failure::input)?;
-        Self::parse(&text, namespace).map_err(|violations| {
-            let lines = violations.iter().map(|violation| match violation.line {
-                Some(line) if line > 0 => format!("{shown}, line {line}: {}", violation.message),
-                _ => format!("{shown}: {}", violation.message),
-            });
-            Failure::input(lines.collect::<Vec<_>>().join("\nmxjob: "))
-        })
+        let manifest = Self::check(objects::read(path)?, namespace)
+            .map_err(|violations| Failure::input(violations.join("\nmxjob: ")))?;
+        if manifest.jobs.is_empty() {
+            let message = format!("{}: there is no MXJob", objects::shown(path));
+            return Err(Failure::input(message));
+        }
+        Ok(manifest)
     }
 
-    fn parse(text: &str, namespace: Namespace<'_>) -> Result<Self, Vec<Violation>> {
-        let documents = document::parse(text)
-            .map_err(|error| vec![Violation { line: error.line, message: error.message }])?;
+    /// Checks objects. The errors have file and line.
+    fn check(objects: Vec<Object>, namespace: Namespace<'_>) -> Result<Self, Vec<String>> {
         let mut manifest = Self::default();
         let mut violations = Vec::new();
-        for node in &documents {
-            let mut object = node.value();
-            let found = violations.len();
+        for Object { file, node, value: mut object } in objects {
+            let node = &node;
+            let mut found = Vec::new();
+            drop_server_fields(&mut object);
             match (object["apiVersion"].as_str(), object["kind"].as_str()) {
                 (Some(mxjob::API_VERSION), Some(mxjob::KIND)) => {
-                    check_metadata(node, &mut object, namespace, &mut violations);
-                    check_job(node, &object, &mut violations);
+                    check_metadata(node, &mut object, namespace, &mut found);
+                    check_job(node, &object, &mut found);
                     manifest.jobs.push(object);
                 }
                 (Some("v1"), Some("ConfigMap" | "Secret")) => {
-                    check_metadata(node, &mut object, namespace, &mut violations);
+                    check_metadata(node, &mut object, namespace, &mut found);
                     manifest.others.push(object);
                 }
                 (_, Some(mxjob::KIND)) => {
-                    violations.push(Violation::at(
-                        node,
-                        "apiVersion",
-                        &format!("expected {}", mxjob::API_VERSION),
-                    ));
+                    let expected = format!("expected {}", mxjob::API_VERSION);
+                    found.push(Violation::at(node, "apiVersion", &expected));
                 }
                 (_, Some("ConfigMap" | "Secret")) => {
-                    violations.push(Violation::at(node, "apiVersion", "expected v1"))
+                    found.push(Violation::at(node, "apiVersion", "expected v1"));
                 }
-                _ => violations.push(Violation::at(
-                    node,
-                    "kind",
-                    "expected MXJob, ConfigMap or Secret",
-                )),
+                _ => {
+                    found.push(Violation::at(node, "kind", "expected MXJob, ConfigMap or Secret"));
+                }
             }
-            if let Some(new) = violations.get_mut(found..) {
-                new.sort_by_key(|violation| violation.line);
-            }
-        }
-        if violations.is_empty() && manifest.jobs.is_empty() {
-            violations
-                .push(Violation { line: None, message: "the file contains no MXJob".to_owned() });
+            found.sort_by_key(|violation| violation.line);
+            violations.extend(found.iter().map(|violation| match violation.line {
+                0 => format!("{file}: {}", violation.message),
+                line => format!("{file}, line {line}: {}", violation.message),
+            }));
         }
         if violations.is_empty() { Ok(manifest) } else { Err(violations) }
     }
@@ -110,6 +112,17 @@ impl Manifest {
     pub(crate) fn namespaces(&self) -> BTreeSet<&str> {
         let objects = self.jobs.iter().chain(&self.others);
         objects.filter_map(|object| object["metadata"]["namespace"].as_str()).collect()
+    }
+}
+
+/// Removes what a server has added to an exported object, so that it can be created again.
+fn drop_server_fields(object: &mut Value) {
+    let Some(fields) = object.as_object_mut() else { return };
+    fields.remove("status");
+    if let Some(meta) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
+        for field in SERVER_METADATA {
+            meta.remove(field);
+        }
     }
 }
 
@@ -169,7 +182,7 @@ fn check_job(node: &Node, object: &Value, violations: &mut Vec<Violation>) {
 
 impl Violation {
     fn at(node: &Node, path: &str, message: &str) -> Self {
-        Self { line: Some(node.line_of(path)), message: format!("{path}: {message}") }
+        Self { line: node.line_of(path), message: format!("{path}: {message}") }
     }
 
     fn unknown(node: &Node, path: &str) -> Self {
@@ -177,7 +190,7 @@ impl Violation {
     }
 
     fn of(node: &Node, error: &field::Error) -> Self {
-        Self { line: Some(node.line_of(error.path.as_str())), message: error.to_string() }
+        Self { line: node.line_of(error.path.as_str()), message: error.to_string() }
     }
 }
 
@@ -199,14 +212,15 @@ spec:
               image: mxnet
 ";
 
+    fn check(text: &str, namespace: Namespace<'_>) -> Result<Manifest, Vec<String>> {
+        let documents = objects::documents("job", text).map_err(|failure| vec![failure.message])?;
+        let object = |node: Node| Object { file: "job".to_owned(), value: node.value(), node };
+        Manifest::check(documents.into_iter().map(object).collect(), namespace)
+    }
+
     fn violations(text: &str) -> Vec<String> {
-        let violations = Manifest::parse(text, Namespace::OrElse("default")).map(drop).unwrap_err();
-        violations
-            .iter()
-            .map(|violation| {
-                format!("{}: {}", violation.line.unwrap_or_default(), violation.message)
-            })
-            .collect()
+        let violations = check(text, Namespace::OrElse("default")).map(drop).unwrap_err();
+        violations.iter().map(|violation| violation.replace("job, line ", "")).collect()
     }
 
     #[test]
@@ -214,18 +228,18 @@ spec:
         let text = format!(
             "{JOB}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c, namespace: other}}\ndata: {{a: b}}\n---\n{JOB}"
         );
-        let manifest = Manifest::parse(&text, Namespace::OrElse("default")).unwrap();
+        let manifest = check(&text, Namespace::OrElse("default")).unwrap();
         assert_eq!((manifest.jobs.len(), manifest.others.len()), (2, 1));
         assert_eq!(manifest.jobs[0]["metadata"]["namespace"], "default");
         assert_eq!(manifest.namespaces().into_iter().collect::<Vec<_>>(), ["default", "other"]);
-        let manifest = Manifest::parse(&text, Namespace::Always("here")).unwrap();
+        let manifest = check(&text, Namespace::Always("here")).unwrap();
         assert_eq!(manifest.namespaces().into_iter().collect::<Vec<_>>(), ["here"]);
     }
 
     #[test]
     fn name_may_be_generated() {
         let text = JOB.replace("{name: a}", "{generateName: a-}");
-        let manifest = Manifest::parse(&text, Namespace::OrElse("default")).unwrap();
+        let manifest = check(&text, Namespace::OrElse("default")).unwrap();
         assert_eq!(
             manifest.jobs[0]["metadata"],
             json!({"generateName": "a-", "namespace": "default"})
@@ -272,12 +286,26 @@ spec:
     }
 
     #[test]
-    fn file_without_a_job_is_rejected() {
-        assert_eq!(violations(""), ["0: the file contains no MXJob"]);
-        assert_eq!(
-            violations("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"),
-            ["0: the file contains no MXJob"]
+    fn what_a_server_has_added_is_dropped() {
+        let exported = JOB.replace(
+            "{name: a}",
+            "{name: a, uid: u, resourceVersion: \"7\", generation: 2, managedFields: [], creationTimestamp: null}",
         );
+        let text = format!("{exported}status: {{startTime: x}}\n");
+        let job = check(&text, Namespace::Always("n")).unwrap().jobs.remove(0);
+        assert_eq!(job["metadata"], json!({"name": "a", "namespace": "n"}));
+        assert_eq!(job.get("status"), None);
+    }
+
+    #[test]
+    fn file_without_a_job_is_rejected() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("job.yaml");
+        for text in ["", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"] {
+            std::fs::write(&file, text).unwrap();
+            let failure = Manifest::load(&file, Namespace::OrElse("default")).unwrap_err();
+            assert!(failure.message.ends_with("job.yaml: there is no MXJob"));
+        }
         assert_eq!(violations("- a\n"), ["1: kind: expected MXJob, ConfigMap or Secret"]);
     }
 }

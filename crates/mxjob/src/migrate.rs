@@ -3,7 +3,7 @@
 //!
 //! Changes the cluster only with `--apply`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use http::{Method, Request, header};
@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, ClusterArgs, check_namespace};
 use crate::exit::{Code, Failure};
 use crate::signals::{Signals, Stop};
 use crate::values::Format;
-use crate::{clock, document, logging, output, process};
+use crate::{clock, logging, objects, output, process};
 
 /// Exit codes, for `--help`.
 pub(crate) const EXIT_CODES: &str = "\
@@ -39,8 +39,8 @@ pub(crate) struct MigrateArgs {
     /// Read jobs of this namespace only [default: all namespaces]
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
-    /// Read jobs, and pods and services if present, from a file instead of a cluster; `-` is
-    /// standard input; may be repeated
+    /// Read jobs, and pods and services if present, from a file or folder instead of a cluster;
+    /// `-` is standard input; may be repeated
     #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with_all = ["kubeconfig", "context"])]
     files: Vec<PathBuf>,
     /// Output format of the report [default: text]
@@ -81,14 +81,8 @@ pub(crate) fn run(args: &MigrateArgs) -> Result<(), Failure> {
 fn from_files(args: &MigrateArgs) -> Result<(), Failure> {
     let mut inventory = Inventory::default();
     for file in &args.files {
-        let path = if file == Path::new("-") { Path::new("/dev/stdin") } else { file };
-        let text = document::read(path).map_err(Failure::input)?;
-        let documents = document::parse(&text).map_err(|error| {
-            let line = error.line.map(|line| format!(", line {line}")).unwrap_or_default();
-            Failure::input(format!("{}{line}: {}", file.display(), error.message))
-        })?;
-        for document in documents {
-            inventory.add(document.value(), args.namespace.as_deref());
+        for object in objects::read(file)? {
+            inventory.add(object.value, args.namespace.as_deref());
         }
     }
     if inventory.jobs().is_empty() {

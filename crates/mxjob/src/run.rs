@@ -55,7 +55,8 @@ Exit codes:
 /// `mxjob run`
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Job as YAML or JSON; the file may also contain ConfigMaps and Secrets; `-` is standard input
+    /// File or folder with the job as YAML or JSON, as `kubectl create -f` reads it; it may also
+    /// contain ConfigMaps and Secrets; `-` is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Data directory of the server, which is kept [default: a temporary directory]

@@ -49,7 +49,8 @@ Exit codes:
 /// `mxjob submit`
 #[derive(Debug, Args)]
 pub(crate) struct SubmitArgs {
-    /// Job as YAML or JSON; the file may also contain ConfigMaps and Secrets; `-` is standard input
+    /// File or folder with the job as YAML or JSON, as `kubectl create -f` reads it; it may also
+    /// contain ConfigMaps and Secrets; `-` is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]

@@ -240,3 +240,137 @@ fn a_document_that_nests_deeply_is_refused_within_the_stack_of_a_thread() {
         assert!(decode("- ".repeat(levels).as_bytes()).is_err(), "{levels}");
     }
 }
+
+#[test]
+fn aliases_are_expanded_up_to_a_bound() {
+    // Nine levels, each nine times the level below: 446 bytes for nearly 400 million scalars.
+    let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for level in 1..9 {
+        let below = vec![format!("*a{}", level - 1); 9].join(",");
+        bomb.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+    }
+    let flat = format!("a: &a [{}]\nb: [{}]\n", "x,".repeat(150), "*a,".repeat(150));
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), "*a,".repeat(19_000));
+    let merged = format!("a: &a {{b: c}}\nd:\n{}", "- <<: *a\n".repeat(10_000));
+    for text in [bomb, flat, long, merged] {
+        let error = decode(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.len() < 200, "{error}");
+        assert!(decode_reporting_duplicates(text.as_bytes()).is_err());
+    }
+    // Three lists of a hundred variables, each used twice.
+    let list = |index| {
+        let variables: String =
+            (0..100).map(|at| format!("- {{name: N{at}, value: v}}\n")).collect();
+        format!("l{index}: &l{index}\n{variables}")
+    };
+    let mut honest: String = (0..3).map(list).collect();
+    honest.push_str("replicas: [*l0, *l1, *l2, *l0, *l1, *l2]\n");
+    assert_eq!(decode(honest.as_bytes()).unwrap()["replicas"][5][99]["name"], "N99");
+}
+
+/// What kubectl 1.32 made of these documents.
+#[test]
+fn scalars_and_keys_are_read_as_kubectl_reads_them() {
+    for (text, expected) in [
+        (
+            "{a: 1, b: 0x1, c: 010, d: 0o10, e: yes, f: 1_000, g: .5, h: 12:30, i: 2001-01-01, j: ~, k: y, l: off, m: 1e3}",
+            json!({
+                "a": 1, "b": 1, "c": 8, "d": 8, "e": true, "f": 1000, "g": 0.5, "h": "12:30",
+                "i": "2001-01-01", "j": null, "k": true, "l": false, "m": 1000.0,
+            }),
+        ),
+        (
+            "{x: one, y: one, 1: a, 1.5: b, off: c}",
+            json!({"x": "one", "true": "one", "1": "a", "1.5": "b", "false": "c"}),
+        ),
+        (
+            "a: &m {x: one, z: one}\nb: {x: two, <<: *m}\nc: {<<: *m, x: two}",
+            json!({"a": {"x": "one", "z": "one"}, "b": {"x": "one", "z": "one"}, "c": {"x": "two", "z": "one"}}),
+        ),
+        (
+            "a: &a {x: 1}\nb: &b {x: 2, z: 2}\nc: {<<: [*a, *b]}",
+            json!({"a": {"x": 1}, "b": {"x": 2, "z": 2}, "c": {"x": 1, "z": 2}}),
+        ),
+        ("a: &b \"x\"\r\nc: *b\r\n", json!({"a": "x", "c": "x"})),
+    ] {
+        assert_eq!(decode(text.as_bytes()).unwrap(), expected, "{text}");
+    }
+    for text in ["a: .inf", "~: x", "[a]: x", "a: {<<: 1}", "a: {<<: [1]}"] {
+        assert!(decode(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+mod files {
+    use super::*;
+
+    const TEXT: &str = "kind: A\nspec:\n  list:\n    - a: 1\n    - b: &x\n        c: two\n  again: *x\n---\n# nothing\n---\n{\"kind\": \"B\",\n \"n\": 1.5}\n";
+
+    fn values(text: &str) -> Vec<Value> {
+        documents(text).unwrap().iter().map(Node::value).collect()
+    }
+
+    #[test]
+    fn documents_are_parsed_as_json_values() {
+        let first = json!({
+            "kind": "A",
+            "spec": {"list": [{"a": 1}, {"b": {"c": "two"}}], "again": {"c": "two"}},
+        });
+        assert_eq!(values(TEXT), [first, json!({"kind": "B", "n": 1.5})]);
+    }
+
+    #[test]
+    fn every_field_has_its_line() {
+        let documents = documents(TEXT).unwrap();
+        let check = |path: &str, line: u64| assert_eq!(documents[0].line_of(path), line, "{path}");
+        check("kind", 1);
+        check("spec", 2);
+        check("spec.list[0].a", 4);
+        check("spec.list[1].b.c", 6);
+        check("spec[list][1]", 5);
+        check("spec.list[7].x", 3);
+        check("metadata.name", 1);
+        assert_eq!(documents[1].line_of("n"), 12);
+    }
+
+    #[test]
+    fn json_documents_may_follow_each_other() {
+        let text = "{\"a\": \"\\ud83d\\ude00\"}{\"b\":\n 1}\n\n{\"c\": {\"d\": [\n\t2]}}\n";
+        let read = documents(text).unwrap();
+        assert_eq!(values(text), [json!({"a": "😀"}), json!({"b": 1}), json!({"c": {"d": [2]}})]);
+        assert_eq!((read[0].line_of("a"), read[1].line_of("b")), (1, 1));
+        assert_eq!((read[2].line_of("c"), read[2].line_of("c.d[0]")), (4, 5));
+        // What begins like JSON may be YAML.
+        assert_eq!(values("{a: 1}\n---\nb: 2\n"), [json!({"a": 1}), json!({"b": 2})]);
+    }
+
+    #[test]
+    fn errors_have_a_line() {
+        for (text, line) in [
+            ("a: [1, 2\nb: 3\n", 2),
+            ("a: 'open\n", 1),
+            ("a: 1\n\tb: 2\n", 1),
+            ("{\"a\": 1}\n{\"b\": \n", 2),
+        ] {
+            let error = documents(text).unwrap_err();
+            assert_eq!(error.line, Some(line), "{error}");
+            assert!(!error.message.contains('\n') && !error.message.contains("line"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_with_two_values_is_an_error() {
+        for (text, line, message) in [
+            ("a: 1\nb: 2\na: 3\n", 3, "\"a\" is set twice; it is already in line 1"),
+            ("{\"a\": 1,\n\"a\": 2}", 2, "\"a\" is set twice; it is already in line 1"),
+            (
+                "m: &m {x: 1}\nb:\n- x: 2\n  <<: *m\n",
+                3,
+                "\"x\" is set before `<<`, whose map has it too, and kubectl takes that one; write \"x\" after `<<`",
+            ),
+        ] {
+            let error = documents(text).unwrap_err();
+            assert_eq!((error.line, error.message.as_str()), (Some(line), message));
+        }
+        assert_eq!(values("m: &m {x: 1}\nb: {<<: *m, x: 2}\n")[0]["b"]["x"], 2);
+    }
+}

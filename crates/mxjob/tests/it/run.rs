@@ -49,6 +49,31 @@ fn success_exits_with_0_and_prints_every_log_line() {
 }
 
 #[test]
+fn files_are_read_as_kubectl_reads_them() {
+    let place = Place::new();
+    let job = |name: &str| place.job(name, "true", "true", "true").to_string();
+    let exported = job("listed").replacen(
+        "\"metadata\":{",
+        "\"status\":{},\"metadata\":{\"uid\":\"u\",\"resourceVersion\":\"7\",",
+        1,
+    );
+    let folder = place.path().join("jobs");
+    std::fs::create_dir(&folder).unwrap();
+    let list = format!(
+        "{{\"kind\":\"List\",\"apiVersion\":\"v1\",\"items\":[{exported},\n{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"c\"}}}}]}}"
+    );
+    std::fs::write(folder.join("list.json"), list).unwrap();
+    std::fs::write(folder.join("stream.json"), format!("{}\n{}", job("first"), job("second")))
+        .unwrap();
+    let done = Done::of(place.command(&["run", folder.to_str().unwrap()]).output().unwrap());
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+    for name in ["listed", "first", "second"] {
+        let line = format!("mxjob: MXJob {name} is successfully completed.");
+        assert!(done.stderr.contains(&line), "{}", done.stderr);
+    }
+}
+
+#[test]
 fn failure_exits_with_1_and_names_replica_and_last_lines() {
     let place = Place::new();
     let worker =
@@ -171,7 +196,7 @@ fn invalid_file_exits_with_2_and_names_line_and_field() {
         assert_eq!(done.stdout, "");
     };
     check("kind: MXJob\n  spec: [\n", &[", line "]);
-    check("", &[": the file contains no MXJob"]);
+    check("", &[": there is no MXJob"]);
     let job = "\
 apiVersion: kubeflow.org/v1
 kind: MXJob
