@@ -21,7 +21,7 @@ use crate::registry;
 /// # Errors
 /// 403 where a priority class is unknown or contradicted.
 pub(crate) fn complete(context: &Context<'_>, object: &mut Value) -> Result<(), ApiError> {
-    let strategy = context.kind.strategy;
+    let strategy = &context.kind.strategy;
     if strategy.runs_containers() {
         priority::resolve(context, object)?;
         limits::apply_defaults(context, object);
@@ -45,14 +45,14 @@ pub(crate) fn check(context: &Context<'_>, object: &Value) -> Result<(), ApiErro
 ///
 /// # Errors
 /// 403 for an object that must stay.
-pub(crate) fn check_delete(kind: &'static Kind, name: &str) -> Result<(), ApiError> {
+pub(crate) fn check_delete(kind: &Kind, name: &str) -> Result<(), ApiError> {
     kind.strategy.undeletable(name).map_or(Ok(()), |why| Err(refused(kind, name, why)))
 }
 
 /// 403 with upstream's wording.
 pub(crate) fn refused(kind: &Kind, name: &str, why: &str) -> ApiError {
     let message = format!("{} \"{name}\" is forbidden: {why}", kind.qualified_resource());
-    ApiError::forbidden(message, Some((name, kind.group, kind.plural)))
+    ApiError::forbidden(message, Some((name, &kind.group, &kind.plural)))
 }
 
 /// All stored objects of a kind; of one namespace where that is given.

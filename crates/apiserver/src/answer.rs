@@ -1,5 +1,7 @@
 //! The results of verbs and how they become HTTP responses.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use mxjob_machinery::{status::Status, yaml};
@@ -21,7 +23,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(crate) enum Answer {
     /// One object.
     Object {
-        kind: &'static Kind,
+        kind: Arc<Kind>,
         /// Canonical JSON.
         json: Bytes,
         /// 200 or 201.
@@ -30,7 +32,7 @@ pub(crate) enum Answer {
     /// A list.
     List {
         /// Kind of the items.
-        kind: &'static Kind,
+        kind: Arc<Kind>,
         /// Canonical JSON of each.
         items: Vec<Bytes>,
         meta: ListMeta,
@@ -93,7 +95,7 @@ impl Answer {
                                 .to_owned(),
                             ..ListMeta::default()
                         };
-                        table::table(kind, &[json], &meta, version, rendering)
+                        table::table(&kind, &[json], &meta, version, rendering)
                     }
                     Transform::Partial(version) => table::partial(&json, version),
                     Transform::PartialList(_) => {
@@ -104,9 +106,9 @@ impl Answer {
             }
             Self::List { kind, items, meta } => {
                 let json = match form.transform {
-                    Transform::None => list(kind, &items, &meta),
+                    Transform::None => list(&kind, &items, &meta),
                     Transform::Table(version) => {
-                        table::table(kind, &items, &meta, version, rendering)
+                        table::table(&kind, &items, &meta, version, rendering)
                     }
                     Transform::PartialList(version) => table::partial_list(&items, &meta, version),
                     Transform::Partial(_) => {

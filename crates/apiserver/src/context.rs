@@ -21,9 +21,9 @@ pub(crate) struct Context<'a> {
     /// The caller.
     pub(crate) identity: &'a Identity,
     /// The kind as stored.
-    pub(crate) kind: &'static Kind,
+    pub(crate) kind: &'a Arc<Kind>,
     /// The requested kind; not the stored one where two groups serve the same objects.
-    pub(crate) shown: &'static Kind,
+    pub(crate) shown: &'a Arc<Kind>,
     pub(crate) path: &'a ResourcePath,
     pub(crate) query: &'a Query,
     pub(crate) headers: &'a HeaderMap,
@@ -68,7 +68,7 @@ impl Context<'_> {
     /// The condition for storing an object whose status depends on other objects: the status is
     /// still what it would be. None for other kinds, and for subresources, which set the status.
     pub(crate) fn condition(&self, object: &Value) -> Option<Condition> {
-        let (strategy, now) = (self.kind.strategy, self.now);
+        let (strategy, now) = (Arc::clone(&self.kind.strategy), self.now);
         if !strategy.depends_on_others() || !self.path.subresource.is_empty() {
             return None;
         }

@@ -8,6 +8,8 @@
 //! answers are converted here, and [`crate::strategy::Strategy::to_stored`] gives the stored
 //! version.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use mxjob_machinery::{json, yaml};
@@ -24,11 +26,7 @@ use crate::request::media_type;
 ///
 /// # Errors
 /// 415 for JSON patches: their paths cannot be converted.
-pub(crate) fn body(
-    kind: &'static Kind,
-    headers: &HeaderMap,
-    body: Bytes,
-) -> Result<Bytes, ApiError> {
+pub(crate) fn body(kind: &Kind, headers: &HeaderMap, body: Bytes) -> Result<Bytes, ApiError> {
     if kind.strategy.stored_as().is_none() || body.is_empty() {
         return Ok(body);
     }
@@ -62,7 +60,7 @@ pub(crate) fn body(
 /// # Errors
 /// The given error.
 pub(crate) fn outcome(
-    kind: &'static Kind,
+    kind: &Arc<Kind>,
     outcome: Result<Answer, ApiError>,
 ) -> Result<Answer, ApiError> {
     match outcome {
@@ -75,23 +73,24 @@ pub(crate) fn outcome(
 }
 
 /// The answer in the requested form.
-fn answer(kind: &'static Kind, answer: Answer) -> Answer {
+fn answer(kind: &Arc<Kind>, answer: Answer) -> Answer {
     if !kind.strategy.converts() {
         return answer;
     }
     match answer {
         Answer::Object { json, code, .. } => {
-            Answer::Object { kind, json: shown(kind, &json), code }
+            Answer::Object { kind: Arc::clone(kind), json: shown(kind, &json), code }
         }
         Answer::List { items, meta, .. } => {
-            Answer::List { kind, items: items.iter().map(|item| shown(kind, item)).collect(), meta }
+            let items = items.iter().map(|item| shown(kind, item)).collect();
+            Answer::List { kind: Arc::clone(kind), items, meta }
         }
         other => other,
     }
 }
 
 /// A stored object in the form of a kind.
-pub(crate) fn shown(kind: &'static Kind, stored: &Bytes) -> Bytes {
+pub(crate) fn shown(kind: &Kind, stored: &Bytes) -> Bytes {
     if !kind.strategy.converts() {
         return stored.clone();
     }

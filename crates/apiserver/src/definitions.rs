@@ -7,10 +7,9 @@
 //! [`Definitions::refresh`] reads the stored definitions at start and after each commit that
 //! changes one, before the writer gets the answer: the kind can be used with the next request.
 //!
-//! A row of the registry lives as long as the program, since [`Kind`] is `'static` everywhere. It
-//! is small (names, verbs and columns), made once for each content, and reused when a definition is
-//! recreated. The large part, schema and rules, is in the row's strategy and freed with the
-//! definition.
+//! A row of the registry is freed when its definition is deleted or changed and no request uses it
+//! any more. Watches may keep rows for long. So a row is reused as long as it exists and its names,
+//! verbs and columns do not change: its strategy then gets the new schema and rules.
 
 mod custom;
 mod names;
@@ -18,6 +17,7 @@ mod rules;
 mod shape;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Weak};
 
 use mxjob_machinery::json::{list, text};
 use mxjob_store::{ListOptions, Revision, Store};
@@ -26,7 +26,7 @@ use serde_json::Value;
 
 use crate::document;
 use crate::kind::{AGE, CUSTOM, NAME, STATUS_ONLY};
-use crate::kind::{Cell, Column, Conventions, Kind};
+use crate::kind::{Cell, Column, Conventions, Kind, Text};
 use crate::registry::Registry;
 use custom::{Custom, Version};
 
@@ -42,16 +42,16 @@ pub(crate) struct Definitions(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Every row ever made, by its content.
-    rows: HashMap<String, Row>,
+    /// Every row that is served or used by a request, by its content.
+    rows: HashMap<String, (Weak<Kind>, Weak<Custom>)>,
     /// The rows of each definition, and the revision at which it was read.
     served: BTreeMap<String, (Revision, Vec<Row>)>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Row {
-    kind: &'static Kind,
-    strategy: &'static Custom,
+    kind: Arc<Kind>,
+    strategy: Arc<Custom>,
 }
 
 /// Parts of a definition that this server does not support.
@@ -90,11 +90,14 @@ impl Definitions {
         {
             row.strategy.forget();
         }
-        let mut rows: Vec<&'static Kind> =
-            state.served.values().flat_map(|(_, rows)| rows).map(|row| row.kind).collect();
+        let rows = state.served.values().flat_map(|(_, rows)| rows);
+        let mut kinds: Vec<Arc<Kind>> = rows.map(|row| Arc::clone(&row.kind)).collect();
         // Groups by name; of a group's versions the most mature first, as clients prefer them.
-        rows.sort_by_cached_key(|kind| (kind.group, maturity(kind.version)));
-        registry.replace(&rows);
+        kinds.sort_by(|a, b| {
+            (&a.group, maturity(&a.version)).cmp(&(&b.group, maturity(&b.version)))
+        });
+        registry.replace(kinds);
+        state.rows.retain(|_, (kind, _)| kind.strong_count() > 0);
     }
 }
 
@@ -123,11 +126,15 @@ impl State {
             names,
             columns,
             has_status(version),
-        ]);
-        let row = *self
-            .rows
-            .entry(content.to_string())
-            .or_insert_with(|| make(definition, names, version));
+        ])
+        .to_string();
+        let known =
+            self.rows.get(&content).map(|(kind, strategy)| (kind.upgrade(), strategy.upgrade()));
+        let row = match known {
+            Some((Some(kind), Some(strategy))) => Row { kind, strategy },
+            _ => make(definition, names, version),
+        };
+        self.rows.insert(content, (Arc::downgrade(&row.kind), Arc::downgrade(&row.strategy)));
         row.strategy.become_version(Version::read(definition, version));
         row
     }
@@ -137,37 +144,34 @@ fn has_status(version: &Value) -> bool {
     version.pointer("/subresources/status").is_some_and(|status| !status.is_null())
 }
 
-/// Makes a row, which is never freed.
 fn make(definition: &Value, names: &Value, version: &Value) -> Row {
-    let strategy: &'static Custom = Box::leak(Box::default());
-    let words = |pointer: &str| {
-        let words: Vec<&'static str> =
-            list(names, pointer).iter().filter_map(Value::as_str).map(kept).collect();
-        &*words.leak()
+    let strategy = Arc::<Custom>::default();
+    let words = |pointer: &str| -> Vec<Text> {
+        list(names, pointer).iter().filter_map(Value::as_str).map(owned).collect()
     };
     let kind = Kind {
-        version: kept(text(version, "/name")),
+        version: owned(text(version, "/name")),
         short_names: words("/shortNames"),
         categories: words("/categories"),
         namespaced: text(definition, "/spec/scope") == "Namespaced",
         verbs: CUSTOM,
         subresources: if has_status(version) { STATUS_ONLY } else { &[] },
-        columns: columns(version).leak(),
+        columns: columns(version),
         conventions: Conventions::CUSTOM,
         unconditional_update: false,
-        strategy,
+        strategy: Arc::<Custom>::clone(&strategy),
         ..Kind::new(
-            kept(text(definition, "/spec/group")),
-            kept(text(names, "/kind")),
-            kept(text(names, "/plural")),
-            kept(text(names, "/singular")),
+            owned(text(definition, "/spec/group")),
+            owned(text(names, "/kind")),
+            owned(text(names, "/plural")),
+            owned(text(names, "/singular")),
         )
     };
-    Row { kind: Box::leak(Box::new(kind)), strategy }
+    Row { kind: Arc::new(kind), strategy }
 }
 
-fn kept(text: &str) -> &'static str {
-    Box::leak(text.to_owned().into_boxed_str())
+fn owned(text: &str) -> Text {
+    text.to_owned().into()
 }
 
 fn columns(version: &Value) -> Vec<Column> {
@@ -182,11 +186,11 @@ fn columns(version: &Value) -> Vec<Column> {
             given => given.to_owned(),
         };
         Column {
-            name: kept(text(column, "/name")),
-            kind: kept(text(column, "/type")),
-            description: kept(&description),
+            name: owned(text(column, "/name")),
+            kind: owned(text(column, "/type")),
+            description: description.into(),
             priority: column.get("priority").and_then(Value::as_i64).unwrap_or_default(),
-            cell: Cell::Path(kept(path)),
+            cell: Cell::Path(owned(path)),
         }
     };
     std::iter::once(NAME).chain(given.iter().map(column)).collect()

@@ -10,6 +10,7 @@ mod aggregated;
 mod plain;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA512, digest};
 
@@ -59,14 +60,14 @@ fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
 // === impl Groups ===
 
 impl<'a> Groups<'a> {
-    pub(crate) fn of(kinds: impl IntoIterator<Item = &'a Kind>) -> Self {
+    pub(crate) fn of(kinds: impl IntoIterator<Item = &'a Arc<Kind>>) -> Self {
         let mut groups: Vec<(&str, Versions<'_>)> = Vec::new();
         for kind in kinds {
-            let versions = entry(&mut groups, kind.group);
-            entry(versions, kind.version).push(kind);
+            let versions = entry(&mut groups, &*kind.group);
+            entry(versions, &*kind.version).push(kind);
         }
         for (_, kinds) in groups.iter_mut().flat_map(|(_, versions)| versions) {
-            kinds.sort_by_key(|kind| kind.plural);
+            kinds.sort_by(|a, b| a.plural.cmp(&b.plural));
         }
         Self(groups)
     }
@@ -112,7 +113,7 @@ pub(crate) fn root(group: &str, version: &str) -> String {
 
 impl Documents {
     /// The documents of these kinds.
-    pub(crate) fn of<'a>(kinds: impl IntoIterator<Item = &'a Kind>) -> Self {
+    pub(crate) fn of<'a>(kinds: impl IntoIterator<Item = &'a Arc<Kind>>) -> Self {
         let groups = &Groups::of(kinds);
         Self { plain: plain::documents(groups), aggregated: aggregated::documents(groups) }
     }

@@ -80,7 +80,7 @@ impl ApiError {
             Reason::NotFound,
             format!("{} \"{name}\" not found", kind.qualified_resource()),
         )
-        .about(name, kind.group, kind.plural)
+        .about(name, &kind.group, &kind.plural)
     }
 
     /// 404 for another object that the request refers to: name, group and resource.
@@ -96,7 +96,7 @@ impl ApiError {
     pub(crate) fn already_exists(kind: &Kind, name: &str, terminating: bool) -> Self {
         let prefix = if terminating { "object is being deleted: " } else { "" };
         let message = format!("{prefix}{} \"{name}\" already exists", kind.qualified_resource());
-        Self::new(409, Reason::AlreadyExists, message).about(name, kind.group, kind.plural)
+        Self::new(409, Reason::AlreadyExists, message).about(name, &kind.group, &kind.plural)
     }
 
     /// 409: the object changed since it was read, or a precondition fails.
@@ -106,7 +106,7 @@ impl ApiError {
             "Operation cannot be fulfilled on {} \"{name}\": {why}",
             kind.qualified_resource()
         );
-        Self::new(409, Reason::Conflict, message).about(name, kind.group, kind.plural)
+        Self::new(409, Reason::Conflict, message).about(name, &kind.group, &kind.plural)
     }
 
     /// 409 for a failed precondition of a delete; upstream's message has the kind.
@@ -114,7 +114,7 @@ impl ApiError {
     pub(crate) fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
         let message =
             format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified_kind());
-        Self::new(409, Reason::Conflict, message).about(name, kind.group, kind.kind)
+        Self::new(409, Reason::Conflict, message).about(name, &kind.group, &kind.kind)
     }
 
     /// 409 of server-side apply, with one cause for each conflicting field.
@@ -130,7 +130,7 @@ impl ApiError {
     /// 422 on an object.
     #[must_use]
     pub(crate) fn invalid(kind: &Kind, name: &str, errors: &field::Errors) -> Self {
-        Self::invalid_as(kind.kind, kind.group, name, errors)
+        Self::invalid_as(&kind.kind, &kind.group, name, errors)
     }
 
     /// The same error with another message, if there is one.
@@ -166,7 +166,7 @@ impl ApiError {
             "{verb} is not supported on resources of kind \"{}\"",
             kind.qualified_resource()
         );
-        Self::new(405, Reason::MethodNotAllowed, message).about("", kind.group, kind.plural)
+        Self::new(405, Reason::MethodNotAllowed, message).about("", &kind.group, &kind.plural)
     }
 
     /// 405 on a path that is not a resource.
@@ -211,7 +211,7 @@ impl ApiError {
                 && (details.kind == stored.plural || details.kind == stored.kind)
         };
         if let Some(details) = self.status.details.as_mut().filter(about) {
-            shown.group.clone_into(&mut details.group);
+            details.group = shown.group.to_string();
         }
         if let Some(message) = &mut self.status.message {
             for (old, new) in [

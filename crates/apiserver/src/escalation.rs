@@ -42,9 +42,9 @@ pub(crate) fn check(
 fn check_create(context: &Context<'_>) -> Result<(), ApiError> {
     let kind = context.shown;
     let attributes = Attributes {
-        group: kind.group,
-        version: kind.version,
-        resource: kind.plural,
+        group: &kind.group,
+        version: &kind.version,
+        resource: &kind.plural,
         namespace: authz::non_empty(context.namespace()),
         name: authz::non_empty(context.name()),
         ..Attributes::new(context.identity, Verb::Create)
@@ -59,7 +59,7 @@ fn check_create(context: &Context<'_>) -> Result<(), ApiError> {
 
 fn check_role(context: &Context<'_>, old: Option<&Value>, new: &Value) -> Result<(), ApiError> {
     let name = document::meta_str(new, "name");
-    if may(context, "escalate", context.kind.plural, name) {
+    if may(context, "escalate", &context.kind.plural, name) {
         return Ok(());
     }
     confirm(context, name, &Rule::of_role(new))?;
@@ -131,7 +131,7 @@ fn confirm(context: &Context<'_>, name: &str, granted: &[Rule]) -> Result<(), Ap
 fn forbidden(context: &Context<'_>, name: &str, why: &str) -> ApiError {
     let kind = context.kind;
     let message = format!("{} {name:?} is forbidden: {why}", kind.qualified_resource());
-    ApiError::forbidden(message, Some((name, kind.group, kind.plural)))
+    ApiError::forbidden(message, Some((name, &kind.group, &kind.plural)))
 }
 
 fn not_found(missing: &MissingRole) -> ApiError {

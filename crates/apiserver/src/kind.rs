@@ -2,9 +2,15 @@
 //!
 //! Rules (defaults, validation, selectable fields) are in its [`Strategy`].
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::strategy::{Plain, Strategy};
+
+/// A text of a row: static for a built-in kind, owned for one that a definition adds.
+pub type Text = Cow<'static, str>;
 
 /// Verbs of a built-in kind, in the order in which API servers list them.
 pub(crate) const BUILT_IN: &[&str] =
@@ -18,23 +24,23 @@ pub(crate) const CUSTOM: &[&str] =
 pub(crate) const STATUS_ONLY: &[Subresource] =
     &[Subresource { name: "status", body: None, verbs: STATUS }];
 
-/// A served kind.
+/// A served kind. It is freed when its definition is deleted and no request uses it any more.
 #[derive(Debug)]
 pub struct Kind {
     /// API group; empty for the core group.
-    pub group: &'static str,
+    pub group: Text,
     /// API version within the group.
-    pub version: &'static str,
+    pub version: Text,
     /// `kind` of an object.
-    pub kind: &'static str,
+    pub kind: Text,
     /// Resource name in paths.
-    pub plural: &'static str,
+    pub plural: Text,
     /// Singular resource name, as discovery gives it.
-    pub singular: &'static str,
+    pub singular: Text,
     /// Short names that `kubectl` accepts.
-    pub short_names: &'static [&'static str],
+    pub short_names: Vec<Text>,
     /// Categories such as `all`.
-    pub categories: &'static [&'static str],
+    pub categories: Vec<Text>,
     /// Whether objects live in a namespace.
     pub namespaced: bool,
     /// Verbs in discovery's order.
@@ -42,7 +48,7 @@ pub struct Kind {
     /// Subresources.
     pub subresources: &'static [Subresource],
     /// Columns of a Table (upstream's printers, or a custom resource's printer columns).
-    pub columns: &'static [Column],
+    pub columns: Vec<Column>,
     /// Where handlers of built-in kinds and of custom resources differ.
     pub conventions: Conventions,
     /// A built-in kind that a server may leave out; it can then be defined.
@@ -54,7 +60,7 @@ pub struct Kind {
     /// `PUT` without a resource version overwrites the stored object.
     pub unconditional_update: bool,
     /// The rules.
-    pub strategy: &'static dyn Strategy,
+    pub strategy: Arc<dyn Strategy>,
 }
 
 /// The questions that are asked by creating an object.
@@ -159,14 +165,14 @@ pub struct Subresource {
 }
 
 /// A column of a Table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Column {
     /// Heading.
-    pub name: &'static str,
+    pub name: Text,
     /// `string`, `integer` or `date`.
-    pub kind: &'static str,
+    pub kind: Text,
     /// Description of the column.
-    pub description: &'static str,
+    pub description: Text,
     /// 0 is always shown, 1 with `-o wide`.
     pub priority: i64,
     /// How to get the cell.
@@ -174,10 +180,10 @@ pub struct Column {
 }
 
 /// Where a cell of a Table comes from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Cell {
     /// The first value under a JSON path (the CRD's `additionalPrinterColumns` dialect).
-    Path(&'static str),
+    Path(Text),
     /// Computed from the object.
     Computed(fn(&serde_json::Value, jiff::Timestamp) -> serde_json::Value),
 }
@@ -188,30 +194,30 @@ impl Kind {
     /// A namespaced built-in kind in version `v1`, with the usual verbs and no rules. Rows change
     /// what differs by struct update.
     #[must_use]
-    pub const fn new(
-        group: &'static str,
-        kind: &'static str,
-        plural: &'static str,
-        singular: &'static str,
+    pub fn new(
+        group: impl Into<Text>,
+        kind: impl Into<Text>,
+        plural: impl Into<Text>,
+        singular: impl Into<Text>,
     ) -> Self {
         Self {
-            group,
-            version: "v1",
-            kind,
-            plural,
-            singular,
-            short_names: &[],
-            categories: &[],
+            group: group.into(),
+            version: "v1".into(),
+            kind: kind.into(),
+            plural: plural.into(),
+            singular: singular.into(),
+            short_names: Vec::new(),
+            categories: Vec::new(),
             namespaced: true,
             verbs: BUILT_IN,
             subresources: &[],
-            columns: &[NAME, AGE],
+            columns: vec![NAME, AGE],
             conventions: Conventions::BUILT_IN,
             is_optional: false,
             review: None,
             create_on_update: false,
             unconditional_update: true,
-            strategy: &Plain,
+            strategy: Arc::new(Plain),
         }
     }
 
@@ -224,7 +230,7 @@ impl Kind {
     #[must_use]
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {
-            self.version.to_owned()
+            self.version.clone().into_owned()
         } else {
             format!("{}/{}", self.group, self.version)
         }
@@ -233,13 +239,13 @@ impl Kind {
     /// `mxjobs.kubeflow.org`, `pods`: how messages name the resource.
     #[must_use]
     pub fn qualified_resource(&self) -> String {
-        qualified(self.plural, self.group)
+        qualified(&self.plural, &self.group)
     }
 
     /// `MXJob.kubeflow.org`, `Pod`: how messages name the kind.
     #[must_use]
     pub fn qualified_kind(&self) -> String {
-        qualified(self.kind, self.group)
+        qualified(&self.kind, &self.group)
     }
 
     /// `MXJobList`.
@@ -278,6 +284,11 @@ impl Kind {
         format!("{base}/{}/{scope}{}", self.version, self.plural)
     }
 
+    /// Group, version and kind.
+    pub(crate) fn gvk(&self) -> (&str, &str, &str) {
+        (&self.group, &self.version, &self.kind)
+    }
+
     pub(crate) fn is_resource(&self, group: &str, version: &str, plural: &str) -> bool {
         self.plural == plural && self.group == group && self.version == version
     }
@@ -293,23 +304,39 @@ fn qualified(name: &str, group: &str) -> String {
     if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
 }
 
+// === impl Column ===
+
+impl Column {
+    /// A column of a built-in kind.
+    pub(crate) const fn new(
+        name: &'static str,
+        kind: &'static str,
+        description: &'static str,
+        priority: i64,
+        cell: Cell,
+    ) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            kind: Cow::Borrowed(kind),
+            description: Cow::Borrowed(description),
+            priority,
+            cell,
+        }
+    }
+}
+
 /// The `Name` column.
-pub(crate) const NAME: Column = Column {
-    name: "Name",
-    kind: "string",
-    description: "",
-    priority: 0,
-    cell: Cell::Path(".metadata.name"),
-};
+pub(crate) const NAME: Column =
+    Column::new("Name", "string", "", 0, Cell::Path(Cow::Borrowed(".metadata.name")));
 
 /// The `Age` column.
-pub(crate) const AGE: Column = Column {
-    name: "Age",
-    kind: "date",
-    description: "How long ago the object was created.",
-    priority: 0,
-    cell: Cell::Path(".metadata.creationTimestamp"),
-};
+pub(crate) const AGE: Column = Column::new(
+    "Age",
+    "date",
+    "How long ago the object was created.",
+    0,
+    Cell::Path(Cow::Borrowed(".metadata.creationTimestamp")),
+);
 
 /// A column of text computed from the object.
 pub(crate) const fn computed(
@@ -317,5 +344,5 @@ pub(crate) const fn computed(
     priority: i64,
     cell: fn(&Value, jiff::Timestamp) -> Value,
 ) -> Column {
-    Column { name, kind: "string", description: name, priority, cell: Cell::Computed(cell) }
+    Column::new(name, "string", name, priority, Cell::Computed(cell))
 }

@@ -13,7 +13,7 @@ mod operations;
 mod schemas;
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -50,7 +50,7 @@ impl Documents {
     /// tag of the client's copy.
     pub(crate) fn packed(
         &self,
-        kinds: &[&'static Kind],
+        kinds: &[Arc<Kind>],
         path: &str,
         accept: &str,
         known: Option<&str>,
@@ -81,7 +81,7 @@ impl Documents {
     /// `/openapi/v3/api/v1`, `/openapi/v2`. JSON only; see [`Self::packed`] for version 2 in
     /// protobuf.
     #[must_use]
-    pub(crate) fn find(&self, kinds: &[&'static Kind], path: &str) -> Option<Document> {
+    pub(crate) fn find(&self, kinds: &[Arc<Kind>], path: &str) -> Option<Document> {
         match path.strip_suffix('/').unwrap_or(path) {
             "/openapi/v2" => Some(self.v2(kinds).clone()),
             path if path.starts_with("/openapi/v3") => {
@@ -91,15 +91,15 @@ impl Documents {
         }
     }
 
-    fn v2(&self, kinds: &[&'static Kind]) -> &Document {
+    fn v2(&self, kinds: &[Arc<Kind>]) -> &Document {
         self.v2.get_or_init(|| v2(kinds))
     }
 }
 
-fn v3(kinds: &[&'static Kind]) -> BTreeMap<String, Document> {
+fn v3(kinds: &[Arc<Kind>]) -> BTreeMap<String, Document> {
     let mut documents = BTreeMap::new();
     let mut index = Map::new();
-    for (group, version, kinds) in Groups::of(kinds.iter().copied()).versions() {
+    for (group, version, kinds) in Groups::of(kinds).versions() {
         let root = root(group, version);
         let document = group_version(kinds);
         let url = format!("/openapi/v3{root}?hash={}", hash(&document.json));
@@ -144,10 +144,10 @@ fn group_version(kinds: &[&Kind]) -> Document {
 }
 
 /// The version 2 document with everything.
-fn v2(kinds: &[&'static Kind]) -> Document {
+fn v2(kinds: &[Arc<Kind>]) -> Document {
     let mut all = Map::new();
     let mut schemas = Schemas::default();
-    for (_, _, kinds) in Groups::of(kinds.iter().copied()).versions() {
+    for (_, _, kinds) in Groups::of(kinds).versions() {
         let paths = paths(kinds);
         schemas.merge(Schemas::of(kinds, &Value::from(paths.clone()).to_string()));
         all.extend(operations::to_v2(&paths));
@@ -179,7 +179,7 @@ fn document(json: String) -> Document {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, LazyLock};
+    use std::sync::LazyLock;
 
     use super::*;
     use crate::registry::{self, Registry, Served};
@@ -187,7 +187,7 @@ mod tests {
     static SERVED: LazyLock<Arc<Served>> = LazyLock::new(|| Registry::new(true).served());
 
     fn answer(path: &str) -> Option<Document> {
-        SERVED.openapi().find(SERVED.rows(), path)
+        SERVED.openapi().find(SERVED.kinds(), path)
     }
 
     fn ask(path: &str) -> Value {
@@ -258,7 +258,7 @@ mod tests {
     fn kubectl_finds_the_parameters_of_every_kind_that_can_be_patched() {
         let v2 = ask("/openapi/v2");
         for kind in registry::built_in().iter().filter(|kind| kind.verbs.contains(&"patch")) {
-            let v3 = ask(&format!("/openapi/v3{}", root(kind.group, kind.version)));
+            let v3 = ask(&format!("/openapi/v3{}", root(&kind.group, &kind.version)));
             for parameter in ["fieldValidation", "dryRun", "fieldManager"] {
                 assert!(supports(&v3, kind, parameter), "{} {parameter}", kind.kind);
                 assert!(supports(&v2, kind, parameter), "{} {parameter}", kind.kind);
@@ -278,9 +278,9 @@ mod tests {
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
             }
         }
-        let v3 = v3(SERVED.rows());
+        let v3 = v3(SERVED.kinds());
         let all = v3.iter().map(|(path, document)| (path.as_str(), document));
-        for (path, document) in all.chain([("/openapi/v2", SERVED.openapi().v2(SERVED.rows()))]) {
+        for (path, document) in all.chain([("/openapi/v2", SERVED.openapi().v2(SERVED.kinds()))]) {
             let document: Value = serde_json::from_slice(&document.json).unwrap();
             let mut found = Vec::new();
             references(&document, &mut found);
@@ -316,10 +316,10 @@ mod tests {
     fn every_served_kind_has_its_schema_and_its_lists_schema_in_both_versions() {
         let v2 = ask("/openapi/v2");
         for kind in registry::built_in() {
-            let v3 = ask(&format!("/openapi/v3{}", root(kind.group, kind.version)));
+            let v3 = ask(&format!("/openapi/v3{}", root(&kind.group, &kind.version)));
             for (schemas, version) in [(&v3["components"]["schemas"], 3), (&v2["definitions"], 2)] {
-                for name in [kind.kind.to_owned(), kind.list_kind()] {
-                    let schema = &schemas[schemas::name(kind.group, kind.version, &name)];
+                for name in [kind.kind.to_string(), kind.list_kind()] {
+                    let schema = &schemas[schemas::name(&kind.group, &kind.version, &name)];
                     let gvk =
                         json!([{ "group": kind.group, "version": kind.version, "kind": name }]);
                     assert_eq!(schema["x-kubernetes-group-version-kind"], gvk, "{version} {name}");
@@ -327,7 +327,7 @@ mod tests {
                     assert!(schema["description"].is_string(), "{version} {name}");
                     assert!(schema["properties"]["metadata"].is_object(), "{version} {name}");
                 }
-                let schema = &schemas[schemas::name(kind.group, kind.version, kind.kind)];
+                let schema = &schemas[schemas::name(&kind.group, &kind.version, &kind.kind)];
                 assert_eq!(
                     schema["x-kubernetes-preserve-unknown-fields"],
                     Value::Null,
@@ -379,14 +379,14 @@ mod tests {
             (
                 "/openapi/v2",
                 PACKED[0],
-                SERVED.openapi().v2(SERVED.rows()).etag.as_deref(),
+                SERVED.openapi().v2(SERVED.kinds()).etag.as_deref(),
                 Some(304),
             ),
             ("/openapi/v2", "application/json", None, None),
             ("/openapi/v2", "", None, None),
             ("/openapi/v3", PACKED[0], None, None),
         ] {
-            let response = SERVED.openapi().packed(SERVED.rows(), path, accept, known);
+            let response = SERVED.openapi().packed(SERVED.kinds(), path, accept, known);
             let code = response.as_ref().map(|response| response.status().as_u16());
             assert_eq!(code, expected, "{path} {accept}");
             if let Some(response) = response {

@@ -25,7 +25,7 @@ impl Write<'_> {
     pub(crate) fn record(&self, old: Option<&Value>, sent: Option<Value>, new: &mut Value) {
         // Go writes some fields of typed objects always; they belong to nobody.
         let zero_value = (old.is_none() && self.kind.is_typed())
-            .then(|| merge_keys::born(&self.kind.api_version(), self.kind.kind));
+            .then(|| merge_keys::zero_value(&self.kind.api_version(), &self.kind.kind));
         let old = old.or(zero_value.as_ref());
         self.with_options(|options| match sent {
             None => ownership::update(old, new, options),
@@ -64,17 +64,16 @@ impl Write<'_> {
             _ => Set::of_fields(&[&["spec"]]),
         };
         let api_version = self.kind.api_version();
+        let custom = (!self.kind.is_typed()).then(|| self.kind.strategy.shape());
         act(&Options {
             manager: self.manager,
             subresource: self.subresource,
             api_version: &api_version,
             now: self.now,
             ignored: &ignored,
-            shape: if self.kind.is_typed() {
-                merge_keys::shape(&api_version, self.kind.kind)
-            } else {
-                self.kind.strategy.shape()
-            },
+            shape: custom
+                .as_deref()
+                .unwrap_or_else(|| merge_keys::shape(&api_version, &self.kind.kind)),
         })
     }
 }

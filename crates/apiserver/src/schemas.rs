@@ -9,7 +9,7 @@ use crate::kind::Kind;
 
 /// The schema of a built-in kind. Parsed when the kind is first written.
 fn of(kind: &Kind) -> Option<Schema<'static>> {
-    kind.is_typed().then(|| kubernetes::kind(kind.group, kind.version, kind.kind)).flatten()
+    kind.is_typed().then(|| kubernetes::kind(&kind.group, &kind.version, &kind.kind)).flatten()
 }
 
 /// The message of Go's decoder about a wrong type in an object. Of a custom resource it only sees

@@ -159,7 +159,7 @@ impl ApiServer {
             served
                 .discovery()
                 .find(&call.path, &accept)
-                .or_else(|| served.openapi().find(served.rows(), &call.path))
+                .or_else(|| served.openapi().find(served.kinds(), &call.path))
         };
         let Some(document) = document else { return page_not_found() };
         if !matches!(*method, Method::GET | Method::HEAD) {
@@ -171,7 +171,7 @@ impl ApiServer {
             return Ok(moved);
         }
         let known = call.parts.headers.get(header::IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());
-        if let Some(packed) = served.openapi().packed(served.rows(), &call.path, &accept, known) {
+        if let Some(packed) = served.openapi().packed(served.kinds(), &call.path, &accept, known) {
             return Ok(packed);
         }
         let form = match &document.content_type {

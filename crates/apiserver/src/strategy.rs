@@ -1,6 +1,7 @@
 //! Rules of a kind: defaults, validation, selectable fields, deletion.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use mxjob_machinery::metadata::NameRule;
@@ -200,8 +201,8 @@ pub trait Strategy: fmt::Debug + Sync + Send {
     }
 
     /// How objects of a custom resource are merged by server-side apply.
-    fn shape(&self) -> &'static Shape {
-        &OBJECT
+    fn shape(&self) -> Arc<Shape> {
+        Arc::clone(&OBJECT)
     }
 
     /// The fields at the top of a custom resource that an apply may name; `None` for any.

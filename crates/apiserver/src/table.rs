@@ -181,20 +181,20 @@ fn build<'a>(
 fn definition(column: &Column) -> Definition<'_> {
     let name = column.name == "Name" && column.priority == 0;
     Definition {
-        name: column.name,
-        r#type: column.kind,
+        name: &column.name,
+        r#type: &column.kind,
         format: if name { "name" } else { "" },
-        description: if name { NAME_DESCRIPTION } else { column.description },
+        description: if name { NAME_DESCRIPTION } else { &column.description },
         priority: column.priority,
     }
 }
 
 fn cell(column: &Column, object: &Value, now: Timestamp) -> Value {
-    match column.cell {
+    match &column.cell {
         Cell::Computed(compute) => compute(object, now),
         Cell::Path(path) => {
             let found =
-                printer::JsonPath::parse(path).ok().and_then(|path| path.first(object).cloned());
+                printer::JsonPath::parse(&path).ok().and_then(|path| path.first(object).cloned());
             match found {
                 Some(Value::String(time)) if column.kind == "date" => age(&time, now),
                 Some(value) => value,

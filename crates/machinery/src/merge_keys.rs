@@ -10,22 +10,31 @@
 //! Owns the table and nothing else: it validates nothing, and a field that it does not name is a
 //! struct, a scalar or a list that is replaced as a whole.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
 use crate::ownership::{OBJECT_META, Shape};
 
 /// A list of structs told apart by one field.
-macro_rules! by {
-    ($key:literal, $item:expr) => {
-        Shape::ListMap { keys: &[($key, None)], item: &$item }
-    };
+fn by(key: &'static str, item: Shape) -> Shape {
+    Shape::list_map([(key, None)], item)
 }
 
 /// A struct that names only what is more than a scalar, a struct of such, or a list replaced as a
 /// whole.
-const STRUCT: Shape = Shape::Typed(&[]);
+fn typed<const N: usize>(fields: [(&'static str, Shape); N]) -> Shape {
+    Shape::Typed(fields.map(|(name, shape)| (name.into(), shape)).into())
+}
+
+fn plain() -> Shape {
+    typed([])
+}
+
 /// A map from names to scalars.
-const MAP: Shape = Shape::Map(&Shape::Atomic);
+fn map() -> Shape {
+    Shape::Map(Box::new(Shape::Atomic))
+}
 
 /// How objects of a built-in kind are merged. Kinds that are not in the table have metadata and
 /// plain structs.
@@ -51,10 +60,10 @@ pub fn shape(api_version: &str, kind: &str) -> &'static Shape {
     }
 }
 
-/// What an object of a typed kind has before anybody gave it anything: the fields that its Go type
-/// always writes. They belong to nobody, since no writer brought them.
+/// The zero value of a typed kind: the fields that its Go type always writes. No manager owns them,
+/// since no writer sent them.
 #[must_use]
-pub fn born(api_version: &str, kind: &str) -> Value {
+pub fn zero_value(api_version: &str, kind: &str) -> Value {
     let core = api_version == "v1";
     match kind {
         "Pod" if core => json!({"spec": {"containers": null}, "status": {}}),
@@ -98,178 +107,194 @@ pub fn born(api_version: &str, kind: &str) -> Value {
     }
 }
 
-static PLAIN: Shape = Shape::Typed(&[("metadata", &OBJECT_META)]);
+static PLAIN: LazyLock<Shape> = LazyLock::new(|| typed([("metadata", OBJECT_META.clone())]));
 
-static DATA: Shape = Shape::Typed(&[
-    ("binaryData", &MAP),
-    ("data", &MAP),
-    ("metadata", &OBJECT_META),
-    ("stringData", &MAP),
-]);
+static DATA: LazyLock<Shape> = LazyLock::new(|| {
+    typed([
+        ("binaryData", map()),
+        ("data", map()),
+        ("metadata", OBJECT_META.clone()),
+        ("stringData", map()),
+    ])
+});
 
-static SERVICE_ACCOUNT: Shape =
-    Shape::Typed(&[("metadata", &OBJECT_META), ("secrets", &by!("name", Shape::Atomic))]);
+static SERVICE_ACCOUNT: LazyLock<Shape> = LazyLock::new(|| {
+    typed([("metadata", OBJECT_META.clone()), ("secrets", by("name", Shape::Atomic))])
+});
 
-static EVENT: Shape = Shape::Typed(&[
-    ("involvedObject", &Shape::Atomic),
-    ("metadata", &OBJECT_META),
-    ("regarding", &Shape::Atomic),
-    ("related", &Shape::Atomic),
-]);
+static EVENT: LazyLock<Shape> = LazyLock::new(|| {
+    typed([
+        ("involvedObject", Shape::Atomic),
+        ("metadata", OBJECT_META.clone()),
+        ("regarding", Shape::Atomic),
+        ("related", Shape::Atomic),
+    ])
+});
 
-static NAMESPACE: Shape = Shape::Typed(&[
-    ("metadata", &OBJECT_META),
-    ("status", &Shape::Typed(&[("conditions", &by!("type", STRUCT))])),
-]);
+static NAMESPACE: LazyLock<Shape> = LazyLock::new(|| {
+    typed([
+        ("metadata", OBJECT_META.clone()),
+        ("status", typed([("conditions", by("type", plain()))])),
+    ])
+});
 
-static RESOURCE_QUOTA: Shape = Shape::Typed(&[
-    ("metadata", &OBJECT_META),
-    ("spec", &Shape::Typed(&[("hard", &MAP), ("scopeSelector", &Shape::Atomic)])),
-    ("status", &Shape::Typed(&[("hard", &MAP), ("used", &MAP)])),
-]);
+static RESOURCE_QUOTA: LazyLock<Shape> = LazyLock::new(|| {
+    typed([
+        ("metadata", OBJECT_META.clone()),
+        ("spec", typed([("hard", map()), ("scopeSelector", Shape::Atomic)])),
+        ("status", typed([("hard", map()), ("used", map())])),
+    ])
+});
 
-static CLUSTER_ROLE: Shape =
-    Shape::Typed(&[("aggregationRule", &STRUCT), ("metadata", &OBJECT_META)]);
+static CLUSTER_ROLE: LazyLock<Shape> =
+    LazyLock::new(|| typed([("aggregationRule", plain()), ("metadata", OBJECT_META.clone())]));
 
-static DEFINITION: Shape = Shape::Typed(&[
-    ("metadata", &OBJECT_META),
-    ("status", &Shape::Typed(&[("conditions", &by!("type", STRUCT))])),
-]);
+static DEFINITION: LazyLock<Shape> = LazyLock::new(|| {
+    typed([
+        ("metadata", OBJECT_META.clone()),
+        ("status", typed([("conditions", by("type", plain()))])),
+    ])
+});
 
-static DEPLOYMENT: Shape = Shape::Typed(&[
-    ("metadata", &OBJECT_META),
-    (
-        "spec",
-        &Shape::Typed(&[
-            ("selector", &Shape::Atomic),
-            ("template", &Shape::Typed(&[("metadata", &OBJECT_META), ("spec", &POD_SPEC)])),
-        ]),
-    ),
-    ("status", &Shape::Typed(&[("conditions", &by!("type", STRUCT))])),
-]);
+static DEPLOYMENT: LazyLock<Shape> = LazyLock::new(|| {
+    typed([
+        ("metadata", OBJECT_META.clone()),
+        (
+            "spec",
+            typed([
+                ("selector", Shape::Atomic),
+                ("template", typed([("metadata", OBJECT_META.clone()), ("spec", pod_spec())])),
+            ]),
+        ),
+        ("status", typed([("conditions", by("type", plain()))])),
+    ])
+});
 
-static DISRUPTION_BUDGET: Shape = Shape::Typed(&[
-    ("metadata", &OBJECT_META),
-    ("spec", &Shape::Typed(&[("selector", &Shape::Atomic)])),
-    (
-        "status",
-        &Shape::Typed(&[
-            ("conditions", &by!("type", STRUCT)),
-            ("disruptedPods", &Shape::Map(&Shape::Atomic)),
-        ]),
-    ),
-]);
+static DISRUPTION_BUDGET: LazyLock<Shape> = LazyLock::new(|| {
+    typed([
+        ("metadata", OBJECT_META.clone()),
+        ("spec", typed([("selector", Shape::Atomic)])),
+        ("status", typed([("conditions", by("type", plain())), ("disruptedPods", map())])),
+    ])
+});
 
-static WEBHOOKS: Shape =
-    Shape::Typed(&[("metadata", &OBJECT_META), ("webhooks", &by!("name", WEBHOOK))]);
+static WEBHOOKS: LazyLock<Shape> = LazyLock::new(|| {
+    typed([("metadata", OBJECT_META.clone()), ("webhooks", by("name", webhook()))])
+});
 
-const WEBHOOK: Shape = Shape::Typed(&[
-    ("matchConditions", &by!("name", STRUCT)),
-    ("namespaceSelector", &Shape::Atomic),
-    ("objectSelector", &Shape::Atomic),
-]);
+fn webhook() -> Shape {
+    typed([
+        ("matchConditions", by("name", plain())),
+        ("namespaceSelector", Shape::Atomic),
+        ("objectSelector", Shape::Atomic),
+    ])
+}
 
-static NODE: Shape = Shape::Typed(&[
-    ("metadata", &OBJECT_META),
-    ("spec", &Shape::Typed(&[("podCIDRs", &Shape::Set)])),
-    (
-        "status",
-        &Shape::Typed(&[
-            ("addresses", &by!("type", STRUCT)),
-            ("allocatable", &MAP),
-            ("capacity", &MAP),
-            ("conditions", &by!("type", STRUCT)),
-        ]),
-    ),
-]);
+static NODE: LazyLock<Shape> = LazyLock::new(|| {
+    typed([
+        ("metadata", OBJECT_META.clone()),
+        ("spec", typed([("podCIDRs", Shape::Set)])),
+        (
+            "status",
+            typed([
+                ("addresses", by("type", plain())),
+                ("allocatable", map()),
+                ("capacity", map()),
+                ("conditions", by("type", plain())),
+            ]),
+        ),
+    ])
+});
 
-static SERVICE: Shape = Shape::Typed(&[
-    ("metadata", &OBJECT_META),
-    (
-        "spec",
-        &Shape::Typed(&[
-            (
-                "ports",
-                &Shape::ListMap {
-                    keys: &[("port", None), ("protocol", Some("TCP"))],
-                    item: &STRUCT,
-                },
-            ),
-            ("selector", &Shape::Atomic),
-        ]),
-    ),
-    ("status", &Shape::Typed(&[("conditions", &by!("type", STRUCT))])),
-]);
+static SERVICE: LazyLock<Shape> = LazyLock::new(|| {
+    typed([
+        ("metadata", OBJECT_META.clone()),
+        (
+            "spec",
+            typed([
+                ("ports", Shape::list_map([("port", None), ("protocol", Some("TCP"))], plain())),
+                ("selector", Shape::Atomic),
+            ]),
+        ),
+        ("status", typed([("conditions", by("type", plain()))])),
+    ])
+});
 
-static POD: Shape =
-    Shape::Typed(&[("metadata", &OBJECT_META), ("spec", &POD_SPEC), ("status", &POD_STATUS)]);
+static POD: LazyLock<Shape> = LazyLock::new(|| {
+    typed([("metadata", OBJECT_META.clone()), ("spec", pod_spec()), ("status", pod_status())])
+});
 
-static POD_TEMPLATE: Shape = Shape::Typed(&[
-    ("metadata", &OBJECT_META),
-    ("template", &Shape::Typed(&[("metadata", &OBJECT_META), ("spec", &POD_SPEC)])),
-]);
+static POD_TEMPLATE: LazyLock<Shape> = LazyLock::new(|| {
+    typed([
+        ("metadata", OBJECT_META.clone()),
+        ("template", typed([("metadata", OBJECT_META.clone()), ("spec", pod_spec())])),
+    ])
+});
 
 /// `v1.PodSpec`.
-pub static POD_SPEC: Shape = Shape::Typed(&[
-    ("affinity", &AFFINITY),
-    ("containers", &by!("name", CONTAINER)),
-    ("ephemeralContainers", &by!("name", CONTAINER)),
-    ("hostAliases", &by!("ip", STRUCT)),
-    ("imagePullSecrets", &by!("name", Shape::Atomic)),
-    ("initContainers", &by!("name", CONTAINER)),
-    ("nodeSelector", &Shape::Atomic),
-    ("overhead", &MAP),
-    ("resourceClaims", &by!("name", STRUCT)),
-    ("schedulingGates", &by!("name", STRUCT)),
-    (
-        "topologySpreadConstraints",
-        &Shape::ListMap {
-            keys: &[("topologyKey", None), ("whenUnsatisfiable", None)],
-            item: &Shape::Typed(&[("labelSelector", &Shape::Atomic)]),
-        },
-    ),
-    ("volumes", &by!("name", VOLUME)),
-]);
+fn pod_spec() -> Shape {
+    typed([
+        ("affinity", affinity()),
+        ("containers", by("name", container())),
+        ("ephemeralContainers", by("name", container())),
+        ("hostAliases", by("ip", plain())),
+        ("imagePullSecrets", by("name", Shape::Atomic)),
+        ("initContainers", by("name", container())),
+        ("nodeSelector", Shape::Atomic),
+        ("overhead", map()),
+        ("resourceClaims", by("name", plain())),
+        ("schedulingGates", by("name", plain())),
+        (
+            "topologySpreadConstraints",
+            Shape::list_map(
+                [("topologyKey", None), ("whenUnsatisfiable", None)],
+                typed([("labelSelector", Shape::Atomic)]),
+            ),
+        ),
+        ("volumes", by("name", volume())),
+    ])
+}
 
-static POD_STATUS: Shape = Shape::Typed(&[
-    ("conditions", &by!("type", STRUCT)),
-    ("podIPs", &by!("ip", STRUCT)),
-    ("resourceClaimStatuses", &by!("name", STRUCT)),
-]);
+fn pod_status() -> Shape {
+    typed([
+        ("conditions", by("type", plain())),
+        ("podIPs", by("ip", plain())),
+        ("resourceClaimStatuses", by("name", plain())),
+    ])
+}
 
-static AFFINITY: Shape = Shape::Typed(&[(
-    "nodeAffinity",
-    &Shape::Typed(&[("requiredDuringSchedulingIgnoredDuringExecution", &Shape::Atomic)]),
-)]);
+fn affinity() -> Shape {
+    typed([(
+        "nodeAffinity",
+        typed([("requiredDuringSchedulingIgnoredDuringExecution", Shape::Atomic)]),
+    )])
+}
 
-const CONTAINER: Shape = Shape::Typed(&[
-    ("env", &by!("name", VARIABLE)),
-    (
-        "ports",
-        &Shape::ListMap {
-            keys: &[("containerPort", None), ("protocol", Some("TCP"))],
-            item: &STRUCT,
-        },
-    ),
-    ("resources", &Shape::Typed(&[("limits", &MAP), ("requests", &MAP)])),
-    ("volumeDevices", &by!("devicePath", STRUCT)),
-    ("volumeMounts", &by!("mountPath", STRUCT)),
-]);
+fn container() -> Shape {
+    typed([
+        ("env", by("name", variable())),
+        ("ports", Shape::list_map([("containerPort", None), ("protocol", Some("TCP"))], plain())),
+        ("resources", typed([("limits", map()), ("requests", map())])),
+        ("volumeDevices", by("devicePath", plain())),
+        ("volumeMounts", by("mountPath", plain())),
+    ])
+}
 
-const VARIABLE: Shape = Shape::Typed(&[(
-    "valueFrom",
-    &Shape::Typed(&[
-        ("configMapKeyRef", &Shape::Atomic),
-        ("fieldRef", &Shape::Atomic),
-        ("resourceFieldRef", &Shape::Atomic),
-        ("secretKeyRef", &Shape::Atomic),
-    ]),
-)]);
+fn variable() -> Shape {
+    typed([(
+        "valueFrom",
+        typed([
+            ("configMapKeyRef", Shape::Atomic),
+            ("fieldRef", Shape::Atomic),
+            ("resourceFieldRef", Shape::Atomic),
+            ("secretKeyRef", Shape::Atomic),
+        ]),
+    )])
+}
 
-const VOLUME: Shape = Shape::Typed(&[(
-    "csi",
-    &Shape::Typed(&[("nodePublishSecretRef", &Shape::Atomic), ("volumeAttributes", &MAP)]),
-)]);
+fn volume() -> Shape {
+    typed([("csi", typed([("nodePublishSecretRef", Shape::Atomic), ("volumeAttributes", map())]))])
+}
 
 #[cfg(test)]
 mod tests {
@@ -280,7 +305,7 @@ mod tests {
         path.split('.').fold(shape, |shape, step| match (shape, step) {
             (Shape::ListMap { item, .. }, "*") => item,
             (Shape::Typed(fields) | Shape::Struct(fields), name) => {
-                fields.iter().find(|(known, _)| *known == name).map_or(&STRUCT, |(_, shape)| shape)
+                fields.iter().find(|(known, _)| *known == name).map_or(&Shape::Atomic, |(_, it)| it)
             }
             (shape, step) => panic!("no {step} in {shape:?}"),
         })
@@ -323,7 +348,7 @@ mod tests {
                 Shape::ListMap { keys, .. } => keys
                     .iter()
                     .map(|(key, default)| {
-                        default.map_or((*key).to_owned(), |it| format!("{key}={it}"))
+                        default.as_ref().map_or(key.to_string(), |it| format!("{key}={it}"))
                     })
                     .collect::<Vec<_>>()
                     .join(","),

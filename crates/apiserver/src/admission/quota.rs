@@ -138,8 +138,8 @@ fn count(server: &Inner, namespace: &str, quota: &Value, now: Timestamp) -> Amou
     counter.into_used()
 }
 
-fn resource(kind: &Kind) -> Resource<'static> {
-    Resource { group: kind.group, plural: kind.plural }
+fn resource(kind: &Kind) -> Resource<'_> {
+    Resource { group: &kind.group, plural: &kind.plural }
 }
 
 /// Resources that a pod must declare and does not: `limits.cpu for: a,b; requests.cpu for: a`.

@@ -92,7 +92,7 @@ pub(crate) async fn admit(context: &mut Context<'_>, request: Request<'_>) -> Re
     let mut calls = Vec::new();
     for hook in hooks.iter() {
         let Some(matched) = matched(context, hook, &request) else { continue };
-        let review = question::request(context, &request, matched);
+        let review = question::request(context, &request, &matched);
         match conditions::hold(&hook.conditions, &review["request"]) {
             Ok(false) => continue,
             Ok(true) => {}
@@ -142,7 +142,7 @@ pub(crate) async fn admit(context: &mut Context<'_>, request: Request<'_>) -> Re
 }
 
 /// The kind under which a hook matches the request, if it does.
-fn matched(context: &Context<'_>, hook: &Hook, request: &Request<'_>) -> Option<&'static Kind> {
+fn matched(context: &Context<'_>, hook: &Hook, request: &Request<'_>) -> Option<Arc<Kind>> {
     let subresource = context.path.subresource.as_str();
     let wants = |kind: &Kind| {
         let is_namespaced = kind.namespaced;
@@ -150,19 +150,16 @@ fn matched(context: &Context<'_>, hook: &Hook, request: &Request<'_>) -> Option<
             .iter()
             .any(|rule| rule.matches(request.operation.name(), kind, subresource, is_namespaced))
     };
-    let kind = if wants(context.shown) {
-        context.shown
+    let own = context.shown;
+    let kind = if wants(own) {
+        Arc::clone(own)
     } else if hook.exact {
         return None;
     } else {
-        let own = context.shown;
         let served = context.server.registry.served();
-        served.kinds().find(|kind| {
-            !std::ptr::eq(*kind, own)
-                && kind.plural == own.plural
-                && kind.group == own.group
-                && wants(kind)
-        })?
+        let same = |kind: &Kind| kind.plural == own.plural && kind.group == own.group;
+        let other = |kind: &&Arc<Kind>| !Arc::ptr_eq(kind, own) && same(kind) && wants(kind);
+        served.kinds().iter().find(other).cloned()?
     };
     let selects = hook.selects_objects(request.object) || hook.selects_objects(request.old);
     (selects && hook.selects_namespace(|| labels_around(context, request))).then_some(kind)

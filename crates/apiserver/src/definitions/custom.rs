@@ -22,7 +22,7 @@ pub(super) struct Version {
     rules: Rules,
     /// The schema as JSON, which only OpenAPI reads again.
     json: String,
-    shape: &'static Shape,
+    shape: Arc<Shape>,
     api_version: String,
     /// The version in which objects are stored.
     storage: String,
@@ -56,7 +56,7 @@ impl Version {
         });
         Self {
             rules: Rules::read(schema),
-            shape: shape::of(&root, schema),
+            shape: shape::of(&root),
             root,
             json: schema.to_string(),
             api_version: format!("{group}/{}", text(version, "/name")),
@@ -160,8 +160,9 @@ impl Strategy for Custom {
         serde_json::from_str(&self.version()?.json).ok()
     }
 
-    fn shape(&self) -> &'static Shape {
-        self.version().map_or(&OBJECT, |version| version.shape)
+    fn shape(&self) -> Arc<Shape> {
+        let version = self.version();
+        Arc::clone(version.as_ref().map_or(&OBJECT, |version| &version.shape))
     }
 
     fn top_fields(&self) -> Option<Vec<String>> {

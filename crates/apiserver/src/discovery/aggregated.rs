@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::discovery::{Document, Groups, Versions, etag, json};
-use crate::kind::{Kind, Subresource};
+use crate::kind::{Kind, Subresource, Text};
 
 /// A version of `apidiscovery.k8s.io`. Both have the same content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,9 +57,9 @@ struct ApiResourceDiscovery<'a> {
     singular_resource: &'a str,
     verbs: &'a [&'a str],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    short_names: &'a [&'a str],
+    short_names: &'a [Text],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    categories: &'a [&'a str],
+    categories: &'a [Text],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     subresources: Vec<ApiSubresourceDiscovery<'a>>,
 }
@@ -122,31 +122,34 @@ fn resource(kind: &Kind) -> ApiResourceDiscovery<'_> {
     subresources.sort_by_key(|subresource| subresource.name);
     // Upstream leaves group and version empty for built-in kinds, which means the parent's, and
     // sets them for custom ones.
-    let (group, version) =
-        if kind.conventions.explicit_response_kind { (kind.group, kind.version) } else { ("", "") };
+    let (group, version) = if kind.conventions.explicit_response_kind {
+        (&*kind.group, &*kind.version)
+    } else {
+        ("", "")
+    };
     let own = |kind| ResponseKind { group, version, kind };
     let subresources = subresources
         .into_iter()
         .map(|subresource| ApiSubresourceDiscovery {
             subresource: subresource.name,
             response_kind: match subresource.body {
-                Some((group, version, body)) if (group, version) != (kind.group, kind.version) => {
+                Some((group, version, body)) if group != kind.group || version != kind.version => {
                     ResponseKind { group, version, kind: body }
                 }
                 Some((_, _, body)) => own(body),
-                None => own(kind.kind),
+                None => own(&kind.kind),
             },
             verbs: subresource.verbs,
         })
         .collect();
     ApiResourceDiscovery {
-        resource: kind.plural,
-        response_kind: own(kind.kind),
+        resource: &kind.plural,
+        response_kind: own(&kind.kind),
         scope: if kind.namespaced { "Namespaced" } else { "Cluster" },
-        singular_resource: kind.singular,
+        singular_resource: &kind.singular,
         verbs: kind.verbs,
-        short_names: kind.short_names,
-        categories: kind.categories,
+        short_names: &kind.short_names,
+        categories: &kind.categories,
         subresources,
     }
 }

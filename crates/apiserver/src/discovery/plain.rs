@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
 use crate::discovery::{Groups, json, root};
-use crate::kind::Kind;
+use crate::kind::{Kind, Text};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -73,9 +73,9 @@ struct ApiResource<'a> {
     kind: &'a str,
     verbs: &'a [&'a str],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    short_names: &'a [&'a str],
+    short_names: &'a [Text],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    categories: &'a [&'a str],
+    categories: &'a [Text],
     #[serde(skip_serializing_if = "String::is_empty")]
     storage_version_hash: String,
 }
@@ -138,24 +138,24 @@ fn group_version(group: &str, version: &str) -> String {
 /// A kind's resource and its subresources, by name.
 fn resources(kind: &Kind) -> Vec<ApiResource<'_>> {
     let mut resources = vec![ApiResource {
-        name: kind.plural.to_owned(),
-        singular_name: kind.singular,
+        name: kind.plural.to_string(),
+        singular_name: &kind.singular,
         namespaced: kind.namespaced,
         group: "",
         version: "",
-        kind: kind.kind,
+        kind: &kind.kind,
         verbs: kind.verbs,
-        short_names: kind.short_names,
-        categories: kind.categories,
+        short_names: &kind.short_names,
+        categories: &kind.categories,
         storage_version_hash: storage_version_hash(kind),
     }];
     let mut subresources: Vec<_> = kind.subresources.iter().collect();
     subresources.sort_by_key(|subresource| subresource.name);
     resources.extend(subresources.into_iter().map(|subresource| {
-        let parent = (kind.group, kind.version, kind.kind);
+        let parent = kind.gvk();
         let (group, version, body) = subresource.body.unwrap_or(parent);
         // Present only if they differ from the parent's.
-        let same = (group, version) == (kind.group, kind.version);
+        let same = (group, version) == (parent.0, parent.1);
         ApiResource {
             name: format!("{}/{}", kind.plural, subresource.name),
             singular_name: "",

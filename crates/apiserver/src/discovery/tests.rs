@@ -6,18 +6,18 @@ use crate::registry;
 
 const STATUS: &[&str] = &["get", "patch", "update"];
 
-const fn built_in(
+fn built_in(
     group: &'static str,
     (kind, plural, singular): (&'static str, &'static str, &'static str),
-    short_names: &'static [&'static str],
-    categories: &'static [&'static str],
+    short_names: &[&'static str],
+    categories: &[&'static str],
     subresources: &'static [Subresource],
 ) -> Kind {
     Kind {
-        short_names,
-        categories,
+        short_names: short_names.iter().map(|name| (*name).into()).collect(),
+        categories: categories.iter().map(|name| (*name).into()).collect(),
         subresources,
-        columns: &[],
+        columns: Vec::new(),
         ..Kind::new(group, kind, plural, singular)
     }
 }
@@ -52,7 +52,8 @@ fn documents() -> Documents {
             conventions: Conventions::CUSTOM,
             ..built_in("kubeflow.org", ("MXJob", "mxjobs", "mxjob"), &[], &[], JOB)
         },
-    ];
+    ]
+    .map(Arc::new);
     Documents::of(&kinds)
 }
 
@@ -136,7 +137,7 @@ fn only_the_roots_are_aggregated() {
 fn the_registry_is_what_is_served() {
     let documents = Documents::of(registry::built_in());
     for kind in registry::built_in() {
-        let document = documents.find(&root(kind.group, kind.version), "*/*").unwrap();
+        let document = documents.find(&root(&kind.group, &kind.version), "*/*").unwrap();
         let list: serde_json::Value = serde_json::from_slice(&document.json).unwrap();
         let names: Vec<_> = list["resources"]
             .as_array()
@@ -144,6 +145,6 @@ fn the_registry_is_what_is_served() {
             .iter()
             .filter_map(|row| row["name"].as_str())
             .collect();
-        assert!(names.contains(&kind.plural), "{} in {names:?}", kind.plural);
+        assert!(names.contains(&&*kind.plural), "{} in {names:?}", kind.plural);
     }
 }

@@ -1,5 +1,7 @@
 //! Rows of the core group.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use mxjob_machinery::json::{list, text};
 use mxjob_machinery::{field, names, pod_spec};
@@ -13,59 +15,59 @@ use crate::strategy::Strategy;
 /// A connection is opened by either method, and authorized by it.
 const CONNECT: &[&str] = &["create", "get"];
 
-const fn row(kind: &'static str, plural: &'static str, singular: &'static str) -> Kind {
+fn row(kind: &'static str, plural: &'static str, singular: &'static str) -> Kind {
     Kind::new("", kind, plural, singular)
 }
 
 pub(super) fn kinds() -> Vec<Kind> {
     vec![
         Kind {
-            short_names: &["cm"],
-            columns: CONFIG_MAP_COLUMNS,
-            strategy: &ConfigMap,
+            short_names: vec!["cm".into()],
+            columns: CONFIG_MAP_COLUMNS.to_vec(),
+            strategy: Arc::new(ConfigMap),
             ..row("ConfigMap", "configmaps", "configmap")
         },
         Kind {
-            short_names: &["ep"],
-            columns: ENDPOINTS_COLUMNS,
+            short_names: vec!["ep".into()],
+            columns: ENDPOINTS_COLUMNS.to_vec(),
             ..row("Endpoints", "endpoints", "endpoints")
         },
         Kind {
-            short_names: &["ev"],
-            columns: event::COLUMNS,
+            short_names: vec!["ev".into()],
+            columns: event::COLUMNS.to_vec(),
             create_on_update: true,
-            strategy: &event::Event,
+            strategy: Arc::new(event::Event),
             ..row("Event", "events", "event")
         },
         Kind {
-            short_names: &["limits"],
-            columns: limits::COLUMNS,
-            strategy: &limits::LimitRange,
+            short_names: vec!["limits".into()],
+            columns: limits::COLUMNS.to_vec(),
+            strategy: Arc::new(limits::LimitRange),
             ..row("LimitRange", "limitranges", "limitrange")
         },
         Kind {
-            short_names: &["ns"],
+            short_names: vec!["ns".into()],
             namespaced: false,
             verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
             subresources: &[
                 Subresource { name: "finalize", body: None, verbs: &["update"] },
                 Subresource { name: "status", body: None, verbs: STATUS },
             ],
-            columns: NAMESPACE_COLUMNS,
-            strategy: &namespace::Namespace,
+            columns: NAMESPACE_COLUMNS.to_vec(),
+            strategy: Arc::new(namespace::Namespace),
             ..row("Namespace", "namespaces", "namespace")
         },
         Kind {
-            short_names: &["no"],
+            short_names: vec!["no".into()],
             namespaced: false,
             subresources: STATUS_ONLY,
-            columns: NODE_COLUMNS,
-            strategy: &Node,
+            columns: NODE_COLUMNS.to_vec(),
+            strategy: Arc::new(Node),
             ..row("Node", "nodes", "node")
         },
         Kind {
-            short_names: &["po"],
-            categories: &["all"],
+            short_names: vec!["po".into()],
+            categories: vec!["all".into()],
             subresources: &[
                 Subresource {
                     name: "attach",
@@ -95,20 +97,24 @@ pub(super) fn kinds() -> Vec<Kind> {
                 },
                 Subresource { name: "status", body: None, verbs: STATUS },
             ],
-            columns: pod::COLUMNS,
-            strategy: &pod::Pod,
+            columns: pod::COLUMNS.to_vec(),
+            strategy: Arc::new(pod::Pod),
             ..row("Pod", "pods", "pod")
         },
         Kind {
-            short_names: &["quota"],
+            short_names: vec!["quota".into()],
             subresources: STATUS_ONLY,
-            columns: quota::COLUMNS,
-            strategy: &quota::ResourceQuota,
+            columns: quota::COLUMNS.to_vec(),
+            strategy: Arc::new(quota::ResourceQuota),
             ..row("ResourceQuota", "resourcequotas", "resourcequota")
         },
-        Kind { columns: SECRET_COLUMNS, strategy: &Secret, ..row("Secret", "secrets", "secret") },
         Kind {
-            short_names: &["sa"],
+            columns: SECRET_COLUMNS.to_vec(),
+            strategy: Arc::new(Secret),
+            ..row("Secret", "secrets", "secret")
+        },
+        Kind {
+            short_names: vec!["sa".into()],
             subresources: &[Subresource {
                 name: "token",
                 body: Some(("authentication.k8s.io", "v1", "TokenRequest")),
@@ -117,11 +123,11 @@ pub(super) fn kinds() -> Vec<Kind> {
             ..row("ServiceAccount", "serviceaccounts", "serviceaccount")
         },
         Kind {
-            short_names: &["svc"],
-            categories: &["all"],
+            short_names: vec!["svc".into()],
+            categories: vec!["all".into()],
             subresources: STATUS_ONLY,
-            columns: SERVICE_COLUMNS,
-            strategy: &Service,
+            columns: SERVICE_COLUMNS.to_vec(),
+            strategy: Arc::new(Service),
             ..row("Service", "services", "service")
         },
     ]

@@ -2,6 +2,7 @@
 //! [`crate::definitions`] for the kinds that they add.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use mxjob_machinery::field::{Error, Errors, Path};
@@ -23,24 +24,22 @@ const COLUMN_TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"
 /// The row.
 pub(super) fn kind() -> Kind {
     Kind {
-        short_names: &["crd", "crds"],
-        categories: &["api-extensions"],
+        short_names: vec!["crd".into(), "crds".into()],
+        categories: vec!["api-extensions".into()],
         namespaced: false,
         subresources: STATUS_ONLY,
-        columns: &[
+        columns: vec![
             NAME,
-            Column {
-                name: "Created At",
-                kind: "date",
-                description: "When the definition was created.",
-                priority: 0,
-                cell: Cell::Computed(|object, _| {
-                    text(object, "/metadata/creationTimestamp").into()
-                }),
-            },
+            Column::new(
+                "Created At",
+                "date",
+                "When the definition was created.",
+                0,
+                Cell::Computed(|object, _| text(object, "/metadata/creationTimestamp").into()),
+            ),
         ],
         unconditional_update: false,
-        strategy: &Definition,
+        strategy: Arc::new(Definition),
         ..Kind::new(
             "apiextensions.k8s.io",
             "CustomResourceDefinition",

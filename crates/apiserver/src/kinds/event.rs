@@ -2,11 +2,14 @@
 //!
 //! Two groups serve the same events with different field names. The core group's form is stored.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use mxjob_machinery::json::text;
 use serde_json::Value;
 
-use crate::kind::{Column, Kind, NAME, computed};
+use crate::kind::{Cell, Column, Kind, computed};
 use crate::strategy::Strategy;
 
 /// The columns, as upstream prints events.
@@ -42,7 +45,7 @@ pub(super) const COLUMNS: &[Column] = &[
             .cloned()
             .unwrap_or_else(|| 1.into())
     }),
-    Column { priority: 1, ..NAME },
+    Column::new("Name", "string", "", 1, Cell::Path(Cow::Borrowed(".metadata.name"))),
 ];
 
 fn last_seen(event: &Value, now: Timestamp) -> Value {
@@ -102,10 +105,10 @@ impl Strategy for Event {
 /// The row of `events.k8s.io`.
 pub(super) fn grouped() -> Kind {
     Kind {
-        short_names: &["ev"],
-        columns: COLUMNS,
+        short_names: vec!["ev".into()],
+        columns: COLUMNS.to_vec(),
         create_on_update: true,
-        strategy: &Grouped,
+        strategy: Arc::new(Grouped),
         ..Kind::new("events.k8s.io", "Event", "events", "event")
     }
 }

@@ -1,40 +1,46 @@
 //! MXJobs: CONTRACT sections 1 to 3 as a strategy over the pure rules of `mxjob-api`.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use mxjob_api::mxjob::{GROUP, KIND, PLURAL, SINGULAR, VERSION};
 use mxjob_api::{admission, replace, schema, unknown};
 use mxjob_machinery::field;
 use serde_json::{Value, json};
 
-use crate::kind::{AGE, CUSTOM, NAME, STATUS_ONLY};
+use crate::kind::{CUSTOM, NAME, STATUS_ONLY};
 use crate::kind::{Cell, Column, Conventions, Kind};
 use crate::strategy::Strategy;
 
-const STATE: Column = Column {
-    name: "State",
-    kind: "string",
-    description: "Custom resource definition column (in JSONPath format): .status.conditions[-1:].type",
-    priority: 0,
-    cell: Cell::Path(".status.conditions[-1:].type"),
-};
-const CUSTOM_AGE: Column = Column {
-    description: "Custom resource definition column (in JSONPath format): .metadata.creationTimestamp",
-    ..AGE
-};
+const STATE: Column = Column::new(
+    "State",
+    "string",
+    "Custom resource definition column (in JSONPath format): .status.conditions[-1:].type",
+    0,
+    Cell::Path(Cow::Borrowed(".status.conditions[-1:].type")),
+);
+const AGE: Column = Column::new(
+    "Age",
+    "date",
+    "Custom resource definition column (in JSONPath format): .metadata.creationTimestamp",
+    0,
+    Cell::Path(Cow::Borrowed(".metadata.creationTimestamp")),
+);
 
 /// The row.
 pub(super) fn kind() -> Kind {
     Kind {
-        version: VERSION,
-        short_names: &["mxj"],
-        categories: &["all"],
+        version: VERSION.into(),
+        short_names: vec!["mxj".into()],
+        categories: vec!["all".into()],
         verbs: CUSTOM,
         subresources: STATUS_ONLY,
-        columns: &[NAME, STATE, CUSTOM_AGE],
+        columns: vec![NAME, STATE, AGE],
         conventions: Conventions::CUSTOM,
         is_optional: true,
         create_on_update: true,
         unconditional_update: false,
-        strategy: &MxJob,
+        strategy: Arc::new(MxJob),
         ..Kind::new(GROUP, KIND, PLURAL, SINGULAR)
     }
 }

@@ -31,20 +31,20 @@ pub(crate) const SYSTEM: &[(&str, i64, &str)] = &[
 /// The columns.
 pub(super) const COLUMNS: &[Column] = &[
     NAME,
-    Column {
-        name: "Value",
-        kind: "integer",
-        description: "The number that orders pods.",
-        priority: 0,
-        cell: Cell::Computed(|class, _| value(class).into()),
-    },
-    Column {
-        name: "Global-Default",
-        kind: "boolean",
-        description: "Whether pods without a class get this one.",
-        priority: 0,
-        cell: Cell::Computed(|class, _| is_global_default(class).into()),
-    },
+    Column::new(
+        "Value",
+        "integer",
+        "The number that orders pods.",
+        0,
+        Cell::Computed(|class, _| value(class).into()),
+    ),
+    Column::new(
+        "Global-Default",
+        "boolean",
+        "Whether pods without a class get this one.",
+        0,
+        Cell::Computed(|class, _| is_global_default(class).into()),
+    ),
     AGE,
     computed("PreemptionPolicy", 0, |class, _| text(class, "/preemptionPolicy").into()),
 ];

@@ -1,6 +1,8 @@
 //! Roles and bindings: rows, defaults and rules (upstream's `pkg/apis/rbac/validation`).
 //! [`mxjob_access::authz`] evaluates them.
 
+use std::sync::Arc;
+
 use mxjob_access::authz::policy::GROUP;
 use mxjob_machinery::json::{list, text};
 use mxjob_machinery::labels::Selector;
@@ -16,13 +18,13 @@ use crate::strategy::{Grant, Strategy};
 /// Roles show when they were made, not how long ago: they have no printer of their own upstream.
 const ROLE_COLUMNS: &[Column] = &[
     NAME,
-    Column {
-        name: "Created At",
-        kind: "date",
-        description: "When the role was created.",
-        priority: 0,
-        cell: Cell::Computed(|object, _| text(object, "/metadata/creationTimestamp").into()),
-    },
+    Column::new(
+        "Created At",
+        "date",
+        "When the role was created.",
+        0,
+        Cell::Computed(|object, _| text(object, "/metadata/creationTimestamp").into()),
+    ),
 ];
 
 const BINDING_COLUMNS: &[Column] = &[
@@ -37,28 +39,24 @@ const BINDING_COLUMNS: &[Column] = &[
 ];
 
 pub(super) fn kinds() -> Vec<Kind> {
-    let row = |kind, plural, singular, namespaced, columns, strategy| Kind {
-        namespaced,
-        columns,
-        create_on_update: true,
-        strategy,
-        ..Kind::new(GROUP, kind, plural, singular)
+    let role =
+        |namespaced, kind: &'static str, plural: &'static str, singular: &'static str| Kind {
+            namespaced,
+            columns: ROLE_COLUMNS.to_vec(),
+            create_on_update: true,
+            strategy: Arc::new(Role { namespaced }),
+            ..Kind::new(GROUP, kind, plural, singular)
+        };
+    let binding = |namespaced, kind, plural, singular| Kind {
+        columns: BINDING_COLUMNS.to_vec(),
+        strategy: Arc::new(Binding { namespaced }),
+        ..role(namespaced, kind, plural, singular)
     };
-    let (role, binding) = (&Role { namespaced: true }, &Binding { namespaced: true });
-    let (cluster_role, cluster_binding) =
-        (&Role { namespaced: false }, &Binding { namespaced: false });
     vec![
-        row(
-            "ClusterRoleBinding",
-            "clusterrolebindings",
-            "clusterrolebinding",
-            false,
-            BINDING_COLUMNS,
-            cluster_binding as &dyn Strategy,
-        ),
-        row("ClusterRole", "clusterroles", "clusterrole", false, ROLE_COLUMNS, cluster_role),
-        row("RoleBinding", "rolebindings", "rolebinding", true, BINDING_COLUMNS, binding),
-        row("Role", "roles", "role", true, ROLE_COLUMNS, role),
+        binding(false, "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding"),
+        role(false, "ClusterRole", "clusterroles", "clusterrole"),
+        binding(true, "RoleBinding", "rolebindings", "rolebinding"),
+        role(true, "Role", "roles", "role"),
     ]
 }
 

@@ -6,7 +6,7 @@ const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
 
 /// A question that is about the whole cluster.
-const fn row(
+fn row(
     review: Review,
     group: &'static str,
     kind: &'static str,

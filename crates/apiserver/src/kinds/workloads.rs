@@ -3,6 +3,8 @@
 //! Deployments and budgets are only stored: no controller makes pods of a deployment, and evictions
 //! respect no budget.
 
+use std::sync::Arc;
+
 use mxjob_machinery::json::list;
 use mxjob_machinery::labels::Selector;
 use mxjob_machinery::{field, pod_spec};
@@ -15,33 +17,33 @@ use crate::strategy::Strategy;
 
 pub(super) fn deployment() -> Kind {
     Kind {
-        short_names: &["deploy"],
-        categories: &["all"],
+        short_names: vec!["deploy".into()],
+        categories: vec!["all".into()],
         subresources: STATUS_ONLY,
-        columns: DEPLOYMENT_COLUMNS,
-        strategy: &Deployment,
+        columns: DEPLOYMENT_COLUMNS.to_vec(),
+        strategy: Arc::new(Deployment),
         ..Kind::new("apps", "Deployment", "deployments", "deployment")
     }
 }
 
 pub(super) fn disruption_budget() -> Kind {
     Kind {
-        short_names: &["pdb"],
+        short_names: vec!["pdb".into()],
         subresources: STATUS_ONLY,
-        columns: BUDGET_COLUMNS,
+        columns: BUDGET_COLUMNS.to_vec(),
         unconditional_update: false,
-        strategy: &DisruptionBudget,
+        strategy: Arc::new(DisruptionBudget),
         ..Kind::new("policy", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget")
     }
 }
 
 pub(super) fn webhook_configuration() -> Kind {
     Kind {
-        categories: &["api-extensions"],
+        categories: vec!["api-extensions".into()],
         namespaced: false,
-        columns: WEBHOOK_COLUMNS,
+        columns: WEBHOOK_COLUMNS.to_vec(),
         unconditional_update: false,
-        strategy: &webhook::Configuration,
+        strategy: Arc::new(webhook::Configuration),
         ..Kind::new(
             "admissionregistration.k8s.io",
             "ValidatingWebhookConfiguration",
@@ -53,7 +55,7 @@ pub(super) fn webhook_configuration() -> Kind {
 
 /// A column with a number.
 const fn number(name: &'static str, cell: fn(&Value, jiff::Timestamp) -> Value) -> Column {
-    Column { name, kind: "integer", description: name, priority: 0, cell: Cell::Computed(cell) }
+    Column::new(name, "integer", name, 0, Cell::Computed(cell))
 }
 
 const DEPLOYMENT_COLUMNS: &[Column] = &[
@@ -152,7 +154,7 @@ mod tests {
     use super::*;
 
     fn cells(kind: &Kind, object: &Value) -> Vec<String> {
-        let cell = |column: &Column| match column.cell {
+        let cell = |column: &Column| match &column.cell {
             Cell::Computed(compute) => match compute(object, jiff::Timestamp::UNIX_EPOCH) {
                 Value::String(text) => text,
                 other => other.to_string(),

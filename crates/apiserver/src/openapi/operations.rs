@@ -158,7 +158,7 @@ pub(super) fn entrance(name: &str, description: &str) -> Value {
 
 /// The version 3 paths of a kind.
 pub(super) fn paths(kind: &Kind) -> Map<String, Value> {
-    let root = root(kind.group, kind.version);
+    let root = root(&kind.group, &kind.version);
     let scope =
         if kind.namespaced { format!("{root}/namespaces/{{namespace}}") } else { root.clone() };
     let collection = format!("{scope}/{}", kind.plural);
@@ -282,19 +282,18 @@ impl Operation<'_> {
     }
 
     fn body_kind(&self) -> (&str, &str, &str) {
-        let own = (self.kind.group, self.kind.version, self.kind.kind);
         // Bodies of some subresources have no schema.
         let body = self.subresource.and_then(|subresource| subresource.body);
         body.filter(|(group, version, kind)| schemas::is_described(group, version, kind))
-            .unwrap_or(own)
+            .unwrap_or_else(|| self.kind.gvk())
     }
 
     /// `replaceKubeflowOrgV1NamespacedMXJobStatus`, as upstream generates them.
     fn id(&self) -> String {
-        let group = if self.kind.group.is_empty() { "core" } else { self.kind.group };
+        let group = if self.kind.group.is_empty() { "core" } else { &self.kind.group };
         let group = group.strip_suffix(".k8s.io").unwrap_or(group);
         let group: String = group.split(['.', '-']).map(capitalized).collect();
-        let version = capitalized(self.kind.version);
+        let version = capitalized(&self.kind.version);
         let scope = if self.namespaced { "Namespaced" } else { "" };
         let across = if self.kind.namespaced && !self.namespaced { "ForAllNamespaces" } else { "" };
         let collection = if self.row.action == "deletecollection" { "Collection" } else { "" };
@@ -307,7 +306,7 @@ impl Operation<'_> {
     }
 
     fn description(&self) -> String {
-        let kind = self.kind.kind;
+        let kind = &self.kind.kind;
         let part = self
             .subresource
             .map(|subresource| format!("{} of ", subresource.name))
@@ -325,7 +324,7 @@ impl Operation<'_> {
 }
 
 fn tag(kind: &Kind) -> String {
-    let group = if kind.group.is_empty() { "core" } else { kind.group };
+    let group = if kind.group.is_empty() { "core" } else { &kind.group };
     let group = group.strip_suffix(".k8s.io").unwrap_or(group);
     let mut parts = group.split('.');
     let first = parts.next().unwrap_or_default().to_owned();

@@ -132,7 +132,7 @@ fn references(json: &str) -> impl Iterator<Item = &str> {
 
 /// A kind's schema and its list's.
 fn of(kind: &Kind) -> [(String, Value); 2] {
-    let name = name(kind.group, kind.version, kind.kind);
+    let name = name(&kind.group, &kind.version, &kind.kind);
     let gvk = |kind_name: &str| json!([{ "group": kind.group, "version": kind.version, "kind": kind_name }]);
     let api_version = || described("The version of the schema that this object follows.");
     let kind_field = || described("What this object is.");
@@ -147,7 +147,7 @@ fn of(kind: &Kind) -> [(String, Value); 2] {
         });
         own
     });
-    own["x-kubernetes-group-version-kind"] = gvk(kind.kind);
+    own["x-kubernetes-group-version-kind"] = gvk(&kind.kind);
     let list = json!({
         "type": "object",
         "description": format!("A list of {}.", kind.plural),

@@ -21,7 +21,7 @@ pub struct Registry {
 /// they are first requested.
 #[derive(Debug, Default)]
 pub struct Served {
-    rows: Vec<&'static Kind>,
+    rows: Vec<Arc<Kind>>,
     discovery: OnceLock<discovery::Documents>,
     openapi: openapi::Documents,
 }
@@ -33,7 +33,7 @@ impl Registry {
     #[must_use]
     pub fn new(mxjobs: bool) -> Self {
         let registry = Self { mxjobs, present: Arc::default() };
-        registry.replace(&[]);
+        registry.replace(Vec::new());
         registry
     }
 
@@ -44,7 +44,7 @@ impl Registry {
     }
 
     /// The built-in kinds of this server.
-    fn built_in(&self) -> impl Iterator<Item = &'static Kind> + '_ {
+    fn built_in(&self) -> impl Iterator<Item = &'static Arc<Kind>> + '_ {
         built_in().iter().filter(|kind| self.mxjobs || !kind.is_optional)
     }
 
@@ -55,7 +55,7 @@ impl Registry {
 
     /// The names of a group's built-in kinds, each in the form of a definition's `acceptedNames`.
     pub(crate) fn built_in_names(&self, group: &str) -> Vec<Value> {
-        let names = |kind: &Kind| {
+        let names = |kind: &Arc<Kind>| {
             json!({
                 "plural": kind.plural, "singular": kind.singular, "shortNames": kind.short_names,
                 "kind": kind.kind, "listKind": kind.list_kind(),
@@ -72,8 +72,8 @@ impl Registry {
 
     /// Serves these and the built-in kinds. Requests that have begun keep the kinds they began
     /// with.
-    pub(crate) fn replace(&self, defined: &[&'static Kind]) {
-        let rows: Vec<&'static Kind> = self.built_in().chain(defined.iter().copied()).collect();
+    pub(crate) fn replace(&self, defined: Vec<Arc<Kind>>) {
+        let rows = self.built_in().cloned().chain(defined).collect();
         let served = Arc::new(Served { rows, ..Served::default() });
         *self.present.write() = served;
     }
@@ -83,21 +83,19 @@ impl Registry {
 
 impl Served {
     /// All kinds, the built-in ones first.
-    pub fn kinds(&self) -> impl Iterator<Item = &'static Kind> + Clone + '_ {
-        self.rows.iter().copied()
-    }
-
-    /// The same as a list.
-    pub(crate) fn rows(&self) -> &[&'static Kind] {
+    #[must_use]
+    pub fn kinds(&self) -> &[Arc<Kind>] {
         &self.rows
     }
 
     /// Every resource once, however many groups and versions serve it.
-    pub fn resources(&self) -> impl Iterator<Item = &'static Kind> + '_ {
+    pub fn resources(&self) -> impl Iterator<Item = &Arc<Kind>> {
         let same = |a: &Kind, b: &Kind| a.plural == b.plural && a.group == b.group;
-        let is_first =
-            move |at: usize, kind: &Kind| self.kinds().take(at).all(|earlier| !same(earlier, kind));
-        self.kinds()
+        let is_first = move |at: usize, kind: &Kind| {
+            self.rows.iter().take(at).all(|earlier| !same(earlier, kind))
+        };
+        self.rows
+            .iter()
             .enumerate()
             .filter(move |(at, kind)| kind.strategy.stored_as().is_none() && is_first(*at, kind))
             .map(|(_, kind)| kind)
@@ -105,15 +103,15 @@ impl Served {
 
     /// The kind served under a path's group, version and resource.
     #[must_use]
-    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-        self.kinds().find(|kind| kind.is_resource(group, version, plural))
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
+        self.rows.iter().find(|kind| kind.is_resource(group, version, plural))
     }
 
     /// The kind that an object or an owner reference names. A version that is no longer served
     /// stands for another one of a custom resource, since all versions have the same objects.
     #[must_use]
-    pub fn find_kind(&self, api_version: &str, kind: &str) -> Option<&'static Kind> {
-        let of_name = || self.kinds().filter(|row| row.kind == kind);
+    pub fn find_kind(&self, api_version: &str, kind: &str) -> Option<&Arc<Kind>> {
+        let of_name = || self.rows.iter().filter(|row| row.kind == kind);
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         of_name().find(|row| row.api_version() == api_version).or_else(|| {
             of_name().find(|row| row.conventions.versions_are_equivalent && row.group == group)
@@ -122,7 +120,7 @@ impl Served {
 
     /// The discovery documents.
     pub(crate) fn discovery(&self) -> &discovery::Documents {
-        self.discovery.get_or_init(|| discovery::Documents::of(self.kinds()))
+        self.discovery.get_or_init(|| discovery::Documents::of(&self.rows))
     }
 
     /// The OpenAPI documents.

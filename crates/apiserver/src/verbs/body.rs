@@ -46,7 +46,7 @@ pub(crate) fn object(
     let value = identify(value, kind, &unrecognized)?;
     report_fields(context, duplicates, validation)?;
     if let Some(problem) = schemas::decode_problem(kind, &value) {
-        let (kind, version) = (kind.kind, kind.version);
+        let (kind, version) = (&kind.kind, &kind.version);
         return Err(ApiError::bad_request(format!(
             "{kind} in version \"{version}\" cannot be handled as a {kind}: {problem}"
         )));
@@ -100,7 +100,7 @@ fn identify(
             )));
         }
         if let Some(map) = value.as_object_mut() {
-            map.insert("kind".to_owned(), kind.kind.into());
+            map.insert("kind".to_owned(), kind.kind.as_ref().into());
             map.insert("apiVersion".to_owned(), expected.into());
         }
     }
@@ -123,7 +123,7 @@ pub(crate) fn check_kind(context: &Context<'_>, object: &Value) -> Result<(), Ap
     let errors =
         field::Errors::from(vec![field::Error::invalid(&field::Path::new("kind"), given, detail)]);
     let name = document::meta_str(object, "name");
-    Err(ApiError::invalid_as(given, context.kind.group, name, &errors))
+    Err(ApiError::invalid_as(given, &context.kind.group, name, &errors))
 }
 
 /// Maximum size of a stored object as JSON with managed fields, in bytes: the limit for bodies.
@@ -225,7 +225,7 @@ fn report_fields(
 ) -> Result<(), ApiError> {
     match validation {
         FieldValidation::Strict if !errors.is_empty() => {
-            let (kind, version) = (context.kind.kind, context.kind.version);
+            let (kind, version) = (&context.kind.kind, &context.kind.version);
             let problem = strict_problem(&errors);
             Err(ApiError::bad_request(format!(
                 "{kind} in version \"{version}\" cannot be handled as a {kind}: {problem}"

@@ -1,5 +1,7 @@
 //! `POST` to a collection, and `PUT` to a name that does not exist where the kind allows it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::StatusCode;
 use mxjob_machinery::json::text;
@@ -34,7 +36,11 @@ pub(crate) async fn create(context: &mut Context<'_>) -> Result<Answer, ApiError
     }
     let json = insert(context, object, &options).await?;
     let kind = context.kind;
-    Ok(Answer::Object { kind, json: decorated(context, json), code: StatusCode::CREATED })
+    Ok(Answer::Object {
+        kind: Arc::clone(kind),
+        json: decorated(context, json),
+        code: StatusCode::CREATED,
+    })
 }
 
 /// The response to a create, as the kind shows it.
@@ -186,7 +192,7 @@ fn check_definition_open(context: &Context<'_>) -> Result<Option<Op>, ApiError> 
         deletion_timestamp: Option<serde::de::IgnoredAny>,
     }
     let kind = context.kind;
-    if context.server.registry.is_built_in(kind.group, kind.plural) {
+    if context.server.registry.is_built_in(&kind.group, &kind.plural) {
         return Ok(None);
     }
     let key = format!("{}{}.{}", definitions::PREFIX, kind.plural, kind.group);
@@ -236,7 +242,7 @@ fn check_namespace_open(context: &Context<'_>) -> Result<Entry, ApiError> {
             "{} \"{name}\" is forbidden: unable to create new content in namespace {namespace} because it is being terminated",
             kind.qualified_resource()
         );
-        return Err(ApiError::forbidden(message, Some((name, kind.group, kind.plural))));
+        return Err(ApiError::forbidden(message, Some((name, &kind.group, &kind.plural))));
     }
     Ok(entry)
 }

@@ -1,5 +1,7 @@
 //! `DELETE` of an object and of a collection.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::StatusCode;
 use mxjob_machinery::status::{Details, Status};
@@ -167,10 +169,10 @@ pub(crate) async fn delete_with(
     let name = context.name().to_owned();
     match remove(context, entry, &name, &options, None).await? {
         Some(Outcome::Pending(json)) => {
-            Ok(Answer::Object { kind: context.kind, json, code: StatusCode::OK })
+            Ok(Answer::Object { kind: Arc::clone(context.kind), json, code: StatusCode::OK })
         }
         Some(Outcome::Gone { uid }) => {
-            let mut details = Details::new(context.kind.group, context.kind.plural, &name);
+            let mut details = Details::new(&context.kind.group, &context.kind.plural, &name);
             details.uid = uid;
             Ok(Answer::Status(Box::new(Status::success(Some(details)))))
         }
@@ -199,7 +201,7 @@ pub(crate) async fn delete_collection(context: &mut Context<'_>) -> Result<Answe
         }
     }
     let meta = ListMeta { remaining: None, ..meta };
-    Ok(Answer::List { kind: context.kind, items: shown, meta })
+    Ok(Answer::List { kind: Arc::clone(context.kind), items: shown, meta })
 }
 
 /// Deletes an object, or marks it as being deleted; `None` if another request deleted it first, or
@@ -283,7 +285,7 @@ fn check_preconditions(
 
 /// The object marked as being deleted; `None` if it can be deleted immediately.
 fn marked(context: &Context<'_>, old: &Value, options: &DeleteOptions) -> Option<Value> {
-    let strategy = context.kind.strategy;
+    let strategy = &context.kind.strategy;
     let mut new = old.clone();
     let mode = strategy.delete_mode(old, options.grace);
     let mut finalizers = document::finalizers(old);

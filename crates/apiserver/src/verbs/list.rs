@@ -1,5 +1,7 @@
 //! `GET` of an object and of a collection.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::StatusCode;
 use mxjob_store::{ListOptions as StoreList, Page, ReadError, Revision};
@@ -23,7 +25,7 @@ pub(crate) fn get(context: &Context<'_>) -> Result<Answer, ApiError> {
         options::resource_version(context.query.get("resourceVersion").unwrap_or_default())?;
     not_in_the_future(context, asked)?;
     let entry = context.entry()?;
-    Ok(Answer::Object { kind: context.kind, json: entry.value, code: StatusCode::OK })
+    Ok(Answer::Object { kind: Arc::clone(context.kind), json: entry.value, code: StatusCode::OK })
 }
 
 fn not_in_the_future(context: &Context<'_>, asked: Option<Revision>) -> Result<(), ApiError> {
@@ -40,7 +42,7 @@ fn not_in_the_future(context: &Context<'_>, asked: Option<Revision>) -> Result<(
 pub(crate) fn list(context: &Context<'_>) -> Result<Answer, ApiError> {
     let options = ListOptions::parse(context.query, context.shown, false)?;
     let (items, meta) = select(context, &options)?;
-    Ok(Answer::List { kind: context.kind, items, meta })
+    Ok(Answer::List { kind: Arc::clone(context.kind), items, meta })
 }
 
 /// The start of a list.

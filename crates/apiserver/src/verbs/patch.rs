@@ -3,6 +3,8 @@
 mod apply;
 mod decode;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::StatusCode;
 use mxjob_machinery::field;
@@ -61,7 +63,7 @@ struct Patch {
 }
 
 fn updated(context: &Context<'_>, json: Bytes) -> Answer {
-    Answer::Object { kind: context.kind, json, code: StatusCode::OK }
+    Answer::Object { kind: Arc::clone(context.kind), json, code: StatusCode::OK }
 }
 
 fn check_options(options: &WriteOptions, apply: bool) -> Result<(), ApiError> {

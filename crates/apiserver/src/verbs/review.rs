@@ -1,6 +1,7 @@
 //! Creates of reviews: identity and rights. The answer is the object with its status.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -46,7 +47,7 @@ pub(crate) fn create(context: &mut Context<'_>, review: Review) -> Result<Answer
         object.as_object_mut().map(|object| object.remove("spec"));
     }
     let json = Bytes::from(document::to_vec(&object));
-    Ok(Answer::Object { kind: context.kind, json, code: StatusCode::CREATED })
+    Ok(Answer::Object { kind: Arc::clone(context.kind), json, code: StatusCode::CREATED })
 }
 
 /// `SubjectAccessReview` and its two narrower forms.

@@ -1,5 +1,7 @@
 //! `POST serviceaccounts/{name}/token`: a token for an account, of limited time and audience.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::StatusCode;
 use jiff::Timestamp;
@@ -53,7 +55,7 @@ pub(crate) fn create(context: &mut Context<'_>) -> Result<Answer, ApiError> {
         .unwrap_or(Timestamp::MAX);
     request["status"] = json!({ "expirationTimestamp": rfc3339(end), "token": token });
     let json = Bytes::from(document::to_vec(&request));
-    Ok(Answer::Object { kind: context.kind, json, code: StatusCode::CREATED })
+    Ok(Answer::Object { kind: Arc::clone(context.kind), json, code: StatusCode::CREATED })
 }
 
 fn decode(context: &Context<'_>) -> Result<Value, ApiError> {

@@ -1,5 +1,7 @@
 //! Changing an object: the part that `PUT`, `PATCH` and the `status` subresource share.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::StatusCode;
 use mxjob_machinery::ownership::same_but_for_times;
@@ -54,18 +56,18 @@ pub(crate) async fn update(context: &mut Context<'_>) -> Result<Answer, ApiError
     }
     context.entry()?;
     if context.kind.conventions.requires_type_meta
-        && object.get("kind").and_then(Value::as_str) != Some(context.kind.kind)
+        && object.get("kind").and_then(Value::as_str) != Some(&context.kind.kind)
     {
         return Err(wrong_kind(context, &object));
     }
     let json = write(context, Submission::Whole(object), &options).await?;
-    Ok(Answer::Object { kind: context.kind, json, code: StatusCode::OK })
+    Ok(Answer::Object { kind: Arc::clone(context.kind), json, code: StatusCode::OK })
 }
 
 /// 400: the body has another kind than the path (CONTRACT section 2).
 fn wrong_kind(context: &Context<'_>, object: &Value) -> ApiError {
     let given = object.get("kind").and_then(Value::as_str).unwrap_or_default();
-    let expected = context.kind.kind;
+    let expected = &context.kind.kind;
     ApiError::bad_request(format!(
         "the kind in the data ({given}) does not match the expected kind ({expected})"
     ))
@@ -91,7 +93,11 @@ async fn create_missing(
     }
     document::metadata_mut(&mut object).remove("resourceVersion");
     let json = create::insert(context, object, options).await?;
-    Ok(Answer::Object { kind, json: create::decorated(context, json), code: StatusCode::CREATED })
+    Ok(Answer::Object {
+        kind: Arc::clone(kind),
+        json: create::decorated(context, json),
+        code: StatusCode::CREATED,
+    })
 }
 
 /// Applies a submission to the stored object, atomically, and returns the object as stored.
@@ -221,7 +227,7 @@ fn check_versions(
                 "must be specified for an update",
             );
             let errors = field::Errors::from(vec![error]);
-            return Err(ApiError::invalid_as(kind.plural, kind.group, name, &errors));
+            return Err(ApiError::invalid_as(&kind.plural, &kind.group, name, &errors));
         }
         return Ok(false);
     }
@@ -300,7 +306,7 @@ fn rule_errors(
     new: &Value,
     name: &str,
 ) -> Result<field::Errors, ApiError> {
-    let strategy = context.kind.strategy;
+    let strategy = &context.kind.strategy;
     let forbidden = strategy.validate_update(old, new);
     if !forbidden.is_empty() {
         let message = strategy.update_message(name, &forbidden);

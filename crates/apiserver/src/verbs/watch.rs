@@ -85,7 +85,7 @@ pub(crate) fn watch(context: &Context<'_>, rendering: Rendering) -> Result<Answe
 
 /// Turns store events into lines of the watch.
 struct Encoder {
-    kind: &'static Kind,
+    kind: Arc<Kind>,
     options: ListOptions,
     rendering: Rendering,
     environment: Arc<dyn Environment>,
@@ -101,7 +101,7 @@ struct Encoder {
 impl Encoder {
     fn new(context: &Context<'_>, rendering: Rendering, options: ListOptions) -> Self {
         Self {
-            kind: context.shown,
+            kind: Arc::clone(context.shown),
             deadline: Instant::now()
                 .checked_add(options.timeout_seconds.map_or(DEFAULT_LIFE, Duration::from_secs)),
             options,
@@ -129,7 +129,7 @@ impl Encoder {
         }
         // An object enters and leaves the selection: what the client sees depends on before and
         // after.
-        let selected = |bytes: &Bytes| self.options.selects(self.kind, &document::decode(bytes));
+        let selected = |bytes: &Bytes| self.options.selects(&self.kind, &document::decode(bytes));
         let before = event.previous.as_ref().is_some_and(selected);
         let after = event.kind == EventKind::Put && selected(&event.value);
         match (before, after) {
@@ -144,7 +144,7 @@ impl Encoder {
     }
 
     fn frame(&mut self, kind: &str, stored: &Bytes) -> Bytes {
-        let object = conversion::shown(self.kind, stored);
+        let object = conversion::shown(&self.kind, stored);
         let transformed = self.transform(&object);
         line(kind, transformed.as_deref().unwrap_or(&object))
     }
@@ -157,7 +157,7 @@ impl Encoder {
             Transform::Table(version) => {
                 let first = std::mem::take(&mut self.first_table);
                 Some(table::event_table(
-                    self.kind,
+                    &self.kind,
                     &document::decode(object),
                     version,
                     &rendering,

@@ -11,7 +11,7 @@ use super::{
 pub(super) struct Child<'a> {
     pub(super) element: Element,
     pub(super) value: &'a Value,
-    pub(super) shape: &'static Shape,
+    pub(super) shape: &'a Shape,
     /// Whether the shape describes a field of this name.
     pub(super) described: bool,
 }
@@ -29,7 +29,7 @@ pub(super) enum View<'a> {
 }
 
 /// Sees a value through its shape.
-pub(super) fn view<'a>(value: Option<&'a Value>, shape: &Shape) -> View<'a> {
+pub(super) fn view<'a>(value: Option<&'a Value>, shape: &'a Shape) -> View<'a> {
     let Some(value) = value else { return View::Absent };
     match (value, shape) {
         (Value::Null, _) => View::Null,
@@ -55,7 +55,7 @@ pub(super) fn view<'a>(value: Option<&'a Value>, shape: &Shape) -> View<'a> {
 
 /// The items of an associative list; `None` if one lacks its keys or two are the same, so that
 /// the list can only be taken as a whole.
-fn items_by_element<'a>(items: &'a [Value], shape: &Shape) -> Option<Vec<Child<'a>>> {
+fn items_by_element<'a>(items: &'a [Value], shape: &'a Shape) -> Option<Vec<Child<'a>>> {
     let mut seen = std::collections::HashSet::with_capacity(items.len());
     items
         .iter()
@@ -80,13 +80,13 @@ pub(super) fn element_of(item: &Value, shape: &Shape) -> Option<Element> {
         Shape::ListMap { keys, .. } => {
             let map = item.as_object()?;
             let mut found = Map::new();
-            for (key, default) in *keys {
-                let value = match (map.get(*key), default) {
+            for (key, default) in keys {
+                let value = match (map.get(&**key), default) {
                     (Some(value), _) => value.clone(),
-                    (None, Some(default)) => Value::from(*default),
+                    (None, Some(default)) => Value::from(default.as_ref()),
                     (None, None) => return None,
                 };
-                found.insert((*key).to_owned(), value);
+                found.insert(key.clone().into_owned(), value);
             }
             Some(Element::Key(Value::Object(found).to_string()))
         }

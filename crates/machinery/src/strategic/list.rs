@@ -14,21 +14,17 @@ pub(super) fn merge(
     shape: &Shape,
     name: &str,
 ) -> Result<Vec<Value>, PatchError> {
-    match shape {
-        Shape::ListMap { keys: [(key, _), ..], item } => by_key(original, patch, key, item, name),
-        Shape::Set => set(original, patch, name),
+    match (shape, shape.merge_key()) {
+        (Shape::ListMap { item, .. }, Some(key)) => by_key(original, patch, key, item, name),
+        (Shape::Set, _) => set(original, patch, name),
         _ => Ok(patch.iter().map(without_directives).collect()),
     }
 }
 
 /// Whether a patch fits a list of which nothing is there yet.
 pub(super) fn check(patch: &[Value], shape: &Shape, name: &str) -> Result<(), PatchError> {
-    match shape {
-        Shape::ListMap { keys: [(key, _), ..], .. } => {
-            patch.iter().try_for_each(|item| key_of_patch(item, key, name).map(drop))
-        }
-        _ => Ok(()),
-    }
+    let Some(key) = shape.merge_key() else { return Ok(()) };
+    patch.iter().try_for_each(|item| key_of_patch(item, key, name).map(drop))
 }
 
 /// Takes scalars out of a set.

@@ -62,7 +62,7 @@ pub(super) fn arrange(
 pub(super) struct Order<'a> {
     field: &'a str,
     /// The merge key of the list; `None` for a list of scalars.
-    key: Option<&'static str>,
+    key: Option<&'a str>,
     wanted: HashMap<String, usize>,
     /// Where the items were before the patch.
     before: HashMap<String, usize>,
@@ -72,7 +72,7 @@ pub(super) struct Order<'a> {
 pub(super) fn wanted<'a>(
     original: &Map<String, Value>,
     patch: &'a Map<String, Value>,
-    shape: &Shape,
+    shape: &'a Shape,
 ) -> Result<Vec<Order<'a>>, PatchError> {
     let asked = patch.iter().filter_map(|(key, wanted)| match Directive::of(key) {
         Some(Directive::SetElementOrder(field)) => Some((field, wanted)),
@@ -80,10 +80,7 @@ pub(super) fn wanted<'a>(
     });
     asked
         .map(|(field, wanted)| {
-            let key = match shape.field(field).0 {
-                Shape::ListMap { keys: [(key, _), ..], .. } => Some(*key),
-                _ => None,
-            };
+            let key = shape.field(field).0.merge_key();
             Order::read(field, key, wanted, original.get(field), patch.get(field))
                 .ok_or_else(|| PatchError::BadElementOrder(field.to_owned()))
         })
@@ -96,7 +93,7 @@ impl<'a> Order<'a> {
     /// `None` where the order is not one, or is not the one in which the patch names its items.
     fn read(
         field: &'a str,
-        key: Option<&'static str>,
+        key: Option<&'a str>,
         wanted: &Value,
         original: Option<&Value>,
         patch: Option<&Value>,

@@ -219,8 +219,8 @@ impl Rule {
             (resource == "*" || resource == kind.plural) && (sub == "*" || sub == subresource)
         };
         has(&self.operations, operation)
-            && has(&self.groups, kind.group)
-            && has(&self.versions, kind.version)
+            && has(&self.groups, &kind.group)
+            && has(&self.versions, &kind.version)
             && self.resources.iter().any(is_resource)
             && match self.scope.as_str() {
                 "Namespaced" => is_namespaced,

@@ -1,5 +1,7 @@
 //! The question to a webhook: an `AdmissionReview` with a request.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::Request;
@@ -8,7 +10,7 @@ use crate::context::Context;
 use crate::kind::Kind;
 
 /// The question about a request, as a webhook for `kind` wants to see it.
-pub(super) fn request(context: &Context<'_>, request: &Request<'_>, kind: &'static Kind) -> Value {
+pub(super) fn request(context: &Context<'_>, request: &Request<'_>, kind: &Arc<Kind>) -> Value {
     let shown = context.shown;
     let gvk =
         |kind: &Kind| json!({ "group": kind.group, "version": kind.version, "kind": kind.kind });
@@ -31,7 +33,7 @@ pub(super) fn request(context: &Context<'_>, request: &Request<'_>, kind: &'stat
     }
     let object = |object: Option<&Value>| {
         let mut object = object.cloned().unwrap_or_default();
-        if !std::ptr::eq(kind, shown) && object.is_object() {
+        if !Arc::ptr_eq(kind, shown) && object.is_object() {
             object["apiVersion"] = kind.api_version().into();
         }
         object

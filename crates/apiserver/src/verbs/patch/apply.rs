@@ -1,5 +1,7 @@
 //! Server-side apply: the whole configuration of one manager, merged with what others own.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use mxjob_machinery::ownership::config_problem;
 use mxjob_machinery::yaml;
@@ -31,7 +33,7 @@ pub(super) async fn apply(
         let object = write(context, options).apply(None, &intent, true)?;
         let json = create::insert(context, object, &options.applying()).await?;
         return Ok(Answer::Object {
-            kind,
+            kind: Arc::clone(kind),
             json: create::decorated(context, json),
             code: StatusCode::CREATED,
         });
@@ -62,7 +64,7 @@ fn decoded(context: &mut Context<'_>, validation: FieldValidation) -> Result<Val
     }
 }
 
-fn write<'a>(context: &Context<'_>, options: &'a WriteOptions) -> Write<'a> {
+fn write<'a>(context: &Context<'a>, options: &'a WriteOptions) -> Write<'a> {
     Write { kind: context.kind, subresource: "", manager: &options.manager, now: context.now }
 }
 

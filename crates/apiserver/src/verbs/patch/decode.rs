@@ -35,7 +35,7 @@ pub(super) fn merge_patch(body: &[u8]) -> Result<Patch, ApiError> {
 /// The same with lists merged by their keys, and directives.
 pub(super) fn strategic_merge_patch(body: &[u8], kind: &Kind) -> Result<Patch, ApiError> {
     let (document, errors) = decoded_object(body)?;
-    let shape = merge_keys::shape(&kind.api_version(), kind.kind);
+    let shape = merge_keys::shape(&kind.api_version(), &kind.kind);
     let change = move |old: &Value| {
         strategic::patch(old, &document, shape)
             .map_err(|error| ApiError::bad_request(error.to_string()))

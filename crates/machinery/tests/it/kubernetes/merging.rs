@@ -25,8 +25,8 @@ pub(super) fn annotate(definitions: &mut Map<String, Value>) {
 
 fn walk(definitions: &mut Map<String, Value>, name: &str, shape: &Shape) {
     let (Shape::Typed(fields) | Shape::Struct(fields)) = shape else { return };
-    for (field, shape) in *fields {
-        let property = definitions.get_mut(name).and_then(|it| it["properties"].get_mut(field));
+    for (field, shape) in fields {
+        let property = definitions.get_mut(name).and_then(|it| it["properties"].get_mut(&**field));
         let Some(property) = property else { continue };
         if property["type"] == "array" {
             describe(property, field, shape);
@@ -35,7 +35,7 @@ fn walk(definitions: &mut Map<String, Value>, name: &str, shape: &Shape) {
         let target = below.get("$ref").or_else(|| below.pointer("/allOf/0/$ref"));
         let Some(target) = target.and_then(Value::as_str) else { continue };
         let target = target.trim_start_matches(REFERENCE).to_owned();
-        let item = if let Shape::ListMap { item, .. } = shape { item } else { *shape };
+        let item = if let Shape::ListMap { item, .. } = shape { item } else { shape };
         walk(definitions, &target, item);
     }
 }
@@ -43,7 +43,7 @@ fn walk(definitions: &mut Map<String, Value>, name: &str, shape: &Shape) {
 fn describe(property: &mut Value, field: &str, shape: &Shape) {
     match shape {
         Shape::ListMap { keys, .. } => {
-            let keys: Vec<&str> = keys.iter().map(|(key, _)| *key).collect();
+            let keys: Vec<&str> = keys.iter().map(|(key, _)| &**key).collect();
             let strategy = if RETAIN_KEYS.contains(&field) { "merge,retainKeys" } else { "merge" };
             property["x-kubernetes-list-type"] = "map".into();
             property["x-kubernetes-list-map-keys"] = json!(keys);
