@@ -38,7 +38,7 @@ pub(crate) const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcede
 
 /// The definitions of a server, as they are served.
 #[derive(Debug, Default)]
-pub(crate) struct Definitions(Mutex<State>);
+pub struct Definitions(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -72,7 +72,7 @@ pub(crate) fn warnings(definition: &Value) -> Vec<String> {
 
 impl Definitions {
     /// Serves the kinds of the stored definitions.
-    pub(crate) fn refresh(&self, store: &Store, registry: &Registry) {
+    pub fn refresh(&self, store: &Store, registry: &Registry) {
         // Read under the lock, so that the last caller serves the newest state.
         let mut state = self.0.lock();
         let Ok(page) = store.list(PREFIX, &ListOptions::default()) else { return };

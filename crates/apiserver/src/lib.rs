@@ -19,7 +19,7 @@ mod context;
 mod conversion;
 mod default_roles;
 mod definition_finalizer;
-mod definitions;
+pub mod definitions;
 pub mod discovery;
 mod document;
 pub mod environment;

@@ -304,9 +304,7 @@ mod tests {
     fn at<'a>(shape: &'a Shape, path: &str) -> &'a Shape {
         path.split('.').fold(shape, |shape, step| match (shape, step) {
             (Shape::ListMap { item, .. }, "*") => item,
-            (Shape::Typed(fields) | Shape::Struct(fields), name) => {
-                fields.iter().find(|(known, _)| *known == name).map_or(&Shape::Atomic, |(_, it)| it)
-            }
+            (Shape::Typed(_) | Shape::Struct(_), name) => shape.field(name).0,
             (shape, step) => panic!("no {step} in {shape:?}"),
         })
     }
