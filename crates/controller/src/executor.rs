@@ -20,7 +20,6 @@ mod error;
 mod events;
 mod gang_queue;
 mod local_cache;
-mod node_monitor;
 mod object;
 mod obstacles;
 mod requests;
@@ -44,7 +43,6 @@ use tracing::info;
 
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::nodes::Limits;
 use crate::pod_group::member::Kind;
 use crate::scheduling::Gang;
 use cache::{Cache, Resource};
@@ -63,9 +61,6 @@ pub struct Options {
     pub workers: usize,
     /// Who decides which jobs may start.
     pub gang: Gang,
-    /// How long nodes may be silent before they, and then their pods, are treated as lost; `None`
-    /// where the cluster has its own node controller.
-    pub nodes: Option<Limits>,
     /// The metrics; keep a clone to read them.
     pub metrics: Metrics,
     /// The health of the controller; keep a clone to read it.
@@ -82,7 +77,6 @@ impl Default for Options {
             namespace: None,
             workers: 4,
             gang: Gang::Off,
-            nodes: None,
             metrics: Metrics::default(),
             health: Health::default(),
             now: Timestamp::now,
@@ -225,10 +219,6 @@ impl Controller {
         if self.options.gang == Gang::Native {
             let (context, queue) = (Arc::clone(&self.context), Arc::clone(&self.queue));
             self.tasks.spawn(gang_queue::keep_deciding(context, queue));
-        }
-        if let Some(limits) = self.options.nodes {
-            let client = self.client.clone();
-            self.tasks.spawn(node_monitor::run(client, limits, self.options.now));
         }
     }
 

@@ -5,7 +5,6 @@
 //! * [`memory`]: what must outlive the controller, kept in the job's status.
 //! * [`scheduling`]: which waiting jobs may start, where the cluster does not decide that. Pure.
 //! * [`plan`](mod@plan): the decisions. No I/O, no clock.
-//! * [`nodes`]: which nodes are alive, where no node controller runs.
 //! * [`metrics`]: Prometheus metrics.
 //! * [`rights`]: the permissions that it needs.
 //! * [`Health`]: whether it is synced, and what obstructs it.
@@ -45,7 +44,6 @@ mod executor;
 mod health;
 pub mod memory;
 pub mod metrics;
-pub mod nodes;
 mod patch;
 pub mod plan;
 mod pod_group;

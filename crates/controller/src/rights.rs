@@ -20,7 +20,7 @@ pub struct Right {
     /// The verbs, as in RBAC.
     pub verbs: &'static [&'static str],
     /// Whether the resource is namespaced. A namespaced resource is used in `Options::namespace`
-    /// alone if that is given, except for leases of nodes, which are in `kube-node-lease`.
+    /// alone if that is given.
     pub namespaced: bool,
 }
 
@@ -47,12 +47,8 @@ pub fn rights(gang: &Gang) -> Vec<Right> {
     match gang {
         Gang::Off => {}
         Gang::Native => rights.extend([
-            cluster("", "nodes", &["get", "list", "watch"]),
+            cluster("", "nodes", FOLLOW),
             cluster("scheduling.k8s.io", "priorityclasses", FOLLOW),
-            // For the node monitor (`Options::nodes`).
-            cluster("", "nodes/status", &["patch"]),
-            namespaced("coordination.k8s.io", "leases", FOLLOW),
-            namespaced("", "pods/status", &["patch"]),
         ]),
         Gang::PodGroups(scheduler) => {
             rights.push(namespaced(

@@ -1,4 +1,4 @@
-//! The garbage collector, the end of namespaces, and the status of quotas.
+//! The garbage collector, the end of namespaces, the pods of deleted nodes, and the status of quotas.
 //!
 //! ```text
 //! discovery ─▶ one watch a resource ─▶ graph of owners ─▶ todo ─▶ requests
@@ -12,6 +12,7 @@
 //! that is not served is not known to have no such object, unless its definition has been deleted.
 
 mod graph;
+mod orphans;
 mod quotas;
 mod requests;
 mod resource;
@@ -28,11 +29,12 @@ use kube::Client;
 use kube::runtime::watcher::Event;
 use mxjob_client::Raw;
 use mxjob_machinery::json::{list, text};
-use mxjob_machinery::object;
+use mxjob_machinery::{names, object};
 use serde_json::{Value, json};
 
 use crate::api::{self, JSON, Settled};
 use graph::{FOREGROUND, Graph, Node, ORPHAN, Owner, Verdict};
+pub use orphans::ORPHAN_QUARANTINE;
 use requests::{Requests, is_settled};
 use resource::{DEFINITIONS, Resource};
 use todo::{Task, Todo};
@@ -40,13 +42,15 @@ use watches::{Item, Watches};
 
 /// The service account of the collector.
 pub const ACCOUNT: &str = "generic-garbage-collector";
+const NODES: &str = "nodes";
 /// How long the first work waits for the lists of all resources. Later work only waits for them
 /// where the graph must be complete.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 const DISCOVERY_RETRY: Duration = Duration::from_secs(1);
 
-/// Collects garbage until `shutdown`.
-pub async fn run(client: Client, shutdown: impl Future<Output = ()>) {
+/// Collects garbage until `shutdown`. Pods of a node that does not exist are kept for the
+/// quarantine ([`ORPHAN_QUARANTINE`]).
+pub async fn run(client: Client, quarantine: Duration, shutdown: impl Future<Output = ()>) {
     let collector = Collector {
         requests: Requests(client),
         watches: Watches::default(),
@@ -57,6 +61,8 @@ pub async fn run(client: Client, shutdown: impl Future<Output = ()>) {
         definitions: BTreeMap::new(),
         deleted_kinds: BTreeSet::new(),
         quotas: BTreeSet::new(),
+        nodes: BTreeSet::new(),
+        quarantine,
     };
     tokio::select! {
         () = shutdown => {}
@@ -82,6 +88,9 @@ struct Collector {
     deleted_kinds: BTreeSet<GroupKind>,
     /// The quotas, by namespace and name.
     quotas: BTreeSet<(String, String)>,
+    /// The nodes, by name.
+    nodes: BTreeSet<String>,
+    quarantine: Duration,
 }
 
 /// Whether an owner exists.
@@ -136,6 +145,7 @@ impl Collector {
                 Task::Quotas(namespace) => {
                     quotas::refresh(&self.requests.0, &self.resources, namespace).await
                 }
+                Task::Orphans(node) => orphans::collect(&self.requests.0, node).await,
             };
             if settled {
                 self.todo.done(&task);
@@ -189,6 +199,12 @@ impl Collector {
         if quotas::changes_use(id) {
             self.recount(&node.namespace);
         }
+        if id == NODES {
+            self.nodes.insert(node.name.clone());
+        }
+        if id == "pods" {
+            self.check_node(text(object, "/spec/nodeName"));
+        }
         if node.terminating {
             self.look_at_dependents(&uid);
         }
@@ -215,12 +231,23 @@ impl Collector {
             self.todo.soon(Task::Object(owner.uid));
         }
         if node.resource.id == quotas::QUOTAS {
-            self.quotas.remove(&(node.namespace.clone(), node.name));
+            self.quotas.remove(&(node.namespace.clone(), node.name.clone()));
+        }
+        if node.resource.id == NODES && self.nodes.remove(&node.name) {
+            self.check_node(&node.name);
         }
         self.recount(&node.namespace);
         let namespace = Task::Namespace(node.namespace);
         if self.todo.is_waiting(&namespace) {
             self.todo.soon(namespace);
+        }
+    }
+
+    /// Has the pods of a node collected after the quarantine, if it does not exist then.
+    fn check_node(&mut self, name: &str) {
+        // No node can have a name that is no valid one, so it is no part of a path.
+        if !self.nodes.contains(name) && names::dns1123_subdomain(name).is_empty() {
+            self.todo.after(self.quarantine, Task::Orphans(name.to_owned()));
         }
     }
 

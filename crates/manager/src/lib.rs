@@ -2,7 +2,8 @@
 //!
 //! | module | duty |
 //! | --- | --- |
-//! | [`garbage`] | deletes dependents of deleted objects, empties terminating namespaces, updates quota status |
+//! | [`garbage`] | deletes dependents of deleted objects and pods of deleted nodes, empties terminating namespaces, updates quota status |
+//! | [`nodes`] | updates the readiness of nodes that stop reporting, and fails the pods of lost nodes |
 //! | [`roles`] | gives aggregating cluster roles the rules of the roles that they select |
 //! | [`accounts`] | creates the service account `default` of each namespace |
 //!
@@ -14,6 +15,8 @@ pub mod accounts;
 mod api;
 mod clock;
 pub mod garbage;
+mod node_pods;
+pub mod nodes;
 pub mod roles;
 
 /// The namespace of the service accounts that the controllers use.

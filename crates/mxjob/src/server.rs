@@ -182,28 +182,21 @@ impl Server {
         };
         if self.settings.garbage_collection {
             let client = client(self, manager::garbage::ACCOUNT);
-            let collector = manager::garbage::run(client, self.stopped());
-            self.spawn("garbage collector", async {
-                collector.await;
-                Ok(())
-            });
+            let quarantine = manager::garbage::ORPHAN_QUARANTINE;
+            let collector = manager::garbage::run(client, quarantine, self.stopped());
+            self.spawn_endless("garbage collector", collector);
             let definitions = self.api.clone().finalize_definitions(self.stopped());
-            self.spawn("definitions controller", async {
-                definitions.await;
-                Ok(())
-            });
+            self.spawn_endless("definitions controller", definitions);
         }
         let roles = manager::roles::run(client(self, manager::roles::ACCOUNT), self.stopped());
-        self.spawn("roles controller", async {
-            roles.await;
-            Ok(())
-        });
+        self.spawn_endless("roles controller", roles);
         let accounts =
             manager::accounts::run(client(self, manager::accounts::ACCOUNT), self.stopped());
-        self.spawn("service account controller", async {
-            accounts.await;
-            Ok(())
-        });
+        self.spawn_endless("service account controller", accounts);
+        let limits = manager::nodes::Limits::default();
+        let nodes =
+            manager::nodes::run(client(self, manager::nodes::ACCOUNT), limits, self.stopped());
+        self.spawn_endless("node controller", nodes);
     }
 
     /// Starts the controller as an API client.
@@ -216,7 +209,6 @@ impl Server {
         self.spawn("controller", async move {
             let options = mxjob_controller::Options {
                 gang: mxjob_controller::Gang::Native,
-                nodes: Some(mxjob_controller::nodes::Limits::default()),
                 metrics,
                 ..mxjob_controller::Options::default()
             };
@@ -237,10 +229,7 @@ impl Server {
         let agent = mxjob_node::Agent::new(config, client).map_err(|error| Failure::of(&error))?;
         self.api.connect_node(Arc::new(logs::Logs(agent.handle())));
         let stopped = self.stopped();
-        self.spawn("node agent", async {
-            agent.run(stopped).await;
-            Ok(())
-        });
+        self.spawn_endless("node agent", async { agent.run(stopped).await });
         Ok(())
     }
 
@@ -255,6 +244,18 @@ impl Server {
         run: impl Future<Output = Result<(), String>> + Send + 'static,
     ) {
         self.parts.spawn(async move { (part, run.await) });
+    }
+
+    /// Starts a part that cannot fail.
+    fn spawn_endless(
+        &mut self,
+        part: &'static str,
+        run: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.parts.spawn(async move {
+            run.await;
+            (part, Ok(()))
+        });
     }
 
     fn spawn_serving(&mut self, bound: serve::Bound, pki: &Pki, stopped: watch::Receiver<bool>) {

@@ -232,11 +232,9 @@ fn components() -> Vec<Value> {
                     &["create", "delete", "get", "list", "watch"],
                 ),
                 Rule::on(&[""], &["events"], &["create"]),
-                // To admit jobs according to the nodes' capacity, and to monitor nodes.
+                // To admit jobs according to the nodes' capacity.
                 Rule::on(&[""], &["nodes"], READ),
-                Rule::on(&["coordination.k8s.io"], &["leases"], READ),
                 Rule::on(&["scheduling.k8s.io"], &["priorityclasses"], READ),
-                Rule::on(&[""], &["nodes/status", "pods/status"], &["patch"]),
             ],
         ),
         binding("system:mxjob-controller", "system:mxjob-controller", &[user(CONTROLLER)]),
@@ -291,6 +289,16 @@ fn components() -> Vec<Value> {
             vec![
                 Rule::on(&[""], &["serviceaccounts"], &["create", "get", "list", "watch"]),
                 Rule::on(&[""], &["namespaces"], READ),
+            ],
+        ),
+        (
+            "node-controller",
+            "node-controller",
+            vec![
+                Rule::on(&[""], &["nodes"], READ),
+                Rule::on(&["coordination.k8s.io"], &["leases"], READ),
+                Rule::on(&[""], &["pods"], &["delete", "list"]),
+                Rule::on(&[""], &["nodes/status", "pods/status"], &["patch"]),
             ],
         ),
     ] {

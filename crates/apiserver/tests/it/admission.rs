@@ -226,9 +226,11 @@ async fn the_status_of_a_quota_follows_what_goes_and_what_it_says() {
     let server = Server::start().await;
     server.make(MAPS, &config_map("a")).await;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let collector = tokio::spawn(garbage::run(server.client(garbage::ACCOUNT), async {
+    let shutdown = async {
         let _ = stopped.await;
-    }));
+    };
+    let client = server.client(garbage::ACCOUNT);
+    let collector = tokio::spawn(garbage::run(client, garbage::ORPHAN_QUARANTINE, shutdown));
     server.make(QUOTAS, &quota(&json!({"configmaps": 3}))).await;
     let item = format!("{QUOTAS}/q");
     let used = |count: &str| {

@@ -20,6 +20,7 @@ mod gzip;
 mod lists;
 mod logs;
 mod names;
+mod nodes;
 mod nulls;
 mod patches;
 mod rbac;

@@ -307,7 +307,7 @@ async fn components_have_the_rights_of_their_roles_and_no_more() {
         (Method::POST, pods, true, false),
         (Method::DELETE, "/api/v1/namespaces/default/pods/p", true, true),
         (Method::PATCH, "/api/v1/namespaces/default/pods/p", false, false),
-        (Method::PATCH, "/api/v1/namespaces/default/pods/p/status", true, true),
+        (Method::PATCH, "/api/v1/namespaces/default/pods/p/status", false, true),
         (Method::POST, "/api/v1/namespaces/default/pods/p/binding", false, true),
         (Method::PATCH, status.as_str(), true, false),
         (Method::PATCH, "/apis/kubeflow.org/v1/namespaces/default/mxjobs/j", false, false),

@@ -13,6 +13,7 @@ use mxjob_apiserver::client::Connector;
 use mxjob_apiserver::environment::{Environment, System};
 use mxjob_apiserver::health::Readiness;
 use mxjob_apiserver::{ApiServer, Config, Extensions};
+use mxjob_manager::garbage;
 use serde_json::{Value, json};
 use tower_service::Service;
 
@@ -49,8 +50,9 @@ impl Server {
 
     /// Starts the garbage collector, and what finalizes definitions.
     pub fn collect_garbage(&self) {
-        let client = self.client(mxjob_manager::garbage::ACCOUNT);
-        tokio::spawn(mxjob_manager::garbage::run(client, std::future::pending()));
+        let client = self.client(garbage::ACCOUNT);
+        let quarantine = garbage::ORPHAN_QUARANTINE;
+        tokio::spawn(garbage::run(client, quarantine, std::future::pending()));
         tokio::spawn(self.api.clone().finalize_definitions(std::future::pending()));
     }
 

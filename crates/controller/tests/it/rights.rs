@@ -2,9 +2,8 @@
 //! everything that the controller does.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use mxjob_controller::{Gang, Options, PodGroups, nodes::Limits, rights::rights, run};
+use mxjob_controller::{Gang, Options, PodGroups, rights::rights, run};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -25,7 +24,6 @@ fn owner() -> Value {
 
 async fn live(gang: Gang) -> BTreeSet<String> {
     let server = Server::new();
-    let is_native = gang == Gang::Native;
     server.put(
         "nodes",
         &json!({
@@ -51,9 +49,7 @@ async fn live(gang: Gang) -> BTreeSet<String> {
     let (stop, stopped) = oneshot::channel::<()>();
     let client = server.client();
     let controller = tokio::spawn(async move {
-        let short = Duration::from_millis(100);
-        let limits = Limits { unreachable_after: short, lost_after: short };
-        let options = Options { gang, nodes: is_native.then_some(limits), ..Options::default() };
+        let options = Options { gang, ..Options::default() };
         run(client, options, async move { stopped.await.unwrap_or_default() }).await.unwrap();
     });
     let template = json!({ "spec": { "containers": [{ "name": "mxnet", "image": "mxnet" }] } });
@@ -71,25 +67,6 @@ async fn live(gang: Gang) -> BTreeSet<String> {
     server.remove("pods", "digits-worker-1");
     let has_pod = |server: &Server| server.get("pods", "digits-worker-1").is_some();
     server.wait_for("its pods", has_pod).await;
-    if is_native {
-        server.change("pods", "digits-worker-0", |pod| {
-            pod["spec"]["nodeName"] = json!("machine");
-            pod["status"] = json!({ "phase": "Running" });
-        });
-        server.wait_for("a lost pod", |server| server.asked().contains("patch pods/status")).await;
-        // This server treats both as pods of that node. They are replaced.
-        let leaves = |pod: &Value| pod["metadata"]["deletionTimestamp"].is_string();
-        let all_leave = |server: &Server| server.all("pods").iter().all(leaves);
-        server.wait_for("their removal", all_leave).await;
-        for index in 0..2 {
-            server.remove("pods", &format!("digits-worker-{index}"));
-        }
-        let all_new = |server: &Server| {
-            let pods = server.all("pods");
-            pods.len() == 2 && !pods.iter().any(leaves)
-        };
-        server.wait_for("other pods", all_new).await;
-    }
     for index in 0..2 {
         server.change("pods", &format!("digits-worker-{index}"), |pod| {
             pod["status"] = json!({ "phase": "Succeeded" });

@@ -20,6 +20,8 @@ pub(super) enum Task {
     Namespace(String),
     /// The quotas of a namespace, by its name.
     Quotas(String),
+    /// The pods of a node that does not exist, by its name.
+    Orphans(String),
 }
 
 /// The queue. Each task is in it once.
@@ -34,6 +36,12 @@ pub(super) struct Todo {
 impl Todo {
     pub(super) fn soon(&mut self, task: Task) {
         self.now.insert(task);
+    }
+
+    /// Adds a task that is due after a delay, unless it is due earlier.
+    pub(super) fn after(&mut self, delay: Duration, task: Task) {
+        let new = || (Instant::now() + delay, Backoff::new(FIRST_RETRY, LAST_RETRY));
+        self.later.entry(task).or_insert_with(new);
     }
 
     /// Retries a task later; the delay doubles with each failure.

@@ -1,6 +1,5 @@
-//! Which nodes are alive: what a cluster's node controller does, for a server that has none.
-//!
-//! [`NodeMonitor`] decides, without I/O and without a clock. A node is alive while its lease is
+//! Which nodes are alive. [`NodeMonitor`] decides, without I/O and without a clock.
+//! A node is alive while its lease is
 //! renewed. The time at which a renewal was *observed* counts, not the time written in it: clocks
 //! of other machines may differ, and a server that resumes after a night must not count the night
 //! as silence of its nodes. For the same reason time in which the monitor itself slept does not
@@ -15,7 +14,7 @@
 //! A pod that failed with its node has no exit code; the restart policy of the job decides whether
 //! it is replaced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// How long nodes may be silent.
@@ -63,8 +62,7 @@ pub(crate) struct NodeMonitor {
 
 #[derive(Debug)]
 struct MonitoredNode {
-    /// `None` if there is no such node, only pods that are bound to it.
-    report: Option<NodeReport>,
+    report: NodeReport,
     renewed: String,
     heard: Instant,
     /// When to list its pods, once it is lost; `None` if there are none.
@@ -97,46 +95,41 @@ impl NodeMonitor {
     }
 
     /// A node exists, or has changed.
-    pub(crate) fn reported(&mut self, name: &str, report: &NodeReport, now: Instant) {
-        let is_heard = {
-            let node = self.node(name, now);
-            let before = node.report.replace(report.clone());
-            // A write of the monitor itself is no sign of life.
-            !report.is_ours && before.is_none_or(|before| before.heartbeat != report.heartbeat)
+    pub(crate) fn reported(&mut self, name: &str, report: NodeReport, now: Instant) {
+        let Some(node) = self.nodes.get_mut(name) else {
+            self.nodes.insert(name.to_owned(), MonitoredNode::new(report, now));
+            return;
         };
-        if is_heard {
-            self.heard(name, now);
+        // A write of the monitor itself is no sign of life.
+        if !report.is_ours && node.report.heartbeat != report.heartbeat {
+            node.hear(now);
         }
+        node.report = report;
     }
 
     /// A lease was observed. The lease of a node has its name.
     pub(crate) fn renewed(&mut self, name: &str, time: &str, now: Instant) {
-        let node = self.node(name, now);
-        if node.renewed != time {
+        if let Some(node) = self.nodes.get_mut(name).filter(|node| node.renewed != time) {
             time.clone_into(&mut node.renewed);
-            self.heard(name, now);
+            node.hear(now);
         }
     }
 
-    /// A node was deleted, but pods may be bound to it.
-    pub(crate) fn removed(&mut self, name: &str, now: Instant) {
-        self.heard(name, now);
-        self.node(name, now).report = None;
+    /// A node was deleted. The garbage collector deletes its pods.
+    pub(crate) fn removed(&mut self, name: &str) {
+        self.nodes.remove(name);
     }
 
-    /// There are pods bound to that node.
-    pub(crate) fn has_pods(&mut self, name: &str, now: Instant) {
-        self.node(name, now);
+    /// All nodes were listed: the others do not exist.
+    pub(crate) fn retain(&mut self, listed: &BTreeSet<String>) {
+        self.nodes.retain(|name, _| listed.contains(name));
     }
 
     /// The pods of a lost node were listed, and there were that many.
     pub(crate) fn swept(&mut self, name: &str, pods: usize, now: Instant) {
-        if pods == 0 && self.nodes.get(name).is_some_and(|node| node.report.is_none()) {
-            self.nodes.remove(name);
-            return;
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.sweep_at = (pods > 0).then(|| now + SWEEP_EVERY);
         }
-        let node = self.node(name, now);
-        node.sweep_at = (pods > 0).then(|| now + SWEEP_EVERY);
     }
 
     /// The monitor itself slept for that long (its process or machine was suspended, or the server
@@ -161,13 +154,13 @@ impl NodeMonitor {
             let unreachable_at = node.heard + self.limits.unreachable_after;
             let mut wake = |at: Instant| next = Some(next.map_or(at, |other| other.min(at)));
             if now < unreachable_at {
-                if node.report.as_ref().is_some_and(|report| report.is_ours) {
+                if node.report.is_ours {
                     actions.push(NodeAction::Reachable(name.clone()));
                 }
                 wake(unreachable_at);
                 continue;
             }
-            if node.report.as_ref().is_some_and(|report| report.ready != "Unknown") {
+            if node.report.ready != "Unknown" {
                 actions.push(NodeAction::Unreachable(name.clone()));
             }
             let Some(sweep_at) = node.sweep_at else { continue };
@@ -180,20 +173,18 @@ impl NodeMonitor {
         }
         (actions, next)
     }
+}
 
-    fn heard(&mut self, name: &str, now: Instant) {
-        let node = self.node(name, now);
-        node.heard = now;
-        node.sweep_at = Some(now);
+// === impl MonitoredNode ===
+
+impl MonitoredNode {
+    fn new(report: NodeReport, now: Instant) -> Self {
+        Self { report, renewed: String::new(), heard: now, sweep_at: Some(now) }
     }
 
-    fn node(&mut self, name: &str, now: Instant) -> &mut MonitoredNode {
-        self.nodes.entry(name.to_owned()).or_insert_with(|| MonitoredNode {
-            report: None,
-            renewed: String::new(),
-            heard: now,
-            sweep_at: Some(now),
-        })
+    fn hear(&mut self, now: Instant) {
+        self.heard = now;
+        self.sweep_at = Some(now);
     }
 }
 
@@ -213,7 +204,7 @@ mod tests {
 
         fn report(&mut self, ready: &str, is_ours: bool) {
             let report = NodeReport { ready: ready.to_owned(), is_ours, heartbeat: "h".to_owned() };
-            self.0.reported("machine", &report, self.1);
+            self.0.reported("machine", report, self.1);
         }
 
         fn after(&mut self, seconds: u64) -> Vec<NodeAction> {
@@ -310,12 +301,14 @@ mod tests {
     }
 
     #[test]
-    fn pods_of_a_deleted_node_are_lost() {
+    fn a_deleted_node_is_forgotten() {
         let mut watch = Watch::new();
-        watch.0.removed("machine", watch.1);
-        assert_eq!(watch.after(99), []);
-        assert_eq!(watch.after(1), lost());
-        watch.0.swept("machine", 0, watch.1);
-        assert_eq!(watch.next(), None, "it is forgotten");
+        watch.0.removed("machine");
+        // Its lease may outlive it.
+        watch.0.renewed("machine", "t1", watch.1);
+        assert_eq!((watch.after(1000), watch.next()), (vec![], None));
+        watch.report("True", false);
+        watch.0.retain(&BTreeSet::new());
+        assert_eq!((watch.after(1000), watch.next()), (vec![], None));
     }
 }
