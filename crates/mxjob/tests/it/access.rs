@@ -1,12 +1,11 @@
-//! Who may do what, with kubectl; and the program's own parts, which have the rights of their roles
-//! and no others.
+//! Authorization with kubectl, and the rights of the program's own components.
 
 use serde_json::json;
 
 use crate::support::{Place, Server, wait_until};
 
 #[test]
-fn the_parts_of_the_program_are_never_refused_anything() {
+fn no_request_of_a_component_is_forbidden() {
     let place = Place::new();
     let server = Server::start(&place, "up", &["--log-level", "info,mxjob_apiserver=debug"]);
     server.kubectl(&["create", "namespace", "team"]);
@@ -29,12 +28,12 @@ fn the_parts_of_the_program_are_never_refused_anything() {
         {"name": "B", "valueFrom": from("secretKeyRef", "secret")},
     ]);
     server.create(&job);
-    // It ends well, its time is over, it is deleted, and what it owned with it.
-    wait_until("the job has gone", || {
+    // The job succeeds; after its TTL it is deleted with its pods and services.
+    wait_until("the job is deleted", || {
         let events = server.kubectl(&["-n", "team", "get", "events"]);
-        let gone =
+        let is_deleted =
             server.kubectl(&["-n", "team", "get", "mxjobs,pods,services", "-o", "name"]).is_empty();
-        (events.contains("MXJobSucceeded") && gone).then_some(())
+        (events.contains("MXJobSucceeded") && is_deleted).then_some(())
     });
     server.kubectl(&["-n", "team", "get", "serviceaccount", "default"]);
     server.kubectl(&["delete", "namespace", "team"]);
@@ -42,13 +41,13 @@ fn the_parts_of_the_program_are_never_refused_anything() {
         log.lines().filter(|line| line.contains("refused")).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(refused(&server.log()), [""; 0]);
-    // And a refusal would be seen here.
+    // The check works: a forbidden request is in the log.
     assert!(!server.try_kubectl(&["get", "mxjobs", "--as", "ann"]).status.success());
     assert_eq!(refused(&server.log()).len(), 1);
 }
 
 #[test]
-fn rights_are_given_tried_and_used_with_kubectl() {
+fn roles_and_bindings_made_with_kubectl_grant_rights() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     let can = |args: &[&str]| {

@@ -1,5 +1,4 @@
-//! Clients that people already have, unchanged, on a real server over TLS from the kubeconfig it
-//! wrote.
+//! Existing client libraries, which connect over TLS with the kubeconfig of the server.
 
 mod controller;
 mod foreign;

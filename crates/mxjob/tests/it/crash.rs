@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::support::{Place, Server, until};
 
 #[test]
-fn a_running_job_goes_on_and_finishes_and_no_replica_runs_twice() {
+fn running_job_finishes_after_a_kill_and_no_replica_runs_twice() {
     let place = Place::new();
     let server = Server::up(&place);
     let run = format!("echo ran >> \"$PLACE/$DMLC_ROLE$DMLC_WORKER_ID\"; {}", until("go"));
@@ -48,9 +48,7 @@ fn replicas_that_end_while_no_server_runs_are_not_run_again() {
     server.wait_for("orphans", "Running");
     server.kill();
     place.write("go", "");
-    crate::support::wait_until("only shims' records are left", || {
-        place.processes().is_empty().then_some(())
-    });
+    crate::support::wait_until("no process is left", || place.processes().is_empty().then_some(()));
 
     let server = Server::up(&place);
     server.wait_for("orphans", "Failed");
@@ -60,11 +58,11 @@ fn replicas_that_end_while_no_server_runs_are_not_run_again() {
     assert!(server.kubectl(&["logs", "orphans-worker-1"]).contains("last"));
 }
 
-/// Writers at the same time; so many that there is always one in the middle of a commit.
+/// Number of concurrent writers: enough that a commit is always in progress.
 const WRITERS: usize = 8;
 
 #[tokio::test]
-async fn every_acknowledged_object_is_there_after_a_kill_in_the_middle_of_writes() {
+async fn every_acknowledged_object_survives_a_kill_during_writes() {
     let place = Place::new();
     let mut known = BTreeSet::new();
     for (round, enough) in [40, 73, 150].into_iter().enumerate() {
@@ -83,7 +81,7 @@ async fn every_acknowledged_object_is_there_after_a_kill_in_the_middle_of_writes
                         json!({"metadata": {"name": name}, "data": {"a": "1"}}),
                     )
                     .unwrap();
-                    // The end of the server is the end of the writer.
+                    // The server was killed.
                     if objects.create(&PostParams::default(), &object).await.is_err() {
                         return;
                     }
@@ -118,18 +116,18 @@ async fn every_acknowledged_object_is_there_after_a_kill_in_the_middle_of_writes
             })
             .collect();
         for object in &known {
-            // A patch that was not acknowledged may have been made all the same.
+            // A patch that was not acknowledged may be stored nevertheless.
             let later = object.replace("=1", "=2");
             assert!(
                 stored.contains(object) || stored.contains(&later),
-                "round {round}: {object} was acknowledged and is lost"
+                "round {round}: {object} was acknowledged but is lost"
             );
         }
         drop(server);
     }
 }
 
-/// A client over TLS, as any other.
+/// A client over TLS.
 async fn configmaps(place: &Place) -> Api<ConfigMap> {
     let kubeconfig = Kubeconfig::read_from(place.data().join("kubeconfig")).unwrap();
     let config =

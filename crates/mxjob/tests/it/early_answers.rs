@@ -1,5 +1,5 @@
-//! Answers that are sent before the body of the request was read, as curl sees them: it stops
-//! sending and reports the status, unless the server ends the stream or the connection below it.
+//! Answers that the server sends before it has read the body of the request. curl stops sending and
+//! reports the status, unless the server closes the stream or the connection.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,8 +11,8 @@ const MIB: usize = 1024 * 1024;
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const JSON: &str = "Content-Type: application/json";
 
-/// A request that is refused with a status.
-struct Refused {
+/// A request that the server rejects with a status.
+struct Rejected {
     status: u16,
     method: &'static str,
     path: String,
@@ -21,11 +21,11 @@ struct Refused {
     bodies: &'static [usize],
 }
 
-fn refused(token: &str) -> Vec<Refused> {
+fn rejected(token: &str) -> Vec<Rejected> {
     const BODIES: &[usize] = &[16, 3 * MIB - 1];
     let admin = || format!("Authorization: Bearer {token}");
-    let stranger = || "Authorization: Bearer nobody".to_owned();
-    let case = |status, method, path: &str, headers: [String; 2]| Refused {
+    let unknown = || "Authorization: Bearer nobody".to_owned();
+    let case = |status, method, path: &str, headers: [String; 2]| Rejected {
         status,
         method,
         path: path.to_owned(),
@@ -36,13 +36,13 @@ fn refused(token: &str) -> Vec<Refused> {
     forbidden.headers.push("Impersonate-User: ann".to_owned());
     let mut too_large = case(413, "POST", CONFIG_MAPS, [admin(), JSON.to_owned()]);
     too_large.bodies = &[4 * MIB];
-    // Its length is known only once it has arrived.
+    // The server knows the length of a chunked body only when it has arrived.
     let mut chunked = case(413, "POST", CONFIG_MAPS, [admin(), JSON.to_owned()]);
     chunked.bodies = &[4 * MIB];
     chunked.headers.push("Transfer-Encoding: chunked".to_owned());
     vec![
-        case(401, "POST", CONFIG_MAPS, [stranger(), JSON.to_owned()]),
-        case(401, "PUT", &format!("{CONFIG_MAPS}/a"), [stranger(), JSON.to_owned()]),
+        case(401, "POST", CONFIG_MAPS, [unknown(), JSON.to_owned()]),
+        case(401, "PUT", &format!("{CONFIG_MAPS}/a"), [unknown(), JSON.to_owned()]),
         forbidden,
         case(404, "POST", "/apis/nothing.example.com/v1/things", [admin(), JSON.to_owned()]),
         case(405, "POST", "/version", [admin(), JSON.to_owned()]),
@@ -52,18 +52,18 @@ fn refused(token: &str) -> Vec<Refused> {
     ]
 }
 
-/// Sends a request a hundred times: fifty on connections of their own, and fifty one after the
-/// other as curl likes, on one connection where it can. How often curl reported which status and
+/// Sends a request a hundred times: fifty times on separate connections, and fifty times in sequence,
+/// for which curl uses one connection if it can. Returns how often curl reported each status and
 /// version of HTTP.
 fn send(
     place: &Place,
     server: &Server<'_>,
     version: &str,
-    case: &Refused,
+    case: &Rejected,
     body: &str,
 ) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
-    // curl keeps connections apart by the name of the host.
+    // curl uses a separate connection for each host name.
     for (host, query) in [("server-[1-50].test", ""), ("server.test", "?try=[1-50]")] {
         let url = format!("https://{host}{}{query}", case.path);
         let mut command = Command::new("curl");
@@ -88,7 +88,7 @@ fn every_early_answer_reaches_curl(option: &str, version: &str) {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     let token = fs::read_to_string(place.data().join("admin-token")).unwrap();
-    for case in refused(token.trim()) {
+    for case in rejected(token.trim()) {
         for size in case.bodies {
             let body = size.to_string();
             place.write(&body, &"x".repeat(*size));

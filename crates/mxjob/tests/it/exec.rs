@@ -1,4 +1,4 @@
-//! Commands in pods, their files, their output and their ports, with kubectl.
+//! `kubectl exec`, `attach`, `cp` and `port-forward`.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -37,7 +37,7 @@ fn with_input(server: &Server<'_>, args: &[&str], input: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// More than fits into any buffer on the way, and no text.
+/// Binary data that is larger than every buffer on the way.
 fn bytes() -> Vec<u8> {
     (0..3_000_000_u32)
         .flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes())
@@ -45,9 +45,9 @@ fn bytes() -> Vec<u8> {
         .collect()
 }
 
-/// Waits until a process is no more; a zombie is none.
-fn wait_until_gone(pid: &str) {
-    wait_until("the command is gone", || {
+/// Waits until a process has ended; a zombie has.
+fn wait_until_ended(pid: &str) {
+    wait_until("the command has ended", || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         (stat.is_empty() || stat.contains(") Z ")).then_some(())
     });
@@ -61,7 +61,7 @@ fn wait_for_text(path: &Path) -> String {
 }
 
 #[test]
-fn commands_run_in_the_place_of_a_container_and_end_with_their_code() {
+fn exec_runs_in_the_container_and_returns_the_exit_code() {
     let place = Place::new();
     let server = Server::up(&place);
     run(&place, &server, &until("go"));
@@ -70,7 +70,7 @@ fn commands_run_in_the_place_of_a_container_and_end_with_their_code() {
     let folder = fs::canonicalize(place.path()).unwrap();
     let mut lines = done.stdout.lines();
     assert_eq!(lines.next(), Some("world"));
-    // Without all rights, containers see the machine's own name.
+    // Without root, containers have the host name of the machine.
     assert!(lines.next().is_some_and(|name| !name.is_empty()), "{}", done.stdout);
     assert_eq!(lines.next().map(Path::new), Some(folder.as_path()));
     assert!(done.stderr.starts_with("wrong\n"), "{}", done.stderr);
@@ -88,20 +88,23 @@ fn commands_run_in_the_place_of_a_container_and_end_with_their_code() {
 }
 
 #[test]
-fn what_a_command_leaves_running_does_not_hold_the_client() {
+fn background_process_of_a_command_does_not_block_the_client() {
     let place = Place::new();
     let server = Server::up(&place);
     run(&place, &server, &until("go"));
     let script = "sleep 1000 & echo $! > $PLACE/pid; echo done";
     assert_eq!(server.kubectl(&["exec", "p", "--", "sh", "-c", script]), "done\n");
     let pid = wait_for_text(&place.path().join("pid"));
-    assert!(Path::new("/proc").join(&pid).exists(), "it goes on with its container");
+    assert!(
+        Path::new("/proc").join(&pid).exists(),
+        "the process must run until its container ends"
+    );
     server.kubectl(&["delete", "pod", "p", "--grace-period=0", "--force"]);
-    wait_until_gone(&pid);
+    wait_until_ended(&pid);
 }
 
 #[test]
-fn input_reaches_a_command_and_ends() {
+fn standard_input_reaches_the_command_with_its_end() {
     let place = Place::new();
     let server = Server::up(&place);
     run(&place, &server, &until("go"));
@@ -111,11 +114,11 @@ fn input_reaches_a_command_and_ends() {
 }
 
 #[test]
-fn a_terminal_has_a_size_and_one_output() {
+fn terminal_has_the_size_of_the_client_and_one_output() {
     let place = Place::new();
     let server = Server::up(&place);
     run(&place, &server, &until("go"));
-    // The size comes after the start, as a terminal's size may at any time.
+    // kubectl sends the size after the start of the command.
     let script = "while [ \"$(stty size)\" != '31 91' ]; do sleep 0.02; done; test -t 1 && echo terminal >&2; exit 4";
     let kubectl = server.kubectl_command(&["exec", "-it", "p", "--", "sh", "-c", script]);
     let words: Vec<_> = std::iter::once(kubectl.get_program())
@@ -123,7 +126,7 @@ fn a_terminal_has_a_size_and_one_output() {
         .map(|word| format!("'{}'", word.to_str().unwrap().replace('\'', r"'\''")))
         .collect();
     let line = format!("stty rows 31 cols 91; {}", words.join(" "));
-    // Its input must stay open: at the end of it `script` ends what it runs.
+    // `script` ends its command when its standard input ends.
     let mut child = Command::new("script")
         .args(["-qec", &line, "/dev/null"])
         .stdin(Stdio::piped())
@@ -139,21 +142,21 @@ fn a_terminal_has_a_size_and_one_output() {
 }
 
 #[test]
-fn files_are_copied_into_a_container_and_back() {
+fn cp_copies_files_into_a_container_and_back() {
     let place = Place::new();
     let server = Server::up(&place);
     run(&place, &server, &until("go"));
     let path = |name: &str| place.path().join(name).display().to_string();
     let all = bytes();
-    fs::write(path("here"), &all).unwrap();
-    server.kubectl(&["cp", &path("here"), &format!("p:{}", path("there"))]);
-    assert!(fs::read(path("there")).unwrap() == all);
-    server.kubectl(&["cp", &format!("p:{}", path("there")), &path("back")]);
+    fs::write(path("source"), &all).unwrap();
+    server.kubectl(&["cp", &path("source"), &format!("p:{}", path("copy"))]);
+    assert!(fs::read(path("copy")).unwrap() == all);
+    server.kubectl(&["cp", &format!("p:{}", path("copy")), &path("back")]);
     assert!(fs::read(path("back")).unwrap() == all);
 }
 
 #[test]
-fn a_command_ends_when_its_client_goes_and_when_its_pod_goes() {
+fn command_ends_with_its_client_and_with_its_pod() {
     let place = Place::new();
     let server = Server::up(&place);
     run(&place, &server, &until("go"));
@@ -165,17 +168,17 @@ fn a_command_ends_when_its_client_goes_and_when_its_pod_goes() {
     };
     let (client, pid) = command("first");
     signal(client.id(), "KILL");
-    wait_until_gone(&pid);
+    wait_until_ended(&pid);
 
     let (client, pid) = command("second");
     server.kubectl(&["delete", "pod", "p", "--grace-period=0", "--force"]);
-    wait_until_gone(&pid);
+    wait_until_ended(&pid);
     let (status, _) = client.finish();
     assert_eq!(status.code(), Some(137));
 }
 
 #[test]
-fn a_server_stops_while_commands_run() {
+fn server_stops_while_commands_run() {
     let place = Place::new();
     let server = Server::up(&place);
     run(&place, &server, &until("go"));
@@ -184,11 +187,11 @@ fn a_server_stops_while_commands_run() {
     let (status, _) = server.terminate();
     assert!(status.success());
     let (status, _) = client.finish();
-    assert!(!status.success(), "the end of the command is not known");
+    assert!(!status.success(), "kubectl must report that the connection was lost");
 }
 
 #[test]
-fn attaching_follows_a_container_to_its_end() {
+fn attach_prints_the_output_until_the_container_ends() {
     let place = Place::new();
     let server = Server::up(&place);
     run(&place, &server, "while [ ! -e $PLACE/go ]; do echo tick; sleep 0.02; done; echo last");
@@ -208,7 +211,7 @@ fn attaching_follows_a_container_to_its_end() {
 }
 
 #[test]
-fn ports_are_forwarded() {
+fn port_forward_transfers_concurrent_connections() {
     let place = Place::new();
     let server = Server::up(&place);
     fs::write(place.path().join("file"), bytes()).unwrap();
@@ -252,24 +255,21 @@ fn fetch(port: u16) -> Vec<u8> {
 }
 
 #[test]
-fn a_port_where_nobody_listens_is_told() {
+fn forwarding_to_a_closed_port_is_reported() {
     let place = Place::new();
     let server = Server::up(&place);
     run(&place, &server, &until("go"));
-    let mut command =
-        server.kubectl_command(&["port-forward", "--address", "127.0.0.1", "p", ":9"]);
-    command.stdout(Stdio::piped()).stderr(fs::File::create(place.path().join("told")).unwrap());
-    let mut client = Lines::of(command.spawn().unwrap());
+    let command = server.kubectl_command(&["port-forward", "--address", "127.0.0.1", "p", ":9"]);
+    let mut client = place.start(command);
     let local = local_port(&mut client);
     assert_eq!(fetch(local), b"");
-    wait_until("the refusal is told", || {
-        let told = fs::read_to_string(place.path().join("told")).unwrap();
-        told.contains("error forwarding port 9: cannot connect to 127.").then_some(())
+    wait_until("kubectl reports the error", || {
+        place.stderr().contains("error forwarding port 9: cannot connect to 127.").then_some(())
     });
 }
 
 #[test]
-fn connections_are_authorized_by_their_method() {
+fn exec_attach_and_port_forward_support_get_and_create() {
     let place = Place::new();
     let server = Server::up(&place);
     let can = |verb: &str| {

@@ -1,4 +1,4 @@
-//! Jobs of cheap commands, from `kubectl create` to their end.
+//! Jobs of simple commands, from `kubectl create` to their end.
 
 use serde_json::{Value, json};
 
@@ -7,27 +7,27 @@ use crate::support::{Place, Server, until, wait_until};
 const PATH: &str = "/apis/kubeflow.org/v1/namespaces/default/mxjobs";
 
 #[test]
-fn a_job_runs_all_its_replicas_and_succeeds() {
+fn job_runs_all_replicas_and_succeeds() {
     let place = Place::new();
     let server = Server::up(&place);
-    // They wait, since a job that is over in an instant may never have been seen running.
+    // The replicas wait, because a very short job may never be observed as running.
     let print = format!(
         "echo \"$DMLC_ROLE $DMLC_NUM_SERVER $DMLC_NUM_WORKER $DMLC_PS_ROOT_URI\"; {}",
         until("go")
     );
     let worker = format!("{print}; echo \"id $DMLC_WORKER_ID\"; pwd");
-    server.create(&place.job("cheap", &print, &print, &worker));
-    server.wait_for("cheap", "Running");
+    server.create(&place.job("simple", &print, &print, &worker));
+    server.wait_for("simple", "Running");
     place.write("go", "");
-    server.wait_for("cheap", "Succeeded");
-    assert_eq!(server.kubectl(&["logs", "cheap-server-0"]), "server 1 2 cheap-scheduler-0\n");
-    // Pods run where the server was started, unless they say otherwise.
+    server.wait_for("simple", "Succeeded");
+    assert_eq!(server.kubectl(&["logs", "simple-server-0"]), "server 1 2 simple-scheduler-0\n");
+    // Pods without a working directory run in the one of the server.
     let here = place.path().canonicalize().unwrap();
     assert_eq!(
-        server.kubectl(&["logs", "cheap-worker-1"]),
-        format!("worker 1 2 cheap-scheduler-0\nid 1\n{}\n", here.display())
+        server.kubectl(&["logs", "simple-worker-1"]),
+        format!("worker 1 2 simple-scheduler-0\nid 1\n{}\n", here.display())
     );
-    let job = server.get("mxjob", "cheap");
+    let job = server.get("mxjob", "simple");
     assert_eq!(job["status"]["replicaStatuses"]["Worker"], json!({"succeeded": 2}));
     let kinds: Vec<_> = job["status"]["conditions"]
         .as_array()
@@ -42,17 +42,17 @@ fn a_job_runs_all_its_replicas_and_succeeds() {
     {
         assert!(events.contains(reason), "{events}");
     }
-    // Counted once the status is accepted, which may be a moment after a client has seen it.
+    // The controller counts after the write of the status, which clients may see earlier.
     let counted =
         "training_operator_jobs_successful_total{job_namespace=\"default\",framework=\"mxnet\"} 1";
-    wait_until("the success to be counted", || {
+    wait_until("the success is counted", || {
         server.kubectl(&["get", "--raw", "/metrics"]).contains(counted).then_some(())
     });
     place.wait_until_only_the_server_runs(&server);
 }
 
 #[test]
-fn a_worker_that_exits_3_fails_the_job_and_nothing_is_left_hanging() {
+fn failed_worker_fails_the_job_and_the_other_processes_are_stopped() {
     let place = Place::new();
     let server = Server::up(&place);
     let wait = "sleep 1000";
@@ -78,11 +78,11 @@ fn a_worker_that_exits_3_fails_the_job_and_nothing_is_left_hanging() {
 }
 
 #[test]
-fn replicas_reach_each_other_by_name_and_two_jobs_have_the_same_port() {
+fn replicas_connect_by_name_while_two_jobs_use_the_same_port() {
     let place = Place::new();
     let server = Server::up(&place);
-    // The scheduler listens where ps-lite would, and says whose it is; a worker asks it by the name
-    // in its environment.
+    // The scheduler listens at the port of ps-lite and sends its name. A worker connects to it by the
+    // name in its environment.
     let listen = "exec python3 -c 'import os, socket\n\
         server = socket.create_server((\"0.0.0.0\", int(os.environ[\"DMLC_PS_ROOT_PORT\"])))\n\
         for _ in range(2):\n    peer = server.accept()[0]; peer.sendall(os.environ[\"DMLC_PS_ROOT_URI\"].encode()); peer.close()'";
@@ -105,7 +105,7 @@ fn replicas_reach_each_other_by_name_and_two_jobs_have_the_same_port() {
 }
 
 #[test]
-fn replacing_a_running_jobs_ttl_does_what_is_documented() {
+fn replace_changes_the_ttl_of_a_running_job_as_documented() {
     let place = Place::new();
     let server = Server::up(&place);
     let wait = until("go");
@@ -116,27 +116,26 @@ fn replacing_a_running_jobs_ttl_does_what_is_documented() {
     let path = format!("{PATH}/documented");
     let put = |object: &Value| server.kubectl_with(&["replace", "--raw", &path, "-f", "-"], object);
 
-    // What may not change: one cause for each field, and nothing is written, not even the allowed
-    // part.
+    // Immutable fields: one cause for each, and nothing is written, not even the mutable fields.
     let before = server.get("mxjob", "documented");
     let mut changed = before.clone();
     changed["spec"]["ttlSecondsAfterFinished"] = json!(5);
     changed["spec"]["mxReplicaSpecs"]["Worker"]["replicas"] = json!(3);
-    let refused = put(&changed);
-    assert_ne!(refused.code(), Some(0));
+    let rejected = put(&changed);
+    assert_ne!(rejected.code(), Some(0));
     assert!(
-        refused.stderr.contains("spec.mxReplicaSpecs")
-            && refused.stderr.contains("ttlSecondsAfterFinished"),
-        "{refused:?}"
+        rejected.stderr.contains("spec.mxReplicaSpecs")
+            && rejected.stderr.contains("ttlSecondsAfterFinished"),
+        "{rejected:?}"
     );
     let spec = |object: &Value| object["spec"].clone();
     assert_eq!(spec(&server.get("mxjob", "documented")), spec(&before));
 
-    // What may: everything else stays as it was written.
+    // Mutable fields: everything else stays as it was written.
     let mut changed = server.get("mxjob", "documented");
     changed["spec"]["ttlSecondsAfterFinished"] = json!(0);
     changed["metadata"]["labels"] = json!({"team": "digits"});
-    changed["metadata"]["annotations"] = json!({"note": "soon gone"});
+    changed["metadata"]["annotations"] = json!({"note": "a test"});
     let answer = put(&changed);
     let answer: Value =
         serde_json::from_str(&answer.stdout).unwrap_or_else(|_| panic!("{answer:?}"));
@@ -149,23 +148,23 @@ fn replacing_a_running_jobs_ttl_does_what_is_documented() {
     let stale = put(&before);
     assert!(stale.stderr.contains("the object has been modified"), "{stale:?}");
 
-    // And it does what it says: finished, and gone.
+    // The new TTL takes effect: the job is deleted when it has finished.
     place.write("go", "");
     server.kubectl(&["wait", "mxjob/documented", "--for=delete", "--timeout=60s"]);
-    wait_until("its pods and services are gone", || {
+    wait_until("its pods and services are deleted", || {
         server.kubectl(&["get", "pods,services", "-o", "name"]).is_empty().then_some(())
     });
     place.wait_until_only_the_server_runs(&server);
 }
 
 #[test]
-fn a_deleted_job_takes_its_processes_with_it() {
+fn deleting_a_job_ends_its_processes() {
     let place = Place::new();
     let server = Server::up(&place);
     server.create(&place.job("short-lived", "sleep 1000", "sleep 1000", "sleep 1000 & wait"));
     server.wait_for("short-lived", "Running");
     server.kubectl(&["delete", "mxjob", "short-lived"]);
-    wait_until("its pods and services are gone", || {
+    wait_until("its pods and services are deleted", || {
         server.kubectl(&["get", "pods,services", "-o", "name"]).is_empty().then_some(())
     });
     place.wait_until_only_the_server_runs(&server);

@@ -1,4 +1,4 @@
-//! kubectl, verb by verb, as people use it.
+//! The commands of kubectl.
 
 mod apply;
 mod change;
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Place, Server, until, wait_until};
 
-/// A job that is held back: everything of it can be looked at, and nothing runs.
-pub(crate) fn held(name: &str) -> Value {
+/// A suspended job, so that nothing runs.
+pub(crate) fn suspended(name: &str) -> Value {
     let replica = |count: u32| {
         json!({"replicas": count, "restartPolicy": "Never", "template": {"spec": {"containers": [
             {"name": "mxnet", "image": "none", "command": ["/bin/true"]}]}}})
@@ -24,7 +24,7 @@ pub(crate) fn held(name: &str) -> Value {
 }
 
 #[test]
-fn jobs_are_shown_watched_and_described() {
+fn get_watch_and_describe_show_a_job() {
     let place = Place::new();
     let server = Server::up(&place);
     let mut watch = server.follow(&["get", "mxjobs", "-w"]);
@@ -42,7 +42,7 @@ fn jobs_are_shown_watched_and_described() {
     let yaml = server.kubectl(&["get", "mxjob", "shown", "-o", "yaml"]);
     assert!(yaml.starts_with("apiVersion: kubeflow.org/v1\nkind: MXJob\nmetadata:\n"), "{yaml}");
     assert_eq!(server.kubectl(&["get", "all", "-o", "name"]).lines().count(), 4 + 4 + 1);
-    let text = wait_until("the events are described", || {
+    let text = wait_until("describe shows the events", || {
         let text = server.kubectl(&["describe", "mxjob", "shown"]);
         text.contains("MXJobRunning").then_some(text)
     });
@@ -58,21 +58,21 @@ fn jobs_are_shown_watched_and_described() {
 }
 
 #[test]
-fn logs_are_read_and_followed() {
+fn logs_are_printed_and_followed() {
     let place = Place::new();
     let server = Server::up(&place);
-    let talk = format!("echo first; echo second >&2; {}; echo third", until("go"));
-    server.create(&place.job("talking", &talk, &talk, &talk));
-    server.wait_for("talking", "Running");
-    let mut log = server.follow(&["logs", "-f", "talking-worker-0"]);
+    let print = format!("echo first; echo second >&2; {}; echo third", until("go"));
+    server.create(&place.job("logging", &print, &print, &print));
+    server.wait_for("logging", "Running");
+    let mut log = server.follow(&["logs", "-f", "logging-worker-0"]);
     log.wait_for("second");
-    assert_eq!(server.kubectl(&["logs", "talking-worker-0"]), "first\nsecond\n");
-    assert_eq!(server.kubectl(&["logs", "--tail=1", "talking-worker-0"]), "second\n");
-    let stamped = server.kubectl(&["logs", "--timestamps", "--tail=1", "talking-worker-0"]);
+    assert_eq!(server.kubectl(&["logs", "logging-worker-0"]), "first\nsecond\n");
+    assert_eq!(server.kubectl(&["logs", "--tail=1", "logging-worker-0"]), "second\n");
+    let stamped = server.kubectl(&["logs", "--timestamps", "--tail=1", "logging-worker-0"]);
     assert!(stamped.starts_with("20") && stamped.ends_with("Z second\n"), "{stamped}");
     assert!(
         server
-            .try_kubectl(&["logs", "--previous", "talking-worker-0"])
+            .try_kubectl(&["logs", "--previous", "logging-worker-0"])
             .stderr
             .contains("previous terminated container")
     );
@@ -83,7 +83,7 @@ fn logs_are_read_and_followed() {
 }
 
 #[test]
-fn jobs_are_changed_where_they_may_be_changed() {
+fn mutable_fields_change_and_immutable_fields_are_rejected() {
     let place = Place::new();
     let server = Server::up(&place);
     let wait = until("go");
@@ -127,19 +127,19 @@ fn jobs_are_changed_where_they_may_be_changed() {
     assert_eq!(replaced.stdout, "mxjob.kubeflow.org/changed replaced\n", "{}", replaced.stderr);
 
     job["spec"]["mxReplicaSpecs"]["Worker"]["replicas"] = json!(5);
-    let refused = server.kubectl_with(&["replace", "-f", "-"], &job);
-    assert_eq!(refused.code(), Some(1));
+    let rejected = server.kubectl_with(&["replace", "-f", "-"], &job);
+    assert_eq!(rejected.code(), Some(1));
     assert!(
-        refused.stderr.contains("spec.mxReplicaSpecs") && refused.stderr.contains("Forbidden"),
+        rejected.stderr.contains("spec.mxReplicaSpecs") && rejected.stderr.contains("Forbidden"),
         "{}",
-        refused.stderr
+        rejected.stderr
     );
-    let refused =
+    let rejected =
         server.try_kubectl(&["patch", "mxjob", "changed", "--type=strategic", "-p", "{}"]);
     assert!(
-        refused.stderr.contains("415") || refused.stderr.contains("media type"),
+        rejected.stderr.contains("415") || rejected.stderr.contains("media type"),
         "{}",
-        refused.stderr
+        rejected.stderr
     );
 
     server.kubectl(&["delete", "mxjob", "changed"]);
@@ -147,20 +147,20 @@ fn jobs_are_changed_where_they_may_be_changed() {
 }
 
 #[test]
-fn faults_of_a_new_job_are_told_before_anything_is_made() {
+fn create_of_an_invalid_job_names_every_error_and_creates_nothing() {
     let place = Place::new();
     let server = Server::up(&place);
-    let mut job = place.job("faulty", "true", "true", "true");
+    let mut job = place.job("invalid", "true", "true", "true");
     job["spec"]["mxReplicaSpecs"]["Scheduler"]["replicas"] = json!(2);
     job["spec"]["cleanPodPolicy"] = json!("Sometimes");
-    let refused = server.kubectl_with(&["create", "-f", "-"], &job);
-    assert_eq!(refused.code(), Some(1));
+    let rejected = server.kubectl_with(&["create", "-f", "-"], &job);
+    assert_eq!(rejected.code(), Some(1));
     for part in ["spec.mxReplicaSpecs.Scheduler.replicas", "spec.cleanPodPolicy", "Sometimes"] {
-        assert!(refused.stderr.contains(part), "{}", refused.stderr);
+        assert!(rejected.stderr.contains(part), "{}", rejected.stderr);
     }
-    job = place.job("faulty", "true", "true", "true");
-    job["spec"]["unheardOf"] = Value::Bool(true);
-    let refused = server.kubectl_with(&["create", "-f", "-"], &job);
-    assert!(refused.stderr.contains(r#"unknown field "spec.unheardOf""#), "{}", refused.stderr);
+    job = place.job("invalid", "true", "true", "true");
+    job["spec"]["unknown"] = Value::Bool(true);
+    let rejected = server.kubectl_with(&["create", "-f", "-"], &job);
+    assert!(rejected.stderr.contains(r#"unknown field "spec.unknown""#), "{}", rejected.stderr);
     assert_eq!(server.kubectl(&["get", "mxjobs,pods", "-o", "name"]), "");
 }

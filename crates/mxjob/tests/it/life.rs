@@ -1,14 +1,13 @@
-//! The whole life of a job with real processes: how it restarts, runs out of time, is cleaned up,
-//! is held back and waits for room.
+//! Jobs with real processes from their creation to their end: restarts, limits, clean-up, suspension
+//! and gang scheduling.
 //!
-//! What every situation leads to is proved exhaustively where it is decided; here it is shown that
-//! the parts do it together.
+//! The unit tests of `plan` cover all situations. These tests check that the parts work together.
 
 mod cleaning;
-mod crowd;
 mod exit_codes;
 mod gang;
 mod limits;
+mod many_jobs;
 mod real_mxnet;
 mod suspending;
 
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Place, Server, wait_until};
 
-/// A job of workers alone, each of them a shell script. `$PLACE` in it is the test's folder.
+/// A job of workers only, each of which runs a shell script. `$PLACE` in it is the test's folder.
 fn workers(place: &Place, name: &str, count: u32, restart_policy: &str, script: &str) -> Value {
     json!({
         "apiVersion": "kubeflow.org/v1", "kind": "MXJob", "metadata": {"name": name},
@@ -30,36 +29,36 @@ fn workers(place: &Place, name: &str, count: u32, restart_policy: &str, script: 
     })
 }
 
-/// A list that creates all of its objects with one call of kubectl.
+/// A list, so that one call of kubectl creates all objects.
 fn list(items: &[Value]) -> Value {
     json!({"apiVersion": "v1", "kind": "List", "items": items})
 }
 
-/// The status of a condition, and its message.
+/// The status, reason and message of a condition.
 fn condition<'a>(job: &'a Value, kind: &str) -> Option<(&'a str, &'a str, &'a str)> {
     let conditions = job["status"]["conditions"].as_array()?;
     let found = conditions.iter().find(|condition| condition["type"] == kind)?;
     Some((found["status"].as_str()?, found["reason"].as_str()?, found["message"].as_str()?))
 }
 
-/// `Succeeded` or `Failed`, once the job is either.
+/// `Succeeded` or `Failed`; `None` while the job has not finished.
 fn outcome(job: &Value) -> Option<&'static str> {
     ["Succeeded", "Failed"]
         .into_iter()
         .find(|kind| condition(job, kind).is_some_and(|(status, ..)| status == "True"))
 }
 
-/// Waits until the job has ended; the job.
-fn ended(server: &Server<'_>, name: &str) -> Value {
-    wait_until(&format!("{name} has ended"), || {
+/// Waits until the job has finished, and returns it.
+fn finished(server: &Server<'_>, name: &str) -> Value {
+    wait_until(&format!("{name} has finished"), || {
         let job = server.get("mxjob", name);
         outcome(&job).is_some().then_some(job)
     })
 }
 
-/// All jobs, once every one of them has ended.
-fn all_ended(server: &Server<'_>) -> Vec<Value> {
-    wait_until("all jobs have ended", || {
+/// Waits until all jobs have finished, and returns them.
+fn all_finished(server: &Server<'_>) -> Vec<Value> {
+    wait_until("all jobs have finished", || {
         let mut list: Value =
             serde_json::from_str(&server.kubectl(&["get", "mxjobs", "-o", "json"])).unwrap();
         let Value::Array(jobs) = list["items"].take() else { panic!("not a list: {list}") };
@@ -67,16 +66,16 @@ fn all_ended(server: &Server<'_>) -> Vec<Value> {
     })
 }
 
-/// How often the job's replicas have been started again, over all roles.
+/// The number of restarts of the job's replicas, over all roles.
 fn restarts(job: &Value) -> u64 {
     let roles = job["status"]["replicaStatuses"].as_object();
     roles.into_iter().flatten().filter_map(|(_, role)| role["restarts"].as_u64()).sum()
 }
 
-/// Changes fields of a live job's spec by replacing it as read.
+/// Reads a job, changes its spec and replaces it; tries again after a conflict.
 fn replace(server: &Server<'_>, name: &str, change: impl Fn(&mut Value)) {
     let path = format!("/apis/kubeflow.org/v1/namespaces/default/mxjobs/{name}");
-    wait_until("no other write came between", || {
+    wait_until("the replace succeeds without a conflict", || {
         let mut job = server.get("mxjob", name);
         change(&mut job["spec"]);
         let done = server.kubectl_with(&["replace", "--raw", &path, "-f", "-"], &job);
@@ -86,8 +85,8 @@ fn replace(server: &Server<'_>, name: &str, change: impl Fn(&mut Value)) {
     });
 }
 
-/// The names of a job's objects of one kind, sorted: the part after the job's name.
-fn left(server: &Server<'_>, kind: &str, name: &str) -> Vec<String> {
+/// The sorted names of a job's objects of one kind, without the job's name in front.
+fn objects_of(server: &Server<'_>, kind: &str, name: &str) -> Vec<String> {
     let selector = format!("training.kubeflow.org/job-name={name}");
     let names =
         server.kubectl(&["get", kind, "-l", &selector, "-o", "jsonpath={.items[*].metadata.name}"]);

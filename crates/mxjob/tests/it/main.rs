@@ -1,7 +1,6 @@
-//! The program as its users meet it: real processes, real sockets, real kubectl, and `kill -9`.
+//! Tests of the whole program: real processes, real sockets, real kubectl, and `kill -9`.
 //!
-//! Every test has a server, a data directory and a port of its own, so that all of them run at the
-//! same time.
+//! Every test has its own server, data directory and port, so all tests can run at the same time.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -14,14 +13,13 @@ mod clients;
 mod crash;
 mod early_answers;
 mod exec;
+mod file_modes;
 mod jobs;
 mod kubectl;
 mod life;
 mod manifests;
 mod migrate;
 mod operator;
-mod poison;
-mod privacy;
 mod real_mxnet;
 mod run;
 mod starting;
@@ -29,3 +27,4 @@ mod stopping;
 mod submit;
 mod support;
 mod tuning;
+mod unreadable;

@@ -66,7 +66,7 @@ fn overlay_changes_the_namespace_of_everything() {
     let moved = kustomize(&place.path().join("own"));
     let printed = printed(&["--namespace", "elsewhere", "--image", image]);
     assert_eq!(kinds(&moved).len(), kinds(&printed).len() + 1);
-    // Of these two it cannot know: whose the namespace is, and what the annotation says.
+    // The overlay cannot remove the namespace object or change the annotation of the webhook.
     let comparable = |objects: Vec<Value>| -> Vec<Value> {
         let objects = objects.into_iter().filter(|object| object["kind"] != "Namespace");
         let without = |mut object: Value| {
@@ -88,7 +88,7 @@ fn kinds(objects: &[Value]) -> Vec<&str> {
 fn installation_without_webhook_prints_a_note() {
     let place = Place::new();
     let command = "kubectl delete validatingwebhookconfiguration mxjob";
-    for (args, told) in [
+    for (args, has_note) in [
         (&["--webhook=false"][..], true),
         (&["--webhook=false", "--only=operator"], true),
         (&["--webhook=false", "--only=rbac"], false),
@@ -96,7 +96,7 @@ fn installation_without_webhook_prints_a_note() {
     ] {
         let done = place.mxjob(&[&["manifests"], args].concat());
         assert_eq!(done.code(), Some(0));
-        assert_eq!(done.stderr.contains(command), told, "{args:?}: {}", done.stderr);
+        assert_eq!(done.stderr.contains(command), has_note, "{args:?}: {}", done.stderr);
         assert!(done.stderr.lines().count() <= 1, "{}", done.stderr);
     }
 }
@@ -120,10 +120,10 @@ fn flags_change_the_manifests() {
     let deployment = find(&objects, "Deployment");
     assert_eq!(deployment["spec"]["replicas"], 3);
     let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
-    let wanted = ["operator", "--webhook=true", "--gang-scheduler=volcano", "--namespace=team"];
-    assert_eq!(*arguments, json!(wanted));
-    let asks_for_groups = |object: &&Value| object.to_string().contains("scheduling.volcano.sh");
-    let with_groups: Vec<&Value> = objects.iter().filter(asks_for_groups).collect();
+    let expected = ["operator", "--webhook=true", "--gang-scheduler=volcano", "--namespace=team"];
+    assert_eq!(*arguments, json!(expected));
+    let uses_groups = |object: &&Value| object.to_string().contains("scheduling.volcano.sh");
+    let with_groups: Vec<&Value> = objects.iter().filter(uses_groups).collect();
     assert_eq!(with_groups.len(), 1);
     assert_eq!(with_groups[0]["metadata"]["namespace"], "team");
 }
@@ -144,7 +144,7 @@ fn operator_accepts_the_arguments_of_its_deployment() {
         let container = &find(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
         let words = container["args"].as_array().unwrap().iter();
         let mut words: Vec<&str> = words.map(|word| word.as_str().unwrap()).collect();
-        // Fails before it does anything.
+        // The missing kubeconfig makes it exit before it connects.
         words.extend(["--kubeconfig", "/nowhere"]);
         let done = place.mxjob(&words);
         assert_eq!(done.code(), Some(2));

@@ -1,4 +1,4 @@
-//! `mxjob migrate`: jobs, pods and services as the Go operators left them, reported and adopted.
+//! `mxjob migrate`: reports and adopts the jobs, pods and services of the Go operators.
 
 mod definition;
 mod files;
@@ -50,7 +50,7 @@ pub(super) const OLDER: [Older; 3] = [
     },
 ];
 
-/// The job as its operator had it when it ran.
+/// A job in the form of its operator.
 fn job(place: &Place, older: &Older, name: &str) -> Value {
     let wait = until("go");
     let mut job = place.job(name, &wait, &wait, &wait);
@@ -64,8 +64,8 @@ fn job(place: &Place, older: &Older, name: &str) -> Value {
     job
 }
 
-/// Creates a running job with its pods and services on a server without a controller.
-fn leave(place: &Place, server: &Server<'_>, older: &Older, name: &str) {
+/// Creates a running job of an older operator with its pods and services.
+fn create_job_of(place: &Place, server: &Server<'_>, older: &Older, name: &str) {
     let job = job(place, older, name);
     server.create(&job);
     let uid = server.get("mxjob", name)["metadata"]["uid"].clone();
@@ -133,25 +133,25 @@ fn running_jobs_of_every_operator_are_adopted_without_a_restart() {
     let server = Server::start(&place, "apiserver", &[]);
     let names = ["first", "second", "third"];
     for (older, name) in OLDER.iter().zip(names) {
-        leave(&place, &server, older, name);
+        create_job_of(&place, &server, older, name);
     }
     let before = uids(&server);
-    let told = migrate(&place, &[]);
+    let done = migrate(&place, &[]);
     for (older, name) in OLDER.iter().zip(names) {
         let line = format!("default/{name}  Running  {}\n", older.name);
-        assert!(told.stdout.contains(&line), "{line}: {}", told.stdout);
+        assert!(done.stdout.contains(&line), "{line}: {}", done.stdout);
     }
     assert!(
-        told.stderr.contains("mxjob: 3 jobs, 3 of older operators (3 unfinished)"),
+        done.stderr.contains("mxjob: 3 jobs, 3 of older operators (3 unfinished)"),
         "{}",
-        told.stderr
+        done.stderr
     );
     assert!(
-        told.stderr.contains(
+        done.stderr.contains(
             "; nothing was changed; `mxjob migrate --apply` adopts the running jobs (27 patches)"
         ),
         "{}",
-        told.stderr
+        done.stderr
     );
     assert!(
         server.get("pod", "first-worker-0")["metadata"]["labels"]
@@ -200,7 +200,7 @@ fn running_jobs_of_every_operator_are_adopted_without_a_restart() {
 fn nothing_is_adopted_while_an_older_operator_runs() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
-    leave(&place, &server, &OLDER[2], "digits");
+    create_job_of(&place, &server, &OLDER[2], "digits");
     server.kubectl(&["create", "namespace", "kubeflow"]);
     let operator = |replicas: u32| {
         json!({
@@ -214,9 +214,9 @@ fn nothing_is_adopted_while_an_older_operator_runs() {
         })
     };
     server.create(&operator(1));
-    let told = migrate(&place, &[]);
-    assert_eq!(told.code(), Some(1), "{}", told.stderr);
-    assert!(told.stdout.contains("danger  Deployment training-operator in namespace kubeflow (kubeflow/training-operator:v1-855e096) manages MXJobs"), "{}", told.stdout);
+    let done = migrate(&place, &[]);
+    assert_eq!(done.code(), Some(1), "{}", done.stderr);
+    assert!(done.stdout.contains("danger  Deployment training-operator in namespace kubeflow (kubeflow/training-operator:v1-855e096) manages MXJobs"), "{}", done.stdout);
     let refused = migrate(&place, &["--apply"]);
     assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
     assert_eq!(
@@ -232,9 +232,9 @@ fn nothing_is_adopted_while_an_older_operator_runs() {
     ours["metadata"]["name"] = "mxjob-operator".into();
     ours["spec"]["template"]["spec"]["containers"][0]["image"] = "mxjob:1".into();
     server.create(&ours);
-    let told = migrate(&place, &[]);
+    let done = migrate(&place, &[]);
     let want = "danger  Deployment mxjob-operator in namespace kubeflow is already running";
-    assert!(told.stdout.contains(want), "{}", told.stdout);
+    assert!(done.stdout.contains(want), "{}", done.stdout);
     server.kubectl(&[
         "-n",
         "kubeflow",
@@ -266,9 +266,9 @@ fn nothing_is_adopted_while_an_older_operator_runs() {
 fn programs_read_the_report_as_json() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
-    leave(&place, &server, &OLDER[0], "digits");
-    let told = migrate(&place, &["-o", "json"]);
-    let report: Value = serde_json::from_str(&told.stdout).unwrap();
+    create_job_of(&place, &server, &OLDER[0], "digits");
+    let done = migrate(&place, &["-o", "json"]);
+    let report: Value = serde_json::from_str(&done.stdout).unwrap();
     let job = &report["jobs"][0];
     assert_eq!(
         (&job["name"], &job["operator"], &job["state"]),
@@ -283,9 +283,9 @@ fn programs_read_the_report_as_json() {
 fn cluster_without_jobs_has_an_empty_report() {
     let place = Place::new();
     let _server = Server::start(&place, "apiserver", &[]);
-    let told = migrate(&place, &[]);
-    assert_eq!(told.code(), Some(0), "{}", told.stderr);
-    assert_eq!(told.stderr, "mxjob: no MXJobs found; nothing was changed\n");
+    let done = migrate(&place, &[]);
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+    assert_eq!(done.stderr, "mxjob: no MXJobs found; nothing was changed\n");
 }
 
 #[test]
@@ -293,11 +293,11 @@ fn forbidden_resources_are_named_and_prevent_adoption() {
     let place = Place::new();
     let tokens = place.write("tokens.csv", "secret-of-ann,ann,1\n");
     let server = Server::start(&place, "apiserver", &["--token-file", &tokens]);
-    leave(&place, &server, &OLDER[1], "digits");
+    create_job_of(&place, &server, &OLDER[1], "digits");
     server.kubectl(&["create", "rolebinding", "ann", "--clusterrole", "edit", "--user", "ann"]);
     let ann = crate::submit::access::kubeconfig(&place, Some("secret-of-ann"), "default");
-    let told = place.mxjob(&["migrate", "--kubeconfig", &ann, "-n", "default"]);
-    assert!(told.stdout.contains("note    Cannot read Deployments, to find older operators: deployments.apps is forbidden"), "{}", told.stdout);
+    let done = place.mxjob(&["migrate", "--kubeconfig", &ann, "-n", "default"]);
+    assert!(done.stdout.contains("note    Cannot read Deployments, to find older operators: deployments.apps is forbidden"), "{}", done.stdout);
     // An older operator may run without being visible.
     let apply = ["migrate", "--kubeconfig", &ann, "-n", "default", "--apply"];
     let refused = place.mxjob(&apply);

@@ -1,11 +1,11 @@
-//! Real training with MXNet, as the example and the demonstration have it.
+//! Real training with MXNet: the example that the demonstration runs.
 
 use std::path::{Path, PathBuf};
 
 use crate::support::{Place, Server};
 
 /// The root of the repository, where the example's paths start.
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
     for needed in [".demo/venv/bin/python", ".demo/digits.csv.gz"] {
         assert!(
@@ -25,7 +25,7 @@ fn digits(place: &Place, root: &Path, name: &str) -> String {
     )
 }
 
-/// Accuracy and size of the parameters in a worker's last line.
+/// The accuracy and the parameters in the last line of a worker's log.
 fn result(server: &Server<'_>, pod: &str) -> (f64, String) {
     let log = server.kubectl(&["logs", pod]);
     let last = log.lines().last().unwrap_or_default();
@@ -49,18 +49,17 @@ fn check(names: &[&str]) {
         server.wait_for(name, "Succeeded");
         let (accuracy, parameters) = result(&server, &format!("{name}-worker-0"));
         assert!(accuracy > 0.9, "{name}: {accuracy}");
-        // Both workers have the same parameters only if they have really exchanged them, and with
-        // nobody else.
+        // Equal parameters prove that the workers exchanged them, and only with each other.
         assert_eq!(result(&server, &format!("{name}-worker-1")), (accuracy, parameters), "{name}");
     }
 }
 
 #[test]
-fn the_digits_job_learns_and_succeeds() {
+fn digits_example_trains_and_succeeds() {
     check(&["digits"]);
 }
 
 #[test]
-fn two_digits_jobs_at_once_on_the_same_port_both_succeed() {
+fn two_concurrent_digits_jobs_on_the_same_port_succeed() {
     check(&["digits-a", "digits-b"]);
 }

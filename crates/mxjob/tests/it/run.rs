@@ -1,10 +1,8 @@
 //! `mxjob run`: exit codes, output, and cleanup.
 
-use std::process::Stdio;
-
 use serde_json::Value;
 
-use crate::support::{Done, Lines, Place, Server, signal, until};
+use crate::support::{Done, Place, Server, signal, until};
 
 /// Runs a job. Temporary files go into the test's directory, so that leftovers are found.
 fn run(place: &Place, job: &Value, args: &[&str]) -> Done {
@@ -26,7 +24,7 @@ fn command(place: &Place, job: &Value, args: &[&str]) -> std::process::Command {
 #[test]
 fn success_exits_with_0_and_prints_every_log_line() {
     let place = Place::new();
-    // The scheduler's end is the job's, so it waits for the workers, as a real one does.
+    // The job ends with its scheduler, so the scheduler waits for the workers, as ps-lite does.
     let wait = format!("{}; {}", until("done-0"), until("done-1"));
     let worker =
         "echo out $DMLC_WORKER_ID; echo err >&2; printf end; : > $PLACE/done-$DMLC_WORKER_ID";
@@ -94,28 +92,26 @@ fn failure_exits_with_1_and_names_replica_and_last_lines() {
 }
 
 /// Starts a job that never ends, and sends a signal once it runs.
-fn stopped_by(name: &str) -> (Place, Option<i32>) {
+fn stopped_by(name: &str) -> Option<i32> {
     let place = Place::new();
     let job = place.job("endless", "sleep 1000", "sleep 1000", "echo ready; sleep 1000");
-    let child =
-        command(&place, &job, &[]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut lines = Lines::of(child);
+    let mut lines = place.start(command(&place, &job, &[]));
     lines.wait_for("ready");
     signal(lines.id(), name);
     let (status, _) = lines.finish();
     place.wait_until_nothing_runs();
     assert_eq!(std::fs::read_dir(place.path().join("tmp")).unwrap().count(), 0);
-    (place, status.code())
+    status.code()
 }
 
 #[test]
 fn interrupt_exits_with_130_after_a_clean_stop() {
-    assert_eq!(stopped_by("INT").1, Some(130));
+    assert_eq!(stopped_by("INT"), Some(130));
 }
 
 #[test]
 fn termination_exits_with_143_after_a_clean_stop() {
-    assert_eq!(stopped_by("TERM").1, Some(143));
+    assert_eq!(stopped_by("TERM"), Some(143));
 }
 
 #[test]
@@ -139,19 +135,16 @@ fn timeout_exits_with_124() {
 fn second_interrupt_does_not_wait_for_pods_that_ignore_signals() {
     let place = Place::new();
     let job = place.job(
-        "deaf",
+        "stubborn",
         "sleep 1000",
         "sleep 1000",
         "trap '' TERM; echo ready; while :; do sleep 1; done",
     );
-    let errors = place.path().join("stderr");
-    let mut command = command(&place, &job, &[]);
-    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
-    let mut lines = Lines::of(command.spawn().unwrap());
+    let mut lines = place.start(command(&place, &job, &[]));
     lines.wait_for("ready");
     signal(lines.id(), "INT");
-    crate::support::wait_until("the first interrupt has been taken", || {
-        std::fs::read_to_string(&errors).unwrap().contains("mxjob: stopping").then_some(())
+    crate::support::wait_until("the first interrupt is reported", || {
+        place.stderr().contains("mxjob: stopping").then_some(())
     });
     signal(lines.id(), "INT");
     assert_eq!(lines.finish().0.code(), Some(130));
@@ -163,18 +156,13 @@ fn two_interrupts_while_pods_are_starting_leave_nothing() {
     let place = Place::new();
     let mut job = place.job("many", "sleep 1000", "sleep 1000", "sleep 1000");
     job["spec"]["mxReplicaSpecs"]["Worker"]["replicas"] = 24.into();
-    let errors = place.path().join("stderr");
-    let mut command = command(&place, &job, &[]);
-    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
-    let lines = Lines::of(command.spawn().unwrap());
-    let said = |text: &str| {
-        crate::support::wait_until(text, || {
-            std::fs::read_to_string(&errors).unwrap().contains(text).then_some(())
-        });
+    let lines = place.start(command(&place, &job, &[]));
+    let wait_for = |text: &str| {
+        crate::support::wait_until(text, || place.stderr().contains(text).then_some(()));
     };
-    said("mxjob: MXJob many is created.");
+    wait_for("mxjob: MXJob many is created.");
     signal(lines.id(), "INT");
-    said("mxjob: stopping");
+    wait_for("mxjob: stopping");
     signal(lines.id(), "INT");
     assert_eq!(lines.finish().0.code(), Some(130));
     place.wait_until_nothing_runs();

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 
 use crate::support::{Done, MXJOB, Place, Server};
 
-/// Asserts that the start failed with this code and this sentence as the only line on stderr.
+/// Checks that the start failed with this code and printed only this sentence.
 fn check(done: &Done, code: i32, sentence: &str) {
     assert_eq!(done.code(), Some(code), "{done:?}");
     assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
@@ -31,7 +31,7 @@ fn address_and_kubeconfig_are_printed_when_ready() {
         "-o",
         "jsonpath={.clusters[0].cluster.server}",
     ]);
-    let printed = crate::support::wait_until("all is printed", || {
+    let printed = crate::support::wait_until("the output is complete", || {
         let printed = server.printed();
         printed.ends_with("\n\n").then_some(printed)
     });
@@ -93,8 +93,8 @@ fn file_as_data_directory_is_rejected() {
 #[test]
 fn missing_permission_is_reported() {
     let place = Place::new();
-    // A user who may not write there; a test that runs as root has to become one, and needs a
-    // program that it may read.
+    // Root may write everywhere, so a test that runs as root starts a copy of the program as another
+    // user.
     let program = place.path().join("mxjob");
     fs::copy(MXJOB, &program).unwrap();
     let closed = place.path().join("closed");
@@ -129,12 +129,12 @@ fn users_of_the_token_file_are_authenticated() {
     let place = Place::new();
     let tokens = place.write("tokens.csv", "s3cret,ann,1,\"system:masters\"\n");
     let server = Server::start(&place, "apiserver", &["--token-file", &tokens]);
-    let ask =
+    let get =
         |token: &str| server.try_kubectl(&["--token", token, "get", "namespaces", "-o", "name"]);
-    assert!(ask("s3cret").stdout.contains("namespace/default"));
+    assert!(get("s3cret").stdout.contains("namespace/default"));
     assert!(
-        ask("wrong").stderr.contains("You must be logged in")
-            || ask("wrong").stderr.contains("Unauthorized")
+        get("wrong").stderr.contains("You must be logged in")
+            || get("wrong").stderr.contains("Unauthorized")
     );
 }
 
@@ -161,7 +161,7 @@ fn configuration_file_replaces_flags() {
         "apiVersion: mxjob/v1\nkind: Config\ndataDir: data\nnodeName: from-file\n",
     );
     let server = Server::start(&place, "up", &["--config", &config]);
-    crate::support::wait_until("the node is there", || {
+    crate::support::wait_until("the node exists", || {
         (server.kubectl(&["get", "nodes", "-o", "name"]) == "node/from-file\n").then_some(())
     });
 }

@@ -1,16 +1,16 @@
-//! `mxjob submit`: the same as `mxjob run`, as a user of an existing cluster.
+//! `mxjob submit`: exit codes, output and cleanup on an existing cluster.
 
 pub(crate) mod access;
 pub(crate) mod lost;
 mod outage;
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Done, Lines, Place, Server, signal, until, wait_until};
+use crate::support::{Done, Place, Server, signal, until, wait_until};
 
-/// `mxjob submit` of objects, as the administrator unless the arguments say otherwise.
+/// `mxjob submit` of objects, with the administrator's kubeconfig unless the arguments have another.
 fn command(place: &Place, objects: &[Value], args: &[&str]) -> Command {
     let text: Vec<_> = objects.iter().map(Value::to_string).collect();
     let file = place.write("submitted.yaml", &text.join("\n---\n"));
@@ -40,8 +40,8 @@ fn endless(place: &Place, name: &str) -> Value {
     place.job(name, "sleep 1000", "sleep 1000", "echo ready; sleep 1000")
 }
 
-/// The objects of a submission in the namespace `default`.
-fn there(server: &Server<'_>) -> String {
+/// The names of the objects in the namespace `default`, without those of the server.
+fn objects(server: &Server<'_>) -> String {
     let all = server.kubectl(&["get", "mxjobs,pods,services,configmaps,secrets", "-o", "name"]);
     all.lines()
         .filter(|line| !line.contains("kube-root-ca") && *line != "service/kubernetes")
@@ -68,7 +68,7 @@ fn success_exits_with_0_and_the_job_stays() {
     ] {
         assert!(done.stderr.contains(line), "{}", done.stderr);
     }
-    let left = there(&server);
+    let left = objects(&server);
     assert!(
         left.starts_with("mxjob.kubeflow.org/fine ") && left.ends_with(" configmap/settings"),
         "{left}"
@@ -94,51 +94,47 @@ fn failure_exits_with_1_and_names_replica_and_last_lines() {
 fn stopped_by(name: &str, args: &[&str]) -> (Option<i32>, String, String) {
     let place = Place::new();
     let server = Server::up(&place);
-    let errors = place.path().join("stderr");
-    let mut command = command(&place, &[settings("a"), endless(&place, "endless")], args);
-    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
-    let mut lines = Lines::of(command.spawn().unwrap());
+    let command = command(&place, &[settings("a"), endless(&place, "endless")], args);
+    let mut lines = place.start(command);
     lines.wait_for("ready");
     signal(lines.id(), name);
     let (status, _) = lines.finish();
-    let left = there(&server);
+    let left = objects(&server);
     if left.is_empty() {
         place.wait_until_only_the_server_runs(&server);
     }
-    (status.code(), std::fs::read_to_string(&errors).unwrap(), left)
+    (status.code(), place.stderr(), left)
 }
 
 #[test]
 fn interrupt_exits_with_130_and_deletes_all_objects() {
-    let (code, said, left) = stopped_by("INT", &[]);
-    assert_eq!((code, left.as_str()), (Some(130), ""), "{said}");
-    assert!(said.ends_with("mxjob: interrupted; everything was deleted\n"), "{said}");
+    let (code, stderr, left) = stopped_by("INT", &[]);
+    assert_eq!((code, left.as_str()), (Some(130), ""), "{stderr}");
+    assert!(stderr.ends_with("mxjob: interrupted; everything was deleted\n"), "{stderr}");
 }
 
 #[test]
 fn termination_exits_with_143_and_keep_leaves_the_job_running() {
-    let (code, said, left) = stopped_by("TERM", &["--keep"]);
-    assert_eq!(code, Some(143), "{said}");
+    let (code, stderr, left) = stopped_by("TERM", &["--keep"]);
+    assert_eq!(code, Some(143), "{stderr}");
     assert!(
         left.contains("mxjob.kubeflow.org/endless pod/") && left.contains("settings"),
         "{left}"
     );
     assert!(
-        said.contains("mxjob: terminated; job endless keeps running\n  kubectl --kubeconfig "),
-        "{said}"
+        stderr.contains("mxjob: terminated; job endless keeps running\n  kubectl --kubeconfig "),
+        "{stderr}"
     );
-    assert!(said.ends_with(" -n default delete mxjob endless\n"), "{said}");
+    assert!(stderr.ends_with(" -n default delete mxjob endless\n"), "{stderr}");
 }
 
 #[test]
 fn second_interrupt_does_not_wait_for_pods_that_ignore_signals() {
     let place = Place::new();
     let server = Server::up(&place);
-    let deaf = "trap '' TERM; echo ready; while :; do sleep 1; done";
-    let errors = place.path().join("stderr");
-    let mut command = command(&place, &[place.job("deaf", deaf, deaf, deaf)], &[]);
-    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
-    let mut lines = Lines::of(command.spawn().unwrap());
+    let ignore = "trap '' TERM; echo ready; while :; do sleep 1; done";
+    let command = command(&place, &[place.job("stubborn", ignore, ignore, ignore)], &[]);
+    let mut lines = place.start(command);
     lines.wait_for("ready");
     signal(lines.id(), "INT");
     wait_until("the job is deleted", || {
@@ -146,9 +142,9 @@ fn second_interrupt_does_not_wait_for_pods_that_ignore_signals() {
     });
     signal(lines.id(), "INT");
     assert_eq!(lines.finish().0.code(), Some(130));
-    let said = std::fs::read_to_string(&errors).unwrap();
+    let stderr = place.stderr();
     let want = "mxjob: interrupted; the jobs are being deleted; their pods may still run\n";
-    assert!(said.ends_with(want), "{said}");
+    assert!(stderr.ends_with(want), "{stderr}");
 }
 
 #[test]
@@ -163,23 +159,23 @@ fn timeout_exits_with_124_and_deletes_the_job() {
         "{}",
         done.stderr
     );
-    assert_eq!(there(&server), "");
+    assert_eq!(objects(&server), "");
 }
 
 #[test]
 fn job_without_a_controller_is_reported() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
-    let done = submit(&place, &[endless(&place, "lonely")], &["--timeout", "1s"]);
+    let done = submit(&place, &[endless(&place, "waiting")], &["--timeout", "1s"]);
     assert_eq!(done.code(), Some(124), "{}", done.stderr);
     assert!(
         done.stderr.ends_with(
-            "\nmxjob: no controller has picked up job lonely yet; is `mxjob operator` running?\n"
+            "\nmxjob: no controller has picked up job waiting yet; is `mxjob operator` running?\n"
         ),
         "{}",
         done.stderr
     );
-    assert_eq!(there(&server), "");
+    assert_eq!(objects(&server), "");
 }
 
 #[test]
@@ -193,7 +189,7 @@ fn detach_prints_the_created_objects() {
     let first = server.kubectl(&["get", "mxjobs", "-o", "name"]);
     assert!(first.starts_with("mxjob.kubeflow.org/run-"), "{first}");
     assert_eq!(done.stdout, format!("configmap/settings created\n{} created\n", first.trim()));
-    // Again: another job, with the ConfigMap that already exists.
+    // The second submission creates another job and finds the ConfigMap unchanged.
     let done = submit(&place, &[job.clone(), settings("a")], &["--detach"]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     assert!(done.stdout.starts_with("mxjob.kubeflow.org/run-"), "{}", done.stdout);

@@ -1,4 +1,4 @@
-//! Servers as child processes, kubectl on them, and waiting for what happens in other processes.
+//! Servers as child processes, kubectl, and waiting for other processes.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -13,31 +13,27 @@ use tempfile::TempDir;
 
 /// The program under test.
 pub(crate) const MXJOB: &str = env!("CARGO_BIN_EXE_mxjob");
-/// Much longer than anything takes, so that a busy machine is no failure.
+/// Maximum wait: long enough for a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
-/// Waits until something is there that another process makes.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "what other processes do has no event that we could wait for"
-)]
+/// Waits until `look` returns a value. `what` completes "waited until …" in the failure message.
+#[allow(clippy::disallowed_methods, reason = "other processes send no events to wait for")]
 pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < LIMIT, "waited in vain until {what}");
+        assert!(began.elapsed() < LIMIT, "timed out: waited until {what}");
         std::thread::sleep(POLL);
     }
 }
 
-/// A folder for one test, removed at its end together with every process that has it in its command
-/// line or environment.
+/// The folder of a test. At the end the processes of its pods are ended and the folder is deleted.
 pub(crate) struct Place {
     dir: TempDir,
-    /// That of our programs; this process's own if it is empty.
+    /// The umask of started programs; if it is empty, the one of this process.
     umask: &'static str,
 }
 
@@ -46,7 +42,7 @@ impl Place {
         Self::with_umask("")
     }
 
-    /// One where `mxjob` is started with a umask, as a shell sets it.
+    /// A folder in which `mxjob` is started with this umask.
     pub(crate) fn with_umask(umask: &'static str) -> Self {
         Self { dir: tempfile::Builder::new().prefix("mxjob-it-").tempdir().unwrap(), umask }
     }
@@ -59,19 +55,30 @@ impl Place {
         self.path().join("data")
     }
 
-    /// Writes a file and gives its path.
+    /// Writes a file and returns its path.
     pub(crate) fn write(&self, name: &str, text: &str) -> String {
         let path = self.path().join(name);
         fs::write(&path, text).unwrap();
         path.display().to_string()
     }
 
-    /// `mxjob` with arguments, run to its end.
+    /// Runs `mxjob` with arguments to its end.
     pub(crate) fn mxjob(&self, args: &[&str]) -> Done {
         Done::of(self.command(args).output().unwrap())
     }
 
-    /// `mxjob` with arguments and nothing of our own environment that it reads.
+    /// Starts a program with its standard error in a file.
+    pub(crate) fn start(&self, mut command: Command) -> Lines {
+        let stderr = File::create(self.path().join("stderr")).unwrap();
+        Lines::of(command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap())
+    }
+
+    /// The standard error of the program that was started last.
+    pub(crate) fn stderr(&self) -> String {
+        fs::read_to_string(self.path().join("stderr")).unwrap()
+    }
+
+    /// `mxjob` with arguments, without the variables of the environment that it reads.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(if self.umask.is_empty() { MXJOB } else { "/bin/sh" });
         if !self.umask.is_empty() {
@@ -84,12 +91,11 @@ impl Place {
         command
     }
 
-    /// The processes of this place's pods and shims: those that have its path in their command line
-    /// or environment.
+    /// The processes with this folder in their command line or environment: the server, shims and pods.
     pub(crate) fn processes(&self) -> Vec<i32> {
         let needle = self.path().display().to_string();
         let mentions = |file: PathBuf| {
-            // A process that has just ended has nothing to read.
+            // The files of a process that has just ended cannot be read.
             let bytes = fs::read(file).unwrap_or_default();
             bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
         };
@@ -109,17 +115,17 @@ impl Place {
         found
     }
 
-    /// Waits until no process of this place is left.
+    /// Waits until no process of this folder is left.
     pub(crate) fn wait_until_nothing_runs(&self) {
         wait_until("no process is left", || self.processes().is_empty().then_some(()));
     }
 
-    /// Waits until this place's server is its only process.
+    /// Waits until the server is the only process of this folder.
     pub(crate) fn wait_until_only_the_server_runs(&self, server: &Server<'_>) {
         wait_until("only the server is left", || (self.processes() == [server.id()]).then_some(()));
     }
 
-    /// A job of cheap commands. `$PLACE` in them is this folder.
+    /// A job of shell scripts. `$PLACE` in them is this folder.
     pub(crate) fn job(&self, name: &str, scheduler: &str, server: &str, worker: &str) -> Value {
         let replica = |count: u32, script: &str| {
             json!({"replicas": count, "restartPolicy": "Never", "template": {"spec": {"containers": [{
@@ -139,7 +145,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // A test that failed may have left pods; they are this place's alone.
+        // Ends pods that a failed test has left.
         if self.data().exists() {
             let data = self.data().display().to_string();
             let _ = self.command(&["down", "--grace", "0", "--data-dir", &data]).output();
@@ -147,7 +153,7 @@ impl Drop for Place {
     }
 }
 
-/// Waits in a shell until a file is there.
+/// A shell command that waits until a file exists.
 pub(crate) fn until(file: &str) -> String {
     format!("while [ ! -e \"$PLACE/{file}\" ]; do sleep 0.02; done")
 }
@@ -171,22 +177,22 @@ impl Done {
     }
 }
 
-/// A running server; what it leaves running is stopped with its [`Place`].
+/// A running server. Its pods are ended with its [`Place`].
 pub(crate) struct Server<'a> {
     place: &'a Place,
     child: Child,
 }
 
 impl<'a> Server<'a> {
-    /// `mxjob up` on a free port, once it is ready.
+    /// Starts `mxjob up` on a free port and waits until it is ready.
     pub(crate) fn up(place: &'a Place) -> Self {
         Self::start(place, "up", &[])
     }
 
-    /// `mxjob` with a sub-command and more arguments.
+    /// Starts a server command with arguments and waits until it is ready.
     pub(crate) fn start(place: &'a Place, command: &str, args: &[&str]) -> Self {
         let data = place.data().display().to_string();
-        // What an earlier server of this place left behind must not look like this one's.
+        // The kubeconfig of an earlier server must not count as a sign of readiness.
         let _ = fs::remove_file(place.data().join("kubeconfig"));
         let log = File::create(place.path().join("server.err")).unwrap();
         let out = File::create(place.path().join("server.out")).unwrap();
@@ -213,7 +219,7 @@ impl<'a> Server<'a> {
         self.child.id().try_into().unwrap()
     }
 
-    /// Where it listens, for `--listen` of a server that takes its place.
+    /// The address, for `--listen` of a later server.
     pub(crate) fn address(&self) -> String {
         let kubeconfig = fs::read_to_string(self.place.data().join("kubeconfig")).unwrap();
         let (_, rest) = kubeconfig.split_once("https://").unwrap();
@@ -222,12 +228,12 @@ impl<'a> Server<'a> {
             .collect()
     }
 
-    /// What it has logged so far.
+    /// Its standard error so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.place.path().join("server.err")).unwrap()
     }
 
-    /// What it has printed.
+    /// Its standard output so far.
     pub(crate) fn printed(&self) -> String {
         fs::read_to_string(self.place.path().join("server.out")).unwrap()
     }
@@ -238,25 +244,25 @@ impl<'a> Server<'a> {
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM, and the end that follows.
+    /// Sends SIGTERM and waits for the end. Returns the status and the log.
     pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
         signal(self.id(), "TERM");
         let status = wait_until("the server has stopped", || self.child.try_wait().unwrap());
         (status, self.log())
     }
 
-    /// The end that something else has asked for.
+    /// Waits for the end. Returns the status and the log.
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         let status = wait_until("the server has stopped", || self.child.try_wait().unwrap());
         (status, self.log())
     }
 
-    /// kubectl with arguments, as the administrator.
+    /// Runs kubectl with arguments as the administrator.
     pub(crate) fn try_kubectl(&self, args: &[&str]) -> Done {
         Done::of(self.kubectl_command(args).output().unwrap_or_else(|error| no_kubectl(&error)))
     }
 
-    /// The same, which must succeed; what it printed.
+    /// Runs kubectl, which must succeed, and returns its output.
     pub(crate) fn kubectl(&self, args: &[&str]) -> String {
         let done = self.try_kubectl(args);
         assert!(
@@ -269,7 +275,7 @@ impl<'a> Server<'a> {
         done.stdout
     }
 
-    /// The same with something on standard input.
+    /// Runs kubectl with an object on standard input.
     pub(crate) fn kubectl_with(&self, args: &[&str], input: &Value) -> Done {
         let mut command = self.kubectl_command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -280,15 +286,15 @@ impl<'a> Server<'a> {
 
     pub(crate) fn kubectl_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("kubectl");
-        // Its discovery cache goes by address, and another test's server may have had the same
-        // port.
+        // The discovery cache of kubectl is keyed by address, and the server of another test may have
+        // had the same port.
         command.arg("--kubeconfig").arg(self.place.data().join("kubeconfig"));
         command.arg("--cache-dir").arg(self.place.path().join("cache")).args(args);
         command.stdin(Stdio::null());
         command
     }
 
-    /// kubectl that goes on, line by line.
+    /// Starts kubectl and returns its output line by line.
     pub(crate) fn follow(&self, args: &[&str]) -> Lines {
         let mut command = self.kubectl_command(args);
         Lines::of(command.stdout(Stdio::piped()).spawn().unwrap_or_else(|error| no_kubectl(&error)))
@@ -318,7 +324,7 @@ impl<'a> Server<'a> {
 
 impl Drop for Server<'_> {
     fn drop(&mut self) {
-        // It may have ended, and then that is fine too.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -335,7 +341,7 @@ pub(crate) fn signal(pid: i32, name: &str) {
     assert!(status.success(), "cannot send {name} to {pid}");
 }
 
-/// Lines of a child process as they come; it is killed at the end.
+/// The output of a child process, line by line. The process is killed at the end.
 pub(crate) struct Lines {
     child: Child,
     lines: Receiver<String>,
@@ -357,11 +363,11 @@ impl Lines {
         Self { child, lines, seen: Vec::new() }
     }
 
-    /// Waits for a line that contains a text; the line.
+    /// Waits for a line that contains a text, and returns it.
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
         loop {
             let Ok(line) = self.lines.recv_timeout(LIMIT) else {
-                panic!("no line has {text:?}: {:#?}", self.seen);
+                panic!("no line contains {text:?}: {:#?}", self.seen);
             };
             self.seen.push(line.clone());
             if line.contains(text) {
@@ -370,7 +376,7 @@ impl Lines {
         }
     }
 
-    /// Waits for the end; all lines there were.
+    /// Waits for the end. Returns the status and all lines.
     pub(crate) fn finish(mut self) -> (ExitStatus, Vec<String>) {
         while let Ok(line) = self.lines.recv_timeout(LIMIT) {
             self.seen.push(line);
@@ -386,13 +392,13 @@ impl Lines {
 
 impl Drop for Lines {
     fn drop(&mut self) {
-        // It may have ended, and then that is fine too.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Says how a process ended that should have ended by itself.
+/// The exit code of a process that no signal ended.
 pub(crate) fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| panic!("ended by signal {:?}", status.signal()))
 }

@@ -1,4 +1,4 @@
-//! Tuning jobs: three roles that talk over real sockets, of which only one ends by itself.
+//! Tuning jobs: three roles that connect to each other. Only the tuner ends by itself.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -12,14 +12,14 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// An example as JSON, which must be one that kubectl can read.
+/// An example, read with kubectl.
 fn example(server: &Server<'_>, path: &Path) -> Value {
     let path = path.to_str().unwrap();
     let text = server.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", path]);
     serde_json::from_str(&text).unwrap()
 }
 
-/// The addresses of replicas, once all of them have one.
+/// Waits until all replicas have an address, and returns the addresses.
 fn addresses(server: &Server<'_>, job: &str, replicas: &[&str], port: u16) -> Vec<SocketAddr> {
     wait_until("every replica has an address", || {
         let address = |replica: &&str| {
@@ -32,14 +32,13 @@ fn addresses(server: &Server<'_>, job: &str, replicas: &[&str], port: u16) -> Ve
 }
 
 #[test]
-fn a_tuning_job_succeeds_with_its_tuner_and_leaves_nobody_on_its_ports() {
+fn tuning_job_succeeds_with_its_tuner_and_closes_its_ports() {
     let place = Place::new();
     let server = Server::start(&place, "up", &["--workdir", root().to_str().unwrap()]);
     let mut job = example(&server, &root().join("examples/tuning.yaml"));
-    // What ended stays for its logs, and what never ends by itself must not stay: that is the
-    // default, `Running`. As TVM's do, tracker and servers leave the work to a child process, which
-    // a signal to its parent alone would leave behind with the port. The tuner waits, so that the
-    // others can be seen at work.
+    // The default `cleanPodPolicy`, `Running`, stops the tracker and the servers. Like those of TVM,
+    // they work in a child process, which would keep its port if only the parent got the signal. The
+    // tuner waits until the test has connected to the others.
     let roles = &mut job["spec"]["mxReplicaSpecs"];
     for role in ["TunerTracker", "TunerServer"] {
         roles[role]["template"]["spec"]["containers"][0]["command"] =
@@ -73,14 +72,14 @@ fn a_tuning_job_succeeds_with_its_tuner_and_leaves_nobody_on_its_ports() {
     });
     place.wait_until_only_the_server_runs(&server);
     for address in &listeners {
-        assert!(TcpStream::connect(address).is_err(), "somebody still answers on {address}");
+        assert!(TcpStream::connect(address).is_err(), "{address} still accepts connections");
     }
     let job = server.get("mxjob", "tuning");
     assert_eq!(job["status"]["replicaStatuses"]["Tuner"], json!({"succeeded": 1}));
 }
 
 #[test]
-fn a_tuning_job_whose_tuner_fails_has_failed_and_stops_the_others() {
+fn tuning_job_fails_with_its_tuner_and_stops_the_others() {
     let place = Place::new();
     let server = Server::start(&place, "up", &["--workdir", root().to_str().unwrap()]);
     let mut job = example(&server, &root().join("examples/tuning.yaml"));
@@ -98,11 +97,11 @@ fn a_tuning_job_whose_tuner_fails_has_failed_and_stops_the_others() {
 }
 
 #[test]
-fn a_tuning_job_of_real_tvm_succeeds_with_its_tuner_and_leaves_nobody_on_its_ports() {
+fn tvm_tuning_job_succeeds_with_its_tuner_and_closes_its_ports() {
     let root = root();
     if !root.join(".demo/tvm-venv/bin/python").exists() {
-        // The wheels want one version of Python, which not every machine has; the roles are tested
-        // above without them.
+        // The wheels of TVM need one version of Python, which not every machine has. The test above
+        // covers the roles without TVM.
         eprintln!("not tested: `cargo xtask test` found no Python 3.10 for TVM");
         return;
     }
@@ -114,10 +113,10 @@ fn a_tuning_job_of_real_tvm_succeeds_with_its_tuner_and_leaves_nobody_on_its_por
     server.wait_for("tuning-tvm", "Succeeded");
     let log = server.kubectl(&["logs", "tuning-tvm-tuner-0"]);
     assert!(log.lines().last().unwrap_or_default().ends_with("us of 4 trials"), "{log}");
-    // Each of the two leaves a child process with its port behind when only the process itself is
-    // told to end.
+    // Tracker and server would leave a child process with an open port if only the parent got the
+    // signal.
     place.wait_until_only_the_server_runs(&server);
     for address in &listeners {
-        assert!(TcpStream::connect(address).is_err(), "somebody still answers on {address}");
+        assert!(TcpStream::connect(address).is_err(), "{address} still accepts connections");
     }
 }

@@ -1,15 +1,14 @@
-//! Clients of other languages: scripts in `tests/clients` that use their own calls and check what
-//! they get.
+//! Clients in other languages: scripts in `tests/clients` that check the answers themselves.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::kubectl::held;
+use crate::kubectl::suspended;
 use crate::support::{Done, Lines, Place, Server};
 
-/// Something that `cargo xtask test` installs.
+/// A file that `cargo xtask test` installs.
 fn installed(path: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.demo").join(path);
     assert!(
@@ -39,26 +38,26 @@ fn check_python(venv: &str, name: &str) {
 }
 
 #[test]
-fn the_newest_python_client_does_everything_with_jobs() {
+fn newest_python_client_creates_reads_changes_and_deletes_jobs() {
     check_python("clients-venv", "python/newest.py");
 }
 
 #[test]
-fn the_training_sdk_does_everything_with_jobs() {
+fn training_sdk_creates_reads_changes_and_deletes_jobs() {
     check_python("training-venv", "python/training.py");
 }
 
-/// The Node.js that comes with the packages.
+/// Node.js from the installed packages.
 fn node() -> PathBuf {
     let cpu = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
     installed(&format!("node/node_modules/node-linux-{cpu}/bin/node"))
 }
 
 #[test]
-fn a_javascript_informer_goes_on_after_the_server_was_killed_and_started_again() {
+fn javascript_informer_resumes_after_the_server_was_killed_and_restarted() {
     let place = Place::new();
     let server = Server::up(&place);
-    server.create(&held("before"));
+    server.create(&suspended("before"));
     let mut command = Command::new(node());
     command
         .arg(script("node/informer.mjs"))
@@ -68,16 +67,15 @@ fn a_javascript_informer_goes_on_after_the_server_was_killed_and_started_again()
         .stdout(Stdio::piped());
     let mut informer = Lines::of(command.spawn().unwrap());
     informer.wait_for("add before");
-    server.create(&held("watched"));
+    server.create(&suspended("watched"));
     informer.wait_for("add watched");
 
     let address = server.address();
     server.kill();
     informer.wait_for("error");
     let server = Server::start(&place, "up", &["--listen", &address]);
-    // The informer asks for what came after the last version it saw, and the version is still
-    // known.
-    server.create(&held("after"));
+    // The informer watches from its last resource version, which the server still knows.
+    server.create(&suspended("after"));
     informer.wait_for("add after");
     let patch = json!({"metadata": {"labels": {"team": "digits"}}}).to_string();
     server.kubectl(&["patch", "mxjob", "before", "--type=merge", "-p", &patch]);

@@ -1,21 +1,20 @@
-//! Applying configurations: from the client's side, from the server's, and looking at the
-//! difference first.
+//! `kubectl apply`, client-side and server-side, and `kubectl diff`.
 
 use serde_json::{Value, json};
 
-use super::held;
+use super::suspended;
 use crate::support::{Place, Server};
 
-/// A job that has no pods and a configuration worth changing.
+/// A job without pods.
 fn configuration() -> Value {
-    let mut job = held("applied");
+    let mut job = suspended("applied");
     job["metadata"]["labels"] = json!({"team": "digits", "tier": "small"});
     job["metadata"]["annotations"] = json!({"note": "first"});
     job["spec"]["ttlSecondsAfterFinished"] = json!(60);
     job
 }
 
-/// The same with one label changed, one removed, and a field removed.
+/// The same with a label and a field changed, and a label and a field removed.
 fn changed() -> Value {
     let mut job = configuration();
     job["metadata"]["labels"] = json!({"team": "letters"});
@@ -24,24 +23,26 @@ fn changed() -> Value {
     job
 }
 
-fn check(server: &Server<'_>, words: &[&str], configuration: &Value, answer: &str) {
-    let done = server.kubectl_with(&[&["apply", "-f", "-"], words].concat(), configuration);
+/// Applies a configuration and checks the line that kubectl prints.
+fn check(server: &Server<'_>, args: &[&str], configuration: &Value, expected: &str) {
+    let done = server.kubectl_with(&[&["apply", "-f", "-"], args].concat(), configuration);
     assert_eq!(
         (done.stdout.trim_end(), done.stderr.as_str()),
-        (format!("mxjob.kubeflow.org/applied {answer}").as_str(), ""),
-        "{words:?}"
+        (format!("mxjob.kubeflow.org/applied {expected}").as_str(), ""),
+        "{args:?}"
     );
 }
 
+/// Applies a configuration, which must conflict, and returns the message.
 fn conflict(server: &Server<'_>, manager: &str, configuration: &Value) -> String {
-    let words = ["apply", "--server-side", "--field-manager", manager, "-f", "-"];
-    let done = server.kubectl_with(&words, configuration);
+    let args = ["apply", "--server-side", "--field-manager", manager, "-f", "-"];
+    let done = server.kubectl_with(&args, configuration);
     assert_eq!((done.code(), done.stdout.as_str()), (Some(1), ""));
     done.stderr
 }
 
 #[test]
-fn a_client_side_apply_creates_changes_and_removes() {
+fn client_side_apply_creates_changes_and_removes_fields() {
     let place = Place::new();
     let server = Server::up(&place);
     check(&server, &["--dry-run=server"], &configuration(), "created (server dry run)");
@@ -71,7 +72,7 @@ fn a_client_side_apply_creates_changes_and_removes() {
 }
 
 #[test]
-fn a_difference_is_shown_and_told_by_the_exit_code() {
+fn diff_prints_changes_and_exits_with_1() {
     let place = Place::new();
     let server = Server::up(&place);
     let diff = |configuration: &Value| server.kubectl_with(&["diff", "-f", "-"], configuration);
@@ -97,7 +98,7 @@ fn a_difference_is_shown_and_told_by_the_exit_code() {
 }
 
 #[test]
-fn server_side_applies_conflict_until_they_are_forced() {
+fn server_side_apply_conflicts_unless_forced() {
     let place = Place::new();
     let server = Server::up(&place);
     check(&server, &["--server-side"], &configuration(), "serverside-applied");
@@ -105,25 +106,25 @@ fn server_side_applies_conflict_until_they_are_forced() {
     check(&server, &["--server-side"], &configuration(), "serverside-applied");
     assert_eq!(server.get("mxjob", "applied")["metadata"]["resourceVersion"], version);
 
-    let told = conflict(&server, "other", &changed());
+    let message = conflict(&server, "other", &changed());
     for part in [
         r#"conflicts with "kubectl""#,
         "- .metadata.labels.team\n",
         "- .spec.cleanPodPolicy\n",
         "--force-conflicts",
     ] {
-        assert!(told.contains(part), "{told}");
+        assert!(message.contains(part), "{message}");
     }
-    let words = ["--server-side", "--field-manager=other", "--force-conflicts"];
-    check(&server, &words, &changed(), "serverside-applied");
+    let args = ["--server-side", "--field-manager=other", "--force-conflicts"];
+    check(&server, &args, &changed(), "serverside-applied");
     let job = server.get("mxjob", "applied");
-    // The first manager still has what only it has asked for.
+    // The fields that only the first manager has applied stay.
     assert_eq!(job["metadata"]["labels"], json!({"team": "letters", "tier": "small"}));
     assert_eq!(job["spec"]["ttlSecondsAfterFinished"], 60);
 
-    let told = conflict(&server, "kubectl", &configuration());
-    assert!(told.contains(r#"with "other""#), "{told}");
-    // Giving a field up that nobody else has removes it.
+    let message = conflict(&server, "kubectl", &configuration());
+    assert!(message.contains(r#"with "other""#), "{message}");
+    // A field is removed when its only manager does not apply it any more.
     check(&server, &["--server-side"], &changed(), "serverside-applied");
     let job = server.get("mxjob", "applied");
     assert_eq!(job["metadata"]["labels"], json!({"team": "letters"}));
@@ -131,7 +132,7 @@ fn server_side_applies_conflict_until_they_are_forced() {
 }
 
 #[test]
-fn a_server_side_apply_takes_over_what_the_client_side_applied() {
+fn server_side_apply_takes_over_fields_of_client_side_apply() {
     let place = Place::new();
     let server = Server::up(&place);
     check(&server, &[], &configuration(), "created");

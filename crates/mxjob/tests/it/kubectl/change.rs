@@ -1,33 +1,33 @@
-//! Creating and changing by every verb that does so.
+//! `kubectl create`, `edit`, `replace`, `patch`, `label` and `annotate`.
 
 use serde_json::{Value, json};
 
-use super::held;
+use super::suspended;
 use crate::support::{Done, Place, Server};
 
 /// `kubectl edit` with a command in place of the editor.
-fn edit(server: &Server<'_>, editor: &str, words: &[&str]) -> Done {
-    let mut command = server.kubectl_command(&[&["edit"], words].concat());
+fn edit(server: &Server<'_>, editor: &str, args: &[&str]) -> Done {
+    let mut command = server.kubectl_command(&[&["edit"], args].concat());
     Done::of(command.env("KUBE_EDITOR", editor).output().unwrap())
 }
 
-fn says(server: &Server<'_>, words: &[&str], answer: &str) {
-    assert_eq!(server.kubectl(words).trim_end(), answer, "{words:?}");
+fn prints(server: &Server<'_>, args: &[&str], expected: &str) {
+    assert_eq!(server.kubectl(args).trim_end(), expected, "{args:?}");
 }
 
-fn refuses(server: &Server<'_>, words: &[&str], parts: &[&str]) {
-    let done = server.try_kubectl(words);
-    assert_eq!(done.code(), Some(1), "{words:?}: {}", done.stdout);
+fn fails(server: &Server<'_>, args: &[&str], parts: &[&str]) {
+    let done = server.try_kubectl(args);
+    assert_eq!(done.code(), Some(1), "{args:?}: {}", done.stdout);
     for part in parts {
-        assert!(done.stderr.contains(part), "{words:?}: {}", done.stderr);
+        assert!(done.stderr.contains(part), "{args:?}: {}", done.stderr);
     }
 }
 
 #[test]
-fn an_editor_changes_a_job() {
+fn edit_changes_a_job() {
     let place = Place::new();
     let server = Server::up(&place);
-    server.create(&held("edited"));
+    server.create(&suspended("edited"));
     let done =
         edit(&server, "sed -i s/cleanPodPolicy:.None/cleanPodPolicy:\\ All/", &["mxjob/edited"]);
     assert_eq!(done.stdout, "mxjob.kubeflow.org/edited edited\n", "{}", done.stderr);
@@ -35,7 +35,7 @@ fn an_editor_changes_a_job() {
 
     let done = edit(&server, "true", &["mxjob", "edited"]);
     assert!(done.stderr.contains("Edit cancelled, no changes made."), "{}", done.stderr);
-    // A refused edit opens the editor again; one that then changes nothing ends it.
+    // kubectl opens the editor again after a rejected edit, and gives up if nothing changes then.
     let once = place.write(
         "once.sh",
         "#!/bin/sh\n[ -e \"$0.done\" ] && exit 0\ntouch \"$0.done\"\nsed -i 's/replicas: 2/replicas: 9/' \"$1\"\n",
@@ -46,87 +46,87 @@ fn an_editor_changes_a_job() {
 }
 
 #[test]
-fn jobs_are_created_once_and_replaced() {
+fn create_fails_for_an_existing_job_and_replace_changes_it() {
     let place = Place::new();
     let server = Server::up(&place);
-    let file = place.write("job.json", &held("made").to_string());
-    says(
+    let file = place.write("job.json", &suspended("made").to_string());
+    prints(
         &server,
         &["create", "-f", &file, "--dry-run=server", "-o", "name"],
         "mxjob.kubeflow.org/made",
     );
-    says(&server, &["create", "-f", &file], "mxjob.kubeflow.org/made created");
-    refuses(&server, &["create", "-f", &file], &["AlreadyExists", r#"mxjobs.kubeflow.org "made""#]);
+    prints(&server, &["create", "-f", &file], "mxjob.kubeflow.org/made created");
+    fails(&server, &["create", "-f", &file], &["AlreadyExists", r#"mxjobs.kubeflow.org "made""#]);
 
-    let mut job = held("made");
+    let mut job = suspended("made");
     job["spec"]["cleanPodPolicy"] = json!("Running");
     place.write("job.json", &job.to_string());
-    says(&server, &["replace", "-f", &file], "mxjob.kubeflow.org/made replaced");
+    prints(&server, &["replace", "-f", &file], "mxjob.kubeflow.org/made replaced");
     let before = server.get("mxjob", "made");
     assert_eq!(before["spec"]["cleanPodPolicy"], "Running");
     job["spec"]["mxReplicaSpecs"]["Worker"]["replicas"] = json!(3);
     place.write("job.json", &job.to_string());
-    refuses(&server, &["replace", "-f", &file], &["spec.mxReplicaSpecs"]);
+    fails(&server, &["replace", "-f", &file], &["spec.mxReplicaSpecs"]);
     let text = server.kubectl(&["replace", "--force", "-f", &file]);
     assert!(text.ends_with("mxjob.kubeflow.org/made replaced\n"), "{text}");
     let after = server.get("mxjob", "made");
     assert_eq!(after["spec"]["mxReplicaSpecs"]["Worker"]["replicas"], 3);
     assert_ne!(after["metadata"]["uid"], before["metadata"]["uid"]);
 
-    // As the documented replace does.
-    let missing = place.write("other.json", &held("absent").to_string());
-    says(&server, &["replace", "-f", &missing], "mxjob.kubeflow.org/absent replaced");
+    // A replace creates a missing MXJob, as documented, but no other missing object.
+    let missing = place.write("other.json", &suspended("absent").to_string());
+    prints(&server, &["replace", "-f", &missing], "mxjob.kubeflow.org/absent replaced");
     let missing = place.write(
         "map.json",
         &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "absent"}, "spec": {}})
             .to_string(),
     );
-    refuses(&server, &["replace", "-f", &missing], &["(NotFound)"]);
-    // Other kinds have generators of their own in kubectl.
-    says(&server, &["create", "namespace", "team"], "namespace/team created");
-    says(
+    fails(&server, &["replace", "-f", &missing], &["(NotFound)"]);
+    // kubectl has own generators for these kinds.
+    prints(&server, &["create", "namespace", "team"], "namespace/team created");
+    prints(
         &server,
         &["create", "configmap", "settings", "-n", "team", "--from-literal=a=1"],
         "configmap/settings created",
     );
-    says(&server, &["get", "cm", "-n", "team", "settings", "-o", "jsonpath={.data.a}"], "1");
+    prints(&server, &["get", "cm", "-n", "team", "settings", "-o", "jsonpath={.data.a}"], "1");
 }
 
 #[test]
-fn patches_come_in_three_types() {
+fn merge_json_and_strategic_patches_are_applied() {
     let place = Place::new();
     let server = Server::up(&place);
-    server.create(&held("patched"));
+    server.create(&suspended("patched"));
     let patched = "mxjob.kubeflow.org/patched patched";
     let merge = r#"{"spec":{"cleanPodPolicy":"All"},"metadata":{"labels":{"a":"1","b":"2"}}}"#;
-    says(&server, &["patch", "mxjob", "patched", "--type=merge", "-p", merge], patched);
-    says(
+    prints(&server, &["patch", "mxjob", "patched", "--type=merge", "-p", merge], patched);
+    prints(
         &server,
         &["patch", "mxjob", "patched", "--type=merge", "-p", merge],
         "mxjob.kubeflow.org/patched patched (no change)",
     );
     let json_patch = r#"[{"op":"test","path":"/metadata/labels/a","value":"1"},{"op":"remove","path":"/metadata/labels/b"}]"#;
-    says(&server, &["patch", "mxj/patched", "--type=json", "-p", json_patch], patched);
-    refuses(
+    prints(&server, &["patch", "mxj/patched", "--type=json", "-p", json_patch], patched);
+    fails(
         &server,
         &["patch", "mxj/patched", "--type=json", "-p", json_patch],
         &["The request is invalid"],
     );
     assert_eq!(server.get("mxjob", "patched")["metadata"]["labels"], json!({"a": "1"}));
-    refuses(
+    fails(
         &server,
         &["patch", "mxjob", "patched", "-p", "{}"],
         &["is not supported by kubeflow.org/v1, Kind=MXJob"],
     );
 
-    // Lists of built-in kinds are merged by their keys.
+    // A strategic merge patch merges lists of built-in kinds by their keys.
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "single"}, "spec": {"containers": [
         {"name": "main", "image": "none", "command": ["/bin/sleep", "600"]},
         {"name": "side", "image": "none", "command": ["/bin/sleep", "600"]},
     ]}});
     server.create(&pod);
     let strategic = r#"{"spec":{"containers":[{"name":"side","image":"newer"}]}}"#;
-    says(&server, &["patch", "pod", "single", "-p", strategic], "pod/single patched");
+    prints(&server, &["patch", "pod", "single", "-p", strategic], "pod/single patched");
     let images = server.get("pod", "single")["spec"]["containers"]
         .as_array()
         .unwrap()
@@ -138,28 +138,28 @@ fn patches_come_in_three_types() {
 }
 
 #[test]
-fn labels_and_annotations_are_set_overwritten_and_removed() {
+fn label_and_annotate_set_overwrite_and_remove() {
     let place = Place::new();
     let server = Server::up(&place);
-    server.create(&held("named"));
-    says(
+    server.create(&suspended("named"));
+    prints(
         &server,
         &["label", "mxjob", "named", "team=digits", "tier=small"],
         "mxjob.kubeflow.org/named labeled",
     );
-    refuses(&server, &["label", "mxjob", "named", "team=letters"], &["--overwrite is false"]);
+    fails(&server, &["label", "mxjob", "named", "team=letters"], &["--overwrite is false"]);
     server.kubectl(&["label", "mxjob", "named", "team=letters", "--overwrite"]);
-    says(&server, &["label", "mxjob", "named", "tier-"], "mxjob.kubeflow.org/named unlabeled");
-    says(&server, &["label", "mxjob", "named", "--list"], "team=letters");
-    says(&server, &["label", "mxjobs", "--all", "seen=yes"], "mxjob.kubeflow.org/named labeled");
-    refuses(&server, &["label", "mxjob", "named", "bad=not valid!"], &["a valid label"]);
-    says(
+    prints(&server, &["label", "mxjob", "named", "tier-"], "mxjob.kubeflow.org/named unlabeled");
+    prints(&server, &["label", "mxjob", "named", "--list"], "team=letters");
+    prints(&server, &["label", "mxjobs", "--all", "seen=yes"], "mxjob.kubeflow.org/named labeled");
+    fails(&server, &["label", "mxjob", "named", "bad=not valid!"], &["a valid label"]);
+    prints(
         &server,
         &["annotate", "mxjob", "named", "note=some text"],
         "mxjob.kubeflow.org/named annotated",
     );
-    says(&server, &["annotate", "mxjob", "named", "--list"], "note=some text");
-    says(&server, &["annotate", "mxjob", "named", "note-"], "mxjob.kubeflow.org/named annotated");
+    prints(&server, &["annotate", "mxjob", "named", "--list"], "note=some text");
+    prints(&server, &["annotate", "mxjob", "named", "note-"], "mxjob.kubeflow.org/named annotated");
     let job = server.get("mxjob", "named");
     assert_eq!(job["metadata"]["labels"], json!({"team": "letters", "seen": "yes"}));
     assert_eq!(job["metadata"].get("annotations"), None);

@@ -1,21 +1,21 @@
-//! Reading in every form, waiting for what comes, and asking about the API itself.
+//! `kubectl get`, `wait`, `explain` and other commands that read.
 
 use serde_json::json;
 
-use super::held;
+use super::suspended;
 use crate::support::{Place, Server, until, wait_until};
 
-fn check(server: &Server<'_>, words: &[&str], lines: &[&str]) {
-    let text = server.kubectl(words);
-    assert_eq!(text.lines().collect::<Vec<_>>(), lines, "{words:?}");
+fn check(server: &Server<'_>, args: &[&str], lines: &[&str]) {
+    let text = server.kubectl(args);
+    assert_eq!(text.lines().collect::<Vec<_>>(), lines, "{args:?}");
 }
 
 #[test]
-fn objects_are_listed_in_every_form() {
+fn get_lists_objects_in_every_output_format() {
     let place = Place::new();
     let server = Server::up(&place);
     for (name, team, seconds) in [("b", "digits", 30), ("a", "letters", 20), ("c", "digits", 10)] {
-        let mut job = held(name);
+        let mut job = suspended(name);
         job["metadata"]["labels"] = json!({"team": team});
         job["spec"]["ttlSecondsAfterFinished"] = json!(seconds);
         server.create(&job);
@@ -50,7 +50,7 @@ fn objects_are_listed_in_every_form() {
     assert_eq!(list["items"].as_array().unwrap().len(), 3);
     let yaml = server.kubectl(&["get", "mxjob", "a", "-o", "yaml"]);
     assert!(yaml.contains("\n  ttlSecondsAfterFinished: 20\n"), "{yaml}");
-    for (words, header) in [
+    for (args, header) in [
         (&["get", "mxjobs", "-o", "wide"][..], "NAME STATE AGE"),
         (&["get", "mxjobs", "-A"], "NAMESPACE NAME STATE AGE"),
         (&["get", "mxjobs", "-L", "team", "--show-labels"], "NAME STATE AGE TEAM LABELS"),
@@ -60,9 +60,9 @@ fn objects_are_listed_in_every_form() {
         ),
         (&["get", "mxjobs", "--chunk-size=1"], "NAME STATE AGE"),
     ] {
-        let text = server.kubectl(words);
+        let text = server.kubectl(args);
         let first = text.lines().next().unwrap_or_default();
-        assert_eq!(first.split_whitespace().collect::<Vec<_>>().join(" "), header, "{words:?}");
+        assert_eq!(first.split_whitespace().collect::<Vec<_>>().join(" "), header, "{args:?}");
     }
     check(&server, &["get", "mxjobs", "--no-headers", "-l", "team=none"], &[]);
     let unknown = server.try_kubectl(&["get", "mxjobs", "--field-selector=spec.none=1"]);
@@ -72,11 +72,11 @@ fn objects_are_listed_in_every_form() {
 }
 
 #[test]
-fn pods_services_and_events_of_a_job_are_read() {
+fn get_shows_pods_services_and_events_of_a_job() {
     let place = Place::new();
     let server = Server::up(&place);
-    let talk = format!("echo here; {}", until("go"));
-    server.create(&place.job("read", &talk, &talk, &talk));
+    let print = format!("echo here; {}", until("go"));
+    server.create(&place.job("read", &print, &print, &print));
     server.wait_for("read", "Running");
     server.kubectl(&[
         "wait",
@@ -96,14 +96,14 @@ fn pods_services_and_events_of_a_job_are_read() {
     assert_eq!(text.lines().count(), 5);
     let text = server.kubectl(&["get", "services", "read-worker-0"]);
     assert!(text.contains("ClusterIP   None"), "{text}");
-    let all = wait_until("every pod has said it", || {
+    let all = wait_until("the log of every pod has the line", || {
         let text =
             server.kubectl(&["logs", "-l", "training.kubeflow.org/job-name=read", "--prefix"]);
         (text.lines().count() == 4).then_some(text)
     });
     assert!(all.contains("[pod/read-worker-1/mxnet] here"), "{all}");
     check(&server, &["logs", "read-worker-0", "-c", "mxnet", "--limit-bytes=2"], &["he"]);
-    let text = wait_until("the events are there", || {
+    let text = wait_until("the events are listed", || {
         let text = server.kubectl(&["events", "--for", "mxjob/read"]);
         text.contains("MXJobRunning").then_some(text)
     });
@@ -115,18 +115,18 @@ fn pods_services_and_events_of_a_job_are_read() {
     let text = server.kubectl(&["describe", "service", "read-worker-0"]);
     assert!(text.contains("training.kubeflow.org/replica-index=0"), "{text}");
 
-    let mut gone = server.follow(&["wait", "mxjob/read", "--for=delete", "--timeout=60s"]);
+    let mut deletion = server.follow(&["wait", "mxjob/read", "--for=delete", "--timeout=60s"]);
     place.write("go", "");
     server.wait_for("read", "Succeeded");
     server.kubectl(&["delete", "mxjob", "read"]);
-    gone.wait_for("condition met");
+    deletion.wait_for("condition met");
     let never =
         server.try_kubectl(&["wait", "mxjob/read", "--for=condition=Running", "--timeout=1s"]);
     assert!(never.stderr.contains("(NotFound)"), "{}", never.stderr);
 }
 
 #[test]
-fn the_api_explains_itself() {
+fn explain_discovery_and_access_reviews_answer() {
     let place = Place::new();
     let server = Server::up(&place);
     let text = server.kubectl(&["explain", "mxjob.spec.mxReplicaSpecs", "--recursive"]);
@@ -153,8 +153,7 @@ fn the_api_explains_itself() {
     assert!(text.contains("kubeflow.org/v1\n") && text.ends_with("v1\n"), "{text}");
     check(&server, &["auth", "can-i", "create", "mxjobs"], &["yes"]);
     check(&server, &["auth", "can-i", "get", "/healthz"], &["yes"]);
-    let nobody = ["auth", "can-i", "delete", "mxjobs", "--as=nobody"];
-    let done = server.try_kubectl(&nobody);
+    let done = server.try_kubectl(&["auth", "can-i", "delete", "mxjobs", "--as=ann"]);
     assert_eq!((done.stdout.as_str(), done.code()), ("no\n", Some(1)), "{}", done.stderr);
     let text = server.kubectl(&["auth", "can-i", "--list"]);
     assert!(text.contains("*.*") && text.contains("[*]"), "{text}");

@@ -1,28 +1,28 @@
-//! Deleting: what goes along, what is waited for, and what is chosen.
+//! `kubectl delete`: selection, cascading and grace periods.
 
-use super::held;
+use super::suspended;
 use crate::support::{Place, Server, until, wait_until};
 
 fn names(server: &Server<'_>, kinds: &str) -> Vec<String> {
     server.kubectl(&["get", kinds, "-o", "name"]).lines().map(str::to_owned).collect()
 }
 
-/// A running job, deleted in one way; whether its pods go.
-fn check(cascade: &str, pods_go: bool) {
+/// Deletes a running job with that option and checks whether its pods are deleted.
+fn check(cascade: &str, deletes_pods: bool) {
     let place = Place::new();
     let server = Server::up(&place);
     let wait = until("go");
-    server.create(&place.job("going", &wait, &wait, &wait));
-    server.wait_for("going", "Running");
-    let text = server.kubectl(&["delete", "mxjob", "going", cascade]);
-    assert!(text.starts_with(r#"mxjob.kubeflow.org "going" deleted"#), "{text}");
+    server.create(&place.job("deleted", &wait, &wait, &wait));
+    server.wait_for("deleted", "Running");
+    let text = server.kubectl(&["delete", "mxjob", "deleted", cascade]);
+    assert!(text.starts_with(r#"mxjob.kubeflow.org "deleted" deleted"#), "{text}");
     assert_eq!(names(&server, "mxjobs"), Vec::<String>::new());
-    if pods_go {
+    if deletes_pods {
         if cascade == "--cascade=foreground" {
-            // The job was the last to go.
+            // The job was deleted last.
             assert_eq!(names(&server, "pods,services"), Vec::<String>::new());
         }
-        wait_until("the pods are gone", || {
+        wait_until("the pods are deleted", || {
             names(&server, "pods,services").is_empty().then_some(())
         });
         return;
@@ -38,26 +38,26 @@ fn check(cascade: &str, pods_go: bool) {
 }
 
 #[test]
-fn in_the_background_the_pods_go_after_the_job() {
+fn background_deletion_deletes_the_pods_after_the_job() {
     check("--cascade=background", true);
 }
 
 #[test]
-fn in_the_foreground_the_pods_go_before_the_job() {
+fn foreground_deletion_deletes_the_pods_before_the_job() {
     check("--cascade=foreground", true);
 }
 
 #[test]
-fn orphans_stay_and_go_by_force() {
+fn orphaned_pods_stay_until_they_are_force_deleted() {
     check("--cascade=orphan", false);
 }
 
 #[test]
-fn jobs_to_delete_are_chosen_by_name_label_file_or_all() {
+fn delete_selects_jobs_by_label_file_field_or_all() {
     let place = Place::new();
     let server = Server::up(&place);
     for name in ["a", "b", "c", "d", "e"] {
-        server.create(&held(name));
+        server.create(&suspended(name));
     }
     server.kubectl(&["label", "mxjob", "a", "b", "team=digits"]);
     let text = server.kubectl(&["delete", "mxjobs", "-l", "team=digits", "--dry-run=server"]);
@@ -65,7 +65,7 @@ fn jobs_to_delete_are_chosen_by_name_label_file_or_all() {
     assert_eq!(names(&server, "mxjobs").len(), 5);
     let text = server.kubectl(&["delete", "mxjobs", "-l", "team=digits"]);
     assert_eq!(text, "mxjob.kubeflow.org \"a\" deleted\nmxjob.kubeflow.org \"b\" deleted\n");
-    let file = place.write("c.json", &held("c").to_string());
+    let file = place.write("c.json", &suspended("c").to_string());
     server.kubectl(&["delete", "-f", &file]);
     let again = server.try_kubectl(&["delete", "-f", &file]);
     assert!(again.stderr.contains("(NotFound)"), "{}", again.stderr);
@@ -77,10 +77,10 @@ fn jobs_to_delete_are_chosen_by_name_label_file_or_all() {
 }
 
 #[test]
-fn a_pod_has_the_time_to_end_that_is_asked_for() {
+fn pod_is_killed_after_the_requested_grace_period() {
     let place = Place::new();
     let server = Server::up(&place);
-    let stubborn = |name: &str| {
+    let create_pod = |name: &str| {
         let command = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
         server.create(
             &serde_json::json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
@@ -89,28 +89,31 @@ fn a_pod_has_the_time_to_end_that_is_asked_for() {
         );
         server.follow(&["logs", "-f", name, "--pod-running-timeout=60s"]).wait_for("ready");
     };
-    stubborn("slow");
+    create_pod("slow");
     server.kubectl(&["delete", "pod", "slow", "--wait=false"]);
     let pod = server.get("pod", "slow");
     assert_eq!(pod["metadata"]["deletionGracePeriodSeconds"], 600);
-    assert!(server.kubectl(&["get", "pod", "slow"]).contains("Terminating"), "shown as going");
+    assert!(
+        server.kubectl(&["get", "pod", "slow"]).contains("Terminating"),
+        "not shown as terminating"
+    );
     // A second request shortens it.
     server.kubectl(&["delete", "pod", "slow", "--grace-period=1"]);
-    stubborn("now");
+    create_pod("now");
     server.kubectl(&["delete", "pod", "now", "--now"]);
     assert_eq!(names(&server, "pods"), Vec::<String>::new());
     place.wait_until_only_the_server_runs(&server);
 }
 
 #[test]
-fn a_namespace_takes_its_content_along() {
+fn deleted_namespace_deletes_its_objects() {
     let place = Place::new();
     let server = Server::up(&place);
     server.kubectl(&["create", "namespace", "team"]);
-    let file = place.write("job.json", &held("inside").to_string());
+    let file = place.write("job.json", &suspended("inside").to_string());
     server.kubectl(&["create", "-n", "team", "-f", &file]);
     server.kubectl(&["delete", "namespace", "team"]);
     assert_eq!(server.kubectl(&["get", "mxjobs", "-A", "-o", "name"]), "");
-    let gone = server.try_kubectl(&["create", "-n", "team", "-f", &file]);
-    assert!(gone.stderr.contains(r#"namespaces "team" not found"#), "{}", gone.stderr);
+    let rejected = server.try_kubectl(&["create", "-n", "team", "-f", &file]);
+    assert!(rejected.stderr.contains(r#"namespaces "team" not found"#), "{}", rejected.stderr);
 }

@@ -1,17 +1,17 @@
-//! Every restart policy with every kind of exit, as a table: all of its jobs at once on one server.
+//! Every restart policy with every kind of exit: one job for each, all on one server.
 
 use serde_json::json;
 
-use super::{all_ended, condition, list, outcome, restarts, workers};
+use super::{all_finished, condition, list, outcome, restarts, workers};
 use crate::support::{Place, Server};
 
-/// The last one ends by a signal, not by a code.
+/// Exit codes, and the end by a signal.
 const EXITS: [&str; 6] = ["0", "1", "127", "128", "137", "signal"];
 
-/// The first run of a replica ends so; the next would end well.
+/// The first run of a replica exits like this; every later one succeeds.
 fn script(exit: &str) -> String {
     let end = match exit {
-        // `$$` twice, since a pair of dollars in a container's command stands for one.
+        // Kubernetes replaces `$$` in a container's command by `$`.
         "signal" => "kill -TERM $$$$".to_owned(),
         code => format!("exit {code}"),
     };
@@ -19,10 +19,10 @@ fn script(exit: &str) -> String {
 }
 
 #[test]
-fn every_restart_policy_with_every_exit_ends_as_the_table_says() {
+fn restart_policy_and_exit_code_decide_result_and_restarts() {
     let place = Place::new();
     let server = Server::up(&place);
-    // Policy, then for each exit the result and how often the replica was started again.
+    // The policy; for each exit, the result and the number of restarts.
     let table = [
         ("Never", ["Succeeded 0", "Failed 0", "Failed 0", "Failed 0", "Failed 0", "Failed 0"]),
         (
@@ -36,8 +36,7 @@ fn every_restart_policy_with_every_exit_ends_as_the_table_says() {
                 "Succeeded 1",
             ],
         ),
-        // It starts again whatever the code is, so only a limit ends it: here the one restart that
-        // is allowed is used up.
+        // The replica is restarted after every exit, so the job fails at its limit of one restart.
         ("Always", ["Failed 1", "Failed 1", "Failed 1", "Failed 1", "Failed 1", "Failed 1"]),
         (
             "ExitCode",
@@ -57,7 +56,7 @@ fn every_restart_policy_with_every_exit_ends_as_the_table_says() {
         }
     }
     server.create(&list(&jobs));
-    let jobs = all_ended(&server);
+    let jobs = all_finished(&server);
     let mut wrong = Vec::new();
     for (policy, results) in &table {
         for (exit, expected) in EXITS.iter().zip(results) {
@@ -70,7 +69,7 @@ fn every_restart_policy_with_every_exit_ends_as_the_table_says() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    // The message says how it ended.
+    // The message contains the cause.
     for (name, part) in [
         ("never-127", "worker-0 exited with exit code 127"),
         ("never-signal", "worker-0 exited with exit code 143, signal 15"),

@@ -1,23 +1,23 @@
-//! `backoffLimit`, `activeDeadlineSeconds` and `ttlSecondsAfterFinished`, also when they are
-//! replaced on a live job.
+//! `backoffLimit`, `activeDeadlineSeconds` and `ttlSecondsAfterFinished`, also when they are replaced
+//! on an existing job.
 
 use serde_json::json;
 
-use super::{condition, ended, outcome, replace, restarts, workers};
+use super::{condition, finished, outcome, replace, restarts, workers};
 use crate::support::{Place, Server};
 
 #[test]
-fn a_job_that_fails_once_more_than_its_backoff_limit_allows_has_failed() {
+fn job_fails_after_as_many_restarts_as_its_backoff_limit() {
     let place = Place::new();
     let server = Server::up(&place);
-    let run = "echo run >> \"$PLACE/runs\"; echo no luck; exit 129";
-    let mut job = workers(&place, "unlucky", 1, "ExitCode", run);
+    let run = "echo run >> \"$PLACE/runs\"; echo no data; exit 129";
+    let mut job = workers(&place, "failing", 1, "ExitCode", run);
     job["spec"]["backoffLimit"] = json!(2);
     server.create(&job);
-    let job = ended(&server, "unlucky");
+    let job = finished(&server, "failing");
     let (_, reason, message) = condition(&job, "Failed").unwrap();
     assert_eq!(reason, "MXJobFailed");
-    for part in ["backoff limit of 2", "worker-0 exited with exit code 129", "no luck"] {
+    for part in ["backoff limit of 2", "worker-0 exited with exit code 129", "no data"] {
         assert!(message.contains(part), "{message}");
     }
     assert_eq!(restarts(&job), 2, "{}", job["status"]);
@@ -25,20 +25,20 @@ fn a_job_that_fails_once_more_than_its_backoff_limit_allows_has_failed() {
 }
 
 #[test]
-fn a_job_that_is_active_for_too_long_is_stopped() {
+fn job_that_exceeds_its_active_deadline_fails() {
     let place = Place::new();
     let server = Server::up(&place);
     let mut job = workers(&place, "slow", 2, "Never", "sleep 1000");
     job["spec"]["activeDeadlineSeconds"] = json!(1);
     server.create(&job);
-    let job = ended(&server, "slow");
+    let job = finished(&server, "slow");
     let (_, _, message) = condition(&job, "Failed").unwrap();
     assert!(message.contains("active longer than its deadline of 1 s"), "{message}");
     place.wait_until_only_the_server_runs(&server);
 }
 
 #[test]
-fn a_shorter_deadline_stops_the_running_job_it_is_given_to() {
+fn shorter_deadline_stops_a_running_job() {
     let place = Place::new();
     let server = Server::up(&place);
     let mut job = place.job("endless", "sleep 1000", "sleep 1000", "sleep 1000");
@@ -46,7 +46,7 @@ fn a_shorter_deadline_stops_the_running_job_it_is_given_to() {
     server.create(&job);
     server.wait_for("endless", "Running");
     replace(&server, "endless", |spec| spec["activeDeadlineSeconds"] = json!(1));
-    let job = ended(&server, "endless");
+    let job = finished(&server, "endless");
     assert_eq!(outcome(&job), Some("Failed"));
     let (_, _, message) = condition(&job, "Failed").unwrap();
     assert!(message.contains("deadline of 1 s"), "{message}");
@@ -54,7 +54,7 @@ fn a_shorter_deadline_stops_the_running_job_it_is_given_to() {
 }
 
 #[test]
-fn finished_jobs_go_when_their_time_is_up_also_when_it_is_given_later() {
+fn finished_jobs_are_deleted_after_their_ttl_even_if_it_is_set_later() {
     let place = Place::new();
     let server = Server::up(&place);
     for (name, ttl) in [("kept", None), ("brief", Some(1)), ("long", Some(3600))] {
@@ -66,11 +66,11 @@ fn finished_jobs_go_when_their_time_is_up_also_when_it_is_given_later() {
     }
     server.kubectl(&["wait", "mxjob/brief", "--for=delete", "--timeout=60s"]);
     for name in ["kept", "long"] {
-        assert_eq!(outcome(&ended(&server, name)), Some("Succeeded"), "{name}");
+        assert_eq!(outcome(&finished(&server, name)), Some("Succeeded"), "{name}");
         replace(&server, name, |spec| spec["ttlSecondsAfterFinished"] = json!(0));
         server.kubectl(&["wait", &format!("mxjob/{name}"), "--for=delete", "--timeout=60s"]);
     }
-    crate::support::wait_until("their pods and services are gone", || {
+    crate::support::wait_until("their pods and services are deleted", || {
         server.kubectl(&["get", "pods,services", "-o", "name"]).is_empty().then_some(())
     });
 }

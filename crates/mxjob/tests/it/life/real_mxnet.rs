@@ -1,41 +1,29 @@
-//! Real training that loses one of its processes, and all of it again.
+//! Real training with MXNet in which a process is killed.
 //!
-//! MXNet takes no lost process back: the others wait for it for ever. So the job, which has a
-//! scheduler, restarts as a whole.
+//! A restarted process cannot join a running MXNet training again; the others wait for it for ever.
+//! So a job with a scheduler restarts as a whole.
 
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{ended, outcome, restarts};
+use super::{finished, outcome, restarts};
+use crate::real_mxnet::root;
 use crate::support::{Place, Server, signal, wait_until};
 
-/// The root of the repository, where the example's paths start.
-fn root() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
-    for needed in [".demo/venv/bin/python", ".demo/digits.csv.gz"] {
-        assert!(
-            root.join(needed).exists(),
-            "{needed} is missing: run `cargo xtask test`, which makes the Python environment with MXNet and fetches the data"
-        );
-    }
-    root
-}
-
-/// A number below a limit, another one in every run.
-fn any_below(limit: u64) -> u64 {
+/// A random number below a limit.
+fn random_below(limit: u64) -> u64 {
     RandomState::new().hash_one(0) % limit
 }
 
-/// The process of a replica: the one with these variables in its environment.
+/// The only process with these variables in its environment.
 fn process(variables: &[String]) -> i32 {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // A process that has just ended has nothing to read.
+        // The environment of a process that has just ended cannot be read.
         let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
         let has = |variable: &String| {
             environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes())
@@ -45,19 +33,19 @@ fn process(variables: &[String]) -> i32 {
         }
     }
     let &[pid] = found.as_slice() else {
-        panic!("not one process but {found:?} has {variables:?}")
+        panic!("expected one process with {variables:?}, found {found:?}")
     };
     pid
 }
 
-/// Trains, kills one replica's process at a random step, and expects all of it to have been done
-/// again, once.
+/// Starts a training, kills the process of one replica at a random time, and expects one restart of
+/// the whole job.
 fn check(policy: &str, role: &str, variable: &str) {
     let root = root();
     let place = Place::new();
     let server = Server::start(&place, "up", &["--workdir", root.to_str().unwrap()]);
-    // Other runs of this test on the machine have other names.
-    let name = format!("loses-a-{role}-{}", std::process::id());
+    // Concurrent runs of this test on the machine need different names.
+    let name = format!("restart-{role}-{}", std::process::id());
     let text = fs::read_to_string(root.join("examples/digits-restart.yaml")).unwrap();
     let text = text
         .replace("  name: digits-restart\n", &format!("  name: {name}\n"))
@@ -66,19 +54,19 @@ fn check(policy: &str, role: &str, variable: &str) {
     server.kubectl(&["create", "-f", &place.write("job.yaml", &text)]);
     server.wait_for(&name, "Running");
 
-    let (epoch, more) = (any_below(8), Duration::from_millis(any_below(400)));
+    let (epoch, more) = (random_below(8), Duration::from_millis(random_below(400)));
     let mut lines = server.follow(&["logs", "-f", &format!("{name}-worker-0")]);
     lines.wait_for(&if epoch == 0 { "joined".to_owned() } else { format!("epoch {epoch}/10") });
     let then = Instant::now();
-    wait_until("the random moment has come", || (then.elapsed() >= more).then_some(()));
+    wait_until("the random delay is over", || (then.elapsed() >= more).then_some(()));
     let scheduler = format!("DMLC_PS_ROOT_URI={name}-scheduler-0");
     signal(process(&[scheduler, variable.to_owned()]), "KILL");
 
-    let job = ended(&server, &name);
+    let job = finished(&server, &name);
     let killed = format!("killed {more:?} after epoch {epoch}: {}", job["status"]);
     assert_eq!(outcome(&job), Some("Succeeded"), "{killed}");
     assert_eq!(restarts(&job), 1, "{killed}");
-    // The condition is gone now that the job has run again; the event stays.
+    // The job has run again, so the condition is removed; the event stays.
     let fields = "reason=MXJobRestarting";
     let events = server.kubectl(&[
         "get",
@@ -89,7 +77,7 @@ fn check(policy: &str, role: &str, variable: &str) {
         "jsonpath={.items[*].message}",
     ]);
     assert!(events.contains("exit code 137, signal 9"), "{events:?}");
-    // Equal parameters: the workers of the second attempt have exchanged them with each other.
+    // Equal parameters prove that the workers of the second attempt exchanged them.
     let result = |worker: u32| {
         let log = server.kubectl(&["logs", &format!("{name}-worker-{worker}")]);
         log.lines().last().unwrap_or_default().to_owned()
@@ -100,11 +88,11 @@ fn check(policy: &str, role: &str, variable: &str) {
 }
 
 #[test]
-fn a_training_that_loses_a_worker_starts_again_as_a_whole_and_succeeds() {
+fn training_restarts_as_a_whole_after_a_worker_is_killed() {
     check("OnFailure", "worker", "DMLC_WORKER_ID=1");
 }
 
 #[test]
-fn a_training_that_loses_its_server_to_a_signal_starts_again_as_a_whole_and_succeeds() {
+fn training_restarts_as_a_whole_after_its_server_is_killed() {
     check("ExitCode", "server", "DMLC_ROLE=server");
 }

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{condition, left, outcome, replace, restarts};
+use super::{condition, objects_of, outcome, replace, restarts};
 use crate::support::{Place, Server, until, wait_until};
 
 #[test]
-fn a_suspended_job_holds_nothing_and_runs_from_the_start_when_it_is_resumed() {
+fn suspended_job_has_no_pods_and_starts_again_when_resumed() {
     let place = Place::new();
     let server = Server::up(&place);
     let run = format!("echo run >> \"$PLACE/$DMLC_ROLE$DMLC_WORKER_ID\"; {}", until("go"));
@@ -22,12 +22,12 @@ fn a_suspended_job_holds_nothing_and_runs_from_the_start_when_it_is_resumed() {
     });
     server.wait_for("paused", "Suspended");
     place.wait_until_only_the_server_runs(&server);
-    wait_until("its pods and services are gone", || {
-        (left(&server, "pods", "paused").is_empty()
-            && left(&server, "services", "paused").is_empty())
+    wait_until("its pods and services are deleted", || {
+        (objects_of(&server, "pods", "paused").is_empty()
+            && objects_of(&server, "services", "paused").is_empty())
         .then_some(())
     });
-    // Suspended time does not count: it stays so for longer than its deadline.
+    // Suspended time does not count towards the deadline.
     let since = Instant::now();
     wait_until("the deadline would have passed", || {
         (since.elapsed() > Duration::from_millis(1500)).then_some(())
@@ -50,7 +50,7 @@ fn a_suspended_job_holds_nothing_and_runs_from_the_start_when_it_is_resumed() {
         condition(&job, "Suspended").map(|(status, reason, _)| (status, reason)),
         Some(("False", "MXJobResumed"))
     );
-    // The clock starts anew; to hold a job back is no failure, so nothing is counted.
+    // The start time is new, and a suspension does not count as a restart.
     assert!(job["status"]["startTime"].as_str() > began.as_str(), "{}", job["status"]);
     assert_eq!(restarts(&job), 0, "{}", job["status"]);
     place.write("go", "");
@@ -62,14 +62,14 @@ fn a_suspended_job_holds_nothing_and_runs_from_the_start_when_it_is_resumed() {
 }
 
 #[test]
-fn a_job_that_is_made_suspended_starts_when_it_is_let_go() {
+fn job_created_suspended_starts_when_resumed() {
     let place = Place::new();
     let server = Server::up(&place);
     let mut job = place.job("later", "true", "true", "true");
     job["spec"]["suspend"] = json!(true);
     server.create(&job);
     server.wait_for("later", "Suspended");
-    assert!(left(&server, "pods", "later").is_empty());
+    assert!(objects_of(&server, "pods", "later").is_empty());
     assert!(server.get("mxjob", "later")["status"]["startTime"].is_null());
     replace(&server, "later", |spec| spec["suspend"] = json!(false));
     server.wait_for("later", "Succeeded");

@@ -1,12 +1,12 @@
-//! A cluster whose CRD of MXJobs and whose webhooks are those of training-operator.
+//! A cluster with the CRD and the webhooks of training-operator.
 
 use serde_json::{Value, json};
 
-use super::{OLDER, leave, migrate};
+use super::{OLDER, create_job_of, migrate};
 use crate::submit;
 use crate::support::{Place, Server};
 
-/// Our CRD, which replaces it.
+/// Our CRD.
 const OURS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/mxjobs.kubeflow.org.yaml");
 
 /// The relevant parts of the CRD of training-operator.
@@ -52,7 +52,7 @@ fn older_crd_is_replaced_before_jobs_are_adopted() {
         "crd/mxjobs.kubeflow.org",
         "--timeout=60s",
     ]);
-    leave(&place, &server, &OLDER[2], "digits");
+    create_job_of(&place, &server, &OLDER[2], "digits");
     let hook = |name: &str, resource: &str| {
         json!({
             "name": name, "sideEffects": "None", "admissionReviewVersions": ["v1"], "failurePolicy": "Ignore",
@@ -66,29 +66,30 @@ fn older_crd_is_replaced_before_jobs_are_adopted() {
         "webhooks": [hook("validator.tfjob.example.org", "tfjobs"), hook("validator.mxjob.example.org", "mxjobs")],
     }));
 
-    let told = migrate(&place, &[]);
-    assert_eq!(told.code(), Some(1), "{}", told.stderr);
+    let report = migrate(&place, &[]);
+    assert_eq!(report.code(), Some(1), "{}", report.stderr);
     assert!(
-        told.stdout
+        report
+            .stdout
             .contains("danger  The definition mxjobs.kubeflow.org is not the one of mxjob: "),
         "{}",
-        told.stdout
+        report.stdout
     );
     assert!(
-        told.stdout.contains("| kubectl apply --server-side --force-conflicts -f -"),
+        report.stdout.contains("| kubectl apply --server-side --force-conflicts -f -"),
         "{}",
-        told.stdout
+        report.stdout
     );
     let webhook = "danger  Webhook validator.mxjob.example.org of validatingwebhookconfiguration validator.training-operator";
-    assert!(told.stdout.contains(webhook), "{}", told.stdout);
+    assert!(report.stdout.contains(webhook), "{}", report.stdout);
     let refused = migrate(&place, &["--apply"]);
     assert_eq!(
         refused.stderr,
         "mxjob: nothing was adopted, because the cluster's CRD of MXJobs would drop fields; --force adopts the jobs anyway\n"
     );
 
-    // The commands of the report, unchanged.
-    let patch = told.stdout.split("kubectl patch ").nth(1).unwrap().lines().next().unwrap();
+    // Runs the commands of the report.
+    let patch = report.stdout.split("kubectl patch ").nth(1).unwrap().lines().next().unwrap();
     let (target, body) = patch.split_once(" --type json -p ").unwrap();
     let (kind, name) = target.split_once(' ').unwrap();
     server.kubectl(&["patch", kind, name, "--type", "json", "-p", body.trim_matches('\'')]);

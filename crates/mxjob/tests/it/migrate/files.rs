@@ -26,19 +26,19 @@ fn dump(place: &Place) -> Value {
 fn dump_is_reported_without_a_cluster() {
     let place = Place::new();
     let file = place.write("dump.json", &dump(&place).to_string());
-    let told = place.mxjob(&["migrate", "-f", &file]);
-    // Its time to live has expired, so the job would be deleted: the user must decide.
-    assert_eq!(told.code(), Some(1), "{}", told.stderr);
+    let done = place.mxjob(&["migrate", "-f", &file]);
+    // The TTL of the job has expired, so the controller would delete it.
+    assert_eq!(done.code(), Some(1), "{}", done.stderr);
     assert!(
-        told.stdout.starts_with("training/digits  Succeeded  training-operator 1.8\n  danger  "),
+        done.stdout.starts_with("training/digits  Succeeded  training-operator 1.8\n  danger  "),
         "{}",
-        told.stdout
+        done.stdout
     );
-    assert!(told.stderr.contains("1 finding needs a decision"), "{}", told.stderr);
+    assert!(done.stderr.contains("1 finding needs a decision"), "{}", done.stderr);
     let nothing = place.write("nothing.yaml", "kind: ConfigMap\n");
-    let told = place.mxjob(&["migrate", "-f", &nothing]);
+    let done = place.mxjob(&["migrate", "-f", &nothing]);
     assert_eq!(
-        (told.code(), told.stderr.as_str()),
+        (done.code(), done.stderr.as_str()),
         (Some(2), "mxjob: the files contain no MXJob\n")
     );
 }
@@ -47,23 +47,23 @@ fn dump_is_reported_without_a_cluster() {
 fn rewritten_job_can_be_created_again() {
     let place = Place::new();
     let file = place.write("dump.json", &dump(&place).to_string());
-    let told = place.mxjob(&["migrate", "--rewrite", "-f", &file]);
-    assert_eq!((told.code(), told.stderr.as_str()), (Some(0), ""));
-    for gone in ["status", "uid", "creationTimestamp", "last-applied", "List"] {
-        assert!(!told.stdout.contains(gone), "{gone}: {}", told.stdout);
+    let done = place.mxjob(&["migrate", "--rewrite", "-f", &file]);
+    assert_eq!((done.code(), done.stderr.as_str()), (Some(0), ""));
+    for removed in ["status", "uid", "creationTimestamp", "last-applied", "List"] {
+        assert!(!done.stdout.contains(removed), "{removed}: {}", done.stdout);
     }
     assert!(
-        told.stdout.contains("namespace: training")
-            && told.stdout.contains("ttlSecondsAfterFinished: 60"),
+        done.stdout.contains("namespace: training")
+            && done.stdout.contains("ttlSecondsAfterFinished: 60"),
         "{}",
-        told.stdout
+        done.stdout
     );
-    let again = place.write("again.yaml", &told.stdout);
-    let told = place.mxjob(&["migrate", "-f", &again]);
+    let again = place.write("again.yaml", &done.stdout);
+    let done = place.mxjob(&["migrate", "-f", &again]);
     assert!(
-        told.stdout.starts_with("training/digits  not started  no operator\n"),
+        done.stdout.starts_with("training/digits  not started  no operator\n"),
         "{}",
-        told.stdout
+        done.stdout
     );
 }
 
@@ -73,13 +73,13 @@ fn invalid_rewritten_job_is_named() {
     let mut job = job(&place, &OLDER[0], "digits");
     job["spec"]["mxReplicaSpecs"].as_object_mut().unwrap().remove("Server");
     let file = place.write("job.json", &job.to_string());
-    let told = place.mxjob(&["migrate", "--rewrite", "-f", &file]);
-    assert_eq!(told.code(), Some(1), "{}", told.stderr);
+    let done = place.mxjob(&["migrate", "--rewrite", "-f", &file]);
+    assert_eq!(done.code(), Some(1), "{}", done.stderr);
     assert!(
-        told.stderr.starts_with(
+        done.stderr.starts_with(
             "mxjob: the server will reject these manifests until they are fixed:\n  digits: spec.mxReplicaSpecs"
         ),
         "{}",
-        told.stderr
+        done.stderr
     );
 }

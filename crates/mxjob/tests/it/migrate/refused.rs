@@ -1,17 +1,17 @@
 //! Patches that the API server rejects.
 
-use super::{OLDER, leave, migrate};
+use super::{OLDER, create_job_of, migrate};
 use crate::operator::trouble::Fault;
-use crate::submit::lost::line;
+use crate::submit::lost::proxy;
 use crate::support::{Place, Server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_and_the_status_wait_for_the_pods() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
-    leave(&place, &server, &OLDER[2], "digits");
-    let (line, kubeconfig) = line(&place).await;
-    line.rule("patch pods digits-worker-0", Fault::Refuse(422), 1);
+    create_job_of(&place, &server, &OLDER[2], "digits");
+    let (proxy, kubeconfig) = proxy(&place).await;
+    proxy.rule("patch pods digits-worker-0", Fault::Refuse(422), 1);
     let done = place.mxjob(&["migrate", "--kubeconfig", &kubeconfig, "--apply"]);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     let want = "Pod default/digits-worker-0: injected: patch pods digits-worker-0 is refused\n";
@@ -21,8 +21,8 @@ async fn services_and_the_status_wait_for_the_pods() {
         "{}",
         done.stderr
     );
-    let told = migrate(&place, &[]);
-    assert!(told.stdout.contains("training-operator 1.8"), "{}", told.stdout);
+    let report = migrate(&place, &[]);
+    assert!(report.stdout.contains("training-operator 1.8"), "{}", report.stdout);
     let job = server.get("mxjob", "digits");
     assert!(job["status"].get("mxReplicaStatuses").is_none(), "{job}");
     let done = migrate(&place, &["--apply"]);
@@ -33,28 +33,28 @@ async fn services_and_the_status_wait_for_the_pods() {
 async fn unwritable_status_is_not_treated_as_a_deleted_job() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
-    leave(&place, &server, &OLDER[2], "digits");
-    let (line, kubeconfig) = line(&place).await;
+    create_job_of(&place, &server, &OLDER[2], "digits");
+    let (proxy, kubeconfig) = proxy(&place).await;
     let apply = ["migrate", "--kubeconfig", &kubeconfig, "--apply"];
-    line.rule("patch mxjobs/status digits", Fault::Refuse(404), 1);
+    proxy.rule("patch mxjobs/status digits", Fault::Refuse(404), 1);
     let done = place.mxjob(&apply);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     assert!(done.stderr.contains("  MXJob default/digits: injected: patch"), "{}", done.stderr);
-    // A deleted object needs no patch.
-    line.rule("patch mxjobs/status digits", Fault::Refuse(404), 1);
-    line.rule("get mxjobs digits", Fault::Refuse(404), 1);
+    // The job is deleted, so it needs no patch.
+    proxy.rule("patch mxjobs/status digits", Fault::Refuse(404), 1);
+    proxy.rule("get mxjobs digits", Fault::Refuse(404), 1);
     let done = place.mxjob(&apply);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn patch_that_succeeds_at_a_later_attempt_is_no_failure() {
+async fn patch_that_succeeds_on_retry_is_not_reported_as_failed() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
-    leave(&place, &server, &OLDER[2], "digits");
-    let (line, kubeconfig) = line(&place).await;
-    line.rule("patch pods digits-worker-0", Fault::Refuse(422), 1);
-    line.rule("patch pods digits-worker-1", Fault::Refuse(409), 1);
+    create_job_of(&place, &server, &OLDER[2], "digits");
+    let (proxy, kubeconfig) = proxy(&place).await;
+    proxy.rule("patch pods digits-worker-0", Fault::Refuse(422), 1);
+    proxy.rule("patch pods digits-worker-1", Fault::Refuse(409), 1);
     let done = place.mxjob(&["migrate", "--kubeconfig", &kubeconfig, "--apply"]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     assert!(done.stderr.contains("adopted 1 jobs with 9 patches; now"), "{}", done.stderr);

@@ -2,12 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::process::Stdio;
 
 use super::{command, endless, short, submit};
-use crate::support::{Done, Lines, Place, Server, signal, until};
+use crate::support::{Done, Place, Server, signal, until};
 
-/// A kubeconfig for the place's server, with a token instead of the administrator's.
+/// A kubeconfig for the server, with this token or the administrator's.
 pub(crate) fn kubeconfig(place: &Place, token: Option<&str>, namespace: &str) -> String {
     let admin = std::fs::read_to_string(place.data().join("kubeconfig")).unwrap();
     let field = |name: &str| {
@@ -19,8 +18,8 @@ pub(crate) fn kubeconfig(place: &Place, token: Option<&str>, namespace: &str) ->
         "\
 apiVersion: v1
 kind: Config
-current-context: here
-contexts: [{{name: here, context: {{cluster: c, user: u, namespace: {namespace}}}}}]
+current-context: main
+contexts: [{{name: main, context: {{cluster: c, user: u, namespace: {namespace}}}}}]
 clusters: [{{name: c, cluster: {{server: \"{}\", certificate-authority-data: \"{}\"}}}}]
 users: [{{name: u, user: {{token: \"{}\"}}}}]
 ",
@@ -55,17 +54,17 @@ fn with_ann<'a>(place: &'a Place, role: &str) -> (Server<'a>, String) {
 fn editor_of_one_namespace_can_submit() {
     let place = Place::new();
     let (server, ann) = with_ann(&place, "edit");
-    let done = submit(&place, &[short(&place, "hers", "echo hello")], &["--kubeconfig", &ann]);
+    let done = submit(&place, &[short(&place, "owned", "echo hello")], &["--kubeconfig", &ann]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     assert_eq!(done.stdout.lines().count(), 2, "{}", done.stdout);
     assert!(!done.stderr.contains("mxjob: cannot "), "{}", done.stderr);
-    // A stop deletes the objects that she created.
+    // After a timeout her own objects are deleted.
     let done =
         submit(&place, &[endless(&place, "slow")], &["--kubeconfig", &ann, "--timeout", "1s"]);
     assert_eq!(done.code(), Some(124), "{}", done.stderr);
     assert!(done.stderr.ends_with("everything was deleted\n"), "{}", done.stderr);
     let left = server.kubectl(&["-n", "team", "get", "mxjobs", "-o", "name"]);
-    assert_eq!(left, "mxjob.kubeflow.org/hers\n");
+    assert_eq!(left, "mxjob.kubeflow.org/owned\n");
     // She has no rights in other namespaces.
     let done = submit(&place, &[endless(&place, "x")], &["--kubeconfig", &ann, "-n", "default"]);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
@@ -80,40 +79,38 @@ fn editor_of_one_namespace_can_submit() {
 fn user_without_rights_for_pods_follows_the_state() {
     let place = Place::new();
     let (_server, ann) = with_ann(&place, "kubeflow-mxjobs-edit");
-    let done = submit(&place, &[short(&place, "hers", "echo hello")], &["--kubeconfig", &ann]);
+    let done = submit(&place, &[short(&place, "owned", "echo hello")], &["--kubeconfig", &ann]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     assert!(
-        done.stderr.contains("mxjob: MXJob hers is successfully completed."),
+        done.stderr.contains("mxjob: MXJob owned is successfully completed."),
         "{}",
         done.stderr
     );
-    let told = done
+    let reports = done
         .stderr
         .matches("mxjob: cannot watch the replicas or print their logs: pods is forbidden")
         .count();
-    // The right may be there already, since other roles may give it.
-    assert_eq!(told, usize::from(done.stdout.is_empty()), "{}", done.stderr);
+    // The role may aggregate rights for pods already; then the logs are printed instead.
+    assert_eq!(reports, usize::from(done.stdout.is_empty()), "{}", done.stderr);
 }
 
 #[test]
 fn revoked_right_is_reported() {
     let place = Place::new();
     let (server, ann) = with_ann(&place, "edit");
-    let errors = place.path().join("stderr");
-    let mut command = command(&place, &[endless(&place, "hers")], &["--kubeconfig", &ann]);
-    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
-    let mut lines = Lines::of(command.spawn().unwrap());
+    let command = command(&place, &[endless(&place, "owned")], &["--kubeconfig", &ann]);
+    let mut lines = place.start(command);
     lines.wait_for("ready");
     server.kubectl(&["-n", "team", "delete", "rolebinding", "ann"]);
     signal(lines.id(), "INT");
     let (status, _) = lines.finish();
-    let said = std::fs::read_to_string(&errors).unwrap();
-    assert_eq!(status.code(), Some(3), "{said}");
+    let stderr = place.stderr();
+    assert_eq!(status.code(), Some(3), "{stderr}");
     assert!(
-        said.contains(
-            "\nmxjob: could not be deleted: job hers: mxjobs.kubeflow.org \"hers\" is forbidden"
+        stderr.contains(
+            "\nmxjob: could not be deleted: job owned: mxjobs.kubeflow.org \"owned\" is forbidden"
         ),
-        "{said}"
+        "{stderr}"
     );
 }
 
@@ -133,7 +130,7 @@ fn service_account_submits_with_its_token() {
     ]);
     let token = server.kubectl(&["create", "token", "robot"]);
     let robot = kubeconfig(&place, Some(token.trim()), "default");
-    let done = submit(&place, &[short(&place, "its", "true")], &["--kubeconfig", &robot]);
+    let done = submit(&place, &[short(&place, "robots", "true")], &["--kubeconfig", &robot]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
 }
 
@@ -151,8 +148,8 @@ fn unusable_cluster_is_reported_in_one_sentence() {
         assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
     };
     check("/no/such/file", &[], 2, "mxjob: cannot use the kubeconfig /no/such/file: ");
-    // A server that does not serve MXJobs, and after that a closed port.
-    let at = |address: std::net::SocketAddr| {
+    // A server that does not serve MXJobs; later its port is closed.
+    let kubeconfig_of = |address: std::net::SocketAddr| {
         let text = format!(
             "{{apiVersion: v1, kind: Config, current-context: a, contexts: [{{name: a, context: {{cluster: c, user: u}}}}], clusters: [{{name: c, cluster: {{server: \"http://{address}\"}}}}], users: []}}"
         );
@@ -160,7 +157,7 @@ fn unusable_cluster_is_reported_in_one_sentence() {
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let file = at(address);
+    let file = kubeconfig_of(address);
     check(&file, &["--context", "b"], 2, &format!("mxjob: {file} has no context \"b\"; it has a"));
     let answers = std::thread::spawn(move || {
         let (mut connection, _) = listener.accept().unwrap();
@@ -203,7 +200,7 @@ fn proxy_is_rejected() {
 fn invalid_token_is_reported() {
     let place = Place::new();
     let _server = Server::start(&place, "apiserver", &[]);
-    let file = kubeconfig(&place, Some("nobodys"), "default");
+    let file = kubeconfig(&place, Some("unknown"), "default");
     let done = submit(&place, &[endless(&place, "x")], &["--kubeconfig", &file]);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     assert!(
@@ -218,15 +215,12 @@ fn deleted_job_has_failed() {
     let place = Place::new();
     let server = Server::up(&place);
     let wait = until("never");
-    let mut command =
-        command(&place, &[place.job("gone", &wait, &wait, "echo ready; sleep 1000")], &[]);
-    let errors = place.path().join("stderr");
-    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
-    let mut lines = Lines::of(command.spawn().unwrap());
+    let job = place.job("short", &wait, &wait, "echo ready; sleep 1000");
+    let mut lines = place.start(command(&place, &[job], &[]));
     lines.wait_for("ready");
-    server.kubectl(&["delete", "mxjob", "gone", "--wait=false"]);
+    server.kubectl(&["delete", "mxjob", "short", "--wait=false"]);
     let (status, _) = lines.finish();
-    let said = std::fs::read_to_string(&errors).unwrap();
-    assert_eq!(status.code(), Some(1), "{said}");
-    assert!(said.ends_with("mxjob: job gone was deleted before it finished\n"), "{said}");
+    let stderr = place.stderr();
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.ends_with("mxjob: job short was deleted before it finished\n"), "{stderr}");
 }

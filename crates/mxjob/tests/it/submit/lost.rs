@@ -1,17 +1,17 @@
-//! A connection to the API server on which requests and answers are lost.
+//! Lost requests and answers, by a proxy in front of the API server.
 
 use serde_json::json;
 
-use super::{endless, settings, submit, there};
+use super::{endless, objects, settings, submit};
 use crate::operator::cluster::token;
 use crate::operator::proxy::Proxy;
 use crate::operator::trouble::Fault;
 use crate::support::{Place, Server};
 
 /// A proxy to the server of a place, and a kubeconfig for it.
-pub(crate) async fn line(place: &Place) -> (Proxy, String) {
+pub(crate) async fn proxy(place: &Place) -> (Proxy, String) {
     let proxy = Proxy::to(&place.data().join("kubeconfig"), 0).await;
-    let kubeconfig = place.write("line.kubeconfig", &proxy.kubeconfig(&token(place)));
+    let kubeconfig = place.write("proxy.kubeconfig", &proxy.kubeconfig(&token(place)));
     (proxy, kubeconfig)
 }
 
@@ -19,15 +19,15 @@ pub(crate) async fn line(place: &Place) -> (Proxy, String) {
 async fn created_object_is_found_after_its_answer_was_lost() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
-    let (line, kubeconfig) = line(&place).await;
+    let (proxy, kubeconfig) = proxy(&place).await;
     let mut job = endless(&place, "x");
     for meta in [json!({"name": "fixed"}), json!({"generateName": "run-"})] {
         job["metadata"] = meta;
-        line.rule("create mxjobs", Fault::LoseAnswer, 1);
+        proxy.rule("create mxjobs", Fault::LoseAnswer, 1);
         let done = submit(&place, &[job.clone()], &["--kubeconfig", &kubeconfig, "--detach"]);
         assert_eq!(done.code(), Some(0), "{}", done.stderr);
-        let there = server.kubectl(&["get", "mxjobs", "-o", "name"]);
-        assert_eq!(done.stdout, format!("{} created\n", there.trim()));
+        let created = server.kubectl(&["get", "mxjobs", "-o", "name"]);
+        assert_eq!(done.stdout, format!("{} created\n", created.trim()));
         server.kubectl(&["delete", "mxjobs", "--all"]);
     }
 }
@@ -36,11 +36,11 @@ async fn created_object_is_found_after_its_answer_was_lost() {
 async fn busy_server_is_retried() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
-    let (line, kubeconfig) = line(&place).await;
+    let (proxy, kubeconfig) = proxy(&place).await;
     let mut job = endless(&place, "x");
     job["metadata"] = json!({"generateName": "run-"});
     for code in [429, 503] {
-        line.rule("create mxjobs", Fault::Refuse(code), 1);
+        proxy.rule("create mxjobs", Fault::Refuse(code), 1);
         let done = submit(&place, &[job.clone()], &["--kubeconfig", &kubeconfig, "--detach"]);
         assert_eq!(done.code(), Some(0), "{}", done.stderr);
     }
@@ -48,23 +48,23 @@ async fn busy_server_is_retried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_creation_is_reported_with_a_command_to_check() {
+async fn unconfirmed_creation_is_reported_with_a_command_to_check() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
-    let (line, kubeconfig) = line(&place).await;
+    let (proxy, kubeconfig) = proxy(&place).await;
     let detached = || {
         let job = endless(&place, "slow");
         submit(&place, &[settings("a"), job], &["--kubeconfig", &kubeconfig, "--detach"])
     };
-    line.rule("create mxjobs", Fault::Cut, 1);
+    proxy.rule("create mxjobs", Fault::Cut, 1);
     let done = detached();
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     assert!(done.stderr.starts_with("mxjob: cannot create MXJob slow: "), "{}", done.stderr);
     assert!(!done.stderr.contains("may have been"), "{}", done.stderr);
-    assert_eq!(there(&server), "");
+    assert_eq!(objects(&server), "");
 
-    line.rule("create mxjobs", Fault::LoseAnswer, 1);
-    line.rule("get mxjobs slow", Fault::Refuse(403), 1);
+    proxy.rule("create mxjobs", Fault::LoseAnswer, 1);
+    proxy.rule("get mxjobs slow", Fault::Refuse(403), 1);
     let done = detached();
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     let want =
@@ -76,13 +76,13 @@ async fn unknown_creation_is_reported_with_a_command_to_check() {
 async fn deletion_is_retried() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
-    let (line, kubeconfig) = line(&place).await;
+    let (proxy, kubeconfig) = proxy(&place).await;
     for fault in [Fault::Refuse(500), Fault::Refuse(429), Fault::LoseAnswer] {
-        line.rule("delete mxjobs slow", fault, 2);
-        let objects = [settings("a"), endless(&place, "slow")];
-        let done = submit(&place, &objects, &["--kubeconfig", &kubeconfig, "--timeout", "1s"]);
+        proxy.rule("delete mxjobs slow", fault, 2);
+        let submitted = [settings("a"), endless(&place, "slow")];
+        let done = submit(&place, &submitted, &["--kubeconfig", &kubeconfig, "--timeout", "1s"]);
         assert_eq!(done.code(), Some(124), "{fault:?}: {}", done.stderr);
-        assert_eq!(there(&server), "", "{fault:?}");
+        assert_eq!(objects(&server), "", "{fault:?}");
     }
 }
 
@@ -90,12 +90,12 @@ async fn deletion_is_retried() {
 async fn job_that_cannot_be_deleted_keeps_its_config_maps() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
-    let (line, kubeconfig) = line(&place).await;
-    line.rule("delete mxjobs slow", Fault::Refuse(403), 1);
-    let objects = [settings("a"), endless(&place, "slow")];
-    let done = submit(&place, &objects, &["--kubeconfig", &kubeconfig, "--timeout", "1s"]);
+    let (proxy, kubeconfig) = proxy(&place).await;
+    proxy.rule("delete mxjobs slow", Fault::Refuse(403), 1);
+    let submitted = [settings("a"), endless(&place, "slow")];
+    let done = submit(&place, &submitted, &["--kubeconfig", &kubeconfig, "--timeout", "1s"]);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     let want = "mxjob: could not be deleted: job slow: injected: delete mxjobs slow is refused; configmap/settings was kept for it\n";
     assert!(done.stderr.ends_with(want), "{}", done.stderr);
-    assert_eq!(there(&server), "mxjob.kubeflow.org/slow configmap/settings");
+    assert_eq!(objects(&server), "mxjob.kubeflow.org/slow configmap/settings");
 }

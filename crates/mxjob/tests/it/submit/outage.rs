@@ -1,9 +1,7 @@
 //! An outage of the API server.
 
-use std::process::Stdio;
-
 use super::{command, short};
-use crate::support::{Lines, Place, Server, until, wait_until};
+use crate::support::{Place, Server, until, wait_until};
 
 #[test]
 fn outage_is_reported_once_and_every_line_is_printed_once() {
@@ -11,29 +9,25 @@ fn outage_is_reported_once_and_every_line_is_printed_once() {
     let server = Server::up(&place);
     let address = server.address();
     let worker = format!("echo ready; {}; echo last", until("go"));
-    let errors = place.path().join("stderr");
-    let mut command = command(&place, &[short(&place, "long", &worker)], &[]);
-    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&errors).unwrap());
-    let mut lines = Lines::of(command.spawn().unwrap());
+    let mut lines = place.start(command(&place, &[short(&place, "long", &worker)], &[]));
     lines.wait_for("ready");
     lines.wait_for("ready");
     server.kill();
-    let said = || std::fs::read_to_string(&errors).unwrap();
-    wait_until("the outage is told", || {
-        said().contains("mxjob: cannot reach the cluster (").then_some(())
+    wait_until("the outage is reported", || {
+        place.stderr().contains("mxjob: cannot reach the cluster (").then_some(())
     });
     let server = Server::start(&place, "up", &["--listen", &address]);
-    wait_until("the end of the outage is told", || {
-        said().contains("mxjob: the cluster answers again").then_some(())
+    wait_until("the end of the outage is reported", || {
+        place.stderr().contains("mxjob: the cluster answers again").then_some(())
     });
     place.write("go", "");
     let (status, lines) = lines.finish();
-    assert_eq!(status.code(), Some(0), "{}", said());
+    assert_eq!(status.code(), Some(0), "{}", place.stderr());
     let mut lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     lines.sort_unstable();
     let want =
         ["worker-0    | last", "worker-0    | ready", "worker-1    | last", "worker-1    | ready"];
     assert_eq!(lines, want);
-    assert_eq!(said().matches("cannot reach the cluster").count(), 1, "{}", said());
+    assert_eq!(place.stderr().matches("cannot reach the cluster").count(), 1, "{}", place.stderr());
     drop(server);
 }

@@ -1,5 +1,5 @@
-//! Who may read what is written: the user alone, whatever the umask, the mode of the data directory
-//! and what an older release left.
+//! Permissions of the data directory: only the user can read it, for every umask and mode of the
+//! directory, and after an older release.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -17,14 +17,14 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// Holds that nothing in a folder is open to others.
-fn check_closed(dir: &Path) {
+/// Checks that other users cannot access anything in a folder.
+fn check_private(dir: &Path) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         assert_eq!(mode(&path) & 0o077, 0, "{} has mode {:o}", path.display(), mode(&path));
-        // What is in the folders of pods is for their processes, and out of reach for others.
+        // The processes of pods decide the modes in the folders of pods.
         if path.is_dir() && path.file_name().unwrap() != "pods" {
-            check_closed(&path);
+            check_private(&path);
         }
     }
 }
@@ -32,7 +32,7 @@ fn check_closed(dir: &Path) {
 const PARTS: [&str; 3] = ["store", "node", "pki"];
 
 #[test]
-fn what_is_written_is_private_whatever_the_umask_and_the_directory() {
+fn data_is_private_for_every_umask_and_mode_of_the_directory() {
     let place = Place::with_umask("000");
     fs::create_dir(place.data()).unwrap();
     set_mode(&place.data(), 0o755);
@@ -43,18 +43,18 @@ fn what_is_written_is_private_whatever_the_umask_and_the_directory() {
     let touch = "umask > \"$PLACE/umask\"; touch \"$PLACE/made\"; mkdir \"$PLACE/folder\"";
     server.create(&place.job("digits", touch, "true", "true"));
     server.wait_for("digits", "Succeeded");
-    assert_eq!(mode(&place.data()), 0o755, "it is the user's");
-    check_closed(&place.data());
+    assert_eq!(mode(&place.data()), 0o755, "the mode of an existing directory must not change");
+    check_private(&place.data());
     for part in PARTS {
         assert_eq!(mode(&place.data().join(part)), 0o700, "{part}");
     }
-    // The files of replicas are the user's own.
+    // Replicas write with the umask of the user.
     assert_eq!(fs::read_to_string(place.path().join("umask")).unwrap().trim(), "0000");
     assert_eq!(mode(&place.path().join("made")), 0o666);
     assert_eq!(mode(&place.path().join("folder")), 0o777);
     server.terminate();
 
-    // As an older release left it.
+    // An older release created these with wider modes.
     for part in PARTS {
         set_mode(&place.data().join(part), 0o755);
     }
@@ -62,28 +62,28 @@ fn what_is_written_is_private_whatever_the_umask_and_the_directory() {
         set_mode(&place.data().join(file), 0o644);
     }
     let server = Server::up(&place);
-    check_closed(&place.data());
+    check_private(&place.data());
     server.terminate();
 }
 
 #[test]
-fn a_replica_has_the_umask_of_its_user() {
+fn replica_has_the_umask_of_the_user() {
     let place = Place::with_umask("027");
     let server = Server::up(&place);
-    assert_eq!(mode(&place.data()), 0o700, "made by us");
+    assert_eq!(mode(&place.data()), 0o700, "the data directory was created");
     let touch = "touch \"$PLACE/made\"; while [ ! -e \"$PLACE/end\" ]; do sleep 0.02; done";
     server.create(&place.job("digits", touch, "true", "true"));
     server.kubectl(&["wait", "pod/digits-scheduler-0", "--for=jsonpath={.status.phase}=Running"]);
-    // And so has a command beside it.
-    let said = server.kubectl(&["exec", "digits-scheduler-0", "--", "sh", "-c", "umask"]);
-    assert_eq!(said.trim(), "0027");
+    // A command in its container has it, too.
+    let umask = server.kubectl(&["exec", "digits-scheduler-0", "--", "sh", "-c", "umask"]);
+    assert_eq!(umask.trim(), "0027");
     place.write("end", "");
     server.wait_for("digits", "Succeeded");
     assert_eq!(mode(&place.path().join("made")), 0o640);
 }
 
 #[test]
-fn nothing_is_opened_through_a_link() {
+fn symbolic_links_in_the_data_directory_are_rejected() {
     for (name, is_dir) in [
         ("server.lock", false),
         ("admin-token", false),
@@ -100,7 +100,7 @@ fn nothing_is_opened_through_a_link() {
         if is_dir {
             fs::create_dir(&target).unwrap();
         } else {
-            fs::write(&target, "of somebody").unwrap();
+            fs::write(&target, "unchanged").unwrap();
         }
         set_mode(&target, 0o755);
         symlink(&target, &link).unwrap();
@@ -117,17 +117,17 @@ fn nothing_is_opened_through_a_link() {
         if is_dir {
             assert_eq!(fs::read_dir(&target).unwrap().count(), 0, "{name}");
         } else {
-            assert_eq!(fs::read_to_string(&target).unwrap(), "of somebody", "{name}");
+            assert_eq!(fs::read_to_string(&target).unwrap(), "unchanged", "{name}");
         }
-        // For `down`, which the place calls in the end.
+        // The cleanup of the test runs `mxjob down`, which would reject the link.
         fs::remove_file(&link).unwrap();
     }
 }
 
 #[test]
-fn a_part_that_belongs_to_another_user_is_not_used() {
+fn folder_of_another_user_is_rejected() {
     if !rustix::process::geteuid().is_root() {
-        // Only root can give a folder away.
+        // Only root can change the owner of a folder.
         return;
     }
     for part in PARTS {

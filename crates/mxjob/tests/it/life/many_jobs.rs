@@ -1,14 +1,14 @@
-//! Many jobs at once.
+//! Many jobs at the same time.
 
 use std::collections::BTreeSet;
 
-use super::{all_ended, list, outcome, restarts, workers};
+use super::{all_finished, list, outcome, restarts, workers};
 use crate::support::{Place, Server};
 
 const JOBS: usize = 200;
 
 #[test]
-fn two_hundred_jobs_at_once_all_end_as_they_should() {
+fn two_hundred_concurrent_jobs_all_finish_with_the_expected_result() {
     let place = Place::new();
     let server = Server::up(&place);
     let name = |number: usize| format!("one-of-many-{number}");
@@ -20,31 +20,31 @@ fn two_hundred_jobs_at_once_all_end_as_they_should() {
         })
         .collect();
     server.create(&list(&jobs));
-    // Followed and not asked for again and again, which would take the time from the jobs; only to
-    // stand still is too slow.
+    // One watch instead of polling, which would slow the jobs down. The test fails only if no job
+    // finishes for a long time.
     let path = "jsonpath={.metadata.name} {.status.completionTime}{\"\\n\"}";
     let mut changes = server.follow(&["get", "mxjobs", "-w", "-o", path]);
-    let mut ended = BTreeSet::new();
-    while ended.len() < JOBS {
+    let mut finished = BTreeSet::new();
+    while finished.len() < JOBS {
         let change = changes.wait_for("one-of-many-");
         if let Some((name, time)) = change.split_once(' ')
             && !time.is_empty()
         {
-            ended.insert(name.to_owned());
+            finished.insert(name.to_owned());
         }
     }
     drop(changes);
-    let jobs = all_ended(&server);
+    let jobs = all_finished(&server);
     assert_eq!(jobs.len(), JOBS);
     for number in 0..JOBS {
         let job = jobs.iter().find(|job| job["metadata"]["name"] == name(number)).unwrap();
         let expected = if fails(number) { "Failed" } else { "Succeeded" };
         assert_eq!(outcome(job), Some(expected), "{}", job["status"]);
-        let ends = &job["status"]["replicaStatuses"]["Worker"];
-        assert_eq!(ends[expected.to_lowercase()], 1, "{}", job["status"]);
+        let counts = &job["status"]["replicaStatuses"]["Worker"];
+        assert_eq!(counts[expected.to_lowercase()], 1, "{}", job["status"]);
         assert_eq!(restarts(job), 0, "{}", job["status"]);
     }
-    // No pod was made twice and none was left out.
+    // Each job had exactly one pod.
     let pods = server.kubectl(&["get", "pods", "-o", "name"]);
     assert_eq!(pods.lines().count(), JOBS);
     place.wait_until_only_the_server_runs(&server);

@@ -1,4 +1,4 @@
-//! Objects that no type can hold, of every kind, in the store: nobody but their owners notices.
+//! Stored objects of every kind that no type can decode: they affect no other object.
 
 use mxjob_apiserver::kind::Kind;
 use mxjob_apiserver::registry;
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Place, Server, until, wait_until};
 
-/// What is wrong: members of the parts of an object of any kind, or whole parts.
-fn poisons() -> Vec<Value> {
+/// Invalid fields, or invalid parts, of an object of any kind.
+fn invalid_parts() -> Vec<Value> {
     vec![
         json!({ "metadata": { "labels": { "x": null }, "finalizers": [null], "ownerReferences": [null] } }),
         json!({ "metadata": { "labels": { "x": 5 } } }),
@@ -24,7 +24,7 @@ fn poisons() -> Vec<Value> {
     ]
 }
 
-/// Puts an object into the store as no request could.
+/// Stores an object without validation.
 fn put(store: &Store, kind: &Kind, namespace: &str, name: &str, object: &Value) {
     let mut object = object.clone();
     object["metadata"]["resourceVersion"] = "@@".into();
@@ -35,11 +35,11 @@ fn put(store: &Store, kind: &Kind, namespace: &str, name: &str, object: &Value) 
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(commit).unwrap();
 }
 
-/// Poison of every kind; of namespaced kinds in `default`.
-fn poison(store: &Store, node: &str) {
+/// Stores unreadable objects of every kind; those of namespaced kinds in `default`.
+fn store_unreadable(store: &Store, node: &str) {
     for kind in registry::built_in().iter().filter(|kind| kind.verbs.contains(&"list")) {
-        for (index, change) in poisons().into_iter().enumerate() {
-            let name = format!("poison-{index}");
+        for (index, change) in invalid_parts().into_iter().enumerate() {
+            let name = format!("unreadable-{index}");
             let mut object = json!({
                 "apiVersion": kind.api_version(), "kind": kind.kind,
                 "metadata": { "name": name, "uid": format!("{}-{index}", kind.plural) },
@@ -65,7 +65,7 @@ fn poison(store: &Store, node: &str) {
 }
 
 #[test]
-fn unreadable_objects_of_every_kind_stop_no_job() {
+fn unreadable_objects_of_every_kind_do_not_affect_jobs() {
     let place = Place::new();
     let server = Server::up(&place);
     let run = format!("echo ran >> \"$PLACE/$DMLC_ROLE$DMLC_WORKER_ID\"; {}", until("go"));
@@ -75,25 +75,25 @@ fn unreadable_objects_of_every_kind_stop_no_job() {
     server.kill();
 
     let store = Store::open(&place.data().join("store"), Options::default()).unwrap();
-    poison(&store, &node);
-    // The node itself, and a pod whose processes run.
-    let spoil = |group: &str,
-                 version: &str,
-                 plural: &str,
-                 namespace: &str,
-                 name: &str,
-                 field: &str,
-                 value: Value| {
+    store_unreadable(&store, &node);
+    // The node, its lease, and a pod whose processes run.
+    let set = |group: &str,
+               version: &str,
+               plural: &str,
+               namespace: &str,
+               name: &str,
+               field: &str,
+               value: Value| {
         let kind = registry::find(group, version, plural).unwrap();
         let entry = store.get(&kind.key(namespace, name)).unwrap();
         let mut object: Value = serde_json::from_slice(&entry.value).unwrap();
         *object.pointer_mut(field).unwrap() = value;
         put(&store, kind, namespace, name, &object);
     };
-    spoil("", "v1", "nodes", "", &node, "/metadata/labels", json!({ "x": null }));
-    spoil("", "v1", "nodes", "", &node, "/status/conditions", json!([null, 5]));
-    spoil("coordination.k8s.io", "v1", "leases", "kube-node-lease", &node, "/spec", json!(5));
-    spoil("", "v1", "pods", "default", "before-worker-0", "/status/startTime", json!("then"));
+    set("", "v1", "nodes", "", &node, "/metadata/labels", json!({ "x": null }));
+    set("", "v1", "nodes", "", &node, "/status/conditions", json!([null, 5]));
+    set("coordination.k8s.io", "v1", "leases", "kube-node-lease", &node, "/spec", json!(5));
+    set("", "v1", "pods", "default", "before-worker-0", "/status/startTime", json!("then"));
     store.close();
 
     let server = Server::up(&place);
@@ -101,30 +101,31 @@ fn unreadable_objects_of_every_kind_stop_no_job() {
     server.create(&place.job("after", echo, echo, echo));
     server.wait_for("after", "Succeeded");
 
-    // The pod that cannot be read runs on, and says so.
+    // The unreadable pod keeps running and has an event.
     let events = wait_until("the pod has its event", || {
         let events = server.kubectl(&[
             "get", "events", "-o", "jsonpath={range .items[?(@.reason==\"Unreadable\")]}{.involvedObject.name}: {.message}{\"\\n\"}{end}",
         ]);
         let has = |name: &str| events.contains(&format!("{name}: cannot read the Pod"));
-        (has("before-worker-0") && has("poison-1") && has("poison-7")).then_some(events)
+        (has("before-worker-0") && has("unreadable-1") && has("unreadable-7")).then_some(events)
     });
     assert!(events.contains("startTime") || events.contains("parsing time"), "{events}");
-    assert_eq!(events.matches("before-worker-0:").count(), 1, "said once: {events}");
-    assert!(!place.processes().is_empty(), "what ran runs");
+    assert_eq!(events.matches("before-worker-0:").count(), 1, "more than one event: {events}");
+    assert!(!place.processes().is_empty(), "the processes of the pod must keep running");
 
-    // They can be deleted, as every other; in the place of a replica there may be another by then.
+    // Unreadable pods can be deleted. The controller may have created a deleted replica again, with
+    // another uid.
     let uid = |name: &str| {
         let path = "jsonpath={.metadata.uid}";
         server.try_kubectl(&["get", "pod", name, "--ignore-not-found", "-o", path]).stdout
     };
-    let names = ["before-worker-0", "poison-1", "poison-10"];
+    let names = ["before-worker-0", "unreadable-1", "unreadable-10"];
     let before = names.map(uid);
     for name in names {
         server.kubectl(&["delete", "pod", name, "--grace-period=1", "--wait=false"]);
     }
     for (name, before) in names.into_iter().zip(before) {
-        wait_until("the pod is gone", || (uid(name) != before).then_some(()));
+        wait_until("the pod is deleted", || (uid(name) != before).then_some(()));
     }
     place.write("go", "");
 }
