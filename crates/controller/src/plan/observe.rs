@@ -65,18 +65,13 @@ impl<'a> Observed<'a> {
         let services: HashMap<&str, &ServiceView> =
             snapshot.services.iter().map(|service| (service.name.as_str(), &**service)).collect();
         let mut replicas = Vec::with_capacity(snapshot.pods.len());
-        let existing = snapshot.job.is_too_large().then(|| existing(snapshot));
+        let is_too_large = snapshot.job.is_too_large();
+        let existing = if is_too_large { existing(snapshot) } else { BTreeSet::new() };
         for spec in &snapshot.job.replicas {
             let first = replicas.len();
-            let indexes: Vec<u32> = match &existing {
-                None => (0..spec.count).collect(),
-                Some(existing) => existing
-                    .iter()
-                    .filter(|(role, _)| *role == spec.role)
-                    .map(|(_, index)| *index)
-                    .collect(),
-            };
-            for index in indexes {
+            let all = 0..if is_too_large { 0 } else { spec.count };
+            let existing = existing.range((spec.role, 0)..=(spec.role, u32::MAX));
+            for index in all.chain(existing.map(|(_, index)| *index)) {
                 let name = names::pod_name(&snapshot.job.name, spec.role, index);
                 let pod = pods.get(name.as_str()).copied();
                 if let Some(pod) = pod
@@ -95,7 +90,7 @@ impl<'a> Observed<'a> {
                 let service = services.get(name.as_str()).copied();
                 replicas.push(Replica { role: spec.role, index, pod, service, state });
             }
-            if existing.is_none() && !snapshot.memory.completed.contains_key(&spec.role) {
+            if !is_too_large && !snapshot.memory.completed.contains_key(&spec.role) {
                 adopt_counts(snapshot, replicas.get_mut(first..).unwrap_or_default(), &mut memory);
             }
         }

@@ -96,19 +96,28 @@ async fn count(
             counter.add_number(counted, number(&first));
         }
     }
-    let is_known = |name: &str| {
-        let mut namespaced = resources.values().filter(|resource| resource.namespaced);
-        namespaced.any(|resource| resource.quota_resource().uses(name))
-    };
-    Ok(with_recorded(counter.into_used(), quota, is_known))
+    let known = resources.values().filter(|resource| resource.namespaced);
+    Ok(with_recorded(counter.into_used(), quota, known.map(|resource| resource.quota_resource())))
 }
 
 /// The counted usage, with the recorded one for what no known resource uses: its kind may have been
 /// defined a moment ago. If nothing is recorded, the name is left out, and admission counts for
 /// itself.
-fn with_recorded(mut used: Amounts, quota: &Value, is_known: impl Fn(&str) -> bool) -> Amounts {
+fn with_recorded<'a>(
+    mut used: Amounts,
+    quota: &Value,
+    known: impl Iterator<Item = quota::Resource<'a>>,
+) -> Amounts {
+    let mut unknown = quota::hard(quota);
+    for resource in known {
+        unknown.remove(&format!("count/{resource}"));
+        // Only resources of the core group have other names.
+        if resource.group.is_empty() {
+            unknown.retain(|name, _| !resource.uses(name));
+        }
+    }
     let mut recorded = quota::recorded_usage(quota);
-    for name in quota::hard(quota).into_keys().filter(|name| !is_known(name)) {
+    for name in unknown.into_keys() {
         match recorded.remove(&name) {
             Some(amount) => used.insert(name, amount),
             None => used.remove(&name),
@@ -139,7 +148,8 @@ mod tests {
                 "status": { "used": recorded },
             });
             let counted = Counter::new(&quota, jiff::Timestamp::UNIX_EPOCH).into_used();
-            let used = with_recorded(counted, &quota, |name| name == "pods");
+            let pods = quota::Resource { group: "", plural: "pods" };
+            let used = with_recorded(counted, &quota, [pods].into_iter());
             assert_eq!(used.get("pods"), Some(&Quantity::from_integer(0)));
             let widgets = used.get("count/widgets.example.com");
             assert_eq!(widgets, expected.map(Quantity::from_integer).as_ref());

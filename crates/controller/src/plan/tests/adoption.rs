@@ -75,8 +75,7 @@ fn a_running_job_continues_to_its_end() {
     assert_eq!(world.status["startTime"], "2026-11-24T07:00:00Z");
     assert_eq!(world.events, Vec::<String>::new(), "nothing has happened");
     for replica in ["worker-0", "worker-1", "server-0", "scheduler-0"] {
-        world.end(replica, 0);
-        world.quiesce();
+        world.observe_end(replica, 0);
     }
     assert_eq!(world.conditions(), "Created !Running Succeeded");
     assert_eq!(world.pods.len(), 4);
@@ -131,8 +130,7 @@ fn a_replica_that_succeeded_and_whose_pod_is_gone_is_not_run_again() {
 fn a_failure_under_the_new_operator_is_a_failure() {
     let mut world = training().restarting("ExitCode");
     world.quiesce();
-    world.end("worker-1", 2);
-    world.quiesce();
+    world.observe_end("worker-1", 2);
     assert_eq!(world.state(), "Failed");
 }
 
@@ -191,8 +189,7 @@ fn the_ttl_applies_to_a_finished_job_without_a_completion_time() {
         world.quiesce();
         assert_eq!(world.plan().wake_at, Some(at(100)), "{kind}");
         assert_eq!(world.status["conditions"], before["conditions"]);
-        world.advance(100);
-        world.quiesce();
+        world.wait(100);
         assert!(world.is_deleted, "{kind}");
     }
 }

@@ -80,8 +80,7 @@ fn a_failure_is_reported_once_as_a_warning() {
     world.end("worker-1", 3);
     let plan = world.step();
     assert!(plan.events.iter().all(|event| event.kind == EventKind::Warning));
-    world.reap();
-    world.quiesce();
+    world.observe_removal();
     let expected = [
         "MXJobRunning: MXJob digits is running.",
         "ExitedWithCode: Pod: default.digits-worker-1 exited with code 3",
@@ -97,8 +96,7 @@ fn a_final_failure_of_any_role_fails_the_job_and_stops_the_rest() {
     for policy in ["All", "Running", "None"] {
         for lost in ["scheduler-0", "server-0", "worker-0"] {
             let mut world = distributed(&json!({ "cleanPodPolicy": policy })).started();
-            world.end(lost, 1);
-            world.quiesce();
+            world.observe_end(lost, 1);
             assert_eq!(world.state(), "Failed", "{lost} {policy}");
             assert_eq!(world.alive(), Vec::<String>::new(), "{lost} {policy}");
         }
@@ -111,8 +109,7 @@ fn the_first_failure_is_reported() {
     world.end("worker-1", 3);
     world.advance(1);
     world.end("worker-0", 1);
-    world.end("server-0", 143);
-    world.quiesce();
+    world.observe_end("server-0", 143);
     assert_eq!(
         world.message(),
         "MXJob digits is failed because worker-1 exited with exit code 3 (Error), and 2 other replicas too."
@@ -123,8 +120,7 @@ fn the_first_failure_is_reported() {
 fn among_failures_in_one_second_the_one_without_a_signal_is_first() {
     let mut world = distributed(&json!({})).started();
     world.end("server-0", 143);
-    world.end("worker-1", 3);
-    world.quiesce();
+    world.observe_end("worker-1", 3);
     assert!(
         world
             .message()
@@ -138,8 +134,7 @@ fn failure_dominates_success_in_one_snapshot() {
     let mut world = distributed(&json!({})).started();
     world.end("scheduler-0", 0);
     world.end("worker-0", 0);
-    world.end("worker-1", 1);
-    world.quiesce();
+    world.observe_end("worker-1", 1);
     assert_eq!(world.conditions(), "Created !Running Failed");
     assert!(!world.events.iter().any(|event| event.starts_with("MXJobSucceeded")));
 }
@@ -152,8 +147,7 @@ fn a_pod_that_is_being_deleted_has_not_failed() {
     world.quiesce();
     assert_eq!(world.state(), "Running");
     assert_eq!(world.counts("Worker"), json!({ "active": 1 }));
-    world.reap();
-    world.quiesce();
+    world.observe_removal();
     assert_eq!(world.pod_names(), ["worker-0", "worker-1"]);
 }
 
@@ -185,13 +179,11 @@ fn restart_policy_exit_code_decides_by_the_code() {
 fn a_job_fails_at_its_deadline_and_its_timer_follows_the_field() {
     let mut world = distributed(&json!({ "activeDeadlineSeconds": 60 })).started();
     assert_eq!(world.plan().wake_at, Some(at(60)));
-    world.advance(59);
-    world.quiesce();
+    world.wait(59);
     assert_eq!(world.state(), "Running");
     world.spec["activeDeadlineSeconds"] = json!(100);
     assert_eq!(world.plan().wake_at, Some(at(100)));
-    world.advance(41);
-    world.quiesce();
+    world.wait(41);
     assert_eq!(world.conditions(), "Created !Running Failed");
     assert_eq!(
         world.message(),

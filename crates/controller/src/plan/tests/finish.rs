@@ -11,8 +11,7 @@ fn ended(spec: &Value, code: i32) -> World {
         world.end(replica, code);
     }
     world.quiesce();
-    world.reap();
-    world.quiesce();
+    world.observe_removal();
     world
 }
 
@@ -58,8 +57,7 @@ fn a_pending_pod_has_not_finished() {
     let mut world = distributed(&json!({}));
     world.quiesce();
     world.run("worker-0");
-    world.end("worker-0", 2);
-    world.quiesce();
+    world.observe_end("worker-0", 2);
     world.reap();
     assert_eq!(world.pod_names(), ["worker-0"]);
 }
@@ -79,8 +77,7 @@ fn after_the_end_only_counts_change() {
     let conditions = world.status["conditions"].clone();
     assert_eq!(world.counts("Server"), json!({ "active": 1 }));
     world.advance(5);
-    world.end("server-0", 1);
-    world.quiesce();
+    world.observe_end("server-0", 1);
     assert_eq!(world.counts("Server"), json!({ "failed": 1 }));
     assert_eq!(world.status["conditions"], conditions);
     assert_eq!(world.status["completionTime"], "2026-11-24T08:00:00Z");
@@ -99,12 +96,10 @@ fn nothing_is_created_after_the_end() {
 fn the_job_is_deleted_after_its_ttl_and_the_timer_follows_the_field() {
     let mut world = ended(&json!({ "ttlSecondsAfterFinished": 100 }), 0);
     assert_eq!(world.plan().wake_at, Some(at(100)));
-    world.advance(99);
-    world.quiesce();
+    world.wait(99);
     assert!(!world.is_deleted);
     world.spec["ttlSecondsAfterFinished"] = json!(200);
-    world.advance(1);
-    world.quiesce();
+    world.wait(1);
     assert!(!world.is_deleted);
     assert_eq!(world.plan().wake_at, Some(at(200)));
     world.spec["ttlSecondsAfterFinished"] = json!(50);

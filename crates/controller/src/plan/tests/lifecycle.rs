@@ -50,8 +50,7 @@ fn a_restart_policy_in_a_template_is_warned_about_once() {
 #[test]
 fn keys_that_a_server_drops_cause_no_endless_writes() {
     let mut world = workers(&json!({})).started();
-    world.end("worker-0", 0);
-    world.quiesce();
+    world.observe_end("worker-0", 0);
     world.status.as_object_mut().unwrap().remove("completedIndexes");
     world.advance(100);
     let next = world.plan().status.unwrap();
@@ -183,13 +182,11 @@ fn success_completes_the_status() {
 #[test]
 fn workers_may_end_after_their_scheduler() {
     let mut world = distributed(&json!({})).started();
-    world.end("scheduler-0", 0);
-    world.quiesce();
+    world.observe_end("scheduler-0", 0);
     assert_eq!(world.state(), "Running");
     assert_eq!(world.plan().wake_at, Some(at(10)));
     world.end("worker-0", 0);
-    world.end("worker-1", 3);
-    world.quiesce();
+    world.observe_end("worker-1", 3);
     assert_eq!(world.state(), "Failed");
 }
 
@@ -202,13 +199,11 @@ fn a_worker_not_started_when_its_scheduler_ends_may_still_run() {
     }
     world.quiesce();
     world.end("scheduler-0", 0);
-    world.end("worker-0", 0);
-    world.quiesce();
+    world.observe_end("worker-0", 0);
     assert_eq!((world.state().as_str(), world.plan().wake_at), ("Created", Some(at(10))));
     world.run("worker-1");
     world.quiesce();
-    world.end("worker-1", 0);
-    world.quiesce();
+    world.observe_end("worker-1", 0);
     assert_eq!(
         (world.state().as_str(), world.counts("Worker")),
         ("Succeeded", json!({ "succeeded": 2 }))
@@ -220,21 +215,17 @@ fn a_worker_that_never_starts_does_not_delay_success_for_long() {
     let mut world = distributed(&json!({})).started();
     world.pod("worker-1").phase = crate::view::Phase::Pending;
     world.end("worker-0", 0);
-    world.end("scheduler-0", 0);
-    world.quiesce();
+    world.observe_end("scheduler-0", 0);
     assert_eq!(world.state(), "Running");
-    world.advance(10);
-    world.quiesce();
+    world.wait(10);
     assert_eq!(world.state(), "Succeeded");
 }
 
 #[test]
 fn a_worker_that_never_ends_does_not_delay_success_for_long() {
     let mut world = distributed(&json!({})).started();
-    world.end("scheduler-0", 0);
-    world.quiesce();
-    world.advance(10);
-    world.quiesce();
+    world.observe_end("scheduler-0", 0);
+    world.wait(10);
     assert_eq!(world.state(), "Succeeded");
     assert_eq!(world.alive(), Vec::<String>::new());
 }
@@ -242,15 +233,13 @@ fn a_worker_that_never_ends_does_not_delay_success_for_long() {
 #[test]
 fn a_succeeded_replica_is_never_created_again() {
     let mut world = workers(&json!({})).started();
-    world.end("worker-0", 0);
-    world.quiesce();
+    world.observe_end("worker-0", 0);
     assert_eq!(world.status["completedIndexes"], json!({ "Worker": "0" }));
     world.pods.remove("digits-worker-0");
     world.quiesce();
     assert_eq!(world.pod_names(), ["worker-1"]);
     assert_eq!(world.counts("Worker"), json!({ "active": 1, "succeeded": 1 }));
-    world.end("worker-1", 0);
-    world.quiesce();
+    world.observe_end("worker-1", 0);
     assert_eq!(world.state(), "Succeeded");
 }
 
@@ -261,8 +250,7 @@ fn a_succeeded_pod_counts_even_while_it_terminates() {
     world.advance(5);
     world.tell_to_leave("worker-0");
     world.quiesce();
-    world.reap();
-    world.quiesce();
+    world.observe_removal();
     assert_eq!(world.counts("Worker"), json!({ "active": 1, "succeeded": 1 }));
 }
 
@@ -279,8 +267,7 @@ fn a_pod_that_ends_with_zero_because_of_its_deletion_has_not_succeeded() {
         }
         world.quiesce();
         assert_eq!(world.counts("Worker"), json!({ "active": 1 }), "{after} {finished}");
-        world.reap();
-        world.quiesce();
+        world.observe_removal();
         assert_eq!(world.alive().len(), 2, "it is made again");
     }
 }
@@ -314,8 +301,7 @@ fn objects_of_other_names_are_ignored() {
     world
         .services
         .insert(name.clone(), ServiceView { name, uid: "y".to_owned(), terminating: false });
-    world.end("worker-0", 1);
-    world.quiesce();
+    world.observe_end("worker-0", 1);
     world.reap();
     assert_eq!((world.pod_names(), world.service_names()), (vec!["helper"], vec!["helper"]));
 }

@@ -9,19 +9,16 @@ use crate::view::Phase;
 fn one_replica_is_replaced_after_its_delay() {
     for policy in ["OnFailure", "Always", "ExitCode"] {
         let mut world = workers(&json!({})).restarting(policy).started();
-        world.end("worker-1", 137);
-        world.quiesce();
+        world.observe_end("worker-1", 137);
         assert_eq!(world.conditions(), "Created Restarting", "{policy}");
         assert_eq!(
             world.message(),
             "MXJob digits is restarting because worker-1 exited with exit code 137, signal 9 (Error)."
         );
         assert_eq!(world.counts("Worker"), json!({ "active": 1, "restarts": 1 }));
-        world.reap();
-        world.quiesce();
+        world.observe_removal();
         assert_eq!((world.pod_names(), world.plan().wake_at), (vec!["worker-0"], Some(at(1))));
-        world.advance(1);
-        world.quiesce();
+        world.wait(1);
         assert_eq!(world.pod_names(), ["worker-0", "worker-1"]);
         world.run_all();
         assert_eq!(world.conditions(), "Created Running");
@@ -42,8 +39,7 @@ fn a_failure_is_counted_once_however_often_it_is_seen() {
     assert_eq!(plan.delete_pods.len(), 1);
     assert_eq!(world.counts("Worker"), json!({ "active": 1, "restarts": 1 }));
     assert_eq!(world.status["restartState"]["replaced"], json!(["u4"]));
-    world.reap();
-    world.quiesce();
+    world.observe_removal();
     assert_eq!(
         world.status["restartState"].get("replaced"),
         None,
@@ -60,12 +56,10 @@ fn restarts_in_place_are_counted_and_carry_over_to_the_next_pod() {
         assert_eq!(world.state(), "Running");
         assert_eq!(world.counts("Worker")["restarts"], counted);
     }
-    world.end("worker-0", 1);
-    world.quiesce();
+    world.observe_end("worker-0", 1);
     assert_eq!(world.counts("Worker")["restarts"], 4);
     world.reap();
-    world.advance(1);
-    world.quiesce();
+    world.wait(1);
     world.pod("worker-0").restarts = 1;
     world.quiesce();
     assert_eq!(world.counts("Worker")["restarts"], 5);
@@ -75,8 +69,7 @@ fn restarts_in_place_are_counted_and_carry_over_to_the_next_pod() {
 fn with_a_scheduler_all_replicas_restart_together() {
     let mut world = distributed(&json!({})).restarting("OnFailure").started();
     world.end("worker-0", 137);
-    world.end("worker-1", 137);
-    world.quiesce();
+    world.observe_end("worker-1", 137);
     assert_eq!(world.conditions(), "Created Restarting");
     assert!(world.pods.values().all(|pod| pod.terminating));
     assert_eq!(world.counts("Worker"), json!({ "restarts": 1 }), "counted once");
@@ -87,8 +80,7 @@ fn with_a_scheduler_all_replicas_restart_together() {
         world.quiesce();
         assert_eq!(world.pods.values().filter(|pod| !pod.terminating).count(), 0);
     }
-    world.reap();
-    world.quiesce();
+    world.observe_removal();
     assert_eq!(world.pod_names(), ["scheduler-0", "server-0", "worker-0", "worker-1"]);
     assert!(world.pods.values().all(|pod| pod.attempt == 1));
     world.run_all();
@@ -100,12 +92,10 @@ fn with_a_scheduler_all_replicas_restart_together() {
 fn the_restart_scope_can_be_chosen() {
     let mut world =
         distributed(&json!({ "restartScope": "Replica" })).restarting("OnFailure").started();
-    world.end("worker-0", 137);
-    world.quiesce();
+    world.observe_end("worker-0", 137);
     assert_eq!(world.alive(), ["scheduler-0", "server-0", "worker-1"]);
     let mut world = workers(&json!({ "restartScope": "Job" })).restarting("OnFailure").started();
-    world.end("worker-0", 137);
-    world.quiesce();
+    world.observe_end("worker-0", 137);
     assert_eq!(world.alive(), Vec::<String>::new());
 }
 
@@ -113,11 +103,9 @@ fn the_restart_scope_can_be_chosen() {
 fn a_restart_of_the_whole_job_includes_succeeded_replicas() {
     let mut world = distributed(&json!({})).restarting("OnFailure").started();
     world.end("worker-0", 0);
-    world.end("worker-1", 137);
-    world.quiesce();
+    world.observe_end("worker-1", 137);
     world.reap();
-    world.advance(1);
-    world.quiesce();
+    world.wait(1);
     assert_eq!(world.alive(), ["scheduler-0", "server-0", "worker-0", "worker-1"]);
     assert_eq!(world.status.get("completedIndexes"), None);
 }
@@ -134,8 +122,7 @@ fn a_replica_that_vanishes_from_a_running_rendezvous_restarts_it() {
         assert_eq!(world.conditions(), "Created Restarting");
         assert_eq!(world.message(), "MXJob digits is restarting because worker-1 was removed.");
         world.reap();
-        world.advance(1);
-        world.quiesce();
+        world.wait(1);
         assert_eq!(world.alive().len(), 4);
         assert_eq!(world.counts("Worker"), json!({ "restarts": 1 }));
     }
@@ -164,8 +151,7 @@ fn a_replica_deleted_from_a_rendezvous_restarts_it_even_before_all_run() {
     world.quiesce();
     assert_eq!(world.message(), "MXJob digits is restarting because server-0 was removed.");
     world.reap();
-    world.advance(1);
-    world.quiesce();
+    world.wait(1);
     world.run_all();
     assert_eq!(world.conditions(), "Created Running");
     assert_eq!(world.counts("Server"), json!({ "active": 1, "restarts": 1 }));
@@ -177,8 +163,7 @@ fn before_the_rendezvous_a_lost_replica_is_replaced_alone() {
     world.quiesce();
     world.pod("worker-1").terminating = true;
     world.quiesce();
-    world.reap();
-    world.quiesce();
+    world.observe_removal();
     assert_eq!(world.conditions(), "Created");
     assert_eq!(world.alive().len(), 4);
 }
@@ -186,8 +171,7 @@ fn before_the_rendezvous_a_lost_replica_is_replaced_alone() {
 #[test]
 fn no_rendezvous_starts_beside_a_pod_of_the_last_one() {
     let mut world = distributed(&json!({})).restarting("OnFailure").started();
-    world.end("worker-0", 137);
-    world.quiesce();
+    world.observe_end("worker-0", 137);
     // The deletion of one pod did not reach the server, and the others are gone.
     world.pod("server-0").terminating = false;
     world.reap();
@@ -224,14 +208,11 @@ fn delays_double_and_a_long_run_resets_them() {
     let mut world = workers(&json!({})).restarting("OnFailure").started();
     for (ran, wait) in [(5, 1), (5, 2), (599, 4), (5, 8), (600, 1), (5, 2)] {
         world.advance(ran);
-        world.end("worker-0", 1);
-        world.quiesce();
-        world.reap();
-        world.quiesce();
+        world.observe_end("worker-0", 1);
+        world.observe_removal();
         let until = world.plan().wake_at.unwrap();
         assert_eq!(until.duration_since(world.now).as_secs(), wait, "after {ran} s");
-        world.advance(wait);
-        world.quiesce();
+        world.wait(wait);
         world.run_all();
     }
 }
@@ -240,10 +221,8 @@ fn delays_double_and_a_long_run_resets_them() {
 fn a_delay_is_not_shortened_by_rounding() {
     let mut world = workers(&json!({})).restarting("OnFailure").started();
     world.now += jiff::SignedDuration::from_millis(900);
-    world.end("worker-0", 1);
-    world.quiesce();
-    world.reap();
-    world.quiesce();
+    world.observe_end("worker-0", 1);
+    world.observe_removal();
     assert_eq!(world.plan().wake_at, Some(at(2)));
 }
 
@@ -252,14 +231,11 @@ fn restarts_of_the_whole_job_are_delayed_too() {
     let mut world = distributed(&json!({})).restarting("ExitCode").started();
     for (ran, wait) in [(5, 1), (5, 2), (700, 1)] {
         world.advance(ran);
-        world.end("server-0", 139);
-        world.quiesce();
-        world.reap();
-        world.quiesce();
+        world.observe_end("server-0", 139);
+        world.observe_removal();
         let until = world.plan().wake_at.unwrap();
         assert_eq!(until.duration_since(world.now).as_secs(), wait, "after {ran} s");
-        world.advance(wait);
-        world.quiesce();
+        world.wait(wait);
         world.run_all();
     }
     assert_eq!(world.counts("Server"), json!({ "active": 1, "restarts": 3 }));
@@ -274,16 +250,13 @@ fn the_job_fails_when_the_restarts_would_exceed_the_limit() {
     ] {
         world = world.restarting("ExitCode").started();
         for _ in 0..limit {
-            world.end("worker-0", 137);
-            world.quiesce();
+            world.observe_end("worker-0", 137);
             assert_eq!(world.state(), "Restarting");
             world.reap();
-            world.advance(10);
-            world.quiesce();
+            world.wait(10);
             world.run_all();
         }
-        world.end("worker-0", 137);
-        world.quiesce();
+        world.observe_end("worker-0", 137);
         assert_eq!(world.conditions(), "Created !Running Failed");
         assert_eq!(
             world.message(),
@@ -337,14 +310,11 @@ fn restarts_in_place_shortly_before_the_end_are_counted() {
 #[test]
 fn a_succeeded_replica_stays_succeeded_while_another_is_replaced() {
     let mut world = World::new(&[("Worker", 3)], &json!({})).restarting("OnFailure").started();
-    world.end("worker-2", 0);
-    world.quiesce();
+    world.observe_end("worker-2", 0);
     world.pods.remove("digits-worker-2");
-    world.end("worker-0", 1);
-    world.quiesce();
+    world.observe_end("worker-0", 1);
     world.reap();
-    world.advance(1);
-    world.quiesce();
+    world.wait(1);
     assert_eq!(world.pod_names(), ["worker-0", "worker-1"]);
     assert_eq!(world.counts("Worker"), json!({ "active": 1, "succeeded": 1, "restarts": 1 }));
 }
@@ -362,11 +332,9 @@ fn a_template_copied_from_a_pod_creates_pods_of_this_attempt() {
         let uid = world.pod("worker-0").uid.clone();
         world.quiesce();
         assert_eq!(world.pod("worker-0").uid, uid);
-        world.end("worker-0", 137);
-        world.quiesce();
+        world.observe_end("worker-0", 137);
         world.reap();
-        world.advance(600);
-        world.quiesce();
+        world.wait(600);
         assert_eq!((world.pod("worker-0").attempt, world.alive().len()), (1, 4));
     }
 }

@@ -14,8 +14,7 @@ fn a_job_created_suspended_creates_nothing_and_has_no_start_time() {
     assert_eq!(world.status.get("startTime"), None);
     assert_eq!(world.plan().wake_at, None);
     world.advance(100);
-    world.spec["suspend"] = json!(false);
-    world.quiesce();
+    world.suspend(false);
     assert_eq!(world.conditions(), "!Suspended Created");
     assert_eq!(world.status["startTime"], "2026-11-24T08:01:40Z");
     assert_eq!((world.pods.len(), world.services.len()), (4, 4));
@@ -25,19 +24,16 @@ fn a_job_created_suspended_creates_nothing_and_has_no_start_time() {
 fn suspending_stops_everything_and_resuming_resets_the_start_time() {
     let mut world = distributed(&json!({ "activeDeadlineSeconds": 60 })).started();
     world.advance(50);
-    world.spec["suspend"] = json!(true);
-    world.quiesce();
+    world.suspend(true);
     assert_eq!(world.conditions(), "Created !Running Suspended");
     assert_eq!(world.status["startTime"], "2026-11-24T08:00:00Z");
     assert_eq!(world.counts("Worker"), json!({}));
     assert_eq!(world.alive(), Vec::<String>::new());
     assert_eq!(world.plan().wake_at, None);
     world.reap();
-    world.advance(1000);
-    world.quiesce();
+    world.wait(1000);
     assert_eq!(world.state(), "Suspended");
-    world.spec["suspend"] = json!(false);
-    world.quiesce();
+    world.suspend(false);
     assert_eq!(world.state(), "Created");
     assert_eq!(world.plan().wake_at, Some(at(1110)));
     world.run_all();
@@ -50,25 +46,20 @@ fn suspending_stops_everything_and_resuming_resets_the_start_time() {
 #[test]
 fn resumed_pods_wait_for_their_predecessors() {
     let mut world = distributed(&json!({})).started();
-    world.spec["suspend"] = json!(true);
-    world.quiesce();
-    world.spec["suspend"] = json!(false);
-    world.quiesce();
+    world.suspend(true);
+    world.suspend(false);
     assert!(world.pods.values().all(|pod| pod.terminating));
-    world.reap();
-    world.quiesce();
+    world.observe_removal();
     assert_eq!(world.alive().len(), 4);
 }
 
 #[test]
 fn a_failed_deletion_is_repeated_after_a_resume() {
     let mut world = distributed(&json!({})).started();
-    world.spec["suspend"] = json!(true);
-    world.quiesce();
+    world.suspend(true);
     // The deletion of one pod did not reach the server.
     world.pod("worker-0").terminating = false;
-    world.spec["suspend"] = json!(false);
-    world.quiesce();
+    world.suspend(false);
     assert!(world.pod("worker-0").terminating, "it belongs to the old rendezvous");
 }
 
@@ -76,49 +67,40 @@ fn a_failed_deletion_is_repeated_after_a_resume() {
 fn pods_that_fail_during_a_suspension_do_not_fail_the_job() {
     let mut world = workers(&json!({})).started();
     world.spec["suspend"] = json!(true);
-    world.end("worker-0", 1);
-    world.quiesce();
+    world.observe_end("worker-0", 1);
     assert_eq!(world.state(), "Suspended");
 }
 
 #[test]
 fn succeeded_workers_stay_succeeded_over_a_suspension() {
     let mut world = workers(&json!({})).started();
-    world.end("worker-0", 0);
-    world.quiesce();
-    world.spec["suspend"] = json!(true);
-    world.quiesce();
+    world.observe_end("worker-0", 0);
+    world.suspend(true);
     world.reap();
-    world.spec["suspend"] = json!(false);
-    world.quiesce();
+    world.suspend(false);
     assert_eq!(world.alive(), ["worker-1"]);
 }
 
 #[test]
 fn suspending_a_finished_job_changes_nothing() {
     let mut world = workers(&json!({})).started();
-    world.end("worker-0", 1);
-    world.quiesce();
+    world.observe_end("worker-0", 1);
     let before = world.status.clone();
     world.spec["suspend"] = json!(true);
-    world.reap();
-    world.quiesce();
+    world.observe_removal();
     assert_eq!(world.status, before);
 }
 
 #[test]
 fn a_job_suspended_after_its_last_success_succeeds_when_resumed() {
     let mut world = workers(&json!({})).started();
-    world.end("worker-0", 0);
-    world.quiesce();
+    world.observe_end("worker-0", 0);
     // It ends by itself, and the job is suspended before anybody sees that.
     world.end("worker-1", 0);
     world.advance(5);
-    world.spec["suspend"] = json!(true);
-    world.quiesce();
+    world.suspend(true);
     world.reap();
-    world.spec["suspend"] = json!(false);
-    world.quiesce();
+    world.suspend(false);
     assert_eq!(world.conditions(), "Created !Running !Suspended Succeeded");
     let reasons: Vec<&str> =
         world.events.iter().map(|event| event.split(':').next().unwrap()).collect();
@@ -128,16 +110,13 @@ fn a_job_suspended_after_its_last_success_succeeds_when_resumed() {
 #[test]
 fn a_process_that_ends_with_zero_on_suspension_runs_again_when_resumed() {
     let mut world = workers(&json!({})).started();
-    world.spec["suspend"] = json!(true);
-    world.quiesce();
+    world.suspend(true);
     world.advance(2);
     world.end("worker-0", 0);
-    world.end("worker-1", 0);
-    world.quiesce();
+    world.observe_end("worker-1", 0);
     assert_eq!(world.counts("Worker"), json!({}));
     world.reap();
-    world.spec["suspend"] = json!(false);
-    world.quiesce();
+    world.suspend(false);
     assert_eq!((world.state().as_str(), world.alive().len()), ("Created", 2));
 }
 
@@ -145,15 +124,13 @@ fn a_process_that_ends_with_zero_on_suspension_runs_again_when_resumed() {
 fn an_end_at_about_the_time_of_the_suspension_is_no_success() {
     let mut world = workers(&json!({})).started();
     world.advance(100);
-    world.spec["suspend"] = json!(true);
-    world.quiesce();
+    world.suspend(true);
     world.end("worker-0", 0);
     // The clock of its node is two seconds behind.
     let end = at(98);
     world.pod("worker-0").exit.as_mut().unwrap().finished_at = Some(end);
     world.quiesce();
     world.reap();
-    world.spec["suspend"] = json!(false);
-    world.quiesce();
+    world.suspend(false);
     assert_eq!(world.alive().len(), 2);
 }

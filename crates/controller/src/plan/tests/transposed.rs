@@ -14,25 +14,17 @@ use crate::view::Phase;
 
 const ROLES: [(&str, u32); 3] = [("Scheduler", 1), ("Server", 2), ("Worker", 4)];
 
-/// How many pods of a role run, succeeded and failed. The rest is pending.
-type Fate<'a> = (&'a str, u32, u32, u32);
-
-/// The job of the operators' tables: its first plan is carried out, and then the pods get these
-/// states.
-fn table(spec: &Value, policy: &str, fates: &[Fate<'_>]) -> World {
+/// The job of the operators' tables: its first plan is carried out, and then the pods of scheduler,
+/// servers and workers get these states: pending, running, succeeded or failed, by first letter.
+fn table(spec: &Value, policy: &str, states: &str) -> World {
     let mut world = World::new(&ROLES, spec).restarting(policy);
     world.quiesce();
-    for (role, active, succeeded, failed) in fates {
-        let code = |index: u32| match index {
-            _ if index < *active => None,
-            _ if index < active + succeeded => Some(0),
-            _ => Some(1),
-        };
-        for index in 0..active + succeeded + failed {
-            let replica = format!("{role}-{index}");
+    for ((role, _), states) in ROLES.iter().zip(states.split(' ')) {
+        for (index, state) in states.chars().enumerate().filter(|(_, state)| *state != 'p') {
+            let replica = format!("{}-{index}", role.to_lowercase());
             world.run(&replica);
-            if let Some(code) = code(index) {
-                world.end(&replica, code);
+            if state != 'r' {
+                world.end(&replica, i32::from(state == 'f'));
             }
         }
     }
@@ -83,99 +75,43 @@ fn test_normal_path() {
 #[test]
 fn test_status() {
     let (always, never) = ("OnFailure", "Never");
-    let s = |active, succeeded, failed| ("scheduler", active, succeeded, failed);
-    let v = |active, succeeded, failed| ("server", active, succeeded, failed);
-    let w = |active, succeeded, failed| ("worker", active, succeeded, failed);
-    let all = json!({ "successPolicy": "AllWorkers" });
-    let none = json!({});
-    let cases: [(&str, &Value, &str, [Fate<'_>; 3], &str); 16] = [
-        ("all pending", &none, never, [s(0, 0, 0), v(0, 0, 0), w(0, 0, 0)], "Created"),
-        ("the scheduler runs", &none, never, [s(1, 0, 0), v(0, 0, 0), w(0, 0, 0)], "Created"),
-        ("some run", &none, never, [s(1, 0, 0), v(1, 0, 0), w(3, 0, 0)], "Created"),
-        ("all run", &none, never, [s(1, 0, 0), v(2, 0, 0), w(4, 0, 0)], "Created Running"),
-        (
-            "some workers ended",
-            &none,
-            never,
-            [s(1, 0, 0), v(2, 0, 0), w(2, 2, 0)],
-            "Created Running",
-        ),
-        (
-            "all workers ended",
-            &none,
-            never,
-            [s(1, 0, 0), v(2, 0, 0), w(0, 4, 0)],
-            "Created Running",
-        ),
-        (
-            "the scheduler ended",
-            &none,
-            never,
-            [s(0, 1, 0), v(2, 0, 0), w(0, 4, 0)],
-            "Created Succeeded",
-        ),
-        ("all ended", &none, never, [s(0, 1, 0), v(0, 2, 0), w(0, 4, 0)], "Created Succeeded"),
-        ("a worker failed", &none, never, [s(1, 0, 0), v(2, 0, 0), w(3, 0, 1)], "Created Failed"),
-        ("a server failed", &none, never, [s(1, 0, 0), v(1, 0, 1), w(4, 0, 0)], "Created Failed"),
-        (
-            "the scheduler failed",
-            &none,
-            never,
-            [s(0, 0, 1), v(2, 0, 0), w(4, 0, 0)],
-            "Created Failed",
-        ),
-        ("all failed", &none, never, [s(0, 0, 1), v(0, 0, 2), w(0, 0, 4)], "Created Failed"),
-        (
-            "a worker failed, the scheduler ended",
-            &none,
-            never,
-            [s(0, 1, 0), v(2, 0, 0), w(0, 3, 1)],
-            "Created Failed",
-        ),
-        (
-            "a worker restarts",
-            &none,
-            always,
-            [s(1, 0, 0), v(2, 0, 0), w(3, 0, 1)],
-            "Created Restarting",
-        ),
-        (
-            "all workers, by policy",
-            &all,
-            never,
-            [s(1, 0, 0), v(2, 0, 0), w(0, 4, 0)],
-            "Created Succeeded",
-        ),
-        (
-            "the scheduler, by policy",
-            &all,
-            never,
-            [s(0, 1, 0), v(2, 0, 0), w(4, 0, 0)],
-            "Created Running",
-        ),
-    ];
-    for (name, spec, policy, fates, conditions) in cases {
-        let mut world = table(spec, policy, &fates);
+    let (none, all) = (&json!({}), &json!({ "successPolicy": "AllWorkers" }));
+    for (name, spec, policy, states, conditions) in [
+        ("all pending", none, never, "p pp pppp", "Created"),
+        ("the scheduler runs", none, never, "r pp pppp", "Created"),
+        ("some run", none, never, "r rp rrrp", "Created"),
+        ("all run", none, never, "r rr rrrr", "Created Running"),
+        ("some workers ended", none, never, "r rr rrss", "Created Running"),
+        ("all workers ended", none, never, "r rr ssss", "Created Running"),
+        ("the scheduler ended", none, never, "s rr ssss", "Created Succeeded"),
+        ("all ended", none, never, "s ss ssss", "Created Succeeded"),
+        ("a worker failed", none, never, "r rr rrrf", "Created Failed"),
+        ("a worker failed, others are pending", none, never, "p pp rrrf", "Created Failed"),
+        ("a server failed", none, never, "r rf rrrr", "Created Failed"),
+        ("the scheduler failed", none, never, "f rr rrrr", "Created Failed"),
+        ("all failed", none, never, "f ff ffff", "Created Failed"),
+        ("a worker failed, the scheduler ended", none, never, "s rr sssf", "Created Failed"),
+        ("a worker restarts", none, always, "r rr rrrf", "Created Restarting"),
+        ("all workers, by policy", all, never, "r rr ssss", "Created Succeeded"),
+        ("the scheduler, by policy", all, never, "s rr rrrr", "Created Running"),
+    ] {
+        let mut world = table(spec, policy, states);
         world.quiesce();
         assert_eq!(world.conditions(), conditions, "{name}");
         let is_over = conditions.ends_with("Succeeded") || conditions.ends_with("Failed");
         if conditions.ends_with("Restarting") {
             continue; // all of them leave: nothing is active
         }
-        for (role, (_, active, succeeded, failed)) in
-            ["Scheduler", "Server", "Worker"].iter().zip(fates)
-        {
-            let active = if is_over { 0 } else { active };
-            assert_eq!(world.counts(role), counts(active, succeeded, failed), "{name}: {role}");
+        for ((role, _), states) in ROLES.iter().zip(states.split(' ')) {
+            let count = |state: &str| u32::try_from(states.matches(state).count()).unwrap();
+            let active = if is_over { 0 } else { count("r") };
+            assert_eq!(
+                world.counts(role),
+                counts(active, count("s"), count("f")),
+                "{name}: {role}"
+            );
         }
     }
-}
-
-#[test]
-fn test_failed() {
-    let mut world = table(&json!({}), "Never", &[("worker", 3, 0, 1)]);
-    world.quiesce();
-    assert_eq!(world.state(), "Failed");
 }
 
 #[test]
@@ -188,10 +124,8 @@ fn test_delete_pods_and_services() {
                 world.end(&replica, 0);
             }
         }
-        world.advance(10);
-        world.quiesce();
-        world.reap();
-        world.quiesce();
+        world.wait(10);
+        world.observe_removal();
         assert_eq!(world.pods.len(), world.services.len(), "{policy} {is_done}");
         world.pods.len()
     };
@@ -212,18 +146,15 @@ fn test_cleanup_mxjob() {
     for (ttl, lives) in [(Value::Null, None), (json!(0), Some(0)), (json!(2), Some(2))] {
         let mut world = workers(&json!({ "ttlSecondsAfterFinished": ttl })).started();
         world.end("worker-0", 0);
-        world.end("worker-1", 0);
-        world.quiesce();
+        world.observe_end("worker-1", 0);
         match lives {
             None => {
-                world.advance(1_000_000);
-                world.quiesce();
+                world.wait(1_000_000);
                 assert!(!world.is_deleted);
             }
             Some(seconds) => {
                 assert_eq!(world.is_deleted, seconds == 0);
-                world.advance(seconds);
-                world.quiesce();
+                world.wait(seconds);
                 assert!(world.is_deleted);
             }
         }
@@ -249,8 +180,7 @@ fn test_active_deadline_seconds() {
 fn test_past_active_deadline() {
     for (deadline, is_past) in [(1, true), (2, true), (3, false)] {
         let mut world = workers(&json!({ "activeDeadlineSeconds": deadline })).started();
-        world.advance(2);
-        world.quiesce();
+        world.wait(2);
         assert_eq!(world.state() == "Failed", is_past, "{deadline}");
     }
 }
@@ -296,8 +226,7 @@ fn test_exit_code() {
 #[test]
 fn test_unretryable_exit_code() {
     let mut world = workers(&json!({})).restarting("ExitCode").started();
-    world.end("worker-0", 1);
-    world.quiesce();
+    world.observe_end("worker-0", 1);
     assert_eq!(world.state(), "Failed");
     assert!(!world.pod("worker-0").terminating, "it stays, with its log");
 }
@@ -306,8 +235,7 @@ fn test_unretryable_exit_code() {
 fn test_is_retryable_exit_code() {
     for (code, is_retryable) in [(1, false), (2, false), (3, false), (130, true), (138, true)] {
         let mut world = workers(&json!({})).restarting("ExitCode").started();
-        world.end("worker-0", code);
-        world.quiesce();
+        world.observe_end("worker-0", code);
         assert_eq!(world.state() == "Restarting", is_retryable, "{code}");
     }
 }
@@ -346,12 +274,10 @@ fn test_update_job_conditions() {
     assert_eq!(world.conditions(), "Created");
     world.run_all();
     assert_eq!(world.conditions(), "Created Running");
-    world.end("worker-0", 1);
-    world.quiesce();
+    world.observe_end("worker-0", 1);
     assert_eq!(world.conditions(), "Created Restarting");
     world.reap();
-    world.advance(1);
-    world.quiesce();
+    world.wait(1);
     world.run_all();
     assert_eq!(world.conditions(), "Created Running");
     for replica in world.alive() {
@@ -367,8 +293,7 @@ fn test_duration_until_expire_time() {
         [(10, 0, Some(at(10))), (10, 9, Some(at(10))), (10, 10, None), (0, 0, None)]
     {
         let mut world = workers(&json!({})).started();
-        world.end("worker-0", 1);
-        world.quiesce();
+        world.observe_end("worker-0", 1);
         world.spec["ttlSecondsAfterFinished"] = json!(ttl);
         world.advance(passed);
         assert_eq!(world.plan().wake_at, wake, "{ttl} {passed}");

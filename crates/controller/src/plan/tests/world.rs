@@ -218,13 +218,37 @@ impl World {
         });
     }
 
+    /// A replica ends, and the controller observes it.
+    pub(super) fn observe_end(&mut self, replica: &str, code: i32) {
+        self.end(replica, code);
+        self.quiesce();
+    }
+
     /// The node has ended the terminating pods.
     pub(super) fn reap(&mut self) {
         self.pods.retain(|_, pod| !pod.terminating);
     }
 
+    /// The node has ended the terminating pods, and the controller observes it.
+    pub(super) fn observe_removal(&mut self) {
+        self.reap();
+        self.quiesce();
+    }
+
+    /// The user suspends or resumes the job.
+    pub(super) fn suspend(&mut self, suspend: bool) {
+        self.spec["suspend"] = suspend.into();
+        self.quiesce();
+    }
+
     pub(super) fn advance(&mut self, seconds: i64) {
         self.now += SignedDuration::from_secs(seconds);
+    }
+
+    /// Time passes, and the controller plans.
+    pub(super) fn wait(&mut self, seconds: i64) {
+        self.advance(seconds);
+        self.quiesce();
     }
 
     /// Starts all pods of the job.

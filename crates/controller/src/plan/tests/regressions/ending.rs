@@ -8,11 +8,9 @@ use super::super::world::{at, distributed, workers};
 fn the_ttl_needs_no_other_event__1533_and_1614() {
     let mut world = workers(&json!({ "ttlSecondsAfterFinished": 7200 })).started();
     world.end("worker-0", 0);
-    world.end("worker-1", 0);
-    world.quiesce();
+    world.observe_end("worker-1", 0);
     assert_eq!(world.plan().wake_at, Some(at(7200)), "its own timer");
-    world.advance(7200);
-    world.quiesce();
+    world.wait(7200);
     assert!(world.is_deleted);
 }
 
@@ -26,8 +24,7 @@ fn a_deadline_needs_no_other_event__3358() {
 fn a_limit_and_a_ttl_work_together__994() {
     let spec = json!({ "activeDeadlineSeconds": 10, "ttlSecondsAfterFinished": 5 });
     let mut world = workers(&spec).started();
-    world.advance(10);
-    world.quiesce();
+    world.wait(10);
     assert_eq!((world.state().as_str(), world.is_deleted), ("Failed", false));
     assert_eq!(world.plan().wake_at, Some(at(15)));
 }
@@ -58,10 +55,8 @@ fn a_limit_honours_the_clean_pod_policy__operators_until_1_6_and_since() {
     let kept = |policy: &str| {
         let spec = json!({ "activeDeadlineSeconds": 10, "cleanPodPolicy": policy });
         let mut world = workers(&spec).started();
-        world.end("worker-0", 0);
-        world.quiesce();
-        world.advance(10);
-        world.quiesce();
+        world.observe_end("worker-0", 0);
+        world.wait(10);
         world.reap();
         world.pod_names().into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
@@ -85,8 +80,7 @@ fn a_pod_that_keeps_restarting_is_deleted_with_the_job__pr_4063() {
 fn pending_pods_are_deleted_under_running__operators_before_1_3() {
     let mut world = workers(&json!({ "activeDeadlineSeconds": 10 }));
     world.quiesce();
-    world.advance(10);
-    world.quiesce();
+    world.wait(10);
     world.reap();
     assert!(world.pods.is_empty());
 }
@@ -99,8 +93,7 @@ fn both_layouts_mean_the_same__1241_and_1331_and_1401() {
     ] {
         let mut world = workers(&spec).restarting("OnFailure").started();
         assert_eq!(world.plan().wake_at, Some(at(10)), "{spec}");
-        world.end("worker-0", 1);
-        world.quiesce();
+        world.observe_end("worker-0", 1);
         world.reap();
         assert_eq!((world.state().as_str(), world.pods.len()), ("Failed", 0), "{spec}");
     }
@@ -111,8 +104,7 @@ fn no_process_waits_for_a_dead_rendezvous__ps_lite_148() {
     for policy in ["All", "Running", "None"] {
         for lost in ["scheduler-0", "server-0", "worker-1"] {
             let mut world = distributed(&json!({ "cleanPodPolicy": policy })).started();
-            world.end(lost, 1);
-            world.quiesce();
+            world.observe_end(lost, 1);
             world.reap();
             assert_eq!(world.alive(), Vec::<String>::new(), "{policy} {lost}");
         }

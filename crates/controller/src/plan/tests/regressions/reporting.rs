@@ -12,8 +12,7 @@ fn a_job_without_scheduler_and_servers_does_not_succeed_immediately__mxnet_opera
     let spec = json!({});
     let mut world = World::new(&[("Scheduler", 0), ("Server", 0), ("Worker", 1)], &spec).started();
     assert_eq!(world.state(), "Running");
-    world.end("worker-0", 0);
-    world.quiesce();
+    world.observe_end("worker-0", 0);
     assert_eq!(world.state(), "Succeeded");
 }
 
@@ -38,8 +37,7 @@ fn a_crashed_worker_dominates_a_scheduler_that_exits_zero__mxnet_operator_38() {
 fn a_single_worker_is_a_complete_job__mxnet_operator_31_and_1644() {
     let mut world = World::new(&[("Worker", 1)], &json!({})).started();
     assert_eq!(world.conditions(), "Created Running");
-    world.end("worker-0", 0);
-    world.quiesce();
+    world.observe_end("worker-0", 0);
     assert_eq!(world.conditions(), "Created !Running Succeeded");
 }
 
@@ -59,8 +57,7 @@ fn a_succeeded_job_never_reads_running_again__1650_and_community_568() {
 #[test]
 fn a_succeeded_server_does_not_end_the_job__1650() {
     let mut world = distributed(&json!({})).started();
-    world.end("server-0", 0);
-    world.quiesce();
+    world.observe_end("server-0", 0);
     assert_eq!(world.state(), "Running");
 }
 
@@ -70,8 +67,7 @@ fn start_and_completion_are_written__1643() {
         let mut world = workers(&json!({})).started();
         world.advance(7);
         world.end("worker-0", code);
-        world.end("worker-1", code);
-        world.quiesce();
+        world.observe_end("worker-1", code);
         assert_eq!(world.status["startTime"], at(0).to_string(), "{code}");
         assert_eq!(world.status["completionTime"], at(7).to_string(), "{code}");
     }
@@ -90,8 +86,7 @@ fn every_end_has_a_completion_time__994_and_1223_and_1150_and_2071() {
     ] {
         let mut world = workers(spec).restarting(policy).started();
         world.end("worker-0", code);
-        world.advance(2);
-        world.quiesce();
+        world.wait(2);
         assert_eq!(world.state(), "Failed", "{spec} {policy}");
         assert_eq!(world.status["completionTime"], at(2).to_string(), "{spec} {policy}");
     }
@@ -100,8 +95,7 @@ fn every_end_has_a_completion_time__994_and_1223_and_1150_and_2071() {
 #[test]
 fn a_lost_parameter_server_fails_the_job__881() {
     let mut world = distributed(&json!({})).started();
-    world.end("server-0", 1);
-    world.quiesce();
+    world.observe_end("server-0", 1);
     assert_eq!(world.state(), "Failed");
 }
 
@@ -119,8 +113,7 @@ fn a_tuning_job_runs_and_finishes__operators_since_1_5() {
     let roles = [("TunerTracker", 1), ("TunerServer", 2), ("Tuner", 1)];
     let mut world = World::new(&roles, &json!({ "jobMode": "MXTune" })).started();
     assert_eq!(world.state(), "Running");
-    world.end("tuner-0", 0);
-    world.quiesce();
+    world.observe_end("tuner-0", 0);
     assert_eq!(world.conditions(), "Created !Running Succeeded");
     assert_eq!(world.alive(), Vec::<String>::new());
 }
@@ -166,12 +159,10 @@ fn the_pod_the_code_and_the_last_log_line_are_reported__2220_and_1749_and_869() 
 fn a_finished_job_causes_no_writes__997_and_1011_and_1426() {
     for policy in ["All", "Running", "None"] {
         let mut world = distributed(&json!({ "cleanPodPolicy": policy })).started();
-        world.end("worker-0", 1);
-        world.quiesce();
+        world.observe_end("worker-0", 1);
         // Nothing is requested twice while pods terminate, nor afterwards.
         assert!(world.step().is_empty(), "{policy}");
-        world.reap();
-        world.quiesce();
+        world.observe_removal();
         let before = world.events.len();
         world.advance(100_000);
         assert!(world.step().is_empty(), "{policy}");
@@ -194,8 +185,7 @@ fn a_new_controller_does_not_report_created_again__mxnet_operator_status_order()
 #[test]
 fn a_permanent_exit_code_is_a_failure_and_no_restart__2071() {
     let mut world = workers(&json!({})).restarting("ExitCode").started();
-    world.end("worker-0", 1);
-    world.quiesce();
+    world.observe_end("worker-0", 1);
     assert_eq!(world.conditions(), "Created !Running Failed");
     assert!(!world.events.iter().any(|event| event.starts_with("MXJobRestarting")));
     assert_eq!(world.counts("Worker").get("restarts"), None);

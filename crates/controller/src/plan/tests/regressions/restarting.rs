@@ -7,19 +7,16 @@ use crate::view::Phase;
 
 /// One more replaceable failure of worker 0, until its replacement runs.
 fn fail_and_come_back(world: &mut World, code: i32) {
-    world.end("worker-0", code);
-    world.quiesce();
+    world.observe_end("worker-0", code);
     world.reap();
-    world.advance(600);
-    world.quiesce();
+    world.wait(600);
     world.run_all();
 }
 
 #[test]
 fn a_completed_replica_whose_pod_is_gone_is_not_run_again__1186_and_1997_and_2454() {
     let mut world = workers(&json!({})).started();
-    world.end("worker-0", 0);
-    world.quiesce();
+    world.observe_end("worker-0", 0);
     world.pods.remove("digits-worker-0");
     world.services.remove("digits-worker-0");
     world.quiesce();
@@ -32,8 +29,7 @@ fn a_finished_job_does_not_run_again_when_its_objects_are_deleted__3737_and_2981
     for code in [0, 1] {
         let mut world = workers(&json!({})).started();
         world.end("worker-0", code);
-        world.end("worker-1", code);
-        world.quiesce();
+        world.observe_end("worker-1", code);
         world.pods.clear();
         world.services.clear();
         world.advance(1000);
@@ -90,8 +86,7 @@ fn a_failed_pod_is_replaced_under_on_failure_and_always__1570_and_1572_and_1605_
             world.quiesce();
             assert_eq!(world.conditions(), "Created Restarting", "{policy} {reason}");
             world.reap();
-            world.advance(1);
-            world.quiesce();
+            world.wait(1);
             world.run_all();
             assert_eq!(world.conditions(), "Created Running", "{policy} {reason}");
         }
@@ -102,8 +97,7 @@ fn a_failed_pod_is_replaced_under_on_failure_and_always__1570_and_1572_and_1605_
 fn exit_codes_from_128_are_retried__518_and_website_443_and_common_190() {
     for code in [1, 2, 3, 126, 127, 128, 129, 130, 134, 137, 138, 139, 143, 255] {
         let mut world = workers(&json!({})).restarting("ExitCode").started();
-        world.end("worker-0", code);
-        world.quiesce();
+        world.observe_end("worker-0", code);
         assert_eq!(world.state(), if code < 128 { "Failed" } else { "Restarting" }, "{code}");
     }
 }
@@ -115,12 +109,10 @@ fn a_deleted_pod_has_not_failed__common_186_and_2124() {
         // A deletion as seen from outside: requested, then ended by the signal, then gone.
         world.pod("worker-0").terminating = true;
         world.quiesce();
-        world.end("worker-0", 137);
-        world.quiesce();
+        world.observe_end("worker-0", 137);
         assert_eq!(world.state(), "Running", "{policy}");
         assert_eq!(world.counts("Worker"), json!({ "active": 1 }), "{policy}");
-        world.reap();
-        world.quiesce();
+        world.observe_removal();
         assert_eq!(world.alive(), ["worker-0", "worker-1"], "{policy}");
     }
 }
@@ -129,12 +121,10 @@ fn a_deleted_pod_has_not_failed__common_186_and_2124() {
 fn one_failed_pod_restarts_the_whole_rendezvous__2000_and_2269() {
     let mut world = World::new(&[("Scheduler", 1), ("Server", 8), ("Worker", 24)], &json!({}));
     world = world.restarting("ExitCode").started();
-    world.end("worker-17", 139);
-    world.quiesce();
+    world.observe_end("worker-17", 139);
     assert_eq!(world.alive(), Vec::<String>::new());
     world.reap();
-    world.advance(1);
-    world.quiesce();
+    world.wait(1);
     assert_eq!(world.alive().len(), 33);
     assert_eq!(world.counts("Worker")["restarts"], 1);
 }
@@ -145,14 +135,11 @@ fn restarting_does_not_outlast_the_restart__operators_until_1_8() {
     fail_and_come_back(&mut world, 1);
     assert_eq!(world.conditions(), "Created Running");
     // It does not outlast a suspension either.
-    world.end("worker-0", 1);
-    world.quiesce();
-    world.spec["suspend"] = json!(true);
-    world.quiesce();
+    world.observe_end("worker-0", 1);
+    world.suspend(true);
     world.reap();
     world.spec["suspend"] = json!(false);
-    world.advance(600);
-    world.quiesce();
+    world.wait(600);
     assert_eq!(world.state(), "Created");
     world.run_all();
     assert_eq!(world.conditions(), "Created !Suspended Running");
@@ -169,8 +156,7 @@ fn a_job_of_the_same_name_starts_immediately__1306_and_461_and_1221() {
 fn a_failed_worker_is_not_ignored_while_another_restarts() {
     let mut world = World::new(&[("Worker", 3)], &json!({})).restarting("ExitCode").started();
     world.end("worker-0", 137);
-    world.end("worker-1", 2);
-    world.quiesce();
+    world.observe_end("worker-1", 2);
     assert_eq!(world.state(), "Failed");
     assert_eq!(world.counts("Worker").get("restarts"), None);
 }
@@ -181,8 +167,7 @@ fn a_restart_of_the_whole_job_includes_all_roles() {
     let mut world = distributed(&json!({}));
     world.spec["mxReplicaSpecs"]["Worker"]["restartPolicy"] = json!("OnFailure");
     let mut world = world.started();
-    world.end("worker-0", 1);
-    world.quiesce();
+    world.observe_end("worker-0", 1);
     assert_eq!(world.state(), "Restarting");
     let mut other = distributed(&json!({}));
     other.spec["mxReplicaSpecs"]["Worker"]["restartPolicy"] = json!("OnFailure");
