@@ -263,11 +263,6 @@ impl Errors {
         self
     }
 
-    /// `Ok` when there is none.
-    pub fn into_result(self) -> Result<(), Self> {
-        if self.is_empty() { Ok(()) } else { Err(self) }
-    }
-
     /// The end of a list of these errors in a message: how many more there are.
     pub fn rest(&self) -> Option<String> {
         match self.dropped {

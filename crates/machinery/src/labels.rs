@@ -85,21 +85,6 @@ impl Selector {
         Self::parse(&parts.join(",")).ok()
     }
 
-    /// Selects what carries all the given labels. The labels are taken as they are.
-    pub fn from_map<K: Into<String>, V: Into<String>>(
-        labels: impl IntoIterator<Item = (K, V)>,
-    ) -> Self {
-        let mut requirements: Vec<Requirement> = labels
-            .into_iter()
-            .map(|(key, value)| Requirement {
-                key: key.into(),
-                operator: Operator::Equals(value.into()),
-            })
-            .collect();
-        requirements.sort_by(|a, b| a.key.cmp(&b.key));
-        Self { requirements }
-    }
-
     /// Whether labels, looked up one at a time, satisfy every requirement.
     pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.requirements.iter().all(|requirement| requirement.matches(label(&requirement.key)))

@@ -207,11 +207,6 @@ impl Status {
         Self::of(Reason::Invalid, message).with_details(details)
     }
 
-    /// Whether it reports a failure.
-    pub fn is_failure(&self) -> bool {
-        self.status == Outcome::Failure
-    }
-
     fn new(
         status: Outcome,
         message: Option<String>,

@@ -103,13 +103,6 @@ fn keys_and_values_must_be_those_of_labels() {
     }
 }
 
-#[test]
-fn a_map_of_labels_is_a_selector() {
-    let selector = Selector::from_map([("b", "2"), ("a", "1")]);
-    assert_eq!(selector.to_string(), "a=1,b=2");
-    assert!(Selector::from_map([("", ""); 0]).is_empty());
-}
-
 fn word() -> impl Strategy<Value = String> {
     "[A-Za-z0-9]([A-Za-z0-9_.-]{0,6}[A-Za-z0-9])?"
 }
