@@ -5,12 +5,13 @@
 //! decoding error; [`Raw`] holds the JSON itself. Neither fails on any object, whatever is in its
 //! metadata, spec or status.
 //!
-//! This crate makes no requests. Its callers decide what to do about an unreadable object, and
-//! report each version of it once ([`Reported`]).
+//! The callers decide what to do about an unreadable object, and report each version of it once
+//! ([`Reported`]). [`request`] sends requests on paths instead of types.
 
 mod lenient;
 mod raw;
 mod reported;
+pub mod request;
 
 pub use lenient::{Lenient, UNREADABLE, Unreadable};
 pub use raw::Raw;

@@ -7,9 +7,10 @@ use http::Method;
 use kube::runtime::reflector::Store;
 use kube::{Client, Resource as _};
 use mxjob_client::Raw;
+use mxjob_client::request::{self, JSON};
 use serde_json::json;
 
-use crate::api::{self, Caches, JSON, Settled};
+use crate::api::{self, Caches, Settled};
 
 /// The service account of this controller.
 pub const ACCOUNT: &str = "service-account-controller";
@@ -44,7 +45,7 @@ async fn create_missing(
         let path = format!("/api/v1/namespaces/{name}/serviceaccounts");
         let account =
             json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": DEFAULT}});
-        let result = api::send(client, Method::POST, &path, JSON, Some(&account)).await;
+        let result = request::send(client, Method::POST, &path, JSON, Some(&account)).await;
         settled &= api::is_settled(result, &path);
     }
     settled

@@ -1,4 +1,4 @@
-//! Requests as JSON, and the resources that all controllers here read.
+//! The resources that all controllers here read, in local caches.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::stream::{BoxStream, SelectAll};
 use futures_util::{FutureExt as _, StreamExt as _};
-use http::{Method, Request, header};
 use kube::Client;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::reflector::{Store, store::Writer};
@@ -15,48 +14,11 @@ use kube::runtime::{WatchStreamExt as _, reflector};
 use mxjob_client::Raw;
 use serde_json::Value;
 
-pub(crate) const JSON: &str = "application/json";
-pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
 /// Delay before a failed pass of a controller is repeated, if nothing changes earlier.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Whether there is nothing left to do; false asks for a retry.
 pub(crate) type Settled = bool;
-
-/// Sends one request and returns the object in the response.
-pub(crate) async fn send(
-    client: &Client,
-    method: Method,
-    path: &str,
-    content_type: &'static str,
-    body: Option<&Value>,
-) -> kube::Result<Value> {
-    let body = body.map(mxjob_machinery::object::to_vec).unwrap_or_default();
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::CONTENT_TYPE, content_type)
-        .body(body)
-        .map_err(kube::Error::HttpError)?;
-    client.request(request).await
-}
-
-/// The object at a path; `None` if it does not exist.
-pub(crate) async fn get(client: &Client, path: &str) -> kube::Result<Option<Value>> {
-    match send(client, Method::GET, path, JSON, None).await {
-        Ok(object) => Ok(Some(object)),
-        Err(error) if code(&error) == Some(404) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// The HTTP status code of an error that the API server reported.
-pub(crate) fn code(error: &kube::Error) -> Option<u16> {
-    match error {
-        kube::Error::Api(status) => Some(status.code),
-        _ => None,
-    }
-}
 
 /// A resource of the API that is always served.
 pub(crate) fn built_in(group: &str, kind: &str, plural: &str) -> ApiResource {

@@ -28,11 +28,12 @@ use http::Method;
 use kube::Client;
 use kube::runtime::watcher::Event;
 use mxjob_client::Raw;
+use mxjob_client::request::{self, JSON};
 use mxjob_machinery::json::{list, text};
 use mxjob_machinery::{names, object};
 use serde_json::{Value, json};
 
-use crate::api::{self, JSON, Settled};
+use crate::api::Settled;
 use graph::{FOREGROUND, Graph, Node, ORPHAN, Owner, Verdict};
 pub use orphans::ORPHAN_QUARANTINE;
 use requests::{Requests, is_settled};
@@ -48,9 +49,9 @@ const NODES: &str = "nodes";
 const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 const DISCOVERY_RETRY: Duration = Duration::from_secs(1);
 
-/// Collects garbage until `shutdown`. Pods of a node that does not exist are kept for the
-/// quarantine ([`ORPHAN_QUARANTINE`]).
-pub async fn run(client: Client, quarantine: Duration, shutdown: impl Future<Output = ()>) {
+/// Collects garbage until `shutdown`. Pods of a node that does not exist are collected after the
+/// quarantine ([`ORPHAN_QUARANTINE`]); never if it is `None`, for servers whose nodes are simulated.
+pub async fn run(client: Client, quarantine: Option<Duration>, shutdown: impl Future<Output = ()>) {
     let collector = Collector {
         requests: Requests(client),
         watches: Watches::default(),
@@ -90,7 +91,7 @@ struct Collector {
     quotas: BTreeSet<(String, String)>,
     /// The nodes, by name.
     nodes: BTreeSet<String>,
-    quarantine: Duration,
+    quarantine: Option<Duration>,
 }
 
 /// Whether an owner exists.
@@ -245,9 +246,10 @@ impl Collector {
 
     /// Has the pods of a node collected after the quarantine, if it does not exist then.
     fn check_node(&mut self, name: &str) {
-        // No node can have a name that is no valid one, so it is no part of a path.
+        let Some(quarantine) = self.quarantine else { return };
+        // A node cannot have an invalid name, which must not become part of a path.
         if !self.nodes.contains(name) && names::dns1123_subdomain(name).is_empty() {
-            self.todo.after(self.quarantine, Task::Orphans(name.to_owned()));
+            self.todo.after(quarantine, Task::Orphans(name.to_owned()));
         }
     }
 
@@ -404,7 +406,9 @@ impl Collector {
             // As upstream: a namespaced owner of a cluster-scoped object cannot be looked up.
             return Lookup::Exists;
         }
-        match api::get(&self.requests.0, &resource.object_path(namespace, &owner.name)).await {
+        match request::get_opt(&self.requests.0, &resource.object_path(namespace, &owner.name))
+            .await
+        {
             Ok(Some(object)) if object::meta_str(&object, "uid") == owner.uid => Lookup::Exists,
             Ok(_) => Lookup::Absent,
             Err(error) => {
@@ -426,7 +430,7 @@ impl Collector {
     /// Empties a terminating namespace; finalizes it when nothing is left.
     async fn namespace(&mut self, name: &str) -> Settled {
         let path = format!("/api/v1/namespaces/{name}");
-        let mut namespace = match api::get(&self.requests.0, &path).await {
+        let mut namespace = match request::get_opt(&self.requests.0, &path).await {
             Ok(Some(namespace)) if object::is_terminating(&namespace) => namespace,
             Ok(_) => return true,
             Err(error) => return is_settled(&error, &Method::GET, &path),
@@ -438,7 +442,7 @@ impl Collector {
         let mut is_empty = true;
         for resource in resources.iter().filter(|resource| resource.namespaced) {
             let collection = resource.collection_path(name);
-            match api::get(&self.requests.0, &format!("{collection}?limit=1")).await {
+            match request::get_opt(&self.requests.0, &format!("{collection}?limit=1")).await {
                 Ok(Some(first)) if list(&first, "/items").is_empty() => {}
                 Ok(Some(_)) => {
                     is_empty = false;

@@ -5,11 +5,12 @@ use http::Method;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use mxjob_client::Raw;
+use mxjob_client::request::{self, JSON, MERGE_PATCH};
 use mxjob_machinery::json::text;
 use mxjob_machinery::object;
 use serde_json::{Value, json};
 
-use crate::api::{self, JSON, MERGE_PATCH};
+use crate::api;
 
 /// Maximum of parallel requests for the pods of one node.
 const MAX_PARALLEL_REQUESTS: usize = 16;
@@ -41,17 +42,18 @@ async fn end_one(client: &Client, pod: &Value, message: &str) -> kube::Result<()
             "apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0,
             "preconditions": { "uid": uid },
         });
-        api::send(client, Method::DELETE, &path, JSON, Some(&options)).await
+        request::send(client, Method::DELETE, &path, JSON, Some(&options)).await
     } else {
         let patch = json!({
             "metadata": { "uid": uid, "resourceVersion": object::meta_str(pod, "resourceVersion") },
             "status": { "phase": "Failed", "reason": "NodeLost", "message": message },
         });
-        api::send(client, Method::PATCH, &format!("{path}/status"), MERGE_PATCH, Some(&patch)).await
+        request::send(client, Method::PATCH, &format!("{path}/status"), MERGE_PATCH, Some(&patch))
+            .await
     };
     match result {
         // Changed or gone: the next pass handles it.
-        Err(error) if matches!(api::code(&error), Some(404 | 409)) => Ok(()),
+        Err(error) if matches!(request::code(&error), Some(404 | 409)) => Ok(()),
         result => result.map(drop),
     }
 }

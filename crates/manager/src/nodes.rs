@@ -16,13 +16,14 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use mxjob_client::Raw;
+use mxjob_client::request::{self, MERGE_PATCH};
 use mxjob_machinery::json::{list, text};
 use mxjob_machinery::object;
 use mxjob_machinery::time::rfc3339;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use crate::api::{self, MERGE_PATCH};
+use crate::api;
 use crate::{clock, node_pods};
 pub use monitor::Limits;
 use monitor::{NodeAction, NodeMonitor, NodeReport};
@@ -131,7 +132,7 @@ impl Lifecycle {
             }
             match self.carry_out(&action).await {
                 Ok(()) => {}
-                Err(error) if api::code(&error) == Some(422) => {
+                Err(error) if request::code(&error) == Some(422) => {
                     warn!(node, %error, "the server refused to change the node; skipping it for a minute");
                     self.refused.insert(node.to_owned(), now + SKIP_REFUSED_FOR);
                 }
@@ -169,7 +170,7 @@ impl Lifecycle {
         message: &str,
     ) -> kube::Result<()> {
         let path = format!("/api/v1/nodes/{name}");
-        let Some(node) = api::get(&self.client, &path).await? else { return Ok(()) };
+        let Some(node) = request::get_opt(&self.client, &path).await? else { return Ok(()) };
         let conditions = list(&node, "/status/conditions");
         let ready = conditions.iter().find(is_ready);
         if ready.is_some_and(|ready| text(ready, "/status") == status) {
@@ -188,9 +189,9 @@ impl Lifecycle {
             "status": { "conditions": conditions },
         });
         let path = format!("{path}/status");
-        match api::send(&self.client, Method::PATCH, &path, MERGE_PATCH, Some(&patch)).await {
+        match request::send(&self.client, Method::PATCH, &path, MERGE_PATCH, Some(&patch)).await {
             // Changed or gone: the watch is about to deliver it.
-            Err(error) if matches!(api::code(&error), Some(404 | 409)) => Ok(()),
+            Err(error) if matches!(request::code(&error), Some(404 | 409)) => Ok(()),
             result => result.map(drop),
         }
     }

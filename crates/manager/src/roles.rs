@@ -6,11 +6,12 @@ use http::Method;
 use kube::Client;
 use kube::runtime::reflector::Store;
 use mxjob_client::Raw;
+use mxjob_client::request::{self, MERGE_PATCH};
 use mxjob_machinery::json::list;
 use mxjob_machinery::{object, role_aggregation};
 use serde_json::{Value, json};
 
-use crate::api::{self, Caches, MERGE_PATCH, Settled};
+use crate::api::{self, Caches, Settled};
 
 /// The service account of this controller.
 pub const ACCOUNT: &str = "clusterrole-aggregation-controller";
@@ -37,7 +38,7 @@ async fn aggregate(client: &Client, roles: &Store<Raw>) -> Settled {
         let path = format!("/apis/{GROUP}/v1/clusterroles/{}", object::meta_str(role, "name"));
         let version = object::meta_str(role, "resourceVersion");
         let patch = json!({"metadata": {"resourceVersion": version}, "rules": rules});
-        let result = api::send(client, Method::PATCH, &path, MERGE_PATCH, Some(&patch)).await;
+        let result = request::send(client, Method::PATCH, &path, MERGE_PATCH, Some(&patch)).await;
         settled &= api::is_settled(result, &path);
     }
     settled

@@ -1,6 +1,7 @@
 //! The pods and services of one job, selected from those of its namespace.
 
 use mxjob_api::mxjob;
+use mxjob_machinery::json::text;
 use serde_json::Value;
 
 /// Pods and services as an API server lists them: all of a namespace, or those of one job.
@@ -25,7 +26,7 @@ pub(crate) struct Owned<'a> {
 
 impl<'a> Children<'a> {
     pub(crate) fn of(&self, job: &Value) -> Owned<'a> {
-        let uid = job.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+        let uid = text(job, "/metadata/uid");
         let is_own = |object: &&Value| !uid.is_empty() && owner_uid(object) == Some(uid);
         let (pods, other_pods) = self.pods.iter().partition(is_own);
         Owned { pods, other_pods, services: self.services.iter().filter(is_own).collect() }
@@ -51,7 +52,7 @@ pub(crate) fn field<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
 
 /// `metadata.name`.
 pub(crate) fn name(object: &Value) -> &str {
-    object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+    text(object, "/metadata/name")
 }
 
 /// Whether the object is being deleted.
@@ -61,8 +62,7 @@ pub(crate) fn is_terminating(object: &Value) -> bool {
 
 /// Whether the pod's phase is terminal.
 pub(crate) fn has_ended(pod: &Value) -> bool {
-    let phase = pod.pointer("/status/phase").and_then(Value::as_str);
-    matches!(phase, Some("Succeeded" | "Failed"))
+    matches!(text(pod, "/status/phase"), "Succeeded" | "Failed")
 }
 
 /// The sum of the restart counts of a pod's containers.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use mxjob_api::labels;
 use mxjob_api::layout::{FIELDS, NESTED, Place};
+use mxjob_machinery::json::{list, text};
 use serde_json::Value;
 
 use crate::children::{self, field};
@@ -133,17 +134,12 @@ fn by_labels(pod: &Value, is_nested: bool) -> Option<Operator> {
 
 /// Whether mxjob has written the status, according to `managedFields`.
 pub(crate) fn is_status_written_by_mxjob(job: &Value) -> bool {
-    let managers = job.pointer("/metadata/managedFields").and_then(Value::as_array);
-    managers.into_iter().flatten().any(|entry| {
+    list(job, "/metadata/managedFields").iter().any(|entry| {
         let is = |field, word| entry.get(field).is_some_and(|value| value == word);
         is("manager", labels::OPERATOR) && is("subresource", "status")
     })
 }
 
 fn has_suspended(status: &Value) -> bool {
-    let conditions = status.get("conditions").and_then(Value::as_array);
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition.get("type").is_some_and(|kind| kind == "Suspended"))
+    list(status, "/conditions").iter().any(|condition| text(condition, "/type") == "Suspended")
 }

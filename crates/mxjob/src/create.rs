@@ -8,9 +8,10 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use http::{Method, Request};
+use http::Method;
 use kube::Client;
 use mxjob_api::mxjob;
+use mxjob_client::request::{self, JSON};
 use mxjob_machinery::error::chain;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -72,7 +73,7 @@ impl Creation {
         for namespace in manifest.namespaces() {
             let object =
                 json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-            match get(&self.client, &format!("/api/v1/namespaces/{namespace}")).await {
+            match request::get(&self.client, &format!("/api/v1/namespaces/{namespace}")).await {
                 Ok(_) => {}
                 Err(kube::Error::Api(status)) if status.code == 404 => {
                     self.create("/api/v1/namespaces", &object)
@@ -110,7 +111,7 @@ impl Creation {
         if let kube::Error::Api(status) = &not_created.error
             && status.reason == "AlreadyExists"
             && let Some(name) = object["metadata"]["name"].as_str()
-            && let Ok(existing) = get(&self.client, &format!("{path}/{name}")).await
+            && let Ok(existing) = request::get(&self.client, &format!("{path}/{name}")).await
         {
             if has_same_data(object, &existing) {
                 return Ok(());
@@ -190,7 +191,7 @@ impl Creation {
 
     async fn post(&self, path: &str, object: &Value) -> Result<Value, kube::Error> {
         let path = format!("{path}?fieldManager={}", self.manager);
-        self.client.request(request(Method::POST, &path, object)?).await
+        request::send(&self.client, Method::POST, &path, JSON, Some(object)).await
     }
 
     /// Looks an object up after the answer to its creation was lost. An error leaves open whether
@@ -227,13 +228,10 @@ impl Creation {
                 && !self.created.iter().any(|created| meta["uid"] == *created.uid)
         };
         if let Some(name) = object["metadata"]["name"].as_str() {
-            return match get(&self.client, &format!("{path}/{name}")).await {
-                Ok(found) => Ok(Some(found).filter(is_ours)),
-                Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-                Err(error) => Err(error),
-            };
+            let found = request::get_opt(&self.client, &format!("{path}/{name}")).await;
+            return found.map(|found| found.filter(is_ours));
         }
-        let mut list = get(&self.client, path).await?;
+        let mut list = request::get(&self.client, path).await?;
         let items = list["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
         Ok(items.into_iter().find(is_ours).map(|mut found| {
             // Items of a list may lack `apiVersion` and `kind`.
@@ -328,25 +326,12 @@ fn has_same_data(expected: &Value, existing: &Value) -> bool {
         && (!secret || kind(expected) == kind(existing))
 }
 
-fn request(method: Method, path: &str, body: &Value) -> Result<Request<Vec<u8>>, kube::Error> {
-    Request::builder()
-        .method(method)
-        .uri(path)
-        .header(http::header::CONTENT_TYPE, "application/json")
-        .body(body.to_string().into_bytes())
-        .map_err(kube::Error::HttpError)
-}
-
-async fn get(client: &Client, path: &str) -> Result<Value, kube::Error> {
-    client.request(Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?).await
-}
-
 async fn delete(client: &Client, created: &Created) -> Result<(), kube::Error> {
     let options = json!({
         "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
         "preconditions": {"uid": created.uid},
     });
-    client.request::<Value>(request(Method::DELETE, &created.path, &options)?).await.map(drop)
+    request::send(client, Method::DELETE, &created.path, JSON, Some(&options)).await.map(drop)
 }
 
 /// The server's message, and whether the input or the system is the cause.

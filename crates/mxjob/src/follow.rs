@@ -35,7 +35,7 @@ use self::progress::{Named, Progress, Verdict};
 use self::screen::Screen;
 use self::watches::{Listing, Seen, Watches};
 use crate::cluster::describe;
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 use crate::signals::{Signals, Stop};
 
 /// Capacity of the channel of log lines; when it is full, the readers of the logs wait.
@@ -59,6 +59,24 @@ pub(crate) enum End {
     TimedOut(String),
     /// The server failed, or rejected the jobs.
     Failed(Failure),
+}
+
+impl End {
+    /// The result of the command; `outcome` is what it did about jobs that did not finish.
+    pub(crate) fn result(self, timeout: Option<Duration>, outcome: &str) -> Result<(), Failure> {
+        Err(match self {
+            Self::Finished(Verdict::Succeeded) => return Ok(()),
+            Self::Finished(Verdict::Failed(message)) => Failure { code: Code::JobFailed, message },
+            Self::Finished(Verdict::Unknown(message)) => Failure::system(message),
+            Self::Failed(failure) => failure,
+            Self::Stopped(stop) => stop.failure(outcome),
+            Self::TimedOut(jobs) => {
+                let seconds = timeout.unwrap_or_default().as_secs();
+                let message = format!("{jobs} did not finish within {seconds} s; {outcome}");
+                Failure { code: Code::Timeout, message }
+            }
+        })
+    }
 }
 
 /// Jobs and pods that could not be removed in time.

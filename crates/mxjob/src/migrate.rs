@@ -6,7 +6,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use http::{Method, Request, header};
+use http::Method;
+use mxjob_client::request::{self, MERGE_PATCH};
 use mxjob_machinery::yaml;
 use mxjob_migrate::{ClusterScan, Inventory, Report, RequestError, adopt, rewrite, violations};
 use serde_json::{Value, json};
@@ -191,33 +192,23 @@ fn print_rewritten(jobs: &[Value], format: Format) -> Result<(), Failure> {
 
 impl mxjob_migrate::Cluster for Cluster {
     async fn get(&self, path: &str) -> Result<Value, RequestError> {
-        let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError);
-        self.send(request).await
+        request::get(&self.client, path).await.map_err(|error| self.request_error(error))
     }
 
     async fn merge_patch(&self, path: &str, body: &Value) -> Result<(), RequestError> {
-        let request = Request::builder()
-            .method(Method::PATCH)
-            .uri(path)
-            .header(header::CONTENT_TYPE, "application/merge-patch+json")
-            .body(body.to_string().into_bytes())
-            .map_err(kube::Error::HttpError);
-        self.send(request).await.map(drop)
+        let sent = request::send(&self.client, Method::PATCH, path, MERGE_PATCH, Some(body)).await;
+        sent.map(drop).map_err(|error| self.request_error(error))
     }
 }
 
 impl Cluster {
-    async fn send(&self, request: kube::Result<Request<Vec<u8>>>) -> Result<Value, RequestError> {
-        let result = match request {
-            Ok(request) => self.client.request(request).await,
-            Err(error) => Err(error),
-        };
-        result.map_err(|error| match error {
+    fn request_error(&self, error: kube::Error) -> RequestError {
+        match error {
             kube::Error::Api(status) => {
                 RequestError { code: Some(status.code), message: status.message }
             }
             error => RequestError { code: None, message: self.no_answer(&error) },
-        })
+        }
     }
 
     fn request_failure(&self, error: RequestError) -> Failure {

@@ -20,8 +20,7 @@ use tempfile::TempDir;
 
 use crate::create::Creation;
 use crate::data_dir::DataDir;
-use crate::exit::{Code, Failure};
-use crate::follow::progress::Verdict;
+use crate::exit::Failure;
 use crate::follow::{End, Follow};
 use crate::logging::{self, Level};
 use crate::manifest::{Manifest, Namespace};
@@ -39,6 +38,8 @@ const LOG_LEVEL: &str = "error";
 const GRACE_PERIOD: Duration = Duration::from_secs(10);
 /// Time that the node agent gets to finish its current step.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What was done when the command ends.
+const STOPPED: &str = "everything was stopped";
 
 /// Exit codes, for `--help`.
 pub(crate) const EXIT_CODES: &str = "\
@@ -122,7 +123,7 @@ async fn serve(
     let dir = settings.data_dir.clone();
     let mut server = tokio::select! {
         server = Box::pin(Server::start(settings)) => server?,
-        stop = signals.next() => return Err(interrupted(stop)),
+        stop = signals.next() => return Err(stop.failure(STOPPED)),
     };
     output::note(format_args!(
         "mxjob: to use kubectl while the job runs: export KUBECONFIG={}",
@@ -175,31 +176,10 @@ async fn serve(
         }
         Err(error) => return Err(Failure::doing("cannot stop the remaining pods", &error)),
     }
-    match end {
-        End::Finished(Verdict::Succeeded) => Ok(()),
-        End::Finished(Verdict::Failed(message)) => Err(Failure { code: Code::JobFailed, message }),
-        End::Finished(Verdict::Unknown(message)) => Err(Failure::system(message)),
-        End::Failed(failure) => Err(failure),
-        End::Stopped(stop) => Err(interrupted(stop)),
-        End::TimedOut(unfinished) => Err(Failure {
-            code: Code::Timeout,
-            message: format!(
-                "{unfinished} did not finish within {} s; everything was stopped",
-                timeout.unwrap_or_default().as_secs()
-            ),
-        }),
-    }
+    end.result(timeout, STOPPED)
 }
 
 async fn create(creation: &mut Creation, manifest: &Manifest) -> Result<Vec<Value>, Failure> {
     creation.namespaces(manifest).await?;
     creation.all(manifest).await
-}
-
-fn interrupted(stop: Stop) -> Failure {
-    let (code, reason) = match stop {
-        Stop::Interrupt => (Code::Interrupted, "interrupted"),
-        Stop::Terminate => (Code::Terminated, "terminated"),
-    };
-    Failure { code, message: format!("{reason}; everything was stopped") }
 }

@@ -182,7 +182,9 @@ impl Server {
         };
         if self.settings.garbage_collection {
             let client = client(self, manager::garbage::ACCOUNT);
-            let quarantine = manager::garbage::ORPHAN_QUARANTINE;
+            // Without a node agent, clients may simulate nodes that do not exist.
+            let quarantine =
+                self.settings.node.as_ref().map(|_| manager::garbage::ORPHAN_QUARANTINE);
             let collector = manager::garbage::run(client, quarantine, self.stopped());
             self.spawn_endless("garbage collector", collector);
             let definitions = self.api.clone().finalize_definitions(self.stopped());
@@ -193,10 +195,14 @@ impl Server {
         let accounts =
             manager::accounts::run(client(self, manager::accounts::ACCOUNT), self.stopped());
         self.spawn_endless("service account controller", accounts);
-        let limits = manager::nodes::Limits::default();
-        let nodes =
-            manager::nodes::run(client(self, manager::nodes::ACCOUNT), limits, self.stopped());
-        self.spawn_endless("node controller", nodes);
+        if self.settings.node.is_some() {
+            let client = client(self, manager::nodes::ACCOUNT);
+            let limits = manager::nodes::Limits::default();
+            self.spawn_endless(
+                "node controller",
+                manager::nodes::run(client, limits, self.stopped()),
+            );
+        }
     }
 
     /// Starts the controller as an API client.

@@ -3,7 +3,7 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 
 /// A signal that asks the program to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,17 @@ pub(crate) enum Stop {
     Interrupt,
     /// SIGTERM, as service managers and `mxjob down` send it, or SIGHUP, as closing terminals do.
     Terminate,
+}
+
+impl Stop {
+    /// The failure of a command that the signal stopped, and what it did about its objects.
+    pub(crate) fn failure(self, outcome: &str) -> Failure {
+        let (code, reason) = match self {
+            Self::Interrupt => (Code::Interrupted, "interrupted"),
+            Self::Terminate => (Code::Terminated, "terminated"),
+        };
+        Failure { code, message: format!("{reason}; {outcome}") }
+    }
 }
 
 /// The signal handlers. They stay installed until the process ends.

@@ -17,8 +17,7 @@ use kube::Client;
 
 use crate::cluster::{self, Cluster, ClusterArgs};
 use crate::create::Creation;
-use crate::exit::{Code, Failure};
-use crate::follow::progress::Verdict;
+use crate::exit::Failure;
 use crate::follow::{End, Follow, Remains};
 use crate::logging::{self, Level};
 use crate::manifest::{Manifest, Namespace};
@@ -94,7 +93,7 @@ async fn submit(args: SubmitArgs) -> Result<(), Failure> {
     };
     let (cluster, manifest) = tokio::select! {
         ready = ready => ready?,
-        stop = signals.next() => return Err(interrupted(stop, "nothing was created")),
+        stop = signals.next() => return Err(stop.failure("nothing was created")),
     };
     let mut creation = Creation::new(cluster.creating.clone());
     let mut follow = match create(&cluster.client, &mut creation, &manifest, &mut signals).await {
@@ -127,28 +126,17 @@ async fn submit(args: SubmitArgs) -> Result<(), Failure> {
         ));
     }
     let end = Box::pin(follow.run(std::future::pending(), &mut signals, args.timeout)).await;
-    let stopped = match &end {
+    let mut outcome = match &end {
         End::Stopped(_) | End::TimedOut(_) if args.keep => kept(&follow, &args.cluster),
         End::Stopped(_) | End::TimedOut(_) => {
             stop(&follow, &mut creation, &end, &mut signals).await?
         }
         End::Finished(_) | End::Failed(_) => String::new(),
     };
-    match end {
-        End::Finished(Verdict::Succeeded) => Ok(()),
-        End::Finished(Verdict::Failed(message)) => Err(Failure { code: Code::JobFailed, message }),
-        End::Finished(Verdict::Unknown(message)) => Err(Failure::system(message)),
-        End::Failed(failure) => Err(failure),
-        End::Stopped(stop) => Err(interrupted(stop, &stopped)),
-        End::TimedOut(unfinished) => {
-            let seconds = args.timeout.unwrap_or_default().as_secs();
-            let hint =
-                follow.not_picked_up().map(|hint| format!("\nmxjob: {hint}")).unwrap_or_default();
-            let message =
-                format!("{unfinished} did not finish within {seconds} s; {stopped}{hint}");
-            Err(Failure { code: Code::Timeout, message })
-        }
+    if let (End::TimedOut(_), Some(hint)) = (&end, follow.not_picked_up()) {
+        outcome = format!("{outcome}\nmxjob: {hint}");
     }
+    end.result(args.timeout, &outcome)
 }
 
 /// Creates the objects of the file. After a failure, `creation` has the objects that were created
@@ -170,7 +158,7 @@ async fn create(
                 Ok(Ok(_)) => "the created objects were deleted".to_owned(),
                 Err(_) => "the created objects were deleted, but the last request was not answered; check whether its object exists".to_owned(),
             };
-            return Err(interrupted(stop, &outcome));
+            return Err(stop.failure(&outcome));
         }
     };
     let mut follow = Follow::new(client.clone());
@@ -202,7 +190,7 @@ async fn stop(
     let (left, pods) = tokio::select! {
         left = Box::pin(clean) => left,
         again = signals.next() => {
-            return Err(interrupted(again, "the jobs are being deleted; their pods may still run"));
+            return Err(again.failure("the jobs are being deleted; their pods may still run"));
         }
     };
     match (left.as_slice(), pods) {
@@ -229,12 +217,4 @@ fn kept(follow: &Follow, args: &ClusterArgs) -> String {
         )
     });
     lines.collect::<Vec<_>>().join("\n")
-}
-
-fn interrupted(stop: Stop, outcome: &str) -> Failure {
-    let (code, reason) = match stop {
-        Stop::Interrupt => (Code::Interrupted, "interrupted"),
-        Stop::Terminate => (Code::Terminated, "terminated"),
-    };
-    Failure { code, message: format!("{reason}; {outcome}") }
 }

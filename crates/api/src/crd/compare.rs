@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use mxjob_machinery::json;
 use serde_json::{Map, Value};
 
 use super::{REVISION, SCHEMA_ANNOTATION, schema_id};
@@ -67,9 +68,7 @@ pub fn compare(definition: &Value) -> Verdict {
 
 fn difference(definition: &Value) -> Difference {
     let mut difference = Difference::default();
-    let list = |pointer: &str| {
-        definition.pointer(pointer).and_then(Value::as_array).map_or(&[][..], Vec::as_slice)
-    };
+    let list = |pointer: &str| json::list(definition, pointer);
     let stored = list("/status/storedVersions").iter().filter_map(Value::as_str);
     difference.stored_versions =
         stored.filter(|version| *version != mxjob::VERSION).map(str::to_owned).collect();

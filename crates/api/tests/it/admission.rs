@@ -4,7 +4,7 @@ use mxjob_api::admission;
 use mxjob_machinery::patch::merge_patch;
 use serde_json::{Value, json};
 
-use crate::jobs::{replica, training, with};
+use crate::jobs::{replica, training, with, worker_patch};
 
 /// Asserts that this change is refused at exactly these paths.
 fn check(old: &Value, patch: &Value, paths: &[&str]) {
@@ -56,7 +56,7 @@ fn stored_invalid_names_do_not_block_changes() {
         "initContainers": [{ "name": "../u/mxnet", "image": "i" }],
         "volumes": [{ "name": "../../x", "emptyDir": {} }],
     } });
-    let patch = json!({ "mxReplicaSpecs": { "Worker": { "template": template } } });
+    let patch = worker_patch(&json!({ "template": template }));
     let stored = with(&training(), &patch);
     assert_eq!(admission::create(&stored).len(), 2);
     for change in [

@@ -5,7 +5,7 @@ use mxjob_api::{
 };
 use serde_json::json;
 
-use crate::jobs::{alone, read, training, tuning, with};
+use crate::jobs::{alone, read, training, tuning, with, worker_patch};
 
 #[test]
 fn a_minimal_job_has_the_defaults() {
@@ -111,7 +111,8 @@ fn the_tuner_key_is_the_label_or_the_annotation_of_the_template() {
 
 #[test]
 fn the_port_is_that_of_the_training_container_by_name() {
-    let port = |containers| json!({ "mxReplicaSpecs": { "Worker": { "template": { "spec": { "containers": containers } } } } });
+    let port =
+        |containers| worker_patch(&json!({ "template": { "spec": { "containers": containers } } }));
     let cases = [
         (
             json!([{ "name": "mxnet", "ports": [{ "name": "mxjob-port", "containerPort": 9991 }] }]),

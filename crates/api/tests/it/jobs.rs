@@ -43,6 +43,16 @@ pub(crate) fn with(object: &Value, spec: &Value) -> Value {
     merge_patch(object, &json!({ "spec": spec }))
 }
 
+/// A patch that sets the field at a path, such as `mxReplicaSpecs.Worker.replicas`.
+pub(crate) fn patch_at(path: &str, value: &Value) -> Value {
+    path.rsplit('.').fold(value.clone(), |inner, field| json!({ field: inner }))
+}
+
+/// A patch of the spec that changes the workers.
+pub(crate) fn worker_patch(patch: &Value) -> Value {
+    json!({ "mxReplicaSpecs": { "Worker": patch } })
+}
+
 /// The typed view of such an object.
 pub(crate) fn read(object: &Value) -> Job {
     Job::from_value(object).unwrap()

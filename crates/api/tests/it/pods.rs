@@ -3,7 +3,7 @@
 use mxjob_api::{Role, env, labels, pods};
 use serde_json::{Value, json};
 
-use crate::jobs::{alone, read, training, tuning, with};
+use crate::jobs::{alone, read, training, tuning, with, worker_patch};
 
 fn variables(object: &Value, role: Role, index: u32) -> Vec<(String, String)> {
     env::for_replica(&read(object), role, index)
@@ -16,7 +16,7 @@ fn check(found: &[(String, String)], expected: &[(&str, &str)]) {
 
 #[test]
 fn a_worker_has_exactly_this_environment() {
-    let job = with(&training(), &json!({ "mxReplicaSpecs": { "Worker": { "replicas": 2 } } }));
+    let job = with(&training(), &worker_patch(&json!({ "replicas": 2 })));
     check(
         &variables(&job, Role::Worker, 1),
         &[
@@ -154,10 +154,8 @@ fn a_pod_is_its_template_with_the_contracts_fields_set_over_it() {
             "volumes": [{ "name": "v", "emptyDir": {} }],
         },
     });
-    let object =
-        with(&training(), &json!({ "mxReplicaSpecs": { "Worker": { "template": null } } }));
-    let job =
-        read(&with(&object, &json!({ "mxReplicaSpecs": { "Worker": { "template": template } } })));
+    let object = with(&training(), &worker_patch(&json!({ "template": null })));
+    let job = read(&with(&object, &worker_patch(&json!({ "template": template }))));
     let pod = pods::pod(&job, Role::Worker, 0).unwrap();
     assert_eq!((&pod["apiVersion"], &pod["kind"]), (&json!("v1"), &json!("Pod")));
     let metadata = &pod["metadata"];
@@ -195,7 +193,7 @@ fn a_pod_is_its_template_with_the_contracts_fields_set_over_it() {
 #[test]
 fn an_existing_port_is_not_added_again() {
     let containers = json!([{ "name": "mxnet", "image": "i", "env": null, "ports": [{ "name": "mxjob-port", "containerPort": 9991 }] }]);
-    let patch = json!({ "mxReplicaSpecs": { "Worker": { "template": { "spec": { "containers": containers } } } } });
+    let patch = worker_patch(&json!({ "template": { "spec": { "containers": containers } } }));
     let job = read(&with(&alone(), &patch));
     let pod = pods::pod(&job, Role::Worker, 0).unwrap();
     assert_eq!(
@@ -215,7 +213,7 @@ fn a_pod_has_no_null_in_its_maps_and_lists() {
             "containers": [null, { "name": "mxnet", "image": "i", "env": [null], "args": ["a", null] }],
         },
     });
-    let patch = json!({ "mxReplicaSpecs": { "Worker": { "template": null } } });
+    let patch = worker_patch(&json!({ "template": null }));
     let mut object = with(&alone(), &patch);
     object["spec"]["mxReplicaSpecs"]["Worker"]["template"] = template;
     let pod = pods::pod(&read(&object), Role::Worker, 0).unwrap();

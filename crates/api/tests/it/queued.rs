@@ -5,7 +5,7 @@ use mxjob_machinery::patch::merge_patch;
 use serde_json::{Value, json};
 
 use crate::definition::rules::refused;
-use crate::jobs::{training, with};
+use crate::jobs::{training, with, worker_patch};
 
 /// A job of a queue, suspended or not, in either layout.
 fn queued(suspend: &Value) -> Value {
@@ -29,7 +29,7 @@ fn placement() -> Value {
 }
 
 fn to_workers(template: &Value) -> Value {
-    json!({ "mxReplicaSpecs": { "Worker": { "template": template } } })
+    worker_patch(&json!({ "template": template }))
 }
 
 #[track_caller]
@@ -48,14 +48,14 @@ fn all_fixed() -> Vec<String> {
 }
 
 #[test]
-fn a_queued_job_can_be_placed_as_it_is_started_and_put_back_as_it_is_stopped() {
-    for (held, free) in [
+fn queued_job_can_be_placed_when_started_and_put_back_when_stopped() {
+    for (suspended, resumed) in [
         (json!({ "suspend": true }), json!({ "suspend": false })),
         (json!({ "runPolicy": { "suspend": true } }), json!({ "runPolicy": { "suspend": false } })),
         (json!({ "suspend": true }), json!({ "suspend": null })),
     ] {
-        let waiting = queued(&held);
-        let started = with(&with(&waiting, &free), &to_workers(&placement()));
+        let waiting = queued(&suspended);
+        let started = with(&with(&waiting, &resumed), &to_workers(&placement()));
         check(&waiting, &started, &[]);
         check(&started, &waiting, &[]);
         // Also while it waits.
@@ -64,7 +64,7 @@ fn a_queued_job_can_be_placed_as_it_is_started_and_put_back_as_it_is_stopped() {
 }
 
 #[test]
-fn nobody_else_can_be() {
+fn other_jobs_cannot_be_placed() {
     let fixed = all_fixed();
     let fixed: Vec<_> = fixed.iter().map(String::as_str).collect();
     let place = |job: &Value| with(job, &to_workers(&placement()));
@@ -85,13 +85,10 @@ fn a_queue_cannot_change_other_fields() {
     let cases = [
         (json!({ "backoffLimit": 1 }), vec!["spec.backoffLimit".to_owned()]),
         (
-            json!({ "mxReplicaSpecs": { "Worker": { "replicas": 2 } } }),
+            worker_patch(&json!({ "replicas": 2 })),
             vec!["spec.mxReplicaSpecs.Worker.replicas".to_owned()],
         ),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": { "template": null } } }),
-            vec![TEMPLATE.to_owned()],
-        ),
+        (worker_patch(&json!({ "template": null })), vec![TEMPLATE.to_owned()]),
         (
             json!({ "mxReplicaSpecs": { "Worker": null } }),
             vec!["spec.mxReplicaSpecs.Worker".to_owned()],

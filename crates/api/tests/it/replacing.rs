@@ -5,7 +5,7 @@ use mxjob_api::replace;
 use mxjob_machinery::patch::merge_patch;
 use serde_json::{Value, json};
 
-use crate::jobs::{alone, replica, training, with};
+use crate::jobs::{alone, patch_at, replica, training, with, worker_patch};
 
 /// Asserts that the difference of the two objects is exactly in these immutable fields.
 fn check(old: &Value, new: &Value, fixed: &[&str]) {
@@ -86,72 +86,41 @@ fn the_status_is_ignored() {
 
 #[test]
 fn every_other_field_of_the_spec_is_immutable() {
-    let cases: &[(Value, &[&str])] = &[
-        (json!({ "jobMode": "MXTune" }), &["spec.jobMode"]),
-        (json!({ "jobMode": null }), &["spec.jobMode"]),
-        (json!({ "backoffLimit": 4 }), &["spec.backoffLimit"]),
-        (json!({ "backoffLimit": null }), &["spec.backoffLimit"]),
-        (json!({ "successPolicy": "AllWorkers" }), &["spec.successPolicy"]),
-        (json!({ "restartScope": "Job" }), &["spec.restartScope"]),
-        (json!({ "schedulingPolicy": { "queue": "other" } }), &["spec.schedulingPolicy.queue"]),
-        (
-            json!({ "schedulingPolicy": { "minAvailable": 2 } }),
-            &["spec.schedulingPolicy.minAvailable"],
-        ),
-        (
-            json!({ "schedulingPolicy": { "priorityClass": "high" } }),
-            &["spec.schedulingPolicy.priorityClass"],
-        ),
-        (
-            json!({ "schedulingPolicy": { "scheduleTimeoutSeconds": 2 } }),
-            &["spec.schedulingPolicy.scheduleTimeoutSeconds"],
-        ),
-        (
-            json!({ "schedulingPolicy": { "minResources": { "cpu": 1 } } }),
-            &["spec.schedulingPolicy.minResources"],
-        ),
-        (json!({ "schedulingPolicy": null }), &["spec.schedulingPolicy.queue"]),
-        (json!({ "runPolicy": { "backoffLimit": 4 } }), &["spec.runPolicy.backoffLimit"]),
-        (
-            json!({ "runPolicy": { "schedulingPolicy": { "queue": "other" } } }),
-            &["spec.runPolicy.schedulingPolicy.queue"],
-        ),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": { "replicas": 3 } } }),
-            &["spec.mxReplicaSpecs.Worker.replicas"],
-        ),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": { "replicas": null } } }),
-            &["spec.mxReplicaSpecs.Worker.replicas"],
-        ),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": { "restartPolicy": "Never" } } }),
-            &["spec.mxReplicaSpecs.Worker.restartPolicy"],
-        ),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": { "label": "x" } } }),
-            &["spec.mxReplicaSpecs.Worker.label"],
-        ),
-        (json!({ "mxReplicaSpecs": { "Worker": null } }), &["spec.mxReplicaSpecs.Worker"]),
-        (json!({ "mxReplicaSpecs": { "Tuner": replica() } }), &["spec.mxReplicaSpecs.Tuner"]),
+    for (path, value) in [
+        ("jobMode", json!("MXTune")),
+        ("jobMode", json!(null)),
+        ("backoffLimit", json!(4)),
+        ("backoffLimit", json!(null)),
+        ("successPolicy", json!("AllWorkers")),
+        ("restartScope", json!("Job")),
+        ("schedulingPolicy.queue", json!("other")),
+        ("schedulingPolicy.minAvailable", json!(2)),
+        ("schedulingPolicy.priorityClass", json!("high")),
+        ("schedulingPolicy.scheduleTimeoutSeconds", json!(2)),
+        ("schedulingPolicy.minResources", json!({ "cpu": 1 })),
+        ("runPolicy.backoffLimit", json!(4)),
+        ("runPolicy.schedulingPolicy.queue", json!("other")),
+        ("mxReplicaSpecs.Worker.replicas", json!(3)),
+        ("mxReplicaSpecs.Worker.replicas", json!(null)),
+        ("mxReplicaSpecs.Worker.restartPolicy", json!("Never")),
+        ("mxReplicaSpecs.Worker.label", json!("x")),
+        ("mxReplicaSpecs.Worker", json!(null)),
+        ("mxReplicaSpecs.Tuner", replica()),
         // Writing down a default is a change: stored values are as typed.
-        (
-            json!({ "mxReplicaSpecs": { "Server": { "replicas": 1 } } }),
-            &["spec.mxReplicaSpecs.Server.replicas"],
-        ),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": null, "worker": replica() } }),
-            &["spec.mxReplicaSpecs.Worker", "spec.mxReplicaSpecs.worker"],
-        ),
-        (json!({ "mxReplicaSpecs": null }), &["spec.mxReplicaSpecs"]),
-        (json!({ "mxReplicaSpecs": "x" }), &["spec.mxReplicaSpecs"]),
-        (json!({ "stranger": 1 }), &["spec.stranger"]),
-        (json!({ "runPolicy": { "stranger": 1 } }), &["spec.runPolicy.stranger"]),
-        (json!({ "runPolicy": 1 }), &["spec.runPolicy"]),
-    ];
-    for (patch, fixed) in cases {
-        check_patch(patch, fixed);
+        ("mxReplicaSpecs.Server.replicas", json!(1)),
+        ("mxReplicaSpecs", json!(null)),
+        ("mxReplicaSpecs", json!("x")),
+        ("unknown", json!(1)),
+        ("runPolicy.unknown", json!(1)),
+        ("runPolicy", json!(1)),
+    ] {
+        check_patch(&patch_at(path, &value), &[&format!("spec.{path}")]);
     }
+    check_patch(&json!({ "schedulingPolicy": null }), &["spec.schedulingPolicy.queue"]);
+    check_patch(
+        &json!({ "mxReplicaSpecs": { "Worker": null, "worker": replica() } }),
+        &["spec.mxReplicaSpecs.Worker", "spec.mxReplicaSpecs.worker"],
+    );
 }
 
 #[test]
@@ -186,7 +155,7 @@ fn a_change_in_a_template_is_reported_with_the_deepest_path() {
         let fixed: Vec<_> = fixed.iter().map(|path| format!("{container}.{path}")).collect();
         check(&old, &new, &fixed.iter().map(String::as_str).collect::<Vec<_>>());
     }
-    let worker = |patch: &Value| json!({ "mxReplicaSpecs": { "Worker": { "template": patch } } });
+    let worker = |patch: &Value| worker_patch(&json!({ "template": patch }));
     let labels = format!("{template}.metadata.labels.team");
     check_patch(&worker(&json!({ "metadata": { "labels": { "team": "audio" } } })), &[&labels]);
     let annotation = format!("{template}.metadata.annotations[example.com/owner]");

@@ -5,7 +5,7 @@ use mxjob_machinery::patch::merge_patch;
 use serde_json::{Value, json};
 
 use crate::definition::rules::refused;
-use crate::jobs::{read, tuning, with};
+use crate::jobs::{read, tuning, with, worker_patch};
 
 /// One worker, as the types of the last Go operator marshal it; Kueue's webhook sends the same.
 fn marshalled() -> Value {
@@ -34,10 +34,10 @@ fn typed() -> Value {
     object.remove("status");
     object.insert(
         "spec".to_owned(),
-        json!({ "mxReplicaSpecs": { "Worker": {
-        "replicas": 1,
-        "template": { "spec": { "containers": [{ "name": "mxnet", "image": "mxnet:1.9.1" }] } },
-    } } }),
+        worker_patch(&json!({
+            "replicas": 1,
+            "template": { "spec": { "containers": [{ "name": "mxnet", "image": "mxnet:1.9.1" }] } },
+        })),
     );
     job
 }
@@ -98,17 +98,14 @@ fn fields_that_users_set_are_validated_as_usual() {
     for (patch, path) in [
         (json!({ "cleanPodPolicy": "" }), "spec.cleanPodPolicy"),
         (json!({ "runPolicy": { "cleanPodPolicy": "" } }), "spec.runPolicy.cleanPodPolicy"),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": { "restartPolicy": "" } } }),
-            "spec.mxReplicaSpecs.Worker.restartPolicy",
-        ),
+        (worker_patch(&json!({ "restartPolicy": "" })), "spec.mxReplicaSpecs.Worker.restartPolicy"),
     ] {
         let errors = admission::create(&with(&marshalled(), &patch));
         assert_eq!(errors.iter().map(|error| error.path.as_str()).collect::<Vec<_>>(), [path]);
     }
-    let limited = json!({ "mxReplicaSpecs": { "Worker": { "template": { "spec": {
+    let limited = worker_patch(&json!({ "template": { "spec": {
         "containers": [{ "name": "mxnet", "image": "mxnet:1.9.1", "resources": { "limits": { "cpu": 1 } } }],
-    } } } } });
+    } } }));
     for (old, path) in [(marshalled(), "resources.limits"), (typed(), "resources")] {
         let errors = admission::update(&old, &with(&old, &limited));
         let path = format!("spec.mxReplicaSpecs.Worker.template.spec.containers[0].{path}");

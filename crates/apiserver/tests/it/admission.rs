@@ -230,7 +230,7 @@ async fn the_status_of_a_quota_follows_what_goes_and_what_it_says() {
         let _ = stopped.await;
     };
     let client = server.client(garbage::ACCOUNT);
-    let collector = tokio::spawn(garbage::run(client, garbage::ORPHAN_QUARANTINE, shutdown));
+    let collector = tokio::spawn(garbage::run(client, None, shutdown));
     server.make(QUOTAS, &quota(&json!({"configmaps": 3}))).await;
     let item = format!("{QUOTAS}/q");
     let used = |count: &str| {

@@ -24,7 +24,7 @@ async fn monitoring() -> Server {
 /// A server with a garbage collector that waits that long before it collects pods.
 async fn collecting(quarantine: Duration) -> Server {
     let server = Server::start().await;
-    tokio::spawn(garbage::run(server.client(garbage::ACCOUNT), quarantine, pending()));
+    tokio::spawn(garbage::run(server.client(garbage::ACCOUNT), Some(quarantine), pending()));
     server
 }
 

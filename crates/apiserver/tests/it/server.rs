@@ -51,8 +51,7 @@ impl Server {
     /// Starts the garbage collector, and what finalizes definitions.
     pub fn collect_garbage(&self) {
         let client = self.client(garbage::ACCOUNT);
-        let quarantine = garbage::ORPHAN_QUARANTINE;
-        tokio::spawn(garbage::run(client, quarantine, std::future::pending()));
+        tokio::spawn(garbage::run(client, None, std::future::pending()));
         tokio::spawn(self.api.clone().finalize_definitions(std::future::pending()));
     }
 

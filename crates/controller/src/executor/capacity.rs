@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mxjob_api::{ConditionType, Job, Role, labels};
+use mxjob_machinery::json::{list, text};
 use mxjob_machinery::resources::Resources;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -325,15 +326,12 @@ impl PodLoad {
     fn read(pod: &Value) -> Self {
         let role = pod.pointer("/metadata/labels").and_then(|all| all.get(labels::REPLICA_TYPE));
         let role = role.and_then(Value::as_str).and_then(Role::parse);
-        let node = pod.pointer("/spec/nodeName").and_then(Value::as_str);
+        let node = text(pod, "/spec/nodeName");
         Self {
-            node: node.filter(|node| !node.is_empty()).map(str::to_owned),
+            node: (!node.is_empty()).then(|| node.to_owned()),
             request: Arc::new(PodRequest::of_pod(pod.get("spec"))),
             role: role.filter(|_| controller(pod).is_some()),
-            is_gated: pod
-                .pointer("/spec/schedulingGates")
-                .and_then(Value::as_array)
-                .is_some_and(|gates| !gates.is_empty()),
+            is_gated: !list(pod, "/spec/schedulingGates").is_empty(),
             terminating: pod
                 .pointer("/metadata/deletionTimestamp")
                 .is_some_and(|time| !time.is_null()),
@@ -342,20 +340,17 @@ impl PodLoad {
 }
 
 fn is_finished_pod(pod: &Value) -> bool {
-    let phase = pod.pointer("/status/phase").and_then(Value::as_str);
-    matches!(phase, Some("Succeeded" | "Failed"))
+    matches!(text(pod, "/status/phase"), "Succeeded" | "Failed")
 }
 
 fn read_node(node: &Value) -> NodeCapacity {
-    let conditions = node.pointer("/status/conditions").and_then(Value::as_array);
+    let mut conditions = list(node, "/status/conditions").iter();
     let is_ready = conditions
-        .into_iter()
-        .flatten()
-        .find(|condition| condition.get("type").and_then(Value::as_str) == Some("Ready"))
-        .is_some_and(|ready| ready.get("status").and_then(Value::as_str) == Some("True"));
+        .find(|condition| text(condition, "/type") == "Ready")
+        .is_some_and(|ready| text(ready, "/status") == "True");
     let is_cordoned = node.pointer("/spec/unschedulable") == Some(&Value::Bool(true));
     NodeCapacity {
-        name: node.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        name: text(node, "/metadata/name").to_owned(),
         labels: queue::strings(node.pointer("/metadata/labels")),
         allocatable: Resources::from_list(node.pointer("/status/allocatable")),
         is_schedulable: is_ready && !is_cordoned,

@@ -6,6 +6,7 @@ use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Precond
 use kube::core::Request;
 use mxjob_api::{labels, mxjob};
 use mxjob_machinery::error::chain;
+use mxjob_machinery::json::text;
 use serde_json::Value;
 
 use super::object::Key;
@@ -142,12 +143,9 @@ impl Requests {
 
     /// Creates an event. An event that already exists is no error.
     pub(super) async fn create_event(&self, event: &Value) -> kube::Result<()> {
-        let namespace =
-            event.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
-        match self
-            .post(&Request::new(format!("/api/v1/namespaces/{namespace}/events")), event)
-            .await
-        {
+        let namespace = text(event, "/metadata/namespace");
+        let events = Request::new(format!("/api/v1/namespaces/{namespace}/events"));
+        match self.post(&events, event).await {
             Ok(_) => Ok(()),
             Err(error) if is_already_exists(&error) => Ok(()),
             Err(error) => Err(error),

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use http::Method;
 use kube::Client;
+use mxjob_client::request;
 
 use super::requests::is_settled;
-use crate::api::{self, Settled};
+use crate::api::Settled;
 use crate::node_pods;
 
 /// How long a node must be missing before its pods are failed, and then deleted: upstream's value.
@@ -20,7 +21,7 @@ pub const ORPHAN_QUARANTINE: Duration = Duration::from_secs(40);
 /// with its next event.
 pub(super) async fn collect(client: &Client, node: &str) -> Settled {
     let path = format!("/api/v1/nodes/{node}");
-    match api::get(client, &path).await {
+    match request::get_opt(client, &path).await {
         Ok(Some(_)) => true,
         Ok(None) => match collect_pods(client, node).await {
             Ok(()) => true,

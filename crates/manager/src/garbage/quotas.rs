@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use http::Method;
 use kube::Client;
+use mxjob_client::request::{self, JSON};
 use mxjob_machinery::json::list;
 use mxjob_machinery::object;
 use mxjob_machinery::quota::{self, Amounts, Counter};
 use serde_json::Value;
 
 use super::resource::Resource;
-use crate::api::{self, JSON, Settled};
+use crate::api::Settled;
 
 /// The resource of quotas.
 pub(super) const QUOTAS: &str = "resourcequotas";
@@ -31,7 +32,7 @@ pub(super) async fn refresh(
     let path = format!("/api/v1/namespaces/{namespace}/{QUOTAS}");
     // Before the objects are counted: a create in between changes the quota, so the write below
     // conflicts and the status is never too low.
-    let quotas = match api::get(client, &path).await {
+    let quotas = match request::get_opt(client, &path).await {
         Ok(quotas) => quotas.unwrap_or_default(),
         Err(error) => {
             tracing::warn!(namespace, %error, "cannot list quotas; will retry");
@@ -52,7 +53,7 @@ pub(super) async fn refresh(
         };
         if let Err(error) = result {
             // 404: the quota or its namespace has been deleted. A conflict is usual.
-            let code = api::code(&error);
+            let code = request::code(&error);
             settled &= code == Some(404);
             if !matches!(code, Some(404 | 409)) {
                 tracing::warn!(namespace, quota = name, %error, "cannot update quota; will retry");
@@ -70,7 +71,7 @@ async fn write(client: &Client, path: &str, quota: &Value, status: Value) -> kub
         quota.insert("apiVersion".to_owned(), "v1".into());
         quota.insert("kind".to_owned(), "ResourceQuota".into());
     }
-    api::send(client, Method::PUT, path, JSON, Some(&quota)).await.map(drop)
+    request::send(client, Method::PUT, path, JSON, Some(&quota)).await.map(drop)
 }
 
 async fn count(
@@ -87,12 +88,13 @@ async fn count(
         }
         let path = resource.collection_path(namespace);
         if counter.needs_content(counted) {
-            let objects = api::get(client, &path).await?.unwrap_or_default();
+            let objects = request::get_opt(client, &path).await?.unwrap_or_default();
             for object in list(&objects, "/items") {
                 counter.add(counted, object);
             }
         } else {
-            let first = api::get(client, &format!("{path}?limit=1")).await?.unwrap_or_default();
+            let first =
+                request::get_opt(client, &format!("{path}?limit=1")).await?.unwrap_or_default();
             counter.add_number(counted, number(&first));
         }
     }

@@ -2,11 +2,12 @@
 
 use http::Method;
 use kube::Client;
+use mxjob_client::request::{self, MERGE_PATCH};
 use mxjob_machinery::json::list;
 use mxjob_machinery::object;
 use serde_json::{Value, json};
 
-use crate::api::{self, MERGE_PATCH, Settled};
+use crate::api::Settled;
 
 /// A client that reports which writes have to be retried.
 pub(super) struct Requests(pub(super) Client);
@@ -17,7 +18,7 @@ impl Requests {
     /// The definition of a custom resource; `None` if it does not exist.
     pub(super) async fn definition(&self, name: &str) -> kube::Result<Option<Value>> {
         let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}");
-        api::get(&self.0, &path).await
+        request::get_opt(&self.0, &path).await
     }
 
     /// Removes references to owners from an object.
@@ -42,7 +43,7 @@ impl Requests {
     /// Changes metadata of an object as it is now; a change by another client in between is a
     /// conflict, which is retried.
     async fn edit(&self, path: &str, uid: &str, change: impl Fn(&Value) -> Value) -> Settled {
-        let object = match api::get(&self.0, path).await {
+        let object = match request::get_opt(&self.0, path).await {
             Ok(Some(object)) if object::meta_str(&object, "uid") == uid => object,
             Ok(_) => return true,
             Err(error) => return is_settled(&error, &Method::GET, path),
@@ -60,7 +61,7 @@ impl Requests {
         content_type: &'static str,
         body: Option<&Value>,
     ) -> Settled {
-        match api::send(&self.0, method.clone(), path, content_type, body).await {
+        match request::send(&self.0, method.clone(), path, content_type, body).await {
             Ok(_) => true,
             Err(error) => is_settled(&error, &method, path),
         }
@@ -69,7 +70,7 @@ impl Requests {
 
 /// Reports an error. Returns true if the object does not exist; a conflict is usual.
 pub(super) fn is_settled(error: &kube::Error, method: &Method, path: &str) -> Settled {
-    let code = api::code(error);
+    let code = request::code(error);
     if !matches!(code, Some(404 | 409)) {
         tracing::warn!(%method, path, %error, "garbage collection failed; will retry");
     }

@@ -3,6 +3,10 @@
 mod adoption;
 
 use mxjob_machinery::patch::merge_patch;
+use mxjob_migrate::Operator::{
+    MxnetOperator1_0, MxnetOperator1_1, TrainingOperator1_5, TrainingOperator1_8,
+};
+use mxjob_migrate::Weight::{Change, Danger, Note};
 use mxjob_migrate::{Assessment, Children, Operator, Weight, assess};
 use serde_json::{Value, json};
 
@@ -40,13 +44,13 @@ fn status(operator: Operator, last: &str) -> Value {
     let counts = json!({ "Scheduler": { "active": 1 }, "Server": { "active": 1 }, "Worker": { "active": 2 } });
     let start = "2026-11-24T06:00:00Z";
     match operator {
-        Operator::MxnetOperator1_0 => {
+        MxnetOperator1_0 => {
             json!({ "conditions": conditions(last), "mxReplicaStatuses": counts, "startTime": start, "lastReconcileTime": null })
         }
-        Operator::MxnetOperator1_1 | Operator::TrainingOperator1_5 => {
+        MxnetOperator1_1 | TrainingOperator1_5 => {
             json!({ "conditions": conditions(last), "replicaStatuses": counts, "startTime": null, "completionTime": null })
         }
-        Operator::TrainingOperator1_8 => {
+        TrainingOperator1_8 => {
             json!({ "conditions": conditions(last), "replicaStatuses": counts, "startTime": start, "lastReconcileTime": start })
         }
         Operator::Mxjob => {
@@ -56,9 +60,14 @@ fn status(operator: Operator, last: &str) -> Value {
     }
 }
 
+/// A stored job that runs.
+fn running(operator: Operator, spec: &Value) -> Value {
+    stored(spec, &status(operator, "Running"))
+}
+
 /// A policy as users of that operator wrote it.
 fn policy(operator: Operator, policy: Value) -> Value {
-    if matches!(operator, Operator::MxnetOperator1_0 | Operator::MxnetOperator1_1) {
+    if matches!(operator, MxnetOperator1_0 | MxnetOperator1_1) {
         policy
     } else {
         json!({ "runPolicy": policy })
@@ -89,58 +98,40 @@ fn check_silent(assessment: &Assessment, words: &str) {
     );
 }
 
-const OLDER: [Operator; 4] = [
-    Operator::MxnetOperator1_0,
-    Operator::MxnetOperator1_1,
-    Operator::TrainingOperator1_5,
-    Operator::TrainingOperator1_8,
-];
+const OLDER: [Operator; 4] =
+    [MxnetOperator1_0, MxnetOperator1_1, TrainingOperator1_5, TrainingOperator1_8];
 
 #[test]
 fn operator_is_recognized_by_the_status_it_wrote() {
-    for operator in [
-        Operator::MxnetOperator1_0,
-        Operator::MxnetOperator1_1,
-        Operator::TrainingOperator1_5,
-        Operator::TrainingOperator1_8,
-        Operator::Mxjob,
-        Operator::None,
-    ] {
-        let job =
-            stored(&policy(operator, json!({ "backoffLimit": 3 })), &status(operator, "Running"));
+    for operator in OLDER.into_iter().chain([Operator::Mxjob, Operator::None]) {
+        let job = running(operator, &policy(operator, json!({ "backoffLimit": 3 })));
         assert_eq!(read(&job).operator, operator, "{job}");
     }
     let suspended = stored(&json!({}), &json!({ "conditions": conditions("Suspended") }));
-    assert_eq!(read(&suspended).operator, Operator::TrainingOperator1_8);
+    assert_eq!(read(&suspended).operator, TrainingOperator1_8);
     let mut new = stored(&json!({}), &json!({ "conditions": conditions("Created") }));
     new["metadata"]["managedFields"] =
         json!([{ "manager": "mxjob-controller", "operation": "Update", "subresource": "status" }]);
     assert_eq!(read(&new).operator, Operator::Mxjob);
-    let no_policy = stored(&json!({}), &status(Operator::TrainingOperator1_8, "Running"));
-    assert_eq!(read(&no_policy).operator, Operator::TrainingOperator1_8);
+    let no_policy = running(TrainingOperator1_8, &json!({}));
+    assert_eq!(read(&no_policy).operator, TrainingOperator1_8);
 }
 
 #[test]
 fn labels_of_pods_win_over_the_status() {
-    let job = stored(&json!({}), &status(Operator::MxnetOperator1_1, "Running"));
+    let job = running(MxnetOperator1_1, &json!({}));
     for (labels, operator) in [
-        (
-            json!({ "group_name": "kubeflow.org", "mxnet_job_name": "digits" }),
-            Operator::MxnetOperator1_0,
-        ),
-        (
-            json!({ "group-name": "kubeflow.org", "mxnet-job-name": "digits" }),
-            Operator::MxnetOperator1_0,
-        ),
+        (json!({ "group_name": "kubeflow.org", "mxnet_job_name": "digits" }), MxnetOperator1_0),
+        (json!({ "group-name": "kubeflow.org", "mxnet-job-name": "digits" }), MxnetOperator1_0),
         (
             json!({ "group-name": "kubeflow.org", "job-name": "digits", "replica-type": "worker" }),
-            Operator::MxnetOperator1_1,
+            MxnetOperator1_1,
         ),
         (
             json!({ "job-name": "digits", "training.kubeflow.org/job-name": "digits" }),
-            Operator::TrainingOperator1_5,
+            TrainingOperator1_5,
         ),
-        (json!({ "training.kubeflow.org/job-name": "digits" }), Operator::TrainingOperator1_8),
+        (json!({ "training.kubeflow.org/job-name": "digits" }), TrainingOperator1_8),
         (
             json!({ "training.kubeflow.org/job-name": "digits", "mxnet-job-name": "digits" }),
             Operator::Mxjob,
@@ -158,73 +149,69 @@ fn labels_of_pods_win_over_the_status() {
 
 #[test]
 fn interrupted_adoption_is_continued() {
-    let job = stored(&json!({}), &status(Operator::MxnetOperator1_1, "Running"));
+    let job = running(MxnetOperator1_1, &json!({}));
     let done = json!({ "training.kubeflow.org/job-name": "digits", "mxnet-job-name": "digits" });
     let pods = [
         adoption::pod("digits-worker-0", &done),
         adoption::pod("digits-worker-1", &json!({ "job-name": "digits" })),
     ];
     let children = Children { pods: &pods, services: &[] };
-    assert_eq!(
-        assess(&job, Some(&children), NOW.parse().unwrap()).operator,
-        Operator::MxnetOperator1_1
-    );
+    assert_eq!(assess(&job, Some(&children), NOW.parse().unwrap()).operator, MxnetOperator1_1);
 }
 
 #[test]
 fn default_clean_pod_policy_of_each_operator_is_reported() {
     for (operator, words) in [
-        (Operator::MxnetOperator1_0, "the default is Running and was All with mxnet-operator 1.0"),
-        (Operator::MxnetOperator1_1, "was All with mxnet-operator 1.1"),
-        (Operator::TrainingOperator1_5, "was All with training-operator 1.5"),
-        (Operator::TrainingOperator1_8, "was None with training-operator 1.8"),
+        (MxnetOperator1_0, "the default is Running and was All with mxnet-operator 1.0"),
+        (MxnetOperator1_1, "was All with mxnet-operator 1.1"),
+        (TrainingOperator1_5, "was All with training-operator 1.5"),
+        (TrainingOperator1_8, "was None with training-operator 1.8"),
     ] {
-        let bare =
-            stored(&policy(operator, json!({ "backoffLimit": 3 })), &status(operator, "Running"));
-        check(&read(&bare), Weight::Change, words);
-        let given = stored(
+        let bare = running(operator, &policy(operator, json!({ "backoffLimit": 3 })));
+        check(&read(&bare), Change, words);
+        let given = running(
+            operator,
             &policy(operator, json!({ "backoffLimit": 3, "cleanPodPolicy": "None" })),
-            &status(operator, "Running"),
         );
         check_silent(&read(&given), "cleanPodPolicy");
-        let empty = stored(
+        let empty = running(
+            operator,
             &policy(operator, json!({ "backoffLimit": 3, "cleanPodPolicy": "" })),
-            &status(operator, "Running"),
         );
-        check(&read(&empty), Weight::Note, "still means All");
+        check(&read(&empty), Note, "still means All");
     }
-    check_silent(&read(&stored(&json!({}), &status(Operator::Mxjob, "Running"))), "cleanPodPolicy");
+    check_silent(&read(&running(Operator::Mxjob, &json!({}))), "cleanPodPolicy");
 }
 
 #[test]
 fn policy_in_a_place_that_was_not_read_is_reported() {
     let nested = json!({ "runPolicy": { "backoffLimit": 3, "suspend": true } });
-    let a = read(&stored(&nested, &status(Operator::MxnetOperator1_0, "Running")));
+    let a = read(&running(MxnetOperator1_0, &nested));
     check(
         &a,
-        Weight::Change,
+        Change,
         "spec.runPolicy.backoffLimit was not read by mxnet-operator 1.0 and is now in effect: 3.",
     );
     check(
         &a,
-        Weight::Danger,
+        Danger,
         "spec.runPolicy.suspend was not read by mxnet-operator 1.0 and is now in effect: true, so all pods",
     );
 
     let both = json!({ "ttlSecondsAfterFinished": 9, "successPolicy": "AllWorkers", "runPolicy": { "suspend": false } });
-    let c = read(&stored(&both, &status(Operator::TrainingOperator1_8, "Running")));
-    check(&c, Weight::Change, "spec.ttlSecondsAfterFinished was not read by training-operator 1.8");
+    let c = read(&running(TrainingOperator1_8, &both));
+    check(&c, Change, "spec.ttlSecondsAfterFinished was not read by training-operator 1.8");
     check(
         &c,
-        Weight::Change,
+        Change,
         "spec.successPolicy was not read by training-operator 1.8 and is now in effect: AllWorkers.",
     );
     check_silent(&c, "suspend was not read");
 
     let gang = json!({ "schedulingPolicy": { "minAvailable": 2 }, "backoffLimit": 1 });
     check(
-        &read(&stored(&gang, &status(Operator::MxnetOperator1_1, "Running"))),
-        Weight::Change,
+        &read(&running(MxnetOperator1_1, &gang)),
+        Change,
         "spec.schedulingPolicy.minAvailable was not read",
     );
 }
@@ -234,7 +221,7 @@ fn expired_time_to_live_is_a_danger() {
     for operator in OLDER {
         let finished = |ttl: i32| {
             let mut status = status(operator, "Succeeded");
-            status["startTime"] = if operator == Operator::TrainingOperator1_8 {
+            status["startTime"] = if operator == TrainingOperator1_8 {
                 json!("2026-11-24T06:00:00Z")
             } else {
                 status["startTime"].clone()
@@ -245,42 +232,29 @@ fn expired_time_to_live_is_a_danger() {
         assert!(over.is_finished);
         check(
             &over,
-            Weight::Danger,
+            Danger,
             "ended at 2026-11-24T07:00:00Z and its ttlSecondsAfterFinished of 3599 has expired",
         );
-        check(&read(&finished(3601)), Weight::Change, "it is deleted at 2026-11-24T08:00:01Z");
-        check(&over, Weight::Note, "completionTime");
+        check(&read(&finished(3601)), Change, "it is deleted at 2026-11-24T08:00:01Z");
+        check(&over, Note, "completionTime");
     }
-    for operator in [Operator::MxnetOperator1_1, Operator::TrainingOperator1_5] {
-        let job = stored(
-            &policy(operator, json!({ "ttlSecondsAfterFinished": 60 })),
-            &status(operator, "Running"),
-        );
-        check(
-            &read(&job),
-            Weight::Change,
-            "deleted 60 s after its end (ttlSecondsAfterFinished); ",
-        );
+    for operator in [MxnetOperator1_1, TrainingOperator1_5] {
+        let job = running(operator, &policy(operator, json!({ "ttlSecondsAfterFinished": 60 })));
+        check(&read(&job), Change, "deleted 60 s after its end (ttlSecondsAfterFinished); ");
     }
 }
 
 #[test]
 fn deadline_that_was_never_enforced_is_reported() {
     for operator in OLDER {
-        let job = stored(
-            &policy(operator, json!({ "activeDeadlineSeconds": 600 })),
-            &status(operator, "Running"),
-        );
-        if matches!(operator, Operator::MxnetOperator1_0 | Operator::TrainingOperator1_8) {
-            check(&read(&job), Weight::Danger, "longer than its activeDeadlineSeconds of 600");
+        let job = running(operator, &policy(operator, json!({ "activeDeadlineSeconds": 600 })));
+        if matches!(operator, MxnetOperator1_0 | TrainingOperator1_8) {
+            check(&read(&job), Danger, "longer than its activeDeadlineSeconds of 600");
         } else {
-            check(&read(&job), Weight::Change, "count from its adoption");
+            check(&read(&job), Change, "count from its adoption");
         }
     }
-    let far = stored(
-        &json!({ "activeDeadlineSeconds": 86_400 }),
-        &status(Operator::MxnetOperator1_0, "Running"),
-    );
+    let far = running(MxnetOperator1_0, &json!({ "activeDeadlineSeconds": 86_400 }));
     check_silent(&read(&far), "activeDeadlineSeconds");
 }
 
@@ -288,41 +262,37 @@ fn deadline_that_was_never_enforced_is_reported() {
 fn changed_rules_of_restarts_and_success_are_reported() {
     let restarting = |operator, name: &str| {
         let spec = json!({ "mxReplicaSpecs": { "Worker": { "restartPolicy": name } } });
-        read(&stored(&with_policy(operator, &spec), &status(operator, "Running")))
+        read(&running(operator, &with_policy(operator, &spec)))
     };
     for operator in OLDER {
         check(
             &restarting(operator, "ExitCode"),
-            Weight::Change,
+            Change,
             "A retryable failure restarts all replicas",
         );
         check_silent(&restarting(operator, "Never"), "retryable");
         check(
             &restarting(operator, "Never"),
-            Weight::Change,
+            Change,
             "backoffLimit 3 now counts restarts of the whole job",
         );
     }
     check(
-        &restarting(Operator::TrainingOperator1_8, "OnFailure"),
-        Weight::Change,
+        &restarting(TrainingOperator1_8, "OnFailure"),
+        Change,
         "is replaced, where training-operator 1.8 failed the job",
     );
     check(
-        &restarting(Operator::MxnetOperator1_1, "Always"),
-        Weight::Change,
+        &restarting(MxnetOperator1_1, "Always"),
+        Change,
         "is replaced, where mxnet-operator 1.1 failed the job",
     );
-    check_silent(&restarting(Operator::MxnetOperator1_0, "OnFailure"), "failed the job.");
+    check_silent(&restarting(MxnetOperator1_0, "OnFailure"), "failed the job.");
+    check(&restarting(MxnetOperator1_0, "ExitCode"), Change, "every code from 128 on is retried");
+    check_silent(&restarting(TrainingOperator1_8, "ExitCode"), "every code from 128 on");
     check(
-        &restarting(Operator::MxnetOperator1_0, "ExitCode"),
-        Weight::Change,
-        "every code from 128 on is retried",
-    );
-    check_silent(&restarting(Operator::TrainingOperator1_8, "ExitCode"), "every code from 128 on");
-    check(
-        &restarting(Operator::MxnetOperator1_1, "Never"),
-        Weight::Change,
+        &restarting(MxnetOperator1_1, "Never"),
+        Change,
         "its scheduler succeeds and no worker has failed permanently; with mxnet-operator 1.1 the first role",
     );
 
@@ -330,12 +300,12 @@ fn changed_rules_of_restarts_and_success_are_reported() {
         "Scheduler": null, "Server": null, "Worker": null, "TunerTracker": replica(), "TunerServer": replica(), "Tuner": replica(),
     }, "jobMode": "MXTune" });
     let tune = read(&stored(
-        &with_policy(Operator::TrainingOperator1_8, &tune),
-        &status(Operator::TrainingOperator1_8, "Created"),
+        &with_policy(TrainingOperator1_8, &tune),
+        &status(TrainingOperator1_8, "Created"),
     ));
     check(
         &tune,
-        Weight::Change,
+        Change,
         "succeeds when its tuner succeeds; with training-operator 1.8 such a job never ended",
     );
 }
@@ -348,16 +318,16 @@ fn with_policy(operator: Operator, spec: &Value) -> Value {
 fn invalid_job_is_managed_rejected_or_left_unmanaged() {
     let three =
         json!({ "mxReplicaSpecs": { "Scheduler": { "replicas": 3, "restartPolicy": "" } } });
-    let begun = read(&stored(&three, &status(Operator::TrainingOperator1_8, "Running")));
-    check(&begun, Weight::Note, "since it exists, it is still managed");
-    check(&begun, Weight::Note, "a job has at most one Scheduler");
-    check(&begun, Weight::Change, "has 3 replicas of Scheduler");
-    check(&read(&stored(&three, &json!({}))), Weight::Danger, "the controller will reject it");
+    let begun = read(&running(TrainingOperator1_8, &three));
+    check(&begun, Note, "since it exists, it is still managed");
+    check(&begun, Note, "a job has at most one Scheduler");
+    check(&begun, Change, "has 3 replicas of Scheduler");
+    check(&read(&stored(&three, &json!({}))), Danger, "the controller will reject it");
     let odd = json!({ "mxReplicaSpecs": { "Evaluator": replica() } });
-    let unreadable = read(&stored(&odd, &status(Operator::TrainingOperator1_8, "Running")));
+    let unreadable = read(&running(TrainingOperator1_8, &odd));
     check(
         &unreadable,
-        Weight::Danger,
+        Danger,
         "leaves it and its pods unmanaged: MXJob digits has replicas of the unknown role \"Evaluator\".",
     );
     assert!(unreadable.patches.is_empty());
@@ -366,26 +336,23 @@ fn invalid_job_is_managed_rejected_or_left_unmanaged() {
 #[test]
 fn job_that_is_too_large_will_fail() {
     let roles = json!({ "mxReplicaSpecs": { "Worker": { "replicas": i32::MAX } } });
-    let running = read(&stored(&roles, &status(Operator::TrainingOperator1_8, "Running")));
-    check(&running, Weight::Danger, "The job is too large");
-    let finished = read(&stored(&roles, &status(Operator::TrainingOperator1_8, "Succeeded")));
+    let running = read(&running(TrainingOperator1_8, &roles));
+    check(&running, Danger, "The job is too large");
+    let finished = read(&stored(&roles, &status(TrainingOperator1_8, "Succeeded")));
     assert!(!finished.findings.iter().any(|finding| finding.text.contains("too large")));
 }
 
 #[test]
 fn dangers_come_first() {
     let spec = json!({ "runPolicy": { "suspend": true }, "cleanPodPolicy": "" });
-    let findings = read(&stored(&spec, &status(Operator::MxnetOperator1_0, "Running"))).findings;
+    let findings = read(&running(MxnetOperator1_0, &spec)).findings;
     assert!(findings.is_sorted_by_key(|finding| std::cmp::Reverse(finding.weight)));
-    assert_eq!(findings[0].weight, Weight::Danger);
+    assert_eq!(findings[0].weight, Danger);
 }
 
 #[test]
 fn job_of_mxjob_has_no_findings() {
-    let job = stored(
-        &json!({ "backoffLimit": 1, "ttlSecondsAfterFinished": 5 }),
-        &status(Operator::Mxjob, "Running"),
-    );
+    let job = running(Operator::Mxjob, &json!({ "backoffLimit": 1, "ttlSecondsAfterFinished": 5 }));
     let assessment = read(&job);
     assert_eq!((assessment.findings, assessment.patches), (vec![], vec![]));
     for any in

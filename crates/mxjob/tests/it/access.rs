@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Place, Server, wait_until};
+use crate::support::{Place, Server, Text as _, wait_until};
 
 #[test]
 fn no_request_of_a_component_is_forbidden() {
@@ -61,7 +61,7 @@ fn roles_and_bindings_made_with_kubectl_grant_rights() {
     assert_eq!(can(&["create", "mxjobs", "--as", "ann", "-n", "kube-system"]), "no");
     assert_eq!(can(&["get", "/metrics", "--as", "ann"]), "no");
     let list = server.kubectl(&["auth", "can-i", "--list", "--as", "ann"]);
-    assert!(list.contains("mxjobs.kubeflow.org "), "{list}");
+    list.must_contain("mxjobs.kubeflow.org ");
 
     server.kubectl(&["create", "role", "maps", "--verb", "get,list", "--resource", "configmaps"]);
     server.kubectl(&["create", "serviceaccount", "robot"]);
@@ -84,5 +84,5 @@ fn roles_and_bindings_made_with_kubectl_grant_rights() {
     let wide = server.kubectl(&["get", "rolebindings", "-o", "wide"]);
     assert!(wide.contains("ClusterRole/edit") && wide.contains("default/robot"), "{wide}");
     let described = server.kubectl(&["describe", "clusterrole", "view"]);
-    assert!(described.contains("mxjobs.kubeflow.org"), "{described}");
+    described.must_contain("mxjobs.kubeflow.org");
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Done, Lines, Place, Server, signal, until, wait_until};
+use crate::support::{Done, Lines, Place, Server, Text as _, signal, until, wait_until};
 
 /// Runs a pod with one container until it is ready.
 fn run(place: &Place, server: &Server<'_>, script: &str) {
@@ -73,18 +73,18 @@ fn exec_runs_in_the_container_and_returns_the_exit_code() {
     // Without root, containers have the host name of the machine.
     assert!(lines.next().is_some_and(|name| !name.is_empty()), "{}", done.stdout);
     assert_eq!(lines.next().map(Path::new), Some(folder.as_path()));
-    assert!(done.stderr.starts_with("wrong\n"), "{}", done.stderr);
+    done.stderr.must_start_with("wrong\n");
     assert_eq!(done.code(), Some(3));
 
     let done = server.try_kubectl(&["exec", "p", "--", "no-such-program"]);
     assert_eq!(done.code(), Some(127));
-    assert!(done.stderr.contains(r#"cannot run "no-such-program""#), "{}", done.stderr);
+    done.stderr.must_contain(r#"cannot run "no-such-program""#);
     let done = server.try_kubectl(&["exec", "p", "--", "sh", "-c", "kill -9 $$"]);
     assert_eq!(done.code(), Some(137));
     let done = server.try_kubectl(&["exec", "p", "-c", "other", "--", "true"]);
-    assert!(done.stderr.contains("container other is not valid for pod p"), "{}", done.stderr);
+    done.stderr.must_contain("container other is not valid for pod p");
     let done = server.try_kubectl(&["exec", "q", "--", "true"]);
-    assert!(done.stderr.contains("(NotFound)"), "{}", done.stderr);
+    done.stderr.must_contain("(NotFound)");
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn attach_prints_the_output_until_the_container_ends() {
     let mut client = server.follow(&["attach", "p"]);
     client.wait_for("tick");
     let done = server.try_kubectl(&["attach", "-i", "p"]);
-    assert!(done.stderr.contains("have no standard input"), "{}", done.stderr);
+    done.stderr.must_contain("have no standard input");
     place.write("go", "");
     let (status, lines) = client.finish();
     assert!(status.success());
@@ -234,7 +234,7 @@ fn port_forward_transfers_concurrent_connections() {
     });
 
     let done = server.try_kubectl(&["port-forward", "q", "1:1"]);
-    assert!(done.stderr.contains("(NotFound)"), "{}", done.stderr);
+    done.stderr.must_contain("(NotFound)");
 }
 
 fn forward(server: &Server<'_>, port: &str) -> Lines {

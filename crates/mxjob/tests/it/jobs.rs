@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Place, Server, until, wait_until};
+use crate::support::{Place, Server, Text as _, until, wait_until};
 
 const PATH: &str = "/apis/kubeflow.org/v1/namespaces/default/mxjobs";
 
@@ -40,7 +40,7 @@ fn job_runs_all_replicas_and_succeeds() {
     for reason in
         ["SuccessfulCreatePod", "SuccessfulCreateService", "MXJobRunning", "MXJobSucceeded"]
     {
-        assert!(events.contains(reason), "{events}");
+        events.must_contain(reason);
     }
     // The controller counts after the write of the status, which clients may see earlier.
     let counted =
@@ -69,7 +69,7 @@ fn failed_worker_fails_the_job_and_the_other_processes_are_stopped() {
     let failed = &job["status"]["conditions"].as_array().unwrap().last().unwrap()["message"];
     let message = failed.as_str().unwrap();
     for part in ["worker-1", "exit code 3", "no data here"] {
-        assert!(message.contains(part), "{message}");
+        message.must_contain(part);
     }
     place.wait_until_only_the_server_runs(&server);
     wait_until("the running pods are removed", || {

@@ -7,7 +7,7 @@ mod remove;
 
 use serde_json::{Value, json};
 
-use crate::support::{Place, Server, until, wait_until};
+use crate::support::{Place, Server, Text as _, until, wait_until};
 
 /// A suspended job, so that nothing runs.
 pub(crate) fn suspended(name: &str) -> Value {
@@ -40,7 +40,7 @@ fn get_watch_and_describe_show_a_job() {
     let table = server.kubectl(&["get", "pods"]);
     assert!(table.contains("shown-worker-1") && table.contains("1/1     Running"), "{table}");
     let yaml = server.kubectl(&["get", "mxjob", "shown", "-o", "yaml"]);
-    assert!(yaml.starts_with("apiVersion: kubeflow.org/v1\nkind: MXJob\nmetadata:\n"), "{yaml}");
+    yaml.must_start_with("apiVersion: kubeflow.org/v1\nkind: MXJob\nmetadata:\n");
     assert_eq!(server.kubectl(&["get", "all", "-o", "name"]).lines().count(), 4 + 4 + 1);
     let text = wait_until("describe shows the events", || {
         let text = server.kubectl(&["describe", "mxjob", "shown"]);
@@ -156,11 +156,11 @@ fn create_of_an_invalid_job_names_every_error_and_creates_nothing() {
     let rejected = server.kubectl_with(&["create", "-f", "-"], &job);
     assert_eq!(rejected.code(), Some(1));
     for part in ["spec.mxReplicaSpecs.Scheduler.replicas", "spec.cleanPodPolicy", "Sometimes"] {
-        assert!(rejected.stderr.contains(part), "{}", rejected.stderr);
+        rejected.stderr.must_contain(part);
     }
     job = place.job("invalid", "true", "true", "true");
     job["spec"]["unknown"] = Value::Bool(true);
     let rejected = server.kubectl_with(&["create", "-f", "-"], &job);
-    assert!(rejected.stderr.contains(r#"unknown field "spec.unknown""#), "{}", rejected.stderr);
+    rejected.stderr.must_contain(r#"unknown field "spec.unknown""#);
     assert_eq!(server.kubectl(&["get", "mxjobs,pods", "-o", "name"]), "");
 }

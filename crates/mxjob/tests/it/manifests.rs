@@ -6,7 +6,7 @@ use std::process::Command;
 use mxjob_machinery::yaml;
 use serde_json::{Value, json};
 
-use crate::support::{Done, Place};
+use crate::support::{Done, Place, Text as _};
 
 /// `manifests/` of this repository.
 fn folder() -> std::path::PathBuf {
@@ -148,7 +148,7 @@ fn operator_accepts_the_arguments_of_its_deployment() {
         words.extend(["--kubeconfig", "/nowhere"]);
         let done = place.mxjob(&words);
         assert_eq!(done.code(), Some(2));
-        assert!(done.stderr.contains("/nowhere"), "{}", done.stderr);
+        done.stderr.must_contain("/nowhere");
     }
 }
 
@@ -166,7 +166,7 @@ fn invalid_flag_is_named() {
     ] {
         let done = place.mxjob(&["manifests", flag]);
         assert_eq!((done.code(), done.stdout.as_str()), (Some(2), ""), "{flag}");
-        assert!(done.stderr.contains(part), "{}", done.stderr);
+        done.stderr.must_contain(part);
     }
     let nothing = place.mxjob(&["manifests", "--only=webhook", "--webhook=false"]);
     assert_eq!(nothing.code(), Some(2), "{}", nothing.stderr);

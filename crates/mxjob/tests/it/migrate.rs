@@ -6,7 +6,7 @@ mod refused;
 
 use serde_json::{Value, json};
 
-use crate::support::{Done, Place, Server, until};
+use crate::support::{Done, Place, Server, Text as _, until};
 
 /// The labels that each operator put on objects of a replica, and the counts that it wrote into a
 /// job's status.
@@ -141,11 +141,7 @@ fn running_jobs_of_every_operator_are_adopted_without_a_restart() {
         let line = format!("default/{name}  Running  {}\n", older.name);
         assert!(done.stdout.contains(&line), "{line}: {}", done.stdout);
     }
-    assert!(
-        done.stderr.contains("mxjob: 3 jobs, 3 of older operators (3 unfinished)"),
-        "{}",
-        done.stderr
-    );
+    done.stderr.must_contain("mxjob: 3 jobs, 3 of older operators (3 unfinished)");
     assert!(
         done.stderr.contains(
             "; nothing was changed; `mxjob migrate --apply` adopts the running jobs (27 patches)"
@@ -168,7 +164,7 @@ fn running_jobs_of_every_operator_are_adopted_without_a_restart() {
     );
     // Again: nothing is left to patch.
     let again = migrate(&place, &["--apply"]);
-    assert!(again.stderr.contains("adopted 0 jobs with 0 patches"), "{}", again.stderr);
+    again.stderr.must_contain("adopted 0 jobs with 0 patches");
     let service = server.get("service", "first-worker-0");
     assert_eq!(service["spec"]["publishNotReadyAddresses"], true);
     assert_eq!(service["spec"]["selector"]["training.kubeflow.org/job-name"], "first");
@@ -216,7 +212,7 @@ fn nothing_is_adopted_while_an_older_operator_runs() {
     server.create(&operator(1));
     let done = migrate(&place, &[]);
     assert_eq!(done.code(), Some(1), "{}", done.stderr);
-    assert!(done.stdout.contains("danger  Deployment training-operator in namespace kubeflow (kubeflow/training-operator:v1-855e096) manages MXJobs"), "{}", done.stdout);
+    done.stdout.must_contain("danger  Deployment training-operator in namespace kubeflow (kubeflow/training-operator:v1-855e096) manages MXJobs");
     let refused = migrate(&place, &["--apply"]);
     assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
     assert_eq!(
@@ -234,7 +230,7 @@ fn nothing_is_adopted_while_an_older_operator_runs() {
     server.create(&ours);
     let done = migrate(&place, &[]);
     let want = "danger  Deployment mxjob-operator in namespace kubeflow is already running";
-    assert!(done.stdout.contains(want), "{}", done.stdout);
+    done.stdout.must_contain(want);
     server.kubectl(&[
         "-n",
         "kubeflow",
@@ -251,7 +247,7 @@ fn nothing_is_adopted_while_an_older_operator_runs() {
     let refused = migrate(&place, &["--apply"]);
     assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
     let want = "mxjob: nothing was adopted, because Deployment mxjob-operator in namespace kubeflow is already running and may be restarting jobs";
-    assert!(refused.stderr.starts_with(want), "{}", refused.stderr);
+    refused.stderr.must_start_with(want);
     assert_eq!(label(&server), None);
     let done = migrate(&place, &["--apply", "--force", "-n", "default"]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
@@ -297,7 +293,9 @@ fn forbidden_resources_are_named_and_prevent_adoption() {
     server.kubectl(&["create", "rolebinding", "ann", "--clusterrole", "edit", "--user", "ann"]);
     let ann = crate::submit::access::kubeconfig(&place, Some("secret-of-ann"), "default");
     let done = place.mxjob(&["migrate", "--kubeconfig", &ann, "-n", "default"]);
-    assert!(done.stdout.contains("note    Cannot read Deployments, to find older operators: deployments.apps is forbidden"), "{}", done.stdout);
+    done.stdout.must_contain(
+        "note    Cannot read Deployments, to find older operators: deployments.apps is forbidden",
+    );
     // An older operator may run without being visible.
     let apply = ["migrate", "--kubeconfig", &ann, "-n", "default", "--apply"];
     let refused = place.mxjob(&apply);
@@ -307,7 +305,7 @@ fn forbidden_resources_are_named_and_prevent_adoption() {
         "this requires the right to get customresourcedefinitions.apiextensions.k8s.io",
         "this requires the right to list deployments.apps in all namespaces",
     ] {
-        assert!(refused.stderr.contains(want), "{}", refused.stderr);
+        refused.stderr.must_contain(want);
     }
     let label = || {
         server.get("pod", "digits-worker-0")["metadata"]["labels"].get("mxnet-job-name").cloned()
@@ -317,5 +315,5 @@ fn forbidden_resources_are_named_and_prevent_adoption() {
     assert_eq!(label(), Some("digits".into()), "{}", forced.stderr);
     let all = place.mxjob(&["migrate", "--kubeconfig", &ann]);
     assert_eq!(all.code(), Some(3), "{}", all.stderr);
-    assert!(all.stderr.contains("cannot list resource \"mxjobs\""), "{}", all.stderr);
+    all.stderr.must_contain("cannot list resource \"mxjobs\"");
 }

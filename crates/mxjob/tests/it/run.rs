@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Done, Place, Server, signal, until};
+use crate::support::{Done, Place, Server, Text as _, signal, until};
 
 /// Runs a job. Temporary files go into the test's directory, so that leftovers are found.
 fn run(place: &Place, job: &Value, args: &[&str]) -> Done {
@@ -42,7 +42,7 @@ fn success_exits_with_0_and_prints_every_log_line() {
     ];
     assert_eq!(lines, want);
     for line in ["mxjob: MXJob fine is created.", "mxjob: MXJob fine is successfully completed."] {
-        assert!(done.stderr.contains(line), "{}", done.stderr);
+        done.stderr.must_contain(line);
     }
 }
 
@@ -78,17 +78,9 @@ fn failure_exits_with_1_and_names_replica_and_last_lines() {
         "[ $DMLC_WORKER_ID = 1 ] || sleep 1000; echo reading; echo there is no data >&2; exit 3";
     let done = run(&place, &place.job("bad", "sleep 1000", "sleep 1000", worker), &[]);
     assert_eq!(done.code(), Some(1), "{}", done.stderr);
-    assert!(done.stderr.contains("mxjob: worker-1 failed: exit code 3\n"), "{}", done.stderr);
-    assert!(
-        done.stderr.contains("mxjob: MXJob bad is failed because worker-1 "),
-        "{}",
-        done.stderr
-    );
-    assert!(
-        done.stderr.ends_with("\nLast lines of worker-1:\n  reading\n  there is no data\n"),
-        "{}",
-        done.stderr
-    );
+    done.stderr.must_contain("mxjob: worker-1 failed: exit code 3\n");
+    done.stderr.must_contain("mxjob: MXJob bad is failed because worker-1 ");
+    done.stderr.must_end_with("\nLast lines of worker-1:\n  reading\n  there is no data\n");
 }
 
 /// Starts a job that never ends, and sends a signal once it runs.
@@ -257,7 +249,7 @@ fn rejected_job_leaves_no_object_of_its_file() {
     let done = place.mxjob(&["run", &file, "--data-dir", &data]);
     assert_eq!(done.code(), Some(2), "{}", done.stderr);
     let want = "mxjob: cannot create MXJob two: mxjobs.kubeflow.org \"two\" already exists\n";
-    assert!(done.stderr.ends_with(want), "{}", done.stderr);
+    done.stderr.must_end_with(want);
     place.wait_until_nothing_runs();
     let server = Server::start(&place, "apiserver", &[]);
     assert_eq!(server.kubectl(&["get", "mxjobs", "-A", "-o", "name"]), "");
@@ -271,5 +263,5 @@ fn name_may_be_generated() {
     job["metadata"] = serde_json::json!({"generateName": "trial-"});
     let done = run(&place, &job, &[]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
-    assert!(done.stderr.contains("mxjob: MXJob trial-"), "{}", done.stderr);
+    done.stderr.must_contain("mxjob: MXJob trial-");
 }

@@ -5,14 +5,14 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 
-use crate::support::{Done, MXJOB, Place, Server};
+use crate::support::{Done, MXJOB, Place, Server, Text as _};
 
 /// Checks that the start failed with this code and printed only this sentence.
 fn check(done: &Done, code: i32, sentence: &str) {
     assert_eq!(done.code(), Some(code), "{done:?}");
     assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
     assert!(done.stderr.contains(sentence), "{:?} should contain {sentence:?}", done.stderr);
-    assert!(done.stderr.starts_with("mxjob: "), "{}", done.stderr);
+    done.stderr.must_start_with("mxjob: ");
     assert_eq!(done.stdout, "");
 }
 
@@ -35,8 +35,8 @@ fn address_and_kubeconfig_are_printed_when_ready() {
         let printed = server.printed();
         printed.ends_with("\n\n").then_some(printed)
     });
-    assert!(printed.starts_with(&format!("mxjob is ready at {url}\n")), "{printed}");
-    assert!(printed.contains(&format!("export KUBECONFIG={}", kubeconfig.display())), "{printed}");
+    printed.must_start_with(&format!("mxjob is ready at {url}\n"));
+    printed.must_contain(&format!("export KUBECONFIG={}", kubeconfig.display()));
 }
 
 #[test]
@@ -192,11 +192,7 @@ fn invalid_flag_is_a_usage_error() {
     let place = Place::new();
     let done = place.mxjob(&["up", "--listen", "nowhere"]);
     assert_eq!(done.code(), Some(2));
-    assert!(
-        done.stderr.contains("invalid value 'nowhere' for '--listen <ADDR:PORT>'"),
-        "{}",
-        done.stderr
-    );
+    done.stderr.must_contain("invalid value 'nowhere' for '--listen <ADDR:PORT>'");
     assert_eq!(place.mxjob(&["upp"]).code(), Some(2));
     assert_eq!(place.mxjob(&[]).code(), Some(2));
 }

@@ -1,6 +1,6 @@
 //! Stopping: the server stops and pods keep running, until `mxjob down`.
 
-use crate::support::{Place, Server, code, until, wait_until};
+use crate::support::{Place, Server, Text as _, code, until, wait_until};
 
 /// A job whose replicas wait for the file `go`.
 fn waiting(place: &Place, server: &Server<'_>) {
@@ -49,11 +49,7 @@ fn down_stops_server_and_pods() {
     waiting(&place, &server);
     let id = server.id();
     let down = place.mxjob(&["down", "--data-dir", &data]);
-    assert!(
-        down.stderr.starts_with(&format!("mxjob: stopped the server (process {id}) and 4 pods (")),
-        "{}",
-        down.stderr
-    );
+    down.stderr.must_start_with(&format!("mxjob: stopped the server (process {id}) and 4 pods ("));
     let (status, log) = server.ended();
     assert!(status.success(), "{log}");
     place.wait_until_nothing_runs();

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Done, Place, Server, signal, until, wait_until};
+use crate::support::{Done, Place, Server, Text as _, signal, until, wait_until};
 
 /// `mxjob submit` of objects, with the administrator's kubeconfig unless the arguments have another.
 fn command(place: &Place, objects: &[Value], args: &[&str]) -> Command {
@@ -66,7 +66,7 @@ fn success_exits_with_0_and_the_job_stays() {
         "mxjob: MXJob fine is created.",
         "mxjob: MXJob fine is successfully completed.",
     ] {
-        assert!(done.stderr.contains(line), "{}", done.stderr);
+        done.stderr.must_contain(line);
     }
     let left = objects(&server);
     assert!(
@@ -82,12 +82,8 @@ fn failure_exits_with_1_and_names_replica_and_last_lines() {
     let worker = "[ $DMLC_WORKER_ID = 1 ] || sleep 1000; echo there is no data >&2; exit 3";
     let done = submit(&place, &[place.job("bad", "sleep 1000", "sleep 1000", worker)], &[]);
     assert_eq!(done.code(), Some(1), "{}", done.stderr);
-    assert!(done.stderr.contains("mxjob: worker-1 failed: exit code 3\n"), "{}", done.stderr);
-    assert!(
-        done.stderr.ends_with("\nLast lines of worker-1:\n  there is no data\n"),
-        "{}",
-        done.stderr
-    );
+    done.stderr.must_contain("mxjob: worker-1 failed: exit code 3\n");
+    done.stderr.must_end_with("\nLast lines of worker-1:\n  there is no data\n");
 }
 
 /// Starts a job that never ends, and sends a signal once it runs.
@@ -125,7 +121,7 @@ fn termination_exits_with_143_and_keep_leaves_the_job_running() {
         stderr.contains("mxjob: terminated; job endless keeps running\n  kubectl --kubeconfig "),
         "{stderr}"
     );
-    assert!(stderr.ends_with(" -n default delete mxjob endless\n"), "{stderr}");
+    stderr.must_end_with(" -n default delete mxjob endless\n");
 }
 
 #[test]
@@ -144,7 +140,7 @@ fn second_interrupt_does_not_wait_for_pods_that_ignore_signals() {
     assert_eq!(lines.finish().0.code(), Some(130));
     let stderr = place.stderr();
     let want = "mxjob: interrupted; the jobs are being deleted; their pods may still run\n";
-    assert!(stderr.ends_with(want), "{stderr}");
+    stderr.must_end_with(want);
 }
 
 #[test]
@@ -187,12 +183,12 @@ fn detach_prints_the_created_objects() {
     let done = submit(&place, &[job.clone(), settings("a")], &["--detach"]);
     assert_eq!((done.code(), done.stderr.as_str()), (Some(0), ""), "{}", done.stdout);
     let first = server.kubectl(&["get", "mxjobs", "-o", "name"]);
-    assert!(first.starts_with("mxjob.kubeflow.org/run-"), "{first}");
+    first.must_start_with("mxjob.kubeflow.org/run-");
     assert_eq!(done.stdout, format!("configmap/settings created\n{} created\n", first.trim()));
     // The second submission creates another job and finds the ConfigMap unchanged.
     let done = submit(&place, &[job.clone(), settings("a")], &["--detach"]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
-    assert!(done.stdout.starts_with("mxjob.kubeflow.org/run-"), "{}", done.stdout);
+    done.stdout.must_start_with("mxjob.kubeflow.org/run-");
     let done = submit(&place, &[job, settings("b")], &["--detach"]);
     assert_eq!(done.code(), Some(2), "{}", done.stdout);
     assert_eq!(
@@ -262,11 +258,7 @@ fn namespace_comes_from_option_file_or_context() {
     assert!(!server.try_kubectl(&["get", "namespace", "nowhere"]).status.success());
     let wrong = at("e", None, &["-n", "No/where"]);
     assert_eq!(wrong.code(), Some(2));
-    assert!(
-        wrong.stderr.starts_with("mxjob: \"No/where\" is not a valid namespace name: "),
-        "{}",
-        wrong.stderr
-    );
+    wrong.stderr.must_start_with("mxjob: \"No/where\" is not a valid namespace name: ");
 }
 
 #[test]

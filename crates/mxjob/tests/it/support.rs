@@ -177,6 +177,30 @@ impl Done {
     }
 }
 
+/// Checks of a text, with the text in the failure message.
+pub(crate) trait Text {
+    fn must_contain(&self, part: &str);
+    fn must_start_with(&self, start: &str);
+    fn must_end_with(&self, end: &str);
+}
+
+impl Text for str {
+    #[track_caller]
+    fn must_contain(&self, part: &str) {
+        assert!(self.contains(part), "{self:?} must contain {part:?}");
+    }
+
+    #[track_caller]
+    fn must_start_with(&self, start: &str) {
+        assert!(self.starts_with(start), "{self:?} must start with {start:?}");
+    }
+
+    #[track_caller]
+    fn must_end_with(&self, end: &str) {
+        assert!(self.ends_with(end), "{self:?} must end with {end:?}");
+    }
+}
+
 /// A running server. Its pods are ended with its [`Place`].
 pub(crate) struct Server<'a> {
     place: &'a Place,
@@ -265,13 +289,7 @@ impl<'a> Server<'a> {
     /// Runs kubectl, which must succeed, and returns its output.
     pub(crate) fn kubectl(&self, args: &[&str]) -> String {
         let done = self.try_kubectl(args);
-        assert!(
-            done.status.success(),
-            "kubectl {}: {}{}",
-            args.join(" "),
-            done.stdout,
-            done.stderr
-        );
+        assert!(done.status.success(), "kubectl {args:?}: {done:?}");
         done.stdout
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::support::{Place, Server, wait_until};
+use crate::support::{Place, Server, Text as _, wait_until};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
@@ -91,7 +91,7 @@ fn tuning_job_fails_with_its_tuner_and_stops_the_others() {
     let failed = job["status"]["conditions"].as_array().unwrap().last().unwrap();
     let message = failed["message"].as_str().unwrap();
     for part in ["tuner-0 exited with exit code 1", "no trial succeeded"] {
-        assert!(message.contains(part), "{message}");
+        message.must_contain(part);
     }
     place.wait_until_only_the_server_runs(&server);
 }

@@ -19,11 +19,3 @@ pub(super) enum Error {
     #[error("another client changed the {kind} {name} at each attempt to write it")]
     Contended { kind: &'static str, name: String },
 }
-
-/// The HTTP status of an error answer.
-pub(super) fn status_code(error: &kube::Error) -> Option<u16> {
-    match error {
-        kube::Error::Api(status) => Some(status.code),
-        _ => None,
-    }
-}

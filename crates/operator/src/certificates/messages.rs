@@ -1,10 +1,11 @@
 //! Log messages about the Secret and the configuration, with the command that fixes a problem. No
 //! I/O but the log.
 
+use mxjob_client::request;
 use tracing::{info, warn};
 
 use super::decision::{Decision, Reason};
-use super::error::{Error, SECRET, status_code};
+use super::error::{Error, SECRET};
 use super::installation::Installation;
 
 /// A problem that is logged once when it appears, and once when it is solved.
@@ -67,7 +68,7 @@ pub(super) fn describe(error: &Error, installation: &Installation) -> String {
         };
     }
     let Error::Request { source, kind, name, .. } = error else { return text };
-    match status_code(source) {
+    match request::code(source) {
         Some(403) => {
             format!("{text}; `{} | kubectl apply -f -` grants the right", installation.grant)
         }
@@ -109,18 +110,11 @@ mod tests {
     use kube::core::Status;
 
     use super::*;
+    use crate::certificates::tests::installation;
 
     #[test]
     fn the_fix_matches_how_the_operator_was_installed() {
-        let installation = Installation {
-            namespace: "own".to_owned(),
-            service: "hook".to_owned(),
-            secret: "certificate".to_owned(),
-            configuration: "jobs".to_owned(),
-            webhook: "validate.example.com".to_owned(),
-            install: "print the webhook".to_owned(),
-            grant: "print the rights".to_owned(),
-        };
+        let installation = installation("own");
         for (code, want) in [
             (403, "; `print the rights | kubectl apply -f -` grants the right"),
             (404, "; check that the namespace own exists"),

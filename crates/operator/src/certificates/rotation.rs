@@ -5,9 +5,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, header};
+use http::Method;
 use jiff::Timestamp;
 use kube::Client;
+use mxjob_client::request::{self, JSON, JSON_PATCH};
 use mxjob_machinery::backoff::Backoff;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -16,7 +17,7 @@ use tracing::info;
 use super::ca_bundle::{self, Comparison};
 use super::check::check;
 use super::decision::{Decision, Reason};
-use super::error::{Error, SECRET, status_code};
+use super::error::{Error, SECRET};
 use super::installation::Installation;
 use super::messages::{Problem, announce, describe};
 use super::resolver::Resolver;
@@ -258,7 +259,8 @@ impl Rotation {
             }
             Comparison::Patch(patch) => {
                 let path = installation.configuration_path();
-                let request = self.send(Method::PATCH, &path, "application/json-patch+json", patch);
+                let request =
+                    request::send(&self.client, Method::PATCH, &path, JSON_PATCH, Some(&patch));
                 match request.await {
                     Ok(_) => {
                         info!(
@@ -269,7 +271,7 @@ impl Rotation {
                         Ok(true)
                     }
                     // The test in the patch failed.
-                    Err(error) if matches!(status_code(&error), Some(409 | 422)) => Ok(false),
+                    Err(error) if matches!(request::code(&error), Some(409 | 422)) => Ok(false),
                     Err(source) => {
                         let name = installation.configuration.clone();
                         Err(Error::Request { action: "patch", kind: CONFIGURATION, name, source })
@@ -288,11 +290,12 @@ impl Rotation {
         } else {
             (self.installation.configuration_path(), &self.installation.configuration)
         };
-        match self.send(Method::GET, &path, "application/json", Value::Null).await {
-            Ok(object) => Ok(Some(object)),
-            Err(error) if status_code(&error) == Some(404) => Ok(None),
-            Err(source) => Err(Error::Request { action: "read", kind, name: name.clone(), source }),
-        }
+        request::get_opt(&self.client, &path).await.map_err(|source| Error::Request {
+            action: "read",
+            kind,
+            name: name.clone(),
+            source,
+        })
     }
 
     /// Writes the Secret; false if another client changed or deleted it first.
@@ -313,14 +316,14 @@ impl Rotation {
         if let Some(data) = object["data"].as_object_mut() {
             secret_data.write(data);
         }
-        match self.send(method, &path, "application/json", object).await {
+        match request::send(&self.client, method, &path, JSON, Some(&object)).await {
             Ok(_) => {
                 announce(decision, &self.installation);
                 Ok(true)
             }
-            Err(error) if status_code(&error) == Some(409) => Ok(false),
+            Err(error) if request::code(&error) == Some(409) => Ok(false),
             // Deleted since it was read, as users do to have everything regenerated.
-            Err(error) if action == "update" && status_code(&error) == Some(404) => Ok(false),
+            Err(error) if action == "update" && request::code(&error) == Some(404) => Ok(false),
             Err(source) => Err(Error::Request { action, kind: SECRET, name: name.clone(), source }),
         }
     }
@@ -337,22 +340,5 @@ impl Rotation {
             },
             "data": {},
         })
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        content_type: &str,
-        body: Value,
-    ) -> Result<Value, kube::Error> {
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::CONTENT_TYPE, content_type)
-            .header(header::ACCEPT, "application/json")
-            .body(body);
-        self.client.request(request.map_err(kube::Error::HttpError)?).await
     }
 }

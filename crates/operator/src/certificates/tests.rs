@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::check::check;
 use super::decision::{Decision, Reason};
+use super::installation::Installation;
 use super::issue::apply;
 use super::secret_data::SecretData;
 
@@ -19,6 +20,19 @@ fn start() -> Timestamp {
 /// The time so many days after the start.
 fn day(days: i32) -> Timestamp {
     start() + DAY * days
+}
+
+/// An installation in that namespace.
+pub(super) fn installation(namespace: &str) -> Installation {
+    Installation {
+        namespace: namespace.to_owned(),
+        service: "hook".to_owned(),
+        secret: "certificate".to_owned(),
+        configuration: "jobs".to_owned(),
+        webhook: "validate.example.com".to_owned(),
+        install: "print the webhook".to_owned(),
+        grant: "print the rights".to_owned(),
+    }
 }
 
 fn names() -> Vec<String> {

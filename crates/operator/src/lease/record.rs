@@ -32,9 +32,7 @@ pub(super) struct Claim {
 impl Record {
     /// Reads an answer of the API server.
     pub(super) fn from_value(object: Value) -> Self {
-        let text = |pointer: &str| {
-            object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
+        let text = |pointer: &str| mxjob_machinery::json::text(&object, pointer).to_owned();
         let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
         let seconds = number("/spec/leaseDurationSeconds");
         let acquired = text("/spec/acquireTime");

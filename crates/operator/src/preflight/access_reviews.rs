@@ -1,7 +1,9 @@
 //! Asks the API server which rights are missing, by SelfSubjectAccessReviews.
 
 use futures_util::{StreamExt as _, stream};
+use http::Method;
 use kube::Client;
+use mxjob_client::request::{self, JSON};
 use serde_json::{Value, json};
 use tracing::debug;
 
@@ -97,11 +99,8 @@ async fn ask(
     verb: &'static str,
     question: Value,
 ) -> (usize, &'static str, Answer) {
-    let request = http::Request::post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
-        .header(http::header::CONTENT_TYPE, "application/json")
-        .body(question.to_string().into_bytes());
-    let Ok(request) = request else { return (number, verb, Answer::Allowed) };
-    let answer = match client.request::<Value>(request).await {
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let answer = match request::send(&client, Method::POST, path, JSON, Some(&question)).await {
         Ok(answer) => match answer.pointer("/status/allowed").and_then(Value::as_bool) {
             Some(false) => Answer::Refused,
             Some(true) | None => Answer::Allowed,

@@ -1,8 +1,9 @@
 //! Checks that the cluster serves MXJobs, with the definition of this version.
 
-use http::{Request, StatusCode};
+use http::StatusCode;
 use kube::Client;
 use mxjob_api::crd::{self, FIX_COMMAND, Verdict};
+use mxjob_client::request;
 use serde_json::Value;
 
 use super::CRD;
@@ -17,7 +18,7 @@ use super::CRD;
 /// Where the server does not answer.
 pub(super) async fn check(client: &Client) -> kube::Result<Option<String>> {
     let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{CRD}");
-    match get(client, &path).await {
+    match request::get(client, &path).await {
         Ok(definition) => Ok(verdict(&definition)),
         Err(kube::Error::Api(status))
             if matches!(
@@ -32,7 +33,7 @@ pub(super) async fn check(client: &Client) -> kube::Result<Option<String>> {
 }
 
 async fn discovered(client: &Client) -> kube::Result<Option<String>> {
-    match get(client, "/apis/kubeflow.org/v1").await {
+    match request::get(client, "/apis/kubeflow.org/v1").await {
         Ok(resources) => {
             let resources = resources.get("resources").and_then(Value::as_array);
             let has = |name: &str| {
@@ -66,10 +67,4 @@ fn verdict(definition: &Value) -> Option<String> {
         Verdict::Same => None,
         other => Some(other.to_string()),
     }
-}
-
-async fn get(client: &Client, path: &str) -> kube::Result<Value> {
-    let request = Request::get(path).body(Vec::new());
-    let request = request.map_err(kube::Error::HttpError)?;
-    client.request(request).await
 }

@@ -2,9 +2,10 @@
 //! of the configuration.
 
 use base64::Engine as _;
-use http::Request;
+use http::Method;
 use jiff::Timestamp;
 use mxjob_access::identity::Identity;
+use mxjob_client::request::{self, JSON};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
@@ -42,10 +43,8 @@ impl Cluster {
     }
 
     async fn call(&self, method: &str, path: &str, body: &Value) -> Value {
-        let request = Request::builder().method(method).uri(path);
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-        let request = request.header("Content-Type", "application/json").body(body).unwrap();
-        self.client.request(request).await.unwrap()
+        let (method, body) = (method.parse().unwrap(), (!body.is_null()).then_some(body));
+        request::send(&self.client, method, path, JSON, body).await.unwrap()
     }
 
     /// A client like the API server: by the name of the Service, trusting the configuration's
@@ -76,10 +75,9 @@ async fn is_answered(caller: &Client) -> bool {
             "object": {},
         },
     });
-    let request = Request::post(format!("{WEBHOOK_PATH}?timeout=5s"));
-    let request = request.header("Content-Type", "application/json");
-    let answer = caller.request::<Value>(request.body(review.to_string().into_bytes()).unwrap());
-    answer.await.is_ok_and(|answer| answer["response"]["allowed"] == false)
+    let path = format!("{WEBHOOK_PATH}?timeout=5s");
+    let answer = request::send(caller, Method::POST, &path, JSON, Some(&review)).await;
+    answer.is_ok_and(|answer| answer["response"]["allowed"] == false)
 }
 
 fn local() -> Bound {

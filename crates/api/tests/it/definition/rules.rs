@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{cost, schema, shape};
-use crate::jobs::{alone, replica, training, tuning, with};
+use crate::jobs::{alone, patch_at, replica, training, tuning, with, worker_patch};
 use crate::properties::{any_json, change, change_replaceable, fixed_pointers, job, replaceable};
 
 thread_local! {
@@ -184,40 +184,28 @@ fn the_estimate_of_an_api_server_stays_far_below_its_limits() {
 
 #[test]
 fn new_jobs_need_the_mandatory_fields() {
-    let roles = |roles: Value| with(&training(), &json!({ "mxReplicaSpecs": roles }));
+    let train = |patch: Value| with(&training(), &patch);
+    let roles = |roles: Value| train(json!({ "mxReplicaSpecs": roles }));
     let cases = [
         (json!({ "metadata": { "name": "digits" } }), "needs spec.mxReplicaSpecs"),
-        (with(&training(), &json!({ "mxReplicaSpecs": null })), "needs spec.mxReplicaSpecs"),
+        (train(json!({ "mxReplicaSpecs": null })), "needs spec.mxReplicaSpecs"),
+        (train(json!({ "jobMode": "MXTalk" })), "supported values: \"MXTrain\", \"MXTune\""),
+        (train(json!({ "successPolicy": "Some" })), "supported values: \"\", \"AllWorkers\""),
         (
-            with(&training(), &json!({ "jobMode": "MXTalk" })),
-            "supported values: \"MXTrain\", \"MXTune\"",
-        ),
-        (
-            with(&training(), &json!({ "successPolicy": "Some" })),
-            "supported values: \"\", \"AllWorkers\"",
-        ),
-        (
-            with(&training(), &json!({ "cleanPodPolicy": "" })),
+            train(json!({ "cleanPodPolicy": "" })),
             "supported values: \"All\", \"Running\", \"None\"",
         ),
-        (with(&training(), &json!({ "runPolicy": { "cleanPodPolicy": "Some" } })), "\"Running\""),
-        (with(&training(), &json!({ "backoffLimit": -1 })), "must be at least 0"),
+        (train(json!({ "runPolicy": { "cleanPodPolicy": "Some" } })), "\"Running\""),
+        (train(json!({ "backoffLimit": -1 })), "must be at least 0"),
+        (train(json!({ "runPolicy": { "activeDeadlineSeconds": 0 } })), "must be at least 1"),
+        (train(json!({ "schedulingPolicy": { "minAvailable": -1 } })), "must be at least 0"),
         (
-            with(&training(), &json!({ "runPolicy": { "activeDeadlineSeconds": 0 } })),
-            "must be at least 1",
-        ),
-        (
-            with(&training(), &json!({ "schedulingPolicy": { "minAvailable": -1 } })),
-            "must be at least 0",
-        ),
-        (
-            with(&training(), &json!({ "backoffLimit": 1, "runPolicy": { "backoffLimit": 2 } })),
+            train(json!({ "backoffLimit": 1, "runPolicy": { "backoffLimit": 2 } })),
             "are the same field",
         ),
         (
-            with(
-                &training(),
-                &json!({ "schedulingPolicy": { "queue": "a" }, "runPolicy": { "schedulingPolicy": { "queue": "b" } } }),
+            train(
+                json!({ "schedulingPolicy": { "queue": "a" }, "runPolicy": { "schedulingPolicy": { "queue": "b" } } }),
             ),
             "spec.schedulingPolicy.queue and spec.runPolicy.schedulingPolicy.queue are the same field",
         ),
@@ -263,36 +251,24 @@ fn fixed_fields_are_fixed() {
             "mxReplicaSpecs": { "Worker": { "replicas": 2, "restartPolicy": "Never", "label": "k" } },
         }),
     ));
-    for (patch, words) in [
-        (json!({ "jobMode": null }), "spec.jobMode: only metadata.labels"),
-        (json!({ "successPolicy": "AllWorkers" }), "spec.successPolicy: only"),
-        (json!({ "restartScope": "Job" }), "spec.restartScope: only"),
-        (json!({ "backoffLimit": 4 }), "spec.backoffLimit: only"),
-        (json!({ "backoffLimit": null }), "spec.backoffLimit: only"),
-        (json!({ "runPolicy": { "backoffLimit": 4 } }), "spec.backoffLimit: only"),
-        (json!({ "schedulingPolicy": { "queue": "b" } }), "spec.schedulingPolicy.queue: only"),
-        (
-            json!({ "schedulingPolicy": { "minAvailable": null } }),
-            "spec.schedulingPolicy.minAvailable: only",
-        ),
-        (
-            json!({ "schedulingPolicy": { "priorityClass": "p" } }),
-            "spec.schedulingPolicy.priorityClass: only",
-        ),
-        (json!({ "mxReplicaSpecs": null }), "spec.mxReplicaSpecs: only"),
-        (json!({ "mxReplicaSpecs": { "Server": null } }), "a role was added or removed"),
-        (json!({ "mxReplicaSpecs": { "Server2": replica() } }), "a role was added or removed"),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": { "replicas": 3 } } }),
-            "spec.mxReplicaSpecs.Worker.replicas: only",
-        ),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": { "restartPolicy": "Always" } } }),
-            "Worker.restartPolicy: only",
-        ),
-        (json!({ "mxReplicaSpecs": { "Worker": { "label": null } } }), "Worker.label: only"),
+    for (path, value, words) in [
+        ("jobMode", json!(null), "spec.jobMode: only metadata.labels"),
+        ("successPolicy", json!("AllWorkers"), "spec.successPolicy: only"),
+        ("restartScope", json!("Job"), "spec.restartScope: only"),
+        ("backoffLimit", json!(4), "spec.backoffLimit: only"),
+        ("backoffLimit", json!(null), "spec.backoffLimit: only"),
+        ("runPolicy.backoffLimit", json!(4), "spec.backoffLimit: only"),
+        ("schedulingPolicy.queue", json!("b"), "spec.schedulingPolicy.queue: only"),
+        ("schedulingPolicy.minAvailable", json!(null), "spec.schedulingPolicy.minAvailable: only"),
+        ("schedulingPolicy.priorityClass", json!("p"), "spec.schedulingPolicy.priorityClass: only"),
+        ("mxReplicaSpecs", json!(null), "spec.mxReplicaSpecs: only"),
+        ("mxReplicaSpecs.Server", json!(null), "a role was added or removed"),
+        ("mxReplicaSpecs.Server2", replica(), "a role was added or removed"),
+        ("mxReplicaSpecs.Worker.replicas", json!(3), "spec.mxReplicaSpecs.Worker.replicas: only"),
+        ("mxReplicaSpecs.Worker.restartPolicy", json!("Always"), "Worker.restartPolicy: only"),
+        ("mxReplicaSpecs.Worker.label", json!(null), "Worker.label: only"),
     ] {
-        check_update(&old, &patch, words);
+        check_update(&old, &patch_at(path, &value), words);
     }
     // A moved field is unchanged.
     check_update(&old, &json!({ "backoffLimit": null, "runPolicy": { "backoffLimit": 3 } }), "");
@@ -318,7 +294,7 @@ fn replaceable_fields_can_change_and_stored_invalid_values_may_stay() {
 
 #[test]
 fn a_queue_may_change_the_pod_placement_of_a_suspended_job() {
-    let place = json!({ "mxReplicaSpecs": { "Worker": { "template": { "spec": { "nodeSelector": { "a": "b" } } } } } });
+    let place = worker_patch(&json!({ "template": { "spec": { "nodeSelector": { "a": "b" } } } }));
     let old = begun(&with(&alone(), &json!({ "suspend": true })));
     check_update(&old, &merge_patch(&place, &json!({ "suspend": false })), "");
 }

@@ -4,7 +4,7 @@ use mxjob_api::validate::validate;
 use serde_json::{Value, json};
 
 use super::check;
-use crate::jobs::{alone, training, tuning, with};
+use crate::jobs::{alone, training, tuning, with, worker_patch};
 
 #[test]
 fn the_longest_derived_name_must_be_a_dns_label() {
@@ -29,7 +29,7 @@ fn the_longest_derived_name_must_be_a_dns_label() {
             "{violations}"
         );
     }
-    let many = with(&alone(), &json!({ "mxReplicaSpecs": { "Worker": { "replicas": 11 } } }));
+    let many = with(&alone(), &worker_patch(&json!({ "replicas": 11 })));
     check(&named(many.clone(), &"a".repeat(53)), &[]);
     assert_eq!(validate(&named(many, &"a".repeat(54))).len(), 1);
     for name in ["1st", "a.b"] {
@@ -43,9 +43,7 @@ fn the_longest_derived_name_must_be_a_dns_label() {
 
 #[test]
 fn the_configuration_must_fit_into_one_variable() {
-    let workers = |count: i64| {
-        with(&alone(), &json!({ "mxReplicaSpecs": { "Worker": { "replicas": count } } }))
-    };
+    let workers = |count: i64| with(&alone(), &worker_patch(&json!({ "replicas": count })));
     check(&workers(2500), &[]);
     for count in [4000, 10_000] {
         let job = workers(count);

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{check, check_training};
-use crate::jobs::{alone, replica, training, tuning, with};
+use crate::jobs::{alone, replica, training, tuning, with, worker_patch};
 
 #[test]
 fn a_gang_may_not_be_larger_than_the_job() {
@@ -116,7 +116,7 @@ fn a_training_job_needs_workers_and_either_scheduler_and_servers_or_neither() {
         &json!({ "mxReplicaSpecs": { "Scheduler": { "replicas": 0 }, "Server": { "replicas": 0 } } }),
         &[],
     );
-    check(&with(&alone(), &json!({ "mxReplicaSpecs": { "Worker": { "replicas": 8 } } })), &[]);
+    check(&with(&alone(), &worker_patch(&json!({ "replicas": 8 }))), &[]);
     check(
         &with(&alone(), &json!({ "mxReplicaSpecs": { "Worker": null } })),
         &["spec.mxReplicaSpecs.Worker: Required value: a training job needs workers"],
@@ -146,10 +146,7 @@ fn a_job_has_at_most_ten_thousand_replicas() {
         let violation = format!(
             "{path}: Invalid value: {count}: {path} in body should be less than or equal to 10000"
         );
-        check_training(
-            &json!({ "mxReplicaSpecs": { "Worker": { "replicas": count } } }),
-            &[&violation],
-        );
+        check_training(&worker_patch(&json!({ "replicas": count })), &[&violation]);
     }
     // The training job already has one scheduler.
     let patch = json!({ "mxReplicaSpecs": { "Worker": { "replicas": 5000 }, "Server": { "replicas": 5000 } } });
@@ -169,8 +166,7 @@ fn sums_of_replicas_do_not_overflow() {
 
 #[test]
 fn a_stored_job_with_too_many_replicas_can_be_changed() {
-    let stored =
-        with(&alone(), &json!({ "mxReplicaSpecs": { "Worker": { "replicas": i32::MAX } } }));
+    let stored = with(&alone(), &worker_patch(&json!({ "replicas": i32::MAX })));
     let mut changed = stored.clone();
     changed["metadata"]["labels"] = json!({ "a": "b" });
     changed["spec"]["cleanPodPolicy"] = "All".into();

@@ -4,15 +4,12 @@ use mxjob_api::validate::{validate, validate_status};
 use serde_json::{Value, json};
 
 use super::{check, check_training};
-use crate::jobs::{training, with};
+use crate::jobs::{patch_at, training, with, worker_patch};
 
 #[test]
 fn every_enum_value_is_accepted() {
     for policy in ["Always", "OnFailure", "Never", "ExitCode"] {
-        check_training(
-            &json!({ "mxReplicaSpecs": { "Worker": { "restartPolicy": policy } } }),
-            &[],
-        );
+        check_training(&worker_patch(&json!({ "restartPolicy": policy })), &[]);
     }
     for policy in ["", "AllWorkers"] {
         check_training(&json!({ "successPolicy": policy }), &[]);
@@ -25,44 +22,23 @@ fn every_enum_value_is_accepted() {
 
 #[test]
 fn any_other_enum_value_is_not_supported() {
-    let cases = [
+    for (path, value, supported) in [
+        ("jobMode", "Training", r#""MXTrain", "MXTune""#),
+        ("jobMode", "mxtrain", r#""MXTrain", "MXTune""#),
+        ("cleanPodPolicy", "Some", r#""All", "Running", "None""#),
+        // The Go operators read the empty string as `All`, contrary to every documented default.
+        ("cleanPodPolicy", "", r#""All", "Running", "None""#),
+        ("runPolicy.cleanPodPolicy", "all", r#""All", "Running", "None""#),
+        ("successPolicy", "AnyWorker", r#""", "AllWorkers""#),
+        ("restartScope", "Role", r#""Replica", "Job""#),
         (
-            json!({ "jobMode": "Training" }),
-            "spec.jobMode: Unsupported value: \"Training\": supported values: \"MXTrain\", \"MXTune\"",
+            "mxReplicaSpecs.Worker.restartPolicy",
+            "Sometimes",
+            r#""Always", "OnFailure", "Never", "ExitCode""#,
         ),
-        (
-            json!({ "jobMode": "mxtrain" }),
-            "spec.jobMode: Unsupported value: \"mxtrain\": supported values: \"MXTrain\", \"MXTune\"",
-        ),
-        (
-            json!({ "cleanPodPolicy": "Some" }),
-            "spec.cleanPodPolicy: Unsupported value: \"Some\": supported values: \"All\", \"Running\", \"None\"",
-        ),
-        (
-            // The Go operators read the empty string as `All`, contrary to every documented
-            // default.
-            json!({ "cleanPodPolicy": "" }),
-            "spec.cleanPodPolicy: Unsupported value: \"\": supported values: \"All\", \"Running\", \"None\"",
-        ),
-        (
-            json!({ "runPolicy": { "cleanPodPolicy": "all" } }),
-            "spec.runPolicy.cleanPodPolicy: Unsupported value: \"all\": supported values: \"All\", \"Running\", \"None\"",
-        ),
-        (
-            json!({ "successPolicy": "AnyWorker" }),
-            "spec.successPolicy: Unsupported value: \"AnyWorker\": supported values: \"\", \"AllWorkers\"",
-        ),
-        (
-            json!({ "restartScope": "Role" }),
-            "spec.restartScope: Unsupported value: \"Role\": supported values: \"Replica\", \"Job\"",
-        ),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": { "restartPolicy": "Sometimes" } } }),
-            "spec.mxReplicaSpecs.Worker.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\", \"ExitCode\"",
-        ),
-    ];
-    for (patch, violation) in cases {
-        check_training(&patch, &[violation]);
+    ] {
+        let why = format!("Unsupported value: {value:?}: supported values: {supported}");
+        check_training(&patch_at(path, &value.into()), &[&format!("spec.{path}: {why}")]);
     }
 }
 
@@ -87,7 +63,7 @@ fn a_number_below_its_minimum_is_invalid() {
     let path = "spec.mxReplicaSpecs.Worker.replicas";
     let violation =
         format!("{path}: Invalid value: -1: {path} in body should be greater than or equal to 0");
-    check_training(&json!({ "mxReplicaSpecs": { "Worker": { "replicas": -1 } } }), &[&violation]);
+    check_training(&worker_patch(&json!({ "replicas": -1 })), &[&violation]);
     for field in ["minAvailable", "scheduleTimeoutSeconds"] {
         let path = format!("spec.schedulingPolicy.{field}");
         let violation = format!(
@@ -114,81 +90,29 @@ fn a_number_that_does_not_fit_its_type_is_invalid() {
 
 #[test]
 fn a_value_of_the_wrong_type_has_upstreams_message() {
-    let template = "spec.mxReplicaSpecs.Worker.template";
-    let cases = [
-        (
-            json!({ "activeDeadlineSeconds": "600" }),
-            "spec.activeDeadlineSeconds",
-            "string",
-            "integer",
-        ),
-        (
-            json!({ "activeDeadlineSeconds": 1.5 }),
-            "spec.activeDeadlineSeconds",
-            "number",
-            "integer",
-        ),
-        (json!({ "backoffLimit": true }), "spec.backoffLimit", "boolean", "integer"),
-        (json!({ "cleanPodPolicy": 1 }), "spec.cleanPodPolicy", "integer", "string"),
-        (json!({ "suspend": "true" }), "spec.suspend", "string", "boolean"),
-        (json!({ "jobMode": [] }), "spec.jobMode", "array", "string"),
-        (json!({ "runPolicy": "x" }), "spec.runPolicy", "string", "object"),
-        (json!({ "schedulingPolicy": [] }), "spec.schedulingPolicy", "array", "object"),
-        (
-            json!({ "schedulingPolicy": { "minResources": 1 } }),
-            "spec.schedulingPolicy.minResources",
-            "integer",
-            "object",
-        ),
-        (json!({ "mxReplicaSpecs": [] }), "spec.mxReplicaSpecs", "array", "object"),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": "one" } }),
-            "spec.mxReplicaSpecs.Worker",
-            "string",
-            "object",
-        ),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": { "replicas": "2" } } }),
-            "spec.mxReplicaSpecs.Worker.replicas",
-            "string",
-            "integer",
-        ),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": { "label": 3 } } }),
-            "spec.mxReplicaSpecs.Worker.label",
-            "integer",
-            "string",
-        ),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": { "template": "x" } } }),
-            template,
-            "string",
-            "object",
-        ),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": { "template": { "spec": 5 } } } }),
-            "spec.mxReplicaSpecs.Worker.template.spec",
-            "integer",
-            "object",
-        ),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": { "template": { "spec": { "hostNetwork": "yes" } } } } }),
-            "spec.mxReplicaSpecs.Worker.template.spec.hostNetwork",
-            "string",
-            "boolean",
-        ),
-        (
-            json!({ "mxReplicaSpecs": { "Worker": { "template": { "metadata": { "labels": { "a": 1 } } } } } }),
-            "spec.mxReplicaSpecs.Worker.template.metadata.labels.a",
-            "integer",
-            "string",
-        ),
-    ];
-    for (patch, path, found, wanted) in cases {
+    for (path, value, found, expected) in [
+        ("activeDeadlineSeconds", json!("600"), "string", "integer"),
+        ("activeDeadlineSeconds", json!(1.5), "number", "integer"),
+        ("backoffLimit", json!(true), "boolean", "integer"),
+        ("cleanPodPolicy", json!(1), "integer", "string"),
+        ("suspend", json!("true"), "string", "boolean"),
+        ("jobMode", json!([]), "array", "string"),
+        ("runPolicy", json!("x"), "string", "object"),
+        ("schedulingPolicy", json!([]), "array", "object"),
+        ("schedulingPolicy.minResources", json!(1), "integer", "object"),
+        ("mxReplicaSpecs", json!([]), "array", "object"),
+        ("mxReplicaSpecs.Worker", json!("one"), "string", "object"),
+        ("mxReplicaSpecs.Worker.replicas", json!("2"), "string", "integer"),
+        ("mxReplicaSpecs.Worker.label", json!(3), "integer", "string"),
+        ("mxReplicaSpecs.Worker.template", json!("x"), "string", "object"),
+        ("mxReplicaSpecs.Worker.template.spec", json!(5), "integer", "object"),
+        ("mxReplicaSpecs.Worker.template.spec.hostNetwork", json!("yes"), "string", "boolean"),
+        ("mxReplicaSpecs.Worker.template.metadata.labels.a", json!(1), "integer", "string"),
+    ] {
         let violation = format!(
-            "{path}: Invalid value: {found:?}: {path} in body must be of type {wanted}: {found:?}"
+            "spec.{path}: Invalid value: {found:?}: spec.{path} in body must be of type {expected}: {found:?}"
         );
-        let job = with(&training(), &patch);
+        let job = with(&training(), &patch_at(path, &value));
         check(&job, &[&violation]);
         assert_eq!(validate(&job)[0].cause().reason, "FieldValueTypeInvalid");
     }

@@ -4,150 +4,150 @@ use mxjob_api::validate::validate;
 use serde_json::{Value, json};
 
 use super::check_training;
-use crate::jobs::{training, with};
+use crate::jobs::{training, with, worker_patch};
 
 /// A worker with this pod spec.
 fn worker(spec: &Value) -> Value {
-    json!({ "mxReplicaSpecs": { "Worker": { "template": { "spec": spec } } } })
+    worker_patch(&json!({ "template": { "spec": spec } }))
 }
 
-#[test]
-fn a_template_needs_the_training_container_and_every_container_an_image() {
-    let spec = "spec.mxReplicaSpecs.Worker.template.spec";
-    let cases = [
-        (json!(null), vec![format!("{spec}: Required value")]),
-        (json!({ "containers": null }), vec![format!("{spec}.containers: Required value")]),
-        (json!({ "containers": [] }), vec![format!("{spec}.containers: Required value")]),
-        (
-            json!({ "containers": [{ "name": "main", "image": "i" }] }),
-            vec![format!(
-                "{spec}.containers: Required value: one container must be named \"mxnet\""
-            )],
-        ),
-        (
-            json!({ "containers": [{ "name": "mxnet" }] }),
-            vec![format!("{spec}.containers[0].image: Required value")],
-        ),
-        (
-            json!({ "containers": [{ "name": "mxnet", "image": "" }] }),
-            vec![format!("{spec}.containers[0].image: Required value")],
-        ),
-        (
-            json!({ "containers": [{ "name": "mxnet", "image": "i" }, { "name": "side" }] }),
-            vec![format!("{spec}.containers[1].image: Required value")],
-        ),
-        (
-            json!({ "containers": [{ "name": "mxnet", "image": "i" }, { "image": "i" }] }),
-            vec![format!("{spec}.containers[1].name: Required value")],
-        ),
-        (
-            json!({ "containers": [{ "name": "mxnet", "image": "i" }, { "name": "mxnet", "image": "i" }] }),
-            vec![format!("{spec}.containers[1].name: Duplicate value: \"mxnet\"")],
-        ),
-        (
-            json!({ "initContainers": [{ "name": "setup" }] }),
-            vec![format!("{spec}.initContainers[0].image: Required value")],
-        ),
-        (
-            json!({ "containers": [null, { "name": "mxnet", "image": "i" }] }),
-            vec![format!(
-                "{spec}.containers[0]: Invalid value: \"null\": {spec}.containers[0] in body must be of type object: \"null\""
-            )],
-        ),
-        (
-            json!({ "containers": [{ "name": "mxnet", "image": "i", "ports": [{ "name": "mxjob-port", "containerPort": 70000 }] }] }),
-            vec![format!(
-                "{spec}.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive"
-            )],
-        ),
-        // Each error on its own, all together.
-        (
-            json!({ "containers": [{ "name": "main" }, { "name": "side", "image": "" }] }),
-            vec![
-                format!("{spec}.containers[0].image: Required value"),
-                format!("{spec}.containers[1].image: Required value"),
-                format!("{spec}.containers: Required value: one container must be named \"mxnet\""),
-            ],
-        ),
-    ];
-    for (patch, violations) in cases {
-        check_training(&worker(&patch), &violations.iter().map(String::as_str).collect::<Vec<_>>());
+const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+
+/// Checks the violations of workers with these pod specs.
+fn check_workers(cases: &[(Value, &[&str])]) {
+    for (spec, violations) in cases {
+        let path = "spec.mxReplicaSpecs.Worker.template.spec";
+        let text = |one: &&str| one.replace("$spec", path).replace("$label", LABEL);
+        let violations: Vec<String> = violations.iter().map(text).collect();
+        let violations: Vec<&str> = violations.iter().map(String::as_str).collect();
+        check_training(&worker(spec), &violations);
     }
 }
 
 #[test]
+fn a_template_needs_the_training_container_and_every_container_an_image() {
+    let cases: &[(Value, &[&str])] = &[
+        (json!(null), &["$spec: Required value"]),
+        (json!({ "containers": null }), &["$spec.containers: Required value"]),
+        (json!({ "containers": [] }), &["$spec.containers: Required value"]),
+        (
+            json!({ "containers": [{ "name": "main", "image": "i" }] }),
+            &["$spec.containers: Required value: one container must be named \"mxnet\""],
+        ),
+        (
+            json!({ "containers": [{ "name": "mxnet" }] }),
+            &["$spec.containers[0].image: Required value"],
+        ),
+        (
+            json!({ "containers": [{ "name": "mxnet", "image": "" }] }),
+            &["$spec.containers[0].image: Required value"],
+        ),
+        (
+            json!({ "containers": [{ "name": "mxnet", "image": "i" }, { "name": "side" }] }),
+            &["$spec.containers[1].image: Required value"],
+        ),
+        (
+            json!({ "containers": [{ "name": "mxnet", "image": "i" }, { "image": "i" }] }),
+            &["$spec.containers[1].name: Required value"],
+        ),
+        (
+            json!({ "containers": [{ "name": "mxnet", "image": "i" }, { "name": "mxnet", "image": "i" }] }),
+            &["$spec.containers[1].name: Duplicate value: \"mxnet\""],
+        ),
+        (
+            json!({ "initContainers": [{ "name": "setup" }] }),
+            &["$spec.initContainers[0].image: Required value"],
+        ),
+        (
+            json!({ "containers": [null, { "name": "mxnet", "image": "i" }] }),
+            &[
+                "$spec.containers[0]: Invalid value: \"null\": $spec.containers[0] in body must be of type object: \"null\"",
+            ],
+        ),
+        (
+            json!({ "containers": [{ "name": "mxnet", "image": "i", "ports": [{ "name": "mxjob-port", "containerPort": 70000 }] }] }),
+            &[
+                "$spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive",
+            ],
+        ),
+        // Each error on its own, all together.
+        (
+            json!({ "containers": [{ "name": "main" }, { "name": "side", "image": "" }] }),
+            &[
+                "$spec.containers[0].image: Required value",
+                "$spec.containers[1].image: Required value",
+                "$spec.containers: Required value: one container must be named \"mxnet\"",
+            ],
+        ),
+    ];
+    check_workers(cases);
+}
+
+#[test]
 fn names_in_a_template_are_those_of_a_pod() {
-    let spec = "spec.mxReplicaSpecs.Worker.template.spec";
-    let label = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
     let mount = |mount: Value| {
         json!({
             "volumes": [{ "name": "v", "emptyDir": {} }],
             "containers": [{ "name": "mxnet", "image": "i", "volumeMounts": [mount] }],
         })
     };
-    let at = format!("{spec}.containers[0].volumeMounts");
-    let cases = [
+    let cases: &[(Value, &[&str])] = &[
         (
             json!({ "initContainers": [{ "name": "../u/mxnet", "image": "i" }] }),
-            vec![format!("{spec}.initContainers[0].name: Invalid value: \"../u/mxnet\": {label}")],
+            &["$spec.initContainers[0].name: Invalid value: \"../u/mxnet\": $label"],
         ),
         (
             json!({ "initContainers": [{ "name": "mxnet", "image": "i" }] }),
-            vec![format!("{spec}.initContainers[0].name: Duplicate value: \"mxnet\"")],
+            &["$spec.initContainers[0].name: Duplicate value: \"mxnet\""],
         ),
         (
             json!({ "volumes": [{ "name": "ok" }, { "name": "../../x", "emptyDir": {} }, { "name": "ok" }] }),
-            vec![
-                format!("{spec}.volumes[1].name: Invalid value: \"../../x\": {label}"),
-                format!("{spec}.volumes[2].name: Duplicate value: \"ok\""),
+            &[
+                "$spec.volumes[1].name: Invalid value: \"../../x\": $label",
+                "$spec.volumes[2].name: Duplicate value: \"ok\"",
             ],
         ),
         // Errors that the schema reports are not reported twice.
         (
             json!({ "volumes": [{}, null] }),
-            vec![
-                format!("{spec}.volumes[0].name: Required value"),
-                format!(
-                    "{spec}.volumes[1]: Invalid value: \"null\": {spec}.volumes[1] in body must be of type object: \"null\""
-                ),
+            &[
+                "$spec.volumes[0].name: Required value",
+                "$spec.volumes[1]: Invalid value: \"null\": $spec.volumes[1] in body must be of type object: \"null\"",
             ],
         ),
         (
             json!({ "ephemeralContainers": [{ "name": "mxnet", "image": "i" }] }),
-            vec![
-                format!("{spec}.ephemeralContainers[0].name: Duplicate value: \"mxnet\""),
-                format!(
-                    "{spec}.ephemeralContainers: Forbidden: ephemeral containers not allowed in pod template"
-                ),
+            &[
+                "$spec.ephemeralContainers[0].name: Duplicate value: \"mxnet\"",
+                "$spec.ephemeralContainers: Forbidden: ephemeral containers not allowed in pod template",
             ],
         ),
-        (mount(json!({ "name": "v", "mountPath": "/m", "subPathExpr": "$(POD)" })), vec![]),
+        (mount(json!({ "name": "v", "mountPath": "/m", "subPathExpr": "$(POD)" })), &[]),
         (
             mount(json!({ "name": "x", "mountPath": "/m" })),
-            vec![format!("{at}[0].name: Not found: \"x\"")],
+            &["$spec.containers[0].volumeMounts[0].name: Not found: \"x\""],
         ),
         (
             mount(json!({ "name": "v", "mountPath": "/m", "subPath": "../x" })),
-            vec![format!("{at}.subPath: Invalid value: \"../x\": must not contain '..'")],
+            &[
+                "$spec.containers[0].volumeMounts.subPath: Invalid value: \"../x\": must not contain '..'",
+            ],
         ),
         (
             mount(json!({ "name": "v", "mountPath": "/m", "subPath": "a", "subPathExpr": "/b" })),
-            vec![
-                format!(
-                    "{at}[0].subPathExpr: Invalid value: \"/b\": subPathExpr and subPath are mutually exclusive"
-                ),
-                format!("{at}.subPathExpr: Invalid value: \"/b\": must be a relative path"),
+            &[
+                "$spec.containers[0].volumeMounts[0].subPathExpr: Invalid value: \"/b\": subPathExpr and subPath are mutually exclusive",
+                "$spec.containers[0].volumeMounts.subPathExpr: Invalid value: \"/b\": must be a relative path",
             ],
         ),
     ];
-    for (patch, violations) in cases {
-        check_training(&worker(&patch), &violations.iter().map(String::as_str).collect::<Vec<_>>());
-    }
+    check_workers(cases);
 }
 
 #[test]
 fn the_labels_of_a_template_must_be_labels() {
-    let labels = |labels: Value| json!({ "mxReplicaSpecs": { "Worker": { "template": { "metadata": { "labels": labels } } } } });
+    let labels =
+        |labels: Value| worker_patch(&json!({ "template": { "metadata": { "labels": labels } } }));
     check_training(&labels(json!({ "team": "vision", "example.com/team": "", "x": null })), &[]);
     let violations = validate(&with(&training(), &labels(json!({ "team": "a b" }))));
     assert_eq!(violations.len(), 1, "{violations}");

@@ -2,10 +2,12 @@
 
 use mxjob_api::{Job, Role, labels, names, pods};
 use mxjob_machinery::patch::merge_patch;
-use mxjob_migrate::{Assessment, Children, Operator, Patch, Target, Weight, assess};
+use mxjob_migrate::Operator::{MxnetOperator1_0, MxnetOperator1_1, TrainingOperator1_8};
+use mxjob_migrate::Weight::{Change, Danger, Note};
+use mxjob_migrate::{Assessment, Children, Operator, Patch, Target, assess};
 use serde_json::{Value, json};
 
-use super::{NOW, check, status, stored};
+use super::{NOW, check, running, status, stored};
 
 fn owned(name: &str, labels: &Value) -> Value {
     json!({
@@ -33,10 +35,10 @@ fn service(name: &str, labels: &Value, spec: &Value) -> Value {
 fn labels_of(operator: Operator, role: Role, index: u32) -> Value {
     let (role, index) = (role.lower(), index.to_string());
     match operator {
-        Operator::MxnetOperator1_0 => {
+        MxnetOperator1_0 => {
             json!({ "group-name": "kubeflow.org", "mxnet-job-name": "digits", "mxnet-replica-type": role, "mxnet-replica-index": index })
         }
-        Operator::MxnetOperator1_1 => {
+        MxnetOperator1_1 => {
             json!({ "group-name": "kubeflow.org", "job-name": "digits", "replica-type": role, "replica-index": index })
         }
         _ => json!({
@@ -51,10 +53,10 @@ const REPLICAS: [(Role, u32); 4] =
 
 fn pods_and_services(operator: Operator) -> (Vec<Value>, Vec<Value>) {
     let ports = match operator {
-        Operator::MxnetOperator1_0 => {
+        MxnetOperator1_0 => {
             json!([{ "name": "mxjob-port", "port": 9091, "targetPort": 9091, "protocol": "TCP" }])
         }
-        Operator::MxnetOperator1_1 => Value::Null,
+        MxnetOperator1_1 => Value::Null,
         _ => json!([{ "name": "metrics", "port": 8000 }, { "name": "mxjob-port", "port": 9091 }]),
     };
     REPLICAS
@@ -92,10 +94,8 @@ fn patched(assessment: &Assessment, target: Target, object: &Value) -> Value {
 
 #[test]
 fn adopted_pods_and_services_match_those_of_mxjob() {
-    for operator in
-        [Operator::MxnetOperator1_0, Operator::MxnetOperator1_1, Operator::TrainingOperator1_8]
-    {
-        let stored = stored(&json!({}), &status(operator, "Running"));
+    for operator in [MxnetOperator1_0, MxnetOperator1_1, TrainingOperator1_8] {
+        let stored = running(operator, &json!({}));
         let job = Job::from_value(&stored).unwrap();
         let (pods, services) = pods_and_services(operator);
         let assessment = read(&stored, &pods, &services);
@@ -124,7 +124,7 @@ fn adopted_pods_and_services_match_those_of_mxjob() {
             }
             let ports = new_service["spec"]["ports"].as_array().unwrap();
             assert_eq!(ports.iter().filter(|port| port["name"] == "mxjob-port").count(), 1);
-            if operator == Operator::TrainingOperator1_8 {
+            if operator == TrainingOperator1_8 {
                 assert_eq!(ports.len(), 2);
             }
         }
@@ -135,7 +135,7 @@ fn adopted_pods_and_services_match_those_of_mxjob() {
                 .position(|target| *target == patch.target)
         };
         assert!(assessment.patches.iter().is_sorted_by_key(rank));
-        check(&assessment, Weight::Note, "4 pods and 4 services");
+        check(&assessment, Note, "4 pods and 4 services");
         // After the adoption nothing is left to patch.
         let pods: Vec<_> = pods.iter().map(|pod| patched(&assessment, Target::Pod, pod)).collect();
         let services: Vec<_> =
@@ -151,8 +151,8 @@ fn adopted_pods_and_services_match_those_of_mxjob() {
 
 #[test]
 fn terminating_and_uncontrolled_pods_are_not_adopted() {
-    let stored = stored(&json!({}), &status(Operator::MxnetOperator1_1, "Running"));
-    let labels = labels_of(Operator::MxnetOperator1_1, Role::Worker, 0);
+    let stored = running(MxnetOperator1_1, &json!({}));
+    let labels = labels_of(MxnetOperator1_1, Role::Worker, 0);
     let mut leaving = pod("digits-worker-0", &labels);
     leaving["metadata"]["deletionTimestamp"] = json!(NOW);
     let mut uncontrolled = pod("digits-worker-1", &labels);
@@ -165,27 +165,22 @@ fn terminating_and_uncontrolled_pods_are_not_adopted() {
         "{:?}",
         assessment.patches
     );
+    check(&assessment, Danger, "the names of its replicas and block them: digits-worker-1.");
+    check(&assessment, Note, "left alone: digits-worker-01, digits-worker-2.");
     check(
         &assessment,
-        Weight::Danger,
-        "the names of its replicas and block them: digits-worker-1.",
-    );
-    check(&assessment, Weight::Note, "left alone: digits-worker-01, digits-worker-2.");
-    check(
-        &assessment,
-        Weight::Danger,
+        Danger,
         "the whole job is restarted: digits-scheduler-0, digits-server-0, digits-worker-1.",
     );
 }
 
 #[test]
 fn status_gets_missing_counts_and_completion_time() {
-    for (operator, lacks) in [
-        (Operator::MxnetOperator1_0, "replicaStatuses"),
-        (Operator::TrainingOperator1_8, "mxReplicaStatuses"),
-    ] {
+    for (operator, lacks) in
+        [(MxnetOperator1_0, "replicaStatuses"), (TrainingOperator1_8, "mxReplicaStatuses")]
+    {
         let mut status = status(operator, "Failed");
-        if operator == Operator::TrainingOperator1_8 {
+        if operator == TrainingOperator1_8 {
             status["replicaStatuses"]["Worker"] =
                 json!({ "active": 2, "labelSelector": { "matchLabels": {} }, "selector": "a=b" });
         }
@@ -212,12 +207,12 @@ fn remaining_pods_of_a_finished_job_are_reported() {
         } else {
             json!({ "runPolicy": { "cleanPodPolicy": policy } })
         };
-        let (mut pods, services) = pods_and_services(Operator::TrainingOperator1_8);
+        let (mut pods, services) = pods_and_services(TrainingOperator1_8);
         pods[2]["status"]["phase"] = json!("Succeeded");
-        read(&stored(&spec, &status(Operator::TrainingOperator1_8, "Succeeded")), &pods, &services)
+        read(&stored(&spec, &status(TrainingOperator1_8, "Succeeded")), &pods, &services)
     };
-    check(&finished(""), Weight::Danger, "3 remaining pods of the finished job are deleted");
-    check(&finished("All"), Weight::Danger, "4 remaining pods");
+    check(&finished(""), Danger, "3 remaining pods of the finished job are deleted");
+    check(&finished("All"), Danger, "4 remaining pods");
     super::check_silent(&finished("None"), "remaining pods");
 }
 
@@ -226,25 +221,19 @@ fn earlier_container_restarts_count_towards_the_backoff_limit() {
     let alone =
         json!({ "backoffLimit": 1, "mxReplicaSpecs": { "Scheduler": null, "Server": null } });
     let worker = |restarts: u32| {
-        let mut pod =
-            pod("digits-worker-0", &labels_of(Operator::MxnetOperator1_1, Role::Worker, 0));
+        let mut pod = pod("digits-worker-0", &labels_of(MxnetOperator1_1, Role::Worker, 0));
         pod["status"]["containerStatuses"] = json!([{ "name": "mxnet", "restartCount": restarts }]);
-        read(&stored(&alone, &status(Operator::MxnetOperator1_1, "Running")), &[pod], &[])
+        read(&running(MxnetOperator1_1, &alone), &[pod], &[])
     };
-    check(&worker(1), Weight::Change, "in all roles (so far 1); one more");
-    check(&worker(2), Weight::Danger, "restarted 2 times, which exceeds its backoffLimit of 1");
+    check(&worker(1), Change, "in all roles (so far 1); one more");
+    check(&worker(2), Danger, "restarted 2 times, which exceeds its backoffLimit of 1");
 }
 
 #[test]
 fn pod_group_is_reported() {
-    let mut pod =
-        pod("digits-worker-0", &labels_of(Operator::TrainingOperator1_8, Role::Worker, 0));
+    let mut pod = pod("digits-worker-0", &labels_of(TrainingOperator1_8, Role::Worker, 0));
     pod["metadata"]["annotations"] = json!({ "scheduling.k8s.io/group-name": "digits" });
-    check(
-        &read(&stored(&json!({}), &status(Operator::TrainingOperator1_8, "Running")), &[pod], &[]),
-        Weight::Note,
-        "--gang-scheduler",
-    );
+    check(&read(&running(TrainingOperator1_8, &json!({})), &[pod], &[]), Note, "--gang-scheduler");
 }
 
 #[test]
@@ -255,8 +244,8 @@ fn pods_adopted_after_a_restart_get_the_current_attempt() {
             .get(labels::ATTEMPT_ANNOTATION)
             .cloned()
     };
-    let old = pod("digits-worker-0", &labels_of(Operator::TrainingOperator1_8, Role::Worker, 0));
-    let running = status(Operator::TrainingOperator1_8, "Running");
+    let old = pod("digits-worker-0", &labels_of(TrainingOperator1_8, Role::Worker, 0));
+    let running = status(TrainingOperator1_8, "Running");
     assert_eq!(annotation(&running, &old), None);
     let mut restarted = status(Operator::Mxjob, "Restarting");
     restarted["restartState"] = json!({ "attempt": 2 });
@@ -276,30 +265,28 @@ fn pods_adopted_after_a_restart_get_the_current_attempt() {
 
 #[test]
 fn restart_and_failure_before_adoption_are_reported() {
-    let (pods, services) = pods_and_services(Operator::TrainingOperator1_8);
+    let (pods, services) = pods_and_services(TrainingOperator1_8);
     let mut restarted = status(Operator::Mxjob, "Restarting");
     restarted["restartState"] = json!({ "attempt": 1 });
     let assessment = read(&stored(&json!({}), &restarted), &pods, &services);
-    assert_eq!(assessment.operator, Operator::TrainingOperator1_8);
+    assert_eq!(assessment.operator, TrainingOperator1_8);
     check(
         &assessment,
-        Weight::Danger,
+        Danger,
         "mxjob has already restarted the job (attempt 1), before its 4 pods were adopted",
     );
     let mut failed = stored(&json!({}), &status(Operator::Mxjob, "Failed"));
     super::check_silent(&read(&failed, &pods, &services), "mxjob has already");
     failed["metadata"]["managedFields"] =
         json!([{ "manager": "mxjob-controller", "operation": "Update", "subresource": "status" }]);
-    check(&read(&failed, &pods, &services), Weight::Danger, "mxjob has already failed the job");
+    check(&read(&failed, &pods, &services), Danger, "mxjob has already failed the job");
     super::check_silent(&read(&failed, &[], &[]), "mxjob has already");
 }
 
 #[test]
 fn complete_status_does_not_hide_unadopted_pods() {
-    let job = stored(&json!({}), &status(Operator::Mxjob, "Running"));
-    for operator in
-        [Operator::MxnetOperator1_0, Operator::MxnetOperator1_1, Operator::TrainingOperator1_8]
-    {
+    let job = running(Operator::Mxjob, &json!({}));
+    for operator in [MxnetOperator1_0, MxnetOperator1_1, TrainingOperator1_8] {
         let (mut pods, _) = pods_and_services(operator);
         assert_eq!(read(&job, &pods, &[]).operator, operator);
         for pod in &mut pods {

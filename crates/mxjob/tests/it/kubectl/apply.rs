@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::suspended;
-use crate::support::{Place, Server};
+use crate::support::{Place, Server, Text as _};
 
 /// A job without pods.
 fn configuration() -> Value {
@@ -68,7 +68,7 @@ fn client_side_apply_creates_changes_and_removes_fields() {
     forbidden["spec"]["mxReplicaSpecs"]["Worker"]["replicas"] = json!(7);
     let done = server.kubectl_with(&["apply", "-f", "-"], &forbidden);
     assert_eq!(done.code(), Some(1));
-    assert!(done.stderr.contains("spec.mxReplicaSpecs"), "{}", done.stderr);
+    done.stderr.must_contain("spec.mxReplicaSpecs");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn diff_prints_changes_and_exits_with_1() {
     let diff = |configuration: &Value| server.kubectl_with(&["diff", "-f", "-"], configuration);
     let absent = diff(&configuration());
     assert_eq!(absent.code(), Some(1), "{}", absent.stderr);
-    assert!(absent.stdout.contains("+kind: MXJob"), "{}", absent.stdout);
+    absent.stdout.must_contain("+kind: MXJob");
 
     check(&server, &[], &configuration(), "created");
     let same = diff(&configuration());
@@ -113,7 +113,7 @@ fn server_side_apply_conflicts_unless_forced() {
         "- .spec.cleanPodPolicy\n",
         "--force-conflicts",
     ] {
-        assert!(message.contains(part), "{message}");
+        message.must_contain(part);
     }
     let args = ["--server-side", "--field-manager=other", "--force-conflicts"];
     check(&server, &args, &changed(), "serverside-applied");
@@ -123,7 +123,7 @@ fn server_side_apply_conflicts_unless_forced() {
     assert_eq!(job["spec"]["ttlSecondsAfterFinished"], 60);
 
     let message = conflict(&server, "kubectl", &configuration());
-    assert!(message.contains(r#"with "other""#), "{message}");
+    message.must_contain(r#"with "other""#);
     // A field is removed when its only manager does not apply it any more.
     check(&server, &["--server-side"], &changed(), "serverside-applied");
     let job = server.get("mxjob", "applied");
@@ -145,7 +145,7 @@ fn server_side_apply_takes_over_fields_of_client_side_apply() {
         "-o",
         "jsonpath={range .metadata.managedFields[*]}{.manager} {.operation},{end}",
     ]);
-    assert!(managers.contains("kubectl Apply"), "{managers}");
+    managers.must_contain("kubectl Apply");
     assert!(!managers.contains("kubectl-client-side-apply"), "{managers}");
     check(&server, &["--server-side"], &changed(), "serverside-applied");
     let job = server.get("mxjob", "applied");

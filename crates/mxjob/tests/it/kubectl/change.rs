@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::suspended;
-use crate::support::{Done, Place, Server};
+use crate::support::{Done, Place, Server, Text as _};
 
 /// `kubectl edit` with a command in place of the editor.
 fn edit(server: &Server<'_>, editor: &str, args: &[&str]) -> Done {
@@ -34,7 +34,7 @@ fn edit_changes_a_job() {
     assert_eq!(server.get("mxjob", "edited")["spec"]["cleanPodPolicy"], "All");
 
     let done = edit(&server, "true", &["mxjob", "edited"]);
-    assert!(done.stderr.contains("Edit cancelled, no changes made."), "{}", done.stderr);
+    done.stderr.must_contain("Edit cancelled, no changes made.");
     // kubectl opens the editor again after a rejected edit, and gives up if nothing changes then.
     let once = place.write(
         "once.sh",
@@ -42,7 +42,7 @@ fn edit_changes_a_job() {
     );
     let done = edit(&server, &format!("sh {once}"), &["mxjob", "edited"]);
     assert_eq!(done.code(), Some(1), "{}", done.stdout);
-    assert!(done.stderr.contains(r#"mxjobs.kubeflow.org "edited" is invalid"#), "{}", done.stderr);
+    done.stderr.must_contain(r#"mxjobs.kubeflow.org "edited" is invalid"#);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn create_fails_for_an_existing_job_and_replace_changes_it() {
     place.write("job.json", &job.to_string());
     fails(&server, &["replace", "-f", &file], &["spec.mxReplicaSpecs"]);
     let text = server.kubectl(&["replace", "--force", "-f", &file]);
-    assert!(text.ends_with("mxjob.kubeflow.org/made replaced\n"), "{text}");
+    text.must_end_with("mxjob.kubeflow.org/made replaced\n");
     let after = server.get("mxjob", "made");
     assert_eq!(after["spec"]["mxReplicaSpecs"]["Worker"]["replicas"], 3);
     assert_ne!(after["metadata"]["uid"], before["metadata"]["uid"]);

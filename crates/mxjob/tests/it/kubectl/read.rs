@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::suspended;
-use crate::support::{Place, Server, until, wait_until};
+use crate::support::{Place, Server, Text as _, until, wait_until};
 
 fn check(server: &Server<'_>, args: &[&str], lines: &[&str]) {
     let text = server.kubectl(args);
@@ -49,7 +49,7 @@ fn get_lists_objects_in_every_output_format() {
         serde_json::from_str(&server.kubectl(&["get", "mxjobs", "-o", "json"])).unwrap();
     assert_eq!(list["items"].as_array().unwrap().len(), 3);
     let yaml = server.kubectl(&["get", "mxjob", "a", "-o", "yaml"]);
-    assert!(yaml.contains("\n  ttlSecondsAfterFinished: 20\n"), "{yaml}");
+    yaml.must_contain("\n  ttlSecondsAfterFinished: 20\n");
     for (args, header) in [
         (&["get", "mxjobs", "-o", "wide"][..], "NAME STATE AGE"),
         (&["get", "mxjobs", "-A"], "NAMESPACE NAME STATE AGE"),
@@ -66,9 +66,9 @@ fn get_lists_objects_in_every_output_format() {
     }
     check(&server, &["get", "mxjobs", "--no-headers", "-l", "team=none"], &[]);
     let unknown = server.try_kubectl(&["get", "mxjobs", "--field-selector=spec.none=1"]);
-    assert!(unknown.stderr.contains("field label not supported"), "{}", unknown.stderr);
+    unknown.stderr.must_contain("field label not supported");
     let unknown = server.try_kubectl(&["get", "sxjobs"]);
-    assert!(unknown.stderr.contains("doesn't have a resource type"), "{}", unknown.stderr);
+    unknown.stderr.must_contain("doesn't have a resource type");
 }
 
 #[test]
@@ -95,13 +95,13 @@ fn get_shows_pods_services_and_events_of_a_job() {
     assert!(text.lines().next().unwrap().contains("NOMINATED NODE"), "{text}");
     assert_eq!(text.lines().count(), 5);
     let text = server.kubectl(&["get", "services", "read-worker-0"]);
-    assert!(text.contains("ClusterIP   None"), "{text}");
+    text.must_contain("ClusterIP   None");
     let all = wait_until("the log of every pod has the line", || {
         let text =
             server.kubectl(&["logs", "-l", "training.kubeflow.org/job-name=read", "--prefix"]);
         (text.lines().count() == 4).then_some(text)
     });
-    assert!(all.contains("[pod/read-worker-1/mxnet] here"), "{all}");
+    all.must_contain("[pod/read-worker-1/mxnet] here");
     check(&server, &["logs", "read-worker-0", "-c", "mxnet", "--limit-bytes=2"], &["he"]);
     let text = wait_until("the events are listed", || {
         let text = server.kubectl(&["events", "--for", "mxjob/read"]);
@@ -113,7 +113,7 @@ fn get_shows_pods_services_and_events_of_a_job() {
     let text = server.kubectl(&["describe", "node"]);
     assert!(text.contains("Non-terminated Pods:") && text.contains("read-worker-0"), "{text}");
     let text = server.kubectl(&["describe", "service", "read-worker-0"]);
-    assert!(text.contains("training.kubeflow.org/replica-index=0"), "{text}");
+    text.must_contain("training.kubeflow.org/replica-index=0");
 
     let mut deletion = server.follow(&["wait", "mxjob/read", "--for=delete", "--timeout=60s"]);
     place.write("go", "");
@@ -122,7 +122,7 @@ fn get_shows_pods_services_and_events_of_a_job() {
     deletion.wait_for("condition met");
     let never =
         server.try_kubectl(&["wait", "mxjob/read", "--for=condition=Running", "--timeout=1s"]);
-    assert!(never.stderr.contains("(NotFound)"), "{}", never.stderr);
+    never.stderr.must_contain("(NotFound)");
 }
 
 #[test]
@@ -138,9 +138,9 @@ fn explain_discovery_and_access_reviews_answer() {
     let text = server.kubectl(&["explain", "mxjob.spec.cleanPodPolicy"]);
     assert!(text.contains("ENUM:") && text.contains("Which pods to delete"), "{text}");
     let text = server.kubectl(&["explain", "pod.spec.containers.env"]);
-    assert!(text.contains("valueFrom"), "{text}");
+    text.must_contain("valueFrom");
     let text = server.try_kubectl(&["explain", "mxjob.spec.none"]).stderr;
-    assert!(text.contains(r#"field "none" does not exist"#), "{text}");
+    text.must_contain(r#"field "none" does not exist"#);
 
     let text = server.kubectl(&["api-resources"]);
     assert!(text.contains("mxjobs") && text.contains("mxj "), "{text}");
@@ -158,8 +158,8 @@ fn explain_discovery_and_access_reviews_answer() {
     let text = server.kubectl(&["auth", "can-i", "--list"]);
     assert!(text.contains("*.*") && text.contains("[*]"), "{text}");
     let text = server.kubectl(&["auth", "whoami"]);
-    assert!(text.contains("system:masters"), "{text}");
+    text.must_contain("system:masters");
     let text = server.kubectl(&["version"]);
-    assert!(text.contains("Server Version: v1."), "{text}");
+    text.must_contain("Server Version: v1.");
     assert!(server.kubectl(&["cluster-info"]).contains("https://127.0.0.1"), "cluster-info");
 }

@@ -1,7 +1,7 @@
 //! `kubectl delete`: selection, cascading and grace periods.
 
 use super::suspended;
-use crate::support::{Place, Server, until, wait_until};
+use crate::support::{Place, Server, Text as _, until, wait_until};
 
 fn names(server: &Server<'_>, kinds: &str) -> Vec<String> {
     server.kubectl(&["get", kinds, "-o", "name"]).lines().map(str::to_owned).collect()
@@ -15,7 +15,7 @@ fn check(cascade: &str, deletes_pods: bool) {
     server.create(&place.job("deleted", &wait, &wait, &wait));
     server.wait_for("deleted", "Running");
     let text = server.kubectl(&["delete", "mxjob", "deleted", cascade]);
-    assert!(text.starts_with(r#"mxjob.kubeflow.org "deleted" deleted"#), "{text}");
+    text.must_start_with(r#"mxjob.kubeflow.org "deleted" deleted"#);
     assert_eq!(names(&server, "mxjobs"), Vec::<String>::new());
     if deletes_pods {
         if cascade == "--cascade=foreground" {
@@ -31,7 +31,7 @@ fn check(cascade: &str, deletes_pods: bool) {
     let owners = "jsonpath={.items[*].metadata.ownerReferences}";
     assert_eq!(server.kubectl(&["get", "pods,services", "-o", owners]), "");
     let done = server.try_kubectl(&["delete", "pods", "--all", "--force", "--grace-period=0"]);
-    assert!(done.stderr.contains("Immediate deletion"), "{}", done.stderr);
+    done.stderr.must_contain("Immediate deletion");
     assert_eq!(done.stdout.matches("force deleted").count(), 4, "{}", done.stdout);
     assert_eq!(names(&server, "pods"), Vec::<String>::new());
     place.wait_until_only_the_server_runs(&server);
@@ -68,7 +68,7 @@ fn delete_selects_jobs_by_label_file_field_or_all() {
     let file = place.write("c.json", &suspended("c").to_string());
     server.kubectl(&["delete", "-f", &file]);
     let again = server.try_kubectl(&["delete", "-f", &file]);
-    assert!(again.stderr.contains("(NotFound)"), "{}", again.stderr);
+    again.stderr.must_contain("(NotFound)");
     assert_eq!(server.kubectl(&["delete", "-f", &file, "--ignore-not-found"]), "");
     server.kubectl(&["delete", "mxjobs", "--field-selector=metadata.name=d"]);
     assert_eq!(names(&server, "mxjobs"), ["mxjob.kubeflow.org/e"]);
@@ -115,5 +115,5 @@ fn deleted_namespace_deletes_its_objects() {
     server.kubectl(&["delete", "namespace", "team"]);
     assert_eq!(server.kubectl(&["get", "mxjobs", "-A", "-o", "name"]), "");
     let rejected = server.try_kubectl(&["create", "-n", "team", "-f", &file]);
-    assert!(rejected.stderr.contains(r#"namespaces "team" not found"#), "{}", rejected.stderr);
+    rejected.stderr.must_contain(r#"namespaces "team" not found"#);
 }

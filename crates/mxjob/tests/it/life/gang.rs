@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{condition, objects_of, workers};
-use crate::support::{Place, Server, until, wait_until};
+use crate::support::{Place, Server, Text as _, until, wait_until};
 
 /// The node's allocatable CPU.
 fn millicores(server: &Server<'_>) -> u64 {
@@ -39,7 +39,7 @@ fn jobs_that_do_not_fit_together_run_one_after_the_other() {
     server.wait_for("first", "Running");
     server.create(&job(&place, &server, "second", 2, 30));
     let message = wait_for_reason(&server, "second", "MXJobWaiting");
-    assert!(message.contains("MXJob second waits for"), "{message}");
+    message.must_contain("MXJob second waits for");
     // One of its two workers would fit, but one alone cannot train.
     assert_eq!(objects_of(&server, "pods", "second"), [""; 0]);
     wait_until("an event has the reason", || {
@@ -65,7 +65,7 @@ fn job_that_can_never_fit_is_unschedulable_and_does_not_block_others() {
     server.create(&job(&place, &server, "huge", 2, 80));
     let message = wait_for_reason(&server, "huge", "MXJobUnschedulable");
     for part in ["can never start here", "cpu"] {
-        assert!(message.contains(part), "{message}");
+        message.must_contain(part);
     }
     server.create(&job(&place, &server, "small", 1, 10));
     server.wait_for("small", "Running");

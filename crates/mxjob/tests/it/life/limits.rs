@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::{condition, finished, outcome, replace, restarts, workers};
-use crate::support::{Place, Server};
+use crate::support::{Place, Server, Text as _};
 
 #[test]
 fn job_fails_after_as_many_restarts_as_its_backoff_limit() {
@@ -18,7 +18,7 @@ fn job_fails_after_as_many_restarts_as_its_backoff_limit() {
     let (_, reason, message) = condition(&job, "Failed").unwrap();
     assert_eq!(reason, "MXJobFailed");
     for part in ["backoff limit of 2", "worker-0 exited with exit code 129", "no data"] {
-        assert!(message.contains(part), "{message}");
+        message.must_contain(part);
     }
     assert_eq!(restarts(&job), 2, "{}", job["status"]);
     assert_eq!(std::fs::read_to_string(place.path().join("runs")).unwrap(), "run\n".repeat(3));
@@ -33,7 +33,7 @@ fn job_that_exceeds_its_active_deadline_fails() {
     server.create(&job);
     let job = finished(&server, "slow");
     let (_, _, message) = condition(&job, "Failed").unwrap();
-    assert!(message.contains("active longer than its deadline of 1 s"), "{message}");
+    message.must_contain("active longer than its deadline of 1 s");
     place.wait_until_only_the_server_runs(&server);
 }
 
@@ -49,7 +49,7 @@ fn shorter_deadline_stops_a_running_job() {
     let job = finished(&server, "endless");
     assert_eq!(outcome(&job), Some("Failed"));
     let (_, _, message) = condition(&job, "Failed").unwrap();
-    assert!(message.contains("deadline of 1 s"), "{message}");
+    message.must_contain("deadline of 1 s");
     place.wait_until_only_the_server_runs(&server);
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{OLDER, create_job_of, migrate};
 use crate::submit;
-use crate::support::{Place, Server};
+use crate::support::{Place, Server, Text as _};
 
 /// Our CRD.
 const OURS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/mxjobs.kubeflow.org.yaml");
@@ -68,20 +68,12 @@ fn older_crd_is_replaced_before_jobs_are_adopted() {
 
     let report = migrate(&place, &[]);
     assert_eq!(report.code(), Some(1), "{}", report.stderr);
-    assert!(
-        report
-            .stdout
-            .contains("danger  The definition mxjobs.kubeflow.org is not the one of mxjob: "),
-        "{}",
-        report.stdout
-    );
-    assert!(
-        report.stdout.contains("| kubectl apply --server-side --force-conflicts -f -"),
-        "{}",
-        report.stdout
-    );
+    report
+        .stdout
+        .must_contain("danger  The definition mxjobs.kubeflow.org is not the one of mxjob: ");
+    report.stdout.must_contain("| kubectl apply --server-side --force-conflicts -f -");
     let webhook = "danger  Webhook validator.mxjob.example.org of validatingwebhookconfiguration validator.training-operator";
-    assert!(report.stdout.contains(webhook), "{}", report.stdout);
+    report.stdout.must_contain(webhook);
     let refused = migrate(&place, &["--apply"]);
     assert_eq!(
         refused.stderr,

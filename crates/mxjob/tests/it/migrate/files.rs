@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{OLDER, job};
-use crate::support::Place;
+use crate::support::{Place, Text as _};
 
 /// A dump of `kubectl get mxjobs -o json` with one finished job.
 fn dump(place: &Place) -> Value {
@@ -29,12 +29,8 @@ fn dump_is_reported_without_a_cluster() {
     let done = place.mxjob(&["migrate", "-f", &file]);
     // The TTL of the job has expired, so the controller would delete it.
     assert_eq!(done.code(), Some(1), "{}", done.stderr);
-    assert!(
-        done.stdout.starts_with("training/digits  Succeeded  training-operator 1.8\n  danger  "),
-        "{}",
-        done.stdout
-    );
-    assert!(done.stderr.contains("1 finding needs a decision"), "{}", done.stderr);
+    done.stdout.must_start_with("training/digits  Succeeded  training-operator 1.8\n  danger  ");
+    done.stderr.must_contain("1 finding needs a decision");
     let nothing = place.write("nothing.yaml", "kind: ConfigMap\n");
     let done = place.mxjob(&["migrate", "-f", &nothing]);
     assert_eq!(
@@ -60,11 +56,7 @@ fn rewritten_job_can_be_created_again() {
     );
     let again = place.write("again.yaml", &done.stdout);
     let done = place.mxjob(&["migrate", "-f", &again]);
-    assert!(
-        done.stdout.starts_with("training/digits  not started  no operator\n"),
-        "{}",
-        done.stdout
-    );
+    done.stdout.must_start_with("training/digits  not started  no operator\n");
 }
 
 #[test]
@@ -75,11 +67,5 @@ fn invalid_rewritten_job_is_named() {
     let file = place.write("job.json", &job.to_string());
     let done = place.mxjob(&["migrate", "--rewrite", "-f", &file]);
     assert_eq!(done.code(), Some(1), "{}", done.stderr);
-    assert!(
-        done.stderr.starts_with(
-            "mxjob: the server will reject these manifests until they are fixed:\n  digits: spec.mxReplicaSpecs"
-        ),
-        "{}",
-        done.stderr
-    );
+    done.stderr.must_start_with("mxjob: the server will reject these manifests until they are fixed:\n  digits: spec.mxReplicaSpecs");
 }

@@ -3,7 +3,7 @@
 use super::{OLDER, create_job_of, migrate};
 use crate::operator::trouble::Fault;
 use crate::submit::lost::proxy;
-use crate::support::{Place, Server};
+use crate::support::{Place, Server, Text as _};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_and_the_status_wait_for_the_pods() {
@@ -15,14 +15,10 @@ async fn services_and_the_status_wait_for_the_pods() {
     let done = place.mxjob(&["migrate", "--kubeconfig", &kubeconfig, "--apply"]);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     let want = "Pod default/digits-worker-0: injected: patch pods digits-worker-0 is refused\n";
-    assert!(done.stderr.ends_with(want), "{}", done.stderr);
-    assert!(
-        done.stderr.contains("adopted 1 jobs with 3 patches, but some objects"),
-        "{}",
-        done.stderr
-    );
+    done.stderr.must_end_with(want);
+    done.stderr.must_contain("adopted 1 jobs with 3 patches, but some objects");
     let report = migrate(&place, &[]);
-    assert!(report.stdout.contains("training-operator 1.8"), "{}", report.stdout);
+    report.stdout.must_contain("training-operator 1.8");
     let job = server.get("mxjob", "digits");
     assert!(job["status"].get("mxReplicaStatuses").is_none(), "{job}");
     let done = migrate(&place, &["--apply"]);
@@ -39,7 +35,7 @@ async fn unwritable_status_is_not_treated_as_a_deleted_job() {
     proxy.rule("patch mxjobs/status digits", Fault::Refuse(404), 1);
     let done = place.mxjob(&apply);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
-    assert!(done.stderr.contains("  MXJob default/digits: injected: patch"), "{}", done.stderr);
+    done.stderr.must_contain("  MXJob default/digits: injected: patch");
     // The job is deleted, so it needs no patch.
     proxy.rule("patch mxjobs/status digits", Fault::Refuse(404), 1);
     proxy.rule("get mxjobs digits", Fault::Refuse(404), 1);

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
 use super::{command, endless, short, submit};
-use crate::support::{Done, Place, Server, signal, until};
+use crate::support::{Done, Place, Server, Text as _, signal, until};
 
 /// A kubeconfig for the server, with this token or the administrator's.
 pub(crate) fn kubeconfig(place: &Place, token: Option<&str>, namespace: &str) -> String {
@@ -62,17 +62,13 @@ fn editor_of_one_namespace_can_submit() {
     let done =
         submit(&place, &[endless(&place, "slow")], &["--kubeconfig", &ann, "--timeout", "1s"]);
     assert_eq!(done.code(), Some(124), "{}", done.stderr);
-    assert!(done.stderr.ends_with("everything was deleted\n"), "{}", done.stderr);
+    done.stderr.must_end_with("everything was deleted\n");
     let left = server.kubectl(&["-n", "team", "get", "mxjobs", "-o", "name"]);
     assert_eq!(left, "mxjob.kubeflow.org/owned\n");
     // She has no rights in other namespaces.
     let done = submit(&place, &[endless(&place, "x")], &["--kubeconfig", &ann, "-n", "default"]);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
-    assert!(
-        done.stderr.contains("User \"ann\" cannot list resource \"mxjobs\""),
-        "{}",
-        done.stderr
-    );
+    done.stderr.must_contain("User \"ann\" cannot list resource \"mxjobs\"");
 }
 
 #[test]
@@ -81,11 +77,7 @@ fn user_without_rights_for_pods_follows_the_state() {
     let (_server, ann) = with_ann(&place, "kubeflow-mxjobs-edit");
     let done = submit(&place, &[short(&place, "owned", "echo hello")], &["--kubeconfig", &ann]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
-    assert!(
-        done.stderr.contains("mxjob: MXJob owned is successfully completed."),
-        "{}",
-        done.stderr
-    );
+    done.stderr.must_contain("mxjob: MXJob owned is successfully completed.");
     let reports = done
         .stderr
         .matches("mxjob: cannot watch the replicas or print their logs: pods is forbidden")
@@ -106,11 +98,8 @@ fn revoked_right_is_reported() {
     let (status, _) = lines.finish();
     let stderr = place.stderr();
     assert_eq!(status.code(), Some(3), "{stderr}");
-    assert!(
-        stderr.contains(
-            "\nmxjob: could not be deleted: job owned: mxjobs.kubeflow.org \"owned\" is forbidden"
-        ),
-        "{stderr}"
+    stderr.must_contain(
+        "\nmxjob: could not be deleted: job owned: mxjobs.kubeflow.org \"owned\" is forbidden",
     );
 }
 
@@ -203,11 +192,7 @@ fn invalid_token_is_reported() {
     let file = kubeconfig(&place, Some("unknown"), "default");
     let done = submit(&place, &[endless(&place, "x")], &["--kubeconfig", &file]);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
-    assert!(
-        done.stderr.contains(" does not accept our credentials: Unauthorized\n"),
-        "{}",
-        done.stderr
-    );
+    done.stderr.must_contain(" does not accept our credentials: Unauthorized\n");
 }
 
 #[test]
@@ -222,5 +207,5 @@ fn deleted_job_has_failed() {
     let (status, _) = lines.finish();
     let stderr = place.stderr();
     assert_eq!(status.code(), Some(1), "{stderr}");
-    assert!(stderr.ends_with("mxjob: job short was deleted before it finished\n"), "{stderr}");
+    stderr.must_end_with("mxjob: job short was deleted before it finished\n");
 }

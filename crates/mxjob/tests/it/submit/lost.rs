@@ -6,7 +6,7 @@ use super::{endless, objects, settings, submit};
 use crate::operator::cluster::token;
 use crate::operator::proxy::Proxy;
 use crate::operator::trouble::Fault;
-use crate::support::{Place, Server};
+use crate::support::{Place, Server, Text as _};
 
 /// A proxy to the server of a place, and a kubeconfig for it.
 pub(crate) async fn proxy(place: &Place) -> (Proxy, String) {
@@ -59,7 +59,7 @@ async fn unconfirmed_creation_is_reported_with_a_command_to_check() {
     proxy.rule("create mxjobs", Fault::Cut, 1);
     let done = detached();
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
-    assert!(done.stderr.starts_with("mxjob: cannot create MXJob slow: "), "{}", done.stderr);
+    done.stderr.must_start_with("mxjob: cannot create MXJob slow: ");
     assert!(!done.stderr.contains("may have been"), "{}", done.stderr);
     assert_eq!(objects(&server), "");
 
@@ -69,7 +69,7 @@ async fn unconfirmed_creation_is_reported_with_a_command_to_check() {
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     let want =
         "; it may have been created nevertheless: check with `kubectl -n default get mxjob slow`\n";
-    assert!(done.stderr.ends_with(want), "{}", done.stderr);
+    done.stderr.must_end_with(want);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,6 +96,6 @@ async fn job_that_cannot_be_deleted_keeps_its_config_maps() {
     let done = submit(&place, &submitted, &["--kubeconfig", &kubeconfig, "--timeout", "1s"]);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     let want = "mxjob: could not be deleted: job slow: injected: delete mxjobs slow is refused; configmap/settings was kept for it\n";
-    assert!(done.stderr.ends_with(want), "{}", done.stderr);
+    done.stderr.must_end_with(want);
     assert_eq!(objects(&server), "mxjob.kubeflow.org/slow configmap/settings");
 }

@@ -11,11 +11,12 @@ use kube::Client;
 use kube::client::Body;
 use mxjob_access::identity::Identity;
 use mxjob_apiserver::ApiServer;
+use mxjob_client::request::{self, JSON, MERGE_PATCH};
 use serde_json::{Value, json};
 use tower_service::Service;
 
 use super::*;
-use crate::certificates::{Installation, Resolver, Rotation};
+use crate::certificates::{Resolver, Rotation};
 use crate::webhook::Metrics;
 
 const SECRETS: &str = "/api/v1/namespaces/system/secrets";
@@ -66,28 +67,14 @@ impl World {
 
     fn rotation_by(client: Client) -> (Rotation, Arc<Resolver>) {
         let resolver = Arc::new(Resolver::default());
-        let installation = Installation {
-            namespace: "system".to_owned(),
-            service: "hook".to_owned(),
-            secret: "certificate".to_owned(),
-            configuration: "jobs".to_owned(),
-            webhook: "validate.example.com".to_owned(),
-            install: "print the webhook".to_owned(),
-            grant: "print the rights".to_owned(),
-        };
         let metrics = Metrics::default();
-        (Rotation::new(client, installation, Arc::clone(&resolver), metrics), resolver)
+        (Rotation::new(client, installation("system"), Arc::clone(&resolver), metrics), resolver)
     }
 
     async fn send(&self, method: Method, path: &str, body: Value) -> Result<Value, kube::Error> {
-        let media = if method == Method::PATCH {
-            "application/merge-patch+json"
-        } else {
-            "application/json"
-        };
-        let request = Request::builder().method(method).uri(path).header("Content-Type", media);
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-        self.client.request(request.body(body).unwrap()).await
+        let media = if method == Method::PATCH { MERGE_PATCH } else { JSON };
+        let body = (!body.is_null()).then_some(&body);
+        request::send(&self.client, method, path, media, body).await
     }
 
     async fn make(&self, path: &str, object: Value) -> Value {
