@@ -15,6 +15,7 @@ pub mod roles;
 pub mod rules;
 mod verb;
 
+use mxjob_machinery::names::{Namespace, ObjectName};
 use mxjob_store::Store;
 
 use crate::authz::cache::Cache;
@@ -39,9 +40,9 @@ pub struct Attributes<'a> {
     /// Subresource; `None` for the object itself.
     pub subresource: Option<&'a str>,
     /// Namespace; `None` at the cluster scope.
-    pub namespace: Option<&'a str>,
+    pub namespace: Option<Namespace<'a>>,
     /// Object name; `None` for a collection.
-    pub name: Option<&'a str>,
+    pub name: Option<ObjectName<'a>>,
     /// Path of the request.
     pub path: &'a str,
 }
@@ -156,12 +157,12 @@ fn sentence(attributes: &Attributes<'_>) -> String {
     }
     let subject =
         if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
-    let object = name.map(|name| format!(" {name:?}")).unwrap_or_default();
+    let object = name.map(|name| format!(" {:?}", name.as_str())).unwrap_or_default();
     let target = subresource
         .map_or_else(|| resource.to_owned(), |subresource| format!("{resource}/{subresource}"));
     let scope = namespace.map_or_else(
         || "at the cluster scope".to_owned(),
-        |namespace| format!("in the namespace {namespace:?}"),
+        |namespace| format!("in the namespace {:?}", namespace.as_str()),
     );
     format!(
         "{subject}{object} is forbidden: User {user:?} cannot {verb} resource {target:?} in API group {group:?} {scope}"
@@ -173,13 +174,7 @@ fn sentence(attributes: &Attributes<'_>) -> String {
 #[must_use]
 pub fn details<'a>(attributes: &Attributes<'a>) -> Option<(&'a str, &'a str, &'a str)> {
     let Attributes { group, resource, name, .. } = *attributes;
-    attributes.is_resource().then_some((name.unwrap_or_default(), group, resource))
-}
-
-/// `None` for an empty text, which means "absent" in paths and in JSON.
-#[must_use]
-pub fn non_empty(text: &str) -> Option<&str> {
-    Some(text).filter(|text| !text.is_empty())
+    attributes.is_resource().then_some((name.map_or("", ObjectName::as_str), group, resource))
 }
 
 #[cfg(test)]
@@ -201,8 +196,8 @@ mod tests {
             group: "kubeflow.org",
             version: "v1",
             resource: "mxjobs",
-            namespace: non_empty(namespace),
-            name: non_empty(name),
+            namespace: Namespace::new(namespace),
+            name: ObjectName::new(name),
             ..attributes
         }
     }

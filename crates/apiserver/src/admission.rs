@@ -8,6 +8,7 @@ pub(crate) mod priority;
 pub(crate) mod quota;
 pub(crate) mod webhooks;
 
+use mxjob_machinery::names::Namespace;
 use mxjob_store::{Entry, ListOptions};
 use serde_json::Value;
 
@@ -61,10 +62,9 @@ fn stored(
     group: &str,
     version: &str,
     plural: &str,
-    namespace: &str,
+    namespace: Option<Namespace<'_>>,
 ) -> Vec<Entry> {
     let Some(kind) = registry::find(group, version, plural) else { return Vec::new() };
-    let prefix =
-        if namespace.is_empty() { kind.prefix() } else { format!("{}{namespace}/", kind.prefix()) };
+    let prefix = kind.prefix_in(namespace);
     store.list(&prefix, &ListOptions::default()).map(|page| page.entries).unwrap_or_default()
 }

@@ -94,7 +94,9 @@ impl ApiServer {
             return Ok(());
         };
         let mut definition = mxjob_api::crd::crd();
-        let key = kind.key("", document::meta_str(&definition, "name"));
+        let Some(key) = document::name(&definition).map(|name| kind.key(None, name)) else {
+            return Ok(());
+        };
         loop {
             let stored = self.0.store.get(&key);
             // One that is being deleted, from a time when jobs were a custom resource, is replaced;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
 use mxjob_access::identity::Identity;
+use mxjob_machinery::names::ObjectName;
 use mxjob_store::Entry;
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ pub(crate) struct Context<'a> {
     pub(crate) kind: &'a Arc<Kind>,
     /// The requested kind; not the stored one where two groups serve the same objects.
     pub(crate) shown: &'a Arc<Kind>,
-    pub(crate) path: &'a ResourcePath,
+    pub(crate) path: ResourcePath<'a>,
     pub(crate) query: &'a Query,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: Bytes,
@@ -69,7 +70,7 @@ impl Context<'_> {
     /// still what it would be. None for other kinds, and for subresources, which set the status.
     pub(crate) fn condition(&self, object: &Value) -> Option<Condition> {
         let (strategy, now) = (Arc::clone(&self.kind.strategy), self.now);
-        if !strategy.depends_on_others() || !self.path.subresource.is_empty() {
+        if !strategy.depends_on_others() || self.path.subresource.is_some() {
             return None;
         }
         let object = object.clone();
@@ -80,24 +81,22 @@ impl Context<'_> {
         }))
     }
 
+    /// The name in the path for messages, which are upstream's: empty for a collection.
     pub(crate) fn name(&self) -> &str {
-        self.path.name.as_deref().unwrap_or_default()
-    }
-
-    pub(crate) fn namespace(&self) -> &str {
-        &self.path.namespace
-    }
-
-    pub(crate) fn key(&self) -> String {
-        self.kind.key(self.namespace(), self.name())
+        self.path.name.map_or("", ObjectName::as_str)
     }
 
     /// The stored object that the path names.
+    pub(crate) fn find(&self) -> Option<Entry> {
+        self.server.store.get(&self.kind.key(self.path.namespace, self.path.name?))
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// 404 where it does not exist.
     pub(crate) fn entry(&self) -> Result<Entry, ApiError> {
-        self.server
-            .store
-            .get(&self.key())
-            .ok_or_else(|| ApiError::not_found(self.kind, self.name()))
+        self.find().ok_or_else(|| ApiError::not_found(self.kind, self.name()))
     }
 
     pub(crate) fn user_agent(&self) -> &str {

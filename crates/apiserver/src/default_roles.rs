@@ -71,7 +71,7 @@ impl ApiServer {
         } else {
             "clusterrolebindings"
         };
-        let key = registry::find(GROUP, "v1", plural)?.key("", document::meta_str(default, "name"));
+        let key = registry::find(GROUP, "v1", plural)?.key(None, document::name(default)?);
         let entry = self.0.store.get(&key);
         let stored = entry.as_ref().map(|entry| document::decode(&entry.value));
         let repaired = repair(stored.as_ref(), default);

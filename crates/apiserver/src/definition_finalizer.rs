@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 use mxjob_access::identity::{Identity, SYSTEM_MASTERS};
 use mxjob_machinery::backoff::Backoff;
 use mxjob_machinery::json::text;
+use mxjob_machinery::names::Namespace;
 use mxjob_store::{Entry, Event, EventKind, Expect, ListOptions, Op, Transaction};
 use serde_json::{Value, json};
 
@@ -166,10 +167,10 @@ async fn empty(server: &ApiServer, api: &Connector, name: &str) -> bool {
 async fn remove(server: &ApiServer, api: &Connector, prefix: &str, entries: &[Entry]) {
     let served = server.registry().served();
     if let Some(row) = served.resources().find(|kind| kind.prefix() == prefix) {
-        let namespaces: BTreeSet<&str> = entries
+        let namespaces: BTreeSet<Option<Namespace<'_>>> = entries
             .iter()
             .filter_map(|entry| entry.key.strip_prefix(prefix))
-            .map(|rest| rest.split_once('/').map_or("", |(namespace, _)| namespace))
+            .map(|rest| rest.split_once('/').and_then(|(namespace, _)| Namespace::new(namespace)))
             .collect();
         for namespace in namespaces {
             let _ = api.send(Method::DELETE, &row.collection_path(namespace), JSON, None).await;

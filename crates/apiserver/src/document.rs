@@ -4,11 +4,13 @@
 //! bytes.
 
 use bytes::Bytes;
+use mxjob_machinery::names::Namespace;
 use mxjob_store::{Committed, Revision, Value as StoreValue};
 use serde_json::Value;
 
 pub(crate) use mxjob_machinery::object::{
-    Object, decode, finalizers, is_terminating, meta_str, metadata, metadata_mut, to_vec,
+    Object, decode, finalizers, is_terminating, meta_str, metadata, metadata_mut, name, namespace,
+    to_vec, uid,
 };
 
 /// The bytes to store for an object; `metadata.resourceVersion` becomes the revision of the commit.
@@ -76,6 +78,13 @@ pub(crate) fn restamp(bytes: &[u8], revision: Revision) -> Bytes {
     let mut object = decode(bytes);
     set_resource_version(&mut object, &revision.to_string());
     Bytes::from(to_vec(&object))
+}
+
+/// Sets `metadata.namespace` to the namespace of a path, if it has one.
+pub(crate) fn set_namespace(object: &mut Value, namespace: Option<Namespace<'_>>) {
+    if let Some(namespace) = namespace {
+        metadata_mut(object).insert("namespace".to_owned(), namespace.as_str().into());
+    }
 }
 
 /// Sets `metadata.resourceVersion`.

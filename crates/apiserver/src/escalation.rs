@@ -7,6 +7,7 @@ use mxjob_access::authz::policy::{GROUP, MissingRole, RoleRef, missing_reason};
 use mxjob_access::authz::rules::{self, Rule};
 use mxjob_access::authz::{self, Attributes, Verb};
 use mxjob_access::identity::SYSTEM_MASTERS;
+use mxjob_machinery::names::ObjectName;
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -45,8 +46,8 @@ fn check_create(context: &Context<'_>) -> Result<(), ApiError> {
         group: &kind.group,
         version: &kind.version,
         resource: &kind.plural,
-        namespace: authz::non_empty(context.namespace()),
-        name: authz::non_empty(context.name()),
+        namespace: context.path.namespace,
+        name: context.path.name,
         ..Attributes::new(context.identity, Verb::Create)
     };
     let decision = context.server.authorizer.authorize(&attributes);
@@ -83,7 +84,8 @@ fn check_binding(context: &Context<'_>, new: &Value) -> Result<(), ApiError> {
         return Ok(());
     }
     let policy = context.server.authorizer.policy();
-    let rules = policy.role(&role, context.namespace()).map_err(|missing| not_found(&missing))?;
+    let rules =
+        policy.role(&role, context.path.namespace).map_err(|missing| not_found(&missing))?;
     confirm(context, document::meta_str(new, "name"), rules)
 }
 
@@ -92,8 +94,8 @@ fn may(context: &Context<'_>, verb: &str, resource: &str, name: &str) -> bool {
         group: GROUP,
         version: "v1",
         resource,
-        namespace: authz::non_empty(context.namespace()),
-        name: authz::non_empty(name),
+        namespace: context.path.namespace,
+        name: ObjectName::new(name),
         ..Attributes::new(context.identity, Verb::parse(verb))
     };
     context.server.authorizer.authorize(&attributes).is_allowed()
@@ -102,11 +104,7 @@ fn may(context: &Context<'_>, verb: &str, resource: &str, name: &str) -> bool {
 /// The writer must have all of the `granted` rules in the namespace, or in the cluster.
 fn confirm(context: &Context<'_>, name: &str, granted: &[Rule]) -> Result<(), ApiError> {
     let identity = context.identity;
-    let held = context
-        .server
-        .authorizer
-        .policy()
-        .rules_of(identity, authz::non_empty(context.namespace()));
+    let held = context.server.authorizer.policy().rules_of(identity, context.path.namespace);
     let missing = rules::missing(&held.rules, granted);
     if missing.is_empty() {
         return Ok(());

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use mxjob_machinery::names::{Namespace, ObjectName};
 use serde_json::Value;
 
 use crate::strategy::{Plain, Strategy};
@@ -264,23 +265,28 @@ impl Kind {
         }
     }
 
+    /// Store prefix of the objects of one namespace, or of all objects.
+    #[must_use]
+    pub fn prefix_in(&self, namespace: Option<Namespace<'_>>) -> String {
+        let prefix = self.prefix();
+        match namespace.filter(|_| self.namespaced) {
+            Some(namespace) => format!("{prefix}{namespace}/"),
+            None => prefix,
+        }
+    }
+
     /// Store key of one object.
     #[must_use]
-    pub fn key(&self, namespace: &str, name: &str) -> String {
-        if self.namespaced {
-            format!("{}{namespace}/{name}", self.prefix())
-        } else {
-            format!("{}{name}", self.prefix())
-        }
+    pub fn key(&self, namespace: Option<Namespace<'_>>, name: ObjectName<'_>) -> String {
+        format!("{}{name}", self.prefix_in(namespace))
     }
 
     /// Path of the collection, of one namespace where one is named.
     #[must_use]
-    pub fn collection_path(&self, namespace: &str) -> String {
+    pub fn collection_path(&self, namespace: Option<Namespace<'_>>) -> String {
         let base =
             if self.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", self.group) };
-        let scope =
-            if namespace.is_empty() { String::new() } else { format!("namespaces/{namespace}/") };
+        let scope = namespace.map(|it| format!("namespaces/{it}/")).unwrap_or_default();
         format!("{base}/{}/{scope}{}", self.version, self.plural)
     }
 

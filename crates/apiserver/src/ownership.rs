@@ -13,8 +13,8 @@ use crate::kind::Kind;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Write<'a> {
     pub(crate) kind: &'a Kind,
-    /// Empty for the object itself.
-    pub(crate) subresource: &'a str,
+    /// `None` for the object itself.
+    pub(crate) subresource: Option<&'a str>,
     pub(crate) manager: &'a str,
     pub(crate) now: Timestamp,
 }
@@ -59,9 +59,9 @@ impl Write<'_> {
     fn with_options<T>(&self, act: impl FnOnce(&Options<'_>) -> T) -> T {
         let has_status = self.kind.subresource("status").is_some();
         let ignored = match self.subresource {
-            "" if has_status => Set::of_fields(&[&["status"]]),
-            "" => Set::new(),
-            _ => Set::of_fields(&[&["spec"]]),
+            None if has_status => Set::of_fields(&[&["status"]]),
+            None => Set::new(),
+            Some(_) => Set::of_fields(&[&["spec"]]),
         };
         let api_version = self.kind.api_version();
         let custom = (!self.kind.is_typed()).then(|| self.kind.strategy.shape());

@@ -7,32 +7,33 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Method, header};
 use mxjob_access::authz::Verb;
+use mxjob_machinery::names::{Namespace, ObjectName};
 use mxjob_machinery::percent;
 
 /// The target of a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Target {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target<'a> {
     /// A resource path, served or not.
-    Resource(ResourcePath),
+    Resource(ResourcePath<'a>),
     /// Any other path: health, discovery, version.
     NonResource,
 }
 
 /// A path of the form `/api/v1/…` or `/apis/{group}/{version}/…`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct ResourcePath {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ResourcePath<'a> {
     /// API group; empty for the core group.
-    pub(crate) group: String,
+    pub(crate) group: &'a str,
     /// API version.
-    pub(crate) version: String,
-    /// Namespace; empty for cluster-scoped paths and for all namespaces.
-    pub(crate) namespace: String,
+    pub(crate) version: &'a str,
+    /// Namespace; `None` for cluster-scoped paths and for all namespaces.
+    pub(crate) namespace: Option<Namespace<'a>>,
     /// Resource (plural).
-    pub(crate) resource: String,
+    pub(crate) resource: &'a str,
     /// Object name; `None` for a collection.
-    pub(crate) name: Option<String>,
-    /// Subresource; empty for the object itself.
-    pub(crate) subresource: String,
+    pub(crate) name: Option<ObjectName<'a>>,
+    /// Subresource; `None` for the object itself. Only paths with a name have one.
+    pub(crate) subresource: Option<&'a str>,
     /// Whether the deprecated `/watch/` prefix was used.
     pub(crate) legacy_watch: bool,
 }
@@ -45,61 +46,64 @@ pub(crate) fn media_type<'a>(headers: &'a HeaderMap, default: &'a str) -> &'a st
     if bare.is_empty() { default } else { bare }
 }
 
-impl Target {
+impl<'a> Target<'a> {
     /// Parses a decoded path.
     #[must_use]
-    pub(crate) fn parse(path: &str) -> Self {
-        let mut parts = path.strip_prefix('/').unwrap_or(path).split('/');
-        let (group, version) = match (parts.next(), parts.next()) {
-            (Some("api"), Some(version)) => (String::new(), version.to_owned()),
-            (Some("apis"), Some(group)) => match parts.next() {
-                Some(version) => (group.to_owned(), version.to_owned()),
-                None => return Self::NonResource,
-            },
-            _ => return Self::NonResource,
-        };
-        let mut rest: Vec<&str> = parts.collect();
-        let mut target = ResourcePath { group, version, ..ResourcePath::default() };
-        if rest.first() == Some(&"watch") {
-            target.legacy_watch = true;
-            rest.remove(0);
-        }
-        match *rest.as_slice() {
-            [] | [""] => Self::NonResource,
-            // `/namespaces/{ns}/status` and `/finalize` belong to the namespace itself.
-            ["namespaces", name, subresource @ ("status" | "finalize")] => {
-                target.resource = "namespaces".to_owned();
-                target.name = Some(name.to_owned());
-                target.subresource = subresource.to_owned();
-                Self::Resource(target)
-            }
-            ["namespaces", namespace, resource, ref tail @ ..] => {
-                namespace.clone_into(&mut target.namespace);
-                Self::finish(target, resource, tail)
-            }
-            [resource, ref tail @ ..] => Self::finish(target, resource, tail),
-        }
+    pub(crate) fn parse(path: &'a str) -> Self {
+        Self::resource(path).map_or(Self::NonResource, Self::Resource)
     }
 
-    fn finish(mut target: ResourcePath, resource: &str, tail: &[&str]) -> Self {
-        resource.clone_into(&mut target.resource);
-        if resource.is_empty() || tail == [""] && target.resource.is_empty() {
-            return Self::NonResource;
-        }
-        if let [name, rest @ ..] = tail {
-            if name.is_empty() && rest.is_empty() {
-                return Self::Resource(target); // a trailing slash names the collection
+    fn resource(path: &'a str) -> Option<ResourcePath<'a>> {
+        let (root, rest) = path.strip_prefix('/').unwrap_or(path).split_once('/')?;
+        let (group, rest) = match root {
+            "api" => ("", rest),
+            "apis" => rest.split_once('/')?,
+            _ => return None,
+        };
+        let (version, rest) = rest.split_once('/')?;
+        let (legacy_watch, rest) = match first(rest) {
+            ("watch", rest) => (true, rest),
+            _ => (false, rest),
+        };
+        let (resource, tail) = first(rest);
+        let (namespace, resource, tail) = match tail.split_once('/') {
+            // `/namespaces/{ns}/status` and `/finalize` belong to the namespace itself.
+            Some((namespace, rest))
+                if resource == "namespaces" && !matches!(rest, "status" | "finalize") =>
+            {
+                let (resource, tail) = first(rest);
+                (Namespace::new(namespace), resource, tail)
             }
-            target.name = Some((*name).to_owned());
-            target.subresource = rest.join("/");
-        }
-        Self::Resource(target)
+            _ => (None, resource, tail),
+        };
+        let (name, subresource) = first(tail);
+        let (name, subresource) = (ObjectName::new(name), non_empty(subresource));
+        // An empty segment is no name.
+        let is_valid = !resource.is_empty() && (name.is_some() || tail.is_empty());
+        is_valid.then_some(ResourcePath {
+            group,
+            version,
+            namespace,
+            resource,
+            name,
+            subresource,
+            legacy_watch,
+        })
     }
+}
+
+/// The first segment of a path, and the rest; a trailing slash makes no difference.
+fn first(path: &str) -> (&str, &str) {
+    path.split_once('/').unwrap_or((path, ""))
+}
+
+fn non_empty(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// The API verb of a request on a resource; its name is empty for an unsupported method.
 #[must_use]
-pub(crate) fn verb(method: &Method, path: &ResourcePath, watch: bool) -> Verb<'static> {
+pub(crate) fn verb(method: &Method, path: &ResourcePath<'_>, watch: bool) -> Verb<'static> {
     let collection = path.name.is_none();
     match *method {
         Method::POST => Verb::Create,
@@ -171,10 +175,10 @@ mod tests {
                 "{}|{}|{}|{}|{}|{}{}",
                 p.group,
                 p.version,
-                p.namespace,
+                p.namespace.map_or("", Namespace::as_str),
                 p.resource,
-                p.name.as_deref().unwrap_or("*"),
-                p.subresource,
+                p.name.map_or("*", ObjectName::as_str),
+                p.subresource.unwrap_or_default(),
                 if p.legacy_watch { "|watch" } else { "" }
             ),
         };
@@ -200,7 +204,15 @@ mod tests {
             "/apis/kubeflow.org/v1/namespaces/n/mxjobs/j/status",
             "kubeflow.org|v1|n|mxjobs|j|status",
         );
-        check("/apis/kubeflow.org/v1/namespaces/n/mxjobs//a", "kubeflow.org|v1|n|mxjobs||a");
+        check("/apis/kubeflow.org/v1/namespaces/n/mxjobs/j/", "kubeflow.org|v1|n|mxjobs|j|");
+        check("/apis/kubeflow.org/v1/namespaces/n/mxjobs/j/a/b", "kubeflow.org|v1|n|mxjobs|j|a/b");
+        check("/apis/kubeflow.org/v1/namespaces//mxjobs", "kubeflow.org|v1||mxjobs|*|");
+        check("/apis/kubeflow.org/v1/namespaces/n/mxjobs//a", "-");
+        check("/api/v1/namespaces//status", "-");
+        check("/apis/kubeflow.org/v1/namespaces/n/mxjobs//", "-");
+        check("/api/v1/namespaces/a/", "-");
+        check("/api/v1/namespaces/a//b", "-");
+        check("/api/v1//pods", "-");
         check(
             "/apis/kubeflow.org/v1/watch/namespaces/n/mxjobs/j",
             "kubeflow.org|v1|n|mxjobs|j||watch",

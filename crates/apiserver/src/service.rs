@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use mxjob_access::authn::impersonation::Impersonation;
 use mxjob_access::authz::{self, Attributes, Verb};
 use mxjob_access::identity::Identity;
+use mxjob_machinery::names::ObjectName;
 use mxjob_serve::PeerCertificates;
 use tower_service::Service;
 
@@ -195,7 +196,7 @@ impl ApiServer {
     async fn resource<B>(
         &self,
         call: &Call,
-        target: &ResourcePath,
+        target: &ResourcePath<'_>,
         body: B,
         warnings: &mut Vec<String>,
     ) -> Result<Response<Body>, ApiError>
@@ -206,32 +207,32 @@ impl ApiServer {
         let watching = call.query.flag("watch");
         let verb = request::verb(&call.parts.method, target, watching);
         self.authorize(&Attributes {
-            group: &target.group,
-            version: &target.version,
-            resource: &target.resource,
-            subresource: authz::non_empty(&target.subresource),
-            namespace: authz::non_empty(&target.namespace),
-            name: target.name.as_deref(),
+            group: target.group,
+            version: target.version,
+            resource: target.resource,
+            subresource: target.subresource,
+            namespace: target.namespace,
+            name: target.name,
             path: &call.path,
             ..Attributes::new(&call.identity, verb)
         })?;
         let served = self.0.registry.served();
-        let Some(kind) = served.find(&target.group, &target.version, &target.resource) else {
+        let Some(kind) = served.find(target.group, target.version, target.resource) else {
             return page_not_found();
         };
         if kind.namespaced
-            && target.namespace.is_empty()
+            && target.namespace.is_none()
             && !matches!(verb, Verb::List | Verb::Watch)
         {
             return page_not_found();
         }
         // Rights in a namespace were asked for; they must not reach what is in none.
-        if !kind.namespaced && !target.namespace.is_empty() {
+        if !kind.namespaced && target.namespace.is_some() {
             return page_not_found();
         }
         check_verb(kind, target, verb)?;
-        let name = target.name.as_deref().unwrap_or_default();
-        let at_item = !name.is_empty() && target.subresource.is_empty();
+        let name = target.name.map_or("", ObjectName::as_str);
+        let at_item = target.name.is_some() && target.subresource.is_none();
         if verb == Verb::Create && at_item && !kind.conventions.create_at_item {
             return Err(ApiError::method_not_allowed());
         }
@@ -251,7 +252,7 @@ impl ApiServer {
             identity: &call.identity,
             kind: registry::stored(kind),
             shown: kind,
-            path: target,
+            path: *target,
             query: &call.query,
             headers: &headers,
             body: conversion::body(kind, &headers, body)?,
@@ -303,16 +304,15 @@ async fn dispatch(
     verb: Verb<'_>,
     rendering: Rendering,
 ) -> Result<Answer, ApiError> {
-    let path = context.path;
-    match (verb, path.subresource.as_str()) {
-        (Verb::Create, "binding") => binding::bind(context).await,
-        (Verb::Create, "eviction") => eviction::evict(context).await,
-        (Verb::Create, "token") => token::create(context),
+    match (verb, context.path.subresource) {
+        (Verb::Create, Some("binding")) => binding::bind(context).await,
+        (Verb::Create, Some("eviction")) => eviction::evict(context).await,
+        (Verb::Create, Some("token")) => token::create(context),
         (Verb::Create, _) => match context.kind.review {
             Some(review) => review::create(context, review),
             None => create::create(context).await,
         },
-        (Verb::Get, "log") => log::log(context).await,
+        (Verb::Get, Some("log")) => log::log(context).await,
         (Verb::Get, _) => list::get(context),
         (Verb::List, _) => list::list(context),
         (Verb::Watch, _) => watch::watch(context, rendering),
@@ -325,20 +325,18 @@ async fn dispatch(
 }
 
 /// Whether the kind, or its subresource, has the verb.
-fn check_verb(kind: &Kind, path: &ResourcePath, verb: Verb<'_>) -> Result<(), ApiError> {
-    let known = if path.subresource.is_empty() {
-        kind.verbs.contains(&verb.as_str())
-    } else {
-        let Some(subresource) = kind.subresource(&path.subresource) else {
-            let name = path.name.as_deref().unwrap_or_default();
-            return Err(if kind.conventions.missing_subresource_names_object {
-                ApiError::not_found(kind, name)
-            } else {
-                ApiError::no_such_resource()
-            });
-        };
-        subresource.verbs.contains(&verb.as_str())
+fn check_verb(kind: &Kind, path: &ResourcePath<'_>, verb: Verb<'_>) -> Result<(), ApiError> {
+    let verbs = match path.subresource {
+        None => kind.verbs,
+        Some(subresource) => match kind.subresource(subresource) {
+            Some(subresource) => subresource.verbs,
+            None if kind.conventions.missing_subresource_names_object => {
+                return Err(ApiError::not_found(kind, path.name.map_or("", ObjectName::as_str)));
+            }
+            None => return Err(ApiError::no_such_resource()),
+        },
     };
+    let known = verbs.contains(&verb.as_str());
     // Upstream treats a POST to an item as a create, for custom resources only.
     if known { Ok(()) } else { Err(ApiError::method_not_supported(kind, verb.as_str())) }
 }

@@ -1,6 +1,10 @@
 //! The rules for names, label keys and label values, with upstream's messages
 //! (`k8s.io/apimachinery/pkg/util/validation`). Each returns the complaints; none means valid.
 
+mod identifiers;
+
+pub use identifiers::{Namespace, ObjectName, Uid};
+
 /// Longest DNS-1123 subdomain.
 pub const SUBDOMAIN_MAX: usize = 253;
 /// Longest DNS label, 1123 or 1035.

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::names::{Namespace, ObjectName, Uid};
+
 /// A JSON object.
 pub type Object = Map<String, Value>;
 
@@ -50,6 +52,24 @@ fn as_object_mut(value: &mut Value) -> &mut Object {
 #[must_use]
 pub fn meta_str<'a>(object: &'a Value, field: &str) -> &'a str {
     metadata(object).and_then(|meta| meta.get(field)).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The `metadata.name` of an object.
+#[must_use]
+pub fn name(object: &Value) -> Option<ObjectName<'_>> {
+    ObjectName::new(meta_str(object, "name"))
+}
+
+/// The `metadata.namespace` of an object.
+#[must_use]
+pub fn namespace(object: &Value) -> Option<Namespace<'_>> {
+    Namespace::new(meta_str(object, "namespace"))
+}
+
+/// The `metadata.uid` of an object.
+#[must_use]
+pub fn uid(object: &Value) -> Option<Uid<'_>> {
+    Uid::new(meta_str(object, "uid"))
 }
 
 /// The `metadata.finalizers` of an object.

@@ -16,7 +16,7 @@
 //! let ignored = Set::of_fields(&[&["status"]]);
 //! let options = |manager| Options {
 //!     manager,
-//!     subresource: "",
+//!     subresource: None,
 //!     api_version: "kubeflow.org/v1",
 //!     now: "2026-11-24T08:00:00Z".parse().unwrap_or_default(),
 //!     ignored: &ignored,
@@ -58,8 +58,8 @@ pub use update::update;
 pub struct Options<'a> {
     /// The field manager's name.
     pub manager: &'a str,
-    /// The subresource written to; empty for the object itself.
-    pub subresource: &'a str,
+    /// The subresource written to; `None` for the object itself.
+    pub subresource: Option<&'a str>,
     /// The version of the API in which the fields are named.
     pub api_version: &'a str,
     /// The time of the request.

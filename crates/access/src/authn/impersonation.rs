@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::HeaderMap;
+use mxjob_machinery::names::{Namespace, ObjectName};
 use mxjob_machinery::percent;
 
 use crate::authz::{Attributes, Verb};
@@ -59,17 +60,17 @@ impl Impersonation {
     pub fn questions<'a>(&'a self, caller: &'a Identity) -> Vec<Attributes<'a>> {
         let verb = Verb::Other("impersonate");
         let ask = Attributes { version: "v1", ..Attributes::new(caller, verb) };
-        let core = |resource, name| Attributes { resource, name: Some(name), ..ask };
+        let core = |resource, name| Attributes { resource, name: ObjectName::new(name), ..ask };
         let more = |resource, subresource, name| Attributes {
             group: "authentication.k8s.io",
             resource,
             subresource,
-            name: Some(name),
+            name: ObjectName::new(name),
             ..ask
         };
         let mut questions = vec![match self.service_account() {
             Some((namespace, name)) => {
-                Attributes { namespace: Some(namespace), ..core("serviceaccounts", name) }
+                Attributes { namespace: Namespace::new(namespace), ..core("serviceaccounts", name) }
             }
             None => core("users", self.user.as_str()),
         }];
@@ -144,8 +145,9 @@ mod tests {
                 .questions(&caller)
                 .iter()
                 .map(|ask| {
-                    let [subresource, namespace, name] =
-                        [ask.subresource, ask.namespace, ask.name].map(Option::unwrap_or_default);
+                    let subresource = ask.subresource.unwrap_or_default();
+                    let namespace = ask.namespace.map_or("", Namespace::as_str);
+                    let name = ask.name.map_or("", ObjectName::as_str);
                     format!("{} {}/{subresource} {namespace} {name}", ask.group, ask.resource)
                 })
                 .collect();

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use mxjob_machinery::json::{list, text};
+use mxjob_machinery::names::Namespace;
 use mxjob_machinery::object;
 use serde_json::Value;
 
@@ -31,8 +32,8 @@ type NamespacedName = (String, String);
 /// A binding of a role to subjects.
 #[derive(Debug)]
 pub struct Binding {
-    /// Empty for a cluster-wide one.
-    namespace: String,
+    /// `None` for a cluster-wide one.
+    namespace: Option<String>,
     name: String,
     role: RoleRef,
     subjects: Vec<Subject>,
@@ -51,7 +52,8 @@ pub struct RoleRef {
 struct Subject {
     kind: SubjectKind,
     name: String,
-    namespace: String,
+    /// `None` for the namespace of the binding.
+    namespace: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +143,7 @@ impl Policy {
     pub fn grant(&self, attributes: &Attributes<'_>) -> Result<Grant, Vec<MissingRole>> {
         let mut missing = Vec::new();
         for (binding, subject) in self.bindings_of(attributes.identity, attributes.namespace) {
-            match self.role(&binding.role, &binding.namespace) {
+            match self.role(&binding.role, binding.namespace()) {
                 Ok(rules) if rules.iter().any(|rule| rule.allows(attributes)) => {
                     return Ok(Grant { binding: Arc::clone(binding), subject });
                 }
@@ -153,10 +155,10 @@ impl Policy {
     }
 
     /// The rules of a caller in a namespace, or at the cluster scope for `None`.
-    pub fn rules_of(&self, identity: &Identity, namespace: Option<&str>) -> Rules {
+    pub fn rules_of(&self, identity: &Identity, namespace: Option<Namespace<'_>>) -> Rules {
         let mut all = Rules::default();
         for (binding, _) in self.bindings_of(identity, namespace) {
-            match self.role(&binding.role, &binding.namespace) {
+            match self.role(&binding.role, binding.namespace()) {
                 Ok(rules) => all.rules.extend(rules.iter().cloned()),
                 Err(error) => all.missing.push(error),
             }
@@ -168,11 +170,16 @@ impl Policy {
     ///
     /// # Errors
     /// If the role does not exist.
-    pub fn role(&self, role: &RoleRef, namespace: &str) -> Result<&[Rule], MissingRole> {
+    pub fn role(
+        &self,
+        role: &RoleRef,
+        namespace: Option<Namespace<'_>>,
+    ) -> Result<&[Rule], MissingRole> {
         let found = if role.cluster {
             self.cluster_roles.get(&role.name)
         } else {
-            self.roles.get(&(namespace.to_owned(), role.name.clone()))
+            let own = |namespace: Namespace<'_>| (namespace.to_string(), role.name.clone());
+            namespace.and_then(|namespace| self.roles.get(&own(namespace)))
         };
         found.map(|rules| &**rules).ok_or_else(|| MissingRole(role.clone()))
     }
@@ -182,16 +189,16 @@ impl Policy {
     fn bindings_of<'a>(
         &'a self,
         identity: &'a Identity,
-        namespace: Option<&str>,
+        namespace: Option<Namespace<'_>>,
     ) -> impl Iterator<Item = (&'a Arc<Binding>, usize)> {
-        let own = namespace.and_then(|namespace| self.bindings.get(namespace));
+        let own = namespace.and_then(|namespace| self.bindings.get(namespace.as_str()));
         let bindings =
             self.cluster_bindings.values().chain(own.into_iter().flat_map(BTreeMap::values));
         bindings.filter_map(|binding| {
             let subject = binding
                 .subjects
                 .iter()
-                .position(|subject| subject.is(identity, &binding.namespace))?;
+                .position(|subject| subject.is(identity, binding.namespace()))?;
             Some((binding, subject))
         })
     }
@@ -202,11 +209,17 @@ impl Policy {
 impl Binding {
     fn read(object: &Value) -> Self {
         Self {
-            namespace: object::meta_str(object, "namespace").to_owned(),
+            namespace: object::namespace(object).map(|namespace| namespace.to_string()),
             name: object::meta_str(object, "name").to_owned(),
             role: RoleRef::read(object),
             subjects: list(object, "/subjects").iter().filter_map(Subject::read).collect(),
         }
+    }
+}
+
+impl Binding {
+    fn namespace(&self) -> Option<Namespace<'_>> {
+        Namespace::new(self.namespace.as_deref()?)
     }
 }
 
@@ -242,12 +255,12 @@ impl Subject {
             "ServiceAccount" => SubjectKind::ServiceAccount,
             _ => return None,
         };
-        let (name, namespace) =
-            (text(subject, "/name").to_owned(), text(subject, "/namespace").to_owned());
-        Some(Self { kind, name, namespace })
+        let namespace = Namespace::new(text(subject, "/namespace"));
+        let namespace = namespace.map(|namespace| namespace.to_string());
+        Some(Self { kind, name: text(subject, "/name").to_owned(), namespace })
     }
 
-    fn is(&self, identity: &Identity, binding_namespace: &str) -> bool {
+    fn is(&self, identity: &Identity, binding_namespace: Option<Namespace<'_>>) -> bool {
         match self.kind {
             SubjectKind::User => *identity.name == *self.name,
             SubjectKind::Group => identity.is_member(&self.name),
@@ -255,13 +268,16 @@ impl Subject {
                 let namespace = self.namespace_in(binding_namespace);
                 let user = identity.name.strip_prefix(SERVICE_ACCOUNT_PREFIX);
                 let user = user.and_then(|rest| rest.split_once(':'));
-                !namespace.is_empty() && user == Some((namespace, &self.name))
+                namespace.is_some_and(|it| user == Some((it.as_str(), &self.name)))
             }
         }
     }
 
-    fn namespace_in<'a>(&'a self, binding_namespace: &'a str) -> &'a str {
-        if self.namespace.is_empty() { binding_namespace } else { &self.namespace }
+    fn namespace_in<'a>(
+        &'a self,
+        binding_namespace: Option<Namespace<'a>>,
+    ) -> Option<Namespace<'a>> {
+        self.namespace.as_deref().and_then(Namespace::new).or(binding_namespace)
     }
 }
 
@@ -270,11 +286,13 @@ impl Subject {
 /// The form in reviews.
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Binding { namespace, name, role, subjects } = &*self.binding;
-        if namespace.is_empty() {
-            write!(f, "RBAC: allowed by ClusterRoleBinding {name:?}")?;
-        } else {
-            write!(f, "RBAC: allowed by RoleBinding {:?}", format!("{name}/{namespace}"))?;
+        let Binding { name, role, subjects, .. } = &*self.binding;
+        let namespace = self.binding.namespace();
+        match namespace {
+            None => write!(f, "RBAC: allowed by ClusterRoleBinding {name:?}")?,
+            Some(namespace) => {
+                write!(f, "RBAC: allowed by RoleBinding {:?}", format!("{name}/{namespace}"))?;
+            }
         }
         write!(f, " of {} {:?}", role.kind(), role.name)?;
         let Some(subject) = subjects.get(self.subject) else { return Ok(()) };
@@ -282,11 +300,8 @@ impl fmt::Display for Grant {
             SubjectKind::User => write!(f, " to User {:?}", subject.name),
             SubjectKind::Group => write!(f, " to Group {:?}", subject.name),
             SubjectKind::ServiceAccount => {
-                write!(
-                    f,
-                    " to ServiceAccount {:?}",
-                    format!("{}/{}", subject.name, subject.namespace_in(namespace))
-                )
+                let namespace = subject.namespace_in(namespace).map_or("", Namespace::as_str);
+                write!(f, " to ServiceAccount {:?}", format!("{}/{namespace}", subject.name))
             }
         }
     }

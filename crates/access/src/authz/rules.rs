@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use mxjob_machinery::json::list;
+use mxjob_machinery::names::ObjectName;
 use serde_json::{Value, json};
 
 use crate::authz::Attributes;
@@ -91,7 +92,8 @@ impl Rule {
         }
         has_or_all(&self.groups, attributes.group)
             && self.allows_resource(attributes.resource, attributes.subresource)
-            && (self.names.is_empty() || has(&self.names, attributes.name.unwrap_or_default()))
+            && (self.names.is_empty()
+                || has(&self.names, attributes.name.map_or("", ObjectName::as_str)))
     }
 
     fn allows_resource(&self, resource: &str, subresource: Option<&str>) -> bool {
@@ -254,7 +256,7 @@ mod tests {
                     None => (resource, None),
                 };
                 let group = group.trim_matches('-');
-                let name = name.first().copied();
+                let name = name.first().and_then(|name| ObjectName::new(name));
                 Attributes { group, resource, subresource, name, ..attributes }
             }
             _ => panic!("{request}"),

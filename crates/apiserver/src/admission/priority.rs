@@ -1,6 +1,7 @@
 //! Priority classes of pods (upstream's `priority` plug-in).
 
 use mxjob_machinery::json::text;
+use mxjob_machinery::names::ObjectName;
 use serde_json::Value;
 
 use super::{refused, stored};
@@ -76,10 +77,12 @@ pub(super) fn check_global_default(context: &Context<'_>, object: &Value) -> Res
 
 fn find(context: &Context<'_>, name: &str) -> Option<Value> {
     let kind = crate::registry::find(GROUP, "v1", "priorityclasses")?;
-    Some(document::decode(&context.server.store.get(&kind.key("", name))?.value))
+    Some(document::decode(
+        &context.server.store.get(&kind.key(None, ObjectName::new(name)?))?.value,
+    ))
 }
 
 fn global_default(context: &Context<'_>) -> Option<Value> {
-    let classes = stored(&context.server.store, GROUP, "v1", "priorityclasses", "");
+    let classes = stored(&context.server.store, GROUP, "v1", "priorityclasses", None);
     classes.iter().map(|entry| document::decode(&entry.value)).find(priority::is_global_default)
 }

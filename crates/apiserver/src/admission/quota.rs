@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use mxjob_machinery::json::{list, text};
+use mxjob_machinery::names::Namespace;
 use mxjob_machinery::quota::{self, Amounts, Counter, Resource, add, of_container, usage};
 use mxjob_store::{Entry, Expect, ListOptions, Op};
 use serde_json::Value;
@@ -38,7 +39,7 @@ pub(crate) fn account(
         return Ok(operations);
     }
     // Read before the objects are counted: a concurrent create changes the quota.
-    let quotas = stored(&context.server.store, "", "v1", "resourcequotas", context.namespace());
+    let quotas = stored(&context.server.store, "", "v1", "resourcequotas", context.path.namespace);
     for entry in quotas {
         let quota = document::decode(&entry.value);
         let hard = quota::hard(&quota);
@@ -58,7 +59,7 @@ pub(crate) fn account(
         // it.
         let (mut used, mut exceeded) = (recorded(&quota, &hard), BTreeSet::new());
         if used.as_ref().is_none_or(|used| !beyond(used, &delta, &hard).is_empty()) {
-            let counted = count(context.server, context.namespace(), &quota, context.now);
+            let counted = count(context.server, context.path.namespace, &quota, context.now);
             exceeded = beyond(&counted, &delta, &hard);
             used = Some(counted);
         }
@@ -82,7 +83,7 @@ pub(crate) fn account(
 /// Whether the namespace has quotas, so that creates in it are serialized.
 pub(crate) fn limits_namespace(context: &Context<'_>) -> bool {
     context.kind.namespaced
-        && !stored(&context.server.store, "", "v1", "resourcequotas", context.namespace())
+        && !stored(&context.server.store, "", "v1", "resourcequotas", context.path.namespace)
             .is_empty()
 }
 
@@ -117,7 +118,12 @@ fn listed(amounts: &Amounts, names: &BTreeSet<&str>) -> String {
 }
 
 /// The usage of a namespace, of the resources that a quota limits.
-fn count(server: &Inner, namespace: &str, quota: &Value, now: Timestamp) -> Amounts {
+fn count(
+    server: &Inner,
+    namespace: Option<Namespace<'_>>,
+    quota: &Value,
+    now: Timestamp,
+) -> Amounts {
     let mut counter = Counter::new(quota, now);
     let served = server.registry.served();
     for kind in served.resources().filter(|kind| kind.namespaced) {
@@ -125,7 +131,7 @@ fn count(server: &Inner, namespace: &str, quota: &Value, now: Timestamp) -> Amou
         if !counter.counts(resource) {
             continue;
         }
-        let prefix = format!("{}{namespace}/", kind.prefix());
+        let prefix = kind.prefix_in(namespace);
         let Ok(page) = server.store.list(&prefix, &ListOptions::default()) else { continue };
         if counter.needs_content(resource) {
             for entry in &page.entries {

@@ -21,6 +21,7 @@ mod review;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use mxjob_machinery::names::{Namespace, ObjectName};
 use mxjob_machinery::status::Status;
 use serde_json::{Value, json};
 
@@ -45,8 +46,8 @@ pub(crate) enum Operation {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request<'a> {
     pub(crate) operation: Operation,
-    pub(crate) name: &'a str,
-    pub(crate) namespace: &'a str,
+    pub(crate) name: Option<ObjectName<'a>>,
+    pub(crate) namespace: Option<Namespace<'a>>,
     /// The object as it would be; none for a deletion.
     pub(crate) object: Option<&'a Value>,
     /// The object as it is; none for a creation.
@@ -98,7 +99,11 @@ pub(crate) async fn admit(context: &mut Context<'_>, request: Request<'_>) -> Re
             Ok(true) => {}
             Err(_) if hook.ignores_failure => continue,
             Err(error) => {
-                return Err(super::refused(context.kind, request.name, &error));
+                return Err(super::refused(
+                    context.kind,
+                    request.name.map_or("", ObjectName::as_str),
+                    &error,
+                ));
             }
         }
         if request.dry_run && hook.sides == Sides::Effects {
@@ -143,7 +148,7 @@ pub(crate) async fn admit(context: &mut Context<'_>, request: Request<'_>) -> Re
 
 /// The kind under which a hook matches the request, if it does.
 fn matched(context: &Context<'_>, hook: &Hook, request: &Request<'_>) -> Option<Arc<Kind>> {
-    let subresource = context.path.subresource.as_str();
+    let subresource = context.path.subresource;
     let wants = |kind: &Kind| {
         let is_namespaced = kind.namespaced;
         hook.rules
@@ -176,7 +181,7 @@ fn labels_around(context: &Context<'_>, request: &Request<'_>) -> Option<Value> 
     if !kind.namespaced {
         return None;
     }
-    let key = format!("/registry/namespaces/{}", request.namespace);
+    let key = format!("/registry/namespaces/{}", request.namespace?);
     let entry = context.server.store.get(&key);
     Some(entry.map_or_else(|| json!({}), |entry| labels(&document::decode(&entry.value))))
 }

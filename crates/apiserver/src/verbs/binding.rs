@@ -34,8 +34,8 @@ pub(crate) async fn bind(context: &mut Context<'_>) -> Result<Answer, ApiError> 
             let why = format!("pod {} is already assigned to node \"{taken}\"", context.name());
             return Err(ApiError::conflict(context.kind, context.name(), &why));
         }
-        let uid = text(&binding, "/metadata/uid");
-        if !uid.is_empty() && uid != document::meta_str(&pod, "uid") {
+        let uid = document::uid(&binding);
+        if uid.is_some() && uid != document::uid(&pod) {
             let why = format!("pod {} is another one than the binding means", context.name());
             return Err(ApiError::conflict(context.kind, context.name(), &why));
         }

@@ -263,8 +263,8 @@ pub(crate) fn check_name(context: &Context<'_>, object: &Value) -> Result<(), Ap
 
 /// The namespace in a body, where there is one, must be the namespace in the path.
 pub(crate) fn check_namespace(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
-    let body = document::meta_str(object, "namespace");
-    if context.kind.namespaced && !body.is_empty() && body != context.namespace() {
+    let body = document::namespace(object);
+    if context.kind.namespaced && body.is_some() && body != context.path.namespace {
         return Err(ApiError::bad_request(
             "the namespace of the provided object does not match the namespace sent on the request",
         ));

@@ -38,7 +38,7 @@ use crate::verbs::log;
 pub(crate) fn is_connection(context: &Context<'_>) -> bool {
     context.kind.group.is_empty()
         && context.kind.plural == "pods"
-        && matches!(context.path.subresource.as_str(), "exec" | "attach" | "portforward")
+        && matches!(context.path.subresource, Some("exec" | "attach" | "portforward"))
 }
 
 /// Responds with `101` and takes over the connection, or refuses the request.
@@ -46,7 +46,7 @@ pub(crate) async fn open(
     context: &Context<'_>,
     upgrade: Option<&OnUpgrade>,
 ) -> Result<Response<Body>, ApiError> {
-    let what = context.path.subresource.as_str();
+    let what = context.path.subresource.unwrap_or_default();
     let pod = document::decode(&context.entry()?.value);
     let uid = document::meta_str(&pod, "uid").to_owned();
     if what == "portforward" {
@@ -80,7 +80,7 @@ pub(crate) async fn open(
     }
     let handshake = Handshake::read(context.headers, upgrade, &[Protocol::V5, Protocol::V4])?;
     let session = if what == "attach" {
-        attach(context, node.as_ref(), &uid, container).await?
+        attach(context, node.as_ref(), &pod, container).await?
     } else {
         let Options { command, stdin, stdout, stderr, tty } = options;
         let request =
@@ -95,13 +95,13 @@ pub(crate) async fn open(
 async fn attach(
     context: &Context<'_>,
     node: &dyn NodeConnector,
-    uid: &str,
+    pod: &Value,
     container: String,
 ) -> Result<ExecSession, ApiError> {
     let request = LogRequest {
-        namespace: context.namespace().to_owned(),
+        namespace: document::meta_str(pod, "namespace").to_owned(),
         pod: context.name().to_owned(),
-        uid: uid.to_owned(),
+        uid: document::meta_str(pod, "uid").to_owned(),
         container,
         follow: true,
         tail_lines: Some(0),

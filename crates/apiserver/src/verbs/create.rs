@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 use mxjob_machinery::json::text;
+use mxjob_machinery::names::ObjectName;
 use mxjob_machinery::time::rfc3339;
 use mxjob_machinery::{field, metadata};
 use mxjob_store::{Entry, Expect, Op, Transaction};
@@ -107,39 +108,40 @@ async fn attempt(
         &field::Path::new("metadata"),
     );
     errors.append(kind.strategy.validate(&object));
-    if !errors.is_empty() {
+    let Some(name) = ObjectName::new(&name).filter(|_| errors.is_empty()) else {
         return Err(ApiError::invalid(kind, &name, &errors));
-    }
+    };
     admission::check(context, &object)?;
     if let Some(meta) = document::metadata(&object) {
         context.warnings.extend(metadata::warnings(meta));
     }
     if !options.applying {
-        let write = Write { kind, subresource: "", manager: &options.manager, now: context.now };
+        let write = Write { kind, subresource: None, manager: &options.manager, now: context.now };
         write.record(None, None, &mut object);
     }
     body::check_bounds(&object)?;
     let request = webhooks::Request {
         operation: webhooks::Operation::Create,
-        name: &name,
-        namespace: &context.path.namespace,
+        name: Some(name),
+        namespace: context.path.namespace,
         object: Some(&object),
         old: None,
         dry_run: options.dry_run,
         manager: &options.manager,
     };
     webhooks::admit(context, request).await?;
-    commit(context, &name, &object, options).await
+    commit(context, name, &object, options).await
 }
 
 async fn commit(
     context: &Context<'_>,
-    name: &str,
+    name: ObjectName<'_>,
     object: &Value,
     options: &WriteOptions,
 ) -> Result<Option<Bytes>, ApiError> {
     let kind = context.kind;
-    let key = kind.key(context.namespace(), name);
+    let key = kind.key(context.path.namespace, name);
+    let name = name.as_str();
     let exists = |bytes: &[u8]| {
         ApiError::already_exists(kind, name, document::is_terminating(&document::decode(bytes)))
     };
@@ -211,10 +213,6 @@ fn closing(kind: &Kind) -> ApiError {
     ApiError::method_not_supported(kind, "create").with_message(Some(why.to_owned()))
 }
 
-fn namespace_key(namespace: &str) -> String {
-    format!("/registry/namespaces/{namespace}")
-}
-
 /// The namespace of body and path must agree, exist and stay.
 fn check_namespace(context: &Context<'_>, object: &mut Value) -> Result<(), ApiError> {
     if !context.kind.namespaced {
@@ -223,18 +221,17 @@ fn check_namespace(context: &Context<'_>, object: &mut Value) -> Result<(), ApiE
     }
     body::check_namespace(context, object)?;
     check_namespace_open(context)?;
-    document::metadata_mut(object).insert("namespace".to_owned(), context.namespace().into());
+    document::set_namespace(object, context.path.namespace);
     Ok(())
 }
 
 fn check_namespace_open(context: &Context<'_>) -> Result<Entry, ApiError> {
-    let namespace = context.namespace();
     let row = registry::find("", "v1", "namespaces");
-    let Some(entry) = context.server.store.get(&namespace_key(namespace)) else {
-        return Err(
-            row.map_or_else(ApiError::no_such_resource, |row| ApiError::not_found(row, namespace))
-        );
+    let (Some(row), Some(namespace)) = (row, context.path.namespace) else {
+        return Err(ApiError::no_such_resource());
     };
+    let entry = context.server.store.get(&row.key(None, namespace.into()));
+    let entry = entry.ok_or_else(|| ApiError::not_found(row, namespace.as_str()))?;
     if document::is_terminating(&document::decode(&entry.value)) {
         let kind = context.kind;
         let name = context.name();
@@ -250,7 +247,7 @@ fn check_namespace_open(context: &Context<'_>) -> Result<Entry, ApiError> {
 /// Sets what only the server decides.
 fn stamp(context: &Context<'_>, object: &mut Value) {
     let (kind, environment) = (context.kind, &context.server.environment);
-    let namespace = context.namespace().to_owned();
+    let namespace = context.path.namespace;
     let meta = document::metadata_mut(object);
     for field in [
         "deletionTimestamp",
@@ -274,7 +271,7 @@ fn stamp(context: &Context<'_>, object: &mut Value) {
     }
     if kind.strategy.self_link() {
         let name = meta.get("name").and_then(Value::as_str).unwrap_or_default();
-        let link = format!("{}/{name}", kind.collection_path(&namespace));
+        let link = format!("{}/{name}", kind.collection_path(namespace));
         meta.insert("selfLink".to_owned(), link.into());
     }
     let drops_status =

@@ -167,7 +167,7 @@ pub(crate) async fn delete_with(
     admission::check_delete(context.kind, context.name())?;
     let entry = context.entry()?;
     let name = context.name().to_owned();
-    match remove(context, entry, &name, &options, None).await? {
+    match remove(context, entry, &options, None).await? {
         Some(Outcome::Pending(json)) => {
             Ok(Answer::Object { kind: Arc::clone(context.kind), json, code: StatusCode::OK })
         }
@@ -188,15 +188,15 @@ pub(crate) async fn delete_collection(context: &mut Context<'_>) -> Result<Answe
     let mut shown = Vec::with_capacity(items.len());
     for item in items {
         let object = document::decode(&item);
-        let name = document::meta_str(&object, "name").to_owned();
-        let key = context.kind.key(document::meta_str(&object, "namespace"), &name);
+        let Some(name) = document::name(&object) else { continue };
+        let key = context.kind.key(document::namespace(&object), name);
         let Some(entry) = context.server.store.get(&key) else { continue };
         let built_in_mxjobs = context.server.registry.has_mxjobs();
-        if context.kind.strategy.is_read_only(&name, built_in_mxjobs) {
+        if context.kind.strategy.is_read_only(name.as_str(), built_in_mxjobs) {
             continue;
         }
         let chosen = Some(&list_options);
-        if remove(context, entry, &name, &delete_options, chosen).await?.is_some() {
+        if remove(context, entry, &delete_options, chosen).await?.is_some() {
             shown.push(item);
         }
     }
@@ -209,7 +209,6 @@ pub(crate) async fn delete_collection(context: &mut Context<'_>) -> Result<Answe
 async fn remove(
     context: &mut Context<'_>,
     mut entry: Entry,
-    name: &str,
     options: &DeleteOptions,
     chosen: Option<&ListOptions>,
 ) -> Result<Option<Outcome>, ApiError> {
@@ -218,11 +217,11 @@ async fn remove(
         if chosen.is_some_and(|chosen| !chosen.selects(context.kind, &old)) {
             return Ok(None);
         }
-        check_preconditions(context, &old, name, options)?;
+        check_preconditions(context, &old, options)?;
         let request = webhooks::Request {
             operation: webhooks::Operation::Delete,
-            name,
-            namespace: document::meta_str(&old, "namespace"),
+            name: document::name(&old),
+            namespace: document::namespace(&old),
             object: None,
             old: Some(&old),
             dry_run: options.dry_run,
@@ -262,9 +261,9 @@ async fn remove(
 fn check_preconditions(
     context: &Context<'_>,
     old: &Value,
-    name: &str,
     options: &DeleteOptions,
 ) -> Result<(), ApiError> {
+    let name = document::meta_str(old, "name");
     let stored = document::meta_str(old, "uid");
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != stored) {
         let why = format!(

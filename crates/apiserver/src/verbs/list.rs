@@ -152,7 +152,7 @@ fn snapshot_gone(continue_token: &str) -> ApiError {
 pub(crate) fn narrowed(context: &Context<'_>, options: &ListOptions, collection: &str) -> String {
     let kind = context.kind;
     match options.single_name() {
-        Some(name) if !kind.namespaced || !context.namespace().is_empty() => {
+        Some(name) if !kind.namespaced || context.path.namespace.is_some() => {
             format!("{collection}{name}")
         }
         _ => collection.to_owned(),
@@ -161,8 +161,7 @@ pub(crate) fn narrowed(context: &Context<'_>, options: &ListOptions, collection:
 
 /// Where the objects of the request's collection are.
 pub(crate) fn prefix(context: &Context<'_>) -> String {
-    let base = context.kind.prefix();
-    if context.namespace().is_empty() { base } else { format!("{base}{}/", context.namespace()) }
+    context.kind.prefix_in(context.path.namespace)
 }
 
 fn meta(
@@ -172,6 +171,6 @@ fn meta(
     remaining: Option<usize>,
 ) -> ListMeta {
     let kind = context.kind;
-    let self_link = kind.strategy.self_link().then(|| kind.collection_path(context.namespace()));
+    let self_link = kind.strategy.self_link().then(|| kind.collection_path(context.path.namespace));
     ListMeta { resource_version: revision.to_string(), continue_token, remaining, self_link }
 }

@@ -89,7 +89,7 @@ fn options(context: &Context<'_>) -> Result<LogRequest, ApiError> {
     }
     let unsigned = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
     Ok(LogRequest {
-        namespace: context.namespace().to_owned(),
+        namespace: context.path.namespace.map(|it| it.to_string()).unwrap_or_default(),
         pod: context.name().to_owned(),
         follow: query.flag("follow"),
         previous: query.flag("previous"),

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use mxjob_access::authz::policy;
 use mxjob_access::authz::rules::Rule;
-use mxjob_access::authz::{Attributes, Verb, non_empty};
+use mxjob_access::authz::{Attributes, Verb};
 use mxjob_access::identity::{Identity, SYSTEM_MASTERS};
 use mxjob_access::tokens::service_account::ISSUER;
 use mxjob_machinery::field::{self, Path};
 use mxjob_machinery::json::text;
+use mxjob_machinery::names::{Namespace, ObjectName};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -79,9 +80,9 @@ fn access_review(context: &Context<'_>, review: Review, object: &Value) -> Resul
             group: &group,
             version: &version,
             resource: &resource,
-            subresource: non_empty(&subresource),
-            namespace: non_empty(&namespace),
-            name: non_empty(&name),
+            subresource: Some(&*subresource).filter(|name| !name.is_empty()),
+            namespace: Namespace::new(&namespace),
+            name: ObjectName::new(&name),
             ..Attributes::new(&identity, Verb::parse(&verb))
         }
     };
@@ -125,7 +126,8 @@ fn validate(context: &Context<'_>, spec: &Value, own: bool, local: bool) -> fiel
     }
     if local {
         let namespace = text(spec, "/resourceAttributes/namespace");
-        if is_set(spec, "resourceAttributes") && namespace != context.namespace() {
+        if is_set(spec, "resourceAttributes") && Namespace::new(namespace) != context.path.namespace
+        {
             let detail = "must match metadata.namespace";
             errors.push(field::Error::invalid(&resource.child("namespace"), namespace, detail));
         }
@@ -160,13 +162,13 @@ fn strings(list: Option<&Value>) -> Vec<String> {
 }
 
 fn rules_review(context: &Context<'_>, spec: &Value) -> Result<Value, ApiError> {
-    let namespace = text(spec, "/namespace");
-    if namespace.is_empty() {
+    let namespace = Namespace::new(text(spec, "/namespace"));
+    if namespace.is_none() {
         return Err(ApiError::bad_request("no namespace on request"));
     }
-    let mut held = context.server.authorizer.policy().rules_of(context.identity, Some(namespace));
+    let mut held = context.server.authorizer.policy().rules_of(context.identity, namespace);
     if context.identity.is_member(SYSTEM_MASTERS) && held.rules.is_empty() {
-        // Whatever became of the binding that says so.
+        // The group has all rights even if its binding was deleted.
         held.rules = vec![Rule::on(&["*"], &["*"], &["*"]), Rule::on_paths(&["*"], &["*"])];
     }
     let shown = |on_paths: bool| -> Vec<Value> {

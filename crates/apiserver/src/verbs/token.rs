@@ -9,6 +9,7 @@ use mxjob_access::tokens::service_account::{Bound, BoundKind, ISSUER};
 use mxjob_machinery::field::{self, Path};
 use mxjob_machinery::json;
 use mxjob_machinery::json::text;
+use mxjob_machinery::names::{Namespace, ObjectName, Uid};
 use mxjob_machinery::time::rfc3339;
 use serde_json::{Value, json};
 
@@ -77,7 +78,8 @@ fn decode(context: &Context<'_>) -> Result<Value, ApiError> {
 
 /// Checks a request and fills in defaults.
 fn complete(context: &Context<'_>, account: &Value, request: &mut Value) -> Result<(), ApiError> {
-    let (namespace, name) = (context.namespace(), context.name());
+    let namespace = context.path.namespace.map_or("", Namespace::as_str);
+    let name = context.name();
     for (field, own) in [("name", name), ("namespace", namespace)] {
         let given = document::meta_str(request, field);
         if !given.is_empty() && given != own {
@@ -126,7 +128,7 @@ fn bound(context: &Context<'_>, spec: &Value, account: &Value) -> Result<Option<
         return Ok(None);
     }
     let (version, kind) = (text(reference, "/apiVersion"), text(reference, "/kind"));
-    let (name, uid) = (text(reference, "/name"), text(reference, "/uid"));
+    let (name, uid) = (text(reference, "/name"), Uid::new(text(reference, "/uid")));
     let Some(bound) = BoundKind::parse(kind).filter(|_| version == "v1") else {
         return Err(ApiError::bad_request(format!(
             "cannot bind token to object of type {version}, Kind={kind}: only pods, secrets and nodes are possible"
@@ -135,12 +137,12 @@ fn bound(context: &Context<'_>, spec: &Value, account: &Value) -> Result<Option<
     let Some(row) = registry::find("", "v1", bound.plural()) else {
         return Err(ApiError::no_such_resource());
     };
-    let entry = context.server.store.get(&row.key(context.namespace(), name));
-    let object = entry
+    let key = ObjectName::new(name).map(|name| row.key(context.path.namespace, name));
+    let object = key
+        .and_then(|key| context.server.store.get(&key))
         .map(|entry| document::decode(&entry.value))
         .ok_or_else(|| ApiError::not_found(row, name))?;
-    let real = document::meta_str(&object, "uid");
-    if !uid.is_empty() && uid != real {
+    if let Some(uid) = uid.filter(|uid| Some(*uid) != document::uid(&object)) {
         let why = format!(
             "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
         );
@@ -156,5 +158,6 @@ fn bound(context: &Context<'_>, spec: &Value, account: &Value) -> Result<Option<
             )));
         }
     }
-    Ok(Some(Bound { kind: bound, name: name.to_owned(), uid: real.to_owned() }))
+    let uid = document::meta_str(&object, "uid").to_owned();
+    Ok(Some(Bound { kind: bound, name: name.to_owned(), uid }))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
+use mxjob_machinery::names::Uid;
 use mxjob_machinery::ownership::same_but_for_times;
 use mxjob_machinery::{field, json, metadata};
 use mxjob_store::{Entry, Expect, Op, Transaction};
@@ -46,15 +47,14 @@ pub(crate) async fn update(context: &mut Context<'_>) -> Result<Answer, ApiError
     let mut object = body::object(context, options.field_validation)?;
     body::check_name(context, &object)?;
     body::check_namespace(context, &object)?;
-    if context.kind.namespaced {
-        document::metadata_mut(&mut object)
-            .insert("namespace".to_owned(), context.namespace().into());
+    document::set_namespace(&mut object, context.path.namespace);
+    let may_create = context.kind.create_on_update && context.path.subresource.is_none();
+    if context.find().is_none() {
+        if may_create {
+            return create_missing(context, object, &options).await;
+        }
+        return Err(ApiError::not_found(context.kind, context.name()));
     }
-    let may_create = context.kind.create_on_update && context.path.subresource.is_empty();
-    if may_create && context.server.store.get(&context.key()).is_none() {
-        return create_missing(context, object, &options).await;
-    }
-    context.entry()?;
     if context.kind.conventions.requires_type_meta
         && object.get("kind").and_then(Value::as_str) != Some(&context.kind.kind)
     {
@@ -82,8 +82,7 @@ async fn create_missing(
     options: &WriteOptions,
 ) -> Result<Answer, ApiError> {
     let (kind, name) = (context.kind, context.name().to_owned());
-    let uid = document::meta_str(&object, "uid");
-    if !uid.is_empty() {
+    if let Some(uid) = document::uid(&object) {
         let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: ");
         return Err(ApiError::conflict(kind, &name, &why));
     }
@@ -137,11 +136,10 @@ pub(crate) async fn write(
         }
         let new = next(context, &old, submitted, options)?;
         context.warn(&new);
-        let path = context.path;
         let request = webhooks::Request {
             operation: webhooks::Operation::Update,
-            name: path.name.as_deref().unwrap_or_default(),
-            namespace: &path.namespace,
+            name: context.path.name,
+            namespace: context.path.namespace,
             object: Some(&new),
             old: Some(&old),
             dry_run: options.dry_run,
@@ -208,8 +206,12 @@ fn check_versions(
     whole: bool,
 ) -> Result<bool, ApiError> {
     let (kind, name) = (context.kind, context.name());
-    let (uid, stored_uid) = (document::meta_str(submitted, "uid"), document::meta_str(old, "uid"));
-    if whole && !uid.is_empty() && uid != stored_uid {
+    let stored_uid = document::uid(old);
+    if whole
+        && let Some(uid) = document::uid(submitted)
+        && Some(uid) != stored_uid
+    {
+        let stored_uid = stored_uid.map_or("", Uid::as_str);
         let why = format!(
             "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {stored_uid}",
             entry.key
@@ -246,21 +248,21 @@ fn next(
     options: &WriteOptions,
 ) -> Result<Value, ApiError> {
     let (kind, name) = (context.kind, context.name());
-    let subresource = context.path.subresource.as_str();
+    let subresource = context.path.subresource;
     // On a subresource the manager owns the fields that were sent, even those that are ignored.
-    let sent = (!subresource.is_empty()).then(|| submitted.clone());
+    let sent = subresource.is_some().then(|| submitted.clone());
     let mut new = submitted;
     keep_system_fields(old, &mut new);
-    if subresource.is_empty() {
+    if subresource.is_none() {
         escalation::check(context, Some(old), &new)?;
     }
     let mut errors = metadata_errors(context, old, &new);
     match subresource {
-        "status" => {
+        Some("status") => {
             new = with_status(old, &new);
             errors.append(kind.strategy.validate_status(old, &new));
         }
-        "finalize" => new = with_finalizers(old, &new),
+        Some("finalize") => new = with_finalizers(old, &new),
         _ => {
             if kind.subresource("status").is_some() {
                 carry(old, &mut new, "status");

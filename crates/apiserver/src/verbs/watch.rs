@@ -46,7 +46,7 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 /// Answers a watch.
 pub(crate) fn watch(context: &Context<'_>, rendering: Rendering) -> Result<Answer, ApiError> {
     let options = ListOptions::parse(context.query, context.shown, true)?;
-    let options = ListOptions { name: context.path.name.clone(), ..options };
+    let options = ListOptions { name: context.path.name.map(|name| name.to_string()), ..options };
     let store = &context.server.store;
     let prefix = list::narrowed(context, &options, &list::prefix(context));
     let asked = options.resource_version.filter(|version| *version != Revision::ZERO);

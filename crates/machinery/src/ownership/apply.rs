@@ -130,8 +130,8 @@ fn conflicts(managers: &Managers, written: &Set) -> Vec<Conflict> {
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&go::quote(&self.manager))?;
-        if !self.subresource.is_empty() {
-            write!(f, " with subresource {}", go::quote(&self.subresource))?;
+        if let Some(subresource) = &self.subresource {
+            write!(f, " with subresource {}", go::quote(subresource))?;
         }
         match self.operation {
             Operation::Apply => Ok(()),

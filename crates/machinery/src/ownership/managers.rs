@@ -44,7 +44,8 @@ pub(super) struct Identity {
     pub(super) manager: String,
     /// Empty for appliers, who keep their entry when they change the version they apply in.
     pub(super) api_version: String,
-    pub(super) subresource: String,
+    /// `None` for the object itself.
+    pub(super) subresource: Option<String>,
 }
 
 /// What is owned.
@@ -159,8 +160,9 @@ impl Managers {
                 Some(fields) => Set::from_fields_v1(fields).ok()?,
             };
             let time = entry.get("time").and_then(Value::as_str).map(str::to_owned);
-            let identity =
-                Identity::new(operation, &text("manager"), &api_version, &text("subresource"));
+            let subresource = text("subresource");
+            let subresource = Some(&*subresource).filter(|name| !name.is_empty());
+            let identity = Identity::new(operation, &text("manager"), &api_version, subresource);
             managers.insert(identity, Holding { api_version, time, set });
         }
         Some(Self(managers))
@@ -215,7 +217,7 @@ impl Managers {
                 first_of_version.insert(version, identity);
                 continue;
             };
-            let bucket = Identity::new(Operation::Update, ANCIENT_CHANGES, &version, "");
+            let bucket = Identity::new(Operation::Update, ANCIENT_CHANGES, &version, None);
             if !self.0.contains_key(&bucket)
                 && let Some(holding) = self.0.remove(first)
             {
@@ -240,7 +242,7 @@ impl Identity {
         operation: Operation,
         manager: &str,
         api_version: &str,
-        subresource: &str,
+        subresource: Option<&str>,
     ) -> Self {
         let api_version = match operation {
             Operation::Apply => String::new(),
@@ -250,7 +252,7 @@ impl Identity {
             operation,
             manager: manager.to_owned(),
             api_version,
-            subresource: subresource.to_owned(),
+            subresource: subresource.map(str::to_owned),
         }
     }
 
@@ -266,8 +268,8 @@ impl Identity {
         put("fieldsV1", holding.set.to_fields_v1());
         put("manager", self.manager.clone().into());
         put("operation", operation.into());
-        if !self.subresource.is_empty() {
-            put("subresource", self.subresource.clone().into());
+        if let Some(subresource) = &self.subresource {
+            put("subresource", subresource.clone().into());
         }
         if let Some(time) = &holding.time {
             put("time", time.clone().into());

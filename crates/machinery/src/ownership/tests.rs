@@ -39,7 +39,7 @@ fn written(case: &Case) -> Result<Value, ApplyError> {
         Set::of_fields(if case.subresource.is_empty() { &[&["status"]] } else { &[&["spec"]] });
     let options = Options {
         manager: &case.manager,
-        subresource: &case.subresource,
+        subresource: Some(&*case.subresource).filter(|name| !name.is_empty()),
         api_version: "kubeflow.org/v1",
         now: case.now,
         ignored: &ignored,
@@ -108,7 +108,7 @@ const NOW: &str = "2026-11-24T08:00:00Z";
 fn options<'a>(manager: &'a str, ignored: &'a Set) -> Options<'a> {
     Options {
         manager,
-        subresource: "",
+        subresource: None,
         api_version: "v1",
         now: NOW.parse().unwrap(),
         ignored,

@@ -59,7 +59,7 @@ fn starting_entries(
     options: &Options<'_>,
 ) -> Start {
     // A subresource cannot set them.
-    if !options.subresource.is_empty() {
+    if options.subresource.is_some() {
         return Start::Live;
     }
     if let Some(Value::Array(entries)) = submitted

@@ -2,6 +2,7 @@
 
 use mxjob_apiserver::kind::Kind;
 use mxjob_apiserver::registry;
+use mxjob_machinery::names::{Namespace, ObjectName};
 use mxjob_store::{Expect, Options, Store, Transaction, Value as Stored};
 use serde_json::{Value, json};
 
@@ -24,6 +25,10 @@ fn invalid_parts() -> Vec<Value> {
     ]
 }
 
+fn key(kind: &Kind, namespace: &str, name: &str) -> String {
+    kind.key(Namespace::new(namespace), ObjectName::new(name).unwrap())
+}
+
 /// Stores an object without validation.
 fn put(store: &Store, kind: &Kind, namespace: &str, name: &str, object: &Value) {
     let mut object = object.clone();
@@ -31,7 +36,7 @@ fn put(store: &Store, kind: &Kind, namespace: &str, name: &str, object: &Value) 
     let text = object.to_string();
     let (before, after) = text.split_once("@@").unwrap();
     let value = Stored::stamped(before.as_bytes().to_vec(), after.as_bytes().to_vec());
-    let commit = store.commit(Transaction::put(kind.key(namespace, name), Expect::Any, value));
+    let commit = store.commit(Transaction::put(key(kind, namespace, name), Expect::Any, value));
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(commit).unwrap();
 }
 
@@ -85,7 +90,7 @@ fn unreadable_objects_of_every_kind_do_not_affect_jobs() {
                field: &str,
                value: Value| {
         let kind = registry::find(group, version, plural).unwrap();
-        let entry = store.get(&kind.key(namespace, name)).unwrap();
+        let entry = store.get(&key(kind, namespace, name)).unwrap();
         let mut object: Value = serde_json::from_slice(&entry.value).unwrap();
         *object.pointer_mut(field).unwrap() = value;
         put(&store, kind, namespace, name, &object);

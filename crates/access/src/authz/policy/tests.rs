@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::authz::{Verb, non_empty};
+use crate::authz::Verb;
 
 fn role(kind: &str, namespace: &str, name: &str, verbs: &[&str]) -> Value {
     let rule = json!({"apiGroups": [""], "resources": ["pods"], "verbs": verbs});
@@ -56,7 +56,7 @@ fn ask(policy: &Policy, user: &str, groups: &[&str], verb: &str, namespace: &str
     let identity = Identity::new(user, "", groups.iter().map(|group| (*group).to_owned()));
     let attributes = Attributes {
         resource: "pods",
-        namespace: non_empty(namespace),
+        namespace: Namespace::new(namespace),
         ..Attributes::new(&identity, Verb::parse(verb))
     };
     match policy.grant(&attributes) {
@@ -114,7 +114,7 @@ fn deleted_roles_grant_nothing_and_snapshots_do_not_change() {
 fn the_rules_of_a_caller_are_those_of_all_bindings() {
     let policy = policy();
     let bot = Identity::new("system:serviceaccount:a:bot", "", ["readers".to_owned()]);
-    let rules = policy.rules_of(&bot, Some("a")).rules;
+    let rules = policy.rules_of(&bot, Namespace::new("a")).rules;
     let verbs: Vec<_> = rules.iter().map(|rule| rule.verbs.join(",")).collect();
     assert_eq!(verbs, ["get,list", "create"]);
     assert_eq!(policy.rules_of(&bot, None).rules.len(), 1);

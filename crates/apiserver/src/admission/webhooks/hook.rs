@@ -208,15 +208,18 @@ impl Rule {
         &self,
         operation: &str,
         kind: &Kind,
-        subresource: &str,
+        subresource: Option<&str>,
         is_namespaced: bool,
     ) -> bool {
         let has = |words: &[String], expected: &str| {
             words.iter().any(|word| word == "*" || word == expected)
         };
         let is_resource = |pattern: &String| {
-            let (resource, sub) = pattern.split_once('/').unwrap_or((pattern, ""));
-            (resource == "*" || resource == kind.plural) && (sub == "*" || sub == subresource)
+            let (resource, sub) = match pattern.split_once('/') {
+                Some((resource, sub)) => (resource, Some(sub)),
+                None => (pattern.as_str(), None),
+            };
+            (resource == "*" || resource == kind.plural) && (sub == Some("*") || sub == subresource)
         };
         has(&self.operations, operation)
             && has(&self.groups, &kind.group)
@@ -236,27 +239,31 @@ mod tests {
     use crate::registry;
 
     #[track_caller]
-    fn check(rule: &Value, operation: &str, plural: &str, subresource: &str, expected: bool) {
+    fn check(rule: &Value, operation: &str, resource: &str, expected: bool) {
+        let (plural, subresource) = match resource.split_once('/') {
+            Some((plural, subresource)) => (plural, Some(subresource)),
+            None => (resource, None),
+        };
         let kind = registry::built_in().iter().find(|kind| kind.plural == plural).unwrap();
         let found = Rule::read(rule).matches(operation, kind, subresource, kind.namespaced);
-        assert_eq!(found, expected, "{rule} {operation} {plural}/{subresource}");
+        assert_eq!(found, expected, "{rule} {operation} {resource}");
     }
 
     #[test]
     fn rules_match_by_operation_group_version_resource_and_scope() {
         let rule = |resources: &[&str], scope: &str| json!({ "operations": ["CREATE", "UPDATE"], "apiGroups": ["", "kubeflow.org"], "apiVersions": ["v1"], "resources": resources, "scope": scope });
-        check(&rule(&["pods"], "*"), "CREATE", "pods", "", true);
-        check(&rule(&["pods"], "*"), "DELETE", "pods", "", false);
-        check(&rule(&["pods"], "*"), "UPDATE", "pods", "status", false);
-        check(&rule(&["pods/status"], "*"), "UPDATE", "pods", "status", true);
-        check(&rule(&["pods/*"], "*"), "UPDATE", "pods", "status", true);
-        check(&rule(&["*"], "*"), "UPDATE", "mxjobs", "", true);
-        check(&rule(&["*"], "*"), "UPDATE", "mxjobs", "status", false);
-        check(&rule(&["*/*"], "*"), "UPDATE", "mxjobs", "status", true);
-        check(&rule(&["*"], "*"), "CREATE", "leases", "", false);
-        check(&rule(&["*"], "Cluster"), "CREATE", "pods", "", false);
-        check(&rule(&["*"], "Namespaced"), "CREATE", "pods", "", true);
-        check(&rule(&["*"], "Namespaced"), "CREATE", "nodes", "", false);
+        check(&rule(&["pods"], "*"), "CREATE", "pods", true);
+        check(&rule(&["pods"], "*"), "DELETE", "pods", false);
+        check(&rule(&["pods"], "*"), "UPDATE", "pods/status", false);
+        check(&rule(&["pods/status"], "*"), "UPDATE", "pods/status", true);
+        check(&rule(&["pods/*"], "*"), "UPDATE", "pods/status", true);
+        check(&rule(&["*"], "*"), "UPDATE", "mxjobs", true);
+        check(&rule(&["*"], "*"), "UPDATE", "mxjobs/status", false);
+        check(&rule(&["*/*"], "*"), "UPDATE", "mxjobs/status", true);
+        check(&rule(&["*"], "*"), "CREATE", "leases", false);
+        check(&rule(&["*"], "Cluster"), "CREATE", "pods", false);
+        check(&rule(&["*"], "Namespaced"), "CREATE", "pods", true);
+        check(&rule(&["*"], "Namespaced"), "CREATE", "nodes", false);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mxjob_machinery::names::{Namespace, ObjectName};
 use serde_json::{Value, json};
 
 use super::Request;
@@ -46,14 +47,14 @@ pub(super) fn request(context: &Context<'_>, request: &Request<'_>, kind: &Arc<K
         "object": object(request.object), "oldObject": object(request.old),
         "dryRun": request.dry_run, "options": options,
     });
-    let subresource = context.path.subresource.as_str();
+    let subresource = context.path.subresource;
     for (field, value) in [
-        ("name", request.name),
-        ("namespace", request.namespace),
+        ("name", request.name.map(ObjectName::as_str)),
+        ("namespace", request.namespace.map(Namespace::as_str)),
         ("subResource", subresource),
         ("requestSubResource", subresource),
     ] {
-        if !value.is_empty() {
+        if let Some(value) = value {
             about[field] = value.into();
         }
     }

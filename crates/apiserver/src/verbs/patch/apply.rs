@@ -27,8 +27,7 @@ pub(super) async fn apply(
     schemas::zero_nulls(kind, &mut intent);
     check_intent(context, &intent)?;
     let intent = named(context, intent);
-    let exists = context.server.store.get(&context.key()).is_some();
-    if !exists && context.path.subresource.is_empty() {
+    if context.find().is_none() && context.path.subresource.is_none() {
         check_free_name(context, &intent)?;
         let object = write(context, options).apply(None, &intent, true)?;
         let json = create::insert(context, object, &options.applying()).await?;
@@ -39,8 +38,7 @@ pub(super) async fn apply(
         });
     }
     let force = options.force == Some(true);
-    let path = context.path;
-    let write = Write { subresource: &path.subresource, ..write(context, options) };
+    let write = Write { subresource: context.path.subresource, ..write(context, options) };
     let change = move |old: &Value| write.apply(Some(old), &intent, force);
     let submission = Submission::Change { change: &change, errors: &[] };
     let json = update::write(context, submission, &options.applying()).await?;
@@ -65,24 +63,19 @@ fn decoded(context: &mut Context<'_>, validation: FieldValidation) -> Result<Val
 }
 
 fn write<'a>(context: &Context<'a>, options: &'a WriteOptions) -> Write<'a> {
-    Write { kind: context.kind, subresource: "", manager: &options.manager, now: context.now }
+    Write { kind: context.kind, subresource: None, manager: &options.manager, now: context.now }
 }
 
 /// The configuration with the name and namespace of the path.
 fn named(context: &Context<'_>, mut intent: Value) -> Value {
-    let (name, namespace) = (context.name().to_owned(), context.namespace().to_owned());
-    let meta = document::metadata_mut(&mut intent);
-    meta.insert("name".to_owned(), name.into());
-    if context.kind.namespaced {
-        meta.insert("namespace".to_owned(), namespace.into());
-    }
+    document::metadata_mut(&mut intent).insert("name".to_owned(), context.name().into());
+    document::set_namespace(&mut intent, context.path.namespace);
     intent
 }
 
 /// A uid or a resource version means an existing object.
 fn check_free_name(context: &Context<'_>, intent: &Value) -> Result<(), ApiError> {
-    let uid = document::meta_str(intent, "uid");
-    let why = if !uid.is_empty() {
+    let why = if let Some(uid) = document::uid(intent) {
         format!(
             "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
         )
