@@ -98,7 +98,7 @@ impl ApiServer {
             return Ok(());
         };
         loop {
-            let stored = self.0.store.get(&key);
+            let stored = self.0.services.store.get(&key);
             // One that is being deleted, from a time when jobs were a custom resource, is replaced;
             // its jobs become built in.
             let old = stored.as_ref().map(|entry| document::decode(&entry.value));
@@ -110,7 +110,7 @@ impl ApiServer {
             let expect = stored.map_or(Expect::Absent, |entry| Expect::At(entry.revision));
             let value = document::encode(&definition);
             let put = Op::Put { key: key.as_str().into(), expect, value };
-            match self.0.commit(Transaction(vec![put])).await {
+            match self.0.services.commit(Transaction(vec![put])).await {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(_)) => {} // changed meanwhile: try again
                 Err(error) => {
@@ -123,7 +123,7 @@ impl ApiServer {
 
     /// Sets the fields of a definition that the server decides.
     fn stamp(&self, definition: &mut Value, old: Option<&Value>) {
-        let environment = &self.0.environment;
+        let environment = &self.0.services.environment;
         let now = rfc3339(environment.now());
         let kept = |field: &str| old.and_then(|old| document::metadata(old)?.get(field).cloned());
         let generation = kept("generation").and_then(|value| value.as_i64()).unwrap_or(0) + 1;

@@ -14,11 +14,11 @@ use crate::document;
 use crate::error::ApiError;
 use crate::kind::Kind;
 use crate::request::{Query, ResourcePath};
-use crate::server::{Condition, Inner};
+use crate::server::{Condition, Services};
 
 /// One request on a resource, authenticated and authorized.
 pub(crate) struct Context<'a> {
-    pub(crate) server: &'a Arc<Inner>,
+    pub(crate) services: &'a Arc<Services>,
     /// The caller.
     pub(crate) identity: &'a Identity,
     /// The kind as stored.
@@ -63,7 +63,7 @@ impl Context<'_> {
 
     /// Derives the status that depends on other objects.
     pub(crate) fn derive_status(&self, object: &mut Value) {
-        self.kind.strategy.derive_status(&**self.server, self.now, object);
+        self.kind.strategy.derive_status(&**self.services, self.now, object);
     }
 
     /// The condition for storing an object whose status depends on other objects: the status is
@@ -74,9 +74,9 @@ impl Context<'_> {
             return None;
         }
         let object = object.clone();
-        Some(Box::new(move |server| {
+        Some(Box::new(move |services| {
             let mut again = object.clone();
-            strategy.derive_status(server, now, &mut again);
+            strategy.derive_status(services, now, &mut again);
             again == object
         }))
     }
@@ -88,7 +88,7 @@ impl Context<'_> {
 
     /// The stored object that the path names.
     pub(crate) fn find(&self) -> Option<Entry> {
-        self.server.store.get(&self.kind.key(self.path.namespace, self.path.name?))
+        self.services.store.get(&self.kind.key(self.path.namespace, self.path.name?))
     }
 
     /// The same.

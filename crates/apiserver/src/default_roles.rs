@@ -32,7 +32,9 @@ impl ApiServer {
     pub(crate) async fn store_default_roles(&self) -> Result<(), ApiError> {
         for _ in 0..ATTEMPTS {
             let operations = self.default_role_writes();
-            if operations.is_empty() || self.0.commit(Transaction(operations)).await?.is_ok() {
+            if operations.is_empty()
+                || self.0.services.commit(Transaction(operations)).await?.is_ok()
+            {
                 return Ok(());
             }
         }
@@ -72,12 +74,12 @@ impl ApiServer {
             "clusterrolebindings"
         };
         let key = registry::find(GROUP, "v1", plural)?.key(None, document::name(default)?);
-        let entry = self.0.store.get(&key);
+        let entry = self.0.services.store.get(&key);
         let stored = entry.as_ref().map(|entry| document::decode(&entry.value));
         let repaired = repair(stored.as_ref(), default);
         let changed = repaired.is_some();
         let mut object = repaired.or(stored)?;
-        let environment = &self.0.environment;
+        let environment = &self.0.services.environment;
         if document::meta_str(&object, "uid").is_empty() {
             let meta = document::metadata_mut(&mut object);
             meta.insert("uid".to_owned(), environment.uid().into());

@@ -185,7 +185,7 @@ async fn remove(server: &ApiServer, api: &Connector, prefix: &str, entries: &[En
             expect: Expect::At(entry.revision),
         };
         let transaction = Transaction(entries.iter().map(remove).collect());
-        if let Err(error) = server.0.commit(transaction).await {
+        if let Err(error) = server.0.services.commit(transaction).await {
             let message = error.status().message.as_deref();
             tracing::warn!(prefix, message, "cannot delete objects of a definition; will retry");
         }

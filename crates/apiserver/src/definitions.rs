@@ -31,7 +31,7 @@ use crate::registry::Registry;
 use custom::{Custom, Version};
 
 pub(crate) use names::{derive_status, unaccepted};
-pub(crate) use rules::compilation_faults;
+pub(crate) use rules::check_compilation;
 
 /// Where definitions are stored.
 pub(crate) const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
@@ -88,7 +88,7 @@ impl Definitions {
         // The remaining rows are those of deleted definitions.
         for row in std::mem::replace(&mut state.served, served).values().flat_map(|(_, rows)| rows)
         {
-            row.strategy.forget();
+            row.strategy.clear();
         }
         let rows = state.served.values().flat_map(|(_, rows)| rows);
         let mut kinds: Vec<Arc<Kind>> = rows.map(|row| Arc::clone(&row.kind)).collect();
@@ -135,7 +135,7 @@ impl State {
             _ => make(definition, names, version),
         };
         self.rows.insert(content, (Arc::downgrade(&row.kind), Arc::downgrade(&row.strategy)));
-        row.strategy.become_version(Version::read(definition, version));
+        row.strategy.set_version(Version::read(definition, version));
         row
     }
 }

@@ -63,8 +63,8 @@ impl<'a> Groups<'a> {
     pub(crate) fn of(kinds: impl IntoIterator<Item = &'a Arc<Kind>>) -> Self {
         let mut groups: Vec<(&str, Versions<'_>)> = Vec::new();
         for kind in kinds {
-            let versions = entry(&mut groups, &*kind.group);
-            entry(versions, &*kind.version).push(kind);
+            let versions = entry(&mut groups, &kind.group);
+            entry(versions, &kind.version).push(kind);
         }
         for (_, kinds) in groups.iter_mut().flat_map(|(_, versions)| versions) {
             kinds.sort_by(|a, b| a.plural.cmp(&b.plural));

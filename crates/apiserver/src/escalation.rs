@@ -50,7 +50,7 @@ fn check_create(context: &Context<'_>) -> Result<(), ApiError> {
         name: context.path.name,
         ..Attributes::new(context.identity, Verb::Create)
     };
-    let decision = context.server.authorizer.authorize(&attributes);
+    let decision = context.services.authorizer.authorize(&attributes);
     if decision.is_allowed() {
         return Ok(());
     }
@@ -83,7 +83,7 @@ fn check_binding(context: &Context<'_>, new: &Value) -> Result<(), ApiError> {
     if may(context, "bind", role.resource(), &role.name) {
         return Ok(());
     }
-    let policy = context.server.authorizer.policy();
+    let policy = context.services.authorizer.policy();
     let rules =
         policy.role(&role, context.path.namespace).map_err(|missing| not_found(&missing))?;
     confirm(context, document::meta_str(new, "name"), rules)
@@ -98,13 +98,13 @@ fn may(context: &Context<'_>, verb: &str, resource: &str, name: &str) -> bool {
         name: ObjectName::new(name),
         ..Attributes::new(context.identity, Verb::parse(verb))
     };
-    context.server.authorizer.authorize(&attributes).is_allowed()
+    context.services.authorizer.authorize(&attributes).is_allowed()
 }
 
 /// The writer must have all of the `granted` rules in the namespace, or in the cluster.
 fn confirm(context: &Context<'_>, name: &str, granted: &[Rule]) -> Result<(), ApiError> {
     let identity = context.identity;
-    let held = context.server.authorizer.policy().rules_of(identity, context.path.namespace);
+    let held = context.services.authorizer.policy().rules_of(identity, context.path.namespace);
     let missing = rules::missing(&held.rules, granted);
     if missing.is_empty() {
         return Ok(());

@@ -21,7 +21,7 @@ pub(crate) fn decode_problem(kind: &Kind, object: &Value) -> Option<String> {
     }
 }
 
-/// Paths of fields that the kind does not have, besides those in `metadata`.
+/// Paths of fields that the kind does not have, other than those in `metadata`.
 pub(crate) fn unknown_fields(kind: &Kind, object: &Value) -> Vec<String> {
     match of(kind) {
         Some(schema) => schema.unknown_fields(object),

@@ -55,33 +55,42 @@ impl Default for Extensions {
 pub struct ApiServer(pub(crate) Arc<Inner>);
 
 /// Decides at the moment of a commit whether it may take place.
-pub(crate) type Condition = Box<dyn FnOnce(&Inner) -> bool + Send>;
+pub(crate) type Condition = Box<dyn FnOnce(&Services) -> bool + Send>;
 
 /// Shared state.
 pub(crate) struct Inner {
+    pub(crate) services: Arc<Services>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) readiness: Readiness,
+    /// The source of `/metrics`, once connected.
+    pub(crate) metrics: OnceLock<Arc<Metrics>>,
+    /// The way to the node, once connected.
+    pub(crate) node: OnceLock<Arc<dyn NodeConnector>>,
+    /// True once open watches must end.
+    closing: watch::Sender<bool>,
+}
+
+/// The part of the state that verbs on objects use: the objects, their kinds, and what is asked
+/// before a write.
+pub(crate) struct Services {
     pub(crate) store: Store,
     pub(crate) environment: Arc<dyn Environment>,
-    pub(crate) authenticator: Authenticator,
     pub(crate) authorizer: Authorizer,
-    pub(crate) readiness: Readiness,
     pub(crate) registry: Registry,
-    pub(crate) definitions: Definitions,
+    definitions: Definitions,
     /// The webhooks that are asked before a write.
     pub(crate) webhooks: Webhooks,
     /// Held while a definition is checked, stored and served, even if the client hangs up
     /// meanwhile. No remote call is made under it.
     definition_commit: Arc<tokio::sync::Mutex<()>>,
-    /// The source of `/metrics`, once connected.
-    pub(crate) metrics: OnceLock<Arc<Metrics>>,
-    /// The way to the node, once connected.
-    pub(crate) node: OnceLock<Arc<dyn NodeConnector>>,
     /// Serializes creates in namespaces with quotas. Otherwise, each of many concurrent creates
     /// would conflict with the quota that another one wrote, and count again. No remote call is
     /// made under it.
     pub(crate) quota_turn: tokio::sync::Mutex<()>,
-    /// True once open watches must end.
-    pub(crate) closing: watch::Sender<bool>,
 }
+
+/// Becomes true when the server stops.
+pub(crate) type Closing = watch::Receiver<bool>;
 
 impl ApiServer {
     /// An API server over a store.
@@ -97,23 +106,25 @@ impl ApiServer {
         let registry = Registry::new(built_in_mxjobs);
         let Config { store, environment, authenticator, readiness } = config;
         let authorizer = Authorizer::new(store.clone());
-        let (closing, _) = watch::channel(false);
         let definitions = Definitions::default();
         definitions.refresh(&store, &registry);
-        Self(Arc::new(Inner {
+        let services = Services {
             store,
             environment,
-            authenticator,
             authorizer,
-            readiness,
             registry,
             definitions,
             webhooks: Webhooks::new(webhook_services),
             definition_commit: Arc::default(),
+            quota_turn: tokio::sync::Mutex::default(),
+        };
+        Self(Arc::new(Inner {
+            services: Arc::new(services),
+            authenticator,
+            readiness,
             metrics: OnceLock::new(),
             node: OnceLock::new(),
-            closing,
-            quota_turn: tokio::sync::Mutex::default(),
+            closing: watch::channel(false).0,
         }))
     }
 
@@ -135,17 +146,24 @@ impl ApiServer {
     /// The kinds that are served.
     #[must_use]
     pub fn registry(&self) -> &Registry {
-        &self.0.registry
+        &self.0.services.registry
     }
 
     /// The store underneath.
     #[must_use]
     pub fn store(&self) -> &Store {
-        &self.0.store
+        &self.0.services.store
     }
 }
 
 impl Inner {
+    /// Becomes true when the server stops.
+    pub(crate) fn closing(&self) -> Closing {
+        self.closing.subscribe()
+    }
+}
+
+impl Services {
     fn concerns_definition(operation: &Op) -> bool {
         match operation {
             Op::Put { key, .. } | Op::Delete { key, .. } => key.starts_with(definitions::PREFIX),
@@ -196,15 +214,15 @@ impl Inner {
         condition: Option<Condition>,
     ) -> Result<Option<Result<Committed, CommitError>>, ApiError> {
         let turn = Arc::clone(&self.definition_commit).lock_owned().await;
-        let server = Arc::clone(self);
+        let services = Arc::clone(self);
         let work = tokio::spawn(async move {
             let _turn = turn;
-            if condition.is_some_and(|holds| !holds(&server)) {
+            if condition.is_some_and(|holds| !holds(&services)) {
                 return None;
             }
-            let outcome = server.store.commit(transaction).await;
+            let outcome = services.store.commit(transaction).await;
             if outcome.is_ok() {
-                server.definitions.refresh(&server.store, &server.registry);
+                services.definitions.refresh(&services.store, &services.registry);
             }
             Some(outcome)
         });
@@ -212,7 +230,7 @@ impl Inner {
     }
 }
 
-impl Cluster for Inner {
+impl Cluster for Services {
     fn store(&self) -> &Store {
         &self.store
     }
@@ -224,6 +242,6 @@ impl Cluster for Inner {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("Inner").field("store", &self.services.store).finish_non_exhaustive()
     }
 }

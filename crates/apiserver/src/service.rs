@@ -29,7 +29,7 @@ use crate::registry;
 use crate::rendering::IncludeObject;
 use crate::rendering::Rendering;
 use crate::request::{self, Query, ResourcePath, Target};
-use crate::server::ApiServer;
+use crate::server::{ApiServer, Inner};
 use crate::verbs::{
     binding, connect, create, delete, eviction, list, log, patch, review, token, update, watch,
 };
@@ -114,7 +114,7 @@ impl ApiServer {
                 "the path is not valid UTF-8 or has a broken percent-escape",
             ));
         };
-        let store_ok = self.0.store.failed().is_none();
+        let store_ok = self.0.services.store.failed().is_none();
         if let Some(page) = health::answer(
             &path,
             parts.uri.query().unwrap_or_default(),
@@ -130,7 +130,7 @@ impl ApiServer {
                 &parts.headers,
                 parts.extensions.get::<Identity>(),
                 parts.extensions.get::<PeerCertificates>().map(|chain| &*chain.0),
-                self.0.environment.now(),
+                self.0.services.environment.now(),
             )
             .map_err(|_| ApiError::unauthorized())?;
         let identity = self.impersonated(identity, &parts.headers)?;
@@ -153,7 +153,7 @@ impl ApiServer {
             return Answer::Metrics { text }.into_response(&self.rendering(call, Form::JSON)?);
         }
         let accept = negotiate::accept(&call.parts.headers);
-        let served = self.0.registry.served();
+        let served = self.0.services.registry.served();
         let document = if matches!(call.path.trim_end_matches('/'), "/version") {
             Some(version::document())
         } else {
@@ -216,7 +216,7 @@ impl ApiServer {
             path: &call.path,
             ..Attributes::new(&call.identity, verb)
         })?;
-        let served = self.0.registry.served();
+        let served = self.0.services.registry.served();
         let Some(kind) = served.find(target.group, target.version, target.resource) else {
             return page_not_found();
         };
@@ -236,7 +236,9 @@ impl ApiServer {
         if verb == Verb::Create && at_item && !kind.conventions.create_at_item {
             return Err(ApiError::method_not_allowed());
         }
-        if !verb.is_read() && kind.strategy.is_read_only(name, self.0.registry.has_mxjobs()) {
+        if !verb.is_read()
+            && kind.strategy.is_read_only(name, self.0.services.registry.has_mxjobs())
+        {
             return Err(ApiError::method_not_supported(kind, verb.as_str()));
         }
         let form = if verb == Verb::Watch {
@@ -248,7 +250,7 @@ impl ApiServer {
         let body = if verb.is_read() { Bytes::new() } else { timed(read(body)).await? };
         let (headers, body) = protobuf::to_json(&call.parts.headers, body);
         let mut context = Context {
-            server: &self.0,
+            services: &self.0.services,
             identity: &call.identity,
             kind: registry::stored(kind),
             shown: kind,
@@ -260,26 +262,29 @@ impl ApiServer {
             warnings: Vec::new(),
         };
         if connect::is_connection(&context) {
-            return connect::open(&context, call.parts.extensions.get()).await;
+            let node = self.0.node.get();
+            return connect::open(&context, node, self.0.closing(), call.parts.extensions.get())
+                .await;
         }
-        let answer = dispatch(&mut context, verb, rendering).await;
+        let answer = dispatch(&self.0, &mut context, verb, rendering).await;
         warnings.append(&mut context.warnings);
         conversion::outcome(kind, answer)?.into_response(&rendering)
     }
 
     /// The identity that the caller impersonates, if allowed.
     fn impersonated(&self, caller: Identity, headers: &HeaderMap) -> Result<Identity, ApiError> {
-        let Some(wish) = Impersonation::parse(headers).map_err(ApiError::bad_request)? else {
+        let Some(impersonation) = Impersonation::parse(headers).map_err(ApiError::bad_request)?
+        else {
             return Ok(caller);
         };
-        for question in wish.questions(&caller) {
+        for question in impersonation.questions(&caller) {
             self.authorize(&question)?;
         }
-        Ok(wish.identity())
+        Ok(impersonation.identity())
     }
 
     fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), ApiError> {
-        let decision = self.0.authorizer.authorize(attributes);
+        let decision = self.0.services.authorizer.authorize(attributes);
         if decision.is_allowed() {
             return Ok(());
         }
@@ -293,13 +298,14 @@ impl ApiServer {
         Ok(Rendering {
             form,
             include,
-            now: self.0.environment.now(),
+            now: self.0.services.environment.now(),
             gzip: compress::accepted(&call.parts.headers),
         })
     }
 }
 
 async fn dispatch(
+    server: &Inner,
     context: &mut Context<'_>,
     verb: Verb<'_>,
     rendering: Rendering,
@@ -307,15 +313,17 @@ async fn dispatch(
     match (verb, context.path.subresource) {
         (Verb::Create, Some("binding")) => binding::bind(context).await,
         (Verb::Create, Some("eviction")) => eviction::evict(context).await,
-        (Verb::Create, Some("token")) => token::create(context),
+        (Verb::Create, Some("token")) => {
+            token::create(context, server.authenticator.service_accounts())
+        }
         (Verb::Create, _) => match context.kind.review {
-            Some(review) => review::create(context, review),
+            Some(review) => review::create(context, review, &server.authenticator),
             None => create::create(context).await,
         },
-        (Verb::Get, Some("log")) => log::log(context).await,
+        (Verb::Get, Some("log")) => log::log(context, server.node.get(), server.closing()).await,
         (Verb::Get, _) => list::get(context),
         (Verb::List, _) => list::list(context),
-        (Verb::Watch, _) => watch::watch(context, rendering),
+        (Verb::Watch, _) => watch::watch(context, rendering, server.closing()),
         (Verb::Update, _) => update::update(context).await,
         (Verb::Patch, _) => patch::patch(context).await,
         (Verb::Delete, _) => delete::delete(context).await,

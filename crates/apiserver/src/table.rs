@@ -194,7 +194,7 @@ fn cell(column: &Column, object: &Value, now: Timestamp) -> Value {
         Cell::Computed(compute) => compute(object, now),
         Cell::Path(path) => {
             let found =
-                printer::JsonPath::parse(&path).ok().and_then(|path| path.first(object).cloned());
+                printer::JsonPath::parse(path).ok().and_then(|path| path.first(object).cloned());
             match found {
                 Some(Value::String(time)) if column.kind == "date" => age(&time, now),
                 Some(value) => value,

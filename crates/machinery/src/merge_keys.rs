@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::ownership::{OBJECT_META, Shape};
 
-/// A list of structs told apart by one field.
+/// A list of structs that one field identifies.
 fn by(key: &'static str, item: Shape) -> Shape {
     Shape::list_map([(key, None)], item)
 }
@@ -346,7 +346,7 @@ mod tests {
                 Shape::ListMap { keys, .. } => keys
                     .iter()
                     .map(|(key, default)| {
-                        default.as_ref().map_or(key.to_string(), |it| format!("{key}={it}"))
+                        default.as_ref().map_or_else(|| key.to_string(), |it| format!("{key}={it}"))
                     })
                     .collect::<Vec<_>>()
                     .join(","),

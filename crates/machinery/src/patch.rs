@@ -33,7 +33,7 @@ pub enum PatchError {
     DoesNotApply {
         /// The operation's name.
         operation: String,
-        /// What is in the way.
+        /// The reason.
         why: String,
     },
 }

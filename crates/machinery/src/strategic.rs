@@ -32,7 +32,7 @@ use serde_json::{Map, Value};
 use crate::ownership::Shape;
 use directive::Directive;
 
-/// Why a strategic merge patch was not applied. All are faults of the request.
+/// Why a strategic merge patch was not applied. All are errors of the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
     /// `$patch` says something that cannot be done there.
@@ -109,7 +109,7 @@ fn merge_map(
         }
     }
     for order in orders {
-        order.bring_about(&mut original);
+        order.apply(&mut original);
     }
     Ok(original)
 }

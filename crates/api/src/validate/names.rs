@@ -8,7 +8,7 @@ use super::replicas::Replicas;
 use crate::env::{self, ConfigRole};
 use crate::names::pod_name;
 
-/// Notes the faults. Without a valid name there is nothing to derive from.
+/// Adds the errors. Nothing can be derived from an invalid name.
 pub(super) fn check(job: &Value, replicas: &[Replicas<'_>], errors: &mut Errors) {
     let name = job.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     if !names::dns1123_subdomain(name).is_empty() {
@@ -33,10 +33,10 @@ fn check_pod_name(job: &str, roles: &[ConfigRole<'_>], errors: &mut Errors) {
     else {
         return;
     };
-    let faults = names::dns1035_label(&longest);
-    if !faults.is_empty() {
+    let violations = names::dns1035_label(&longest);
+    if !violations.is_empty() {
         let detail =
-            format!("its longest pod name, {longest:?}, is not valid: {}", faults.join(", "));
+            format!("its longest pod name, {longest:?}, is not valid: {}", violations.join(", "));
         errors.push(Error::invalid(&Path::new("metadata").child("name"), job, detail));
     }
 }

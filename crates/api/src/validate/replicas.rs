@@ -68,7 +68,7 @@ fn path() -> Path {
     Path::new("spec").child("mxReplicaSpecs")
 }
 
-/// Notes the faults of all replicas.
+/// Adds the errors of all replicas.
 pub(super) fn check(spec: &Value, replicas: &[Replicas<'_>], errors: &mut Errors) {
     let path = path();
     let mode = match get(spec, "jobMode") {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::mxjob;
 use crate::value::get;
 
-/// Notes the faults of a template.
+/// Adds the errors of a template.
 pub(super) fn check(template: &Value, path: &Path, errors: &mut Errors) {
     check_labels(template, &path.child("metadata").child("labels"), errors);
     let path = path.child("spec");

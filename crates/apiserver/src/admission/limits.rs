@@ -19,7 +19,7 @@ const GROUPS: [(&str, &str); 2] =
     [("containers", "container"), ("initContainers", "init container")];
 
 fn ranges(context: &Context<'_>) -> Vec<Value> {
-    let entries = stored(&context.server.store, "", "v1", "limitranges", context.path.namespace);
+    let entries = stored(&context.services.store, "", "v1", "limitranges", context.path.namespace);
     entries.iter().map(|entry| document::decode(&entry.value)).collect()
 }
 

@@ -2,6 +2,7 @@
 
 use mxjob_machinery::json::text;
 use mxjob_machinery::names::ObjectName;
+use mxjob_store::Store;
 use serde_json::Value;
 
 use super::{refused, stored};
@@ -22,7 +23,8 @@ pub(super) fn resolve(context: &Context<'_>, pod: &mut Value) -> Result<(), ApiE
     let name = text(pod, "/metadata/name").to_owned();
     let refuse = |why: &str| Err(refused(context.kind, &name, why));
     let asked = text(pod, "/spec/priorityClassName").to_owned();
-    let class = if asked.is_empty() { global_default(context) } else { find(context, &asked) };
+    let store = &context.services.store;
+    let class = if asked.is_empty() { global_default(store) } else { find(store, &asked) };
     let (class_name, number, policy) = match &class {
         Some(class) => (
             document::meta_str(class, "name"),
@@ -63,7 +65,7 @@ pub(super) fn check_global_default(context: &Context<'_>, object: &Value) -> Res
         return Ok(());
     }
     let name = document::meta_str(object, "name");
-    match global_default(context) {
+    match global_default(&context.services.store) {
         Some(class) if document::meta_str(&class, "name") != name => {
             let other = document::meta_str(&class, "name");
             let why = format!(
@@ -75,14 +77,12 @@ pub(super) fn check_global_default(context: &Context<'_>, object: &Value) -> Res
     }
 }
 
-fn find(context: &Context<'_>, name: &str) -> Option<Value> {
+fn find(store: &Store, name: &str) -> Option<Value> {
     let kind = crate::registry::find(GROUP, "v1", "priorityclasses")?;
-    Some(document::decode(
-        &context.server.store.get(&kind.key(None, ObjectName::new(name)?))?.value,
-    ))
+    Some(document::decode(&store.get(&kind.key(None, ObjectName::new(name)?))?.value))
 }
 
-fn global_default(context: &Context<'_>) -> Option<Value> {
-    let classes = stored(&context.server.store, GROUP, "v1", "priorityclasses", None);
+fn global_default(store: &Store) -> Option<Value> {
+    let classes = stored(store, GROUP, "v1", "priorityclasses", None);
     classes.iter().map(|entry| document::decode(&entry.value)).find(priority::is_global_default)
 }

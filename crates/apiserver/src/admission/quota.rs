@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
 use crate::kind::Kind;
-use crate::server::Inner;
+use crate::server::Services;
 
 /// Resources that every container must declare if a quota limits them.
 const DECLARED: &[&str] =
@@ -39,7 +39,8 @@ pub(crate) fn account(
         return Ok(operations);
     }
     // Read before the objects are counted: a concurrent create changes the quota.
-    let quotas = stored(&context.server.store, "", "v1", "resourcequotas", context.path.namespace);
+    let quotas =
+        stored(&context.services.store, "", "v1", "resourcequotas", context.path.namespace);
     for entry in quotas {
         let quota = document::decode(&entry.value);
         let hard = quota::hard(&quota);
@@ -59,7 +60,7 @@ pub(crate) fn account(
         // it.
         let (mut used, mut exceeded) = (recorded(&quota, &hard), BTreeSet::new());
         if used.as_ref().is_none_or(|used| !beyond(used, &delta, &hard).is_empty()) {
-            let counted = count(context.server, context.path.namespace, &quota, context.now);
+            let counted = count(context.services, context.path.namespace, &quota, context.now);
             exceeded = beyond(&counted, &delta, &hard);
             used = Some(counted);
         }
@@ -83,7 +84,7 @@ pub(crate) fn account(
 /// Whether the namespace has quotas, so that creates in it are serialized.
 pub(crate) fn limits_namespace(context: &Context<'_>) -> bool {
     context.kind.namespaced
-        && !stored(&context.server.store, "", "v1", "resourcequotas", context.path.namespace)
+        && !stored(&context.services.store, "", "v1", "resourcequotas", context.path.namespace)
             .is_empty()
 }
 
@@ -119,20 +120,20 @@ fn listed(amounts: &Amounts, names: &BTreeSet<&str>) -> String {
 
 /// The usage of a namespace, of the resources that a quota limits.
 fn count(
-    server: &Inner,
+    services: &Services,
     namespace: Option<Namespace<'_>>,
     quota: &Value,
     now: Timestamp,
 ) -> Amounts {
     let mut counter = Counter::new(quota, now);
-    let served = server.registry.served();
+    let served = services.registry.served();
     for kind in served.resources().filter(|kind| kind.namespaced) {
         let resource = resource(kind);
         if !counter.counts(resource) {
             continue;
         }
         let prefix = kind.prefix_in(namespace);
-        let Ok(page) = server.store.list(&prefix, &ListOptions::default()) else { continue };
+        let Ok(page) = services.store.list(&prefix, &ListOptions::default()) else { continue };
         if counter.needs_content(resource) {
             for entry in &page.entries {
                 counter.add(resource, &document::decode(&entry.value));

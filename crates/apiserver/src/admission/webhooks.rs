@@ -85,8 +85,8 @@ pub(crate) async fn admit(context: &mut Context<'_>, request: Request<'_>) -> Re
     if context.kind.strategy.skips_webhooks() {
         return Ok(());
     }
-    let server = context.server;
-    let hooks = server.webhooks.hooks(&server.store);
+    let services = context.services;
+    let hooks = services.webhooks.hooks(&services.store);
     if hooks.is_empty() {
         return Ok(());
     }
@@ -114,8 +114,8 @@ pub(crate) async fn admit(context: &mut Context<'_>, request: Request<'_>) -> Re
         calls.push((Arc::clone(hook), review));
     }
     let answers = join_all(calls.iter().map(|(hook, review)| async move {
-        let address = server.webhooks.address(&server.store, hook);
-        (hook, server.webhooks.connections.ask(hook, address, review).await)
+        let address = services.webhooks.address(&services.store, hook);
+        (hook, services.webhooks.connections.ask(hook, address, review).await)
     }))
     .await;
     let mut refusal = None;
@@ -161,7 +161,7 @@ fn matched(context: &Context<'_>, hook: &Hook, request: &Request<'_>) -> Option<
     } else if hook.exact {
         return None;
     } else {
-        let served = context.server.registry.served();
+        let served = context.services.registry.served();
         let same = |kind: &Kind| kind.plural == own.plural && kind.group == own.group;
         let other = |kind: &&Arc<Kind>| !Arc::ptr_eq(kind, own) && same(kind) && wants(kind);
         served.kinds().iter().find(other).cloned()?
@@ -182,7 +182,7 @@ fn labels_around(context: &Context<'_>, request: &Request<'_>) -> Option<Value> 
         return None;
     }
     let key = format!("/registry/namespaces/{}", request.namespace?);
-    let entry = context.server.store.get(&key);
+    let entry = context.services.store.get(&key);
     Some(entry.map_or_else(|| json!({}), |entry| labels(&document::decode(&entry.value))))
 }
 

@@ -1,4 +1,4 @@
-//! The rules of a custom resource: what its definition says of one version.
+//! The strategy of a custom resource: the schema and rules of one version of its definition.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::shape;
 use crate::document;
 use crate::strategy::Strategy;
 
-/// What one version of a definition says now.
+/// The schema and rules of one version of a definition.
 #[derive(Debug)]
 pub(super) struct Version {
     root: Node,
@@ -81,14 +81,14 @@ impl Version {
 // === impl Custom ===
 
 impl Custom {
-    /// Says from now on what this version says.
-    pub(super) fn become_version(&self, version: Version) {
+    /// Replaces the schema and the rules.
+    pub(super) fn set_version(&self, version: Version) {
         let version = Some(Arc::new(version));
         *self.version.write() = version;
     }
 
-    /// Says nothing any more: the definition is gone.
-    pub(super) fn forget(&self) {
+    /// Drops the schema and the rules: the definition is deleted.
+    pub(super) fn clear(&self) {
         *self.version.write() = None;
     }
 

@@ -1,4 +1,4 @@
-//! `x-kubernetes-validations`: the rules in CEL of a custom resource.
+//! `x-kubernetes-validations`: the CEL rules of a custom resource.
 
 use kube_cel::{CompiledSchema, ErrorKind, ValidationError, compile_schema, validate_compiled};
 use mxjob_machinery::field::{self, Error, Errors, Path};
@@ -9,8 +9,7 @@ use crate::expression;
 
 const KEYWORD: &str = "x-kubernetes-validations";
 
-/// What upstream says where rules were not asked, since the object is not even what its schema
-/// says.
+/// Upstream's message for an object that already violates its schema: its rules are not evaluated.
 const NOT_CHECKED: &str = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
 
 /// The compiled rules of a schema.
@@ -20,14 +19,14 @@ pub(super) struct Rules(Option<Result<Box<CompiledSchema>, String>>);
 // === impl Rules ===
 
 impl Rules {
-    /// Compiles the rules of a schema; costs nothing where it has none.
+    /// Compiles the rules of a schema, if it has any.
     pub(super) fn read(schema: &Value) -> Self {
         let compile = || expression::on_deep_stack(|| Box::new(compile_schema(schema)));
         Self(has_rules(schema).then(compile))
     }
 
-    /// Notes which rules an object breaks. Where it takes the place of another, rules on what has
-    /// not changed are not asked again, unless they compare with what was there before.
+    /// Adds an error for each rule that an object violates. On an update, violations in unchanged
+    /// parts are ignored, unless the rule compares with the old object.
     pub(super) fn check(
         &self,
         object: &Value,
@@ -45,47 +44,47 @@ impl Rules {
             errors.push(Error::invalid(&Path::new("<nil>"), value, NOT_CHECKED));
             return;
         }
-        let asked = compiled.as_ref().map_err(Clone::clone).and_then(|compiled| {
+        let outcome = compiled.as_ref().map_err(Clone::clone).and_then(|compiled| {
             expression::on_deep_stack(|| validate_compiled(compiled, object, old))
         });
-        let broken = match asked {
+        let violations = match outcome {
             Ok(Ok(())) => return,
-            Ok(Err(broken)) => broken,
+            Ok(Err(violations)) => violations,
             Err(why) => {
                 let value = field::BadValue::bare("null");
                 errors.push(Error::invalid(&Path::new("<nil>"), value, why));
                 return;
             }
         };
-        for fault in broken {
-            // Comparing with the old object takes time.
+        for violation in violations {
+            // The comparison with the old object is expensive.
             if errors.is_full() {
                 return;
             }
             let is_old = old.is_some_and(|old| {
-                !fault.rule.contains("oldSelf")
-                    && schema.is_same_at(&fault.field_path, object, old) == Some(true)
+                !violation.rule.contains("oldSelf")
+                    && schema.is_same_at(&violation.field_path, object, old) == Some(true)
             });
             if !is_old {
-                errors.push(error(&fault, object));
+                errors.push(error(&violation, object));
             }
         }
     }
 }
 
-fn error(fault: &ValidationError, object: &Value) -> Error {
-    // A rule at the root that names a field says so with a dot in front.
-    let place = fault.field_path.trim_start_matches('.');
-    let path = Path::new(place);
-    let value = shown(place, object);
-    let message = match fault.kind {
-        // Upstream says what follows from a rule that broke in the same words, whatever broke it.
+fn error(violation: &ValidationError, object: &Value) -> Error {
+    // The path of a field that a rule at the root names begins with a dot.
+    let field_path = violation.field_path.trim_start_matches('.');
+    let path = Path::new(field_path);
+    let value = bad_value(field_path, object);
+    let message = match violation.kind {
+        // Upstream has one message for all rules whose evaluation fails.
         ErrorKind::EvaluationError | ErrorKind::UnsupportedReference => {
-            format!("{} evaluating rule: {}", fault.message, fault.rule)
+            format!("{} evaluating rule: {}", violation.message, violation.rule)
         }
-        _ => fault.message.clone(),
+        _ => violation.message.clone(),
     };
-    match fault.reason.as_deref() {
+    match violation.reason.as_deref() {
         Some("FieldValueRequired") => Error::required(&path, message),
         Some("FieldValueForbidden") => Error::forbidden(&path, message),
         Some("FieldValueDuplicate") => Error::duplicate(&path, value),
@@ -93,8 +92,8 @@ fn error(fault: &ValidationError, object: &Value) -> Error {
     }
 }
 
-/// The value at fault: itself where it is small, else the name of its type.
-fn shown(path: &str, object: &Value) -> field::BadValue {
+/// The invalid value: itself if it is a scalar, else the name of its type.
+fn bad_value(path: &str, object: &Value) -> field::BadValue {
     let pointer = format!("/{}", path.replace(['.', '['], "/").replace(']', ""));
     match if path.is_empty() { Some(object) } else { object.pointer(&pointer) } {
         Some(Value::Object(_)) => "object".into(),
@@ -112,8 +111,8 @@ fn has_rules(schema: &Value) -> bool {
     }
 }
 
-/// The rules of a schema that are no CEL.
-pub(crate) fn compilation_faults(schema: &Value, path: &Path, errors: &mut Errors) {
+/// Adds an error for each rule of a schema that does not compile.
+pub(crate) fn check_compilation(schema: &Value, path: &Path, errors: &mut Errors) {
     let rules = schema.get(KEYWORD).and_then(Value::as_array);
     for (index, rule) in rules.into_iter().flatten().enumerate() {
         let at = path.child(KEYWORD).index(index);
@@ -134,18 +133,18 @@ pub(crate) fn compilation_faults(schema: &Value, path: &Path, errors: &mut Error
     }
     let fields = schema.get("properties").and_then(Value::as_object);
     for (name, field) in fields.into_iter().flatten() {
-        compilation_faults(field, &path.child("properties").key(name), errors);
+        check_compilation(field, &path.child("properties").key(name), errors);
     }
     for name in ["items", "additionalProperties"] {
         if let Some(below) = schema.get(name) {
-            compilation_faults(below, &path.child(name), errors);
+            check_compilation(below, &path.child(name), errors);
         }
     }
-    // Whatever is compiled in the end was looked at.
+    // Rules under these keywords are compiled, too.
     for name in ["allOf", "anyOf", "oneOf"] {
         let all = schema.get(name).and_then(Value::as_array);
         for (index, below) in all.into_iter().flatten().enumerate() {
-            compilation_faults(below, &path.child(name).index(index), errors);
+            check_compilation(below, &path.child(name).index(index), errors);
         }
     }
 }

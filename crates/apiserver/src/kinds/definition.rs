@@ -12,7 +12,7 @@ use mxjob_machinery::{names, schema};
 use serde_json::{Value, json};
 
 use super::default_to;
-use crate::definitions::{self, compilation_faults};
+use crate::definitions::{self, check_compilation};
 use crate::document;
 use crate::kind::{Cell, Column, Kind, NAME, STATUS_ONLY};
 use crate::strategy::{Cluster, Strategy};
@@ -286,7 +286,7 @@ fn check_versions(object: &Value, path: &Path, errors: &mut Errors) {
             None | Some(Value::Null) => errors.push(Error::required(&path, "schemas are required")),
             Some(schema) => {
                 errors.append(schema::violations(schema, &path));
-                compilation_faults(schema, &path, errors);
+                check_compilation(schema, &path, errors);
             }
         }
     }

@@ -50,7 +50,7 @@ pub(crate) async fn bind(context: &mut Context<'_>) -> Result<Answer, ApiError> 
             expect: Expect::At(entry.revision),
             value: document::encode(&pod),
         };
-        if options.dry_run || context.server.commit(Transaction(vec![put])).await?.is_ok() {
+        if options.dry_run || context.services.commit(Transaction(vec![put])).await?.is_ok() {
             let status =
                 Status { code: Some(StatusCode::CREATED.as_u16()), ..Status::success(None) };
             return Ok(Answer::Status(Box::new(status)));

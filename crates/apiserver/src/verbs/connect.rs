@@ -23,7 +23,6 @@ use hyper::upgrade::OnUpgrade;
 use mxjob_machinery::error::chain;
 use mxjob_machinery::json::{list, text};
 use serde_json::Value;
-use tokio::sync::watch;
 
 use self::options::Options;
 use self::socket::{Handshake, Protocol};
@@ -32,6 +31,7 @@ use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
 use crate::node::{ExecRequest, ExecSession, LogRequest, NodeConnector};
+use crate::server::Closing;
 use crate::verbs::log;
 
 /// Whether the request is for a connection.
@@ -44,6 +44,8 @@ pub(crate) fn is_connection(context: &Context<'_>) -> bool {
 /// Responds with `101` and takes over the connection, or refuses the request.
 pub(crate) async fn open(
     context: &Context<'_>,
+    node: Option<&Arc<dyn NodeConnector>>,
+    closing: Closing,
     upgrade: Option<&OnUpgrade>,
 ) -> Result<Response<Body>, ApiError> {
     let what = context.path.subresource.unwrap_or_default();
@@ -51,7 +53,7 @@ pub(crate) async fn open(
     let uid = document::meta_str(&pod, "uid").to_owned();
     if what == "portforward" {
         let ports = options::ports(context.query)?;
-        let node = node(context, &pod)?;
+        let node = reachable(context, node, &pod)?;
         if text(&pod, "/status/phase") != "Running" {
             let phase = text(&pod, "/status/phase");
             return Err(ApiError::bad_request(format!(
@@ -60,7 +62,6 @@ pub(crate) async fn open(
         }
         let handshake =
             Handshake::read(context.headers, upgrade, &[Protocol::PortForward, Protocol::V4])?;
-        let closing = closing(context);
         return Ok(handshake.accept(move |socket, protocol| async move {
             if protocol == Protocol::PortForward {
                 tunnel::run(socket, node, uid, closing).await;
@@ -71,7 +72,7 @@ pub(crate) async fn open(
     }
     let options = Options::read(context.query, what)?;
     let container = log::container(context, &pod)?;
-    let node = node(context, &pod)?;
+    let node = reachable(context, node, &pod)?;
     must_run(context, &pod, &container)?;
     if what == "attach" && options.stdin {
         return Err(ApiError::bad_request(format!(
@@ -87,7 +88,6 @@ pub(crate) async fn open(
             ExecRequest { uid, container, command, stdin, stdout, stderr: stderr && !tty, tty };
         node.exec(request).await.map_err(|error| ApiError::internal(chain(&error)))?
     };
-    let closing = closing(context);
     Ok(handshake.accept(move |socket, _| exec::run(socket, session, closing)))
 }
 
@@ -118,12 +118,17 @@ async fn attach(
     })
 }
 
-fn node(context: &Context<'_>, pod: &Value) -> Result<Arc<dyn NodeConnector>, ApiError> {
+/// The node, if the pod has one.
+fn reachable(
+    context: &Context<'_>,
+    node: Option<&Arc<dyn NodeConnector>>,
+    pod: &Value,
+) -> Result<Arc<dyn NodeConnector>, ApiError> {
     if text(pod, "/spec/nodeName").is_empty() {
         let name = context.name();
         return Err(ApiError::bad_request(format!("pod {name} does not have a host assigned")));
     }
-    context.server.node.get().cloned().ok_or_else(|| {
+    node.cloned().ok_or_else(|| {
         ApiError::unavailable("no node is connected to this API server, so no pod can be reached")
     })
 }
@@ -145,13 +150,8 @@ fn must_run(context: &Context<'_>, pod: &Value, container: &str) -> Result<(), A
     )))
 }
 
-/// Becomes true when the server stops.
-fn closing(context: &Context<'_>) -> watch::Receiver<bool> {
-    context.server.closing.subscribe()
-}
-
 /// Resolves when the server stops.
-async fn closed(mut closing: watch::Receiver<bool>) {
+async fn closed(mut closing: Closing) {
     // An error means that the server is gone.
     let _ = closing.wait_for(|closing| *closing).await;
 }

@@ -145,7 +145,7 @@ async fn commit(
     let exists = |bytes: &[u8]| {
         ApiError::already_exists(kind, name, document::is_terminating(&document::decode(bytes)))
     };
-    if let Some(entry) = context.server.store.get(&key) {
+    if let Some(entry) = context.services.store.get(&key) {
         return Err(exists(&entry.value));
     }
     if options.dry_run {
@@ -153,7 +153,7 @@ async fn commit(
         return Ok(Some(Bytes::from(document::to_vec(object))));
     }
     let _turn = match admission::quota::limits_namespace(context) {
-        true => Some(context.server.quota_turn.lock().await),
+        true => Some(context.services.quota_turn.lock().await),
         false => None,
     };
     loop {
@@ -173,7 +173,7 @@ async fn commit(
             operations.extend(admission::quota::account(context, name, object)?);
         }
         let condition = context.condition(object);
-        match context.server.commit_if(Transaction(operations), condition).await? {
+        match context.services.commit_if(Transaction(operations), condition).await? {
             Ok(committed) => return Ok(Some(document::stored_bytes(&committed))),
             Err(Some(current)) if *current.key == *key => return Err(exists(&current.value)),
             Err(_) if kind.strategy.depends_on_others() => return Ok(None),
@@ -194,11 +194,11 @@ fn check_definition_open(context: &Context<'_>) -> Result<Option<Op>, ApiError> 
         deletion_timestamp: Option<serde::de::IgnoredAny>,
     }
     let kind = context.kind;
-    if context.server.registry.is_built_in(&kind.group, &kind.plural) {
+    if context.services.registry.is_built_in(&kind.group, &kind.plural) {
         return Ok(None);
     }
     let key = format!("{}{}.{}", definitions::PREFIX, kind.plural, kind.group);
-    let entry = context.server.store.get(&key).ok_or_else(ApiError::no_such_resource)?;
+    let entry = context.services.store.get(&key).ok_or_else(ApiError::no_such_resource)?;
     // Definitions are large: only this field is read.
     let definition: Definition =
         serde_json::from_slice(&entry.value).map_err(ApiError::internal)?;
@@ -230,7 +230,7 @@ fn check_namespace_open(context: &Context<'_>) -> Result<Entry, ApiError> {
     let (Some(row), Some(namespace)) = (row, context.path.namespace) else {
         return Err(ApiError::no_such_resource());
     };
-    let entry = context.server.store.get(&row.key(None, namespace.into()));
+    let entry = context.services.store.get(&row.key(None, namespace.into()));
     let entry = entry.ok_or_else(|| ApiError::not_found(row, namespace.as_str()))?;
     if document::is_terminating(&document::decode(&entry.value)) {
         let kind = context.kind;
@@ -246,7 +246,7 @@ fn check_namespace_open(context: &Context<'_>) -> Result<Entry, ApiError> {
 
 /// Sets what only the server decides.
 fn stamp(context: &Context<'_>, object: &mut Value) {
-    let (kind, environment) = (context.kind, &context.server.environment);
+    let (kind, environment) = (context.kind, &context.services.environment);
     let namespace = context.path.namespace;
     let meta = document::metadata_mut(object);
     for field in [

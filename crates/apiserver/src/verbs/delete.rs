@@ -190,8 +190,8 @@ pub(crate) async fn delete_collection(context: &mut Context<'_>) -> Result<Answe
         let object = document::decode(&item);
         let Some(name) = document::name(&object) else { continue };
         let key = context.kind.key(document::namespace(&object), name);
-        let Some(entry) = context.server.store.get(&key) else { continue };
-        let built_in_mxjobs = context.server.registry.has_mxjobs();
+        let Some(entry) = context.services.store.get(&key) else { continue };
+        let built_in_mxjobs = context.services.registry.has_mxjobs();
         if context.kind.strategy.is_read_only(name.as_str(), built_in_mxjobs) {
             continue;
         }
@@ -244,7 +244,7 @@ async fn remove(
         if options.dry_run {
             return Ok(Some(outcome));
         }
-        match context.server.commit(Transaction(vec![operation])).await? {
+        match context.services.commit(Transaction(vec![operation])).await? {
             Ok(committed) => {
                 let stored = committed.stored.into_iter().flatten().next();
                 return Ok(Some(match (outcome, stored) {

@@ -29,7 +29,7 @@ pub(crate) fn get(context: &Context<'_>) -> Result<Answer, ApiError> {
 }
 
 fn not_in_the_future(context: &Context<'_>, asked: Option<Revision>) -> Result<(), ApiError> {
-    let current = context.server.store.revision();
+    let current = context.services.store.revision();
     match asked {
         Some(asked) if asked > current => {
             Err(ApiError::too_large_resource_version(asked.get(), current.get()))
@@ -124,7 +124,7 @@ fn read(
     prefix: &str,
     query: &StoreList<'_>,
 ) -> Result<Page, ApiError> {
-    context.server.store.list(prefix, query).map_err(|error| match error {
+    context.services.store.list(prefix, query).map_err(|error| match error {
         ReadError::TooOld { .. } if options.continue_token.is_empty() => {
             ApiError::expired("The resourceVersion for the provided list is too old.")
         }

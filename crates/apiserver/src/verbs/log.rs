@@ -1,5 +1,7 @@
 //! `GET pods/{name}/log`. This module selects the log and its part; the node reads it.
 
+use std::sync::Arc;
+
 use futures_util::{StreamExt, TryStreamExt};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -11,11 +13,16 @@ use crate::answer::Answer;
 use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
-use crate::node::LogRequest;
+use crate::node::{LogRequest, NodeConnector};
 use crate::options;
+use crate::server::Closing;
 
 /// Responds with the log of one container.
-pub(crate) async fn log(context: &Context<'_>) -> Result<Answer, ApiError> {
+pub(crate) async fn log(
+    context: &Context<'_>,
+    node: Option<&Arc<dyn NodeConnector>>,
+    mut closing: Closing,
+) -> Result<Answer, ApiError> {
     let options = options(context)?;
     let entry = context.entry()?;
     let pod = document::decode(&entry.value);
@@ -25,7 +32,7 @@ pub(crate) async fn log(context: &Context<'_>) -> Result<Answer, ApiError> {
     if text(&pod, "/spec/nodeName").is_empty() {
         return Ok(Answer::Nothing); // upstream's answer for a pod that is nowhere yet
     }
-    let Some(node) = context.server.node.get() else {
+    let Some(node) = node else {
         return Err(ApiError::unavailable(
             "no node is connected to this API server, so there is no log to read",
         ));
@@ -37,7 +44,6 @@ pub(crate) async fn log(context: &Context<'_>) -> Result<Answer, ApiError> {
         }
         _ => ApiError::bad_request(error.to_string()),
     })?;
-    let mut closing = context.server.closing.subscribe();
     let closed = Box::pin(async move {
         if !follow {
             std::future::pending::<()>().await;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
+use mxjob_access::authn::Authenticator;
 use mxjob_access::authz::policy;
 use mxjob_access::authz::rules::Rule;
-use mxjob_access::authz::{Attributes, Verb};
+use mxjob_access::authz::{Attributes, Authorizer, Verb};
 use mxjob_access::identity::{Identity, SYSTEM_MASTERS};
 use mxjob_access::tokens::service_account::ISSUER;
 use mxjob_machinery::field::{self, Path};
@@ -24,7 +25,11 @@ use crate::options::WriteOptions;
 use crate::verbs::body;
 
 /// Answers a review.
-pub(crate) fn create(context: &mut Context<'_>, review: Review) -> Result<Answer, ApiError> {
+pub(crate) fn create(
+    context: &mut Context<'_>,
+    review: Review,
+    authenticator: &Authenticator,
+) -> Result<Answer, ApiError> {
     let options = WriteOptions::parse(context.query, context.user_agent(), "CreateOptions")?;
     let mut object = body::object(context, options.field_validation)?;
     if !object["spec"].is_object() {
@@ -32,7 +37,7 @@ pub(crate) fn create(context: &mut Context<'_>, review: Review) -> Result<Answer
     }
     let status = match review {
         Review::SelfSubject => json!({ "userInfo": user_info(context.identity) }),
-        Review::Token => token_review(context, &object["spec"])?,
+        Review::Token => token_review(authenticator, &object["spec"])?,
         Review::SelfSubjectRules => rules_review(context, &object["spec"])?,
         Review::SelfSubjectAccess | Review::LocalSubjectAccess | Review::SubjectAccess => {
             access_review(context, review, &object)?
@@ -72,7 +77,7 @@ fn access_review(context: &Context<'_>, review: Review, object: &Value) -> Resul
     let attributes = if is_set(spec, "nonResourceAttributes") {
         let verb = of("nonResourceAttributes", "verb");
         return Ok(decide(
-            context,
+            &context.services.authorizer,
             &Attributes { path: &path, ..Attributes::new(&identity, Verb::parse(&verb)) },
         ));
     } else {
@@ -86,11 +91,11 @@ fn access_review(context: &Context<'_>, review: Review, object: &Value) -> Resul
             ..Attributes::new(&identity, Verb::parse(&verb))
         }
     };
-    Ok(decide(context, &attributes))
+    Ok(decide(&context.services.authorizer, &attributes))
 }
 
-fn decide(context: &Context<'_>, attributes: &Attributes<'_>) -> Value {
-    let decision = context.server.authorizer.authorize(attributes);
+fn decide(authorizer: &Authorizer, attributes: &Attributes<'_>) -> Value {
+    let decision = authorizer.authorize(attributes);
     let mut status = json!({ "allowed": decision.is_allowed() });
     let reason = decision.reason();
     if !reason.is_empty() {
@@ -166,7 +171,7 @@ fn rules_review(context: &Context<'_>, spec: &Value) -> Result<Value, ApiError> 
     if namespace.is_none() {
         return Err(ApiError::bad_request("no namespace on request"));
     }
-    let mut held = context.server.authorizer.policy().rules_of(context.identity, namespace);
+    let mut held = context.services.authorizer.policy().rules_of(context.identity, namespace);
     if context.identity.is_member(SYSTEM_MASTERS) && held.rules.is_empty() {
         // The group has all rights even if its binding was deleted.
         held.rules = vec![Rule::on(&["*"], &["*"], &["*"]), Rule::on_paths(&["*"], &["*"])];
@@ -187,7 +192,7 @@ fn rules_review(context: &Context<'_>, spec: &Value) -> Result<Value, ApiError> 
     Ok(status)
 }
 
-fn token_review(context: &Context<'_>, spec: &Value) -> Result<Value, ApiError> {
+fn token_review(authenticator: &Authenticator, spec: &Value) -> Result<Value, ApiError> {
     let token = text(spec, "/token");
     if token.is_empty() {
         return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
@@ -197,7 +202,7 @@ fn token_review(context: &Context<'_>, spec: &Value) -> Result<Value, ApiError> 
     if !asked {
         audiences.push(ISSUER.to_owned());
     }
-    Ok(match context.server.authenticator.find(token, &audiences) {
+    Ok(match authenticator.find(token, &audiences) {
         Ok((identity, met)) => {
             let mut status = json!({ "authenticated": true, "user": user_info(&identity) });
             if asked {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 use jiff::Timestamp;
+use mxjob_access::tokens::ServiceAccounts;
 use mxjob_access::tokens::service_account::{Bound, BoundKind, ISSUER};
 use mxjob_machinery::field::{self, Path};
 use mxjob_machinery::json;
@@ -29,11 +30,12 @@ const MIN_SECONDS: i64 = 10 * 60;
 const MAX_SECONDS: i64 = 1 << 32;
 
 /// Issues a token.
-pub(crate) fn create(context: &mut Context<'_>) -> Result<Answer, ApiError> {
+pub(crate) fn create(
+    context: &mut Context<'_>,
+    accounts: Option<&ServiceAccounts>,
+) -> Result<Answer, ApiError> {
     let options = WriteOptions::parse(context.query, context.user_agent(), "CreateOptions")?;
-    let Some(accounts) = context.server.authenticator.service_accounts() else {
-        return Err(ApiError::no_such_resource());
-    };
+    let accounts = accounts.ok_or_else(ApiError::no_such_resource)?;
     let mut request = decode(context)?;
     let account = document::decode(&context.entry()?.value);
     complete(context, &account, &mut request)?;
@@ -139,7 +141,7 @@ fn bound(context: &Context<'_>, spec: &Value, account: &Value) -> Result<Option<
     };
     let key = ObjectName::new(name).map(|name| row.key(context.path.namespace, name));
     let object = key
-        .and_then(|key| context.server.store.get(&key))
+        .and_then(|key| context.services.store.get(&key))
         .map(|entry| document::decode(&entry.value))
         .ok_or_else(|| ApiError::not_found(row, name))?;
     if let Some(uid) = uid.filter(|uid| Some(*uid) != document::uid(&object)) {

@@ -180,7 +180,7 @@ async fn store(
         Op::Put { key, expect, value: context.encode(new) }
     };
     let condition = context.condition(new);
-    match context.server.commit_if(Transaction(vec![operation]), condition).await? {
+    match context.services.commit_if(Transaction(vec![operation]), condition).await? {
         Ok(_) if gone => Ok(Some(Bytes::from(document::to_vec(new)))),
         Ok(committed) => Ok(Some(document::stored_bytes(&committed))),
         Err(_) => Ok(None),

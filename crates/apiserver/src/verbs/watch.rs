@@ -28,7 +28,7 @@ use crate::kind::Kind;
 use crate::negotiate::Transform;
 use crate::options::ListOptions;
 use crate::rendering::Rendering;
-use crate::server::Inner;
+use crate::server::Closing;
 use crate::table;
 use crate::verbs::list;
 
@@ -44,10 +44,14 @@ const INITIAL_END_POLL: Duration = Duration::from_millis(50);
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// Answers a watch.
-pub(crate) fn watch(context: &Context<'_>, rendering: Rendering) -> Result<Answer, ApiError> {
+pub(crate) fn watch(
+    context: &Context<'_>,
+    rendering: Rendering,
+    closing: Closing,
+) -> Result<Answer, ApiError> {
     let options = ListOptions::parse(context.query, context.shown, true)?;
     let options = ListOptions { name: context.path.name.map(|name| name.to_string()), ..options };
-    let store = &context.server.store;
+    let store = &context.services.store;
     let prefix = list::narrowed(context, &options, &list::prefix(context));
     let asked = options.resource_version.filter(|version| *version != Revision::ZERO);
     let wants_state = options.initial_events.unwrap_or_else(|| asked.is_none());
@@ -72,7 +76,7 @@ pub(crate) fn watch(context: &Context<'_>, rendering: Rendering) -> Result<Answe
     // A version from the future is waited for, as upstream waits.
     encoder.not_before = from;
     match store.watch(&prefix, from.min(current)) {
-        Ok(events) => Ok(encoder.answer(first, events, context.server)),
+        Ok(events) => Ok(encoder.answer(first, events, closing)),
         Err(error) => {
             if let ReadError::TooOld { floor } = error {
                 let message = format!("too old resource version: {from} ({floor})");
@@ -106,7 +110,7 @@ impl Encoder {
                 .checked_add(options.timeout_seconds.map_or(DEFAULT_LIFE, Duration::from_secs)),
             options,
             rendering,
-            environment: Arc::clone(&context.server.environment),
+            environment: Arc::clone(&context.services.environment),
             not_before: Revision::ZERO,
             initial_until: None,
             first_table: true,
@@ -202,8 +206,7 @@ impl Encoder {
         line("ERROR", &serde_json::to_vec(error.status()).unwrap_or_default())
     }
 
-    fn answer(self, first: Vec<Bytes>, events: mxjob_store::Watch, server: &Inner) -> Answer {
-        let mut closing = server.closing.subscribe();
+    fn answer(self, first: Vec<Bytes>, events: mxjob_store::Watch, mut closing: Closing) -> Answer {
         let closed = Box::pin(async move {
             // An error means that the server is gone, which ends the watch as well.
             let _ = closing.wait_for(|closing| *closing).await;

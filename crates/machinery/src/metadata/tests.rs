@@ -11,7 +11,7 @@ fn map(value: Value) -> Map<String, Value> {
 
 /// The messages without the path's `metadata.`, shortened to where upstream's rule texts begin to
 /// repeat.
-fn told(errors: &Errors) -> Vec<String> {
+fn messages(errors: &Errors) -> Vec<String> {
     errors
         .iter()
         .map(|error| {
@@ -26,7 +26,7 @@ fn told(errors: &Errors) -> Vec<String> {
 fn check(extra: Value, expected: &[&str]) {
     let mut meta = map(json!({"name": "a", "namespace": "ml"}));
     meta.extend(map(extra));
-    assert_eq!(told(&validate(&meta, true, &Path::new("metadata"))), expected);
+    assert_eq!(messages(&validate(&meta, true, &Path::new("metadata"))), expected);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn names_and_namespaces_are_checked() {
         &["generation: Invalid value: -1: must be greater than or equal to 0"],
     );
 
-    let cluster = |meta| told(&validate(&map(meta), false, &Path::new("metadata")));
+    let cluster = |meta| messages(&validate(&map(meta), false, &Path::new("metadata")));
     assert_eq!(cluster(json!({"name": "n"})), Vec::<String>::new());
     assert_eq!(
         cluster(json!({"name": "n", "namespace": "x"})),
@@ -69,7 +69,7 @@ fn names_and_namespaces_are_checked() {
         names::dns1123_label,
         &Path::new("metadata"),
     );
-    assert_eq!(told(&label), ["name: Invalid value: \"a.b\": must not contain dots"]);
+    assert_eq!(messages(&label), ["name: Invalid value: \"a.b\": must not contain dots"]);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn check_update(old: Value, new: Value, expected: &[&str]) {
     base.extend(map(old));
     let mut changed = base.clone();
     changed.extend(map(new));
-    assert_eq!(told(&validate_update(&changed, &base, &Path::new("metadata"))), expected);
+    assert_eq!(messages(&validate_update(&changed, &base, &Path::new("metadata"))), expected);
 }
 
 #[test]

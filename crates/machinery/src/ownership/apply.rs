@@ -111,9 +111,9 @@ fn prune(merged: &mut Value, last: &Set, now: &Set, others: &Managers, options: 
     for holding in others.0.values() {
         owned = owned.union(&holding.set);
     }
-    let doomed =
+    let removed =
         with_described(last, options.shape).difference(&with_described(&owned, options.shape));
-    remove(merged, &doomed, options.shape);
+    remove(merged, &removed, options.shape);
 }
 
 fn conflicts(managers: &Managers, written: &Set) -> Vec<Conflict> {

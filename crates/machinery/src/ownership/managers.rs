@@ -37,7 +37,7 @@ pub(super) enum Operation {
     Update,
 }
 
-/// Who owns: the part of an entry that makes it the same entry.
+/// The owner of fields: the part of an entry that identifies it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Identity {
     pub(super) operation: Operation,

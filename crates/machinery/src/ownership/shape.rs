@@ -26,7 +26,7 @@ pub enum Shape {
     Map(Box<Self>),
     /// A list of scalars without order or repetition.
     Set,
-    /// A list of objects told apart by the given keys; a key may have a default.
+    /// A list of objects that the given keys identify; a key may have a default.
     ListMap {
         /// The names of the keys, with the value that counts where one is missing.
         keys: Vec<(Name, Option<Name>)>,

@@ -135,11 +135,11 @@ pub(super) fn with_described(set: &Set, shape: &Shape) -> Set {
 }
 
 /// Takes the members of a set out of a value. Maps and lists that this empties go, too.
-pub(super) fn remove(value: &mut Value, doomed: &Set, shape: &Shape) {
+pub(super) fn remove(value: &mut Value, removed: &Set, shape: &Shape) {
     match (value, shape) {
         (Value::Object(map), Shape::Any | Shape::Struct(_) | Shape::Typed(_) | Shape::Map(_)) => {
             map.retain(|name, value| {
-                let Some((member, below)) = doomed.step(&Element::Field(name.clone())) else {
+                let Some((member, below)) = removed.step(&Element::Field(name.clone())) else {
                     return true;
                 };
                 !member && !emptied(value, below, shape.field(name).0)
@@ -148,7 +148,7 @@ pub(super) fn remove(value: &mut Value, doomed: &Set, shape: &Shape) {
         (Value::Array(items), Shape::Set | Shape::ListMap { .. }) => {
             items.retain_mut(|item| {
                 let Some((member, below)) =
-                    element_of(item, shape).and_then(|element| doomed.step(&element))
+                    element_of(item, shape).and_then(|element| removed.step(&element))
                 else {
                     return true;
                 };
@@ -160,13 +160,13 @@ pub(super) fn remove(value: &mut Value, doomed: &Set, shape: &Shape) {
 }
 
 /// Removes from a value below another, and tells whether nothing is left where something was.
-fn emptied(value: &mut Value, doomed: &Set, shape: &Shape) -> bool {
+fn emptied(value: &mut Value, removed: &Set, shape: &Shape) -> bool {
     let is_empty = |value: &Value| match value {
         Value::Object(map) => map.is_empty(),
         Value::Array(items) => items.is_empty(),
         _ => false,
     };
     let before = is_empty(value);
-    remove(value, doomed, shape);
+    remove(value, removed, shape);
     !before && is_empty(value)
 }

@@ -85,7 +85,7 @@ pub enum ListType {
     Atomic,
     /// Item by item; each occurs once.
     Set,
-    /// Item by item, told apart by these fields.
+    /// Item by item, identified by these fields.
     Map(Vec<String>),
 }
 

@@ -30,17 +30,17 @@ pub(super) fn check(patch: &[Value], shape: &Shape, name: &str) -> Result<(), Pa
 /// Takes scalars out of a set.
 pub(super) fn delete_scalars(
     original: Option<&mut Value>,
-    doomed: &Value,
+    removed: &Value,
     field: &str,
 ) -> Result<(), PatchError> {
     let bad = || PatchError::BadPrimitiveList(field.to_owned());
-    let doomed = doomed.as_array().ok_or_else(bad)?;
-    if doomed.iter().any(|value| value.is_object() || value.is_array()) {
+    let removed = removed.as_array().ok_or_else(bad)?;
+    if removed.iter().any(|value| value.is_object() || value.is_array()) {
         return Err(bad());
     }
-    let doomed: HashSet<String> = doomed.iter().map(Value::to_string).collect();
+    let removed: HashSet<String> = removed.iter().map(Value::to_string).collect();
     if let Some(items) = original.and_then(Value::as_array_mut) {
-        items.retain(|item| !doomed.contains(&item.to_string()));
+        items.retain(|item| !removed.contains(&item.to_string()));
     }
     Ok(())
 }
@@ -66,13 +66,13 @@ fn by_key(
     shape: &Shape,
     name: &str,
 ) -> Result<Vec<Value>, PatchError> {
-    let (mut doomed, mut changes, mut replace) = (HashSet::new(), Vec::new(), false);
+    let (mut removed, mut changes, mut replace) = (HashSet::new(), Vec::new(), false);
     for item in patch {
         match directive::of_item(item) {
             None => changes.push((key_of_patch(item, key, name)?, item)),
             Some("replace") => replace = true,
             Some("delete") => {
-                doomed.insert(key_of_patch(item, key, name)?);
+                removed.insert(key_of_patch(item, key, name)?);
             }
             Some(found) => {
                 let found = found.to_owned();
@@ -85,7 +85,7 @@ fn by_key(
     }
     let before = order::positions(original.iter().map(|item| key_of(item, key)));
     let mut merged = original;
-    merged.retain(|item| key_of(item, key).is_none_or(|value| !doomed.contains(&value)));
+    merged.retain(|item| key_of(item, key).is_none_or(|value| !removed.contains(&value)));
     let mut places: HashMap<String, usize> = HashMap::new();
     for (place, item) in merged.iter().enumerate() {
         if let Some(value) = key_of(item, key) {

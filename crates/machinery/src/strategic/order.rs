@@ -117,7 +117,7 @@ impl<'a> Order<'a> {
     }
 
     /// Arranges the merged list.
-    pub(super) fn bring_about(self, merged: &mut Map<String, Value>) {
+    pub(super) fn apply(self, merged: &mut Map<String, Value>) {
         if let Some(Value::Array(items)) = merged.get_mut(self.field) {
             let all = std::mem::take(items);
             *items = arrange(all, &self.wanted, &self.before, |item| text_of(item, self.key));

@@ -40,7 +40,7 @@ pub(super) fn request(context: &Context<'_>, request: &Request<'_>, kind: &Arc<K
         object
     };
     let mut about = json!({
-        "uid": context.server.environment.uid(),
+        "uid": context.services.environment.uid(),
         "kind": gvk(kind), "resource": resource(kind),
         "requestKind": gvk(shown), "requestResource": resource(shown),
         "operation": request.operation.name(), "userInfo": user,
