@@ -55,9 +55,11 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result<()> {
 /// Writes the generated files.
 pub(crate) fn codegen(_: &[String]) -> Result<()> {
     // The tests that compare the files with the types write them if the variable is set. Each file
-    // is compiled into the program that writes the next: built-in kinds, then the pod template,
-    // then the definition that contains it, then the manifests that contain the definition.
-    for package in ["mxjob-machinery", "mxjob-api", "mxjob-api", "mxjob-operator"] {
+    // is compiled into the program that writes the next: built-in kinds, then their messages in
+    // protobuf and the pod template, then the definition that contains the template, then the
+    // manifests that contain the definition.
+    for package in ["mxjob-machinery", "mxjob-protobuf", "mxjob-api", "mxjob-api", "mxjob-operator"]
+    {
         let arguments = ["test", "--package", package, "--quiet", "--locked", "fresh"];
         run::check(run::cargo().env("UPDATE_MANIFESTS", "1").args(arguments))?;
     }

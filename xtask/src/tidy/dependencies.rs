@@ -15,12 +15,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("mxjob-files", &[]),
     ("mxjob-store", &["mxjob-files"]),
     ("mxjob-api", &["mxjob-machinery"]),
+    ("mxjob-protobuf", &["mxjob-machinery"]),
     ("mxjob-serve", &["mxjob-machinery"]),
     ("mxjob-access", &["mxjob-machinery", "mxjob-files", "mxjob-store"]),
     (
         "mxjob-apiserver",
         &[
             "mxjob-machinery",
+            "mxjob-protobuf",
             "mxjob-files",
             "mxjob-api",
             "mxjob-store",
@@ -39,7 +41,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 /// Crates without I/O frameworks, so that their tests build in seconds.
-const PURE: &[&str] = &["mxjob-machinery", "mxjob-api", "mxjob-store", "mxjob-migrate"];
+const PURE: &[&str] =
+    &["mxjob-machinery", "mxjob-protobuf", "mxjob-api", "mxjob-store", "mxjob-migrate"];
 const HEAVY: &[&str] = &["kube", "kube-core", "kube-client", "tokio", "hyper", "axum", "tower"];
 /// Crates that are not allowed, with the reason.
 const BANNED: &[(&str, &str)] = &[

@@ -16,6 +16,8 @@ pub(crate) fn check(tree: &Tree) -> Result<Vec<String>> {
         "--package",
         "mxjob-machinery",
         "--package",
+        "mxjob-protobuf",
+        "--package",
         "mxjob-api",
         "--package",
         "mxjob-operator",
