@@ -12,7 +12,8 @@ use crate::body::{Body, full};
 use crate::compress;
 use crate::error::ApiError;
 use crate::kind::Kind;
-use crate::negotiate::{Form, Transform};
+use crate::negotiate::{Encoding, Form, Transform};
+use crate::protobuf;
 use crate::rendering::{ListMeta, Rendering};
 use crate::table;
 
@@ -87,7 +88,7 @@ impl Answer {
         match self {
             Self::Object { kind, json, code } => {
                 let value = match form.transform {
-                    Transform::None => return Ok(render(code, rendering, Vec::from(json))),
+                    Transform::None => Vec::from(json),
                     Transform::Table(version) => {
                         let object = crate::document::decode(&json);
                         let meta = ListMeta {
@@ -97,15 +98,27 @@ impl Answer {
                         };
                         table::table(&kind, &[json], &meta, version, rendering)
                     }
+                    Transform::Partial(version) if form.encoding == Encoding::Protobuf => {
+                        return Ok(render(code, rendering, protobuf::partial(&json, version)));
+                    }
                     Transform::Partial(version) => table::partial(&json, version),
                     Transform::PartialList(_) => {
                         return Err(ApiError::unclassified("content is not a list"));
                     }
                 };
-                Ok(render(code, rendering, value))
+                Ok(render(code, rendering, write(form, value)?))
             }
             Self::List { kind, items, meta } => {
+                let protobuf = form.encoding == Encoding::Protobuf;
                 let json = match form.transform {
+                    Transform::None if protobuf => {
+                        let list = protobuf::list(&kind, &items, &meta)?;
+                        return Ok(render(StatusCode::OK, rendering, list));
+                    }
+                    Transform::PartialList(version) if protobuf => {
+                        let list = protobuf::partial_list(&items, &meta, version);
+                        return Ok(render(StatusCode::OK, rendering, list));
+                    }
                     Transform::None => list(&kind, &items, &meta),
                     Transform::Table(version) => {
                         table::table(&kind, &items, &meta, version, rendering)
@@ -117,11 +130,11 @@ impl Answer {
                         ]));
                     }
                 };
-                Ok(render(StatusCode::OK, rendering, json))
+                Ok(render(StatusCode::OK, rendering, write(form, json)?))
             }
             Self::Status(status) => Ok(status_response(&status, form, None)),
             Self::Json { json, content_type, etag } => {
-                let mut response = render(StatusCode::OK, rendering, json);
+                let mut response = render(StatusCode::OK, rendering, write(form, json)?);
                 if let Some(value) = content_type.and_then(|text| HeaderValue::from_str(&text).ok())
                 {
                     response.headers_mut().insert(header::CONTENT_TYPE, value);
@@ -176,36 +189,39 @@ fn status_response(status: &Status, form: Form, retry_after: Option<u32>) -> Res
     let code =
         status.code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::OK);
     let json = serde_json::to_vec(status).unwrap_or_default();
-    let mut response = response(code, form.content_type(), full(write(form, json)));
+    // Every form has a `Status`.
+    let content = write(form, json).unwrap_or_default();
+    let mut response = response(code, form.content_type(), full(content));
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
 
-/// A response with a document, compressed if it is large and the client accepts gzip.
-fn render(code: StatusCode, rendering: &Rendering, json: Vec<u8>) -> Response<Body> {
+/// A response with a written document, compressed if it is large and the client accepts gzip.
+fn render(code: StatusCode, rendering: &Rendering, content: Vec<u8>) -> Response<Body> {
     let form = rendering.form;
-    let text = write(form, json);
-    if rendering.gzip && text.len() >= compress::THRESHOLD {
-        let mut response = response(code, form.content_type(), compress::body(text.into()));
+    if rendering.gzip && content.len() >= compress::THRESHOLD {
+        let mut response = response(code, form.content_type(), compress::body(content.into()));
         compress::mark(&mut response);
         return response;
     }
-    response(code, form.content_type(), full(text))
+    response(code, form.content_type(), full(content))
 }
 
 /// A JSON document in the negotiated form.
-fn write(form: Form, json: Vec<u8>) -> Vec<u8> {
-    if form.yaml {
-        yaml::encode(&serde_json::from_slice::<Value>(&json).unwrap_or_default()).into_bytes()
-    } else if form.pretty {
-        indent(&json)
-    } else {
-        let mut json = json;
-        json.push(b'\n');
-        json
-    }
+fn write(form: Form, mut json: Vec<u8>) -> Result<Vec<u8>, ApiError> {
+    Ok(match form.encoding {
+        Encoding::Yaml => {
+            yaml::encode(&serde_json::from_slice::<Value>(&json).unwrap_or_default()).into_bytes()
+        }
+        Encoding::Protobuf => protobuf::object(&json)?,
+        Encoding::Json if form.pretty => indent(&json),
+        Encoding::Json => {
+            json.push(b'\n');
+            json
+        }
+    })
 }
 
 fn response(code: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {

@@ -4,11 +4,11 @@ use http::{HeaderMap, header};
 
 use crate::error::ApiError;
 use crate::request::Query;
+use mxjob_protobuf::MEDIA_TYPE;
 
-/// The media types that objects are served in. Protobuf is named because upstream names it; see ADR
-/// 6.
-pub(crate) const OBJECT_TYPES: &[&str] =
-    &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+/// The media types that objects are served in, and that bodies may have. Of custom resources, only
+/// metadata is served in protobuf, and only the options of a delete may be in it.
+pub(crate) const OBJECT_TYPES: &[&str] = &["application/json", "application/yaml", MEDIA_TYPE];
 /// The media types that watches are served in.
 pub(crate) const STREAM_TYPES: &[&str] =
     &["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
@@ -16,12 +16,23 @@ pub(crate) const STREAM_TYPES: &[&str] =
 /// The negotiated form of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Form {
-    /// YAML instead of JSON.
-    pub(crate) yaml: bool,
+    /// How the response is written.
+    pub(crate) encoding: Encoding,
     /// Indented JSON.
     pub(crate) pretty: bool,
     /// The transformation of the object.
     pub(crate) transform: Transform,
+}
+
+/// How a response is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+    /// Kubernetes' protobuf.
+    Protobuf,
 }
 
 /// The transformation of an object or list.
@@ -66,61 +77,92 @@ struct Clause<'a> {
 
 impl Form {
     /// Compact JSON.
-    pub(crate) const JSON: Self = Self { yaml: false, pretty: false, transform: Transform::None };
+    pub(crate) const JSON: Self =
+        Self { encoding: Encoding::Json, pretty: false, transform: Transform::None };
 
     /// The form of errors if nothing acceptable was found: upstream falls back to indented JSON.
     pub(crate) const FALLBACK: Self = Self { pretty: true, ..Self::JSON };
 
-    /// Negotiates the form of an object or a list.
+    /// Negotiates the form of an object or a list. `typed`: whether whole objects have a protobuf
+    /// form.
     ///
     /// # Errors
     /// 406 if no clause is supported.
-    pub(crate) fn for_objects(headers: &HeaderMap, query: &Query) -> Result<Self, ApiError> {
-        let pretty = wants_pretty(headers, query);
-        for clause in clauses(&accept(headers)) {
-            let yaml = match clause.media_type {
-                "application/json" | "application/*" | "*/*" => false,
-                "application/yaml" => true,
-                _ => continue,
-            };
-            let Some(transform) = clause.transform() else { continue };
-            let pretty = !yaml && (pretty || clause.get("pretty") == Some("1"));
-            return Ok(Self { yaml, pretty, transform });
-        }
-        Err(ApiError::not_acceptable(OBJECT_TYPES))
+    pub(crate) fn for_objects(
+        headers: &HeaderMap,
+        query: &Query,
+        typed: bool,
+    ) -> Result<Self, ApiError> {
+        Self::first(headers, query, |clause| clause.form(typed))
+            .ok_or_else(|| ApiError::not_acceptable(OBJECT_TYPES))
     }
 
-    /// Negotiates the form of a watch: JSON, possibly transformed.
-    ///
-    /// # Errors
-    /// 406 if no clause is supported.
-    pub(crate) fn for_watch(headers: &HeaderMap) -> Result<Self, ApiError> {
-        clauses(&accept(headers))
-            .iter()
-            .filter(|clause| {
-                matches!(clause.media_type, "application/json" | "application/*" | "*/*")
-            })
-            .find_map(|clause| Some(Self { transform: clause.transform()?, ..Self::JSON }))
-            .ok_or_else(|| ApiError::not_acceptable(STREAM_TYPES))
-    }
-
-    /// The form of an error: the requested one if it is supported, untransformed.
+    /// The form of an error: the first one that is requested without a transformation.
     #[must_use]
     pub(crate) fn for_errors(headers: &HeaderMap, query: &Query) -> Self {
-        Self::for_objects(headers, query)
-            .map_or(Self::FALLBACK, |form| Self { transform: Transform::None, ..form })
+        let plain = |form: &Self| form.transform == Transform::None;
+        Self::first(headers, query, |clause| clause.form(true).filter(plain))
+            .unwrap_or(Self::FALLBACK)
+    }
+
+    /// The form of the first supported clause.
+    fn first(
+        headers: &HeaderMap,
+        query: &Query,
+        form: impl Fn(&Clause<'_>) -> Option<Self>,
+    ) -> Option<Self> {
+        let pretty = wants_pretty(headers, query);
+        clauses(&accept(headers)).iter().find_map(|clause| {
+            let form = form(clause)?;
+            let pretty = pretty || clause.get("pretty") == Some("1");
+            Some(Self { pretty: pretty && form.encoding == Encoding::Json, ..form })
+        })
+    }
+
+    /// Negotiates the form of a watch: JSON or protobuf, possibly transformed.
+    ///
+    /// # Errors
+    /// 406 if no clause is supported.
+    pub(crate) fn for_watch(headers: &HeaderMap, typed: bool) -> Result<Self, ApiError> {
+        clauses(&accept(headers))
+            .iter()
+            .filter_map(|clause| clause.form(typed))
+            .find(|form| form.encoding != Encoding::Yaml)
+            .ok_or_else(|| ApiError::not_acceptable(STREAM_TYPES))
     }
 
     /// `Content-Type` of the form.
     #[must_use]
     pub(crate) fn content_type(self) -> &'static str {
-        if self.yaml { "application/yaml" } else { "application/json" }
+        match self.encoding {
+            Encoding::Json => "application/json",
+            Encoding::Yaml => "application/yaml",
+            Encoding::Protobuf => MEDIA_TYPE,
+        }
     }
 }
 
 impl Clause<'_> {
     fn get(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+    }
+
+    /// The compact form of the clause; `None` if it is not supported.
+    fn form(&self, typed: bool) -> Option<Form> {
+        let encoding = match self.media_type {
+            "application/json" | "application/*" | "*/*" => Encoding::Json,
+            "application/yaml" => Encoding::Yaml,
+            MEDIA_TYPE => Encoding::Protobuf,
+            _ => return None,
+        };
+        let transform = self.transform()?;
+        let exists = match transform {
+            Transform::None => typed,
+            Transform::Table(_) => false,
+            Transform::Partial(_) | Transform::PartialList(_) => true,
+        };
+        let form = Form { encoding, pretty: false, transform };
+        (encoding != Encoding::Protobuf || exists).then_some(form)
     }
 
     /// `None` if the clause requests something unsupported.
@@ -185,36 +227,73 @@ fn wants_pretty(headers: &HeaderMap, query: &Query) -> bool {
 mod tests {
     use super::*;
 
-    fn check(accept: &str, want: Option<(bool, bool, Transform)>) {
+    fn headers(accept: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().expect("a header value"));
-        let got = Form::for_objects(&headers, &Query::default()).ok();
-        assert_eq!(got.map(|form| (form.yaml, form.pretty, form.transform)), want, "{accept}");
+        headers
     }
+
+    fn check(accept: &str, want: Option<(Encoding, bool, Transform)>) {
+        let got = Form::for_objects(&headers(accept), &Query::default(), false).ok();
+        assert_eq!(got.map(|form| (form.encoding, form.pretty, form.transform)), want, "{accept}");
+    }
+
+    const PARTIAL: &str =
+        "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
     #[test]
     fn the_best_supported_clause_is_used() {
+        use Encoding::{Json, Protobuf, Yaml};
         let table = Transform::Table(MetaVersion::V1);
-        check("*/*", Some((false, false, Transform::None)));
-        check("application/json;pretty=1", Some((false, true, Transform::None)));
+        check("*/*", Some((Json, false, Transform::None)));
+        check("application/json;pretty=1", Some((Json, true, Transform::None)));
         check(
             "application/json;q=0.5, application/yaml;q=0.9",
-            Some((true, false, Transform::None)),
+            Some((Yaml, false, Transform::None)),
         );
         check(
             "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
-            Some((false, false, table)),
+            Some((Json, false, table)),
         );
         check("application/json;as=Table;v=v2;g=meta.k8s.io", None);
         check(
             "application/json;as=Table;v=v2;g=meta.k8s.io,application/json",
-            Some((false, false, Transform::None)),
+            Some((Json, false, Transform::None)),
         );
         check(
             "application/vnd.kubernetes.protobuf, application/json",
-            Some((false, false, Transform::None)),
+            Some((Json, false, Transform::None)),
         );
-        check("application/vnd.kubernetes.protobuf", None);
+        check(PROTOBUF, None);
+        check(PARTIAL, Some((Protobuf, false, Transform::Partial(MetaVersion::V1))));
         check("text/html", None);
+    }
+
+    #[test]
+    fn objects_of_built_in_kinds_and_errors_are_in_protobuf_too() {
+        let query = Query::default();
+        let object = |accept: &str| {
+            Form::for_objects(&headers(accept), &query, true).ok().map(|form| form.encoding)
+        };
+        let watch = |accept: &str, typed: bool| {
+            Form::for_watch(&headers(accept), typed).ok().map(|form| form.encoding)
+        };
+        let error = |accept: &str| {
+            let form = Form::for_errors(&headers(accept), &query);
+            (form.encoding, form.pretty)
+        };
+        let both = format!("{PROTOBUF}, application/json");
+        assert_eq!(object(PROTOBUF), Some(Encoding::Protobuf));
+        assert_eq!(object(&both), Some(Encoding::Protobuf));
+        assert_eq!(object(&format!("{PROTOBUF};as=Table;g=meta.k8s.io;v=v1")), None);
+        assert_eq!(watch(&format!("{PROTOBUF};stream=watch"), true), Some(Encoding::Protobuf));
+        assert_eq!(watch(&both, false), Some(Encoding::Json));
+        assert_eq!(watch(PROTOBUF, false), None);
+        assert_eq!(watch("application/yaml", true), None);
+        assert_eq!(error(PROTOBUF), (Encoding::Protobuf, false));
+        assert_eq!(error(&format!("{PARTIAL}, application/json")), (Encoding::Json, false));
+        // As upstream: no clause without a transformation is as good as none that is supported.
+        assert_eq!(error(PARTIAL), (Encoding::Json, true));
     }
 }

@@ -46,6 +46,18 @@ pub(crate) fn media_type<'a>(headers: &'a HeaderMap, default: &'a str) -> &'a st
     if bare.is_empty() { default } else { bare }
 }
 
+/// The beginning of a body, in hexadecimal if it is not JSON (upstream's `summarizeData`).
+pub(crate) fn summary(body: &[u8]) -> String {
+    const SHOWN: usize = 30;
+    let start = body.get(..SHOWN).unwrap_or(body);
+    let shown = match body.first() {
+        None => return "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
+        Some(_) => start.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    if body.len() > SHOWN { format!("{shown} ...") } else { shown }
+}
+
 impl<'a> Target<'a> {
     /// Parses a decoded path.
     #[must_use]

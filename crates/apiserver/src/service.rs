@@ -177,7 +177,7 @@ impl ApiServer {
         }
         let form = match &document.content_type {
             Some(_) => Form::for_errors(&call.parts.headers, &call.query),
-            None => Form::for_objects(&call.parts.headers, &call.query)?,
+            None => Form::for_objects(&call.parts.headers, &call.query, true)?,
         };
         let rendering = self.rendering(call, form)?;
         let answer = match &document.etag {
@@ -242,13 +242,14 @@ impl ApiServer {
             return Err(ApiError::method_not_supported(kind, verb.as_str()));
         }
         let form = if verb == Verb::Watch {
-            Form::for_watch(&call.parts.headers)?
+            Form::for_watch(&call.parts.headers, kind.is_typed())?
         } else {
-            Form::for_objects(&call.parts.headers, &call.query)?
+            Form::for_objects(&call.parts.headers, &call.query, kind.is_typed())?
         };
         let rendering = self.rendering(call, form)?;
         let body = if verb.is_read() { Bytes::new() } else { timed(read(body)).await? };
-        let (headers, body) = protobuf::to_json(&call.parts.headers, body);
+        let (headers, body) =
+            protobuf::to_json(kind, target, verb, &call.parts.headers, body, BODY_MAX)?;
         let mut context = Context {
             services: &self.0.services,
             identity: &call.identity,

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use mxjob_machinery::json::text;
 use mxjob_machinery::status::Status;
+use mxjob_protobuf::MEDIA_TYPE;
 use mxjob_store::{Expect, Op, Transaction};
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ pub(crate) async fn bind(context: &mut Context<'_>) -> Result<Answer, ApiError> 
         ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
     })?;
     if media_type(context.headers, "application/json") != "application/json" {
-        return Err(ApiError::unsupported_media_type(&["application/json"]));
+        return Err(ApiError::unsupported_media_type(&["application/json", MEDIA_TYPE]));
     }
     let options = WriteOptions::parse(context.query, context.user_agent(), "CreateOptions")?;
     let node = text(&binding, "/target/name").to_owned();

@@ -7,12 +7,16 @@ use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
 use crate::kind::Kind;
+use crate::negotiate::OBJECT_TYPES;
 use crate::options::FieldValidation;
-use crate::request::media_type;
+use crate::request::{media_type, summary};
 use crate::schemas;
 
-const ACCEPTED: &[&str] =
-    &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+/// The media types that bodies with objects of a kind may have. A body in protobuf has been
+/// converted already if the kind has that form.
+fn accepted(kind: &Kind) -> &'static [&'static str] {
+    if kind.is_typed() { OBJECT_TYPES } else { &["application/json", "application/yaml"] }
+}
 
 /// Decodes an object and checks its `apiVersion` and `kind`. `validation` is for duplicate fields.
 pub(crate) fn object(
@@ -41,7 +45,7 @@ pub(crate) fn object(
                 unrecognized(format!("couldn't get version/kind; yaml parse error: {error}"))
             })?
         }
-        _ => return Err(ApiError::unsupported_media_type(ACCEPTED)),
+        _ => return Err(ApiError::unsupported_media_type(accepted(kind))),
     };
     let value = identify(value, kind, &unrecognized)?;
     report_fields(context, duplicates, validation)?;
@@ -52,18 +56,6 @@ pub(crate) fn object(
         )));
     }
     Ok(value)
-}
-
-/// The beginning of a body, in hexadecimal if it is not JSON (upstream's `summarizeData`).
-fn summary(body: &[u8]) -> String {
-    const SHOWN: usize = 30;
-    let start = body.get(..SHOWN).unwrap_or(body);
-    let shown = match body.first() {
-        None => return "<empty>".to_owned(),
-        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
-        Some(_) => start.iter().map(|byte| format!("{byte:02x}")).collect(),
-    };
-    if body.len() > SHOWN { format!("{shown} ...") } else { shown }
 }
 
 /// Checks `kind` and `apiVersion`. Built-in kinds may leave both out, custom resources may not.

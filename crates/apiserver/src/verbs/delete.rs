@@ -15,6 +15,7 @@ use crate::answer::Answer;
 use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
+use crate::negotiate::OBJECT_TYPES;
 use crate::options::{self, ListOptions};
 use crate::rendering::ListMeta;
 use crate::request::media_type;
@@ -127,10 +128,7 @@ impl DeleteOptions {
                 json::decode(&context.body).map_err(|error| broken(error.to_string()))?
             }
             _ => {
-                return Err(ApiError::unsupported_media_type(&[
-                    "application/json",
-                    "application/yaml",
-                ]));
+                return Err(ApiError::unsupported_media_type(OBJECT_TYPES));
             }
         };
         let kind = value.get("kind").and_then(Value::as_str).unwrap_or("DeleteOptions");

@@ -8,6 +8,7 @@ use crate::answer::Answer;
 use crate::context::Context;
 use crate::document;
 use crate::error::ApiError;
+use crate::negotiate::OBJECT_TYPES;
 use crate::request::media_type;
 use crate::verbs::delete;
 
@@ -23,10 +24,7 @@ pub(crate) async fn evict(context: &mut Context<'_>) -> Result<Answer, ApiError>
             ApiError::bad_request(format!("couldn't get version/kind; yaml parse error: {error}"))
         })?,
         _ => {
-            return Err(ApiError::unsupported_media_type(&[
-                "application/json",
-                "application/yaml",
-            ]));
+            return Err(ApiError::unsupported_media_type(OBJECT_TYPES));
         }
     };
     let given = |field: &str| eviction.get(field).and_then(Value::as_str).unwrap_or_default();

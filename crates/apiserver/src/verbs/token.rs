@@ -12,6 +12,7 @@ use mxjob_machinery::json;
 use mxjob_machinery::json::text;
 use mxjob_machinery::names::{Namespace, ObjectName, Uid};
 use mxjob_machinery::time::rfc3339;
+use mxjob_protobuf::MEDIA_TYPE;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -63,7 +64,7 @@ pub(crate) fn create(
 
 fn decode(context: &Context<'_>) -> Result<Value, ApiError> {
     if media_type(context.headers, "application/json") != "application/json" {
-        return Err(ApiError::unsupported_media_type(&["application/json"]));
+        return Err(ApiError::unsupported_media_type(&["application/json", MEDIA_TYPE]));
     }
     let request = json::decode(&context.body).map_err(|error| {
         ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}"))

@@ -25,8 +25,9 @@ use crate::document;
 use crate::environment::Environment;
 use crate::error::ApiError;
 use crate::kind::Kind;
-use crate::negotiate::Transform;
+use crate::negotiate::{Encoding, Transform};
 use crate::options::ListOptions;
+use crate::protobuf;
 use crate::rendering::Rendering;
 use crate::server::Closing;
 use crate::table;
@@ -82,7 +83,8 @@ pub(crate) fn watch(
                 let message = format!("too old resource version: {from} ({floor})");
                 first.push(encoder.error(&ApiError::expired(message)));
             }
-            Ok(answer(stream::iter(first.into_iter().map(Ok))))
+            let encoding = rendering.form.encoding;
+            Ok(answer(encoding, stream::iter(first.into_iter().map(Ok))))
         }
     }
 }
@@ -149,8 +151,22 @@ impl Encoder {
 
     fn frame(&mut self, kind: &str, stored: &Bytes) -> Bytes {
         let object = conversion::shown(&self.kind, stored);
-        let transformed = self.transform(&object);
-        line(kind, transformed.as_deref().unwrap_or(&object))
+        self.event_with(kind, &object)
+    }
+
+    /// An event with an object in the requested form.
+    fn event_with(&mut self, kind: &str, object: &[u8]) -> Bytes {
+        let form = self.rendering.form;
+        match (form.encoding, form.transform) {
+            (Encoding::Protobuf, Transform::Partial(version) | Transform::PartialList(version)) => {
+                mxjob_protobuf::watch_frame(kind, &protobuf::partial(object, version)).into()
+            }
+            (Encoding::Protobuf, _) => protobuf_frame(kind, object),
+            (Encoding::Json | Encoding::Yaml, _) => {
+                let transformed = self.transform(object);
+                line(kind, transformed.as_deref().unwrap_or(object))
+            }
+        }
     }
 
     /// The requested form of objects; `None` for the objects themselves.
@@ -185,9 +201,7 @@ impl Encoder {
             let annotations = serde_json::json!({INITIAL_EVENTS_END: "true"});
             document::metadata_mut(&mut object).insert("annotations".to_owned(), annotations);
         }
-        let object = document::to_vec(&object);
-        let transformed = self.transform(&object);
-        line("BOOKMARK", transformed.as_deref().unwrap_or(&object))
+        self.event_with("BOOKMARK", &document::to_vec(&object))
     }
 
     /// When the next bookmark is due: about every minute, and shortly before the end, so that the
@@ -203,7 +217,11 @@ impl Encoder {
     }
 
     fn error(&self, error: &ApiError) -> Bytes {
-        line("ERROR", &serde_json::to_vec(error.status()).unwrap_or_default())
+        let status = serde_json::to_vec(error.status()).unwrap_or_default();
+        match self.rendering.form.encoding {
+            Encoding::Protobuf => protobuf_frame("ERROR", &status),
+            Encoding::Json | Encoding::Yaml => line("ERROR", &status),
+        }
     }
 
     fn answer(self, first: Vec<Bytes>, events: mxjob_store::Watch, mut closing: Closing) -> Answer {
@@ -219,8 +237,9 @@ impl Encoder {
             }
         });
         let next_bookmark = Box::pin(tokio::time::sleep_until(self.next_bookmark(Instant::now())));
+        let encoding = self.rendering.form.encoding;
         let lines = Lines { encoder: self, events, next_bookmark, closed, end, done: false };
-        answer(stream::iter(first.into_iter().map(Ok)).chain(lines))
+        answer(encoding, stream::iter(first.into_iter().map(Ok)).chain(lines))
     }
 }
 
@@ -234,9 +253,21 @@ fn line(kind: &str, object: &[u8]) -> Bytes {
     Bytes::from(out)
 }
 
-fn answer(lines: impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static) -> Answer {
-    let body = StreamBody::new(lines.map_ok(Frame::data)).boxed_unsync();
-    Answer::Stream { body, content_type: "application/json" }
+/// An event with an object whose kind has a protobuf form; without the object if it has none.
+fn protobuf_frame(kind: &str, object: &[u8]) -> Bytes {
+    mxjob_protobuf::watch_frame(kind, &protobuf::object(object).unwrap_or_default()).into()
+}
+
+fn answer(
+    encoding: Encoding,
+    events: impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+) -> Answer {
+    let body = StreamBody::new(events.map_ok(Frame::data)).boxed_unsync();
+    let content_type = match encoding {
+        Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        Encoding::Json | Encoding::Yaml => "application/json",
+    };
+    Answer::Stream { body, content_type }
 }
 
 type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -73,6 +73,7 @@ fn definitions() -> Map<String, Value> {
         authorization::LocalSubjectAccessReview, authorization::SelfSubjectAccessReview,
         authorization::SelfSubjectRulesReview, authorization::SubjectAccessReview,
         extensions::CustomResourceDefinition,
+        meta::APIGroup, meta::APIGroupList, meta::APIResourceList, meta::APIVersions,
         meta::DeleteOptions, meta::ListMeta, meta::ObjectMeta, meta::Patch, meta::Status,
     );
     let mut definitions = generator.take_definitions(true);
