@@ -23,6 +23,7 @@ mod names;
 mod nodes;
 mod nulls;
 mod patches;
+mod protobuf;
 mod rbac;
 mod reviews;
 mod schemas;

@@ -145,7 +145,7 @@ impl Server {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        Answer { code: parts.status.as_u16(), headers: parts.headers, text }
+        Answer { code: parts.status.as_u16(), headers: parts.headers, text, bytes }
     }
 
     /// Starts a watch.
@@ -187,6 +187,7 @@ pub struct Answer {
     pub code: u16,
     pub headers: http::HeaderMap,
     pub text: String,
+    pub bytes: bytes::Bytes,
 }
 
 impl Answer {
