@@ -81,7 +81,7 @@ async fn every_built_in_kind_has_a_protobuf_form() {
     let server = Server::start().await;
     for kind in mxjob_apiserver::registry::built_in() {
         if !kind.verbs.contains(&"list") {
-            assert!(mxjob_protobuf::is_known(&kind.api_version(), kind.kind), "{}", kind.kind);
+            assert!(mxjob_protobuf::is_known(&kind.api_version(), &kind.kind), "{}", kind.kind);
             continue;
         }
         let answer = get(&server, &kind.collection_path(""), MEDIA_TYPE).await;
