@@ -1,10 +1,10 @@
 //! Content negotiation: the form of a response.
 
 use http::{HeaderMap, header};
+use mxjob_protobuf::MEDIA_TYPE;
 
 use crate::error::ApiError;
 use crate::request::Query;
-use mxjob_protobuf::MEDIA_TYPE;
 
 /// The media types that objects are served in, and that bodies may have. Of custom resources, only
 /// metadata is served in protobuf, and only the options of a delete may be in it.

@@ -4,8 +4,10 @@ use serde_json::{Map, Value, json};
 
 use crate::discovery::root;
 use crate::kind::{Kind, Subresource};
+use crate::negotiate::OBJECT_TYPES;
 use crate::openapi::schemas;
 
+/// The media types of custom resources; built-in kinds have protobuf, too.
 const BODIES: &[&str] = &["application/json", "application/yaml"];
 /// The patch types of custom resources.
 const PATCHES: &[&str] = &[
@@ -243,8 +245,9 @@ impl Operation<'_> {
                 .collect::<Map<_, _>>()
                 .into()
         };
+        let bodies = if self.kind.is_typed() { OBJECT_TYPES } else { BODIES };
         let mut responses = json!({
-            "200": { "description": "OK", "content": content(&answer, BODIES) },
+            "200": { "description": "OK", "content": content(&answer, bodies) },
             "401": { "description": "Unauthorized" },
         });
         let more: &[(&str, &str)] = match self.row.action {
@@ -255,7 +258,7 @@ impl Operation<'_> {
         };
         for (code, description) in more {
             responses[*code] =
-                json!({ "description": description, "content": content(&answer, BODIES) });
+                json!({ "description": description, "content": content(&answer, bodies) });
         }
         let mut operation = json!({
             "operationId": self.id(),
@@ -270,9 +273,9 @@ impl Operation<'_> {
         let patches =
             if self.kind.conventions.strategic_merge { BUILT_IN_PATCHES } else { PATCHES };
         let body = match self.row.action {
-            "post" | "put" => Some((true, content(&own, BODIES))),
+            "post" | "put" => Some((true, content(&own, bodies))),
             "patch" => Some((true, content(&meta("Patch"), patches))),
-            "delete" | "deletecollection" => Some((false, content(&meta("DeleteOptions"), BODIES))),
+            "delete" | "deletecollection" => Some((false, content(&meta("DeleteOptions"), bodies))),
             _ => None,
         };
         if let Some((required, content)) = body {
@@ -389,7 +392,9 @@ fn operation_v2(v3: &Value) -> Value {
     }
     operation.insert("parameters".to_owned(), parameters);
     operation.insert("consumes".to_owned(), consumes.into());
-    operation.insert("produces".to_owned(), json!(BODIES));
+    let produced = v3.pointer("/responses/200/content").and_then(Value::as_object);
+    let produces: Vec<&String> = produced.into_iter().flat_map(Map::keys).collect();
+    operation.insert("produces".to_owned(), json!(produces));
     operation.insert("schemes".to_owned(), json!(["https"]));
     v2
 }

@@ -93,6 +93,33 @@ fn create_fails_for_an_existing_job_and_replace_changes_it() {
 }
 
 #[test]
+fn generated_objects_are_created_and_deleted() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    // kubectl sends these in protobuf.
+    for (args, created) in [
+        ("deployment web --image=web --replicas=0", "deployment.apps/web"),
+        ("service clusterip web --tcp=80:8080", "service/web"),
+        ("service externalname far --external-name=example.org", "service/far"),
+        ("quota small --hard=pods=20", "resourcequota/small"),
+        ("priorityclass high --value=10", "priorityclass.scheduling.k8s.io/high"),
+        (
+            "poddisruptionbudget one --min-available=1 --selector=a=b",
+            "poddisruptionbudget.policy/one",
+        ),
+        ("secret generic key --from-literal=a=b", "secret/key"),
+        ("serviceaccount robot", "serviceaccount/robot"),
+        ("role reader --verb=get --resource=pods", "role.rbac.authorization.k8s.io/reader"),
+    ] {
+        let args: Vec<&str> = ["create"].into_iter().chain(args.split(' ')).collect();
+        prints(&server, &args, &format!("{created} created"));
+        let name = created.rsplit('/').next().unwrap();
+        let deleted = server.kubectl(&["delete", created, "--grace-period=1"]);
+        assert!(deleted.contains(&format!("\"{name}\" deleted")), "{deleted}");
+    }
+}
+
+#[test]
 fn merge_json_and_strategic_patches_are_applied() {
     let place = Place::new();
     let server = Server::up(&place);
