@@ -41,7 +41,7 @@ const COMMANDS: &[Command] = &[
         "build the program for a container image, and try it in an empty root folder",
         image::run,
     ),
-    ("codegen", "write the generated files (schemas, manifests/)", checks::codegen),
+    ("codegen", "write the generated files (schemas, messages, manifests/)", checks::codegen),
     ("ci", "lint, test, conformance, tidy: what must pass before a merge", checks::ci),
 ];
 

@@ -109,13 +109,13 @@ impl Answer {
                 Ok(render(code, rendering, write(form, value)?))
             }
             Self::List { kind, items, meta } => {
-                let protobuf = form.encoding == Encoding::Protobuf;
+                let in_protobuf = form.encoding == Encoding::Protobuf;
                 let json = match form.transform {
-                    Transform::None if protobuf => {
+                    Transform::None if in_protobuf => {
                         let list = protobuf::list(&kind, &items, &meta)?;
                         return Ok(render(StatusCode::OK, rendering, list));
                     }
-                    Transform::PartialList(version) if protobuf => {
+                    Transform::PartialList(version) if in_protobuf => {
                         let list = protobuf::partial_list(&items, &meta, version);
                         return Ok(render(StatusCode::OK, rendering, list));
                     }

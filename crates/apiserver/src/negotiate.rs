@@ -105,6 +105,15 @@ impl Form {
             .unwrap_or(Self::FALLBACK)
     }
 
+    /// The form of a document that exists in JSON only, whatever is requested, but may be indented.
+    #[must_use]
+    pub(crate) fn for_documents(headers: &HeaderMap, query: &Query) -> Self {
+        match Self::for_errors(headers, query) {
+            Self { encoding: Encoding::Protobuf, .. } => Self::JSON,
+            form => form,
+        }
+    }
+
     /// The form of the first supported clause.
     fn first(
         headers: &HeaderMap,

@@ -176,8 +176,12 @@ impl ApiServer {
             return Ok(packed);
         }
         let form = match &document.content_type {
-            Some(_) => Form::for_errors(&call.parts.headers, &call.query),
-            None => Form::for_objects(&call.parts.headers, &call.query, true)?,
+            Some(_) => Form::for_documents(&call.parts.headers, &call.query),
+            // Discovery has a protobuf form of this kind, OpenAPI has not.
+            None => {
+                let typed = call.path.starts_with("/api");
+                Form::for_objects(&call.parts.headers, &call.query, typed)?
+            }
         };
         let rendering = self.rendering(call, form)?;
         let answer = match &document.etag {

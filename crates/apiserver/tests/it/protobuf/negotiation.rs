@@ -106,6 +106,17 @@ async fn discovery_is_in_protobuf_too() {
         let answer = get(&server, path, MEDIA_TYPE).await;
         assert_eq!((answer.code, opened(&answer.bytes).0.as_str()), (200, kind), "{path}");
     }
+    // These documents exist in JSON only, whatever a client prefers.
+    let both = format!("{MEDIA_TYPE}, application/json");
+    let aggregated =
+        format!("{MEDIA_TYPE}, application/json;as=APIGroupDiscoveryList;g=apidiscovery.k8s.io;v=v2");
+    for (path, accept) in
+        [("/version", MEDIA_TYPE), ("/openapi/v3", &*both), ("/apis", &*aggregated)]
+    {
+        let answer = get(&server, path, accept).await;
+        assert_eq!(answer.code, 200, "{path} {}", answer.text);
+        assert!(answer.json().is_object(), "{path} {}", answer.text);
+    }
     let resources = get(&server, "/api/v1", MEDIA_TYPE).await;
     let (_, content) = opened(&resources.bytes);
     assert_eq!(field(&content, 1), b"v1");
