@@ -7,9 +7,11 @@ use std::sync::Arc;
 pub const SYSTEM_MASTERS: &str = "system:masters";
 /// The group of all authenticated users.
 pub const SYSTEM_AUTHENTICATED: &str = "system:authenticated";
-/// The group of unauthenticated users. No such request is served, but roles may name the group.
+/// The group of unauthenticated users, who may only read paths that roles open to the group.
 pub const SYSTEM_UNAUTHENTICATED: &str = "system:unauthenticated";
-/// The unauthenticated user; only impersonation and reviews name it.
+/// The group of all service accounts.
+pub const SYSTEM_SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
+/// The unauthenticated user.
 pub const SYSTEM_ANONYMOUS: &str = "system:anonymous";
 /// Extra field of an identity: the id of the certificate or token that proved it.
 pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
@@ -75,8 +77,19 @@ impl Identity {
     #[must_use]
     pub fn service_account(namespace: &str, name: &str, uid: &str) -> Self {
         let groups =
-            ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
+            [SYSTEM_SERVICE_ACCOUNTS.to_owned(), format!("{SYSTEM_SERVICE_ACCOUNTS}:{namespace}")];
         Self::new(&format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"), uid, groups)
+    }
+
+    /// The caller of a request without credentials.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self {
+            name: SYSTEM_ANONYMOUS.into(),
+            uid: "".into(),
+            groups: [SYSTEM_UNAUTHENTICATED.to_owned()].into(),
+            extra: Arc::default(),
+        }
     }
 
     /// Whether the user is in a group.

@@ -6,6 +6,7 @@
 pub(crate) mod limits;
 pub(crate) mod priority;
 pub(crate) mod quota;
+mod storage;
 pub(crate) mod webhooks;
 
 use mxjob_machinery::names::Namespace;
@@ -27,6 +28,9 @@ pub(crate) fn complete(context: &Context<'_>, object: &mut Value) -> Result<(), 
         priority::resolve(context, object)?;
         limits::apply_defaults(context, object);
     }
+    if strategy.claims_storage() {
+        storage::choose_class(context, object);
+    }
     strategy.finish_create(object);
     Ok(())
 }
@@ -38,6 +42,9 @@ pub(crate) fn complete(context: &Context<'_>, object: &mut Value) -> Result<(), 
 pub(crate) fn check(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
     if context.kind.strategy.runs_containers() {
         limits::check(context, object)?;
+    }
+    if context.kind.strategy.claims_storage() {
+        limits::check_claim(context, object)?;
     }
     priority::check_global_default(context, object)
 }

@@ -56,6 +56,11 @@ pub struct Kind {
     pub is_optional: bool,
     /// Objects are answered and not stored.
     pub review: Option<Review>,
+    /// Nothing acts on objects: a create answers a warning that says so.
+    pub is_only_stored: bool,
+    /// A delete answers the deleted object instead of a `Status` (upstream's
+    /// `ReturnDeletedObject`).
+    pub returns_deleted: bool,
     /// `PUT` to a name that does not exist creates the object.
     pub create_on_update: bool,
     /// `PUT` without a resource version overwrites the stored object.
@@ -216,6 +221,8 @@ impl Kind {
             conventions: Conventions::BUILT_IN,
             is_optional: false,
             review: None,
+            is_only_stored: false,
+            returns_deleted: false,
             create_on_update: false,
             unconditional_update: true,
             strategy: Arc::new(Plain),

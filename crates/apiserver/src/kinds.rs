@@ -1,19 +1,29 @@
 //! The rows of the registry.
 
 mod cluster;
+mod config;
 mod core;
 pub(crate) mod definition;
+mod endpoints;
 mod event;
+mod lease;
 pub(crate) mod limits;
 mod mxjob;
 mod namespace;
+mod node;
 pub(crate) mod pod;
 pub(crate) mod priority;
 pub(crate) mod quota;
 mod rbac;
 mod review;
+mod rules;
+mod service;
+pub(crate) mod storage;
 mod webhook;
 mod workloads;
+
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 
@@ -28,8 +38,10 @@ pub(crate) fn all() -> Vec<Kind> {
     kinds.extend(review::kinds());
     kinds.push(workloads::disruption_budget());
     kinds.extend(rbac::kinds());
+    kinds.push(storage::class());
     kinds.push(workloads::webhook_configuration());
     kinds.extend(cluster::kinds());
+    kinds.push(endpoints::slice());
     kinds.push(mxjob::kind());
     kinds
 }

@@ -1,7 +1,8 @@
 //! The table of served kinds: one row a kind, never a module of handlers a kind.
 //!
 //! The rows of built-in kinds are made once and are the same for all servers. The [`Registry`] of a
-//! server adds the custom resources that are defined on it. A request uses one [`Served`] throughout.
+//! server adds the custom resources that are defined on it. A request uses one [`Served`]
+//! throughout.
 
 mod served;
 

@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
+use mxjob_access::authn::Unauthenticated;
 use mxjob_access::authn::impersonation::Impersonation;
 use mxjob_access::authz::{self, Attributes, Verb};
 use mxjob_access::identity::Identity;
@@ -33,7 +34,7 @@ use crate::server::{ApiServer, Inner};
 use crate::verbs::{
     binding, connect, create, delete, eviction, list, log, patch, review, token, update, watch,
 };
-use crate::{compress, conversion, health, openapi, protobuf, version};
+use crate::{compress, conversion, health, openapi, openid, protobuf, version};
 
 /// How long a client may take to send a body (upstream's time for a whole request).
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -123,22 +124,38 @@ impl ApiServer {
         ) {
             return plain(page);
         }
-        let identity = self
-            .0
-            .authenticator
-            .authenticate(
-                &parts.headers,
-                parts.extensions.get::<Identity>(),
-                parts.extensions.get::<PeerCertificates>().map(|chain| &*chain.0),
-                self.0.services.environment.now(),
-            )
-            .map_err(|_| ApiError::unauthorized())?;
+        let target = Target::parse(&path);
+        let authenticated = self.0.authenticator.authenticate(
+            &parts.headers,
+            parts.extensions.get::<Identity>(),
+            parts.extensions.get::<PeerCertificates>().map(|chain| &*chain.0),
+            self.0.services.environment.now(),
+        );
+        let identity = match (authenticated, &target) {
+            (Ok(identity), _) => identity,
+            (Err(Unauthenticated::Missing), Target::NonResource) => {
+                self.anonymous(&parts, &path)?
+            }
+            (Err(_), _) => return Err(ApiError::unauthorized()),
+        };
         let identity = self.impersonated(identity, &parts.headers)?;
         let call = Call { parts, path, query, identity };
-        match Target::parse(&call.path) {
+        match target {
             Target::NonResource => self.non_resource(&call),
             Target::Resource(target) => self.resource(&call, &target, body, warnings).await,
         }
+    }
+
+    /// The identity of a caller without credentials, for paths that a role opens to everybody. Any
+    /// other path asks for credentials, whether or not it exists.
+    fn anonymous(&self, parts: &Parts, path: &str) -> Result<Identity, ApiError> {
+        let identity = Identity::anonymous();
+        let verb = parts.method.as_str().to_ascii_lowercase();
+        let attributes = Attributes { path, ..Attributes::new(&identity, Verb::parse(&verb)) };
+        if self.0.authorizer.authorize(&attributes).is_allowed() {
+            return Ok(identity);
+        }
+        Err(ApiError::unauthorized())
     }
 
     fn non_resource(&self, call: &Call) -> Result<Response<Body>, ApiError> {
@@ -162,7 +179,10 @@ impl ApiServer {
                 .find(&call.path, &accept)
                 .or_else(|| served.openapi().find(served.kinds(), &call.path))
         };
-        let Some(document) = document else { return page_not_found() };
+        let accounts = self.0.authenticator.service_accounts();
+        let keys = openid::find(&call.path, accounts);
+        let is_key = keys.is_some();
+        let Some(document) = document.or(keys) else { return page_not_found() };
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(ApiError::method_not_allowed());
         }
@@ -194,6 +214,10 @@ impl ApiServer {
         };
         let mut response = answer.into_response(&rendering)?;
         freshness.mark(response.headers_mut(), rendering.now);
+        if is_key {
+            let caching = HeaderValue::from_static(openid::CACHE_CONTROL);
+            response.headers_mut().insert(header::CACHE_CONTROL, caching);
+        }
         Ok(response)
     }
 

@@ -63,6 +63,11 @@ pub trait Strategy: fmt::Debug + Sync + Send {
         false
     }
 
+    /// Whether objects claim storage: default classes and limit ranges of claims apply.
+    fn claims_storage(&self) -> bool {
+        false
+    }
+
     /// Whether quotas count the ports of objects.
     fn exposes_ports(&self) -> bool {
         false

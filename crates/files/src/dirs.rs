@@ -33,6 +33,29 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
     dir.set_permissions(fs::Permissions::from_mode(0o700))
 }
 
+/// Creates a folder that any user may use (0777), whatever the umask, or leaves an existing one as
+/// it is. Its parent must exist, and should be private: then only those get in to whom the folder
+/// is mounted.
+///
+/// # Errors
+/// The system's error; `InvalidInput` for a link, `NotADirectory` for a file.
+pub fn shared_dir(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let metadata = path.symlink_metadata()?;
+            match (metadata.is_symlink(), metadata.is_dir()) {
+                (true, _) => Err(super::is_link()),
+                (false, true) => Ok(()),
+                (false, false) => Err(io::ErrorKind::NotADirectory.into()),
+            }
+        }
+        made => {
+            made?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777))
+        }
+    }
+}
+
 /// Creates a folder and its missing parents with mode 0755, whatever the umask. Existing folders
 /// keep their mode.
 ///

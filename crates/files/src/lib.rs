@@ -31,7 +31,7 @@ use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-pub use dirs::{private_dir, public_dir};
+pub use dirs::{private_dir, public_dir, shared_dir};
 pub use tree::remove_tree;
 
 /// The mode of every file.

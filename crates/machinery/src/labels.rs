@@ -3,6 +3,7 @@
 
 mod lexer;
 mod parser;
+mod validation;
 
 use std::{collections::BTreeSet, fmt};
 
@@ -10,6 +11,8 @@ use serde_json::Value;
 
 use crate::json::{list, text};
 use crate::names;
+
+pub use validation::validate_selector;
 
 /// Why a selector cannot be understood; the text is upstream's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

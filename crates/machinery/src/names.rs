@@ -103,6 +103,25 @@ pub fn config_map_key(text: &str) -> Vec<String> {
     complaints
 }
 
+/// Names of ports.
+pub fn port_name(text: &str) -> Vec<String> {
+    const MAX: usize = 15;
+    let mut complaints = too_long(text, MAX);
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let hyphen_ends = text.starts_with('-') || text.ends_with('-');
+    let rules = [
+        (
+            framed(text, is_plain, is_plain),
+            "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+        ),
+        (text.bytes().any(|b| b.is_ascii_lowercase()), "must contain at least one letter (a-z)"),
+        (!text.contains("--"), "must not contain consecutive hyphens"),
+        (!hyphen_ends, "must not begin or end with a hyphen"),
+    ];
+    complaints.extend(rules.iter().filter(|(holds, _)| !holds).map(|(_, rule)| (*rule).to_owned()));
+    complaints
+}
+
 fn too_long(text: &str, limit: usize) -> Vec<String> {
     if text.len() > limit {
         vec![format!("must be no more than {limit} characters")]

@@ -102,6 +102,15 @@ impl Quantity {
         self.scaled(NANOS / 1000)
     }
 
+    /// As a floating-point number, for ratios.
+    #[allow(clippy::cast_precision_loss)] // what upstream computes with, too
+    pub fn to_f64(&self) -> f64 {
+        match self.milli_value() {
+            i64::MAX => self.value() as f64,
+            milli => milli as f64 / 1000.0,
+        }
+    }
+
     /// The sum, in the form of the first; ends at the largest quantity.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {

@@ -26,6 +26,11 @@ pub type Amounts = BTreeMap<String, Quantity>;
 const BY_NAME: &[&str] =
     &["configmaps", "persistentvolumeclaims", "pods", "resourcequotas", "secrets", "services"];
 
+/// What all claims together ask for.
+const STORAGE: &str = "requests.storage";
+/// Between the name of a storage class and what a quota limits of it.
+const OF_CLASS: &str = ".storageclass.storage.k8s.io/";
+
 /// Scopes of a quota, plain ones and those of its selector: name, operator, values.
 #[must_use]
 pub fn scopes(quota: &Value) -> Vec<(&str, &str, Vec<&str>)> {
@@ -97,7 +102,8 @@ impl<'a> Counter<'a> {
     /// Whether the content of objects of this resource matters, and not only their number.
     #[must_use]
     pub fn needs_content(&self, resource: Resource<'_>) -> bool {
-        resource.group.is_empty() && matches!(resource.plural, "pods" | "services")
+        resource.group.is_empty()
+            && matches!(resource.plural, "persistentvolumeclaims" | "pods" | "services")
             || !scopes(self.quota).is_empty()
     }
 
@@ -140,6 +146,9 @@ impl Resource<'_> {
         {
             return BY_NAME.contains(&self.plural);
         }
+        if self.group.is_empty() && self.plural == "persistentvolumeclaims" {
+            return name == STORAGE || name.contains(OF_CLASS);
+        }
         self.is_pods()
             && (matches!(name, "cpu" | "memory" | "ephemeral-storage")
                 || name.starts_with("requests.")
@@ -177,8 +186,10 @@ pub fn usage(resource: Resource<'_>, object: &Value, quota: &Value, now: Timesta
         }
     } else if resource.group.is_empty() && BY_NAME.contains(&resource.plural) {
         usage.insert(resource.plural.to_owned(), one);
-        if resource.plural == "services" {
-            ports(object, &mut usage);
+        match resource.plural {
+            "services" => ports(object, &mut usage),
+            "persistentvolumeclaims" => storage(object, &mut usage),
+            _ => {}
         }
     }
     let hard = hard(quota);
@@ -210,6 +221,22 @@ fn compute(pod: &Value, usage: &mut Amounts) {
     }
     for (name, amount) in pod_total(pod, "limits") {
         usage.insert(format!("limits.{name}"), amount);
+    }
+}
+
+/// The storage that a claim asks for, in all and of its class.
+fn storage(claim: &Value, usage: &mut Amounts) {
+    let class = text(claim, "/spec/storageClassName");
+    let requests = amounts(claim.pointer("/spec/resources/requests"));
+    if let Some(size) = requests.get("storage") {
+        usage.insert(STORAGE.to_owned(), *size);
+        if !class.is_empty() {
+            usage.insert(format!("{class}{OF_CLASS}{STORAGE}"), *size);
+        }
+    }
+    if !class.is_empty() {
+        let name = format!("{class}{OF_CLASS}persistentvolumeclaims");
+        usage.insert(name, Quantity::from_integer(1));
     }
 }
 

@@ -1,4 +1,5 @@
-//! The garbage collector, the end of namespaces, the pods of deleted nodes, and the status of quotas.
+//! The garbage collector, the end of namespaces, the pods of deleted nodes, and the status of
+//! quotas.
 //!
 //! ```text
 //! discovery ─▶ one watch a resource ─▶ graph of owners ─▶ todo ─▶ requests
@@ -35,11 +36,12 @@ use serde_json::{Value, json};
 
 use crate::api::Settled;
 use graph::{FOREGROUND, Graph, Node, ORPHAN, Owner, Verdict};
-pub use orphans::ORPHAN_QUARANTINE;
 use requests::{Requests, is_settled};
 use resource::{DEFINITIONS, Resource};
 use todo::{Task, Todo};
 use watches::{Item, Watches};
+
+pub use orphans::ORPHAN_QUARANTINE;
 
 /// The service account of the collector.
 pub const ACCOUNT: &str = "generic-garbage-collector";

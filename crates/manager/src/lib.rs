@@ -6,6 +6,8 @@
 //! | [`nodes`] | updates the readiness of nodes that stop reporting, and fails the pods of lost nodes |
 //! | [`roles`] | gives aggregating cluster roles the rules of the roles that they select |
 //! | [`accounts`] | creates the service account `default` of each namespace |
+//! | [`endpoints`] | keeps endpoints and endpoint slices of services |
+//! | [`volumes`] | binds claims to volumes, makes and reclaims volumes |
 //!
 //! Each is a Kubernetes client with a service account of its own in the namespace [`NAMESPACE`]. It
 //! compares what is with what should be, so lost or repeated events do no harm. Never does: read
@@ -14,10 +16,12 @@
 pub mod accounts;
 mod api;
 mod clock;
+pub mod endpoints;
 pub mod garbage;
 mod node_pods;
 pub mod nodes;
 pub mod roles;
+pub mod volumes;
 
 /// The namespace of the service accounts that the controllers use.
 pub const NAMESPACE: &str = "kube-system";

@@ -25,8 +25,9 @@ use tracing::{info, warn};
 
 use crate::api;
 use crate::{clock, node_pods};
-pub use monitor::Limits;
 use monitor::{NodeAction, NodeMonitor, NodeReport};
+
+pub use monitor::Limits;
 
 /// The service account of this controller.
 pub const ACCOUNT: &str = "node-controller";

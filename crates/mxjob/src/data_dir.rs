@@ -7,6 +7,7 @@
 //! DIR/server.lock    held by the one server (0600)              DIR/store/   every object (0700)
 //! DIR/kubeconfig     there while the server answers (0600)      DIR/pki/     keys and certificates (0700)
 //! DIR/admin-token    the administrator's token (0600)           DIR/node/    pods: logs, exit records, volumes (0700)
+//!                                                                DIR/volumes/ persistent volumes (0700)
 //! ```
 
 use std::fs::{self, DirBuilder};
@@ -63,7 +64,7 @@ impl DataDir {
             };
             Failure::system(format!("cannot keep {path} private: {error}{advice}"))
         };
-        let parts = [self.store(), self.node()];
+        let parts = [self.store(), self.node(), self.volumes()];
         for dir in parts.into_iter().filter(|dir| dir.symlink_metadata().is_ok()) {
             mxjob_files::private_dir(&dir).map_err(|error| failed(&dir, &error))?;
         }
@@ -88,6 +89,11 @@ impl DataDir {
 
     pub(crate) fn node(&self) -> PathBuf {
         self.0.join("node")
+    }
+
+    /// The folders of persistent volumes.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.0.join("volumes")
     }
 
     pub(crate) fn kubeconfig(&self) -> PathBuf {

@@ -12,6 +12,7 @@
 mod connect;
 mod logs;
 mod pods;
+mod volumes;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -103,9 +104,15 @@ impl Server {
         let mut server = Self { settings, api, address, parts: JoinSet::new(), stop, _lock: lock };
         server.spawn_serving(bound, &keys.pki, stopped);
         server.start_manager();
+        let publisher = server.api.clone().publish(address, server.stopped());
+        server.spawn("publisher of the server's own service", async {
+            publisher.await;
+            Ok(())
+        });
         if let Some(node) = &server.settings.node {
             let node = node.clone();
             server.start_node(&node)?;
+            server.start_volumes();
             server.start_controller();
         }
         kubeconfig::write(
@@ -190,6 +197,12 @@ impl Server {
             let definitions = self.api.clone().finalize_definitions(self.stopped());
             self.spawn_endless("definitions controller", definitions);
         }
+        let endpoints =
+            manager::endpoints::run(client(self, manager::endpoints::ACCOUNT), self.stopped());
+        self.spawn("endpoints controller", async {
+            endpoints.await;
+            Ok(())
+        });
         let roles = manager::roles::run(client(self, manager::roles::ACCOUNT), self.stopped());
         self.spawn_endless("roles controller", roles);
         let accounts =
@@ -203,6 +216,18 @@ impl Server {
                 manager::nodes::run(client, limits, self.stopped()),
             );
         }
+    }
+
+    /// Starts the controller of volumes, whose folders are in the data directory.
+    fn start_volumes(&mut self) {
+        let account = manager::volumes::ACCOUNT;
+        let identity = Identity::service_account(manager::NAMESPACE, account, "");
+        let folders = Arc::new(volumes::VolumeFolders(self.settings.data_dir.volumes()));
+        let binder = manager::volumes::run(self.client(identity, account), folders, self.stopped());
+        self.spawn("volume controller", async {
+            binder.await;
+            Ok(())
+        });
     }
 
     /// Starts the controller as an API client.

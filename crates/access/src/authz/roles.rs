@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use crate::authz::policy::GROUP;
 use crate::authz::rules::Rule;
 use crate::identity::{
-    CONTROLLER, SYSTEM_AUTHENTICATED, SYSTEM_MASTERS, SYSTEM_NODES, SYSTEM_UNAUTHENTICATED,
+    CONTROLLER, SYSTEM_AUTHENTICATED, SYSTEM_MASTERS, SYSTEM_NODES, SYSTEM_SERVICE_ACCOUNTS,
+    SYSTEM_UNAUTHENTICATED,
 };
 
 /// Annotation of a default role or binding; with `false` the server does not update it.
@@ -80,6 +81,19 @@ fn users() -> Vec<Value> {
             "system:public-info-viewer",
             "system:public-info-viewer",
             &[everybody(), group(SYSTEM_UNAUTHENTICATED)],
+        ),
+        role(
+            "system:service-account-issuer-discovery",
+            &[],
+            &[Rule::on_paths(
+                &["/.well-known/openid-configuration", "/openid/v1/jwks", "/openid/v1/jwks/"],
+                &["get"],
+            )],
+        ),
+        binding(
+            "system:service-account-issuer-discovery",
+            "system:service-account-issuer-discovery",
+            &[group(SYSTEM_SERVICE_ACCOUNTS)],
         ),
         role(
             "system:monitoring",
@@ -161,6 +175,7 @@ fn aggregated() -> Vec<Value> {
                         "configmaps",
                         "endpoints",
                         "persistentvolumeclaims",
+                        "persistentvolumeclaims/status",
                         "pods",
                         "serviceaccounts",
                         "services",
@@ -183,6 +198,7 @@ fn aggregated() -> Vec<Value> {
                     READ,
                 ),
                 Rule::on(&[""], &["namespaces"], READ),
+                Rule::on(&["discovery.k8s.io"], &["endpointslices"], READ),
                 Rule::on(&["events.k8s.io"], &["events"], READ),
                 Rule::on(
                     &["policy"],
@@ -253,6 +269,7 @@ fn components() -> Vec<Value> {
                 Rule::on(&[""], &["pods/binding"], &["create"]),
                 Rule::on(&[""], &["services"], READ),
                 Rule::on(&[""], &["configmaps", "secrets"], &["get"]),
+                Rule::on(&[""], &["persistentvolumeclaims", "persistentvolumes"], &["get"]),
                 Rule::on(&[""], &["events"], &["create"]),
             ],
         ),
@@ -282,6 +299,35 @@ fn components() -> Vec<Value> {
                 &["clusterroles"],
                 &["escalate", "get", "list", "patch", "update", "watch"],
             )],
+        ),
+        (
+            "endpoint-controller",
+            "endpoint-controller",
+            vec![
+                Rule::on(&[""], &["pods", "services"], READ),
+                Rule::on(&[""], &["endpoints"], EVERY),
+                Rule::on(&["discovery.k8s.io"], &["endpointslices"], EVERY),
+            ],
+        ),
+        (
+            "persistent-volume-binder",
+            "persistent-volume-binder",
+            vec![
+                Rule::on(&[""], &["persistentvolumes"], EVERY),
+                Rule::on(&[""], &["persistentvolumeclaims"], &["get", "list", "patch", "watch"]),
+                Rule::on(
+                    &[""],
+                    &["persistentvolumeclaims/status", "persistentvolumes/status"],
+                    &["patch"],
+                ),
+                Rule::on(
+                    &["storage.k8s.io"],
+                    &["storageclasses"],
+                    &["create", "get", "list", "watch"],
+                ),
+                Rule::on(&[""], &["pods"], &["get", "list"]),
+                Rule::on(&[""], &["events"], &["create"]),
+            ],
         ),
         (
             "service-account-controller",

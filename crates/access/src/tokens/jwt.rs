@@ -46,6 +46,17 @@ impl SigningKey {
         Self::from_pkcs8(der.as_ref())
     }
 
+    /// The public half as a JSON Web Key (RFC 7517), with which others verify tokens.
+    pub fn public_jwk(&self) -> Value {
+        // An uncompressed point: a byte, and two coordinates of the same length.
+        let point = self.0.pair.public_key().as_ref();
+        let (x, y) = point.get(1..).unwrap_or_default().split_at(point.len() / 2);
+        json!({
+            "use": "sig", "kty": "EC", "kid": *self.0.id, "crv": "P-256", "alg": ALGORITHM,
+            "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
+        })
+    }
+
     /// Signs a token with these claims; `None` if the system provides no random bytes.
     pub fn sign(&self, claims: &Value) -> Option<String> {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(mxjob_machinery::object::to_vec(value));
@@ -112,6 +123,20 @@ mod tests {
         ] {
             assert_eq!(key.verify(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn public_key_verifies_tokens() {
+        let key = SigningKey::generate().unwrap();
+        let jwk = key.public_jwk();
+        let part = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap();
+        let point = [vec![4], part("x"), part("y")].concat();
+        let token = key.sign(&json!({ "sub": "x" })).unwrap();
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
+        assert!(public.verify(signed.as_bytes(), &signature).is_ok());
+        assert_eq!(jwk["kid"], *key.0.id);
     }
 
     #[test]

@@ -86,6 +86,11 @@ impl ServiceAccounts {
         Self { key, store, environment }
     }
 
+    /// The public key of the tokens, as a JSON Web Key.
+    pub fn public_jwk(&self) -> serde_json::Value {
+        self.key.public_jwk()
+    }
+
     /// Issues a token for a stored account, valid from `now` for `seconds`; `None` if the system
     /// provides no random bytes.
     pub fn issue(

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use mxjob_machinery::json::{list, text};
-use mxjob_machinery::quantity::Quantity;
 use mxjob_machinery::quota::{Amounts, amounts, of_container as of, pod_total};
 use serde_json::{Value, json};
 
@@ -17,6 +16,9 @@ const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 /// Groups of containers and how they are called.
 const GROUPS: [(&str, &str); 2] =
     [("containers", "container"), ("initContainers", "init container")];
+
+/// The type of limits of claims.
+const CLAIM: &str = "PersistentVolumeClaim";
 
 fn ranges(context: &Context<'_>) -> Vec<Value> {
     let entries = stored(&context.services.store, "", "v1", "limitranges", context.path.namespace);
@@ -109,6 +111,26 @@ pub(super) fn check(context: &Context<'_>, pod: &Value) -> Result<(), ApiError> 
             );
         }
     }
+    refuse(context, pod, errors)
+}
+
+/// Checks a claim against the namespace's limit ranges.
+///
+/// # Errors
+/// 403 that lists every violated limit.
+pub(super) fn check_claim(context: &Context<'_>, claim: &Value) -> Result<(), ApiError> {
+    let mut errors = Vec::new();
+    let requests = amounts(claim.pointer("/spec/resources/requests"));
+    for range in ranges(context) {
+        for item in items(&range, CLAIM) {
+            // A claim has no limit: what it asks for is all that it gets.
+            check_item(item, CLAIM, &requests, &requests, &mut errors);
+        }
+    }
+    refuse(context, claim, errors)
+}
+
+fn refuse(context: &Context<'_>, object: &Value, mut errors: Vec<String>) -> Result<(), ApiError> {
     let mut seen = BTreeSet::new();
     errors.retain(|error| seen.insert(error.clone()));
     let why = match errors.as_slice() {
@@ -116,7 +138,7 @@ pub(super) fn check(context: &Context<'_>, pod: &Value) -> Result<(), ApiError> 
         [only] => only.clone(),
         several => format!("[{}]", several.join(", ")),
     };
-    Err(refused(context.kind, document::meta_str(pod, "name"), &why))
+    Err(refused(context.kind, document::meta_str(object, "name"), &why))
 }
 
 fn check_item(
@@ -164,21 +186,12 @@ fn check_item(
             }
             (_, None) => errors.push(format!("{rule}, but no limit is specified or limit is 0")),
             (Some(request), Some(limit)) => {
-                let ratio = number(&limit) / number(&request);
-                if ratio > number(&bound) {
+                let ratio = limit.to_f64() / request.to_f64();
+                if ratio > bound.to_f64() {
                     errors.push(format!("{rule}, but provided ratio is {ratio:.6}"));
                 }
             }
         }
-    }
-}
-
-/// A quantity as a floating-point number, for ratios.
-#[allow(clippy::cast_precision_loss)] // what upstream computes with, too
-fn number(quantity: &Quantity) -> f64 {
-    match quantity.milli_value() {
-        i64::MAX => quantity.value() as f64,
-        milli => milli as f64 / 1000.0,
     }
 }
 

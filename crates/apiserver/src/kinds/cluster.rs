@@ -2,14 +2,8 @@
 
 use std::sync::Arc;
 
-use mxjob_machinery::json::text;
-
-use super::{definition, priority};
-use crate::kind::{AGE, NAME, computed};
-use crate::kind::{Column, Kind};
-
-const LEASE_COLUMNS: &[Column] =
-    &[NAME, computed("Holder", 0, |object, _| text(object, "/spec/holderIdentity").into()), AGE];
+use super::{definition, lease, priority};
+use crate::kind::Kind;
 
 pub(super) fn kinds() -> Vec<Kind> {
     vec![
@@ -21,11 +15,6 @@ pub(super) fn kinds() -> Vec<Kind> {
             strategy: Arc::new(priority::PriorityClass),
             ..Kind::new("scheduling.k8s.io", "PriorityClass", "priorityclasses", "priorityclass")
         },
-        Kind {
-            columns: LEASE_COLUMNS.to_vec(),
-            create_on_update: true,
-            unconditional_update: false,
-            ..Kind::new("coordination.k8s.io", "Lease", "leases", "lease")
-        },
+        lease::kind(),
     ]
 }

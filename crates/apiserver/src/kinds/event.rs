@@ -6,9 +6,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use mxjob_machinery::field::{Error, Errors, Path};
 use mxjob_machinery::json::text;
+use mxjob_machinery::names;
 use serde_json::Value;
 
+use super::rules;
 use crate::kind::{Cell, Column, Kind, computed};
 use crate::strategy::Strategy;
 
@@ -91,7 +94,35 @@ const SELECTABLE: &[(&str, &str)] = &[
 #[derive(Debug)]
 pub(crate) struct Event;
 
+/// Fields that an event with a time needs, and the most characters that each may have.
+const NEEDED: &[(&str, usize)] =
+    &[("reportingController", 0), ("reportingInstance", 128), ("action", 128), ("reason", 128)];
+/// The most bytes of the message of such an event.
+const MAX_MESSAGE: usize = 1024;
+
 impl Strategy for Event {
+    /// Upstream's `legacyValidateEvent`.
+    fn validate(&self, event: &Value) -> Errors {
+        let mut errors = Errors::new();
+        let (own, other) =
+            (text(event, "/metadata/namespace"), text(event, "/involvedObject/namespace"));
+        let is_new = !text(event, "/eventTime").is_empty();
+        // Events about objects without a namespace are in one of these.
+        let fits = match other {
+            "" if is_new => matches!(own, "default" | "kube-system"),
+            "" => own == "default",
+            other => own == other,
+        };
+        if !fits {
+            let path = Path::new("involvedObject").child("namespace");
+            errors.push(Error::invalid(&path, other, "does not match event.namespace"));
+        }
+        if is_new {
+            errors.append(new_event_errors(event));
+        }
+        errors
+    }
+
     fn is_selectable(&self, field: &str) -> bool {
         SELECTABLE.iter().any(|(name, _)| *name == field)
     }
@@ -100,6 +131,30 @@ impl Strategy for Event {
         let (_, pointer) = SELECTABLE.iter().find(|(name, _)| *name == field)?;
         Some(text(object, pointer).to_owned())
     }
+}
+
+/// The rules of events with a time.
+fn new_event_errors(event: &Value) -> Errors {
+    let mut errors = Errors::new();
+    for (field, limit) in NEEDED {
+        // The core group calls the controller by another name.
+        let stored =
+            if *limit == 0 { "/reportingComponent".to_owned() } else { format!("/{field}") };
+        let (value, path) = (text(event, &stored), Path::new(*field));
+        if value.is_empty() {
+            errors.push(Error::required(&path, ""));
+        } else if *limit == 0 {
+            errors.append(rules::name_errors(value, &path, names::qualified_name));
+        } else if value.len() > *limit {
+            let detail = format!("can have at most {limit} characters");
+            errors.push(Error::invalid(&path, "", detail));
+        }
+    }
+    if text(event, "/message").len() > MAX_MESSAGE {
+        let detail = format!("can have at most {MAX_MESSAGE} characters");
+        errors.push(Error::invalid(&Path::new("message"), "", detail));
+    }
+    errors
 }
 
 /// The row of `events.k8s.io`.

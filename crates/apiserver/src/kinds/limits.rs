@@ -2,9 +2,10 @@
 //! `pkg/apis/core/validation`). Enforcing them is admission's.
 
 use mxjob_machinery::json::{list, text};
-use mxjob_machinery::{field, quantity::Quantity};
+use mxjob_machinery::{field, names, quantity::Quantity};
 use serde_json::{Map, Value, json};
 
+use super::{quota, rules};
 use crate::kind::Column;
 use crate::kind::{NAME, computed};
 use crate::strategy::Strategy;
@@ -40,9 +41,8 @@ impl Strategy for LimitRange {
         for (index, item) in items.iter().enumerate() {
             let path = path.index(index);
             let kind = text(item, "/type");
-            if kind.is_empty() {
-                errors.push(field::Error::required(&path.child("type"), ""));
-            } else if items.iter().take(index).any(|other| text(other, "/type") == kind) {
+            errors.append(type_errors(kind, &path.child("type")));
+            if items.iter().take(index).any(|other| text(other, "/type") == kind) {
                 errors.push(field::Error::duplicate(&path.child("type"), kind));
             }
             check_item(item, kind, &path, &mut errors);
@@ -68,12 +68,44 @@ fn fill(item: &mut Value, field: &str, from: &str) {
     }
 }
 
+/// Types of limits that have no domain.
+const STANDARD_TYPES: &[&str] = &["Container", "PersistentVolumeClaim", "Pod"];
+
+/// Upstream's `validateLimitRangeTypeName`.
+fn type_errors(kind: &str, path: &field::Path) -> field::Errors {
+    let errors = rules::name_errors(kind, path, names::qualified_name);
+    if errors.is_empty() && !kind.contains('/') && !STANDARD_TYPES.contains(&kind) {
+        let detail = "must be a standard limit type or fully qualified";
+        return field::Error::invalid(path, kind, detail).into();
+    }
+    errors
+}
+
+/// Upstream's `validateLimitRangeResourceName`.
+fn name_errors(kind: &str, name: &str, path: &field::Path) -> field::Errors {
+    let errors = rules::name_errors(name, path, names::qualified_name);
+    if !errors.is_empty() || name.contains('/') {
+        return errors;
+    }
+    let is_container =
+        matches!(name, "cpu" | "ephemeral-storage" | "memory") || name.starts_with("hugepages-");
+    let detail = match kind {
+        "Pod" | "Container" if !is_container => "must be a standard resource for containers",
+        _ if !is_container && !quota::is_standard(name) && name != "storage" => {
+            "must be a standard resource type or fully qualified"
+        }
+        _ => return errors,
+    };
+    field::Error::invalid(path, name, detail).into()
+}
+
 fn check_item(item: &Value, kind: &str, path: &field::Path, errors: &mut field::Errors) {
     let fields = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"];
     for name in fields {
         for (resource, value) in resources(item, name).into_iter().flatten() {
+            let path = path.child(name).key(resource);
+            errors.append(name_errors(kind, resource, &path));
             if let Err(error) = Quantity::from_value(value) {
-                let path = path.child(name).key(resource);
                 errors.push(field::Error::invalid(&path, value.to_string(), error.to_string()));
             }
         }
@@ -85,6 +117,12 @@ fn check_item(item: &Value, kind: &str, path: &field::Path, errors: &mut field::
                 "may not be specified when `type` is 'Pod'",
             ));
         }
+    }
+    let has_storage = |name| quantity(item, name, "storage").is_some();
+    if kind == "PersistentVolumeClaim" && !has_storage("min") && !has_storage("max") {
+        let detail =
+            "either minimum or maximum storage value is required, but neither was provided";
+        errors.push(field::Error::required(&path.child("limits"), detail));
     }
     // In upstream's order: the lower amount, the higher one, and the path of the error.
     let pairs = [
@@ -111,6 +149,11 @@ fn check_item(item: &Value, kind: &str, path: &field::Path, errors: &mut field::
             }
         }
     }
+    check_ratios(item, path, errors);
+}
+
+/// Ratios of limits to requests: at least 1, and no more than the bounds allow.
+fn check_ratios(item: &Value, path: &field::Path, errors: &mut field::Errors) {
     for (resource, value) in resources(item, "maxLimitRequestRatio").into_iter().flatten() {
         let Ok(value) = Quantity::from_value(value) else { continue };
         if value < Quantity::from_integer(1) {
@@ -120,6 +163,15 @@ fn check_item(item: &Value, kind: &str, path: &field::Path, errors: &mut field::
                 value.to_string(),
                 format!("ratio {value} is less than 1"),
             ));
+        }
+        let (min, max) = (quantity(item, "min", resource), quantity(item, "max", resource));
+        if let (Some(min), Some(max)) = (min, max) {
+            let limit = max.to_f64() / min.to_f64();
+            if value.to_f64() > limit {
+                let path = path.child("maxLimitRequestRatio").key(resource);
+                let detail = format!("ratio {value} is greater than max/min = {limit:.6}");
+                errors.push(field::Error::invalid(&path, value.to_string(), detail));
+            }
         }
     }
 }

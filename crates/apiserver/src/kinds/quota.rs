@@ -1,8 +1,11 @@
 //! Resource quotas: rules of upstream's `pkg/apis/core/validation`. Admission counts the usage.
 
-use mxjob_machinery::{field, quantity::Quantity};
+use mxjob_machinery::field::{self, Path};
+use mxjob_machinery::json::{list, text};
+use mxjob_machinery::{names, quantity::Quantity};
 use serde_json::{Value, json};
 
+use super::{node, rules};
 use crate::kind::Column;
 use crate::kind::{AGE, NAME, computed};
 use crate::strategy::Strategy;
@@ -41,6 +44,20 @@ const WHOLE: &[&str] = &[
     "services.nodeports",
     "services.loadbalancers",
 ];
+
+/// Resources of containers, which most scopes can be counted for.
+const COMPUTE: &[&str] =
+    &["cpu", "limits.cpu", "limits.memory", "memory", "requests.cpu", "requests.memory"];
+const SCOPES: &[&str] = &[
+    "BestEffort",
+    "CrossNamespacePodAffinity",
+    "NotBestEffort",
+    "NotTerminating",
+    "PriorityClass",
+    "Terminating",
+];
+const CONFLICTS: &[[&str; 2]] =
+    &[["BestEffort", "NotBestEffort"], ["NotTerminating", "Terminating"]];
 
 /// The columns.
 pub(super) const COLUMNS: &[Column] = &[
@@ -81,61 +98,141 @@ impl Strategy for ResourceQuota {
         }
     }
 
+    /// Upstream's `ValidateResourceQuotaSpec`.
     fn validate(&self, object: &Value) -> field::Errors {
-        let mut errors = field::Errors::default();
-        let path = field::Path::new("spec").child("hard");
-        for (name, value) in
-            object.pointer("/spec/hard").and_then(Value::as_object).into_iter().flatten()
-        {
-            let path = path.key(name);
-            if !name.contains('/')
-                && !STANDARD.contains(&name.as_str())
-                && !name.contains("hugepages-")
-            {
-                errors.push(field::Error::invalid(
-                    &path,
-                    name.as_str(),
-                    "must be a standard resource for quota",
-                ));
-            }
-            let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            match Quantity::from_value(value) {
-                Err(error) => errors.push(field::Error::invalid(&path, shown, error.to_string())),
-                Ok(number) if number.is_negative() => {
-                    errors.push(field::Error::invalid(
-                        &path,
-                        shown,
-                        "must be greater than or equal to 0",
-                    ));
-                }
-                Ok(number) if is_counted(name) && number.milli_value() % 1000 != 0 => {
-                    errors.push(field::Error::invalid(&path, shown, "must be an integer"));
-                }
-                Ok(_) => {}
-            }
-        }
+        let mut errors = hard_errors(object, "spec");
+        errors.append(scope_errors(object));
+        errors.append(selector_errors(object));
         errors
     }
 
+    /// Upstream's `ValidateResourceQuotaUpdate`; a changed selector would change what is counted,
+    /// too.
     fn validate_update(&self, old: &Value, new: &Value) -> field::Errors {
-        let mut errors = field::Errors::default();
-        for name in ["scopes", "scopeSelector"] {
-            let of = |object: &Value| {
-                object.get("spec").and_then(|spec| spec.get(name)).cloned().unwrap_or_default()
-            };
-            if of(old) != of(new) {
-                let path = field::Path::new("spec").child(name);
-                errors.push(field::Error::invalid(
-                    &path,
-                    of(new).to_string(),
-                    "field is immutable",
-                ));
-            }
-        }
+        rules::immutable(old, new, &["spec.scopes", "spec.scopeSelector"])
+    }
+
+    /// Upstream's `ValidateResourceQuotaStatus`.
+    fn validate_status(&self, _: &Value, new: &Value) -> field::Errors {
+        let mut errors = hard_errors(new, "status");
+        errors.append(amount_errors(new, "status", "used"));
         errors
     }
 }
 
-fn is_counted(name: &str) -> bool {
+fn hard_errors(object: &Value, part: &str) -> field::Errors {
+    amount_errors(object, part, "hard")
+}
+
+/// The amounts of a map by resource.
+fn amount_errors(object: &Value, part: &str, field: &str) -> field::Errors {
+    let path = Path::new(part).child(field);
+    let amounts = object.get(part).and_then(|part| part.get(field)).and_then(Value::as_object);
+    let mut errors = field::Errors::default();
+    for (name, value) in amounts.into_iter().flatten() {
+        let path = path.key(name);
+        let complaints = rules::name_errors(name, &path, names::qualified_name);
+        if complaints.is_empty() && !name.contains('/') && !is_standard(name) {
+            let detail = "must be a standard resource for quota";
+            errors.push(field::Error::invalid(&path, name.as_str(), detail));
+        }
+        errors.append(complaints);
+        errors.append(node::quantity_errors(name, value, &path));
+    }
+    errors
+}
+
+/// Whether a resource may be limited by its bare name.
+pub(super) fn is_standard(name: &str) -> bool {
+    STANDARD.contains(&name) || name.contains("hugepages-")
+}
+
+/// Whether a scope can be counted for a resource.
+fn fits(scope: &str, resource: &str) -> bool {
+    match scope {
+        "BestEffort" => resource == "pods",
+        _ => resource == "pods" || COMPUTE.contains(&resource),
+    }
+}
+
+/// What is wrong with one scope, given the resources that the quota limits.
+fn one_scope(object: &Value, scope: &str, path: &Path, shown: &Value) -> field::Errors {
+    let mut errors = field::Errors::default();
+    let hard = object.pointer("/spec/hard").and_then(Value::as_object);
+    let unfit = |(name, _): &(&String, &Value)| is_standard(name) && !fits(scope, name);
+    if SCOPES.contains(&scope) {
+        for _ in hard.into_iter().flatten().filter(unfit) {
+            let detail = "unsupported scope applied to resource";
+            errors.push(field::Error::invalid(path, shown, detail));
+        }
+    }
+    errors
+}
+
+/// Scopes that exclude each other.
+fn conflicts(scopes: &[&str], path: &Path, shown: &Value) -> field::Errors {
+    let both = |pair: &&[&str; 2]| pair.iter().all(|scope| scopes.contains(scope));
+    let conflicts = CONFLICTS.iter().filter(both);
+    conflicts.map(|_| field::Error::invalid(path, shown, "conflicting scopes")).collect()
+}
+
+/// Upstream's `validateResourceQuotaScopes`.
+fn scope_errors(object: &Value) -> field::Errors {
+    let path = Path::new("spec").child("scopes");
+    let shown = object.pointer("/spec/scopes").unwrap_or(&Value::Null);
+    let scopes: Vec<&str> = list(object, "/spec/scopes").iter().filter_map(Value::as_str).collect();
+    let mut errors = field::Errors::default();
+    for scope in &scopes {
+        if !SCOPES.contains(scope) {
+            errors.push(field::Error::invalid(&path, shown, "unsupported scope"));
+        }
+        errors.append(one_scope(object, scope, &path, shown));
+    }
+    errors.append(conflicts(&scopes, &path, shown));
+    errors
+}
+
+/// Upstream's `validateScopedResourceSelectorRequirement`.
+fn selector_errors(object: &Value) -> field::Errors {
+    let path = Path::new("spec").child("scopeSelector").child("matchExpressions");
+    let shown = object.pointer("/spec/scopeSelector").unwrap_or(&Value::Null);
+    let expressions = list(object, "/spec/scopeSelector/matchExpressions");
+    let scopes: Vec<&str> = expressions.iter().map(|one| text(one, "/scopeName")).collect();
+    let mut errors = field::Errors::default();
+    for (expression, scope) in expressions.iter().zip(&scopes) {
+        if !SCOPES.contains(scope) {
+            let path = path.child("scopeName");
+            errors.push(field::Error::invalid(&path, *scope, "unsupported scope"));
+        }
+        errors.append(one_scope(object, scope, &path, shown));
+        let operator = text(expression, "/operator");
+        if SCOPES.contains(scope) && *scope != "PriorityClass" && operator != "Exists" {
+            let detail = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
+            errors.push(field::Error::invalid(&path.child("operator"), operator, detail));
+        }
+        let values = list(expression, "/values");
+        match operator {
+            "In" | "NotIn" if values.is_empty() => {
+                let detail = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
+                errors.push(field::Error::required(&path.child("values"), detail));
+            }
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                let detail = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
+                let path = path.child("values");
+                errors.push(field::Error::invalid(&path, &expression["values"], detail));
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => {
+                let path = path.child("operator");
+                errors.push(field::Error::invalid(&path, other, "not a valid selector operator"));
+            }
+        }
+    }
+    errors.append(conflicts(&scopes, &path, shown));
+    errors
+}
+
+/// Whether a resource is counted, so that amounts are integers.
+pub(super) fn is_counted(name: &str) -> bool {
     WHOLE.contains(&name) || name.starts_with("count/")
 }

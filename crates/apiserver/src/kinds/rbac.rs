@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use mxjob_access::authz::policy::GROUP;
 use mxjob_machinery::json::{list, text};
-use mxjob_machinery::labels::Selector;
 use mxjob_machinery::metadata::NameRule;
-use mxjob_machinery::{field, names};
+use mxjob_machinery::{field, labels, names};
 use serde_json::{Value, json};
 
 use super::default_to;
@@ -118,13 +117,7 @@ impl Strategy for Role {
             errors.push(field::Error::required(&path, rule));
         }
         for (index, selector) in selectors.iter().enumerate() {
-            if Selector::from_object(selector).is_none() {
-                errors.push(field::Error::invalid(
-                    &path.index(index),
-                    selector,
-                    "invalid label selector",
-                ));
-            }
+            errors.append(labels::validate_selector(selector, &path.index(index)));
         }
         errors
     }

@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
-use mxjob_machinery::json::list;
-use mxjob_machinery::labels::Selector;
-use mxjob_machinery::{field, pod_spec};
+use mxjob_machinery::field::{self, Path};
+use mxjob_machinery::json::{list, text};
+use mxjob_machinery::labels::{self, Selector};
+use mxjob_machinery::{metadata, pod_spec};
 use serde_json::{Value, json};
 
+use super::rules::{self, Rule, Table};
 use super::{default_to, webhook};
 use crate::kind::{AGE, NAME, STATUS_ONLY, computed};
 use crate::kind::{Cell, Column, Kind};
@@ -21,6 +23,7 @@ pub(super) fn deployment() -> Kind {
         categories: vec!["all".into()],
         subresources: STATUS_ONLY,
         columns: DEPLOYMENT_COLUMNS.to_vec(),
+        is_only_stored: true,
         strategy: Arc::new(Deployment),
         ..Kind::new("apps", "Deployment", "deployments", "deployment")
     }
@@ -31,6 +34,7 @@ pub(super) fn disruption_budget() -> Kind {
         short_names: vec!["pdb".into()],
         subresources: STATUS_ONLY,
         columns: BUDGET_COLUMNS.to_vec(),
+        is_only_stored: true,
         unconditional_update: false,
         strategy: Arc::new(DisruptionBudget),
         ..Kind::new("policy", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget")
@@ -107,9 +111,32 @@ fn bound(object: &Value, pointer: &str) -> Value {
 }
 
 /// The rules of a deployment: upstream's defaults outside of the pod template, so that applying the
-/// same file again changes nothing.
+/// same file again changes nothing, and upstream's `pkg/apis/apps/validation`.
 #[derive(Debug)]
 struct Deployment;
+
+const SPEC: Table = &[
+    ("replicas", Rule::NotNegative),
+    ("minReadySeconds", Rule::NotNegative),
+    ("revisionHistoryLimit", Rule::NotNegative),
+    ("progressDeadlineSeconds", Rule::NotNegative),
+];
+const STATUS: Table = &[
+    ("observedGeneration", Rule::NotNegative),
+    ("replicas", Rule::NotNegative),
+    ("updatedReplicas", Rule::NotNegative),
+    ("readyReplicas", Rule::NotNegative),
+    ("availableReplicas", Rule::NotNegative),
+    ("unavailableReplicas", Rule::NotNegative),
+    ("collisionCount", Rule::NotNegative),
+];
+/// Numbers of the status that are part of another one.
+const PARTS: &[(&str, &str, &str)] = &[
+    ("updatedReplicas", "replicas", "cannot be greater than status.replicas"),
+    ("readyReplicas", "replicas", "cannot be greater than status.replicas"),
+    ("availableReplicas", "replicas", "cannot be greater than status.replicas"),
+    ("availableReplicas", "readyReplicas", "cannot be greater than readyReplicas"),
+];
 
 impl Strategy for Deployment {
     fn prepare_create(&self, object: &mut Value) {
@@ -117,21 +144,58 @@ impl Strategy for Deployment {
         default_to(spec, "replicas", 1);
         default_to(spec, "revisionHistoryLimit", 10);
         default_to(spec, "progressDeadlineSeconds", 600);
-        default_to(
-            spec,
-            "strategy",
-            json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": "25%", "maxUnavailable": "25%" } }),
-        );
+        default_to(spec, "strategy", json!({ "type": "RollingUpdate" }));
+        if let Some(strategy) = spec.get_mut("strategy") {
+            default_to(strategy, "type", "RollingUpdate");
+            if text(strategy, "/type") == "RollingUpdate" {
+                default_to(strategy, "rollingUpdate", json!({}));
+                if let Some(bounds) = strategy.get_mut("rollingUpdate") {
+                    default_to(bounds, "maxSurge", "25%");
+                    default_to(bounds, "maxUnavailable", "25%");
+                }
+            }
+        }
     }
 
     fn prepare_update(&self, _: &Value, new: &mut Value) {
         self.prepare_create(new);
     }
 
+    /// Upstream's `ValidateDeploymentSpec`.
     fn validate(&self, object: &Value) -> field::Errors {
-        let path = field::Path::new("spec").child("template").child("spec");
-        let spec = object.pointer("/spec/template/spec");
-        spec.map(|spec| pod_spec::validate(spec, &path)).unwrap_or_default()
+        let path = Path::new("spec");
+        let spec = &object["spec"];
+        let mut errors = rules::check(spec, &path, SPEC);
+        errors.append(selector_errors(spec, &path));
+        errors.append(template_errors(&spec["template"], &path.child("template")));
+        errors.append(strategy_errors(&spec["strategy"], &path.child("strategy")));
+        let (deadline, ready) = (
+            count(object, "/spec/progressDeadlineSeconds"),
+            count(object, "/spec/minReadySeconds"),
+        );
+        if deadline <= ready {
+            let path = path.child("progressDeadlineSeconds");
+            let detail = "must be greater than minReadySeconds";
+            errors.push(field::Error::invalid(&path, deadline, detail));
+        }
+        errors
+    }
+
+    fn validate_update(&self, old: &Value, new: &Value) -> field::Errors {
+        rules::immutable(old, new, &["spec.selector"])
+    }
+
+    /// Upstream's `ValidateDeploymentStatus`.
+    fn validate_status(&self, _: &Value, new: &Value) -> field::Errors {
+        let path = Path::new("status");
+        let mut errors = rules::check(&new["status"], &path, STATUS);
+        for (part, whole, detail) in PARTS {
+            let number = |field| count(new, &format!("/status/{field}"));
+            if number(part) > number(whole) {
+                errors.push(field::Error::invalid(&path.child(part), number(part), *detail));
+            }
+        }
+        errors
     }
 
     fn has_generation(&self) -> bool {
@@ -139,13 +203,112 @@ impl Strategy for Deployment {
     }
 }
 
-/// The rules of a disruption budget.
+/// The selector, and whether it selects the pods of the template.
+fn selector_errors(spec: &Value, path: &Path) -> field::Errors {
+    let selector = &spec["selector"];
+    let at = path.child("selector");
+    if selector.is_null() {
+        return field::Error::required(&at, "").into();
+    }
+    let mut errors = labels::validate_selector(selector, &at);
+    let parsed = Selector::from_object(selector).filter(|_| errors.is_empty());
+    if parsed.as_ref().is_some_and(Selector::is_empty) {
+        let detail = "empty selector is invalid for deployment";
+        errors.push(field::Error::invalid(&at, selector, detail));
+    }
+    let Some(parsed) = parsed else {
+        errors.push(field::Error::invalid(&at, selector, "invalid label selector"));
+        return errors;
+    };
+    let held = &spec["template"]["metadata"]["labels"];
+    if !parsed.matches(|key| held.get(key).and_then(Value::as_str)) {
+        let path = path.child("template").child("metadata").child("labels");
+        let detail = "`selector` does not match template `labels`";
+        errors.push(field::Error::invalid(&path, held, detail));
+    }
+    errors
+}
+
+/// Upstream's `ValidatePodTemplateSpecForReplicaSet`.
+fn template_errors(template: &Value, path: &Path) -> field::Errors {
+    let mut errors = field::Errors::default();
+    if let Some(held) = template.pointer("/metadata/labels").and_then(Value::as_object) {
+        errors.append(metadata::validate_labels(held, &path.child("labels")));
+    }
+    let (spec, path) = (&template["spec"], path.child("spec"));
+    errors.append(pod_spec::validate(spec, &path));
+    let policy = text(spec, "/restartPolicy");
+    if !matches!(policy, "" | "Always") {
+        let path = path.child("restartPolicy");
+        errors.push(field::Error::not_supported(&path, policy, &["Always"]));
+    }
+    if !spec["activeDeadlineSeconds"].is_null() {
+        let detail = "activeDeadlineSeconds in ReplicaSet is not Supported";
+        errors.push(field::Error::forbidden(&path.child("activeDeadlineSeconds"), detail));
+    }
+    errors
+}
+
+/// Upstream's `ValidateDeploymentStrategy`.
+fn strategy_errors(strategy: &Value, path: &Path) -> field::Errors {
+    let bounds = &strategy["rollingUpdate"];
+    let at = path.child("rollingUpdate");
+    match text(strategy, "/type") {
+        "Recreate" if bounds.is_null() => field::Errors::new(),
+        "Recreate" => {
+            let detail = "may not be specified when strategy `type` is 'Recreate'";
+            field::Error::forbidden(&at, detail).into()
+        }
+        "RollingUpdate" => {
+            let mut errors = field::Errors::new();
+            for field in ["maxUnavailable", "maxSurge"] {
+                let is_surge = field == "maxSurge";
+                let mut found = rules::share(bounds.get(field), &at.child(field));
+                // More than all pods may be added at a time, but not taken away.
+                found.retain(|error| !is_surge || error.detail != rules::ABOVE_ALL);
+                errors.append(found);
+            }
+            let is_zero = |field: &str| match &bounds[field] {
+                Value::String(share) => rules::percent(share) == Some(0),
+                other => other.as_i64() == Some(0),
+            };
+            if is_zero("maxUnavailable") && is_zero("maxSurge") {
+                let (path, shown) = (at.child("maxUnavailable"), &bounds["maxUnavailable"]);
+                let detail = "may not be 0 when `maxSurge` is 0";
+                errors.push(field::Error::invalid(&path, shown, detail));
+            }
+            errors
+        }
+        _ => field::Error::not_supported(path, strategy, &["Recreate", "RollingUpdate"]).into(),
+    }
+}
+
+/// The rules of a disruption budget (upstream's `pkg/apis/policy/validation`).
 #[derive(Debug)]
 struct DisruptionBudget;
 
 impl Strategy for DisruptionBudget {
     fn has_generation(&self) -> bool {
         true
+    }
+
+    /// Upstream's `ValidatePodDisruptionBudgetSpec`.
+    fn validate(&self, object: &Value) -> field::Errors {
+        let (spec, path) = (&object["spec"], Path::new("spec"));
+        let mut errors = field::Errors::new();
+        let bounds = ["minAvailable", "maxUnavailable"];
+        if bounds.iter().all(|bound| !spec[*bound].is_null()) {
+            let detail = "minAvailable and maxUnavailable cannot be both set";
+            errors.push(field::Error::invalid(&path, spec, detail));
+        }
+        for bound in bounds {
+            errors.append(rules::share(spec.get(bound), &path.child(bound)));
+        }
+        errors.append(labels::validate_selector(&spec["selector"], &path.child("selector")));
+        let policy = Rule::OneOf(&["AlwaysAllow", "IfHealthyBudget"]);
+        let at = path.child("unhealthyPodEvictionPolicy");
+        errors.append(policy.errors(spec.get("unhealthyPodEvictionPolicy"), &at));
+        errors
     }
 }
 

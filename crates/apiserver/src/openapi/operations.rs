@@ -235,7 +235,8 @@ impl Operation<'_> {
         let own = schemas::reference(&schemas::name(group, version, kind));
         let answer = match self.row.action {
             "list" => schemas::reference(&format!("{}List", schemas::name(group, version, kind))),
-            "delete" | "deletecollection" => status,
+            "delete" if !self.kind.returns_deleted => status,
+            "deletecollection" => status,
             _ => own.clone(),
         };
         let content = |schema: &Value, types: &[&str]| -> Value {

@@ -59,6 +59,9 @@ pub(crate) async fn insert(
     options: &WriteOptions,
 ) -> Result<Bytes, ApiError> {
     let kind = context.kind;
+    if kind.is_only_stored {
+        context.warnings.push(only_stored(kind));
+    }
     check_namespace(context, &mut object)?;
     if !matches!(text(&object, "/metadata/resourceVersion"), "") {
         return Err(ApiError::unclassified(
@@ -206,6 +209,14 @@ fn check_definition_open(context: &Context<'_>) -> Result<Option<Op>, ApiError> 
         return Err(closing(kind));
     }
     Ok(Some(Op::Check { key: entry.key, expect: Expect::At(entry.revision) }))
+}
+
+/// The warning about an object on which nothing acts.
+fn only_stored(kind: &Kind) -> String {
+    format!(
+        "this server has no controller for {}: the object is stored and has no effect",
+        kind.qualified_resource()
+    )
 }
 
 fn closing(kind: &Kind) -> ApiError {

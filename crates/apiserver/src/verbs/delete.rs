@@ -144,8 +144,8 @@ impl DeleteOptions {
 
 /// The result of a delete.
 enum Outcome {
-    /// The object with this uid is deleted.
-    Gone { uid: String },
+    /// This object is deleted.
+    Gone(Bytes),
     /// Something keeps the object, which is now in this state.
     Pending(Bytes),
 }
@@ -169,9 +169,12 @@ pub(crate) async fn delete_with(
         Some(Outcome::Pending(json)) => {
             Ok(Answer::Object { kind: Arc::clone(context.kind), json, code: StatusCode::OK })
         }
-        Some(Outcome::Gone { uid }) => {
+        Some(Outcome::Gone(json)) if context.kind.returns_deleted => {
+            Ok(Answer::Object { kind: Arc::clone(context.kind), json, code: StatusCode::OK })
+        }
+        Some(Outcome::Gone(json)) => {
             let mut details = Details::new(&context.kind.group, &context.kind.plural, &name);
-            details.uid = uid;
+            document::meta_str(&document::decode(&json), "uid").clone_into(&mut details.uid);
             Ok(Answer::Status(Box::new(Status::success(Some(details)))))
         }
         None => Err(ApiError::not_found(context.kind, &name)),
@@ -229,10 +232,7 @@ async fn remove(
         let new = marked(context, &old, options);
         let (key, expect) = (entry.key.clone(), Expect::At(entry.revision));
         let (operation, outcome) = match new {
-            None => {
-                let uid = document::meta_str(&old, "uid").to_owned();
-                (Op::Delete { key, expect }, Outcome::Gone { uid })
-            }
+            None => (Op::Delete { key, expect }, Outcome::Gone(entry.value.clone())),
             Some(new) if new == old => return Ok(Some(Outcome::Pending(entry.value))),
             Some(new) => {
                 let json = Bytes::from(document::to_vec(&new));

@@ -262,7 +262,10 @@ fn next(
             new = with_status(old, &new);
             errors.append(kind.strategy.validate_status(old, &new));
         }
-        Some("finalize") => new = with_finalizers(old, &new),
+        Some("finalize") => {
+            new = with_finalizers(old, &new);
+            errors.append(kind.strategy.validate(&new));
+        }
         _ => {
             if kind.subresource("status").is_some() {
                 carry(old, &mut new, "status");

@@ -15,7 +15,7 @@ use k8s_openapi::api::{
     admissionregistration::v1 as admission, apps::v1 as apps, authentication::v1 as authentication,
     authorization::v1 as authorization, coordination::v1 as coordination, core::v1 as core,
     discovery::v1 as discovery, events::v1 as events, policy::v1 as policy, rbac::v1 as rbac,
-    scheduling::v1 as scheduling,
+    scheduling::v1 as scheduling, storage::v1 as storage,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as extensions;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
@@ -64,10 +64,10 @@ fn definitions() -> Map<String, Value> {
     let mut generator: SchemaGenerator = SchemaSettings::draft2020_12().into_generator();
     reach!(generator:
         core::Binding, core::ConfigMap, core::Endpoints, core::Event, core::LimitRange, core::Namespace, core::Node,
-        core::PersistentVolumeClaim, core::Pod, core::PodTemplateSpec, core::ResourceQuota, core::Secret, core::Service,
+        core::PersistentVolume, core::PersistentVolumeClaim, core::Pod, core::PodTemplateSpec, core::ResourceQuota, core::Secret, core::Service,
         core::ServiceAccount, events::Event, coordination::Lease, discovery::EndpointSlice,
         admission::ValidatingWebhookConfiguration, apps::Deployment,
-        policy::Eviction, policy::PodDisruptionBudget, scheduling::PriorityClass,
+        policy::Eviction, policy::PodDisruptionBudget, storage::StorageClass, scheduling::PriorityClass,
         rbac::ClusterRole, rbac::ClusterRoleBinding, rbac::Role, rbac::RoleBinding,
         authentication::SelfSubjectReview, authentication::TokenRequest, authentication::TokenReview,
         authorization::LocalSubjectAccessReview, authorization::SelfSubjectAccessReview,

@@ -52,9 +52,9 @@ fn rejected(token: &str) -> Vec<Rejected> {
     ]
 }
 
-/// Sends a request a hundred times: fifty times on separate connections, and fifty times in sequence,
-/// for which curl uses one connection if it can. Returns how often curl reported each status and
-/// version of HTTP.
+/// Sends a request a hundred times: fifty times on separate connections, and fifty times in
+/// sequence, for which curl uses one connection if it can. Returns how often curl reported each
+/// status and version of HTTP.
 fn send(
     place: &Place,
     server: &Server<'_>,

@@ -81,8 +81,8 @@ fn failed_worker_fails_the_job_and_the_other_processes_are_stopped() {
 fn replicas_connect_by_name_while_two_jobs_use_the_same_port() {
     let place = Place::new();
     let server = Server::up(&place);
-    // The scheduler listens at the port of ps-lite and sends its name. A worker connects to it by the
-    // name in its environment.
+    // The scheduler listens at the port of ps-lite and sends its name. A worker connects to it by
+    // the name in its environment.
     let listen = "exec python3 -c 'import os, socket\n\
         server = socket.create_server((\"0.0.0.0\", int(os.environ[\"DMLC_PS_ROOT_PORT\"])))\n\
         for _ in range(2):\n    peer = server.accept()[0]; peer.sendall(os.environ[\"DMLC_PS_ROOT_URI\"].encode()); peer.close()'";

@@ -1,5 +1,5 @@
-//! Jobs with real processes from their creation to their end: restarts, limits, clean-up, suspension
-//! and gang scheduling.
+//! Jobs with real processes from their creation to their end: restarts, limits, clean-up,
+//! suspension and gang scheduling.
 //!
 //! The unit tests of `plan` cover all situations. These tests check that the parts work together.
 

@@ -93,8 +93,8 @@ fn file_as_data_directory_is_rejected() {
 #[test]
 fn missing_permission_is_reported() {
     let place = Place::new();
-    // Root may write everywhere, so a test that runs as root starts a copy of the program as another
-    // user.
+    // Root may write everywhere, so a test that runs as root starts a copy of the program as
+    // another user.
     let program = place.path().join("mxjob");
     fs::copy(MXJOB, &program).unwrap();
     let closed = place.path().join("closed");

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Done, Place, Server, Text as _, signal, until, wait_until};
 
-/// `mxjob submit` of objects, with the administrator's kubeconfig unless the arguments have another.
+/// `mxjob submit` of objects, with the administrator's kubeconfig unless the arguments have
+/// another.
 fn command(place: &Place, objects: &[Value], args: &[&str]) -> Command {
     let text: Vec<_> = objects.iter().map(Value::to_string).collect();
     let file = place.write("submitted.yaml", &text.join("\n---\n"));

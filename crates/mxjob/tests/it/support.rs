@@ -91,7 +91,8 @@ impl Place {
         command
     }
 
-    /// The processes with this folder in their command line or environment: the server, shims and pods.
+    /// The processes with this folder in their command line or environment: the server, shims and
+    /// pods.
     pub(crate) fn processes(&self) -> Vec<i32> {
         let needle = self.path().display().to_string();
         let mentions = |file: PathBuf| {
@@ -304,8 +305,8 @@ impl<'a> Server<'a> {
 
     pub(crate) fn kubectl_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("kubectl");
-        // The discovery cache of kubectl is keyed by address, and the server of another test may have
-        // had the same port.
+        // The discovery cache of kubectl is keyed by address, and the server of another test may
+        // have had the same port.
         command.arg("--kubeconfig").arg(self.place.data().join("kubeconfig"));
         command.arg("--cache-dir").arg(self.place.path().join("cache")).args(args);
         command.stdin(Stdio::null());

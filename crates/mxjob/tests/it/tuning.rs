@@ -36,9 +36,9 @@ fn tuning_job_succeeds_with_its_tuner_and_closes_its_ports() {
     let place = Place::new();
     let server = Server::start(&place, "up", &["--workdir", root().to_str().unwrap()]);
     let mut job = example(&server, &root().join("examples/tuning.yaml"));
-    // The default `cleanPodPolicy`, `Running`, stops the tracker and the servers. Like those of TVM,
-    // they work in a child process, which would keep its port if only the parent got the signal. The
-    // tuner waits until the test has connected to the others.
+    // The default `cleanPodPolicy`, `Running`, stops the tracker and the servers. Like those of
+    // TVM, they work in a child process, which would keep its port if only the parent got the
+    // signal. The tuner waits until the test has connected to the others.
     let roles = &mut job["spec"]["mxReplicaSpecs"];
     for role in ["TunerTracker", "TunerServer"] {
         roles[role]["template"]["spec"]["containers"][0]["command"] =

@@ -1,4 +1,5 @@
-//! A controller written with `kube`: leader election by a Lease, a finalizer, and server-side apply.
+//! A controller written with `kube`: leader election by a Lease, a finalizer, and server-side
+//! apply.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,8 +12,8 @@ fn millicores(server: &Server<'_>) -> u64 {
     1000 * text.parse::<u64>().unwrap_or_else(|_| panic!("not a whole number of cores: {text:?}"))
 }
 
-/// A job whose workers each request this percentage of the node's CPU, and exit when a file with the
-/// job's name exists.
+/// A job whose workers each request this percentage of the node's CPU, and exit when a file with
+/// the job's name exists.
 fn job(place: &Place, server: &Server<'_>, name: &str, count: u32, percent: u64) -> Value {
     let mut job = workers(place, name, count, "Never", &until(name));
     let cpu = format!("{}m", millicores(server) * percent / 100);

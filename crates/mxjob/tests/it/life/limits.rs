@@ -1,5 +1,5 @@
-//! `backoffLimit`, `activeDeadlineSeconds` and `ttlSecondsAfterFinished`, also when they are replaced
-//! on an existing job.
+//! `backoffLimit`, `activeDeadlineSeconds` and `ttlSecondsAfterFinished`, also when they are
+//! replaced on an existing job.
 
 use serde_json::json;
 
