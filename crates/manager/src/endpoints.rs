@@ -22,8 +22,9 @@ use kube::Client;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use mxjob_client::Raw;
+use mxjob_client::request::{self, JSON};
 
-use crate::api::{self, JSON, Settled};
+use crate::api::{self, Settled};
 use crate::clock;
 use plan::Write;
 use state::{Part, State};
@@ -111,6 +112,6 @@ async fn send(client: &Client, write: Write) -> Settled {
         Write::Replace { path, object } => (Method::PUT, path, Some(object)),
         Write::Delete { path } => (Method::DELETE, path, None),
     };
-    let result = api::send(client, method, &path, JSON, body.as_ref()).await;
+    let result = request::send(client, method, &path, JSON, body.as_ref()).await;
     api::is_settled(result, &path)
 }

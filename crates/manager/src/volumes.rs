@@ -21,11 +21,12 @@ use http::Method;
 use kube::Client;
 use kube::runtime::reflector::Store;
 use mxjob_client::Raw;
+use mxjob_client::request::{self, JSON, MERGE_PATCH};
 use mxjob_machinery::json::{list, text};
 use mxjob_machinery::object;
 use serde_json::{Value, json};
 
-use crate::api::{self, Caches, JSON, MERGE_PATCH, Settled};
+use crate::api::{self, Caches, Settled};
 use fit::Fit;
 
 /// The service account of this controller.
@@ -267,7 +268,7 @@ impl Binder {
         }
         let namespace = object::meta_str(claim, "namespace");
         let path = format!("/api/v1/namespaces/{namespace}/pods");
-        match api::get(&self.client, &path).await {
+        match request::get_opt(&self.client, &path).await {
             Err(error) => {
                 tracing::warn!(path, %error, "could not list pods; will retry");
                 false
@@ -299,7 +300,7 @@ impl Binder {
             text(volume, "/spec/claimRef/namespace"),
             text(volume, "/spec/claimRef/name"),
         );
-        match api::get(&self.client, &claim).await {
+        match request::get_opt(&self.client, &claim).await {
             Ok(Some(claim)) if object::meta_str(&claim, "uid") == uid => true,
             Ok(_) => self.reclaim(volume).await,
             Err(error) => {
@@ -377,7 +378,7 @@ impl Binder {
         content_type: &'static str,
         body: Option<&Value>,
     ) -> Settled {
-        let result = api::send(&self.client, method, path, content_type, body).await;
+        let result = request::send(&self.client, method, path, content_type, body).await;
         api::is_settled(result, path)
     }
 }

@@ -123,8 +123,16 @@ pub(super) fn check_claim(context: &Context<'_>, claim: &Value) -> Result<(), Ap
     let requests = amounts(claim.pointer("/spec/resources/requests"));
     for range in ranges(context) {
         for item in items(&range, CLAIM) {
-            // A claim has no limit: what it asks for is all that it gets.
-            check_item(item, CLAIM, &requests, &requests, &mut errors);
+            for (bound, words) in [("min", "minimum"), ("max", "maximum")] {
+                for (name, bound) in amounts(item.get(bound)) {
+                    let Some(request) = requests.get(&name) else { continue };
+                    if words == "minimum" && *request < bound || words == "maximum" && *request > bound {
+                        errors.push(format!(
+                            "{words} {name} usage per {CLAIM} is {bound}, but request is {request}"
+                        ));
+                    }
+                }
+            }
         }
     }
     refuse(context, claim, errors)

@@ -271,9 +271,10 @@ async fn only_the_known_get_in_and_health_is_open_to_all() {
     check(JOBS, &[("x-auth-token", "good")], 200).await;
     check(JOBS, &[("x-auth-token", "bad")], 401).await;
     check(JOBS, &[("authorization", "Bearer limited")], 403).await;
-    check("/version", &[], 401).await;
+    check("/apis", &[], 401).await;
+    check("/version", &[("authorization", "Bearer bad")], 401).await;
     check("/nope", &[("authorization", "Bearer good")], 404).await;
-    for path in ["/healthz", "/livez", "/readyz"] {
+    for path in ["/healthz", "/livez", "/readyz", "/version", "/version/"] {
         check(path, &[], 200).await;
     }
 }

@@ -174,11 +174,13 @@ async fn what_was_stored_before_names_were_checked_can_be_changed_and_removed() 
 async fn a_deployment_with_such_names_in_its_template_is_refused() {
     let server = Server::start().await;
     let deployment = |name: &str, change: &Value| {
+        let mut spec = spec(change);
+        spec["restartPolicy"] = json!("Always");
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name },
             "spec": {
                 "selector": { "matchLabels": { "app": "d" } },
-                "template": { "metadata": { "labels": { "app": "d" } }, "spec": spec(change) },
+                "template": { "metadata": { "labels": { "app": "d" } }, "spec": spec },
             },
         })
     };

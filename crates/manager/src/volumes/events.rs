@@ -4,12 +4,13 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use http::Method;
 use kube::Client;
+use mxjob_client::request::{self, JSON};
 use mxjob_machinery::object;
 use mxjob_machinery::time::rfc3339;
 use serde_json::{Value, json};
 
 use super::ACCOUNT;
-use crate::api::{self, JSON, Settled};
+use crate::api::{self, Settled};
 use crate::clock;
 
 /// Reports why a claim waits. The name of the event follows from its content, so that the same
@@ -33,6 +34,6 @@ pub(super) async fn warn(client: &Client, claim: &Value, reason: &str, message: 
         "source": { "component": ACCOUNT }, "reportingComponent": ACCOUNT,
     });
     let path = format!("/api/v1/namespaces/{namespace}/events");
-    let result = api::send(client, Method::POST, &path, JSON, Some(&event)).await;
+    let result = request::send(client, Method::POST, &path, JSON, Some(&event)).await;
     api::is_settled(result, &path)
 }

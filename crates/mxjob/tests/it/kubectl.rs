@@ -41,7 +41,8 @@ fn get_watch_and_describe_show_a_job() {
     assert!(table.contains("shown-worker-1") && table.contains("1/1     Running"), "{table}");
     let yaml = server.kubectl(&["get", "mxjob", "shown", "-o", "yaml"]);
     yaml.must_start_with("apiVersion: kubeflow.org/v1\nkind: MXJob\nmetadata:\n");
-    assert_eq!(server.kubectl(&["get", "all", "-o", "name"]).lines().count(), 4 + 4 + 1);
+    // Pods, services with the server's own one, and the job.
+    assert_eq!(server.kubectl(&["get", "all", "-o", "name"]).lines().count(), 4 + 5 + 1);
     let text = wait_until("describe shows the events", || {
         let text = server.kubectl(&["describe", "mxjob", "shown"]);
         text.contains("MXJobRunning").then_some(text)
