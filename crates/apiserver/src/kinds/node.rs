@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use mxjob_machinery::field::{Error, Errors, Path};
 use mxjob_machinery::json::{list, text};
-use mxjob_machinery::{names, quantity::Quantity};
+use mxjob_machinery::names;
 use serde_json::Value;
 
 use super::rules::{self, Rule, Table};
@@ -144,22 +144,8 @@ fn resource_errors(node: &Value) -> Errors {
         let amounts = node.pointer(&format!("/status/{field}")).and_then(Value::as_object);
         for (name, amount) in amounts.into_iter().flatten() {
             let path = Path::new("status").child(field).child(name);
-            errors.append(quantity_errors(name, amount, &path));
+            errors.append(quota::quantity_errors(name, amount, &path));
         }
     }
     errors
-}
-
-/// Upstream's `ValidateResourceQuantityValue`.
-pub(super) fn quantity_errors(resource: &str, value: &Value, path: &Path) -> Errors {
-    let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let detail = match Quantity::from_value(value) {
-        Err(error) => error.to_string(),
-        Ok(number) if number.is_negative() => "must be greater than or equal to 0".to_owned(),
-        Ok(number) if quota::is_counted(resource) && number.milli_value() % 1000 != 0 => {
-            "must be an integer".to_owned()
-        }
-        Ok(_) => return Errors::new(),
-    };
-    Error::invalid(path, shown, detail).into()
 }

@@ -5,7 +5,7 @@ use mxjob_machinery::json::{list, text};
 use mxjob_machinery::{names, quantity::Quantity};
 use serde_json::{Value, json};
 
-use super::{node, rules};
+use super::rules;
 use crate::kind::Column;
 use crate::kind::{AGE, NAME, computed};
 use crate::strategy::Strategy;
@@ -137,7 +137,7 @@ fn amount_errors(object: &Value, part: &str, field: &str) -> field::Errors {
             errors.push(field::Error::invalid(&path, name.as_str(), detail));
         }
         errors.append(complaints);
-        errors.append(node::quantity_errors(name, value, &path));
+        errors.append(quantity_errors(name, value, &path));
     }
     errors
 }
@@ -230,6 +230,20 @@ fn selector_errors(object: &Value) -> field::Errors {
     }
     errors.append(conflicts(&scopes, &path, shown));
     errors
+}
+
+/// Upstream's `ValidateResourceQuantityValue`.
+pub(super) fn quantity_errors(resource: &str, value: &Value, path: &Path) -> field::Errors {
+    let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let detail = match Quantity::from_value(value) {
+        Err(error) => error.to_string(),
+        Ok(number) if number.is_negative() => "must be greater than or equal to 0".to_owned(),
+        Ok(number) if is_counted(resource) && number.milli_value() % 1000 != 0 => {
+            "must be an integer".to_owned()
+        }
+        Ok(_) => return field::Errors::new(),
+    };
+    field::Error::invalid(path, shown, detail).into()
 }
 
 /// Whether a resource is counted, so that amounts are integers.

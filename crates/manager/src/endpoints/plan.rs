@@ -5,10 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use mxjob_machinery::json::{list, text};
 use serde_json::{Map, Value, json};
 
-use super::state::Objects;
+use super::state::{Objects, SERVICE_LABEL, View};
 
-/// The label that names the service of a slice.
-pub(super) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 /// The labels that name the controller.
 const SLICE_MANAGER: (&str, &str) =
     ("endpointslice.kubernetes.io/managed-by", "endpointslice-controller.k8s.io");
@@ -20,14 +18,6 @@ const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
 /// The most addresses of endpoints, and the most endpoints of a slice (upstream's numbers).
 const MAX_ADDRESSES: usize = 1_000;
 const MAX_IN_SLICE: usize = 100;
-
-/// What is known of a namespace.
-pub(super) struct View<'a> {
-    pub(super) services: &'a Objects,
-    pub(super) pods: &'a Objects,
-    pub(super) endpoints: &'a Objects,
-    pub(super) slices: &'a Objects,
-}
 
 /// One request.
 #[derive(Debug, PartialEq)]

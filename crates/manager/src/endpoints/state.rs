@@ -9,8 +9,10 @@ use mxjob_machinery::json::{list, text};
 use mxjob_machinery::object;
 use serde_json::{Map, Value, json};
 
-use super::plan::{SERVICE_LABEL, View};
 use crate::api;
+
+/// The label that names the service of a slice.
+pub(super) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
 /// A resource that is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +25,14 @@ pub(super) enum Part {
 
 /// Reduced objects by name.
 pub(super) type Objects = BTreeMap<String, Value>;
+
+/// What is known of a namespace.
+pub(super) struct View<'a> {
+    pub(super) services: &'a Objects,
+    pub(super) pods: &'a Objects,
+    pub(super) endpoints: &'a Objects,
+    pub(super) slices: &'a Objects,
+}
 
 /// All that is known, and the namespaces that have to be planned again.
 #[derive(Default)]
