@@ -52,7 +52,8 @@ const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 const DISCOVERY_RETRY: Duration = Duration::from_secs(1);
 
 /// Collects garbage until `shutdown`. Pods of a node that does not exist are collected after the
-/// quarantine ([`ORPHAN_QUARANTINE`]); never if it is `None`, for servers whose nodes are simulated.
+/// quarantine ([`ORPHAN_QUARANTINE`]); never if it is `None`, for servers whose nodes are
+/// simulated.
 pub async fn run(client: Client, quarantine: Option<Duration>, shutdown: impl Future<Output = ()>) {
     let collector = Collector {
         requests: Requests(client),
