@@ -39,7 +39,23 @@ const LAYERS: &[(&str, &[&str])] = &[
         "mxjob-operator",
         &["mxjob-machinery", "mxjob-api", "mxjob-client", "mxjob-controller", "mxjob-serve"],
     ),
+    (
+        "mxjob-testkit",
+        &[
+            "mxjob-machinery",
+            "mxjob-files",
+            "mxjob-api",
+            "mxjob-store",
+            "mxjob-serve",
+            "mxjob-access",
+            "mxjob-apiserver",
+        ],
+    ),
 ];
+/// The crate that only tests may use.
+const TESTS_ONLY: &str = "mxjob-testkit";
+/// The binary, which has no row in [`LAYERS`] because it may use all the others.
+const BINARY: &str = "mxjob";
 /// Crates without I/O frameworks, so that their tests build in seconds.
 const PURE: &[&str] =
     &["mxjob-machinery", "mxjob-protobuf", "mxjob-api", "mxjob-store", "mxjob-migrate"];
@@ -89,6 +105,9 @@ pub(crate) fn check(tree: &Tree) -> Result<Vec<String>> {
                 ));
             }
         }
+    }
+    if dependencies(&["--package", BINARY])?.contains_key(TESTS_ONLY) {
+        found.push(format!("{BINARY} uses {TESTS_ONLY}, which is for tests only"));
     }
     found.extend(whole_tree(&dependencies(&["--workspace"])?));
     Ok(found)

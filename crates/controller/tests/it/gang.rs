@@ -1,110 +1,61 @@
 //! Jobs that wait for capacity on one machine, as clients see them.
 
-use mxjob_controller::{Gang, Metrics, Options, run};
-use serde_json::{Value, json};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use std::cell::Cell;
 
-use crate::server::Server;
+use jiff::{SignedDuration, Timestamp};
+use mxjob_controller::{Gang, Metrics, Options};
+use mxjob_testkit::{MxJobs, Server};
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, condition, foreign_pod, job, node};
+
+thread_local! {
+    /// The second of the server's clock.
+    static SECOND: Cell<i64> = const { Cell::new(0) };
+}
+
+fn clock() -> Timestamp {
+    let start: Timestamp = "2026-11-24T08:00:00Z".parse().unwrap();
+    start + SignedDuration::from_secs(SECOND.get())
+}
+
+fn native(metrics: Metrics) -> Options {
+    Options { gang: Gang::Native, metrics, ..Options::default() }
+}
 
 /// A machine of 4 CPUs and a controller that schedules jobs on it.
-struct Machine {
-    server: Server,
-    stop: Option<oneshot::Sender<()>>,
-    controller: Option<JoinHandle<()>>,
-    metrics: Metrics,
+fn machine() -> Cluster {
+    machine_with(MxJobs::BuiltIn)
 }
 
-impl Machine {
-    fn new() -> Self {
-        let server = Server::new();
-        server.put(
-            "nodes",
-            &json!({
-                "metadata": { "name": "machine", "namespace": "" },
-                "status": {
-                    "allocatable": { "cpu": "4", "memory": "8Gi", "pods": "10" },
-                    "conditions": [{ "type": "Ready", "status": "True" }],
-                },
-            }),
-        );
-        let mut machine =
-            Self { server, stop: None, controller: None, metrics: Metrics::default() };
-        machine.start();
-        machine
-    }
-
-    fn start(&mut self) {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let client = self.server.client();
-        let metrics = self.metrics.clone();
-        self.controller = Some(tokio::spawn(async move {
-            let options = Options { gang: Gang::Native, metrics, ..Options::default() };
-            run(client, options, async move { stopped.await.unwrap_or_default() }).await.unwrap();
-        }));
-        self.stop = Some(stop);
-    }
-
-    async fn stop(&mut self) {
-        self.stop.take().unwrap().send(()).unwrap();
-        self.controller.take().unwrap().await.unwrap();
-    }
-
-    /// Submits a job of workers with that many CPUs each, created at that second.
-    fn submit(&self, name: &str, workers: u32, cpu: &str, came: u32, more: &Value) {
-        let container = json!({ "name": "mxnet", "image": "mxnet", "resources": { "requests": { "cpu": cpu } } });
-        let worker =
-            json!({ "replicas": workers, "template": { "spec": { "containers": [container] } } });
-        let mut spec = json!({ "mxReplicaSpecs": { "Worker": worker } });
-        for (key, value) in more.as_object().unwrap() {
-            spec[key] = value.clone();
-        }
-        self.server.put("mxjobs", &json!({
-            "apiVersion": "kubeflow.org/v1", "kind": "MXJob",
-            "metadata": { "name": name, "namespace": "default", "creationTimestamp": format!("2026-11-24T08:00:{came:02}Z") },
-            "spec": spec,
-        }));
-    }
-
-    async fn pods(&self, job: &str, count: usize) {
-        let of_job = |server: &Server| {
-            let prefix = format!("{job}-worker-");
-            let pods = server.all("pods");
-            pods.iter()
-                .filter(|pod| pod["metadata"]["name"].as_str().unwrap().starts_with(&prefix))
-                .count()
-        };
-        self.server
-            .wait_for(&format!("{count} pods of {job}"), |server| of_job(server) == count)
-            .await;
-    }
-
-    /// Waits until the condition `Created` has that reason, and returns its message.
-    async fn created(&self, job: &str, reason: &str) -> String {
-        let is_so = |server: &Server| created(server, job)["reason"] == reason;
-        self.server.wait_for(&format!("{job}: {reason}"), is_so).await;
-        created(&self.server, job)["message"].as_str().unwrap().to_owned()
-    }
-
-    fn end(&self, pod: &str) {
-        self.server.change("pods", pod, |pod| pod["status"] = json!({ "phase": "Succeeded" }));
-    }
-
-    async fn event(&self, reason: &str) -> String {
-        let find = |server: &Server| {
-            server.all("events").into_iter().find(|event| event["reason"] == reason)
-        };
-        self.server.wait_for(reason, |server| find(server).is_some()).await;
-        find(&self.server).unwrap()["message"].as_str().unwrap().to_owned()
-    }
+fn machine_with(mxjobs: MxJobs) -> Cluster {
+    let options = mxjob_testkit::Options { mxjobs, clock: Some(clock), ..Default::default() };
+    let server = Server::with(options);
+    server.create("nodes", &node());
+    Cluster::on(server, native(Metrics::default()))
 }
 
-fn created(server: &Server, job: &str) -> Value {
-    let job = server.get("mxjobs", job).unwrap_or_default();
-    let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
-    conditions
-        .and_then(|all| all.iter().find(|one| one["type"] == "Created").cloned())
-        .unwrap_or_default()
+/// A job of workers with one CPU each.
+fn workers(name: &str, count: u64, more: &Value) -> Value {
+    let mut job = job(name, &[("Worker", count)]);
+    let template = &mut job["spec"]["mxReplicaSpecs"]["Worker"]["template"]["spec"];
+    template["containers"][0]["resources"] = json!({ "requests": { "cpu": "1" } });
+    for (key, value) in more.as_object().unwrap() {
+        job["spec"][key] = value.clone();
+    }
+    job
+}
+
+/// Submits a job of workers at that second.
+fn submit(machine: &Cluster, name: &str, count: u64, second: i64, more: &Value) {
+    SECOND.set(second);
+    machine.submit(&workers(name, count, more));
+}
+
+fn end_all(machine: &Cluster, job: &str) {
+    for pod in crate::cluster::pods(&machine.server, job) {
+        machine.end(crate::cluster::name(&pod), 0, "");
+    }
 }
 
 fn start_time(server: &Server, job: &str) -> Value {
@@ -113,18 +64,19 @@ fn start_time(server: &Server, job: &str) -> Value {
 
 #[tokio::test]
 async fn a_job_waits_without_pods_and_starts_when_the_previous_one_finishes() {
-    let mut machine = Machine::new();
-    machine.submit("first", 3, "1", 0, &json!({}));
-    machine.pods("first", 3).await;
-    machine.submit("second", 2, "1", 1, &json!({}));
-    let message = machine.created("second", "MXJobWaiting").await;
+    let mut machine = machine();
+    submit(&machine, "first", 3, 0, &json!({}));
+    machine.pods_of("first", 3).await;
+    submit(&machine, "second", 2, 1, &json!({}));
+    let message = machine.created("second", "MXJobWaiting", "").await;
     assert_eq!(message, "MXJob second is created. MXJob second waits for cpu 2 for 2 pods.");
-    assert_eq!(machine.event("MXJobWaiting").await, "MXJob second waits for cpu 2 for 2 pods.");
+    let event = machine.event("MXJobWaiting").await;
+    assert_eq!(event, "Normal MXJobWaiting: MXJob second waits for cpu 2 for 2 pods.");
     assert_eq!(start_time(&machine.server, "second"), Value::Null);
     assert_eq!(machine.server.all("services").len(), 3, "nothing is held, no names either");
-    machine.end("first-worker-0");
-    machine.pods("second", 2).await;
-    let message = machine.created("second", "MXJobCreated").await;
+    machine.end("first-worker-0", 0, "");
+    machine.pods_of("second", 2).await;
+    let message = machine.created("second", "MXJobCreated", "").await;
     assert_eq!(message, "MXJob second is created.");
     machine.stop().await;
     let created =
@@ -135,156 +87,133 @@ async fn a_job_waits_without_pods_and_starts_when_the_previous_one_finishes() {
 
 #[tokio::test]
 async fn pods_of_other_owners_take_capacity_until_they_finish() {
-    let mut machine = Machine::new();
-    machine.server.put("pods", &json!({
-        "metadata": { "name": "other", "namespace": "default" },
-        "spec": { "nodeName": "machine", "containers": [{ "resources": { "limits": { "cpu": "2" } } }] },
-        "status": { "phase": "Running" },
-    }));
-    machine.submit("digits", 3, "1", 0, &json!({}));
-    machine.created("digits", "MXJobWaiting").await;
-    machine.end("other");
-    machine.pods("digits", 3).await;
+    let mut machine = machine();
+    let mut other = foreign_pod("other");
+    other["spec"]["containers"][0]["resources"] = json!({ "limits": { "cpu": "2" } });
+    machine.server.create("pods", &other);
+    machine.phase("other", "Running");
+    submit(&machine, "digits", 3, 0, &json!({}));
+    machine.created("digits", "MXJobWaiting", "").await;
+    machine.end("other", 0, "");
+    machine.pods_of("digits", 3).await;
     machine.stop().await;
 }
 
 #[tokio::test]
 async fn a_new_controller_knows_which_jobs_have_started_and_which_wait() {
-    let mut machine = Machine::new();
-    machine.submit("first", 3, "1", 1, &json!({}));
-    machine.pods("first", 3).await;
-    machine.submit("second", 2, "1", 0, &json!({}));
-    machine.created("second", "MXJobWaiting").await;
+    let mut machine = machine();
+    submit(&machine, "first", 3, 1, &json!({}));
+    machine.pods_of("first", 3).await;
+    submit(&machine, "second", 2, 0, &json!({}));
+    machine.created("second", "MXJobWaiting", "").await;
     machine.stop().await;
     // A replica without a pod keeps its capacity.
     machine.server.remove("pods", "first-worker-1");
-    machine.metrics = Metrics::default();
-    machine.start();
-    machine.pods("first", 3).await;
-    machine.pods("second", 0).await;
+    let mut machine = Cluster::on(machine.server, native(Metrics::default()));
+    machine.pods_of("first", 3).await;
+    machine.pods_of("second", 0).await;
     let text = machine.metrics.encode();
     assert!(!text.contains("jobs_created_total{"), "jobs of before are not counted again: {text}");
     assert!(text.contains("mxjob_jobs{job_namespace=\"default\",state=\"waiting\"} 1"), "{text}");
-    for pod in ["first-worker-0", "first-worker-1", "first-worker-2"] {
-        machine.end(pod);
-    }
-    machine.pods("second", 2).await;
+    end_all(&machine, "first");
+    machine.pods_of("second", 2).await;
     machine.stop().await;
 }
 
 #[tokio::test]
 async fn a_job_that_can_never_start_says_so_and_blocks_nobody() {
-    let mut machine = Machine::new();
-    machine.submit("giant", 5, "1", 0, &json!({}));
-    let message = machine.event("MXJobUnschedulable").await;
+    let mut machine = machine();
+    submit(&machine, "giant", 5, 0, &json!({}));
+    let event = machine.event("MXJobUnschedulable").await;
+    let message = event.split_once(": ").unwrap().1;
     assert_eq!(
         message,
         "MXJob giant can never start here: it requests 5 of cpu in total and the nodes have 4."
     );
-    machine.created("giant", "MXJobUnschedulable").await;
-    machine.submit("digits", 1, "1", 1, &json!({}));
-    machine.pods("digits", 1).await;
+    machine.created("giant", "MXJobUnschedulable", "").await;
+    submit(&machine, "digits", 1, 1, &json!({}));
+    machine.pods_of("digits", 1).await;
     machine.stop().await;
 }
 
 #[tokio::test]
 async fn a_suspended_job_frees_its_capacity_and_waits_when_resumed() {
-    let mut machine = Machine::new();
-    machine.submit("first", 4, "1", 0, &json!({}));
-    machine.pods("first", 4).await;
-    machine.submit("second", 4, "1", 1, &json!({}));
-    machine.created("second", "MXJobWaiting").await;
-    machine.server.change("mxjobs", "first", |job| job["spec"]["suspend"] = json!(true));
-    let all_leave = |server: &Server| {
-        server.all("pods").iter().all(|pod| pod["metadata"]["deletionTimestamp"].is_string())
-    };
-    machine.server.wait_for("all leave", all_leave).await;
-    for index in 0..4 {
-        machine.server.remove("pods", &format!("first-worker-{index}"));
-    }
-    machine.pods("second", 4).await;
-    machine.server.change("mxjobs", "first", |job| job["spec"]["suspend"] = json!(false));
-    machine.created("first", "MXJobWaiting").await;
+    let mut machine = machine();
+    submit(&machine, "first", 4, 0, &json!({}));
+    machine.pods_of("first", 4).await;
+    machine.run_pods("first");
+    submit(&machine, "second", 4, 1, &json!({}));
+    machine.created("second", "MXJobWaiting", "").await;
+    machine.set("first", "suspend", json!(true));
+    machine.reap("first").await;
+    machine.pods_of("second", 4).await;
+    machine.set("first", "suspend", json!(false));
+    machine.created("first", "MXJobWaiting", "").await;
     assert_eq!(start_time(&machine.server, "first"), Value::Null, "its clock stands still");
-    for index in 0..4 {
-        machine.end(&format!("second-worker-{index}"));
-    }
-    machine.pods("first", 4).await;
-    machine
-        .server
-        .wait_for("the clock runs", |server| start_time(server, "first").is_string())
-        .await;
+    end_all(&machine, "second");
+    machine.pods_of("first", 4).await;
+    let has_started = |server: &Server| start_time(server, "first").is_string();
+    machine.server.wait_for("the start of its clock", has_started).await;
     machine.stop().await;
 }
 
 #[tokio::test]
 async fn priority_classes_order_the_queue_and_an_unknown_one_is_reported() {
-    let mut machine = Machine::new();
+    // The built-in server refuses a job whose priority class does not exist.
+    let mut machine = machine_with(MxJobs::Permissive);
     let class = |name: &str| json!({ "schedulingPolicy": { "priorityClass": name } });
-    machine.server.put(
-        "priorityclasses",
-        &json!({
-            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
-            "metadata": { "name": "urgent", "namespace": "" }, "value": 1000,
-        }),
-    );
-    machine.submit("first", 4, "1", 0, &json!({}));
-    machine.pods("first", 4).await;
-    machine.submit("lost", 4, "1", 1, &class("missing"));
-    let message = machine.event("UnknownPriorityClass").await;
-    assert_eq!(message, "Priority class missing does not exist; the job waits with priority 0");
-    machine.submit("urgent", 4, "1", 2, &class("urgent"));
-    machine.created("urgent", "MXJobWaiting").await;
-    for index in 0..4 {
-        machine.end(&format!("first-worker-{index}"));
-    }
-    machine.pods("urgent", 4).await;
-    machine.pods("lost", 0).await;
+    let urgent = json!({ "metadata": { "name": "urgent" }, "value": 1000 });
+    machine.server.create("priorityclasses", &urgent);
+    submit(&machine, "first", 4, 0, &json!({}));
+    machine.pods_of("first", 4).await;
+    submit(&machine, "lost", 4, 1, &class("missing"));
+    let event = machine.event("UnknownPriorityClass").await;
+    let message = "Priority class missing does not exist; the job waits with priority 0";
+    assert!(event.ends_with(message), "{event}");
+    submit(&machine, "urgent", 4, 2, &class("urgent"));
+    machine.created("urgent", "MXJobWaiting", "").await;
+    end_all(&machine, "first");
+    machine.pods_of("urgent", 4).await;
+    machine.pods_of("lost", 0).await;
     machine.stop().await;
 }
 
 #[tokio::test]
 async fn unschedulable_and_gated_pods_take_no_capacity() {
-    let mut machine = Machine::new();
+    let mut machine = machine();
     for (name, cpu, gates) in
         [("giant", "100", json!([])), ("gated", "3", json!([{ "name": "quota" }]))]
     {
-        machine.server.put("pods", &json!({
-            "metadata": { "name": name, "namespace": "default" },
-            "spec": { "schedulingGates": gates, "containers": [{ "resources": { "requests": { "cpu": cpu } } }] },
-            "status": { "phase": "Pending" },
-        }));
+        let mut pod = foreign_pod(name);
+        pod["spec"]["schedulingGates"] = gates;
+        pod["spec"]["containers"][0]["resources"] = json!({ "requests": { "cpu": cpu } });
+        machine.server.create("pods", &pod);
     }
-    machine.submit("digits", 4, "1", 0, &json!({}));
-    machine.pods("digits", 4).await;
+    submit(&machine, "digits", 4, 0, &json!({}));
+    machine.pods_of("digits", 4).await;
     machine.stop().await;
 }
 
 #[tokio::test]
 async fn a_job_that_is_too_large_is_rejected_and_holds_no_capacity() {
-    let mut machine = Machine::new();
-    machine.submit("large", i32::MAX.unsigned_abs(), "1", 0, &json!({}));
-    machine.server.put("mxjobs", &json!({
-        "apiVersion": "kubeflow.org/v1", "kind": "MXJob",
-        "metadata": { "name": "begun", "namespace": "default", "creationTimestamp": "2026-11-24T08:00:00Z" },
-        "spec": machine.server.get("mxjobs", "large").unwrap()["spec"],
-        "status": {
-            "conditions": [{ "type": "Created", "status": "True", "reason": "MXJobCreated", "message": "" }],
-            "startTime": "2026-11-24T08:00:00Z",
-        },
-    }));
-    machine.submit("digits", 4, "1", 1, &json!({}));
+    let mut machine = machine_with(MxJobs::Permissive);
+    let large = u64::from(i32::MAX.unsigned_abs());
+    submit(&machine, "large", large, 0, &json!({}));
+    let mut begun = workers("begun", large, &json!({}));
+    begun["status"] = json!({
+        "conditions": [{ "type": "Created", "status": "True", "reason": "MXJobCreated", "message": "" }],
+        "startTime": "2026-11-24T08:00:00Z",
+    });
+    machine.submit(&begun);
+    submit(&machine, "digits", 4, 1, &json!({}));
     for name in ["large", "begun"] {
-        let is_refused = |server: &Server| {
-            let job = server.get("mxjobs", name).unwrap();
-            let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
-            conditions.and_then(|all| all.last()).is_some_and(|newest| {
-                newest["type"] == "Failed" && newest["reason"] == "MXJobFailedValidation"
-            })
+        let is_rejected = |server: &Server| {
+            let failed = condition(server, name, "Failed");
+            failed["status"] == "True" && failed["reason"] == "MXJobFailedValidation"
         };
-        machine.server.wait_for(name, is_refused).await;
-        machine.pods(name, 0).await;
+        machine.server.wait_for(name, is_rejected).await;
+        machine.pods_of(name, 0).await;
     }
-    machine.pods("digits", 4).await;
+    machine.pods_of("digits", 4).await;
     machine.stop().await;
 }

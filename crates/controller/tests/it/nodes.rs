@@ -1,42 +1,25 @@
 //! A pod that the manager has marked as lost with its node.
 
-use mxjob_controller::{Options, run};
+use mxjob_controller::Options;
+use mxjob_testkit::Server;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
-use crate::server::Server;
+use crate::cluster::{Cluster, condition, counts, job};
 
-/// A job with that restart policy, whose only pod is lost.
+/// Runs a job with that restart policy, whose only pod is lost.
 async fn with_lost_pod(policy: &str, test: impl AsyncFnOnce(&Server)) {
-    let server = Server::new();
-    let template = json!({ "spec": { "containers": [{ "name": "mxnet", "image": "mxnet" }] } });
-    server.put("mxjobs", &json!({
-        "apiVersion": "kubeflow.org/v1", "kind": "MXJob",
-        "metadata": { "name": "digits", "namespace": "default" },
-        "spec": { "mxReplicaSpecs": { "Worker": { "replicas": 1, "restartPolicy": policy, "template": template } } },
-    }));
-    let (stop, stopped) = oneshot::channel::<()>();
-    let client = server.client();
-    let controller = tokio::spawn(async move {
-        let stopped = async move { stopped.await.unwrap_or_default() };
-        run(client, Options::default(), stopped).await.unwrap();
-    });
-    let has_pod = |server: &Server| server.get("pods", "digits-worker-0").is_some();
-    server.wait_for("a pod", has_pod).await;
-    server.change("pods", "digits-worker-0", |pod| {
-        pod["spec"]["nodeName"] = json!("machine");
-        pod["status"] = json!({ "phase": "Failed", "reason": "NodeLost" });
-    });
-    test(&server).await;
-    stop.send(()).unwrap();
-    controller.await.unwrap();
+    let mut cluster = Cluster::new(Options::default());
+    let mut job = job("digits", &[("Worker", 1)]);
+    job["spec"]["mxReplicaSpecs"]["Worker"]["restartPolicy"] = json!(policy);
+    cluster.submit(&job);
+    cluster.pods(1).await;
+    cluster.report("digits-worker-0", &json!({ "phase": "Failed", "reason": "NodeLost" }));
+    test(&cluster.server).await;
+    cluster.stop().await;
 }
 
 fn failure(server: &Server) -> Value {
-    let job = server.get("mxjobs", "digits").unwrap_or_default();
-    let conditions = job.pointer("/status/conditions").and_then(Value::as_array).cloned();
-    let failed = |all: Vec<Value>| all.into_iter().find(|one| one["type"] == "Failed");
-    conditions.and_then(failed).unwrap_or_default()
+    condition(server, "digits", "Failed")
 }
 
 #[tokio::test]
@@ -52,11 +35,8 @@ async fn a_pod_lost_with_its_node_fails_a_job_that_never_restarts() {
 #[tokio::test]
 async fn a_pod_lost_with_its_node_has_no_exit_code_and_is_replaced() {
     with_lost_pod("ExitCode", async |server| {
-        let restarts = |server: &Server| {
-            let job = server.get("mxjobs", "digits").unwrap_or_default();
-            job["status"]["mxReplicaStatuses"]["Worker"]["restarts"].clone()
-        };
-        server.wait_for("the restart", |server| restarts(server) == 1).await;
+        let is_counted = |server: &Server| counts(server, "Worker")["restarts"] == 1;
+        server.wait_for("the restart", is_counted).await;
     })
     .await;
 }

@@ -10,16 +10,10 @@
 //! prints it line by line. `SEEDS=100000` runs that many lives instead of the default.
 //!
 //! * [`life`]: what happens
-//! * [`cluster`]: the server and its errors
-//! * [`history`]: what really happened
-//! * [`oracle`]: what the contract says of it, computed independently of the controller's own rules
+//! * `mxjob_testkit`: the server, its faults, and the contract's rules for a life
 
 mod clock;
-mod cluster;
-mod history;
 mod life;
-mod oracle;
-mod random;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -31,20 +25,20 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 /// Runs every life of a share, and reports the first failures.
-#[allow(clippy::print_stdout)] // the story of a life that went wrong is for the reader of the test
+#[allow(clippy::print_stdout)] // the log of a failed life is for the reader of the test
 fn run_and_check(share: u64) {
     if let Some(seed) = setting("SEED") {
         if share == 0 {
             let life = life::live(seed);
-            println!("{}\n{}", life.job["spec"], life.history.log.join("\n"));
-            assert_eq!(oracle::check(&life), Vec::<String>::new(), "seed {seed}");
+            println!("{}\n{}", life.spec, life.log.join("\n"));
+            assert_eq!(life.violations, Vec::<String>::new(), "seed {seed}");
         }
         return;
     }
     let count = setting("SEEDS").map_or(SEEDS, |all| all.div_ceil(4));
     let mut failed = Vec::new();
     for seed in share * 1_000_000..share * 1_000_000 + count {
-        let wrong = catch_unwind(AssertUnwindSafe(|| oracle::check(&life::live(seed))));
+        let wrong = catch_unwind(AssertUnwindSafe(|| life::live(seed).violations));
         let wrong = wrong.unwrap_or_else(|_| vec!["it panicked".to_owned()]);
         if !wrong.is_empty() {
             failed.push(format!("SEED={seed}: {}", wrong.join("; ")));
@@ -82,6 +76,6 @@ fn every_life_follows_the_contract_fourth_share() {
 fn a_life_can_be_repeated() {
     for seed in [1, 2, 3] {
         let (first, second) = (life::live(seed), life::live(seed));
-        assert_eq!(first.history.log, second.history.log, "seed {seed}");
+        assert_eq!(first.log, second.log, "seed {seed}");
     }
 }

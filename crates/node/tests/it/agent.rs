@@ -1,11 +1,12 @@
-//! The whole agent with real processes, against a small API server.
+//! The whole agent with real processes, against the API server in process.
 
 use mxjob_node::runtime::IsolationMode;
+use mxjob_testkit::Server;
 use serde_json::{Value, json};
 
 use crate::{
     node::lives,
-    site::{PODS, Site, block_on, folders_removed, pid_of, shell, terminated},
+    site::{NODE, Site, block_on, folders_removed, pid_of, shell, terminated},
 };
 
 crate::tests!("agent":
@@ -28,17 +29,18 @@ crate::tests!("agent":
 fn the_node_is_registered() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
-        let node = site
-            .server
-            .until("/api/v1/nodes/node-1", |node| {
-                node.is_some_and(|node| !node["status"]["conditions"].is_null())
-            })
-            .await;
+        let has_reported = |server: &Server| {
+            let node = server.get("nodes", NODE);
+            node.is_some_and(|node| !node["status"]["conditions"].is_null())
+        };
+        site.server.wait_for("the node", has_reported).await;
+        let node = site.server.get("nodes", NODE).unwrap();
         assert_eq!(node["metadata"]["labels"]["kubernetes.io/os"], "linux");
         assert_eq!(node["status"]["conditions"][0]["type"], "Ready");
         assert!(node["status"]["capacity"]["memory"].as_str().unwrap().ends_with("Ki"));
-        let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node-1";
-        let lease = site.server.until(lease, |lease| lease.is_some()).await;
+        let find = |server: &Server| server.get_in("leases", "kube-node-lease", NODE);
+        site.server.wait_for("its lease", |server| find(server).is_some()).await;
+        let lease = find(&site.server).unwrap();
         assert_eq!(lease["spec"]["holderIdentity"], "node-1");
     });
 }
@@ -46,8 +48,8 @@ fn the_node_is_registered() {
 fn a_pod_is_bound_run_and_reported() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
-        let path = site.create("p", shell("echo hello; exit 0"));
-        let pod = site.phase(&path, "Succeeded").await;
+        let name = site.create("p", shell("echo hello; exit 0"));
+        let pod = site.phase(&name, "Succeeded").await;
         assert_eq!(pod["spec"]["nodeName"], "node-1");
         assert!(pod["status"]["podIP"].as_str().unwrap().starts_with("127."));
         assert_eq!(terminated(&pod)["reason"], "Completed");
@@ -91,12 +93,12 @@ fn replicas_find_each_other_by_name() {
         // The worker starts before the scheduler's pod and service exist.
         let config = r#"{"cluster":{"scheduler":[{"url":"j-scheduler-0","port":9091}]}}"#;
         let mut worker = shell(
-            "getent hosts j-scheduler-0 | cut -d' ' -f1; getent hosts j-scheduler-0.ns.svc >/dev/null && echo long; echo $DMLC_NODE_HOST",
+            "getent hosts j-scheduler-0 | cut -d' ' -f1; getent hosts j-scheduler-0.default.svc >/dev/null && echo long; echo $DMLC_NODE_HOST",
         );
         worker["containers"][0]["env"] = json!([{ "name": "MX_CONFIG", "value": config }, { "name": "DMLC_ROLE", "value": "worker" }]);
         let labels = json!({ "replica": "w" });
-        let path = site.create_owned("j-worker-0", Some("job"), labels, worker);
-        let pod = site.phase(&path, "Succeeded").await;
+        let name = site.create_owned("j-worker-0", Some("job"), labels, worker);
+        let pod = site.phase(&name, "Succeeded").await;
         let scheduler = site.create_owned("j-scheduler-0", Some("job"), json!({}), shell("true"));
         let scheduler = site.phase(&scheduler, "Succeeded").await;
         let log = site.log("j-worker-0").await;
@@ -105,11 +107,9 @@ fn replicas_find_each_other_by_name() {
 
         // A running program can resolve a service that is created later.
         site.create("late", shell("until getent hosts svc; do sleep 0.01; done"));
-        site.server.create("/api/v1/namespaces/ns/services", json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": { "name": "svc", "namespace": "ns" },
-            "spec": { "selector": { "replica": "w" } },
-        }));
-        site.phase(&format!("{PODS}/late"), "Succeeded").await;
+        let spec = json!({ "selector": { "replica": "w" }, "ports": [{ "port": 80 }] });
+        site.server.create("services", &json!({ "metadata": { "name": "svc" }, "spec": spec }));
+        site.phase("late", "Succeeded").await;
         assert!(site.log("late").await.starts_with(&ip(&pod)));
     });
 }
@@ -117,18 +117,18 @@ fn replicas_find_each_other_by_name() {
 fn a_deleted_pod_is_terminated_and_removed() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
-        let path =
+        let name =
             site.create("p", shell("trap 'exit 0' TERM; echo $$; while :; do sleep 0.01; done"));
         let pid = pid_of(&site, "p").await;
-        site.server.delete(&path, 30);
-        site.server.until(&path, |pod| pod.is_none()).await;
+        site.delete(&name, 30);
+        site.gone(&name).await;
         assert!(!lives(pid));
         site.event("Killing").await;
         // A finished pod is removed without a signal.
-        let path = site.create("q", shell("true"));
-        site.phase(&path, "Succeeded").await;
-        site.server.delete(&path, 30);
-        site.server.until(&path, |pod| pod.is_none()).await;
+        let name = site.create("q", shell("true"));
+        site.phase(&name, "Succeeded").await;
+        site.delete(&name, 30);
+        site.gone(&name).await;
         folders_removed(&site).await;
     });
 }
@@ -136,9 +136,9 @@ fn a_deleted_pod_is_terminated_and_removed() {
 fn a_force_deleted_pod_is_killed() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
-        let path = site.create("p", shell("trap '' TERM; echo $$; while :; do sleep 1000; done"));
+        let name = site.create("p", shell("trap '' TERM; echo $$; while :; do sleep 1000; done"));
         let pid = pid_of(&site, "p").await;
-        site.server.delete(&path, 0);
+        site.delete(&name, 0);
         folders_removed(&site).await;
         assert!(!lives(pid));
     });
@@ -151,14 +151,17 @@ fn init_containers_run_first_and_in_order() {
         let step = |word: &str| json!(["sh", "-c", format!("echo {word} >> {}", file.display())]);
         let spec = json!({
             "restartPolicy": "Never",
-            "initContainers": [{ "name": "i1", "command": step("one") }, { "name": "i2", "command": step("two") }],
-            "containers": [{ "name": "mxnet", "command": step("main") }],
+            "initContainers": [
+                { "name": "i1", "image": "any", "command": step("one") },
+                { "name": "i2", "image": "any", "command": step("two") },
+            ],
+            "containers": [{ "name": "mxnet", "image": "any", "command": step("main") }],
         });
         let pod = site.phase(&site.create("p", spec), "Succeeded").await;
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "one\ntwo\nmain\n");
         assert_eq!(pod["status"]["initContainerStatuses"][1]["ready"], true);
         let mut spec = shell("true");
-        spec["initContainers"] = json!([{ "name": "i1", "command": ["false"] }]);
+        spec["initContainers"] = json!([{ "name": "i1", "image": "any", "command": ["false"] }]);
         let pod = site.phase(&site.create("q", spec), "Failed").await;
         assert!(pod["status"]["containerStatuses"][0]["state"]["waiting"].is_object());
     });
@@ -173,18 +176,15 @@ fn a_container_is_restarted_in_place() {
             file.display()
         ));
         spec["restartPolicy"] = "OnFailure".into();
-        let path = site.create("p", spec);
+        let name = site.create("p", spec);
         let waiting = site
-            .server
-            .until(&path, |pod| {
-                pod.is_some_and(|pod| {
-                    pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"]
-                        == "CrashLoopBackOff"
-                })
+            .until(&name, |pod| {
+                pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"]
+                    == "CrashLoopBackOff"
             })
             .await;
         assert_eq!(waiting["status"]["phase"], "Running");
-        let pod = site.phase(&path, "Succeeded").await;
+        let pod = site.phase(&name, "Succeeded").await;
         let container = &pod["status"]["containerStatuses"][0];
         assert_eq!(container["restartCount"], 1);
         assert_eq!(container["lastState"]["terminated"]["exitCode"], 1);
@@ -209,7 +209,7 @@ fn running_pods_outlive_the_agent() {
         );
         let pid = pid_of(&site, "running").await;
         pid_of(&site, "ending").await;
-        let before = site.server.get(&running).unwrap();
+        let before = site.pod(&running);
         site.stop().await;
         assert!(lives(pid));
         std::fs::write(&go, "").unwrap();
@@ -217,15 +217,15 @@ fn running_pods_outlive_the_agent() {
         let pod = site.phase(&ending, "Failed").await;
         assert_eq!(terminated(&pod)["exitCode"], 7);
         assert!(lives(pid));
-        let after = site.server.get(&running).unwrap();
+        let after = site.pod(&running);
         assert_eq!(before, after, "the status does not change");
         // The new agent can end it.
-        site.server.delete(&running, 30);
-        site.server.until(&running, |pod| pod.is_none()).await;
+        site.delete(&running, 30);
+        site.gone(&running).await;
         assert!(!lives(pid));
         // A pod that was deleted without an agent is removed at the next start.
         site.stop().await;
-        site.server.delete(&ending, 0);
+        site.delete(&ending, 0);
         site.start();
         folders_removed(&site).await;
     });
@@ -235,18 +235,16 @@ fn a_container_without_a_command_fails_with_a_warning() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let spec = json!({ "restartPolicy": "Never", "containers": [{ "name": "mxnet", "image": "training:1" }] });
-        let path = site.create_owned("p", Some("job"), json!({}), spec);
-        let pod = site.phase(&path, "Failed").await;
+        let name = site.create_owned("p", Some("job"), json!({}), spec);
+        let pod = site.phase(&name, "Failed").await;
         assert_eq!(pod["status"]["reason"], "ImageNotUsed");
         let event = site.event("ImageNotUsed").await;
         assert_eq!(event["type"], "Warning");
-        site.server
-            .until("", |_| {
-                site.server.list("/api/v1/namespaces/ns/events").iter().any(|event| {
-                    event["reason"] == "ImageNotUsed" && event["involvedObject"]["kind"] == "MXJob"
-                })
-            })
-            .await;
+        let is_on_job = |event: &Value| {
+            event["reason"] == "ImageNotUsed" && event["involvedObject"]["kind"] == "MXJob"
+        };
+        let is_reported = |server: &Server| server.all("events").iter().any(is_on_job);
+        site.server.wait_for("the event on the job", is_reported).await;
     });
 }
 
@@ -257,21 +255,16 @@ fn a_container_waits_for_a_missing_config_map() {
         spec["containers"][0]["env"] = json!([
             { "name": "WORD", "valueFrom": { "configMapKeyRef": { "name": "words", "key": "one" } } },
         ]);
-        let path = site.create("p", spec);
+        let name = site.create("p", spec);
         let pod = site
-            .server
-            .until(&path, |pod| {
-                pod.is_some_and(|pod| {
-                    pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"]
-                        == "CreateContainerConfigError"
-                })
+            .until(&name, |pod| {
+                pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"]
+                    == "CreateContainerConfigError"
             })
             .await;
         assert_eq!(pod["status"]["phase"], "Pending");
-        site.server.create("/api/v1/namespaces/ns/configmaps", json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "words", "namespace": "ns" }, "data": { "one": "1" },
-        }));
-        site.phase(&path, "Succeeded").await;
+        site.create_config_map("words", json!({ "one": "1" }));
+        site.phase(&name, "Succeeded").await;
         assert_eq!(site.log("p").await, "1\n");
     });
 }
@@ -287,10 +280,10 @@ fn unsupported_fields_fail_the_pod_with_a_reason() {
         assert_eq!(site.event("Failed").await["type"], "Warning");
         let mut spec = shell("true");
         spec["nodeSelector"] = json!({ "gpu": "yes" });
-        let path = site.create("q", spec);
+        let name = site.create("q", spec);
         let event = site.event("FailedScheduling").await;
         assert!(event["message"].as_str().unwrap().contains("gpu=yes"));
-        assert_eq!(site.server.get(&path).unwrap()["spec"].get("nodeName"), None);
+        assert_eq!(site.pod(&name)["spec"].get("nodeName"), None);
     });
 }
 
@@ -307,10 +300,8 @@ fn a_pod_that_does_not_fit_is_unschedulable_with_a_reason() {
         let first = site.create("first", chips(2));
         site.phase(&first, "Running").await;
         let second = site.create("second", chips(1));
-        let pod = site
-            .server
-            .until(&second, |pod| pod.is_some_and(|pod| pod["status"]["conditions"].is_array()))
-            .await;
+        let is_scheduled = |pod: &Value| pod["status"]["conditions"].is_array();
+        let pod = site.until(&second, is_scheduled).await;
         let scheduled = &pod["status"]["conditions"][0];
         let expect = "0/1 nodes are available: 1 Insufficient example.com/chip.";
         assert_eq!(scheduled["message"], expect);
@@ -321,11 +312,11 @@ fn a_pod_that_does_not_fit_is_unschedulable_with_a_reason() {
         assert_eq!(site.event("FailedScheduling").await["message"], expect);
         let small = site.create("small", shell("true"));
         site.phase(&small, "Succeeded").await;
-        let node = site.server.get("/api/v1/nodes/node-1").unwrap();
+        let node = site.server.get("nodes", NODE).unwrap();
         assert_eq!(node["status"]["allocatable"]["example.com/chip"], "2");
-        site.server.delete(&first, 1);
+        site.delete(&first, 1);
         site.phase(&second, "Running").await;
-        site.server.delete(&second, 1);
+        site.delete(&second, 1);
     });
 }
 
@@ -342,8 +333,8 @@ fn without_isolation_the_scheduler_has_a_numeric_address() {
             { "name": "DMLC_ROLE", "value": "scheduler" },
             { "name": "DMLC_USE_KUBERNETES", "value": "1" },
         ]);
-        let path = site.create_owned("j-scheduler-0", Some("job"), json!({}), spec);
-        let pod = site.phase(&path, "Succeeded").await;
+        let name = site.create_owned("j-scheduler-0", Some("job"), json!({}), spec);
+        let pod = site.phase(&name, "Succeeded").await;
         let ip = pod["status"]["podIP"].as_str().unwrap();
         assert_eq!(site.log("j-scheduler-0").await, format!("{ip}\nunset\n{ip}\n"));
         assert_eq!(site.event("SharedNetwork").await["involvedObject"]["kind"], "Node");

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     node::{eventually, lives},
-    site::{PODS, Site, block_on, shell},
+    site::{Site, block_on, shell},
 };
 
 crate::tests!("exec":
@@ -32,8 +32,8 @@ fn with_pod(test: impl AsyncFn(&Site, &str)) {
             let mut spec = shell("exec sleep 1000");
             spec["containers"][0]["env"] = json!([{ "name": "HELLO", "value": "world" }]);
             spec["containers"][0]["workingDir"] = "/usr".into();
-            let path = site.create("p", spec);
-            let pod = site.phase(&path, "Running").await;
+            let name = site.create("p", spec);
+            let pod = site.phase(&name, "Running").await;
             test(&site, pod["metadata"]["uid"].as_str().unwrap()).await;
         });
     }
@@ -131,7 +131,7 @@ fn a_command_is_killed_with_its_container() {
     with_pod(async |site, uid| {
         let (pid, session) = printed(site, uid, "echo $$; exec sleep 1000").await;
         let end = tokio::spawn(session.program.wait());
-        site.server.delete(&format!("{PODS}/p"), 0);
+        site.delete("p", 0);
         assert_eq!(end.await.unwrap().unwrap(), 137);
         until_gone(pid).await;
     });
@@ -140,8 +140,8 @@ fn a_command_is_killed_with_its_container() {
 fn a_command_in_an_ended_container_is_rejected() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
-        let path = site.create("p", shell("true"));
-        let pod = site.phase(&path, "Succeeded").await;
+        let name = site.create("p", shell("true"));
+        let pod = site.phase(&name, "Succeeded").await;
         let uid = pod["metadata"]["uid"].as_str().unwrap();
         assert!(matches!(start(&site, uid, "true", false), Err(Error::NotRunning { .. })));
         assert!(matches!(start(&site, "none", "true", false), Err(Error::NotRunning { .. })));

@@ -13,7 +13,6 @@
 
 mod agent;
 mod exec;
-mod fake;
 mod harness;
 mod isolation;
 mod lifecycle;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     node::lives,
-    site::{PODS, Site, block_on, pid_of, shell},
+    site::{Site, block_on, pid_of, shell},
 };
 
 crate::tests!("names":
@@ -32,9 +32,9 @@ struct Victim {
 
 impl Victim {
     async fn start(site: &Site) -> Self {
-        let path = site.create("victim", shell("echo secret $$; exec sleep 1000"));
+        let name = site.create("victim", shell("echo secret $$; exec sleep 1000"));
         let pid = pid_of(site, "victim").await;
-        let pod = site.server.get(&path).unwrap();
+        let pod = site.pod(&name);
         Self { uid: pod["metadata"]["uid"].as_str().unwrap().to_owned(), pid }
     }
 
@@ -50,14 +50,14 @@ impl Victim {
         assert_eq!(found, ["0"]);
         let log = fs::read_to_string(pod.join("mxnet/0/log")).unwrap();
         assert!(log.lines().count() == 1 && log.contains(&format!("secret {}", self.pid)), "{log}");
-        let status = &site.server.get(&format!("{PODS}/victim")).unwrap()["status"];
+        let status = &site.pod("victim")["status"];
         assert_eq!(status["phase"], "Running");
     }
 }
 
 /// Waits until the pod has failed because of its names. Returns its message.
 async fn refused(site: &Site, name: &str) -> String {
-    let pod = site.phase(&format!("{PODS}/{name}"), "Failed").await;
+    let pod = site.phase(name, "Failed").await;
     assert_eq!(pod["status"]["reason"], "InvalidPodSpec");
     let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
     assert_eq!((&ended["reason"], &ended["exitCode"]), (&json!("InvalidPodSpec"), &json!(127)));
@@ -81,14 +81,14 @@ fn a_container_name_that_leads_to_another_pod_is_rejected() {
                 let container =
                     json!({ "name": evil, "image": "any", "command": ["sh", "-c", "echo evil"] });
                 spec[list] = json!([container]);
-                let path = site.create(&name, spec);
+                site.store(&name, json!({}), spec);
                 let message = refused(&site, &name).await;
                 assert!(message.starts_with(&format!(
                     "this node cannot run pod {name}: spec.{list}[0].name: Invalid value: \"{evil}\": a lowercase RFC 1123 label"
                 )), "{message}");
                 victim.check(&site);
-                site.server.delete(&path, *grace);
-                site.server.until(&path, |pod| pod.is_none()).await;
+                site.delete(&name, *grace);
+                site.gone(&name).await;
                 victim.check(&site);
             }
         });
@@ -115,7 +115,7 @@ fn requests_with_names_that_lead_to_other_folders_fail() {
             (".", "mxnet"),
         ] {
             let request = Request {
-                namespace: "ns".to_owned(),
+                namespace: "default".to_owned(),
                 pod: "own".to_owned(),
                 uid: Some(uid.to_owned()),
                 container: Some(container.to_owned()),
@@ -158,7 +158,7 @@ fn a_volume_name_that_leads_to_another_folder_is_rejected() {
             spec["volumes"][0]["name"] = volume.into();
             spec["containers"][0]["volumeMounts"] =
                 json!([{ "name": volume, "mountPath": "/opt" }]);
-            site.create(name, spec);
+            site.store(name, json!({}), spec);
             let message = refused(&site, name).await;
             let expect = format!("spec.volumes[0].name: Invalid value: \"{volume}\"");
             assert!(message.contains(&expect), "{message}");
@@ -179,7 +179,7 @@ fn duplicate_container_names_are_rejected() {
         let mut spec = shell("true");
         let again: Value = spec["containers"][0].clone();
         spec["initContainers"] = json!([again]);
-        site.create("p", spec);
+        site.store("p", json!({}), spec);
         let message = refused(&site, "p").await;
         assert!(
             message.contains("spec.initContainers[0].name: Duplicate value: \"mxnet\""),
@@ -193,19 +193,13 @@ fn a_uid_that_leads_to_another_folder_is_rejected() {
         let site = Site::new(IsolationMode::Auto);
         let victim = Victim::start(&site).await;
         for (name, uid) in [("a", format!("../pods/{}", victim.uid)), ("b", "..".to_owned())] {
-            site.server.create(
-                PODS,
-                json!({
-                    "apiVersion": "v1", "kind": "Pod",
-                    "metadata": { "name": name, "namespace": "ns", "uid": uid },
-                    "spec": shell("echo evil"),
-                }),
-            );
+            let metadata = json!({ "name": name, "uid": uid });
+            let pod = json!({ "metadata": metadata, "spec": shell("echo evil") });
+            site.server.store("pods", &pod);
             let message = refused(&site, name).await;
             assert!(message.contains("is not a valid pod uid"), "{message}");
-            let path = format!("{PODS}/{name}");
-            site.server.delete(&path, 0);
-            site.server.until(&path, |pod| pod.is_none()).await;
+            site.delete(name, 0);
+            site.gone(name).await;
         }
         victim.check(&site);
     });

@@ -1,4 +1,4 @@
-//! An agent with a small API server and its own folder, cleaned up after the test.
+//! An agent with an API server in process and its own folder, cleaned up after the test.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use mxjob_node::{
     runtime::{Error, IsolationMode},
     stop_all,
 };
+use mxjob_testkit::Server;
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::fake::Fake;
-
-pub(crate) const PODS: &str = "/api/v1/namespaces/ns/pods";
+/// The name of the agent's node.
+pub(crate) const NODE: &str = "node-1";
 
 /// An agent that runs in a task.
 pub(crate) struct Site {
-    pub(crate) server: Fake,
+    pub(crate) server: Server,
     pub(crate) dir: tempfile::TempDir,
     pub(crate) mode: IsolationMode,
     pub(crate) running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -27,7 +27,7 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new(mode: IsolationMode) -> Self {
-        let server = Fake::new();
+        let server = Server::new();
         let mut site =
             Self { server, dir: tempfile::tempdir().unwrap(), mode, running: None, handle: None };
         site.start();
@@ -36,13 +36,13 @@ impl Site {
 
     pub(crate) fn start(&mut self) {
         let mut config = Config::new(self.dir.path().to_owned()).unwrap();
-        config.node_name = "node-1".to_owned();
+        config.node_name = NODE.to_owned();
         config.isolation = self.mode;
         config.extended_resources = [("example.com/chip".to_owned(), 2)].into();
         let agent =
             crate::node::eventually(
                 "the release of the earlier agent's lock",
-                || match Agent::new(config.clone(), self.server.client()) {
+                || match Agent::new(config.clone(), self.server.node_client(NODE)) {
                     Err(Error::InUse { .. }) => None,
                     result => Some(result.unwrap()),
                 },
@@ -61,6 +61,7 @@ impl Site {
         task.await.unwrap();
     }
 
+    /// Creates a pod. Returns its name.
     pub(crate) fn create(&self, name: &str, spec: Value) -> String {
         self.create_owned(name, None, json!({}), spec)
     }
@@ -72,15 +73,36 @@ impl Site {
         labels: Value,
         spec: Value,
     ) -> String {
-        let owners = owner.map(|uid| {
-            json!([{ "apiVersion": "kubeflow.org/v1", "kind": "MXJob", "name": "j", "uid": uid, "controller": true }])
-        });
-        self.server.create(PODS, json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": { "name": name, "namespace": "ns", "labels": labels, "ownerReferences": owners },
-            "spec": spec,
-        }));
-        format!("{PODS}/{name}")
+        self.server.create("pods", &pod(name, owner, labels, spec));
+        name.to_owned()
+    }
+
+    /// Stores a pod that the API server would reject. Returns its name.
+    pub(crate) fn store(&self, name: &str, labels: Value, spec: Value) -> String {
+        self.server.store("pods", &pod(name, None, labels, spec));
+        name.to_owned()
+    }
+
+    /// Changes a pod to one that the API server would reject, or back.
+    pub(crate) fn spoil(&self, resource: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        let mut object = self.server.get(resource, name).unwrap();
+        change(&mut object);
+        self.server.store(resource, &object);
+    }
+
+    pub(crate) fn create_config_map(&self, name: &str, data: Value) {
+        let map = json!({ "metadata": { "name": name }, "data": data });
+        self.server.create("configmaps", &map);
+    }
+
+    /// The current version of a pod.
+    pub(crate) fn pod(&self, name: &str) -> Value {
+        self.server.get("pods", name).unwrap()
+    }
+
+    /// Deletes a pod with a grace period in seconds.
+    pub(crate) fn delete(&self, name: &str, grace: i64) {
+        self.server.delete_within("pods", name, grace);
     }
 
     /// Whether pods have their own addresses and mounts here; prints the reason if not.
@@ -92,13 +114,26 @@ impl Site {
         isolation.owns_addresses()
     }
 
-    pub(crate) async fn phase(&self, path: &str, phase: &str) -> Value {
-        self.server.until(path, |pod| pod.is_some_and(|pod| pod["status"]["phase"] == phase)).await
+    /// Waits until a pod matches. Returns it.
+    pub(crate) async fn until(&self, name: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        let holds = |server: &Server| server.get("pods", name).is_some_and(|pod| matches(&pod));
+        self.server.wait_for(&format!("the pod {name}"), holds).await;
+        self.pod(name)
+    }
+
+    pub(crate) async fn phase(&self, name: &str, phase: &str) -> Value {
+        self.until(name, |pod| pod["status"]["phase"] == phase).await
+    }
+
+    /// Waits until a pod is gone.
+    pub(crate) async fn gone(&self, name: &str) {
+        let is_gone = |server: &Server| server.get("pods", name).is_none();
+        self.server.wait_for(&format!("the removal of {name}"), is_gone).await;
     }
 
     pub(crate) async fn log(&self, pod: &str) -> String {
         let request = Request {
-            namespace: "ns".to_owned(),
+            namespace: "default".to_owned(),
             pod: pod.to_owned(),
             follow: true,
             ..Request::default()
@@ -109,13 +144,11 @@ impl Site {
     }
 
     pub(crate) async fn event(&self, reason: &str) -> Value {
-        let changed = self.server.clone();
-        let find = move || {
-            changed.list("/api/v1/namespaces/").into_iter().find(|one| one["reason"] == reason)
+        let find = |server: &Server| {
+            server.all("events").into_iter().find(|event| event["reason"] == reason)
         };
-        // `until` checks again after every change of any object.
-        self.server.until("", |_| find().is_some()).await;
-        find().unwrap()
+        self.server.wait_for(reason, |server| find(server).is_some()).await;
+        find(&self.server).unwrap()
     }
 }
 
@@ -139,9 +172,8 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// Waits until the program has printed its process id.
 pub(crate) async fn pid_of(site: &Site, name: &str) -> i32 {
-    let path = format!("{PODS}/{name}");
-    site.phase(&path, "Running").await;
-    let uid = site.server.get(&path).unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let pod = site.phase(name, "Running").await;
+    let uid = pod["metadata"]["uid"].as_str().unwrap().to_owned();
     let file = site.dir.path().join("pods").join(uid).join("mxnet/0/log");
     tokio::task::spawn_blocking(move || {
         crate::node::eventually("the output of the process id", || {
@@ -168,6 +200,16 @@ pub(crate) fn shell(script: &str) -> Value {
     // In the command of a pod `$$` is an escaped `$`.
     let script = script.replace("$$", "$$$$");
     json!({ "restartPolicy": "Never", "containers": [{ "name": "mxnet", "image": "any", "command": ["sh", "-c", script] }] })
+}
+
+fn pod(name: &str, owner: Option<&str>, labels: Value, spec: Value) -> Value {
+    let mut pod = json!({ "metadata": { "name": name, "labels": labels }, "spec": spec });
+    if let Some(uid) = owner {
+        pod["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "kubeflow.org/v1", "kind": "MXJob", "name": "j", "uid": uid, "controller": true,
+        }]);
+    }
+    pod
 }
 
 pub(crate) fn terminated(pod: &Value) -> &Value {

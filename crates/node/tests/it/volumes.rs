@@ -25,7 +25,7 @@ crate::tests!("volumes":
 
 async fn log_of(site: &Site, pod: &str, container: &str) -> String {
     let request = Request {
-        namespace: "ns".to_owned(),
+        namespace: "default".to_owned(),
         pod: pod.to_owned(),
         container: Some(container.to_owned()),
         ..Request::default()
@@ -41,9 +41,7 @@ fn volumes_are_mounted() {
         if !site.is_isolated() {
             return;
         }
-        site.server.create("/api/v1/namespaces/ns/configmaps", json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "files", "namespace": "ns" }, "data": { "a.txt": "content\n" },
-        }));
+        site.create_config_map("files", json!({ "a.txt": "content\n" }));
         // Existing mount points, so that no folders remain on the machine.
         let spec = json!({
             "restartPolicy": "Never",
@@ -53,22 +51,22 @@ fn volumes_are_mounted() {
                 { "name": "memory", "emptyDir": { "medium": "Memory" } },
             ],
             "initContainers": [{
-                "name": "fill", "command": ["sh", "-c", "echo shared > /opt/x; echo memory > /dev/shm/y"],
+                "name": "fill", "image": "any", "command": ["sh", "-c", "echo shared > /opt/x; echo memory > /dev/shm/y"],
                 "volumeMounts": [{ "name": "scratch", "mountPath": "/opt" }, { "name": "memory", "mountPath": "/dev/shm" }],
             }],
             "containers": [{
-                "name": "mxnet", "command": ["sh", "-c", "cat /srv/a.txt /opt/x /dev/shm/y"],
+                "name": "mxnet", "image": "any", "command": ["sh", "-c", "cat /srv/a.txt /opt/x /dev/shm/y"],
                 "volumeMounts": [
                     { "name": "config", "mountPath": "/srv" }, { "name": "scratch", "mountPath": "/opt" },
                     { "name": "memory", "mountPath": "/dev/shm" },
                 ],
             }],
         });
-        let path = site.create("p", spec);
-        site.phase(&path, "Succeeded").await;
+        let name = site.create("p", spec);
+        site.phase(&name, "Succeeded").await;
         assert_eq!(log_of(&site, "p", "mxnet").await, "content\nshared\nmemory\n");
         assert!(!Path::new("/opt/x").exists() && !Path::new("/dev/shm/y").exists());
-        site.server.delete(&path, 0);
+        site.delete(&name, 0);
         folders_removed(&site).await;
     });
 }
@@ -82,8 +80,8 @@ fn stopping_all_pods_frees_their_memory() {
         let mut spec = shell("echo x > /opt/x");
         spec["volumes"] = json!([{ "name": "memory", "emptyDir": { "medium": "Memory" } }]);
         spec["containers"][0]["volumeMounts"] = json!([{ "name": "memory", "mountPath": "/opt" }]);
-        let path = site.create("p", spec);
-        let pod = site.phase(&path, "Succeeded").await;
+        let name = site.create("p", spec);
+        let pod = site.phase(&name, "Succeeded").await;
         let uid = pod["metadata"]["uid"].as_str().unwrap();
         let folder = Path::new("/dev/shm").join(format!("mxjob-{uid}"));
         assert!(folder.join("memory/x").exists());
@@ -99,9 +97,7 @@ fn an_item_without_a_file_name_fails_the_container() {
         if !site.is_isolated() {
             return;
         }
-        site.server.create("/api/v1/namespaces/ns/configmaps", json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": "ns" }, "data": { "k": "x" },
-        }));
+        site.create_config_map("c", json!({ "k": "x" }));
         let mut spec = shell("true");
         spec["volumes"] = json!([{ "name": "v", "configMap": { "name": "c", "items": [{ "key": "k", "path": "." }] } }]);
         spec["containers"][0]["volumeMounts"] = json!([{ "name": "v", "mountPath": "/opt" }]);
@@ -114,8 +110,8 @@ fn an_item_without_a_file_name_fails_the_container() {
 fn a_pod_with_deep_folders_is_removed() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
-        let path = site.create("p", shell("true"));
-        let pod = site.phase(&path, "Succeeded").await;
+        let name = site.create("p", shell("true"));
+        let pod = site.phase(&name, "Succeeded").await;
         // As a container creates them in an emptyDir.
         let uid = pod["metadata"]["uid"].as_str().unwrap();
         let volume = site.dir.path().join("pods").join(uid).join(".volumes/scratch");
@@ -126,7 +122,7 @@ fn a_pod_with_deep_folders_is_removed() {
             mkdirat(&folder, "d", Mode::RWXU).unwrap();
             folder = openat(&folder, "d", flags, Mode::empty()).unwrap();
         }
-        site.server.delete(&path, 0);
+        site.delete(&name, 0);
         folders_removed(&site).await;
     });
 }
@@ -157,9 +153,9 @@ fn an_expression_gives_every_pod_its_own_folder() {
         }
         let folder = site.dir.path().join("shared");
         fs::create_dir(&folder).unwrap();
-        let paths = ["a", "b"].map(|name| site.create(name, sharing(&folder, "logs/$(POD)")));
-        for path in paths {
-            site.phase(&path, "Succeeded").await;
+        let names = ["a", "b"].map(|name| site.create(name, sharing(&folder, "logs/$(POD)")));
+        for name in names {
+            site.phase(&name, "Succeeded").await;
         }
         for name in ["a", "b"] {
             let who = fs::read_to_string(folder.join("logs").join(name).join("who")).unwrap();
@@ -182,12 +178,12 @@ fn an_expression_without_a_value_waits_and_names_the_variable() {
         let folder = site.dir.path().join("shared");
         fs::create_dir(&folder).unwrap();
         let waits = async |name: &str, expression: &str| {
-            let path = site.create(name, sharing(&folder, expression));
+            site.store(name, json!({}), sharing(&folder, expression));
             let waits = |pod: &Value| {
                 let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
                 waiting["reason"] == "CreateContainerConfigError"
             };
-            let pod = site.server.until(&path, |pod| pod.is_some_and(waits)).await;
+            let pod = site.until(name, waits).await;
             assert_eq!(pod["status"]["phase"], "Pending");
             let message = &pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"];
             message.as_str().unwrap().to_owned()
@@ -261,7 +257,7 @@ fn a_sub_path_out_of_its_volume_fails_the_container() {
             ("p", "../../../../made", "must not contain '..'"),
             ("q", "/made", "must be a relative path"),
         ] {
-            let pod = site.create(name, two_steps("true", sub_path, "true"));
+            let pod = site.store(name, json!({}), two_steps("true", sub_path, "true"));
             let pod = site.phase(&pod, "Failed").await;
             let message = terminated(&pod)["message"].as_str().unwrap();
             assert!(message.ends_with(rule), "{message}");
@@ -279,12 +275,10 @@ fn files_are_not_written_through_the_links_of_a_container() {
         let outside = site.dir.path().join("outside");
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("file"), "secret").unwrap();
-        site.server.create("/api/v1/namespaces/ns/configmaps", json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "files", "namespace": "ns" }, "data": { "a.txt": "content\n" },
-        }));
+        site.create_config_map("files", json!({ "a.txt": "content\n" }));
         let mounts = json!([{ "name": "v", "mountPath": "/opt" }]);
         let plant = format!("ln -sf {}/file /opt/a.txt", outside.display());
-        let path = site.create(
+        let name = site.create(
             "p",
             json!({
                 "restartPolicy": "Never",
@@ -293,7 +287,7 @@ fn files_are_not_written_through_the_links_of_a_container() {
                 "containers": [mounting("mxnet", "test ! -L /opt/a.txt && cat /opt/a.txt", mounts)],
             }),
         );
-        site.phase(&path, "Succeeded").await;
+        site.phase(&name, "Succeeded").await;
         assert_eq!(log_of(&site, "p", "mxnet").await, "content\n");
         assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "secret");
     });
@@ -305,10 +299,9 @@ fn keys_out_of_a_volume_fail_the_container() {
         if !site.is_isolated() {
             return;
         }
-        site.server.create("/api/v1/namespaces/ns/configmaps", json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "evil", "namespace": "ns" },
-            "data": { "../../../../made": "x", "good": "x" },
-        }));
+        let data = json!({ "../../../../made": "x", "good": "x" });
+        let map = json!({ "metadata": { "name": "evil" }, "data": data });
+        site.server.store("configmaps", &map);
         let sources = [
             json!({ "name": "evil" }),
             json!({ "name": "evil", "items": [{ "key": "good", "path": "../../../../made" }] }),
@@ -317,7 +310,7 @@ fn keys_out_of_a_volume_fail_the_container() {
             let mut spec = shell("true");
             spec["volumes"] = json!([{ "name": "v", "configMap": source }]);
             spec["containers"][0]["volumeMounts"] = json!([{ "name": "v", "mountPath": "/opt" }]);
-            let pod = site.phase(&site.create(name, spec), "Failed").await;
+            let pod = site.phase(&site.store(name, json!({}), spec), "Failed").await;
             let message = terminated(&pod)["message"].as_str().unwrap();
             assert!(message.contains("\"../../../../made\" is not a valid"), "{message}");
         }

@@ -13,8 +13,10 @@ thread_local! {
 }
 
 /// Starts a new life.
-pub(crate) fn begin() {
-    BEGIN.set(Some(Instant::now()));
+pub(crate) fn begin() -> Instant {
+    let now = Instant::now();
+    BEGIN.set(Some(now));
+    now
 }
 
 /// Milliseconds since the start.
@@ -33,7 +35,7 @@ pub(crate) fn date(ms: u64) -> Timestamp {
     start + SignedDuration::from_millis(i64::try_from(ms).unwrap())
 }
 
-/// The current time: the clock of the controller.
+/// The current time: the clock of the controller and of the server.
 pub(crate) fn calendar() -> Timestamp {
     date(now())
 }
@@ -41,10 +43,4 @@ pub(crate) fn calendar() -> Timestamp {
 /// The time as in objects.
 pub(crate) fn text(ms: u64) -> String {
     date(ms / 1000 * 1000).to_string()
-}
-
-/// Milliseconds of a time in an object.
-pub(crate) fn parse(text: &str) -> u64 {
-    let time: Timestamp = text.parse().unwrap();
-    u64::try_from(time.duration_since(date(0)).as_millis()).unwrap()
 }

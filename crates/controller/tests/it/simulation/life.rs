@@ -5,17 +5,28 @@
 //! change, a controller that dies between two writes). Then the world becomes quiet, and every open
 //! decision must be made by the end.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use http::Method;
 use mxjob_controller::{Gang, Options, PodGroups, run};
+use mxjob_testkit::life::{Circumstances, Life, condition, number, role};
+use mxjob_testkit::oracle::{self, Timing};
+use mxjob_testkit::{Faults, Link, Random, Server};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::clock;
-use super::cluster::{Cluster, State, Trouble};
-use super::history::{History, condition, number};
-use super::random::Random;
+use crate::cluster::{foreign_pod, is_terminating, name};
 
+thread_local! {
+    /// The server of all lives on this thread.
+    static SERVER: OnceCell<Server> = const { OnceCell::new() };
+}
+
+const JOB: &str = "/apis/kubeflow.org/v1/namespaces/default/mxjobs/digits";
+const GROUP: &str = "/apis/scheduling.volcano.sh/v1beta1/namespaces/default/podgroups/digits";
 const SECOND: u64 = 1000;
 /// How long the world stays quiet before the life is checked: longer than the longest delay plus
 /// the longest run.
@@ -38,8 +49,10 @@ enum Action {
     End,
 }
 
-struct Life {
-    cluster: Cluster,
+struct World {
+    server: Server,
+    /// The connection of the controllers.
+    link: Link,
     agenda: BTreeMap<(u64, u64), Action>,
     actions: u64,
     random: Random,
@@ -49,7 +62,9 @@ struct Life {
     is_calm: bool,
     /// The node whose pods cannot be reached. There are two.
     lost_node: Option<u64>,
+    /// Uids of pods that a node knows.
     scheduled: BTreeSet<String>,
+    /// Uids of terminating pods that a node knows.
     reaped: BTreeSet<String>,
     /// How often processes fail, per thousand.
     failures: u64,
@@ -57,56 +72,57 @@ struct Life {
     hangs: u64,
     /// Volcano, if there is one.
     volcano: Option<Random>,
+    deleted_by_others: BTreeSet<String>,
+    absences: Vec<(u64, u64)>,
+    /// Actions of people and nodes, for a failed test's output.
+    notes: Vec<(u64, String)>,
 }
 
-/// The result of a life, to be checked.
-pub(crate) struct Remains {
-    pub(crate) history: History,
-    pub(crate) job: Value,
-    /// The job at the end; `None` if it was deleted.
-    pub(crate) last: Option<Value>,
-    pub(crate) pods: Vec<Value>,
-    pub(crate) services: Vec<Value>,
-    pub(crate) groups: Vec<Value>,
-    /// How late a decision may be, in milliseconds.
-    pub(crate) slack: u64,
-    /// How long a change may stay unseen while no request is refused, in milliseconds.
-    pub(crate) sight: u64,
-    pub(crate) end: u64,
+/// The result of a life.
+pub(crate) struct Outcome {
+    pub(crate) spec: Value,
+    pub(crate) violations: Vec<String>,
+    pub(crate) log: Vec<String>,
 }
 
-/// Runs a life from its start to its end.
-pub(crate) fn live(seed: u64) -> Remains {
+/// Runs a life from its start to its end, and checks it.
+pub(crate) fn live(seed: u64) -> Outcome {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.unwrap().block_on(async {
-        clock::begin();
+        let start = clock::begin();
+        let server = SERVER.with(|server| server.get_or_init(new_server).clone());
+        server.reset();
         let mut random = Random::new(seed);
-        let job = job(&mut random.fork());
-        let mut life = Life::new(&mut random, &job);
-        life.volcano = (seed % 4 == 3).then(|| Random::new(seed + 1));
-        life.cluster.state().history.has_scheduler = life.volcano.is_some();
+        let job = job(&mut random.split());
+        let mut world = World::new(server, &mut random);
+        world.volcano = (seed % 4 == 3).then(|| Random::new(seed + 1));
         let is_gentle = seed.is_multiple_of(3);
         let slack = if is_gentle { 5 * SECOND } else { 120 * SECOND };
-        life.begin(is_gentle, &job);
-        let end = life.run_to_its_end().await;
-        let state = life.cluster.state();
-        Remains {
-            history: state.history.clone(),
-            last: state.get("mxjobs", "digits").cloned(),
-            pods: state
-                .all("pods")
-                .filter(|pod| pod["metadata"]["ownerReferences"].is_array())
-                .cloned()
-                .collect(),
-            services: state.all("services").cloned().collect(),
-            groups: state.all("podgroups").cloned().collect(),
-            job,
-            slack,
-            sight: if is_gentle { 200 } else { slack },
-            end,
+        world.begin(is_gentle, &job);
+        let end = world.run_to_its_end().await;
+        if let Some(controller) = world.controller.take() {
+            controller.abort();
+            let _ = controller.await;
+        }
+        let circumstances = Circumstances {
+            start: (start, clock::date(0)),
+            deleted_by_others: world.deleted_by_others,
+            has_group: world.volcano.is_some(),
+            absences: world.absences,
+        };
+        let life = Life::replay("digits", &world.server.history().log(), circumstances);
+        let timing = Timing { slack, sight: if is_gentle { 200 } else { slack }, end };
+        Outcome {
+            spec: job["spec"].clone(),
+            violations: oracle::check(&life, Some(timing)),
+            log: life.describe(&world.notes),
         }
     })
+}
+
+fn new_server() -> Server {
+    Server::with(mxjob_testkit::Options { clock: Some(clock::calendar), ..Default::default() })
 }
 
 fn job(random: &mut Random) -> Value {
@@ -145,24 +161,15 @@ fn job(random: &mut Random) -> Value {
     json!({ "apiVersion": "kubeflow.org/v1", "kind": "MXJob", "metadata": { "name": "digits", "namespace": "default" }, "spec": spec })
 }
 
-/// Whether the replicas of a job restart together, by the contract's default.
-fn together(job: &Value) -> bool {
-    let spec = &job["spec"];
-    match spec["restartScope"].as_str() {
-        Some(scope) => scope == "Job",
-        None => number(&spec["mxReplicaSpecs"]["Scheduler"]["replicas"]) > 0,
-    }
-}
-
-impl Life {
-    fn new(random: &mut Random, job: &Value) -> Self {
-        let history = History { together: together(job), ..History::default() };
+impl World {
+    fn new(server: Server, random: &mut Random) -> Self {
         Self {
-            cluster: Cluster::new(random.fork(), history),
+            link: server.new_link(random.split()),
+            server,
             agenda: BTreeMap::new(),
             actions: 0,
-            random: random.fork(),
-            script: random.fork(),
+            random: random.split(),
+            script: random.split(),
             controller: None,
             gone_since: Some(0),
             is_calm: false,
@@ -172,39 +179,37 @@ impl Life {
             failures: random.pick(&[0, 100, 300]),
             hangs: random.pick(&[0, 0, 0, 50]),
             volcano: None,
+            deleted_by_others: BTreeSet::new(),
+            absences: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
     fn begin(&mut self, is_gentle: bool, job: &Value) {
         let random = &mut self.random;
-        let trouble = Trouble {
-            refusals: random.pick(&[0, 30, 100]),
-            lost_answers: random.pick(&[0, 30]),
+        let latency = random.pick(&[5, 200, 2000]);
+        let faults = Faults {
+            refused_writes: random.pick(&[0, 30, 100]),
+            lost_responses: random.pick(&[0, 30]),
             crashes: random.pick(&[0, 20, 60]),
-            duplicates: random.pick(&[0, 50, 200]),
-            ended_watches: random.pick(&[0, 20]),
-            latency: random.pick(&[5, 200, 2000]),
-            lag: random.pick(&[5, 500, 5000]),
+            repeated_events: random.pick(&[0, 50, 200]),
+            broken_watches: random.pick(&[0, 20]),
+            latency,
+            response_latency: latency,
+            event_lag: random.pick(&[5, 500, 5000]),
+            ..Faults::default()
         };
-        let trouble = if is_gentle {
-            Trouble { latency: 20, lag: 20, ..Trouble::default() }
-        } else {
-            trouble
-        };
+        self.link.set_faults(if is_gentle { quiet(20) } else { faults });
         let calm = random.between(60, 900) * SECOND;
         let first = random.between(0, 40) * SECOND;
-        self.cluster.act(|state| {
-            state.trouble = trouble;
-            // A pod that looks like one of the job and is not.
-            state.store("pods", json!({ "metadata": {
-                "name": "digits-worker-9", "namespace": "default",
-                "labels": { "training.kubeflow.org/operator-name": "mxjob-controller", "training.kubeflow.org/job-name": "digits" },
-            }, "status": { "phase": "Running" } }));
-            let job = state.store("mxjobs", job.clone());
-            for field in ["activeDeadlineSeconds", "ttlSecondsAfterFinished", "cleanPodPolicy", "suspend"] {
-                state.history.fields.insert(field.to_owned(), vec![(0, job["spec"][field].clone())]);
-            }
+        // A pod that looks like one of the job and is not.
+        let mut foreign = foreign_pod("digits-worker-9");
+        foreign["metadata"]["labels"] = json!({
+            "training.kubeflow.org/operator-name": "mxjob-controller", "training.kubeflow.org/job-name": "digits",
         });
+        foreign["status"] = json!({ "phase": "Running" });
+        self.server.create("pods", &foreign);
+        self.server.create("mxjobs", job);
         self.plan(0, Action::Controller);
         self.plan(first, Action::Happening);
         if self.volcano.is_some() {
@@ -214,17 +219,21 @@ impl Life {
         self.plan(calm + AFTERMATH, Action::End);
     }
 
+    fn note(&mut self, line: String) {
+        self.notes.push((clock::now(), line));
+    }
+
     fn plan(&mut self, after: u64, action: Action) {
         self.actions += 1;
         self.agenda.insert((clock::now() + after, self.actions), action);
     }
 
     async fn run_to_its_end(&mut self) -> u64 {
-        let mut changes = self.cluster.changes();
+        let (mut changes, mut crashes) = (self.server.history().count(), self.link.has_crashed());
         loop {
             changes.borrow_and_update();
             self.look_around();
-            if self.cluster.state().has_crashed {
+            if *crashes.borrow_and_update() {
                 self.lose_controller().await;
             }
             let ((ms, _), _) = self.agenda.first_key_value().unwrap();
@@ -232,6 +241,7 @@ impl Life {
             if ms > clock::now() {
                 tokio::select! {
                     biased;
+                    _ = crashes.changed() => continue,
                     _ = changes.changed() => continue,
                     () = tokio::time::sleep_until(clock::instant(ms)) => {}
                 }
@@ -250,25 +260,22 @@ impl Life {
             let _ = controller.await;
         }
         self.gone_since = Some(clock::now());
-        self.cluster.act(|state| {
-            state.has_crashed = false;
-            state.history.note("the controller dies");
-        });
+        self.link.recover();
+        self.note("the controller dies".to_owned());
         let after = self.random.pick(&[0, 500, 5 * SECOND, 60 * SECOND]);
         self.plan(after, Action::Controller);
     }
 
-    /// What the nodes see: pods to start and pods to end.
+    /// What the nodes see: pods to start and pods to end. The garbage collector looks, too.
     fn look_around(&mut self) {
-        let cluster = self.cluster.clone();
-        let seen: Vec<(String, bool)> = {
-            let state = cluster.state();
-            let ours =
-                state.all("pods").filter(|pod| pod["metadata"]["ownerReferences"].is_array());
-            ours.map(|pod| (uid(pod), pod["metadata"].get("deletionTimestamp").is_some())).collect()
-        };
-        for (uid, is_terminating) in seen {
-            if is_terminating && self.reaped.insert(uid.clone()) {
+        let has_job = self.server.history().get("mxjobs", "digits").is_some();
+        for pod in self.pods() {
+            let uid = uid(&pod);
+            if !has_job && !is_terminating(&pod) {
+                self.server.delete("pods", name(&pod));
+                continue;
+            }
+            if is_terminating(&pod) && self.reaped.insert(uid.clone()) {
                 let after = self.random.pick(&[100, 2 * SECOND, 30 * SECOND]);
                 self.plan(after, Action::Reap(uid.clone()));
             }
@@ -277,6 +284,26 @@ impl Life {
                 self.plan(after, Action::Start(uid));
             }
         }
+        if !has_job {
+            for resource in ["services", "podgroups"] {
+                for object in self.server.all(resource) {
+                    self.server.delete(resource, name(&object));
+                }
+            }
+        }
+    }
+
+    /// The pods of the job.
+    fn pods(&self) -> Vec<Arc<Value>> {
+        let mut found = self.server.history().of_resource("pods");
+        found.retain(|pod| pod["metadata"]["ownerReferences"].is_array());
+        found
+    }
+
+    fn running(&self) -> Vec<Arc<Value>> {
+        let mut found = self.pods();
+        found.retain(|pod| pod["status"]["phase"] == "Running");
+        found
     }
 
     fn act(&mut self, action: Action) {
@@ -298,10 +325,8 @@ impl Life {
             Action::Calm => {
                 self.is_calm = true;
                 self.find_node();
-                self.cluster.act(|state| {
-                    state.trouble = Trouble { latency: 5, lag: 5, ..Trouble::default() };
-                    state.history.note("the world calms down");
-                });
+                self.link.set_faults(quiet(5));
+                self.note("the world calms down".to_owned());
             }
             Action::End => {}
         }
@@ -310,16 +335,16 @@ impl Life {
     fn start_controller(&mut self) {
         let now = clock::now();
         if let Some(since) = self.gone_since.take() {
-            self.cluster.state().history.absences.push((since, now));
+            self.absences.push((since, now));
         }
-        self.cluster.state().history.note("a controller starts");
+        self.note("a controller starts".to_owned());
         let workers = self.random.pick(&[1, 4]);
         let gang = match self.volcano {
             Some(_) => Gang::PodGroups(PodGroups::Volcano),
             None => Gang::Off,
         };
         let options = Options { workers, gang, now: clock::calendar, ..Options::default() };
-        let client = self.cluster.client();
+        let client = self.link.client();
         self.controller = Some(tokio::spawn(async move {
             run(client, options, std::future::pending()).await.unwrap();
         }));
@@ -333,21 +358,40 @@ impl Life {
             self.plan(5 * SECOND, action);
             return None;
         }
-        let state = self.cluster.state();
-        state.all("pods").find(|pod| super::life::uid(pod) == uid).cloned()
+        let pod = self.pods().into_iter().find(|pod| self::uid(pod) == uid)?;
+        Some(Value::clone(&pod))
+    }
+
+    /// The node of a pod writes its status.
+    fn report(&self, pod: &Value) {
+        self.server.change("pods", name(pod), |stored| {
+            if stored["spec"]["nodeName"].is_null() && !is_terminating(stored) {
+                stored["spec"]["nodeName"] = json!(format!("node-{}", node(&uid(pod))));
+            }
+            stored["status"] = pod["status"].clone();
+        });
+    }
+
+    /// Someone other than the controller deletes an object: as a user, or as its node.
+    fn delete(&mut self, resource: &str, object: &Value, is_forced: bool) {
+        self.deleted_by_others.insert(uid(object));
+        if is_forced {
+            self.server.remove(resource, name(object));
+        } else {
+            self.server.delete(resource, name(object));
+        }
     }
 
     fn start(&mut self, uid: &str) {
         let Some(mut pod) = self.reach(uid, Action::Start(uid.to_owned())) else { return };
-        if pod["metadata"].get("deletionTimestamp").is_some() || pod["status"]["phase"].is_string()
-        {
+        if is_terminating(&pod) || pod["status"]["phase"] != "Pending" {
             return;
         }
         pod["status"] = json!({
             "phase": "Running", "startTime": clock::text(clock::now()),
             "containerStatuses": [{ "name": "mxnet", "restartCount": 0, "state": { "running": { "startedAt": clock::text(clock::now()) } } }],
         });
-        self.cluster.act(|state| state.store("pods", pod.clone()));
+        self.report(&pod);
         self.go_on(&pod);
     }
 
@@ -380,67 +424,56 @@ impl Life {
             "OnFailure" => code != 0,
             _ => false,
         };
-        let is_terminating = pod["metadata"].get("deletionTimestamp").is_some();
-        if is_restarted && !is_terminating {
+        if is_restarted && !is_terminating(&pod) {
             let count = number(&pod["status"]["containerStatuses"][0]["restartCount"]) + 1;
             pod["status"]["containerStatuses"][0]["restartCount"] = count.into();
-            self.cluster.act(|state| state.store("pods", pod.clone()));
+            self.report(&pod);
             self.go_on(&pod);
             return;
         }
         end(&mut pod, Some(code));
-        self.cluster.act(|state| state.store("pods", pod.clone()));
+        self.report(&pod);
         if code == 0 && role(&pod) == "scheduler" {
             // The processes of ps-lite leave through one barrier, and a process that fails there
             // fails now.
             self.failures = self.failures.max(200);
-            let others = running(&self.cluster.state());
-            for other in others {
+            for other in self.running() {
                 let after = self.script.between(0, 1500);
-                self.plan(after, Action::Exit(super::life::uid(&other)));
+                self.plan(after, Action::Exit(self::uid(&other)));
             }
         }
     }
 
     fn reap(&mut self, uid: &str) {
         let Some(mut pod) = self.reach(uid, Action::Reap(uid.to_owned())) else { return };
-        let is_running = pod["status"]["phase"] == "Running";
-        let shows_its_end = self.random.chance(500);
-        self.cluster.act(|state| {
-            let name = name(&pod);
-            if is_running && shows_its_end {
-                end(&mut pod, Some(143));
-                state.store("pods", pod);
-            }
-            state.remove("pods", &name);
-        });
+        if pod["status"]["phase"] == "Running" && self.random.chance(500) {
+            end(&mut pod, Some(143));
+            self.report(&pod);
+        }
+        if self.server.get("pods", name(&pod)).is_some_and(|now| self::uid(&now) == uid) {
+            self.server.remove("pods", name(&pod));
+        }
     }
 
     /// The lost node is back after a reboot: nothing runs there any more.
     fn find_node(&mut self) {
         let Some(lost) = self.lost_node.take() else { return };
-        self.cluster.act(|state| {
-            state.history.note("the node is back");
-            for mut pod in running(state).into_iter().filter(|pod| node(&uid(pod)) == lost) {
-                end(&mut pod, None);
-                pod["status"]["reason"] = json!("NodeLost");
-                state.store("pods", pod);
-            }
-        });
+        self.note("the node is back".to_owned());
+        for pod in self.running().iter().filter(|pod| node(&uid(pod)) == lost) {
+            let mut pod = Value::clone(pod);
+            end(&mut pod, None);
+            pod["status"]["reason"] = json!("NodeLost");
+            self.report(&pod);
+        }
     }
 
     fn evict_lost(&mut self) {
         let Some(lost) = self.lost_node else { return };
-        self.cluster.act(|state| {
-            let all: Vec<Value> = state
-                .all("pods")
-                .filter(|pod| pod["metadata"]["ownerReferences"].is_array())
-                .cloned()
-                .collect();
-            for pod in all.iter().filter(|pod| node(&uid(pod)) == lost) {
-                state.delete("pods", &name(pod));
+        for pod in self.pods().iter().filter(|pod| node(&uid(pod)) == lost) {
+            if !is_terminating(pod) {
+                self.delete("pods", pod, false);
             }
-        });
+        }
     }
 
     /// Volcano admits a group after a while, may revert that, and another client may delete the
@@ -454,56 +487,64 @@ impl Life {
         };
         let (is_lost, tasks) = (!self.is_calm && random.chance(50), random.between(1, 9));
         let after = random.between(1, 40) * SECOND;
-        self.cluster.act(|state| {
-            let Some(mut group) = state.get("podgroups", "digits").cloned() else { return };
-            if is_lost {
-                state.history.note("another client deletes the group");
-                return state.remove("podgroups", "digits");
-            }
-            let trouble = json!([{ "type": "Unschedulable", "status": "True", "message": format!("{tasks} tasks have no place") }]);
-            let status = if phase == "Running" { json!({ "phase": phase }) } else { json!({ "phase": phase, "conditions": trouble }) };
-            if group["status"] != status {
-                group["status"] = status;
-                state.store("podgroups", group);
-            }
-        });
         self.plan(after, Action::Schedule);
+        let Some(group) = self.server.get("podgroups", "digits") else { return };
+        if is_lost {
+            self.note("another client deletes the group".to_owned());
+            return self.delete("podgroups", &group, true);
+        }
+        let message = format!("{tasks} tasks have no place");
+        let conditions = match phase {
+            "Running" => Value::Null,
+            _ => json!([{ "type": "Unschedulable", "status": "True", "message": message }]),
+        };
+        let status = json!({ "phase": phase, "conditions": conditions });
+        self.patch(&format!("{GROUP}/status"), &json!({ "status": status }));
+    }
+
+    fn patch(&mut self, path: &str, patch: &Value) {
+        let (code, answer) = self.server.send(Method::PATCH, path, patch);
+        if code != 200 {
+            self.note(format!("{path} {patch} is refused: {}", answer["message"]));
+        }
     }
 
     // === People and accidents ===
 
     fn happen(&mut self) {
-        let cluster = self.cluster.clone();
-        if cluster.state().get("mxjobs", "digits").is_none() {
-            return;
-        }
-        let running = running(&cluster.state());
+        let Some(job) = self.server.history().get("mxjobs", "digits") else { return };
+        let running = self.running();
         let some = (!running.is_empty()).then(|| self.random.pick(&running));
         match (self.random.between(0, 9), some) {
-            (0, Some(mut pod)) => cluster.act(|state| {
-                state.history.note(&format!("{} is evicted", name(&pod)));
+            (0, Some(pod)) => {
+                let mut pod = Value::clone(&pod);
+                self.note(format!("{} is evicted", name(&pod)));
                 end(&mut pod, None);
                 pod["status"]["reason"] = json!("Evicted");
-                state.store("pods", pod);
-            }),
-            (1, Some(pod)) => cluster.act(|state| {
-                state.history.note(&format!("another client deletes {}", name(&pod)));
-                state.delete("pods", &name(&pod));
-            }),
-            (2, Some(pod)) => cluster.act(|state| {
-                state.history.note(&format!("another client deletes services {}", name(&pod)));
-                state.remove("services", &name(&pod));
-            }),
+                self.report(&pod);
+            }
+            (1, Some(pod)) => {
+                self.note(format!("another client deletes {}", name(&pod)));
+                if !is_terminating(&pod) {
+                    self.delete("pods", &pod, false);
+                }
+            }
+            (2, Some(pod)) => {
+                self.note(format!("another client deletes services {}", name(&pod)));
+                if let Some(service) = self.server.get("services", name(&pod)) {
+                    self.delete("services", &service, true);
+                }
+            }
             (3, Some(pod)) if self.lost_node.is_none() => {
                 self.lost_node = Some(node(&uid(&pod)));
-                cluster.act(|state| state.history.note("a node is lost"));
+                self.note("a node is lost".to_owned());
                 let after = self.random.pick(&[5, 90, 400]) * SECOND;
                 self.plan(EVICTION, Action::EvictLost);
                 self.plan(after, Action::NodeUp);
             }
-            (4, _) => cluster.act(collect_succeeded),
+            (4, _) => self.collect_succeeded(&job),
             (5, _) => {
-                let is_held = cluster.state().history.last("suspend").1 == true;
+                let is_held = job["spec"]["suspend"] == true;
                 self.set("suspend", json!(!is_held));
                 if !is_held {
                     // No job stays suspended forever.
@@ -538,41 +579,32 @@ impl Life {
         self.plan(after, Action::Happening);
     }
 
-    fn set(&self, field: &str, value: Value) {
-        self.cluster.act(|state| {
-            let Some(mut job) = state.get("mxjobs", "digits").cloned() else { return };
-            state.history.note(&format!("another client sets {field} to {value}"));
-            job["spec"][field] = value.clone();
-            state.store("mxjobs", job);
-            state.history.fields.get_mut(field).unwrap().push((clock::now(), value));
-        });
+    fn set(&mut self, field: &str, value: Value) {
+        self.note(format!("another client sets {field} to {value}"));
+        self.patch(JOB, &json!({ "spec": { field: value } }));
     }
-}
 
-/// A cleaner deletes succeeded pods, once the status has recorded them.
-fn collect_succeeded(state: &mut State) {
-    let Some(job) = state.get("mxjobs", "digits").cloned() else { return };
-    let noted = job["status"]["completedIndexes"].as_object().cloned().unwrap_or_default();
-    let all: Vec<Value> = state.all("pods").cloned().collect();
-    for pod in all.iter().filter(|pod| pod["status"]["phase"] == "Succeeded") {
-        let labels = &pod["metadata"]["labels"];
-        let role = labels["training.kubeflow.org/replica-type"].as_str().unwrap();
-        let index = labels["training.kubeflow.org/replica-index"].as_str().unwrap();
-        let is_noted = noted.iter().any(|(key, indexes)| {
-            key.to_lowercase() == role
-                && indexes.as_str().unwrap().split(['-', ',']).any(|one| one == index)
-        });
-        if is_noted && condition(&job["status"], "Suspended") != Some(true) {
-            let name = name(pod);
-            state.history.note(&format!("a cleaner deletes {name}"));
-            state.remove("pods", &name);
+    /// A cleaner deletes succeeded pods, once the status has recorded them.
+    fn collect_succeeded(&mut self, job: &Value) {
+        let recorded = job["status"]["completedIndexes"].as_object().cloned().unwrap_or_default();
+        for pod in self.pods().iter().filter(|pod| pod["status"]["phase"] == "Succeeded") {
+            let labels = &pod["metadata"]["labels"];
+            let index = labels["training.kubeflow.org/replica-index"].as_str().unwrap();
+            let is_recorded = recorded.iter().any(|(key, indexes)| {
+                let mut all = indexes.as_str().unwrap().split(['-', ',']);
+                key.to_lowercase() == role(pod) && all.any(|one| one == index)
+            });
+            if is_recorded && condition(&job["status"], "Suspended") != Some(true) {
+                self.note(format!("a cleaner deletes {}", name(pod)));
+                self.delete("pods", pod, true);
+            }
         }
     }
 }
 
-fn running(state: &State) -> Vec<Value> {
-    let ours = state.all("pods").filter(|pod| pod["metadata"]["ownerReferences"].is_array());
-    ours.filter(|pod| pod["status"]["phase"] == "Running").cloned().collect()
+/// Only delays.
+fn quiet(ms: u64) -> Faults {
+    Faults { latency: ms, response_latency: ms, event_lag: ms, ..Faults::default() }
 }
 
 /// A pod ends: with a code, or without a known one.
@@ -593,14 +625,6 @@ fn end(pod: &mut Value, code: Option<i64>) {
 
 fn uid(object: &Value) -> String {
     object["metadata"]["uid"].as_str().unwrap().to_owned()
-}
-
-fn role(pod: &Value) -> &str {
-    pod["metadata"]["labels"]["training.kubeflow.org/replica-type"].as_str().unwrap_or_default()
-}
-
-fn name(object: &Value) -> String {
-    object["metadata"]["name"].as_str().unwrap().to_owned()
 }
 
 /// The node of a pod.

@@ -1,12 +1,23 @@
 //! A small random number generator: the same numbers from the same seed, in every build.
 
-/// SplitMix64.
+/// A generator of the SplitMix64 algorithm.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// A generator from a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(seed)
+    }
+
+    /// A generator for a name: its numbers do not depend on the order in which names are used.
+    #[must_use]
+    pub fn named(seed: u64, name: &str) -> Self {
+        let mixed = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Self(seed ^ mixed)
     }
 
     fn next(&mut self) -> u64 {
@@ -18,21 +29,23 @@ impl Random {
     }
 
     /// A number from `low` to `high`, inclusive.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.next() % (high - low + 1)
     }
 
     /// Whether something happens that has this probability per thousand.
-    pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
+    pub fn chance(&mut self, per_mille: u64) -> bool {
         self.next() % 1000 < per_mille
     }
 
-    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+    /// One element of a list that is not empty.
+    pub fn pick<T: Clone>(&mut self, from: &[T]) -> T {
         from[usize::try_from(self.next()).unwrap() % from.len()].clone()
     }
 
     /// A separate generator for one concern, so that one more draw here does not change the others.
-    pub(crate) fn fork(&mut self) -> Self {
+    #[must_use]
+    pub fn split(&mut self) -> Self {
         Self(self.next())
     }
 }
