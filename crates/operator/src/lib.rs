@@ -22,8 +22,6 @@ pub mod names;
 pub mod preflight;
 mod probes;
 mod run;
-#[cfg(test)]
-mod testing;
 mod wall_clock;
 pub mod webhook;
 

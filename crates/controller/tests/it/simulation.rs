@@ -18,7 +18,7 @@ mod life;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Lives in each of the tests below; the tests run in parallel.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 75;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())

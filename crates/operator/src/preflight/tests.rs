@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use kube::client::Body;
-use mxjob_access::identity::Identity;
+use mxjob_testkit::{Identity, Server};
 use serde_json::json;
 use tower_service::Service;
 
@@ -59,9 +59,8 @@ fn preflight(client: Client) -> Preflight {
 
 #[tokio::test]
 async fn each_missing_right_is_reported_until_it_is_granted() {
-    let (api, _dir) = crate::testing::api_server().await;
-    let as_user = |who| Client::new(api.connector(who, "test"), "default");
-    let mut preflight = preflight(as_user(Identity::new("nobody", "", [])));
+    let server = Server::new();
+    let mut preflight = preflight(server.client_as(Identity::new("nobody", "", [])));
     assert_eq!(preflight.check().await, Outcome::Missing);
     let problems = preflight.health.problems();
     for expected in [
@@ -90,7 +89,7 @@ async fn each_missing_right_is_reported_until_it_is_granted() {
     );
     assert_eq!(problems.len(), preflight.permissions.len(), "{problems:#?}");
 
-    preflight.client = as_user(Identity::admin());
+    preflight.client = server.client();
     assert_eq!(preflight.check().await, Outcome::Complete);
     assert_eq!(preflight.health.problems(), [""; 0]);
 }

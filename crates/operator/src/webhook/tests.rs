@@ -4,8 +4,8 @@
 use base64::Engine as _;
 use http::Method;
 use jiff::Timestamp;
-use mxjob_access::identity::Identity;
 use mxjob_client::request::{self, JSON};
+use mxjob_testkit::Server;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
@@ -22,14 +22,11 @@ const CONFIGURATIONS: &str =
 /// A cluster with the webhook's objects.
 struct Cluster {
     client: Client,
-    _dir: tempfile::TempDir,
 }
 
 impl Cluster {
     async fn start() -> Self {
-        let (api, dir) = crate::testing::api_server().await;
-        let client = Client::new(api.connector(Identity::admin(), "operator"), "default");
-        let cluster = Self { client, _dir: dir };
+        let cluster = Self { client: Server::new().client() };
         let objects = manifests::parts(&Settings::default(), &[Part::Namespace, Part::Webhook]);
         for object in objects {
             let path = match object["kind"].as_str().unwrap() {

@@ -9,9 +9,8 @@ use std::task::{Context, Poll};
 use http::{Method, Request};
 use kube::Client;
 use kube::client::Body;
-use mxjob_access::identity::Identity;
-use mxjob_apiserver::ApiServer;
 use mxjob_client::request::{self, JSON, MERGE_PATCH};
+use mxjob_testkit::{Identity, Server};
 use serde_json::{Value, json};
 use tower_service::Service;
 
@@ -27,16 +26,14 @@ const CONFIGURATION: &str =
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/jobs";
 
 struct World {
-    api: ApiServer,
+    server: Server,
     client: Client,
-    _dir: tempfile::TempDir,
 }
 
 impl World {
     async fn start() -> Self {
-        let (api, dir) = crate::testing::api_server().await;
-        let client = Client::new(api.connector(Identity::admin(), "operator"), "default");
-        let world = Self { api, client, _dir: dir };
+        let server = Server::new();
+        let world = Self { client: server.client(), server };
         world.make("/api/v1/namespaces", json!({ "metadata": { "name": "system" } })).await;
         world
     }
@@ -62,7 +59,7 @@ impl World {
     }
 
     fn rotation_as(&self, who: Identity) -> (Rotation, Arc<Resolver>) {
-        Self::rotation_by(Client::new(self.api.connector(who, "operator"), "default"))
+        Self::rotation_by(self.server.client_as(who))
     }
 
     fn rotation_by(client: Client) -> (Rotation, Arc<Resolver>) {
@@ -301,7 +298,7 @@ async fn a_secret_that_is_deleted_during_a_renewal_is_recreated_immediately() {
     let world = World::start().await.configured().await;
     world.rotation().0.sync(start()).await;
     let before = world.secret_data().await;
-    let inner = world.api.connector(Identity::admin(), "operator");
+    let inner = world.server.link().clone();
     let (client, has_vanished) = (world.client.clone(), Arc::new(AtomicBool::new(false)));
     let service = Vanishing { inner, client, has_vanished: Arc::clone(&has_vanished) };
     let (mut rotation, _) = World::rotation_by(Client::new(service, "default"));

@@ -6,29 +6,13 @@
 
 use std::collections::BinaryHeap;
 
+use mxjob_testkit::Random;
 use proptest::prelude::*;
 
 use super::*;
 
 const CANDIDATES: usize = 3;
 const END: u64 = 240_000;
-
-/// Random numbers from a seed (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-
-    fn one_in(&mut self, number: u64) -> bool {
-        self.roll(number) == 0
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Happens {
@@ -75,7 +59,7 @@ struct Process {
 }
 
 struct World {
-    dice: Dice,
+    random: Random,
     failures: Failures,
     now: u64,
     events: BinaryHeap<std::cmp::Reverse<(u64, u64, usize, Happens)>>,
@@ -104,12 +88,12 @@ struct Failures {
 
 impl World {
     fn new(seed: u64, failures: Failures) -> Self {
-        let mut dice = Dice(seed);
+        let mut random = Random::new(seed);
         let processes = (0..CANDIDATES)
             .map(|place| Process {
                 candidate: Candidate::new(format!("{place}-0"), TIMING),
                 clock: Clock {
-                    offset: dice.roll(1_000_000_000),
+                    offset: random.between(0, 999_999_999),
                     drift: if place % 2 == 0 { failures.drift } else { -failures.drift },
                 },
                 waits: None,
@@ -118,7 +102,7 @@ impl World {
             })
             .collect();
         let mut world = Self {
-            dice,
+            random,
             failures,
             now: 0,
             events: BinaryHeap::new(),
@@ -131,7 +115,7 @@ impl World {
             terms: 0,
         };
         for place in 0..CANDIDATES {
-            let after = world.dice.roll(5_000);
+            let after = world.random.between(0, 4_999);
             world.at(after, place, Happens::Turn);
         }
         world
@@ -145,13 +129,13 @@ impl World {
     /// When a message sent now arrives; `None` if it is lost.
     fn delivery(&mut self) -> Option<u64> {
         let failures = self.failures;
-        if failures.lost > 0 && self.dice.one_in(failures.lost) {
+        if failures.lost > 0 && self.random.between(1, failures.lost) == 1 {
             return None;
         }
-        let takes = if failures.late > 0 && self.dice.one_in(6) {
-            self.dice.roll(failures.late)
+        let takes = if failures.late > 0 && self.random.between(1, 6) == 1 {
+            self.random.between(0, failures.late - 1)
         } else {
-            1 + self.dice.roll(20)
+            self.random.between(1, 20)
         };
         Some(self.now + takes)
     }
@@ -202,13 +186,13 @@ impl World {
         if self.processes[place].waits.is_some() {
             return;
         }
-        if self.failures.frozen > 0 && self.dice.one_in(40) {
-            let until = self.now + self.dice.roll(self.failures.frozen);
+        if self.failures.frozen > 0 && self.random.between(1, 40) == 1 {
+            let until = self.now + self.random.between(0, self.failures.frozen - 1);
             self.processes[place].frozen = until;
             self.at(until, place, Happens::Turn);
             return;
         }
-        if self.failures.restarts && self.dice.one_in(60) {
+        if self.failures.restarts && self.random.between(1, 60) == 1 {
             self.at(self.now, place, Happens::Restarts);
             return;
         }
