@@ -107,7 +107,8 @@ impl Core {
         let (group, version) =
             resource.api_version.split_once('/').unwrap_or(("", resource.api_version));
         let kind = registry::find(group, version, resource.plural).unwrap();
-        let namespace = if resource.is_namespaced { format!("{NAMESPACE}/") } else { String::new() };
+        let namespace =
+            if resource.is_namespaced { format!("{NAMESPACE}/") } else { String::new() };
         format!("{}{namespace}{name}", kind.prefix())
     }
 

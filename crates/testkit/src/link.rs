@@ -180,11 +180,12 @@ impl Link {
         writes.filter(|one| one.resource != "events").map(Request::text).collect()
     }
 
-    /// How many requests so far have a text that begins with `text`.
+    /// How many requests whose text begins with `text` the server has carried out.
     #[must_use]
     pub fn count(&self, text: &str) -> usize {
-        let records = self.records();
-        records.iter().filter(|record| record.request.text().starts_with(text)).count()
+        let is_counted =
+            |record: &&Record| record.is_done() && record.request.text().starts_with(text);
+        self.records().iter().filter(is_counted).count()
     }
 
     /// Lines about the requests for a job and about all collections, for a failed test's output.

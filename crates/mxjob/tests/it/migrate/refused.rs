@@ -1,9 +1,9 @@
 //! Patches that the API server rejects.
 
 use super::{OLDER, create_job_of, migrate};
-use crate::operator::trouble::Fault;
 use crate::submit::lost::proxy;
 use crate::support::{Place, Server, Text as _};
+use mxjob_testkit::Fault;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_and_the_status_wait_for_the_pods() {
@@ -11,7 +11,7 @@ async fn services_and_the_status_wait_for_the_pods() {
     let server = Server::start(&place, "apiserver", &[]);
     create_job_of(&place, &server, &OLDER[2], "digits");
     let (proxy, kubeconfig) = proxy(&place).await;
-    proxy.rule("patch pods digits-worker-0", Fault::Refuse(422), 1);
+    proxy.add_rule("patch pods digits-worker-0", Fault::Refuse(422), 1);
     let done = place.mxjob(&["migrate", "--kubeconfig", &kubeconfig, "--apply"]);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     let want = "Pod default/digits-worker-0: injected: patch pods digits-worker-0 is refused\n";
@@ -32,13 +32,13 @@ async fn unwritable_status_is_not_treated_as_a_deleted_job() {
     create_job_of(&place, &server, &OLDER[2], "digits");
     let (proxy, kubeconfig) = proxy(&place).await;
     let apply = ["migrate", "--kubeconfig", &kubeconfig, "--apply"];
-    proxy.rule("patch mxjobs/status digits", Fault::Refuse(404), 1);
+    proxy.add_rule("patch mxjobs/status digits", Fault::Refuse(404), 1);
     let done = place.mxjob(&apply);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     done.stderr.must_contain("  MXJob default/digits: injected: patch");
     // The job is deleted, so it needs no patch.
-    proxy.rule("patch mxjobs/status digits", Fault::Refuse(404), 1);
-    proxy.rule("get mxjobs digits", Fault::Refuse(404), 1);
+    proxy.add_rule("patch mxjobs/status digits", Fault::Refuse(404), 1);
+    proxy.add_rule("get mxjobs digits", Fault::Refuse(404), 1);
     let done = place.mxjob(&apply);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
 }
@@ -49,8 +49,8 @@ async fn patch_that_succeeds_on_retry_is_not_reported_as_failed() {
     let server = Server::start(&place, "apiserver", &[]);
     create_job_of(&place, &server, &OLDER[2], "digits");
     let (proxy, kubeconfig) = proxy(&place).await;
-    proxy.rule("patch pods digits-worker-0", Fault::Refuse(422), 1);
-    proxy.rule("patch pods digits-worker-1", Fault::Refuse(409), 1);
+    proxy.add_rule("patch pods digits-worker-0", Fault::Refuse(422), 1);
+    proxy.add_rule("patch pods digits-worker-1", Fault::Refuse(409), 1);
     let done = place.mxjob(&["migrate", "--kubeconfig", &kubeconfig, "--apply"]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     assert!(done.stderr.contains("adopted 1 jobs with 9 patches; now"), "{}", done.stderr);

@@ -1,6 +1,7 @@
-//! A cluster without a controller: `mxjob apiserver`, nodes that only play, and operators as
-//! processes of their own.
+//! A cluster without a controller: `mxjob apiserver`, simulated nodes, and operators as processes of
+//! their own.
 
+use mxjob_testkit::History;
 use std::fs::{self, File};
 use std::process::{Child, ExitStatus};
 
@@ -11,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::history::{History, kind};
-use super::nodes::{Fate, Nodes};
+use super::history::{RECORDED, kind};
+use super::nodes::{Behavior, Nodes};
 use super::proxy::Proxy;
 use crate::support::{Place, Server, signal, wait_until};
 
@@ -25,7 +26,7 @@ pub(crate) struct Cluster<'a> {
     pub(crate) nodes: Nodes,
 }
 
-/// An operator at work, behind a line of its own.
+/// A running operator behind a proxy of its own.
 #[derive(Debug)]
 pub(crate) struct Operator {
     pub(crate) proxy: Proxy,
@@ -35,28 +36,28 @@ pub(crate) struct Operator {
 }
 
 impl<'a> Cluster<'a> {
-    /// One whose pods run until they are told to end.
+    /// A cluster whose pods run until a command ends them.
     pub(crate) async fn start(place: &'a Place) -> Self {
-        Self::with_fates(place, |_| Fate::default()).await
+        Self::with_behavior(place, |_| Behavior::default()).await
     }
 
-    /// One whose pods have a fate.
-    pub(crate) async fn with_fates(
+    /// A cluster whose pods have a behavior.
+    pub(crate) async fn with_behavior(
         place: &'a Place,
-        fate: impl Fn(&Value) -> Fate + Send + Sync + 'static,
+        behavior: impl Fn(&Value) -> Behavior + Send + Sync + 'static,
     ) -> Self {
-        Self::of(place, Server::start(place, "apiserver", &[]), fate).await
+        Self::of(place, Server::start(place, "apiserver", &[]), behavior).await
     }
 
-    /// One of a server that runs already.
+    /// A cluster of a running server.
     pub(crate) async fn of(
         place: &'a Place,
         server: Server<'a>,
-        fate: impl Fn(&Value) -> Fate + Send + Sync + 'static,
+        behavior: impl Fn(&Value) -> Behavior + Send + Sync + 'static,
     ) -> Self {
         let client = client(place).await;
-        let history = History::follow(&client).await;
-        let nodes = Nodes::start(&client, &history, fate);
+        let history = History::follow(&client, &RECORDED).await;
+        let nodes = Nodes::start(&client, &history, behavior);
         Self { place, server: Some(server), client, history, nodes }
     }
 
@@ -72,7 +73,7 @@ impl<'a> Cluster<'a> {
         self.server = Some(Server::start(self.place, "apiserver", &["--listen", &address]));
     }
 
-    /// A line to the server and an operator at its other end.
+    /// Starts an operator behind a proxy.
     pub(crate) async fn operator(&self, name: &str) -> Operator {
         let args = ["--leader-elect-namespace", "default"];
         Operator::start(self.place, name, &token(self.place), &args).await
@@ -98,7 +99,7 @@ impl<'a> Cluster<'a> {
         self.jobs().patch(job, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     }
 
-    /// The same of a job that may be gone, at a server that may be away.
+    /// The same for a job that may not exist, on a server that may be down.
     pub(crate) async fn set(&self, job: &str, spec: &Value) {
         let patch = json!({ "spec": spec });
         loop {
@@ -122,22 +123,22 @@ impl<'a> Cluster<'a> {
         Api::namespaced_with(self.client.clone(), "default", &kind("mxjobs"))
     }
 
-    /// Who leads, and how often that has changed.
+    /// The leader, and how often it has changed.
     pub(crate) fn lease(&self) -> Option<(String, i64)> {
         let lease = self.history.get("leases", "mxjob-operator")?;
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
         Some((holder, lease["spec"]["leaseTransitions"].as_i64().unwrap_or(0)))
     }
 
-    /// Waits until somebody leads; who.
-    pub(crate) fn wait_for_leader(&self, is_wanted: impl Fn(&str) -> bool) -> (String, i64) {
-        wait_until("somebody leads", || {
-            self.lease().filter(|(holder, _)| !holder.is_empty() && is_wanted(holder))
+    /// Waits for such a leader, and returns it.
+    pub(crate) fn wait_for_leader(&self, matches: impl Fn(&str) -> bool) -> (String, i64) {
+        wait_until("there is a leader", || {
+            self.lease().filter(|(holder, _)| !holder.is_empty() && matches(holder))
         })
     }
 }
 
-/// A job of such roles, with quick restarts of nothing.
+/// A job with these roles whose replicas never restart.
 pub(crate) fn job(name: &str, roles: &[(&str, usize)]) -> Value {
     let mut specs = json!({});
     for (role, count) in roles {
@@ -171,7 +172,7 @@ pub(crate) async fn client(place: &Place) -> Client {
 // === impl Operator ===
 
 impl Operator {
-    /// A line to the server of a place, and an operator at its other end for whoever has a token.
+    /// Starts an operator with this token behind a proxy to the server of a place.
     pub(crate) async fn start(place: &Place, name: &str, token: &str, args: &[&str]) -> Self {
         let proxy = Proxy::to(&place.data().join("kubeconfig"), 0).await;
         let kubeconfig = place.write(&format!("{name}.kubeconfig"), &proxy.kubeconfig(token));
@@ -187,9 +188,9 @@ impl Operator {
         Self { proxy, child, out, err }
     }
 
-    /// Where it says that it listens: `metrics`, `probes` or `webhook`.
+    /// Its address for `metrics`, `probes` or `webhook`.
     pub(crate) fn address(&self, what: &str) -> String {
-        wait_until("it says where it listens", || {
+        wait_until("its address is printed", || {
             let printed = fs::read_to_string(&self.out).unwrap();
             let (_, rest) = printed.split_once(&format!("{what} at http"))?;
             let (_, rest) = rest.split_once("://")?;
@@ -208,7 +209,7 @@ impl Operator {
 
     /// Waits until it has logged something.
     pub(crate) fn wait_for_log(&self, text: &str) -> String {
-        wait_until(&format!("the operator says {text:?}"), || {
+        wait_until(&format!("the operator logs {text:?}"), || {
             let log = self.log();
             log.lines().find(|line| line.contains(text)).map(str::to_owned)
         })
@@ -248,20 +249,20 @@ impl Operator {
     }
 
     /// Waits until the readiness probe answers with a code.
-    pub(crate) async fn wait_until_ready_is(&self, wanted: u16) {
-        self.wait_until_ready(|code, _| code == wanted).await;
+    pub(crate) async fn wait_until_ready_is(&self, expected: u16) {
+        self.wait_until_ready(|code, _| code == expected).await;
     }
 
-    /// Waits until the page of the readiness probe says something.
+    /// Waits until the page of the readiness probe contains a text.
     pub(crate) async fn wait_until_ready_says(&self, text: &str) {
         self.wait_until_ready(|_, page| page.contains(text)).await;
     }
 
-    async fn wait_until_ready(&self, is_wanted: impl Fn(u16, &str) -> bool) {
+    async fn wait_until_ready(&self, matches: impl Fn(u16, &str) -> bool) {
         let began = std::time::Instant::now();
         loop {
             let (code, page) = self.ask("probes", "/readyz").await;
-            if is_wanted(code, &page) {
+            if matches(code, &page) {
                 return;
             }
             assert!(began.elapsed() < crate::support::LIMIT, "/readyz is {code}: {page}");
@@ -271,18 +272,21 @@ impl Operator {
 }
 
 impl Drop for Operator {
-    #[allow(clippy::print_stderr, reason = "the words of a process that a failed test leaves")]
+    #[allow(
+        clippy::print_stderr,
+        reason = "the log of a process is for the reader of a failed test"
+    )]
     fn drop(&mut self) {
-        // It may have ended, and then that is fine too. Stopped processes are killed as well.
+        // It may have ended already. Suspended processes are killed as well.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
             let log = fs::read_to_string(&self.err).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             let lines = lines[lines.len().saturating_sub(100)..].join("\n");
-            let requests = self.proxy.last(100).join("\n");
+            let requests = self.proxy.describe_last(100).join("\n");
             eprintln!(
-                "=== {} at last:\n{lines}\n=== its last requests:\n{requests}",
+                "=== the end of {}:\n{lines}\n=== its last requests:\n{requests}",
                 self.err.display()
             );
         }

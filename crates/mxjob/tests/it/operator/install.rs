@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::cluster::{Cluster, Operator, client, job};
-use super::history::kind;
-use super::nodes::{End, Fate};
+use super::history::{Wait as _, kind};
+use super::nodes::{Behavior, End};
 use super::rights::{manifests, service_account, unused, use_every_right, used};
 use crate::support::{Done, Place, Server, wait_until};
 
@@ -111,7 +111,7 @@ async fn replace(client: &Client, name: &str, pointer: &str, value: Value) -> ku
 const IMAGE: &str = "/spec/mxReplicaSpecs/Worker/template/spec/containers/0/image";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_gets_its_jobs_by_the_manifests_and_keeps_to_the_rules_by_the_webhook() {
+async fn the_manifests_install_the_definition_and_the_webhook_enforces_the_rules() {
     let place = Place::new();
     let service = Service::listen().await;
     let hook = format!("mxjob-system/mxjob-webhook={}", service.address);
@@ -138,7 +138,7 @@ async fn a_cluster_gets_its_jobs_by_the_manifests_and_keeps_to_the_rules_by_the_
         configuration.pointer("/webhooks/0/clientConfig/caBundle").is_some().then_some(())
     });
     operator.wait_until_ready_is(200).await;
-    let cluster = Cluster::of(&place, server, |_| Fate::default()).await;
+    let cluster = Cluster::of(&place, server, |_| Behavior::default()).await;
 
     // The rules are those of a server that has MXJobs of its own.
     let other_place = Place::new();
@@ -174,7 +174,7 @@ async fn a_cluster_gets_its_jobs_by_the_manifests_and_keeps_to_the_rules_by_the_
     service.lead_to(Some(operator.address("webhook")));
     cluster.delete("mxjobs", "digits").await;
     cluster.history.wait_until("it is gone", |history| {
-        history.get("mxjobs", "digits").is_none() && history.of("digits", "pods").is_empty()
+        history.get("mxjobs", "digits").is_none() && history.of_job("digits", "pods").is_empty()
     });
     use_every_right(&cluster).await;
     wait_until("its lease is renewed", || {

@@ -1,9 +1,11 @@
 //! Jobs from creation to their end, looked after by an operator across the network.
 
+use mxjob_testkit::life::{attempt, terminal};
+use mxjob_testkit::{Fault, Record};
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Operator, job};
-use super::history::{attempt, terminal};
+use super::history::Wait as _;
 use super::nodes::End;
 use crate::support::Place;
 
@@ -26,7 +28,7 @@ impl Cluster<'_> {
     }
 
     fn message(&self, job: &str) -> String {
-        self.history.state(job).unwrap()["message"].as_str().unwrap().to_owned()
+        self.history.last_condition(job).unwrap()["message"].as_str().unwrap().to_owned()
     }
 
     /// The names of what there is of a job, without the job's own.
@@ -35,7 +37,7 @@ impl Cluster<'_> {
             let name = object["metadata"]["name"].as_str().unwrap();
             name.trim_start_matches(&format!("{job}-")).to_owned()
         };
-        self.history.of(job, resource).iter().map(|object| name(object)).collect()
+        self.history.of_job(job, resource).iter().map(|object| name(object)).collect()
     }
 
     fn wait_until_left(&self, job: &str, resource: &str, names: &[&str]) {
@@ -65,7 +67,7 @@ fn restarts(cluster: &Cluster<'_>, job: &str) -> Value {
 /// Where among the requests that were done one is.
 fn place(operator: &Operator, text: &str) -> usize {
     let records = operator.proxy.records();
-    let is_it = |record: &super::record::Record| record.request.text() == text && record.is_done();
+    let is_it = |record: &Record| record.request.text() == text && record.is_done();
     records.iter().position(is_it).unwrap_or_else(|| panic!("{text} was not done"))
 }
 
@@ -84,12 +86,12 @@ async fn a_job_is_seen_through_to_its_end_with_no_request_too_many() {
     }
     cluster.end_all("digits", 0);
     cluster.history.wait_for_state("digits", "Succeeded");
-    cluster.history.wait_until("the end is told", |history| {
-        history.told("digits").iter().any(|event| event.starts_with("MXJobSucceeded"))
+    cluster.history.wait_until("the end is recorded", |history| {
+        history.events_of("digits").iter().any(|event| event.starts_with("MXJobSucceeded"))
     });
-    let told = cluster.history.told("digits");
-    assert!(told.contains(&"SuccessfulCreatePod: Created pod: digits-worker-0".to_owned()));
-    assert_eq!(told.len(), 4 + 4 + 2, "{told:#?}");
+    let events = cluster.history.events_of("digits");
+    assert!(events.contains(&"SuccessfulCreatePod: Created pod: digits-worker-0".to_owned()));
+    assert_eq!(events.len(), 4 + 4 + 2, "{events:#?}");
     for (request, most) in [
         ("create pods", 4),
         ("create services", 4),
@@ -164,8 +166,8 @@ async fn jobs_end_as_their_replicas_do() {
         let job = policy(name, role_policy, more);
         cluster.create(&job).await;
         cluster.history.wait_until(&format!("the pods of {name} are there"), |history| {
-            history.of(name, "pods").len() == 4
-                || history.state(name).is_some_and(|last| last["type"] == "Failed")
+            history.of_job(name, "pods").len() == 4
+                || history.last_condition(name).is_some_and(|last| last["type"] == "Failed")
         });
         for (replica, end) in ends {
             cluster.end(name, replica, end);
@@ -175,7 +177,7 @@ async fn jobs_end_as_their_replicas_do() {
         // Who has ended stays under the default policy, and nobody waits for a dead rendezvous.
         cluster.history.wait_until(&format!("the rest of {name} is stopped"), |history| {
             history
-                .of(name, "pods")
+                .of_job(name, "pods")
                 .iter()
                 .all(|pod| matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")))
         });
@@ -212,11 +214,11 @@ async fn a_replica_that_is_lost_restarts_the_whole_job_once() {
     let operator = cluster.operator("operator").await;
     cluster.create(&policy("digits", "OnFailure", &json!({}))).await;
     cluster.history.wait_for_state("digits", "Running");
-    operator.proxy.rule("patch mxjobs/status digits", super::trouble::Fault::Refuse(409), 1);
+    operator.proxy.add_rule("patch mxjobs/status digits", Fault::Refuse(409), 1);
     cluster.end("digits", "worker-0", End::Code(137));
     cluster.history.wait_for_state("digits", "Restarting");
     cluster.history.wait_until("all pods are of the next attempt", |history| {
-        let pods = history.of("digits", "pods");
+        let pods = history.of_job("digits", "pods");
         pods.len() == 4 && pods.iter().all(|pod| attempt(pod) == 1)
     });
     assert_eq!(restarts(&cluster, "digits"), 1);
@@ -227,9 +229,9 @@ async fn a_replica_that_is_lost_restarts_the_whole_job_once() {
     for (name, uids) in cluster.history.uids("pods") {
         assert_eq!(uids.len(), 2, "{name}");
     }
-    let told = cluster.history.told("digits");
-    let restarting = told.iter().filter(|event| event.starts_with("MXJobRestarting")).count();
-    assert_eq!(restarting, 1, "{told:#?}");
+    let events = cluster.history.events_of("digits");
+    let restarting = events.iter().filter(|event| event.starts_with("MXJobRestarting")).count();
+    assert_eq!(restarting, 1, "{events:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -277,12 +279,15 @@ async fn a_job_is_held_back_let_go_and_deleted_when_its_time_is_up() {
     cluster.history.wait_for_state("digits", "Running");
     cluster.end_all("digits", 0);
     cluster.history.wait_for_state("digits", "Succeeded");
-    assert_eq!(terminal(&cluster.history.get("mxjobs", "digits").unwrap()), Some("Succeeded"));
+    assert_eq!(
+        terminal(&cluster.history.get("mxjobs", "digits").unwrap()["status"]),
+        Some("Succeeded")
+    );
     cluster.change("digits", &json!({ "ttlSecondsAfterFinished": 0 })).await;
     cluster.history.wait_until("it is gone with all it had", |history| {
         history.get("mxjobs", "digits").is_none()
-            && history.of("digits", "pods").is_empty()
-            && history.of("digits", "services").is_empty()
+            && history.of_job("digits", "pods").is_empty()
+            && history.of_job("digits", "services").is_empty()
     });
 }
 

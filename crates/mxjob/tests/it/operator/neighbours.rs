@@ -1,11 +1,12 @@
-//! A gang scheduler that the cluster lacks.
+//! A gang scheduler that is not installed.
 
 use serde_json::json;
 
 use super::cluster::{Cluster, Operator, token};
+use super::history::Wait as _;
 use crate::support::{Place, wait_until};
 
-/// As much of Volcano as its `PodGroup`.
+/// The definition of Volcano's `PodGroup`.
 fn definition() -> serde_json::Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -26,7 +27,7 @@ fn definition() -> serde_json::Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gang_scheduler_that_is_missing_is_named_on_the_jobs_that_wait_for_it() {
+async fn a_missing_gang_scheduler_is_reported_on_the_waiting_jobs() {
     let place = Place::new();
     let cluster = Cluster::start(&place).await;
     let args = ["--leader-elect-namespace", "default", "--gang-scheduler", "volcano"];
@@ -34,14 +35,16 @@ async fn a_gang_scheduler_that_is_missing_is_named_on_the_jobs_that_wait_for_it(
     cluster.submit("digits", &json!({})).await;
     let sentence = "the server does not serve podgroups.scheduling.volcano.sh/v1beta1: install Volcano or start with --gang-scheduler none";
     operator.wait_for_log(sentence);
-    cluster.history.wait_until("the job says what it waits for", |history| {
-        history.told("digits").iter().any(|event| event.contains(sentence))
-            && history.state("digits").is_some_and(|last| last.to_string().contains(sentence))
+    cluster.history.wait_until("the job reports what it waits for", |history| {
+        history.events_of("digits").iter().any(|event| event.contains(sentence))
+            && history
+                .last_condition("digits")
+                .is_some_and(|last| last.to_string().contains(sentence))
     });
-    assert!(cluster.history.of("digits", "pods").is_empty());
+    assert!(cluster.history.of_job("digits", "pods").is_empty());
 
     cluster.server().create(&definition());
-    wait_until("the scheduler is told of the job", || {
+    wait_until("the PodGroup is created", || {
         (operator.proxy.count("create podgroups digits") == 1).then_some(())
     });
     let admitted = json!({ "status": { "phase": "Inqueue" } }).to_string();

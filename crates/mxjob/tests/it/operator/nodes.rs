@@ -1,6 +1,6 @@
-//! Nodes that only play: they bind pods, say that they run, and let them end as they are told or as
-//! their fate has it.
+//! Simulated nodes: they bind pods, report that they run, and end them on command or as planned.
 
+use mxjob_testkit::{Change, History};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,63 +10,63 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 
-use super::history::{Change, History, kind};
+use super::history::kind;
 use crate::support::wait_until;
 
 /// How a pod ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// Its process does, with this code.
+    /// Its process exits with this code.
     Code(i32),
-    /// The node throws it out: nothing is known of its containers.
+    /// The node evicts it: the state of its containers is unknown.
     Evicted,
-    /// Its node is gone, and it is given up.
+    /// Its node is lost.
     NodeLost,
-    /// Somebody deletes it.
+    /// A user deletes it.
     Deleted,
 }
 
-/// What is to become of one pod.
+/// How one pod behaves.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fate {
-    /// How long it takes to start.
+pub(crate) struct Behavior {
+    /// Time until it starts.
     pub(crate) pending: Duration,
-    /// Restarts of its container in place, each after so long.
+    /// Restarts of its container in place, each after this time.
     pub(crate) restarts: Vec<Duration>,
-    /// How it ends, after how long; if not, it runs until it is told.
+    /// How it ends, and after how long; without it, the pod runs until a command.
     pub(crate) end: Option<(Duration, End)>,
-    /// How long its process takes to leave when it is asked to.
+    /// Time from its deletion to its removal.
     pub(crate) grace: Duration,
 }
 
 /// All nodes.
 #[derive(Clone, Debug)]
 pub(crate) struct Nodes {
-    /// What each pod is told, by name.
-    told: Arc<Mutex<HashMap<String, watch::Sender<Option<End>>>>>,
+    /// The command for each pod, by name.
+    commands: Arc<Mutex<HashMap<String, watch::Sender<Option<End>>>>>,
 }
 
 impl Nodes {
-    /// Plays until the test ends.
+    /// Runs until the test ends.
     pub(crate) fn start(
         client: &Client,
         history: &History,
-        fate: impl Fn(&Value) -> Fate + Send + Sync + 'static,
+        behavior: impl Fn(&Value) -> Behavior + Send + Sync + 'static,
     ) -> Self {
-        let nodes = Self { told: Arc::default() };
+        let nodes = Self { commands: Arc::default() };
         let mut changes = history.subscribe();
         let (client, all) = (client.clone(), nodes.clone());
         tokio::spawn(async move {
             let mut pods: HashMap<String, watch::Sender<Arc<Value>>> = HashMap::new();
             loop {
-                let Change { object, is_gone, .. } = match changes.recv().await {
+                let Change { object, is_removed, .. } = match changes.recv().await {
                     Ok(change) if change.resource == "pods" => change,
                     Ok(_) => continue,
                     Err(broadcast::error::RecvError::Closed) => return,
-                    Err(error) => panic!("the nodes are too slow: {error}"),
+                    Err(error) => panic!("the simulated nodes are too slow: {error}"),
                 };
                 let uid = object["metadata"]["uid"].as_str().unwrap().to_owned();
-                if is_gone {
+                if is_removed {
                     pods.remove(&uid);
                 } else if let Some(pod) = pods.get(&uid) {
                     pod.send_replace(object);
@@ -76,32 +76,32 @@ impl Nodes {
                     if object["spec"]["nodeName"].is_string() {
                         continue;
                     }
-                    let (told, end) = watch::channel(None);
+                    let (command, end) = watch::channel(None);
                     let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-                    all.told.lock().unwrap().insert(name, told);
-                    tokio::spawn(Pod::new(&client, newest, end).live(fate(&object)));
+                    all.commands.lock().unwrap().insert(name, command);
+                    tokio::spawn(Pod::new(&client, newest, end).run_to_its_end(behavior(&object)));
                 }
             }
         });
         nodes
     }
 
-    /// Ends a pod that there is, or is about to be.
+    /// Ends a pod that exists or is about to be created.
     pub(crate) fn end(&self, pod: &str, end: End) {
         let _ = wait_until(&format!("a node has the pod {pod}"), || {
-            let told = self.told.lock().unwrap();
-            told.get(pod).map(|pod| pod.send_replace(Some(end)))
+            let commands = self.commands.lock().unwrap();
+            commands.get(pod).map(|pod| pod.send_replace(Some(end)))
         });
     }
 }
 
-/// One pod as its node has it.
+/// A pod on its node.
 struct Pod {
     api: Api<DynamicObject>,
     name: String,
     uid: String,
     newest: watch::Receiver<Arc<Value>>,
-    told: watch::Receiver<Option<End>>,
+    command: watch::Receiver<Option<End>>,
 }
 
 /// The pod is gone.
@@ -111,29 +111,29 @@ impl Pod {
     fn new(
         client: &Client,
         newest: watch::Receiver<Arc<Value>>,
-        told: watch::Receiver<Option<End>>,
+        command: watch::Receiver<Option<End>>,
     ) -> Self {
         let pod = Arc::clone(&newest.borrow());
         let text = |field: &str| pod["metadata"][field].as_str().unwrap().to_owned();
         let api = Api::namespaced_with(client.clone(), &text("namespace"), &kind("pods"));
-        Self { api, name: text("name"), uid: text("uid"), newest, told }
+        Self { api, name: text("name"), uid: text("uid"), newest, command }
     }
 
-    async fn live(mut self, fate: Fate) {
-        // Whatever comes after the pod's end is for nobody.
-        let _ = self.run(fate).await;
+    async fn run_to_its_end(mut self, behavior: Behavior) {
+        // Nobody needs to know that the pod is gone.
+        let _ = self.run(behavior).await;
     }
 
-    async fn run(&mut self, fate: Fate) -> Result<(), Gone> {
-        let Fate { pending, restarts, end, grace } = fate;
-        // Who is told to end before it runs does so when it runs.
-        if !matches!(self.is_told_or_leaves(Some(pending)).await?, Some(Ending::Leaves)) {
+    async fn run(&mut self, behavior: Behavior) -> Result<(), Gone> {
+        let Behavior { pending, restarts, end, grace } = behavior;
+        // A command to end before the pod runs takes effect when it runs.
+        if !matches!(self.ending_within(Some(pending)).await?, Some(Ending::Deleted)) {
             self.bind().await?;
             self.status(&self.running(0)).await?;
             let mut count = 0;
             let mut ending = None;
             for after in restarts {
-                ending = self.is_told_or_leaves(Some(after)).await?;
+                ending = self.ending_within(Some(after)).await?;
                 if ending.is_some() {
                     break;
                 }
@@ -141,10 +141,10 @@ impl Pod {
                 self.status(&self.running(count)).await?;
             }
             if ending.is_none() {
-                ending = self.is_told_or_leaves(end.map(|(after, _)| after)).await?;
+                ending = self.ending_within(end.map(|(after, _)| after)).await?;
             }
-            let fated = || end.map_or(Ending::Leaves, |(_, end)| Ending::End(end));
-            let ending = ending.unwrap_or_else(fated);
+            let planned = || end.map_or(Ending::Deleted, |(_, end)| Ending::End(end));
+            let ending = ending.unwrap_or_else(planned);
             if let Ending::End(end) = ending {
                 self.end(end, count).await?;
             }
@@ -156,8 +156,8 @@ impl Pod {
         self.remove().await
     }
 
-    /// Waits for a time or for ever; what came before that.
-    async fn is_told_or_leaves(&mut self, after: Option<Duration>) -> Result<Option<Ending>, Gone> {
+    /// Waits for a time or forever. Returns the reason to end, if one came first.
+    async fn ending_within(&mut self, after: Option<Duration>) -> Result<Option<Ending>, Gone> {
         let time = async move {
             match after {
                 Some(after) => tokio::time::sleep(after).await,
@@ -166,13 +166,13 @@ impl Pod {
         };
         tokio::select! {
             biased;
-            leaves = self.newest.wait_for(|pod| pod["metadata"].get("deletionTimestamp").is_some()) => {
-                leaves.map_err(|_| Gone)?;
-                Ok(Some(Ending::Leaves))
+            deleted = self.newest.wait_for(|pod| pod["metadata"].get("deletionTimestamp").is_some()) => {
+                deleted.map_err(|_| Gone)?;
+                Ok(Some(Ending::Deleted))
             }
-            told = self.told.wait_for(Option::is_some) => {
-                // Without a teller the pod has a successor of its name, and is as good as gone.
-                let end = told.map_err(|_| Gone)?.unwrap();
+            command = self.command.wait_for(Option::is_some) => {
+                // Without a sender the pod has a successor of its name, so it is gone.
+                let end = command.map_err(|_| Gone)?.unwrap();
                 Ok(Some(Ending::End(end)))
             }
             () = time => Ok(None),
@@ -220,7 +220,7 @@ impl Pod {
                 .api
                 .create_subresource::<Value, Value>("binding", &self.name, parameters, binding);
             match bound.await {
-                // It was bound by a request whose answer was lost, or leaves.
+                // It was bound by a request whose response was lost, or is terminating.
                 Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
                 other => other.map(drop),
             }
@@ -250,7 +250,7 @@ impl Pod {
             .await
     }
 
-    /// Asks until the server has answered: it may be away for a while.
+    /// Repeats a request until the server has answered: it may be down for a while.
     async fn persist<F>(&self, request: impl Fn() -> F + Send + Sync) -> Result<(), Gone>
     where
         F: Future<Output = kube::Result<()>> + Send,
@@ -268,10 +268,10 @@ impl Pod {
     }
 }
 
-/// Why a pod does not run on.
+/// Why a pod stops running.
 enum Ending {
-    /// It is to go.
-    Leaves,
+    /// It was deleted.
+    Deleted,
     /// It ends.
     End(End),
 }

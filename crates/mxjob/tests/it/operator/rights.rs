@@ -1,12 +1,14 @@
 //! The rights of the manifests: they are enough, they are all used, and what happens without one of
 //! them.
 
+use mxjob_testkit::Record;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Operator};
-use super::nodes::{End, Fate};
+use super::history::Wait as _;
+use super::nodes::{Behavior, End};
 use crate::support::{Place, Server, wait_until};
 
 const NAMESPACE: &str = "mxjob-system";
@@ -58,8 +60,8 @@ fn granted(objects: &Value) -> BTreeSet<Right> {
 /// What an operator asked for and was allowed to do.
 pub(crate) fn used(operator: &Operator) -> BTreeSet<Right> {
     let records = operator.proxy.records().into_iter();
-    let allowed = records.filter(|record| record.done != 0 && record.done != 403);
-    let right = |record: super::record::Record| {
+    let allowed = records.filter(|record| record.server_code != 0 && record.server_code != 403);
+    let right = |record: Record| {
         let request = record.request;
         (request.group, request.resource, request.verb.to_owned())
     };
@@ -95,7 +97,7 @@ pub(crate) fn unused(objects: &Value, used: &BTreeSet<Right>) -> Vec<Right> {
 
 fn refused(operator: &Operator) -> Vec<String> {
     let records = operator.proxy.records().into_iter();
-    records.filter(|record| record.done == 403).map(|record| record.request.text()).collect()
+    records.filter(|record| record.server_code == 403).map(|record| record.request.text()).collect()
 }
 
 /// Sees jobs through that need everything an operator can do.
@@ -115,9 +117,9 @@ pub(crate) async fn use_every_right(cluster: &Cluster<'_>) {
     let more = json!({ "cleanPodPolicy": "All", "successPolicy": "AllWorkers" });
     cluster.submit("digits", &more).await;
     for (kind, name, _) in &spec {
-        cluster.history.wait_until("the name is told to be taken", |history| {
+        cluster.history.wait_until("the used name is reported", |history| {
             let reason = format!("FailedCreate{kind}");
-            history.told("digits").iter().any(|event| event.starts_with(&reason))
+            history.events_of("digits").iter().any(|event| event.starts_with(&reason))
         });
         // Its successor may be there before anybody could wait for its end.
         cluster.server().kubectl(&["delete", kind, name, "--wait=false"]);
@@ -128,14 +130,15 @@ pub(crate) async fn use_every_right(cluster: &Cluster<'_>) {
     }
     cluster.history.wait_for_state("digits", "Succeeded");
     cluster.history.wait_until("it is tidied up", |history| {
-        history.of("digits", "pods").is_empty() && history.of("digits", "services").is_empty()
+        history.of_job("digits", "pods").is_empty()
+            && history.of_job("digits", "services").is_empty()
     });
     cluster.change("digits", &json!({ "ttlSecondsAfterFinished": 0 })).await;
     cluster.history.wait_until("it is gone", |history| history.get("mxjobs", "digits").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_the_rights_of_the_manifests_everything_is_done_and_each_of_them_is_used() {
+async fn the_rights_of_the_manifests_suffice_and_each_is_used() {
     let place = Place::new();
     let cluster = Cluster::start(&place).await;
     let token = service_account(&place, cluster.server());
@@ -212,7 +215,7 @@ async fn a_right_that_is_taken_away_is_named_on_the_jobs_it_stops_and_they_go_on
         }
         cluster.submit(name, &json!({})).await;
         cluster.history.wait_until(&format!("{name} says {sentence:?}"), |history| {
-            let in_event = history.told(name).iter().any(|event| event.contains(sentence));
+            let in_event = history.events_of(name).iter().any(|event| event.contains(sentence));
             // The condition says it wherever the job had got to by then.
             let job = history.get("mxjobs", name);
             let status = job.map(|job| job["status"].to_string().replace("\\\"", "\""));
@@ -232,16 +235,16 @@ async fn a_right_that_is_taken_away_is_named_on_the_jobs_it_stops_and_they_go_on
     cluster.history.wait_for_state("last", "Running");
     assert!(operator.is_running());
     for (name, sentence) in sentences {
-        let told = cluster.history.told(name);
-        let said = told.iter().filter(|event| event.contains(sentence)).count();
-        assert!(said <= 8, "{name} is told {said} times: {told:#?}");
+        let events = cluster.history.events_of(name);
+        let count = events.iter().filter(|event| event.contains(sentence)).count();
+        assert!(count <= 8, "{name} has {count} such events: {events:#?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_right_that_is_missing_at_the_start_is_said_with_the_way_to_grant_it() {
     let place = Place::new();
-    let cluster = Cluster::with_fates(&place, |_| Fate::default()).await;
+    let cluster = Cluster::with_behavior(&place, |_| Behavior::default()).await;
     let token = service_account(&place, cluster.server());
     let args = ["--leader-elect-namespace", NAMESPACE];
     grant_all_but(&place, cluster.server(), Some(("leases", "update")));

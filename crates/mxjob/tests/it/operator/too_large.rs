@@ -5,8 +5,8 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, job};
-use super::history::kind;
-use super::nodes::{End, Fate};
+use super::history::{Wait as _, kind};
+use super::nodes::{Behavior, End};
 use crate::support::{Place, Server};
 
 /// Ours.
@@ -40,7 +40,7 @@ async fn a_job_that_is_too_large_is_refused_and_stops_no_other_job() {
     let apply = ["apply", "--server-side", "--force-conflicts", "-f", DEFINITION];
     server.kubectl(&apply);
     server.kubectl(&["wait", "--for=condition=Established", "crd/mxjobs.kubeflow.org"]);
-    let cluster = Cluster::of(&place, server, |_| Fate::default()).await;
+    let cluster = Cluster::of(&place, server, |_| Behavior::default()).await;
 
     let mut large = job("new", &[("Worker", 2_147_483_647)]);
     let refused = cluster.server().kubectl_with(&["create", "-f", "-"], &large);
@@ -71,10 +71,10 @@ async fn a_job_that_is_too_large_is_refused_and_stops_no_other_job() {
     let mut operator = cluster.operator("operator").await;
     for name in JOBS {
         cluster.history.wait_for_state(name, "Failed");
-        let state = cluster.history.state(name).unwrap();
+        let state = cluster.history.last_condition(name).unwrap();
         assert_eq!(state["reason"], "MXJobFailedValidation", "{name}: {state}");
         assert!(state["message"].as_str().unwrap().contains("10000"), "{name}: {state}");
-        assert!(cluster.history.of(name, "pods").is_empty(), "{name}");
+        assert!(cluster.history.of_job(name, "pods").is_empty(), "{name}");
     }
     cluster.submit("digits", &json!({})).await;
     cluster.history.wait_for_state("digits", "Running");

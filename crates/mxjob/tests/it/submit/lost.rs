@@ -1,11 +1,11 @@
 //! Lost requests and answers, by a proxy in front of the API server.
 
+use mxjob_testkit::Fault;
 use serde_json::json;
 
 use super::{endless, objects, settings, submit};
 use crate::operator::cluster::token;
 use crate::operator::proxy::Proxy;
-use crate::operator::trouble::Fault;
 use crate::support::{Place, Server, Text as _};
 
 /// A proxy to the server of a place, and a kubeconfig for it.
@@ -23,7 +23,7 @@ async fn created_object_is_found_after_its_answer_was_lost() {
     let mut job = endless(&place, "x");
     for meta in [json!({"name": "fixed"}), json!({"generateName": "run-"})] {
         job["metadata"] = meta;
-        proxy.rule("create mxjobs", Fault::LoseAnswer, 1);
+        proxy.add_rule("create mxjobs", Fault::LoseResponse, 1);
         let done = submit(&place, &[job.clone()], &["--kubeconfig", &kubeconfig, "--detach"]);
         assert_eq!(done.code(), Some(0), "{}", done.stderr);
         let created = server.kubectl(&["get", "mxjobs", "-o", "name"]);
@@ -40,7 +40,7 @@ async fn busy_server_is_retried() {
     let mut job = endless(&place, "x");
     job["metadata"] = json!({"generateName": "run-"});
     for code in [429, 503] {
-        proxy.rule("create mxjobs", Fault::Refuse(code), 1);
+        proxy.add_rule("create mxjobs", Fault::Refuse(code), 1);
         let done = submit(&place, &[job.clone()], &["--kubeconfig", &kubeconfig, "--detach"]);
         assert_eq!(done.code(), Some(0), "{}", done.stderr);
     }
@@ -56,15 +56,15 @@ async fn unconfirmed_creation_is_reported_with_a_command_to_check() {
         let job = endless(&place, "slow");
         submit(&place, &[settings("a"), job], &["--kubeconfig", &kubeconfig, "--detach"])
     };
-    proxy.rule("create mxjobs", Fault::Cut, 1);
+    proxy.add_rule("create mxjobs", Fault::Cut, 1);
     let done = detached();
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     done.stderr.must_start_with("mxjob: cannot create MXJob slow: ");
     assert!(!done.stderr.contains("may have been"), "{}", done.stderr);
     assert_eq!(objects(&server), "");
 
-    proxy.rule("create mxjobs", Fault::LoseAnswer, 1);
-    proxy.rule("get mxjobs slow", Fault::Refuse(403), 1);
+    proxy.add_rule("create mxjobs", Fault::LoseResponse, 1);
+    proxy.add_rule("get mxjobs slow", Fault::Refuse(403), 1);
     let done = detached();
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
     let want =
@@ -77,8 +77,8 @@ async fn deletion_is_retried() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     let (proxy, kubeconfig) = proxy(&place).await;
-    for fault in [Fault::Refuse(500), Fault::Refuse(429), Fault::LoseAnswer] {
-        proxy.rule("delete mxjobs slow", fault, 2);
+    for fault in [Fault::Refuse(500), Fault::Refuse(429), Fault::LoseResponse] {
+        proxy.add_rule("delete mxjobs slow", fault, 2);
         let submitted = [settings("a"), endless(&place, "slow")];
         let done = submit(&place, &submitted, &["--kubeconfig", &kubeconfig, "--timeout", "1s"]);
         assert_eq!(done.code(), Some(124), "{fault:?}: {}", done.stderr);
@@ -91,7 +91,7 @@ async fn job_that_cannot_be_deleted_keeps_its_config_maps() {
     let place = Place::new();
     let server = Server::start(&place, "apiserver", &[]);
     let (proxy, kubeconfig) = proxy(&place).await;
-    proxy.rule("delete mxjobs slow", Fault::Refuse(403), 1);
+    proxy.add_rule("delete mxjobs slow", Fault::Refuse(403), 1);
     let submitted = [settings("a"), endless(&place, "slow")];
     let done = submit(&place, &submitted, &["--kubeconfig", &kubeconfig, "--timeout", "1s"]);
     assert_eq!(done.code(), Some(3), "{}", done.stderr);
