@@ -54,7 +54,7 @@ pub(crate) fn to_json<'h>(
 }
 
 /// `apiVersion` and `kind` of a body that does not name them.
-fn body_kind<'k>(kind: &'k Kind, path: &ResourcePath) -> (String, &'k str) {
+fn body_kind<'k>(kind: &'k Kind, path: &ResourcePath<'_>) -> (String, &'k str) {
     let subresource = path.subresource.and_then(|name| kind.subresource(name));
     match subresource.and_then(|subresource| subresource.body) {
         Some(("", version, name)) => (version.to_owned(), name),

@@ -84,7 +84,7 @@ async fn every_built_in_kind_has_a_protobuf_form() {
             assert!(mxjob_protobuf::is_known(&kind.api_version(), &kind.kind), "{}", kind.kind);
             continue;
         }
-        let answer = get(&server, &kind.collection_path(""), MEDIA_TYPE).await;
+        let answer = get(&server, &kind.collection_path(None), MEDIA_TYPE).await;
         let custom = kind.kind == "MXJob";
         assert_eq!(answer.code, if custom { 406 } else { 200 }, "{} {}", kind.kind, answer.text);
         let expected = format!("{} {}", kind.api_version(), kind.list_kind());
@@ -108,8 +108,9 @@ async fn discovery_is_in_protobuf_too() {
     }
     // These documents exist in JSON only, whatever a client prefers.
     let both = format!("{MEDIA_TYPE}, application/json");
-    let aggregated =
-        format!("{MEDIA_TYPE}, application/json;as=APIGroupDiscoveryList;g=apidiscovery.k8s.io;v=v2");
+    let aggregated = format!(
+        "{MEDIA_TYPE}, application/json;as=APIGroupDiscoveryList;g=apidiscovery.k8s.io;v=v2"
+    );
     for (path, accept) in
         [("/version", MEDIA_TYPE), ("/openapi/v3", &*both), ("/apis", &*aggregated)]
     {
