@@ -124,23 +124,23 @@ impl ApiServer {
         ) {
             return plain(page);
         }
-        let target = Target::parse(&path);
+        let is_resource = matches!(Target::parse(&path), Target::Resource(_));
         let authenticated = self.0.authenticator.authenticate(
             &parts.headers,
             parts.extensions.get::<Identity>(),
             parts.extensions.get::<PeerCertificates>().map(|chain| &*chain.0),
             self.0.services.environment.now(),
         );
-        let identity = match (authenticated, &target) {
+        let identity = match (authenticated, is_resource) {
             (Ok(identity), _) => identity,
-            (Err(Unauthenticated::Missing), Target::NonResource) => {
+            (Err(Unauthenticated::Missing), false) => {
                 self.anonymous(&parts, &path)?
             }
             (Err(_), _) => return Err(ApiError::unauthorized()),
         };
         let identity = self.impersonated(identity, &parts.headers)?;
         let call = Call { parts, path, query, identity };
-        match target {
+        match Target::parse(&call.path) {
             Target::NonResource => self.non_resource(&call),
             Target::Resource(target) => self.resource(&call, &target, body, warnings).await,
         }
@@ -152,7 +152,7 @@ impl ApiServer {
         let identity = Identity::anonymous();
         let verb = parts.method.as_str().to_ascii_lowercase();
         let attributes = Attributes { path, ..Attributes::new(&identity, Verb::parse(&verb)) };
-        if self.0.authorizer.authorize(&attributes).is_allowed() {
+        if self.0.services.authorizer.authorize(&attributes).is_allowed() {
             return Ok(identity);
         }
         Err(ApiError::unauthorized())

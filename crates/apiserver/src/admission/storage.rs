@@ -13,7 +13,7 @@ pub(super) fn choose_class(context: &Context<'_>, claim: &mut Value) {
     if has_class(claim) {
         return;
     }
-    let entries = stored(&context.server.store, "storage.k8s.io", "v1", "storageclasses", "");
+    let entries = stored(&context.services.store, "storage.k8s.io", "v1", "storageclasses", None);
     let classes = entries.iter().map(|entry| document::decode(&entry.value));
     let newest = classes.filter(is_default_class).max_by(|a, b| {
         let created = |class| text(class, "/metadata/creationTimestamp");

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use mxjob_apiserver::registry;
+use mxjob_machinery::names::Namespace;
 use serde_json::{Value, json};
 
 use crate::server::{JSON, Server};
@@ -45,7 +46,7 @@ async fn create_and_delete(server: &Server, kind: &mxjob_apiserver::kind::Kind) 
     } else if *kind.kind == *"Event" {
         object.as_object_mut().unwrap().remove("regarding");
     }
-    let path = kind.collection_path(if kind.namespaced { "default" } else { "" });
+    let path = kind.collection_path(Namespace::new(if kind.namespaced { "default" } else { "" }));
     let headers = [("authorization", "Bearer good"), ("content-type", JSON)];
     let answer = server.raw("POST", &path, &headers, object.to_string().as_bytes()).await;
     assert_eq!(answer.code, StatusCode::CREATED.as_u16(), "{path} {}", answer.text);
