@@ -133,9 +133,7 @@ impl ApiServer {
         );
         let identity = match (authenticated, is_resource) {
             (Ok(identity), _) => identity,
-            (Err(Unauthenticated::Missing), false) => {
-                self.anonymous(&parts, &path)?
-            }
+            (Err(Unauthenticated::Missing), false) => self.anonymous(&parts, &path)?,
             (Err(_), _) => return Err(ApiError::unauthorized()),
         };
         let identity = self.impersonated(identity, &parts.headers)?;

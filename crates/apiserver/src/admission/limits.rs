@@ -126,7 +126,9 @@ pub(super) fn check_claim(context: &Context<'_>, claim: &Value) -> Result<(), Ap
             for (bound, words) in [("min", "minimum"), ("max", "maximum")] {
                 for (name, bound) in amounts(item.get(bound)) {
                     let Some(request) = requests.get(&name) else { continue };
-                    if words == "minimum" && *request < bound || words == "maximum" && *request > bound {
+                    if words == "minimum" && *request < bound
+                        || words == "maximum" && *request > bound
+                    {
                         errors.push(format!(
                             "{words} {name} usage per {CLAIM} is {bound}, but request is {request}"
                         ));

@@ -16,7 +16,9 @@ fn minimal(kind: &str) -> Value {
             "template": { "metadata": { "labels": { "a": "b" } }, "spec": pod },
         } }),
         "EndpointSlice" => json!({ "addressType": "IPv4", "endpoints": [] }),
-        "Event" => json!({ "involvedObject": { "namespace": "default" }, "regarding": { "namespace": "default" } }),
+        "Event" => {
+            json!({ "involvedObject": { "namespace": "default" }, "regarding": { "namespace": "default" } })
+        }
         "MXJob" => crate::server::job("x"),
         "PersistentVolume" => json!({ "spec": {
             "accessModes": ["ReadWriteOnce"], "capacity": { "storage": "1Gi" }, "hostPath": { "path": "/x" },
@@ -35,7 +37,10 @@ fn minimal(kind: &str) -> Value {
 }
 
 /// The `Warning` headers of a create, and the answer to the delete of the object.
-async fn create_and_delete(server: &Server, kind: &mxjob_apiserver::kind::Kind) -> (Vec<String>, Value) {
+async fn create_and_delete(
+    server: &Server,
+    kind: &mxjob_apiserver::kind::Kind,
+) -> (Vec<String>, Value) {
     let mut object = minimal(&kind.kind);
     object["apiVersion"] = kind.api_version().into();
     object["kind"] = (*kind.kind).into();
@@ -94,7 +99,8 @@ async fn creates_warn_where_nothing_acts_and_deletes_answer_what_upstream_answer
 #[tokio::test]
 async fn a_config_map_of_more_than_one_mebibyte_is_refused() {
     let server = Server::start().await;
-    let body = json!({ "metadata": { "name": "big" }, "data": { "k": "x".repeat(1024 * 1024 + 1) } });
+    let body =
+        json!({ "metadata": { "name": "big" }, "data": { "k": "x".repeat(1024 * 1024 + 1) } });
     let (code, answer) = server.post("/api/v1/namespaces/default/configmaps", &body).await;
     assert_eq!(code, 422);
     assert_eq!(

@@ -41,7 +41,9 @@ async fn endpoints_and_slices_follow_the_pods_of_a_service() {
     let path = format!("{ENDPOINTS}/s");
     let endpoints = server
         .until(&path, "complete", |code, it| {
-            code == 200 && !it["subsets"][0]["notReadyAddresses"].is_null() && !it["subsets"][0]["addresses"].is_null()
+            code == 200
+                && !it["subsets"][0]["notReadyAddresses"].is_null()
+                && !it["subsets"][0]["addresses"].is_null()
         })
         .await;
     assert_eq!(endpoints["subsets"][0]["addresses"][0]["ip"], "127.0.0.2");
@@ -49,7 +51,9 @@ async fn endpoints_and_slices_follow_the_pods_of_a_service() {
     assert_eq!(endpoints["subsets"][0]["ports"][0]["port"], 8080);
     let slice = format!("{SLICES}/s-0");
     let found = server
-        .until(&slice, "complete", |_, it| it["endpoints"].as_array().is_some_and(|all| all.len() == 2))
+        .until(&slice, "complete", |_, it| {
+            it["endpoints"].as_array().is_some_and(|all| all.len() == 2)
+        })
         .await;
     assert_eq!(found["metadata"]["labels"]["kubernetes.io/service-name"], "s");
     assert_eq!(found["endpoints"][1]["conditions"]["ready"], false);

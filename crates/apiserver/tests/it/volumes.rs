@@ -121,7 +121,9 @@ async fn a_volume_that_is_retained_is_released_and_serves_no_other_claim() {
     server.until(&path, "released", |_, it| it["status"]["phase"] == "Released").await;
     server.make(CLAIMS, &claim("b", &manual)).await;
     let reported = |_, events: &Value| {
-        let of = |event: &Value| event["involvedObject"]["name"] == "b" && event["reason"] == "ProvisioningFailed";
+        let of = |event: &Value| {
+            event["involvedObject"]["name"] == "b" && event["reason"] == "ProvisioningFailed"
+        };
         events["items"].as_array().unwrap().iter().any(of)
     };
     server.until(EVENTS, "reported", reported).await;
@@ -133,20 +135,32 @@ async fn a_volume_that_is_retained_is_released_and_serves_no_other_claim() {
 #[tokio::test]
 async fn quotas_and_limit_ranges_hold_for_claims() {
     let server = Server::start().await;
-    let quota = json!({ "metadata": { "name": "q" }, "spec": { "hard": { "requests.storage": "3Gi" } } });
+    let quota =
+        json!({ "metadata": { "name": "q" }, "spec": { "hard": { "requests.storage": "3Gi" } } });
     server.make("/api/v1/namespaces/default/resourcequotas", &quota).await;
     let range = json!({ "metadata": { "name": "r" }, "spec": { "limits": [
         { "type": "PersistentVolumeClaim", "max": { "storage": "2Gi" } },
     ] } });
     server.make("/api/v1/namespaces/default/limitranges", &range).await;
-    let sized = |name, size: &str| claim(name, &json!({ "resources": { "requests": { "storage": size } } }));
+    let sized = |name, size: &str| {
+        claim(name, &json!({ "resources": { "requests": { "storage": size } } }))
+    };
     let (code, answer) = server.post(CLAIMS, &sized("a", "3Gi")).await;
     assert_eq!(code, 403);
-    assert!(answer["message"].as_str().unwrap().ends_with(
-        "maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi"
-    ), "{answer:#}");
+    assert!(
+        answer["message"].as_str().unwrap().ends_with(
+            "maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi"
+        ),
+        "{answer:#}"
+    );
     server.make(CLAIMS, &sized("a", "2Gi")).await;
     let (code, answer) = server.post(CLAIMS, &sized("b", "2Gi")).await;
     assert_eq!(code, 403);
-    assert!(answer["message"].as_str().unwrap().contains("exceeded quota: q, requested: requests.storage=2Gi"), "{answer:#}");
+    assert!(
+        answer["message"]
+            .as_str()
+            .unwrap()
+            .contains("exceeded quota: q, requested: requests.storage=2Gi"),
+        "{answer:#}"
+    );
 }

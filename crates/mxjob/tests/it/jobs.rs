@@ -152,7 +152,8 @@ fn replace_changes_the_ttl_of_a_running_job_as_documented() {
     place.write("go", "");
     server.kubectl(&["wait", "mxjob/documented", "--for=delete", "--timeout=60s"]);
     wait_until("its pods and services are deleted", || {
-        (server.kubectl(&["get", "pods,services", "-o", "name"]) == "service/kubernetes\n").then_some(())
+        (server.kubectl(&["get", "pods,services", "-o", "name"]) == "service/kubernetes\n")
+            .then_some(())
     });
     place.wait_until_only_the_server_runs(&server);
 }
@@ -165,7 +166,8 @@ fn deleting_a_job_ends_its_processes() {
     server.wait_for("short-lived", "Running");
     server.kubectl(&["delete", "mxjob", "short-lived"]);
     wait_until("its pods and services are deleted", || {
-        (server.kubectl(&["get", "pods,services", "-o", "name"]) == "service/kubernetes\n").then_some(())
+        (server.kubectl(&["get", "pods,services", "-o", "name"]) == "service/kubernetes\n")
+            .then_some(())
     });
     place.wait_until_only_the_server_runs(&server);
 }

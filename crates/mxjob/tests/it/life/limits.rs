@@ -71,6 +71,7 @@ fn finished_jobs_are_deleted_after_their_ttl_even_if_it_is_set_later() {
         server.kubectl(&["wait", &format!("mxjob/{name}"), "--for=delete", "--timeout=60s"]);
     }
     crate::support::wait_until("their pods and services are deleted", || {
-        (server.kubectl(&["get", "pods,services", "-o", "name"]) == "service/kubernetes\n").then_some(())
+        (server.kubectl(&["get", "pods,services", "-o", "name"]) == "service/kubernetes\n")
+            .then_some(())
     });
 }
