@@ -291,6 +291,7 @@ impl Server {
 
     fn spawn_serving(&mut self, bound: serve::Bound, pki: &Pki, stopped: watch::Receiver<bool>) {
         let serving = serve::serve(
+            serve::Limits::default(),
             bound,
             Some(Arc::clone(&pki.config)),
             self.api.clone(),

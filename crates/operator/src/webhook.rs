@@ -111,7 +111,7 @@ pub async fn run(
         head_bytes: 64 * 1024,
         ..Limits::default()
     };
-    let serving = serve::serve_within(limits, bound, Some(Arc::new(tls)), reviews, stop, DRAIN);
+    let serving = serve::serve(limits, bound, Some(Arc::new(tls)), reviews, stop, DRAIN);
     tokio::select! {
         ended = serving => ended.map(drop).map_err(Error::Serve),
         never = rotation.run(ready) => match never {},

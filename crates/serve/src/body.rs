@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 
+use crate::account::{Account, Held};
 use crate::activity::Busy;
 use crate::stop::stopped;
 use crate::upload::Unasked;
@@ -30,6 +31,9 @@ pub(super) struct Body<B> {
     /// Set for a long-running body: ready once the server stops.
     stop: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     busy: Busy,
+    account: Arc<Account>,
+    /// Counts the bytes that are kept until the response is complete.
+    _held: Arc<Held>,
     /// The unread body of the request, kept until the response is complete.
     _unasked: Option<Arc<Unasked>>,
 }
@@ -42,6 +46,7 @@ impl<B> Body<B> {
     pub(super) fn new(
         inner: B,
         mut busy: Busy,
+        (account, held): (Arc<Account>, Arc<Held>),
         unasked: Option<Arc<Unasked>>,
         stop: Option<watch::Receiver<bool>>,
     ) -> Self {
@@ -50,11 +55,12 @@ impl<B> Body<B> {
         }
         busy.advance(true);
         let stop = stop.map(|stop| Box::pin(stopped(stop)) as _);
-        Self { inner, rest: Bytes::new(), stop, busy, _unasked: unasked }
+        Self { inner, rest: Bytes::new(), stop, busy, account, _held: held, _unasked: unasked }
     }
 
     fn next_part(&mut self) -> Frame<Bytes> {
         let length = self.rest.len().min(PART_BYTES);
+        self.account.passed(length);
         Frame::data(self.rest.split_to(length))
     }
 }

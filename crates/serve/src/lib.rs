@@ -10,14 +10,20 @@
 //!
 //! A client that sends no complete request head (nothing, garbage, one byte a minute), or that
 //! idles afterwards, or that does not take the data of its responses, occupies one of a bounded
-//! number of connections for a bounded time. It does not affect other clients. After the head, the
-//! service is responsible: for bodies and their limits, for all responses, and for panics of its
-//! handlers. This crate knows nothing of the API.
+//! number of connections for a bounded time, and a bounded part of the memory. When either runs
+//! out, the connections that use them worst are closed: those without a request for the longest
+//! time, or those that hold the most and take the least. After the head, the service is
+//! responsible: for bodies and their limits, for all responses, and for panics of its handlers.
+//! This crate knows nothing of the API.
 
+mod account;
 mod activity;
 mod body;
 mod connection;
+mod metered;
+mod peer;
 mod stop;
+mod table;
 mod takeover;
 mod upload;
 
@@ -36,15 +42,16 @@ use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
+use crate::table::Table;
+
+pub use crate::account::Held;
+pub use crate::peer::{Counted, Peer};
 pub use crate::takeover::Takeover;
 pub use crate::upload::RequestBody;
-
-/// Address of the peer, in the extensions of every request that came over the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PeerAddr(pub SocketAddr);
 
 /// The certificate chain of the client, its own certificate first, in the extensions of its
 /// requests. The handshake proved only that the client holds the key of the first one.
@@ -66,9 +73,16 @@ pub struct Bound {
 /// Limits on what clients may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Open connections. At the limit no more are accepted until one is closed. Further ones wait
-    /// in the socket's backlog; when that is full, the kernel refuses them.
+    /// Open connections. At the limit the one without a request for the longest time is closed for
+    /// a new one; if all have a request, the new one is closed. Connections from other machines may
+    /// use seven eighths, those from one address or IPv6 network a quarter.
     pub connections: usize,
+    /// Bytes of answers that a connection may keep because its peer does not take them. Above it
+    /// further requests of the connection wait.
+    pub answer_bytes: usize,
+    /// Bytes that all connections together may hold: requests, answers and buffers. Above it the
+    /// connections are closed that hold the most and take the least.
+    pub memory_bytes: usize,
     /// Time for a TLS handshake.
     pub handshake: Duration,
     /// Time from a connection's start to its first complete request head. Also the time from the
@@ -155,75 +169,75 @@ pub fn bind(address: SocketAddr) -> Result<Bound, ServeError> {
     })
 }
 
-/// Serves with the default [`Limits`] until `shutdown` resolves. Requests in progress may then
-/// finish within `drain`. Without `tls` it speaks plain HTTP, which is for loopback only.
+/// A service that can be served. Every service with these types is one.
+pub trait RequestService:
+    Service<
+        Request<RequestBody>,
+        Response = Response<Self::Body>,
+        Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        Future: Send,
+    > + Clone
+    + Send
+    + 'static
+{
+    /// The body of its responses.
+    type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static;
+}
+
+impl<S, B> RequestService for S
+where
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Body = B;
+}
+
+/// Serves until `shutdown` resolves. Requests in progress may then finish within `drain`. Without
+/// `tls` it speaks plain HTTP, which is for loopback only.
 ///
 /// Dropping the future closes all connections.
 ///
 /// # Errors
 /// If the socket cannot be registered with the runtime. Errors of a single connection are logged
 /// and end only that connection.
-pub async fn serve<S, B>(
-    bound: Bound,
-    tls: Option<Arc<ServerConfig>>,
-    service: S,
-    shutdown: impl Future<Output = ()>,
-    drain: Duration,
-) -> Result<Drained, ServeError>
-where
-    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    S::Future: Send,
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    serve_within(Limits::default(), bound, tls, service, shutdown, drain).await
-}
-
-/// [`serve`] with custom limits.
-///
-/// # Errors
-/// As [`serve`].
-pub async fn serve_within<S, B>(
+pub async fn serve<S: RequestService>(
     limits: Limits,
     bound: Bound,
     tls: Option<Arc<ServerConfig>>,
     service: S,
     shutdown: impl Future<Output = ()>,
     drain: Duration,
-) -> Result<Drained, ServeError>
-where
-    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    S::Future: Send,
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<Drained, ServeError> {
     let Bound { listener, address } = bound;
     let listener = tokio::net::TcpListener::from_std(listener)
         .map_err(|source| ServeError::Listen { address, source })?;
     let acceptor = tls.map(TlsAcceptor::from);
     let (stop, stopped) = watch::channel(false);
+    let table = Table::new(limits);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     let mut accept_errors = 0;
-    let mut full = false;
+    let mut report = Report::default();
     loop {
-        let room = connections.len() < limits.connections;
-        if !room && !full {
-            tracing::warn!(
-                limit = limits.connections,
-                "connection limit reached; new connections wait until one is closed"
-            );
-        }
-        full = !room;
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = accept(&listener, &mut accept_errors), if room => {
+            () = table.memory().exceeded() => report.memory(table.relieve(Instant::now())),
+            accepted = accept(&listener, &mut accept_errors), if table.is_ready() => {
                 let Some((stream, peer)) = accepted else { continue };
+                let (place, full) = Table::enter(&table, peer);
+                if full {
+                    report.full(place.is_none());
+                }
+                let Some(place) = place else { continue };
                 let connection = connection::Connection {
-                    peer: PeerAddr(peer),
+                    place,
                     limits,
                     stop: stopped.clone(),
                     service: service.clone(),
@@ -244,6 +258,18 @@ where
     connections.shutdown().await;
     Ok(Drained { cut })
 }
+
+/// Reports closed connections, at most once a minute.
+#[derive(Default)]
+struct Report {
+    last: Option<Instant>,
+    idle: usize,
+    refused: usize,
+    memory: usize,
+}
+
+/// The least time between two such reports.
+const REPORT_PAUSE: Duration = Duration::from_secs(60);
 
 /// Delay after the first of consecutive errors of `accept`, and the longest delay.
 const ACCEPT_RETRY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
@@ -290,6 +316,39 @@ fn accept_delay(errors: u32) -> Option<Duration> {
     errors.checked_sub(1).map(|doublings| backoff::exponential(first, longest, doublings))
 }
 
+// === impl Report ===
+
+impl Report {
+    /// A connection was refused, or another one closed for it.
+    fn full(&mut self, refused: bool) {
+        *(if refused { &mut self.refused } else { &mut self.idle }) += 1;
+        self.log();
+    }
+
+    /// Connections were closed because of their memory.
+    fn memory(&mut self, count: usize) {
+        self.memory += count;
+        self.log();
+    }
+
+    fn log(&mut self) {
+        let Self { idle, refused, memory, last } = *self;
+        let now = Instant::now();
+        let is_soon = last.is_some_and(|last| now.duration_since(last) < REPORT_PAUSE);
+        if is_soon || idle + refused + memory == 0 {
+            return;
+        }
+        tracing::warn!(
+            idle,
+            refused,
+            memory,
+            "too many connections, or too much memory in use: idle connections were closed, new ones \
+             refused, and those with many untaken answers closed"
+        );
+        *self = Self { last: Some(now), ..Self::default() };
+    }
+}
+
 // === impl Bound ===
 
 impl Bound {
@@ -302,12 +361,26 @@ impl Bound {
 
 // === impl Limits ===
 
+impl Limits {
+    /// How many connections one address or network may have.
+    fn per_origin(&self) -> usize {
+        self.connections.div_ceil(4)
+    }
+
+    /// How many connections other machines may have.
+    fn remote(&self) -> usize {
+        self.connections - self.connections / 8
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // Upstream has no limit. This one stays below the usual limit of 4096 descriptors, with
-            // room for files.
+            // Upstream has no limit. A process with fewer descriptors must set a lower one.
             connections: 3_000,
+            // A slow client may fetch a list and still send other requests.
+            answer_bytes: 8 * 1024 * 1024,
+            memory_bytes: 512 * 1024 * 1024,
             handshake: Duration::from_secs(10),
             // Upstream's header timeout.
             first_request: Duration::from_secs(32),
@@ -316,9 +389,9 @@ impl Default for Limits {
             stalled: Duration::from_secs(30),
             // Such responses need credentials, and a person may read `kubectl logs -f | less`.
             stalled_long_running: Duration::from_secs(10 * 60),
-            // Large enough for selectors, continue tokens and bearer tokens; a quarter of
-            // upstream's 1 MiB.
-            head_bytes: 256 * 1024,
+            // Large enough for selectors, continue tokens and bearer tokens. Upstream has 1 MiB;
+            // here every connection may hold as much before it is authenticated.
+            head_bytes: 128 * 1024,
             // Upstream's limit: all informers of a controller share one connection.
             streams: 1_000,
             // Larger than any accepted body; a refused client stops sending well before.

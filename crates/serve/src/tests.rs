@@ -53,7 +53,7 @@ impl Service<Request<RequestBody>> for Fixture {
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
-            let peer = request.extensions().get::<PeerAddr>().unwrap().0.ip();
+            let peer = request.extensions().get::<Peer>().unwrap().address().ip();
             let path = request.uri().path().to_owned();
             if path == "/" {
                 let text = format!("{peer} {:?}", request.version());
@@ -116,7 +116,7 @@ impl Server {
         let shutdown = async { stopped.await.unwrap_or_default() };
         let config = tls.then_some(pki.config);
         let done = tokio::spawn(async move {
-            serve_within(limits, bound, config, fixture, shutdown, drain).await.unwrap()
+            serve(limits, bound, config, fixture, shutdown, drain).await.unwrap()
         });
         Self { address, roots, lines, started, stop, done, _dir: dir }
     }
@@ -335,19 +335,46 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     assert_eq!(text(response.into_body()).await.unwrap(), "still here");
 }
 
+/// A server for one connection, and a client on it whose response never ends.
+async fn full() -> (Server, Client, Response<Incoming>) {
+    let mut server = Server::start(Limits { connections: 1, ..Limits::default() }, true, TIMEOUT);
+    let mut busy = server.http2().await;
+    let response = busy.get("/watch").await.unwrap();
+    server.started.recv().await.unwrap();
+    (server, busy, response)
+}
+
 #[tokio::test]
-async fn at_the_connection_limit_the_next_connection_waits() {
-    let server = Server::start(Limits { connections: 1, ..Limits::default() }, true, TIMEOUT);
-    let mut first = server.http1().await;
-    first.text("/").await;
-    let mut second = Box::pin(server.http1());
-    let waiting = tokio::time::timeout(Duration::from_millis(50), second.as_mut()).await;
-    assert!(waiting.is_err());
-    drop(first);
-    let mut second = tokio::time::timeout(TIMEOUT, second).await.unwrap();
-    assert_eq!(second.text("/").await, "127.0.0.1 HTTP/1.1");
-    drop(second);
+async fn at_the_connection_limit_an_idle_connection_is_closed_for_the_next() {
+    let server = Server::start(Limits { connections: 2, ..Limits::default() }, true, TIMEOUT);
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    for h2 in [false, true] {
+        let mut one = if h2 { server.http2().await } else { server.http1().await };
+        assert!(one.text("/").await.starts_with("127.0.0.1"));
+        let mut next = server.http1().await;
+        next.text("/").await;
+        // The oldest left first, and this one for a third.
+        let mut third = server.http1().await;
+        third.text("/").await;
+        one.closed().await;
+    }
+    let mut bytes = Vec::new();
+    // It does not matter how the other end closes.
+    let _ = tokio::time::timeout(TIMEOUT, silent.read_to_end(&mut bytes)).await.unwrap();
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_with_a_request_is_never_closed_for_another() {
+    let (server, busy, response) = full().await;
+    let mut refused = TcpStream::connect(server.address).await.unwrap();
+    let mut bytes = Vec::new();
+    let _ = tokio::time::timeout(TIMEOUT, refused.read_to_end(&mut bytes)).await.unwrap();
+    assert!(bytes.is_empty());
+    server.lines.send(frame("still here")).await.unwrap();
+    server.stop().await;
+    assert_eq!(text(response.into_body()).await.unwrap(), "still here");
+    busy.closed().await;
 }
 
 #[tokio::test]

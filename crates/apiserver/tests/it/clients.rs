@@ -49,6 +49,7 @@ async fn start() -> Fixture {
     let bound = serve::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = bound.local_addr();
     tokio::spawn(serve::serve(
+        serve::Limits::default(),
         bound,
         Some(pki.config),
         api,

@@ -73,7 +73,14 @@ async fn lists_and_watches(two: bool) {
     let address = bound.local_addr();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let shutdown = async { stopped.await.unwrap_or_default() };
-    let done = tokio::spawn(serve::serve(bound, None, server.api.clone(), shutdown, PATIENCE));
+    let done = tokio::spawn(serve::serve(
+        serve::Limits::default(),
+        bound,
+        None,
+        server.api.clone(),
+        shutdown,
+        PATIENCE,
+    ));
 
     let mut sender = Sender::connect(address, two).await;
     let list = sender.get(JOBS).await;
@@ -129,7 +136,14 @@ async fn large_lists_are_compressed_on_both_protocols() {
     let address = bound.local_addr();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let shutdown = async { stopped.await.unwrap_or_default() };
-    let done = tokio::spawn(serve::serve(bound, None, server.api.clone(), shutdown, PATIENCE));
+    let done = tokio::spawn(serve::serve(
+        serve::Limits::default(),
+        bound,
+        None,
+        server.api.clone(),
+        shutdown,
+        PATIENCE,
+    ));
     for two in [false, true] {
         let mut sender = Sender::connect(address, two).await;
         let list = sender.get(JOBS).await;

@@ -37,7 +37,7 @@ pub(crate) async fn serve(
 ) -> Result<(), ServeError> {
     let limits = Limits { connections: MAX_CONNECTIONS, ..Limits::default() };
     let drain = Duration::from_secs(1);
-    serving::serve_within(limits, bound, None, pages, shutdown, drain).await.map(drop)
+    serving::serve(limits, bound, None, pages, shutdown, drain).await.map(drop)
 }
 
 // === impl Pages ===

@@ -30,18 +30,13 @@ async fn http2_peer_with_a_zero_window_is_closed() {
 
 #[tokio::test]
 async fn http1_peer_that_does_not_read_is_closed() {
-    let limits = Limits { stalled: SHORT, connections: 1, ..Limits::default() };
-    let server = Server::start(limits, false, TIMEOUT);
+    let server = Server::start(Limits { stalled: SHORT, ..Limits::default() }, false, TIMEOUT);
     let mut stalled = TcpStream::connect(server.address).await.unwrap();
     stalled.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     assert_eq!(stalled.read_u8().await.unwrap(), b'H');
-    // Served once the first connection is closed.
-    let mut next = TcpStream::connect(server.address).await.unwrap();
-    next.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut answer = String::new();
-    let read = next.read_to_string(&mut answer);
-    tokio::time::timeout(TIMEOUT, read).await.unwrap().unwrap();
-    assert!(answer.ends_with("127.0.0.1 HTTP/1.1"), "{answer}");
+    // Nothing is read until the server has closed the connection, which a write notices.
+    let closed = async { while stalled.write_all(b"\n").await.is_ok() {} };
+    tokio::time::timeout(TIMEOUT, closed).await.unwrap();
     let mut rest = Vec::new();
     // It does not matter how the other end closes.
     let _ = stalled.read_to_end(&mut rest).await;
@@ -111,4 +106,49 @@ async fn long_running_responses_have_their_own_limit() {
     let reading = tokio::spawn(text(response.into_body()));
     server.stop().await;
     assert_eq!(reading.await.unwrap().unwrap().len(), LARGE);
+}
+
+#[tokio::test]
+async fn requests_wait_while_the_answers_of_their_connection_are_not_taken() {
+    let limits = Limits { answer_bytes: 2 * LARGE, stalled: SHORT, ..Limits::default() };
+    let mut server = Server::start(limits, true, TIMEOUT);
+    let mut deaf = http2_with_window(&server, 0).await;
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        answers.push(deaf.get("/large").await.unwrap());
+    }
+    // This one waits for the peer, too, which must not keep the connection open.
+    let Client::Two(sender, _) = &mut deaf else { panic!("HTTP/1.1") };
+    let request = Request::builder().uri("https://localhost/hang").body(Empty::new()).unwrap();
+    let waiting = sender.send_request(request);
+    deaf.closed().await;
+    assert!(waiting.await.is_err());
+    assert!(server.started.try_recv().is_err(), "the request must not reach the service");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn connections_that_hold_the_most_memory_are_closed_and_others_are_served() {
+    let limits = Limits { memory_bytes: 3 * LARGE, ..Limits::default() };
+    let server = Server::start(limits, true, TIMEOUT);
+    let mut other = server.http1().await;
+    let mut deaf = Vec::new();
+    for _ in 0..8 {
+        let mut client = http2_with_window(&server, 0).await;
+        let answer = client.get("/large").await.unwrap();
+        deaf.push((client, answer));
+        assert_eq!(other.text("/").await, "127.0.0.1 HTTP/1.1");
+    }
+    let is_closed = |(client, _): &(Client, Response<Incoming>)| {
+        let (Client::One(_, closed) | Client::Two(_, closed)) = client;
+        closed.is_finished()
+    };
+    let enough = async {
+        while deaf.iter().filter(|client| is_closed(client)).count() < 5 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(TIMEOUT, enough).await.unwrap();
+    drop(deaf);
+    server.stop().await;
 }
