@@ -8,8 +8,9 @@ use mxjob_machinery::{status::Status, yaml};
 use mxjob_serve::LongRunning;
 use serde_json::Value;
 
-use crate::body::{Body, full};
+use crate::body::{Body, Shared, full, line};
 use crate::compress;
+use crate::discovery::Document;
 use crate::error::ApiError;
 use crate::kind::Kind;
 use crate::negotiate::{Encoding, Form, Transform};
@@ -41,13 +42,7 @@ pub(crate) enum Answer {
     /// A `Status`.
     Status(Box<Status>),
     /// A JSON document that keeps its order of keys (discovery, version).
-    Json {
-        json: Vec<u8>,
-        /// `Content-Type`, if it is not plain JSON.
-        content_type: Option<String>,
-        /// `ETag`, quoted.
-        etag: Option<String>,
-    },
+    Document(Box<Document>),
     /// Text.
     Text {
         code: StatusCode,
@@ -88,7 +83,7 @@ impl Answer {
         match self {
             Self::Object { kind, json, code } => {
                 let value = match form.transform {
-                    Transform::None => Vec::from(json),
+                    Transform::None => return render(code, rendering, json),
                     Transform::Table(version) => {
                         let object = crate::document::decode(&json);
                         let meta = ListMeta {
@@ -99,25 +94,25 @@ impl Answer {
                         table::table(&kind, &[json], &meta, version, rendering)
                     }
                     Transform::Partial(version) if form.encoding == Encoding::Protobuf => {
-                        return Ok(render(code, rendering, protobuf::partial(&json, version)));
+                        return Ok(written(code, rendering, protobuf::partial(&json, version)));
                     }
                     Transform::Partial(version) => table::partial(&json, version),
                     Transform::PartialList(_) => {
                         return Err(ApiError::unclassified("content is not a list"));
                     }
                 };
-                Ok(render(code, rendering, write(form, value)?))
+                render(code, rendering, value.into())
             }
             Self::List { kind, items, meta } => {
                 let in_protobuf = form.encoding == Encoding::Protobuf;
                 let json = match form.transform {
                     Transform::None if in_protobuf => {
                         let list = protobuf::list(&kind, &items, &meta)?;
-                        return Ok(render(StatusCode::OK, rendering, list));
+                        return Ok(written(StatusCode::OK, rendering, list));
                     }
                     Transform::PartialList(version) if in_protobuf => {
                         let list = protobuf::partial_list(&items, &meta, version);
-                        return Ok(render(StatusCode::OK, rendering, list));
+                        return Ok(written(StatusCode::OK, rendering, list));
                     }
                     Transform::None => list(&kind, &items, &meta),
                     Transform::Table(version) => {
@@ -130,21 +125,10 @@ impl Answer {
                         ]));
                     }
                 };
-                Ok(render(StatusCode::OK, rendering, write(form, json)?))
+                render(StatusCode::OK, rendering, json.into())
             }
             Self::Status(status) => Ok(status_response(&status, form, None)),
-            Self::Json { json, content_type, etag } => {
-                let mut response = render(StatusCode::OK, rendering, write(form, json)?);
-                if let Some(value) = content_type.and_then(|text| HeaderValue::from_str(&text).ok())
-                {
-                    response.headers_mut().insert(header::CONTENT_TYPE, value);
-                }
-                if let Some(value) = etag.and_then(|text| HeaderValue::from_str(&text).ok()) {
-                    response.headers_mut().insert(header::ETAG, value);
-                    response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
-                }
-                Ok(response)
-            }
+            Self::Document(document) => render_document(&document, rendering),
             Self::Metrics { text } => Ok(response(StatusCode::OK, OPEN_METRICS, full(text))),
             Self::Text { code, text, nosniff } => {
                 let mut response = response(code, "text/plain; charset=utf-8", full(text));
@@ -188,39 +172,90 @@ pub(crate) fn error_response(error: &ApiError, form: Form) -> Response<Body> {
 fn status_response(status: &Status, form: Form, retry_after: Option<u32>) -> Response<Body> {
     let code =
         status.code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::OK);
-    let json = serde_json::to_vec(status).unwrap_or_default();
-    // Every form has a `Status`.
-    let content = write(form, json).unwrap_or_default();
-    let mut response = response(code, form.content_type(), full(content));
+    let json = Bytes::from(serde_json::to_vec(status).unwrap_or_default());
+    let body = match rewrite(form, &json) {
+        Ok(None) => line(json),
+        // Every form has a `Status`.
+        rewritten => full(rewritten.ok().flatten().unwrap_or_default()),
+    };
+    let mut response = response(code, form.content_type(), body);
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
 
-/// A response with a written document, compressed if it is large and the client accepts gzip.
-fn render(code: StatusCode, rendering: &Rendering, content: Vec<u8>) -> Response<Body> {
+/// A response with JSON in the negotiated form.
+fn render(
+    code: StatusCode,
+    rendering: &Rendering,
+    json: Bytes,
+) -> Result<Response<Body>, ApiError> {
     let form = rendering.form;
-    if rendering.gzip && content.len() >= compress::THRESHOLD {
-        let mut response = response(code, form.content_type(), compress::body(content.into()));
-        compress::mark(&mut response);
-        return response;
+    if let Some(content) = rewrite(form, &json)? {
+        return Ok(written(code, rendering, content));
+    }
+    if packs(rendering, json.len() + 1) {
+        return Ok(packed(code, form, compress::pack(&[&json, b"\n"])));
+    }
+    Ok(response(code, form.content_type(), line(json)))
+}
+
+/// A response with content in the negotiated form.
+fn written(code: StatusCode, rendering: &Rendering, content: Vec<u8>) -> Response<Body> {
+    let form = rendering.form;
+    if packs(rendering, content.len()) {
+        return packed(code, form, compress::pack(&[&content]));
     }
     response(code, form.content_type(), full(content))
 }
 
-/// A JSON document in the negotiated form.
-fn write(form: Form, mut json: Vec<u8>) -> Result<Vec<u8>, ApiError> {
+/// The same as [`render`] for a document, whose compressed form is made once.
+fn render_document(document: &Document, rendering: &Rendering) -> Result<Response<Body>, ApiError> {
+    let form = rendering.form;
+    let mut response = if form.encoding != Encoding::Json || form.pretty {
+        render(StatusCode::OK, rendering, document.json.clone())?
+    } else {
+        let mut response = if packs(rendering, document.json.len() + 1) {
+            packed(StatusCode::OK, form, document.packed())
+        } else {
+            response(StatusCode::OK, form.content_type(), line(document.json.clone()))
+        };
+        response.extensions_mut().insert(Shared);
+        response
+    };
+    let header = |text: &Option<String>| HeaderValue::from_str(text.as_deref()?).ok();
+    let headers = response.headers_mut();
+    if let Some(value) = header(&document.content_type) {
+        headers.insert(header::CONTENT_TYPE, value);
+    }
+    if let Some(value) = header(&document.etag) {
+        headers.insert(header::ETAG, value);
+        headers.append(header::VARY, HeaderValue::from_static("Accept"));
+    }
+    Ok(response)
+}
+
+/// Whether a response of this size is compressed: it is large, and the client accepts gzip.
+fn packs(rendering: &Rendering, bytes: usize) -> bool {
+    rendering.gzip && bytes >= compress::THRESHOLD
+}
+
+fn packed(code: StatusCode, form: Form, content: Bytes) -> Response<Body> {
+    let mut response = response(code, form.content_type(), full(content));
+    compress::mark(&mut response);
+    response
+}
+
+/// JSON in a negotiated form other than compact JSON, which gets a line break only.
+fn rewrite(form: Form, json: &[u8]) -> Result<Option<Vec<u8>>, ApiError> {
     Ok(match form.encoding {
         Encoding::Yaml => {
-            yaml::encode(&serde_json::from_slice::<Value>(&json).unwrap_or_default()).into_bytes()
+            let value: Value = serde_json::from_slice(json).unwrap_or_default();
+            Some(yaml::encode(&value).into_bytes())
         }
-        Encoding::Protobuf => protobuf::object(&json)?,
-        Encoding::Json if form.pretty => indent(&json),
-        Encoding::Json => {
-            json.push(b'\n');
-            json
-        }
+        Encoding::Protobuf => Some(protobuf::object(json)?),
+        Encoding::Json => form.pretty.then(|| indent(json)),
     })
 }
 

@@ -1,24 +1,19 @@
 //! gzip for large responses, as upstream does it: from 128 KiB on, if the client accepts `gzip`.
 //!
-//! The body is compressed in chunks while it is sent, so that a list of many megabytes neither
-//! delays other requests nor exists twice in memory.
+//! The whole body is compressed before it is sent: what waits for a slow client is small, and needs
+//! no compressor. Answers that are so large are made away from the threads that serve connections.
 
 use std::io::Write;
-use std::pin::Pin;
-use std::task::{Context as Task, Poll};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use futures_core::Stream;
 use http::{HeaderMap, HeaderValue, Response, header};
-use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
 
-use crate::body::{Body, BodyError};
+use crate::body::Body;
 
 /// Smaller responses are not compressed (upstream's threshold).
 pub(crate) const THRESHOLD: usize = 128 * 1024;
-/// Size of a chunk.
+/// Room for the beginning of the output.
 const PIECE: usize = 64 * 1024;
 
 /// Whether the client accepts gzip. Like upstream, only the bare word counts: neither `gzip;q=0`
@@ -33,10 +28,14 @@ pub(crate) fn accepted(headers: &HeaderMap) -> bool {
         .any(|token| token.trim() == "gzip")
 }
 
-/// A body that compresses these bytes.
-pub(crate) fn body(plain: Bytes) -> Body {
-    let encoder = GzEncoder::new(Vec::with_capacity(PIECE), Compression::fast());
-    StreamBody::new(Pieces { plain, encoder: Some(encoder) }).boxed_unsync()
+/// Compresses these parts, one after the other.
+pub(crate) fn pack(parts: &[&[u8]]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(PIECE), Compression::fast());
+    // Writing to memory cannot fail.
+    for part in parts {
+        let _ = encoder.write_all(part);
+    }
+    encoder.finish().unwrap_or_default().into()
 }
 
 /// Marks a response as compressed.
@@ -44,38 +43,6 @@ pub(crate) fn mark(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-}
-
-/// Compresses the next chunk when the connection needs more data.
-struct Pieces {
-    plain: Bytes,
-    encoder: Option<GzEncoder<Vec<u8>>>,
-}
-
-impl Stream for Pieces {
-    type Item = Result<Frame<Bytes>, BodyError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Task<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(self.next().transpose().map(|piece| piece.map(Frame::data)))
-    }
-}
-
-impl Pieces {
-    fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
-        while let Some(encoder) = &mut self.encoder {
-            if self.plain.is_empty() {
-                let rest = self.encoder.take().map(GzEncoder::finish).transpose()?;
-                return Ok(rest.map(Bytes::from));
-            }
-            let piece = self.plain.split_to(self.plain.len().min(PIECE));
-            encoder.write_all(&piece)?;
-            // Highly compressible data may need several chunks before there is output.
-            if !encoder.get_ref().is_empty() {
-                return Ok(Some(std::mem::take(encoder.get_mut()).into()));
-            }
-        }
-        Ok(None)
-    }
 }
 
 #[cfg(test)]
@@ -103,19 +70,14 @@ mod tests {
     }
 
     #[test]
-    fn compressed_chunks_decompress_to_the_input() {
+    fn compressed_parts_decompress_to_the_input() {
         for length in [0, 1, PIECE, PIECE + 1, 3 * THRESHOLD + 17] {
             let plain: Vec<u8> =
                 (0..length).map(|index| u8::try_from(index % 251).unwrap_or(0)).collect();
-            let encoder = GzEncoder::new(Vec::new(), Compression::fast());
-            let mut pieces = Pieces { plain: plain.clone().into(), encoder: Some(encoder) };
-            let mut packed = Vec::new();
-            while let Some(piece) = pieces.next().expect("memory takes everything") {
-                packed.extend_from_slice(&piece);
-            }
+            let packed = pack(&[&plain, b"\n"]);
             let mut unpacked = Vec::new();
             flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).expect("gzip");
-            assert!(unpacked == plain, "{length}");
+            assert!(unpacked == [&plain[..], b"\n"].concat(), "{length}");
         }
     }
 }

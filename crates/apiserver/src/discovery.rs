@@ -10,22 +10,26 @@ mod aggregated;
 mod plain;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest::{SHA512, digest};
+use bytes::Bytes;
 
+use crate::compress;
 use crate::discovery::accept::Wanted;
 use crate::kind::Kind;
 
-/// A document to send.
+/// A document to send. Clones share its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     /// Compact JSON with keys in upstream's order (except [`crate::version`]'s, which is indented).
-    pub json: Vec<u8>,
+    pub json: Bytes,
     /// `Content-Type` if it is not the negotiated form; the JSON is then sent unchanged.
     pub content_type: Option<String>,
     /// `ETag`, quoted.
     pub etag: Option<String>,
+    /// The same JSON and a line break, compressed when it is first sent so.
+    packed: Arc<OnceLock<Bytes>>,
 }
 
 /// The served kinds by group and version, groups in the registry's order, resources by name as
@@ -37,7 +41,7 @@ type Versions<'a> = Vec<(&'a str, Vec<&'a Kind>)>;
 /// All documents, by path without a trailing slash.
 #[derive(Debug)]
 pub(crate) struct Documents {
-    plain: BTreeMap<String, Vec<u8>>,
+    plain: BTreeMap<String, Document>,
     aggregated: BTreeMap<(&'static str, aggregated::Version), Document>,
 }
 
@@ -109,13 +113,32 @@ pub(crate) fn root(group: &str, version: &str) -> String {
     if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") }
 }
 
+// === impl Document ===
+
+impl Document {
+    pub(crate) fn new(
+        json: impl Into<Bytes>,
+        content_type: Option<String>,
+        etag: Option<String>,
+    ) -> Self {
+        Self { json: json.into(), content_type, etag, packed: Arc::default() }
+    }
+
+    /// The compressed form, which is made once.
+    pub(crate) fn packed(&self) -> Bytes {
+        self.packed.get_or_init(|| compress::pack(&[&self.json, b"\n"])).clone()
+    }
+}
+
 // === impl Documents ===
 
 impl Documents {
     /// The documents of these kinds.
     pub(crate) fn of<'a>(kinds: impl IntoIterator<Item = &'a Arc<Kind>>) -> Self {
         let groups = &Groups::of(kinds);
-        Self { plain: plain::documents(groups), aggregated: aggregated::documents(groups) }
+        let plain = plain::documents(groups).into_iter();
+        let plain = plain.map(|(path, json)| (path, Document::new(json, None, None))).collect();
+        Self { plain, aggregated: aggregated::documents(groups) }
     }
 
     /// The document under a path, with or without a trailing slash; `None` if there is none. `/api`
@@ -128,8 +151,7 @@ impl Documents {
         {
             return Some(document.clone());
         }
-        let json = self.plain.get(path)?.clone();
-        Some(Document { json, content_type: None, etag: None })
+        self.plain.get(path).cloned()
     }
 }
 

@@ -255,6 +255,17 @@ impl ApiError {
         Self { retry_after: Some(1), ..Self::new(429, Reason::TooManyRequests, message) }
     }
 
+    /// 429: too many requests are in flight.
+    #[must_use]
+    pub(crate) fn overloaded() -> Self {
+        let mut error = Self::too_many_requests("Too many requests, please try again later.")
+            .with_empty_details();
+        if let Some(details) = &mut error.status.details {
+            details.retry_after_seconds = 1;
+        }
+        error
+    }
+
     /// 500 with a message and without a reason, as upstream sends errors that are not API errors.
     pub(crate) fn unclassified(message: impl Into<String>) -> Self {
         Self::new(500, None, message)

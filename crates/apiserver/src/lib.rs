@@ -26,6 +26,7 @@ pub mod environment;
 mod error;
 mod escalation;
 mod expression;
+mod flow;
 pub mod health;
 pub mod kind;
 mod kinds;

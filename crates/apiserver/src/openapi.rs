@@ -116,7 +116,7 @@ fn v3(kinds: &[Arc<Kind>]) -> BTreeMap<String, Document> {
     // As upstream's, the index has no tag, and its type is not JSON.
     let index = json!({ "paths": index }).to_string();
     let content_type = Some("text/plain; charset=utf-8".to_owned());
-    let index = Document { etag: None, content_type, ..document(index) };
+    let index = Document::new(index, content_type, None);
     documents.insert("/openapi/v3".to_owned(), index);
     documents
 }
@@ -172,9 +172,8 @@ fn info(custom: bool) -> Value {
 }
 
 fn document(json: String) -> Document {
-    let json = json.into_bytes();
-    let etag = Some(crate::discovery::etag(&json));
-    Document { json, content_type: None, etag }
+    let etag = Some(crate::discovery::etag(json.as_bytes()));
+    Document::new(json, None, etag)
 }
 
 #[cfg(test)]

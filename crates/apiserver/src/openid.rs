@@ -21,7 +21,7 @@ pub(crate) fn find(path: &str, accounts: Option<&ServiceAccounts>) -> Option<Doc
         _ => return None,
     };
     let json = document::to_vec(&content);
-    Some(Document { json, content_type: Some(content_type.to_owned()), etag: None })
+    Some(Document::new(json, Some(content_type.to_owned()), None))
 }
 
 fn configuration() -> Value {

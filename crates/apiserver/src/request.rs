@@ -59,6 +59,12 @@ pub(crate) fn summary(body: &[u8]) -> String {
 }
 
 impl<'a> Target<'a> {
+    /// Whether it is about leases, which components renew to stay in office.
+    pub(crate) fn is_about_leases(&self) -> bool {
+        let Self::Resource(path) = self else { return false };
+        path.group == "coordination.k8s.io" && path.resource == "leases"
+    }
+
     /// Parses a decoded path.
     #[must_use]
     pub(crate) fn parse(path: &'a str) -> Self {

@@ -12,6 +12,7 @@ use crate::admission::webhooks::Webhooks;
 use crate::definitions::{self, Definitions};
 use crate::environment::Environment;
 use crate::error::ApiError;
+use crate::flow::Control;
 use crate::health::Readiness;
 use crate::node::NodeConnector;
 use crate::registry::Registry;
@@ -66,6 +67,8 @@ pub(crate) struct Inner {
     pub(crate) metrics: OnceLock<Arc<Metrics>>,
     /// The way to the node, once connected.
     pub(crate) node: OnceLock<Arc<dyn NodeConnector>>,
+    /// How many requests are in flight, and whose turn it is.
+    pub(crate) flow: Control,
     /// True once open watches must end.
     closing: watch::Sender<bool>,
 }
@@ -124,6 +127,7 @@ impl ApiServer {
             readiness,
             metrics: OnceLock::new(),
             node: OnceLock::new(),
+            flow: Control::new(),
             closing: watch::channel(false).0,
         }))
     }
@@ -222,7 +226,13 @@ impl Services {
             }
             let outcome = services.store.commit(transaction).await;
             if outcome.is_ok() {
-                services.definitions.refresh(&services.store, &services.registry);
+                // Rules are compiled, which takes long for large definitions.
+                let refreshed = tokio::task::spawn_blocking(move || {
+                    services.definitions.refresh(&services.store, &services.registry);
+                });
+                if let Err(error) = refreshed.await {
+                    tracing::error!(%error, "definitions could not be read");
+                }
             }
             Some(outcome)
         });

@@ -1,45 +1,37 @@
-//! The API server as a tower service: authentication, authorization, routing, rendering.
+//! The API server as a tower service: authentication, flow control, authorization, routing,
+//! rendering.
+
+mod intake;
+mod resource;
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as Task, Poll};
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body as HttpBody;
-use http_body_util::BodyExt;
 use mxjob_access::authn::Unauthenticated;
 use mxjob_access::authn::impersonation::Impersonation;
 use mxjob_access::authz::{self, Attributes, Verb};
 use mxjob_access::identity::Identity;
-use mxjob_machinery::names::ObjectName;
-use mxjob_serve::PeerCertificates;
+use mxjob_serve::{Counted, Peer, PeerCertificates};
 use tower_service::Service;
 
 use crate::answer::{Answer, error_response};
-use crate::body::{Body, BodyError, full};
-use crate::context::Context;
+use crate::body::{Body, BodyError, Shared, full};
 use crate::error::ApiError;
-use crate::kind::Kind;
+use crate::flow::{Arrival, Priority, Seat, offload};
 use crate::negotiate::{self, Form};
-use crate::registry;
 use crate::rendering::IncludeObject;
 use crate::rendering::Rendering;
-use crate::request::{self, Query, ResourcePath, Target};
-use crate::server::{ApiServer, Inner};
-use crate::verbs::{
-    binding, connect, create, delete, eviction, list, log, patch, review, token, update, watch,
-};
-use crate::{compress, conversion, health, openapi, openid, protobuf, version};
-
-/// How long a client may take to send a body (upstream's time for a whole request).
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// The largest body that is read, in bytes (upstream's limit).
-const BODY_MAX: usize = 3 * 1024 * 1024;
+use crate::request::{self, Query, Target};
+use crate::server::ApiServer;
+use crate::{compress, health, openapi, openid, version};
 
 impl<B> Service<Request<B>> for ApiServer
 where
@@ -60,12 +52,13 @@ where
     }
 }
 
-/// A request before its body is read.
+/// A request of an authenticated caller, before its body is read.
 struct Call {
     parts: Parts,
     path: String,
     query: Query,
     identity: Identity,
+    priority: Priority,
 }
 
 impl ApiServer {
@@ -124,13 +117,50 @@ impl ApiServer {
         ) {
             return plain(page);
         }
-        let is_resource = matches!(Target::parse(&path), Target::Resource(_));
-        let authenticated = self.0.authenticator.authenticate(
+        let target = Target::parse(&path);
+        let is_resource = target != Target::NonResource;
+        let identity = match self.authenticate(&parts).await? {
+            Ok(identity) => identity,
+            Err(Unauthenticated::Missing) if !is_resource => self.anonymous(&parts, &path)?,
+            Err(_) => return Err(ApiError::unauthorized()),
+        };
+        let identity = self.impersonated(identity, &parts.headers)?;
+        let priority = if parts.extensions.get::<Identity>().is_some() {
+            Priority::Exempt
+        } else {
+            Priority::of(&identity, target.is_about_leases())
+        };
+        let arrival = self.0.flow.arrive(priority, &identity.name)?;
+        let call = Call { parts, path, query, identity, priority };
+        if is_resource {
+            self.resource(call, arrival, body, warnings).await
+        } else {
+            self.non_resource(call, arrival).await
+        }
+    }
+
+    /// The caller. Connections that had a request without valid credentials wait for each other, so
+    /// that checking their credentials takes no more than one processor.
+    async fn authenticate(
+        &self,
+        parts: &Parts,
+    ) -> Result<Result<Identity, Unauthenticated>, ApiError> {
+        let peer = parts.extensions.get::<Peer>();
+        let _turn = match peer.filter(|peer| peer.is_suspect()) {
+            Some(peer) => {
+                let flow = format!("connection {}", peer.id()).into();
+                let arrival = self.0.flow.arrive(Priority::CatchAll, &flow)?;
+                Some((arrival.seat().await?, arrival))
+            }
+            None => None,
+        };
+        let identity = self.0.authenticator.authenticate(
             &parts.headers,
             parts.extensions.get::<Identity>(),
             parts.extensions.get::<PeerCertificates>().map(|chain| &*chain.0),
             self.0.services.environment.now(),
         );
+<<<<<<< HEAD
         let identity = match (authenticated, is_resource) {
             (Ok(identity), _) => identity,
             (Err(Unauthenticated::Missing), false) => self.anonymous(&parts, &path)?,
@@ -141,7 +171,14 @@ impl ApiServer {
         match Target::parse(&call.path) {
             Target::NonResource => self.non_resource(&call),
             Target::Resource(target) => self.resource(&call, &target, body, warnings).await,
+=======
+        // Without credentials there was nothing to check.
+        let is_suspect = identity.as_ref().is_err_and(|error| *error != Unauthenticated::Missing);
+        if let Some(peer) = peer.filter(|_| is_suspect) {
+            peer.suspect();
+>>>>>>> 21a180b (Keep one client from stopping the others)
         }
+        Ok(identity)
     }
 
     /// The identity of a caller without credentials, for paths that a role opens to everybody. Any
@@ -156,15 +193,60 @@ impl ApiServer {
         Err(ApiError::unauthorized())
     }
 
-    fn non_resource(&self, call: &Call) -> Result<Response<Body>, ApiError> {
+    /// Waits until a request may be executed: until the peer has taken enough of its earlier
+    /// answers, until there is a seat, and for a turn if the request is heavy.
+    async fn admit(
+        &self,
+        call: &Call,
+        arrival: &Arrival,
+        heavy: bool,
+    ) -> Result<(Seat, Option<Seat>), ApiError> {
+        let peer = call.parts.extensions.get::<Peer>();
+        loop {
+            if let Some(peer) = peer {
+                peer.room().await;
+            }
+            let seat = arrival.seat().await?;
+            let turn = match heavy {
+                true => Some(self.0.flow.turn(&call.identity.name).await),
+                false => None,
+            };
+            // Other requests of the connection may have been answered meanwhile.
+            if peer.is_none_or(Peer::has_room) {
+                return Ok((seat, turn));
+            }
+        }
+    }
+
+    async fn non_resource(&self, call: Call, arrival: Arrival) -> Result<Response<Body>, ApiError> {
+        // Documents about all kinds are made at their first request.
+        let is_heavy = call.path != "/version";
+        let server = self.clone();
+        let work = async move {
+            let (_seat, turn) = server.admit(&call, &arrival, is_heavy).await?;
+            let Some(turn) = turn else { return server.page(&call) };
+            let server = server.clone();
+            offload::run(turn, async move { server.page(&call) }).await
+        };
+        if is_heavy { offload::apart(work).await } else { work.await }
+    }
+
+    /// Answers a request for something other than objects.
+    fn page(&self, call: &Call) -> Result<Response<Body>, ApiError> {
+        let mut response = self.document(call)?;
+        count(call, &mut response);
+        Ok(response)
+    }
+
+    fn document(&self, call: &Call) -> Result<Response<Body>, ApiError> {
         let method = &call.parts.method;
         let verb = method.as_str().to_ascii_lowercase();
         self.authorize(&Attributes {
             path: &call.path,
             ..Attributes::new(&call.identity, Verb::parse(&verb))
         })?;
-        if let ("/metrics", Some(metrics)) = (call.path.as_str(), self.0.metrics.get()) {
-            let text = metrics();
+        if call.path == "/metrics" {
+            let text = self.metrics();
             return Answer::Metrics { text }.into_response(&self.rendering(call, Form::JSON)?);
         }
         let accept = negotiate::accept(&call.parts.headers);
@@ -204,11 +286,7 @@ impl ApiServer {
         let rendering = self.rendering(call, form)?;
         let answer = match &document.etag {
             Some(etag) if known == Some(etag) => Answer::NotModified { etag: etag.clone() },
-            _ => Answer::Json {
-                json: document.json,
-                content_type: document.content_type,
-                etag: document.etag,
-            },
+            _ => Answer::Document(Box::new(document)),
         };
         let mut response = answer.into_response(&rendering)?;
         freshness.mark(response.headers_mut(), rendering.now);
@@ -217,85 +295,6 @@ impl ApiServer {
             response.headers_mut().insert(header::CACHE_CONTROL, caching);
         }
         Ok(response)
-    }
-
-    async fn resource<B>(
-        &self,
-        call: &Call,
-        target: &ResourcePath<'_>,
-        body: B,
-        warnings: &mut Vec<String>,
-    ) -> Result<Response<Body>, ApiError>
-    where
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<BodyError>,
-    {
-        let watching = call.query.flag("watch");
-        let verb = request::verb(&call.parts.method, target, watching);
-        self.authorize(&Attributes {
-            group: target.group,
-            version: target.version,
-            resource: target.resource,
-            subresource: target.subresource,
-            namespace: target.namespace,
-            name: target.name,
-            path: &call.path,
-            ..Attributes::new(&call.identity, verb)
-        })?;
-        let served = self.0.services.registry.served();
-        let Some(kind) = served.find(target.group, target.version, target.resource) else {
-            return page_not_found();
-        };
-        if kind.namespaced
-            && target.namespace.is_none()
-            && !matches!(verb, Verb::List | Verb::Watch)
-        {
-            return page_not_found();
-        }
-        // Rights in a namespace were asked for; they must not reach what is in none.
-        if !kind.namespaced && target.namespace.is_some() {
-            return page_not_found();
-        }
-        check_verb(kind, target, verb)?;
-        let name = target.name.map_or("", ObjectName::as_str);
-        let at_item = target.name.is_some() && target.subresource.is_none();
-        if verb == Verb::Create && at_item && !kind.conventions.create_at_item {
-            return Err(ApiError::method_not_allowed());
-        }
-        if !verb.is_read()
-            && kind.strategy.is_read_only(name, self.0.services.registry.has_mxjobs())
-        {
-            return Err(ApiError::method_not_supported(kind, verb.as_str()));
-        }
-        let form = if verb == Verb::Watch {
-            Form::for_watch(&call.parts.headers, kind.is_typed())?
-        } else {
-            Form::for_objects(&call.parts.headers, &call.query, kind.is_typed())?
-        };
-        let rendering = self.rendering(call, form)?;
-        let body = if verb.is_read() { Bytes::new() } else { timed(read(body)).await? };
-        let (headers, body) =
-            protobuf::to_json(kind, target, verb, &call.parts.headers, body, BODY_MAX)?;
-        let mut context = Context {
-            services: &self.0.services,
-            identity: &call.identity,
-            kind: registry::stored(kind),
-            shown: kind,
-            path: *target,
-            query: &call.query,
-            headers: &headers,
-            body: conversion::body(kind, &headers, body)?,
-            now: rendering.now,
-            warnings: Vec::new(),
-        };
-        if connect::is_connection(&context) {
-            let node = self.0.node.get();
-            return connect::open(&context, node, self.0.closing(), call.parts.extensions.get())
-                .await;
-        }
-        let answer = dispatch(&self.0, &mut context, verb, rendering).await;
-        warnings.append(&mut context.warnings);
-        conversion::outcome(kind, answer)?.into_response(&rendering)
     }
 
     /// The identity that the caller impersonates, if allowed.
@@ -320,6 +319,14 @@ impl ApiServer {
         Err(ApiError::forbidden(message, authz::details(attributes)))
     }
 
+    /// The metrics of this server and of the program.
+    fn metrics(&self) -> String {
+        const END: &str = "# EOF\n";
+        let program = self.0.metrics.get().map(|metrics| metrics()).unwrap_or_default();
+        let program = program.strip_suffix(END).unwrap_or(&program);
+        format!("{program}{}{END}", self.0.flow.metrics())
+    }
+
     fn rendering(&self, call: &Call, form: Form) -> Result<Rendering, ApiError> {
         let include = IncludeObject::parse(&call.query)?;
         Ok(Rendering {
@@ -331,93 +338,16 @@ impl ApiServer {
     }
 }
 
-async fn dispatch(
-    server: &Inner,
-    context: &mut Context<'_>,
-    verb: Verb<'_>,
-    rendering: Rendering,
-) -> Result<Answer, ApiError> {
-    match (verb, context.path.subresource) {
-        (Verb::Create, Some("binding")) => binding::bind(context).await,
-        (Verb::Create, Some("eviction")) => eviction::evict(context).await,
-        (Verb::Create, Some("token")) => {
-            token::create(context, server.authenticator.service_accounts())
-        }
-        (Verb::Create, _) => match context.kind.review {
-            Some(review) => review::create(context, review, &server.authenticator),
-            None => create::create(context).await,
-        },
-        (Verb::Get, Some("log")) => log::log(context, server.node.get(), server.closing()).await,
-        (Verb::Get, _) => list::get(context),
-        (Verb::List, _) => list::list(context),
-        (Verb::Watch, _) => watch::watch(context, rendering, server.closing()),
-        (Verb::Update, _) => update::update(context).await,
-        (Verb::Patch, _) => patch::patch(context).await,
-        (Verb::Delete, _) => delete::delete(context).await,
-        (Verb::DeleteCollection, _) => delete::delete_collection(context).await,
-        (Verb::Other(_), _) => Err(ApiError::method_not_supported(context.kind, verb.as_str())),
-    }
-}
-
-/// Whether the kind, or its subresource, has the verb.
-fn check_verb(kind: &Kind, path: &ResourcePath<'_>, verb: Verb<'_>) -> Result<(), ApiError> {
-    let verbs = match path.subresource {
-        None => kind.verbs,
-        Some(subresource) => match kind.subresource(subresource) {
-            Some(subresource) => subresource.verbs,
-            None if kind.conventions.missing_subresource_names_object => {
-                return Err(ApiError::not_found(kind, path.name.map_or("", ObjectName::as_str)));
-            }
-            None => return Err(ApiError::no_such_resource()),
-        },
+/// Counts what a response holds in memory against the connection of its request. It is counted
+/// before the next request of the connection may be executed.
+fn count(call: &Call, response: &mut Response<Body>) {
+    let Some(peer) = call.parts.extensions.get::<Peer>() else { return };
+    let bytes = match response.extensions().get::<Shared>() {
+        Some(Shared) => 0,
+        None => usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX),
     };
-    let known = verbs.contains(&verb.as_str());
-    // Upstream treats a POST to an item as a create, for custom resources only.
-    if known { Ok(()) } else { Err(ApiError::method_not_supported(kind, verb.as_str())) }
-}
-
-async fn timed(read: impl Future<Output = Result<Bytes, ApiError>>) -> Result<Bytes, ApiError> {
-    match tokio::time::timeout(BODY_TIMEOUT, read).await {
-        Ok(read) => read,
-        Err(_) => Err(ApiError::timeout("the request's body did not arrive within 60 seconds")),
-    }
-}
-
-/// Reads a body up to the limit.
-async fn read<B>(body: B) -> Result<Bytes, ApiError>
-where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BodyError>,
-{
-    let too_large = || ApiError::too_large(format_args!("limit is {BODY_MAX}"));
-    if body.size_hint().lower() > u64::try_from(BODY_MAX).unwrap_or(u64::MAX) {
-        return Err(too_large());
-    }
-    let mut body = Box::pin(body);
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            ApiError::bad_request(format!("the body broke off: {}", error.into()))
-        })?;
-        let Ok(data) = frame.into_data() else { continue };
-        if first.len() + rest.len() + data.len() > BODY_MAX {
-            return Err(too_large());
-        }
-        // Most bodies are one frame, which needs no copy.
-        if first.is_empty() && rest.is_empty() {
-            first = data
-        } else {
-            rest.extend_from_slice(&data)
-        }
-    }
-    if rest.is_empty() {
-        return Ok(first);
-    }
-    let mut all = BytesMut::with_capacity(first.len() + rest.len());
-    all.extend_from_slice(&first);
-    all.extend_from_slice(&rest);
-    Ok(all.freeze())
+    let held = Arc::new(peer.hold_answer(bytes));
+    response.extensions_mut().insert(Counted(held));
 }
 
 fn page_not_found() -> Result<Response<Body>, ApiError> {

@@ -59,7 +59,7 @@ pub fn document() -> Document {
         platform: platform(),
     };
     let json = serde_json::to_vec_pretty(&info).unwrap_or_default();
-    Document { json, content_type: Some("application/json".to_owned()), etag: None }
+    Document::new(json, Some("application/json".to_owned()), None)
 }
 
 #[cfg(test)]
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn the_document_has_upstreams_fields_in_upstreams_order() {
-        let text = String::from_utf8(document().json).unwrap();
+        let text = String::from_utf8(document().json.to_vec()).unwrap();
         let keys: Vec<&str> = text
             .lines()
             .filter_map(|line| line.trim().split_once(':').map(|(key, _)| key))

@@ -35,6 +35,11 @@ fn raise_open_files() {
     }
 }
 
+/// The files that this process may open at the same time.
+pub(crate) fn open_files() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// A path, quoted for a shell where necessary.
 pub(crate) fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();

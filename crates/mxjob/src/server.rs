@@ -37,6 +37,7 @@ use tokio::task::JoinSet;
 use crate::clock;
 use crate::exit::Failure;
 use crate::lock::Lock;
+use crate::process;
 use crate::settings::{NodeSettings, Settings};
 
 /// Time that open requests get to finish when the server stops. `kubectl` needs less, and a stuck
@@ -291,7 +292,7 @@ impl Server {
 
     fn spawn_serving(&mut self, bound: serve::Bound, pki: &Pki, stopped: watch::Receiver<bool>) {
         let serving = serve::serve(
-            serve::Limits::default(),
+            serve::Limits::within(process::open_files()),
             bound,
             Some(Arc::clone(&pki.config)),
             self.api.clone(),

@@ -11,6 +11,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use tokio::sync::{Mutex, Notify};
 
 use crate::Limits;
@@ -31,14 +32,12 @@ pub(super) struct Account {
     unread_limit: usize,
     /// Requests in progress, with what the service has read of their bodies.
     requests: AtomicUsize,
-    /// Answers that are not sent completely.
+    /// Answers that are not sent completely, and their parts that the connection has not sent.
     answers: AtomicUsize,
-    /// Passed to the connection and not yet written to the socket.
-    unsent: AtomicUsize,
     /// Read from the socket since the last request began. Bytes of a head that is not complete; of
     /// the rest, no more than a head may have is counted.
     unread: AtomicUsize,
-    /// Notified when answers or unsent bytes have become fewer.
+    /// Notified when answers have become fewer.
     taken: Notify,
     /// Set at the end of the connection, so that no waiting request starts then.
     closed: AtomicBool,
@@ -58,6 +57,12 @@ pub struct Held {
     account: Arc<Account>,
     purpose: Purpose,
     bytes: usize,
+}
+
+/// Bytes that were passed to the connection.
+struct Part {
+    bytes: Bytes,
+    _held: Held,
 }
 
 // === impl Memory ===
@@ -102,7 +107,6 @@ impl Account {
             unread_limit: usize::try_from(limits.head_bytes).unwrap_or(usize::MAX),
             requests: AtomicUsize::new(0),
             answers: AtomicUsize::new(0),
-            unsent: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
             taken: Notify::new(),
             closed: AtomicBool::new(false),
@@ -112,7 +116,7 @@ impl Account {
 
     /// All bytes that the connection holds.
     pub(super) fn bytes(&self) -> usize {
-        let all = [&self.requests, &self.answers, &self.unsent, &self.unread];
+        let all = [&self.requests, &self.answers, &self.unread];
         all.iter().map(|part| part.load(Ordering::Relaxed)).sum()
     }
 
@@ -126,9 +130,8 @@ impl Account {
 
     /// Whether the next request may be answered.
     pub(super) fn has_room(&self) -> bool {
-        let (answers, unsent) =
-            (self.answers.load(Ordering::Relaxed), self.unsent.load(Ordering::Relaxed));
-        answers.saturating_add(unsent) < self.answer_limit && !self.closed.load(Ordering::Relaxed)
+        let answers = self.answers.load(Ordering::Relaxed);
+        answers < self.answer_limit && !self.closed.load(Ordering::Relaxed)
     }
 
     /// Ends all waiting: [`Self::has_room`] stays false.
@@ -149,22 +152,11 @@ impl Account {
         }
     }
 
-    /// Notes bytes that were passed to the connection.
-    pub(super) fn passed(&self, bytes: usize) {
-        self.unsent.fetch_add(bytes, Ordering::Relaxed);
-        self.memory.grow(bytes);
-    }
-
-    /// Notes bytes that were written to the socket.
-    pub(super) fn written(&self, bytes: usize) {
-        // Frames and heads are written, too, so there may be more than was passed.
-        let fewer = |unsent: usize| Some(unsent.saturating_sub(bytes));
-        let before = self.unsent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
-        let before = before.unwrap_or_default();
-        if before > 0 {
-            self.memory.shrink(before.min(bytes));
-            self.taken.notify_waiters();
-        }
+    /// The same bytes, which count until their last clone is dropped: until they are sent, or will
+    /// never be.
+    pub(super) fn passed(account: &Arc<Self>, bytes: Bytes) -> Bytes {
+        let held = Self::hold_answer(account, bytes.len());
+        Bytes::from_owner(Part { bytes, _held: held })
     }
 
     /// Notes bytes that were read from the socket.
@@ -228,8 +220,17 @@ impl fmt::Debug for Held {
     }
 }
 
+// === impl Part ===
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use bytes::Buf as _;
     use futures_util::FutureExt as _;
 
     use super::*;
@@ -246,16 +247,18 @@ mod tests {
         let mut request = Account::hold_request(&account, 10);
         request.grow(5);
         let answer = Account::hold_answer(&account, 20);
-        account.passed(30);
+        let mut part = Account::passed(&account, Bytes::from_static(&[0; 30]));
         account.read(7);
         assert_eq!((account.bytes(), memory.bytes.load(Ordering::Relaxed)), (72, 72));
-        account.written(1_000);
+        // A part counts while any piece of it is left.
+        let piece = part.split_to(10);
+        drop(part);
         account.read(1_000);
-        assert_eq!((account.bytes(), memory.bytes.load(Ordering::Relaxed)), (85, 85));
+        assert_eq!((account.bytes(), memory.bytes.load(Ordering::Relaxed)), (115, 115));
         account.head_complete();
-        drop((request, answer));
+        drop((request, answer, piece));
         assert_eq!((account.bytes(), memory.bytes.load(Ordering::Relaxed)), (0, 0));
-        account.passed(9);
+        account.read(9);
         drop(account);
         assert_eq!(memory.bytes.load(Ordering::Relaxed), 0);
     }
@@ -265,10 +268,10 @@ mod tests {
         let account = account(100, 1000);
         let answer = Account::hold_answer(&account, 60);
         assert!(account.room().now_or_never().is_some());
-        account.passed(60);
+        let mut part = Account::passed(&account, Bytes::from_static(&[0; 60]));
         let mut waiting = Box::pin(account.room());
         assert!(waiting.as_mut().now_or_never().is_none());
-        account.written(10);
+        part.advance(10);
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(answer);
         assert!(waiting.now_or_never().is_some());
@@ -279,7 +282,7 @@ mod tests {
         let account = account(100, 50);
         let held = Account::hold_request(&account, 50);
         assert!(account.memory.exceeded().now_or_never().is_none());
-        account.passed(1);
+        let _more = Account::hold_answer(&account, 1);
         assert!(account.memory.exceeded().now_or_never().is_some());
         assert_eq!(account.memory.excess(), 1);
         drop(held);

@@ -60,8 +60,8 @@ impl<B> Body<B> {
 
     fn next_part(&mut self) -> Frame<Bytes> {
         let length = self.rest.len().min(PART_BYTES);
-        self.account.passed(length);
-        Frame::data(self.rest.split_to(length))
+        let part = self.rest.split_to(length);
+        Frame::data(Account::passed(&self.account, part))
     }
 }
 

@@ -362,6 +362,17 @@ impl Bound {
 // === impl Limits ===
 
 impl Limits {
+    /// The default limits for a process that may open so many files. Connections get what is left
+    /// beside a reserve for the rest of the process: the store, pods, logs, commands.
+    #[must_use]
+    pub fn within(open_files: u64) -> Self {
+        const RESERVE: u64 = 512;
+        let free = open_files - RESERVE.min(open_files / 2);
+        let limits = Self::default();
+        let connections = usize::try_from(free).unwrap_or(usize::MAX).min(limits.connections);
+        Self { connections, ..limits }
+    }
+
     /// How many connections one address or network may have.
     fn per_origin(&self) -> usize {
         self.connections.div_ceil(4)
@@ -376,7 +387,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // Upstream has no limit. A process with fewer descriptors must set a lower one.
+            // Upstream has no limit. Descriptors may allow fewer, see `within`.
             connections: 3_000,
             // A slow client may fetch a list and still send other requests.
             answer_bytes: 8 * 1024 * 1024,

@@ -1,4 +1,4 @@
-//! A stream that counts the bytes of its connection.
+//! A stream that counts the bytes that its connection reads.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::account::Account;
 
-/// Counts what is read and written, without TLS.
+/// Counts what is read, without TLS.
 pub(super) struct Metered<I> {
     inner: I,
     account: Arc<Account>,
@@ -20,12 +20,6 @@ pub(super) struct Metered<I> {
 impl<I> Metered<I> {
     pub(super) fn new(inner: I, account: Arc<Account>) -> Self {
         Self { inner, account }
-    }
-
-    fn written(&self, result: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(bytes)) = result {
-            self.account.written(*bytes);
-        }
     }
 }
 
@@ -51,9 +45,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Metered<I> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.written(&result);
-        result
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -61,9 +53,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Metered<I> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
-        self.written(&result);
-        result
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -56,12 +56,12 @@ enum Decision {
     Accept,
     /// The connection of this origin, or of any, that has been without a request for the longest
     /// time leaves.
-    Replace(From),
+    Replace(Pool),
 }
 
 /// Whose connections may have to leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum From {
+enum Pool {
     Origin,
     Remote,
     Any,
@@ -89,8 +89,8 @@ impl Table {
         let origin = Origin::of(address.ip());
         let mut open = table.open.lock();
         let decision = open.decide(origin, &table.limits);
-        if let Decision::Replace(from) = decision
-            && !open.replace(origin, from)
+        if let Decision::Replace(pool) = decision
+            && !open.replace(origin, pool)
         {
             return (None, true);
         }
@@ -139,24 +139,24 @@ impl Open {
         let (all, local) = (self.entries.len(), count(Origin::Loopback));
         let is_remote = origin != Origin::Loopback;
         if is_remote && count(origin) >= limits.per_origin() {
-            Decision::Replace(From::Origin)
+            Decision::Replace(Pool::Origin)
         } else if is_remote && all - local >= limits.remote() {
-            Decision::Replace(From::Remote)
+            Decision::Replace(Pool::Remote)
         } else if all >= limits.connections {
-            Decision::Replace(From::Any)
+            Decision::Replace(Pool::Any)
         } else {
             Decision::Accept
         }
     }
 
     /// Tells the connection to leave that has been idle for the longest time; false if none is.
-    fn replace(&mut self, origin: Origin, from: From) -> bool {
+    fn replace(&mut self, origin: Origin, pool: Pool) -> bool {
         let candidates = self.entries.iter().filter(|(_, entry)| {
             !entry.leaving
-                && match from {
-                    From::Origin => entry.origin == origin,
-                    From::Remote => entry.origin != Origin::Loopback,
-                    From::Any => true,
+                && match pool {
+                    Pool::Origin => entry.origin == origin,
+                    Pool::Remote => entry.origin != Origin::Loopback,
+                    Pool::Any => true,
                 }
         });
         let idle = candidates

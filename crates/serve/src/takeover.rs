@@ -25,6 +25,17 @@ impl Takeover {
         Self(Arc::new(Mutex::new(Some(Box::pin(work)))))
     }
 
+    /// Keeps a value until the work has ended.
+    pub fn keep(&self, kept: impl Send + 'static) {
+        let mut work = self.0.lock();
+        *work = work.take().map(|work| -> BoxFuture<'static, ()> {
+            Box::pin(async move {
+                let _kept = kept;
+                work.await;
+            })
+        });
+    }
+
     fn take(&self) -> Option<BoxFuture<'static, ()>> {
         self.0.lock().take()
     }

@@ -401,6 +401,15 @@ fn unusable_address_is_explained_in_one_sentence() {
 }
 
 #[test]
+fn connections_leave_descriptors_for_the_rest_of_the_process() {
+    for (files, connections) in
+        [(65_536, 3_000), (4_096, 3_000), (3_000, 2_488), (1_024, 512), (256, 128), (0, 0)]
+    {
+        assert_eq!(Limits::within(files).connections, connections, "{files}");
+    }
+}
+
+#[test]
 fn accept_errors_back_off_exponentially_up_to_a_second() {
     let pause = |errors| accept_delay(errors).map(|delay| delay.as_millis());
     assert_eq!(

@@ -41,6 +41,9 @@ const CACHE_BYTES: u64 = 4 << 20;
 const MEMTABLE_BYTES: u64 = 16 << 20;
 /// The engine's minimum for its journals.
 const JOURNAL_BYTES: u64 = 64 << 20;
+/// Tables that are kept open. The engine's default of 900 would not fit the usual limit of 1,024
+/// descriptors beside the connections.
+const OPEN_TABLES: usize = 64;
 /// One thread to write tables, and one to merge them at the same time.
 const WORKERS: usize = 2;
 
@@ -139,6 +142,7 @@ impl Disk {
         let database = Database::builder(folder)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)
+            .max_cached_files(Some(OPEN_TABLES))
             .worker_threads(WORKERS)
             .open()?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);

@@ -94,11 +94,8 @@ pub(super) fn documents(groups: &Groups<'_>) -> BTreeMap<(&'static str, Version)
                 metadata: Empty {},
                 items: &items,
             };
-            let document = Document {
-                json: json(&list),
-                content_type: Some(version.content_type()),
-                etag: Some(etag.clone()),
-            };
+            let content_type = Some(version.content_type());
+            let document = Document::new(json(&list), content_type, Some(etag.clone()));
             documents.insert((root, version), document);
         }
     }

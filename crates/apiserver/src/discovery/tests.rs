@@ -58,7 +58,9 @@ fn documents() -> Documents {
 }
 
 fn text(path: &str, accept: &str) -> Option<String> {
-    documents().find(path, accept).map(|document| String::from_utf8(document.json).unwrap())
+    documents()
+        .find(path, accept)
+        .map(|document| String::from_utf8(document.json.to_vec()).unwrap())
 }
 
 #[test]

@@ -67,7 +67,7 @@ mod tests {
     const PATH: &str = "/openapi/v3/api/v1";
 
     fn document(etag: Option<&str>) -> Document {
-        Document { json: Vec::new(), content_type: None, etag: etag.map(str::to_owned) }
+        Document::new("", None, etag.map(str::to_owned))
     }
 
     #[test]

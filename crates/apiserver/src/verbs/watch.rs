@@ -3,6 +3,7 @@
 //! A watch is a position in the store's log. It has no buffer, so that a slow client delays nobody:
 //! once the history that it needs is gone, it gets a 410 in the stream and ends.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
+use futures_util::TryStreamExt;
 use futures_util::stream;
-use futures_util::{StreamExt, TryStreamExt};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use mxjob_store::{Event, EventKind, ReadError, Revision};
@@ -60,16 +61,16 @@ pub(crate) fn watch(
     let mut from = asked.unwrap_or(current);
     let options = ListOptions { limit: 0, resource_version: None, version_match: None, ..options };
     let mut encoder = Encoder::new(context, rendering, options);
-    let mut first = Vec::new();
+    let (mut items, mut end) = (Vec::new(), None);
     if wants_state {
-        let (items, meta) = list::select(context, &encoder.options)?;
+        let meta;
+        (items, meta) = list::select(context, &encoder.options)?;
         from = meta.resource_version.parse().map_or(from, Revision::new);
-        first = items.iter().map(|item| encoder.frame("ADDED", item)).collect();
         if encoder.options.initial_events == Some(true) && encoder.options.bookmarks {
             // The client may ask for a future version; until it is reached, the list is not
             // complete.
             match asked.filter(|asked| *asked > from) {
-                None => first.push(encoder.bookmark(from, true)),
+                None => end = Some(Initial::End(from)),
                 Some(asked) => encoder.initial_until = Some(asked),
             }
         }
@@ -77,14 +78,18 @@ pub(crate) fn watch(
     // A version from the future is waited for, as upstream waits.
     encoder.not_before = from;
     match store.watch(&prefix, from.min(current)) {
-        Ok(events) => Ok(encoder.answer(first, events, closing)),
+        Ok(events) => {
+            let initial = items.into_iter().map(Initial::Object).chain(end).collect();
+            Ok(encoder.answer(initial, events, closing))
+        }
         Err(error) => {
+            let mut lines: Vec<_> = items.iter().map(|item| encoder.frame("ADDED", item)).collect();
             if let ReadError::TooOld { floor } = error {
                 let message = format!("too old resource version: {from} ({floor})");
-                first.push(encoder.error(&ApiError::expired(message)));
+                lines.push(encoder.error(&ApiError::expired(message)));
             }
             let encoding = rendering.form.encoding;
-            Ok(answer(encoding, stream::iter(first.into_iter().map(Ok))))
+            Ok(answer(encoding, stream::iter(lines.into_iter().map(Ok))))
         }
     }
 }
@@ -224,7 +229,12 @@ impl Encoder {
         }
     }
 
-    fn answer(self, first: Vec<Bytes>, events: mxjob_store::Watch, mut closing: Closing) -> Answer {
+    fn answer(
+        self,
+        initial: VecDeque<Initial>,
+        events: mxjob_store::Watch,
+        mut closing: Closing,
+    ) -> Answer {
         let closed = Box::pin(async move {
             // An error means that the server is gone, which ends the watch as well.
             let _ = closing.wait_for(|closing| *closing).await;
@@ -238,8 +248,9 @@ impl Encoder {
         });
         let next_bookmark = Box::pin(tokio::time::sleep_until(self.next_bookmark(Instant::now())));
         let encoding = self.rendering.form.encoding;
-        let lines = Lines { encoder: self, events, next_bookmark, closed, end, done: false };
-        answer(encoding, stream::iter(first.into_iter().map(Ok)).chain(lines))
+        let lines =
+            Lines { encoder: self, initial, events, next_bookmark, closed, end, done: false };
+        answer(encoding, lines)
     }
 }
 
@@ -272,9 +283,18 @@ fn answer(
 
 type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The live part of a watch.
+/// What a watch begins with. Each becomes a line when the client takes it, so that a client that
+/// takes nothing holds no copy of the objects.
+enum Initial {
+    Object(Bytes),
+    /// The bookmark that ends the initial events.
+    End(Revision),
+}
+
+/// The lines of a watch.
 struct Lines {
     encoder: Encoder,
+    initial: VecDeque<Initial>,
     events: mxjob_store::Watch,
     next_bookmark: Pin<Box<tokio::time::Sleep>>,
     closed: Signal,
@@ -301,6 +321,12 @@ impl Stream for Lines {
     fn poll_next(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Self::Item>> {
         if self.done {
             return Poll::Ready(None);
+        }
+        if let Some(initial) = self.initial.pop_front() {
+            return Poll::Ready(Some(Ok(match initial {
+                Initial::Object(stored) => self.encoder.frame("ADDED", &stored),
+                Initial::End(revision) => self.encoder.bookmark(revision, true),
+            })));
         }
         loop {
             match Pin::new(&mut self.events).poll_next(task) {

@@ -57,8 +57,7 @@ async fn a_dependent_stays_while_one_owner_is_left() {
 
 fn owned_by_unknown(name: &str, api_version: &str, kind: &str) -> Value {
     let mut body = config_map(name);
-    body["metadata"]["ownerReferences"] =
-        json!([{"apiVersion": api_version, "kind": kind, "name": "o", "uid": "never-existed"}]);
+    body["metadata"]["ownerReferences"] = json!([{"apiVersion": api_version, "kind": kind, "name": "o", "uid": format!("no-{kind}")}]);
     body
 }
 

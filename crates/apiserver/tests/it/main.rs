@@ -23,6 +23,7 @@ mod logs;
 mod names;
 mod nodes;
 mod nulls;
+mod offload;
 mod patches;
 mod protobuf;
 mod rbac;

@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod bounds;
 mod clients;
 mod crash;
 mod early_answers;

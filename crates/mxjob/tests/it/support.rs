@@ -33,18 +33,28 @@ pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
 /// The folder of a test. At the end the processes of its pods are ended and the folder is deleted.
 pub(crate) struct Place {
     dir: TempDir,
-    /// The umask of started programs; if it is empty, the one of this process.
-    umask: &'static str,
+    /// What a shell does before it becomes our program, such as `umask 022`.
+    before: String,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self::with_umask("")
+        Self::with("")
     }
 
     /// A folder in which `mxjob` is started with this umask.
     pub(crate) fn with_umask(umask: &'static str) -> Self {
-        Self { dir: tempfile::Builder::new().prefix("mxjob-it-").tempdir().unwrap(), umask }
+        Self::with(&format!("umask {umask};"))
+    }
+
+    /// One where `mxjob` may open so many files and no more.
+    pub(crate) fn with_open_files(count: u64) -> Self {
+        Self::with(&format!("ulimit -n {count};"))
+    }
+
+    fn with(before: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("mxjob-it-").tempdir().unwrap();
+        Self { dir, before: before.to_owned() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -80,9 +90,9 @@ impl Place {
 
     /// `mxjob` with arguments, without the variables of the environment that it reads.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(if self.umask.is_empty() { MXJOB } else { "/bin/sh" });
-        if !self.umask.is_empty() {
-            command.args(["-c", &format!("umask {}; exec \"$0\" \"$@\"", self.umask), MXJOB]);
+        let mut command = Command::new(if self.before.is_empty() { MXJOB } else { "/bin/sh" });
+        if !self.before.is_empty() {
+            command.args(["-c", &format!("{} exec \"$0\" \"$@\"", self.before), MXJOB]);
         }
         command.args(args).stdin(Stdio::null()).current_dir(self.path());
         for name in ["MXJOB_DATA_DIR", "MXJOB_LOG"] {

@@ -128,7 +128,14 @@ async fn certificates_are_exchanged_while_serving() {
     let bound = local();
     let port = bound.local_addr().port();
     let reviews = service::ReviewService::new(metrics);
-    let serving = serve::serve(bound, Some(tls), reviews, std::future::pending(), Duration::ZERO);
+    let serving = serve::serve(
+        Limits::default(),
+        bound,
+        Some(tls),
+        reviews,
+        std::future::pending(),
+        Duration::ZERO,
+    );
     let serving = tokio::spawn(serving);
 
     let now = Timestamp::now();

@@ -62,7 +62,9 @@ impl World {
         let service = api.clone();
         let serving = tokio::spawn(async move {
             let never = std::future::pending();
-            serve::serve(bound, None, service, never, Duration::ZERO).await.unwrap();
+            serve::serve(serve::Limits::default(), bound, None, service, never, Duration::ZERO)
+                .await
+                .unwrap();
         });
         Self { api, address, serving, _dir: dir }
     }

@@ -152,3 +152,17 @@ async fn connections_that_hold_the_most_memory_are_closed_and_others_are_served(
     drop(deaf);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn answers_that_the_peer_cancels_count_no_more() {
+    let limits = Limits { answer_bytes: 256 * 1024, ..Limits::default() };
+    let server = Server::start(limits, true, TIMEOUT);
+    let mut client = http2_with_window(&server, 64 * 1024).await;
+    for _ in 0..20 {
+        let mut body = client.get("/large").await.unwrap().into_body();
+        body.frame().await.unwrap().unwrap();
+    }
+    assert_eq!(client.text("/").await, "127.0.0.1 HTTP/2.0");
+    drop(client);
+    assert_eq!(server.stop().await, Drained { cut: 0 });
+}

@@ -178,7 +178,14 @@ async fn slow_senders_of_large_bodies_do_not_block_others() {
     let bound = serve::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = bound.local_addr();
     let never = std::future::pending();
-    let serving = serve::serve(bound, None, reviews.clone(), never, std::time::Duration::ZERO);
+    let serving = serve::serve(
+        serve::Limits::default(),
+        bound,
+        None,
+        reviews.clone(),
+        never,
+        std::time::Duration::ZERO,
+    );
     let serving = tokio::spawn(serving);
     let send = |size: usize, body: String| async move {
         let mut stream = TcpStream::connect(address).await.unwrap();
