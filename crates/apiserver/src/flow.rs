@@ -81,13 +81,16 @@ pub(crate) struct Control {
     streams: Arc<Streams>,
 }
 
-type Streams = Mutex<HashMap<(Arc<str>, Stream), usize>>;
+/// The long-running requests that are open, by user and kind.
+type Streams = Mutex<HashMap<StreamKey, usize>>;
+
+type StreamKey = (Arc<str>, Stream);
 
 /// An open long-running request, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct OpenStream {
     /// None for callers without a bound.
-    of: Option<(Arc<Streams>, (Arc<str>, Stream))>,
+    of: Option<(Arc<Streams>, StreamKey)>,
 }
 
 // === impl Priority ===
@@ -232,17 +235,15 @@ impl Control {
                 );
             }
         }
-        let gauges: [(&str, fn(&Level) -> usize); 2] = [
-            ("apiserver_flowcontrol_current_inqueue_requests", Level::waiting),
-            ("apiserver_flowcontrol_current_executing_requests", Level::executing),
-        ];
-        for (name, value) in gauges {
+        let mut gauge = |name: &str, value: fn(&Level) -> usize| {
             let _ = writeln!(out, "# TYPE {name} gauge");
             for priority in Priority::ALL {
                 let (level, value) = (priority.name(), value(self.level(priority)));
                 let _ = writeln!(out, "{name}{{priority_level=\"{level}\"}} {value}");
             }
-        }
+        };
+        gauge("apiserver_flowcontrol_current_inqueue_requests", Level::waiting);
+        gauge("apiserver_flowcontrol_current_executing_requests", Level::executing);
         out
     }
 }

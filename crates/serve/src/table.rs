@@ -201,9 +201,12 @@ impl Drop for Place {
 
 impl Origin {
     fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            address if address.is_loopback() => Self::Loopback,
-            address @ IpAddr::V4(_) => Self::Address(address),
+        let address = address.to_canonical();
+        if address.is_loopback() {
+            return Self::Loopback;
+        }
+        match address {
+            IpAddr::V4(_) => Self::Address(address),
             IpAddr::V6(address) => {
                 Self::Network(u64::try_from(address.to_bits() >> 64).unwrap_or(0))
             }

@@ -55,10 +55,7 @@ impl ApiServer {
     {
         let Target::Resource(target) = Target::parse(&call.path) else { return page_not_found() };
         let verb = request::verb(&call.parts.method, &target, call.query.flag("watch"));
-        let kind = match self.route(&call, &target, verb)? {
-            Some(kind) => kind,
-            None => return page_not_found(),
-        };
+        let Some(kind) = self.route(&call, &target, verb)? else { return page_not_found() };
         let form = if verb == Verb::Watch {
             Form::for_watch(&call.parts.headers, kind.is_typed())?
         } else {
