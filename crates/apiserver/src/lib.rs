@@ -25,6 +25,7 @@ mod document;
 pub mod environment;
 mod error;
 mod escalation;
+pub mod expiry;
 mod expression;
 mod flow;
 pub mod health;

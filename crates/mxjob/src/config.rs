@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mxjob_machinery::yaml::{self, Node};
 use serde_json::Value;
@@ -19,7 +20,7 @@ use serde_json::Value;
 use crate::exit::Failure;
 use crate::logging::Level;
 use crate::objects;
-use crate::values::resource_amount;
+use crate::values::{resource_amount, time_to_live};
 
 const API_VERSION: &str = "mxjob/v1";
 const KIND: &str = "Config";
@@ -30,6 +31,7 @@ const KEYS: &[&str] = &[
     "tokenFile",
     "logLevel",
     "garbageCollection",
+    "eventTtl",
     "nodeName",
     "workdir",
     "extendedResources",
@@ -43,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) log_level: Option<Level>,
     pub(crate) garbage_collection: Option<bool>,
+    pub(crate) event_ttl: Option<Duration>,
     pub(crate) node_name: Option<String>,
     pub(crate) workdir: Option<PathBuf>,
     pub(crate) extended_resources: BTreeMap<String, i64>,
@@ -107,6 +110,7 @@ impl Config {
                 self.garbage_collection =
                     Some(value.value().as_bool().ok_or("must be true or false")?);
             }
+            "eventTtl" => self.event_ttl = Some(time_to_live(&text(value)?)?),
             "nodeName" => self.node_name = Some(text(value)?),
             "workdir" => self.workdir = Some(folder.join(text(value)?)),
             "extendedResources" => {
@@ -144,7 +148,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let config = parse(
-            "dataDir: data\nlisten: 127.0.0.1:0\ntokenFile: /a/tokens\nlogLevel: warn\ngarbageCollection: false\nnodeName: m\nworkdir: .\nextendedResources: {example.com/fpga: 2}\n",
+            "dataDir: data\nlisten: 127.0.0.1:0\ntokenFile: /a/tokens\nlogLevel: warn\ngarbageCollection: false\neventTtl: 2h\nnodeName: m\nworkdir: .\nextendedResources: {example.com/fpga: 2}\n",
         );
         let expected = Config {
             data_dir: Some("/etc/mxjob/data".into()),
@@ -152,6 +156,7 @@ mod tests {
             token_file: Some("/a/tokens".into()),
             log_level: Level::parse("warn").ok(),
             garbage_collection: Some(false),
+            event_ttl: Some(Duration::from_secs(7200)),
             node_name: Some("m".to_owned()),
             workdir: Some("/etc/mxjob/.".into()),
             extended_resources: [("example.com/fpga".to_owned(), 2)].into(),
@@ -169,6 +174,7 @@ mod tests {
         check("dataDir: a\nlisten: here\n", "4: listen: must be an address and a port");
         check("dataDir: 7\n", "3: dataDir: must be a string");
         check("\ngarbageCollection: maybe\n", "4: garbageCollection: must be true or false");
+        check("eventTtl: 0s\n", "3: eventTtl: must be at least one second");
         check("logLevel: loud\n", "3: logLevel: expected error, warn");
         check("dataDirectory: a\n", "3: dataDirectory: unknown key; the keys are dataDir, listen,");
         check("nodeName: n\n", "3: nodeName: must be a string; put it in quotes");

@@ -89,6 +89,7 @@ pub(crate) fn run(args: RunArgs, umask: Mode) -> Result<(), Failure> {
         log_level,
         extensions: mxjob_apiserver::Extensions::default(),
         garbage_collection: true,
+        event_ttl: mxjob_apiserver::expiry::EVENT_TTL,
         node: Some(node),
     };
     process::block_on(serve(settings, &manifest, args.timeout))

@@ -26,7 +26,7 @@ use mxjob_access::tls::Pki;
 use mxjob_access::tokens::{self, ServiceAccounts, Token, Tokens};
 use mxjob_apiserver::environment::System;
 use mxjob_apiserver::health::Readiness;
-use mxjob_apiserver::{ApiServer, Config, kubeconfig};
+use mxjob_apiserver::{ApiServer, Config, expiry, kubeconfig};
 use mxjob_machinery::error::chain;
 use mxjob_manager as manager;
 use mxjob_serve as serve;
@@ -325,8 +325,10 @@ async fn open(
     mut tokens: Tokens,
 ) -> Result<(Store, Keys), Failure> {
     let dir = settings.data_dir.clone();
+    let mut options = mxjob_store::Options::default();
+    options.expiry = Some(expiry::rules(settings.event_ttl, Arc::new(System)));
     let store = tokio::task::spawn_blocking(move || {
-        Store::open(&dir.store(), mxjob_store::Options::default())
+        Store::open(&dir.store(), options)
             .map_err(|error| Failure::at_root(&error))
     });
     let dir = settings.data_dir.clone();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mxjob_apiserver::Extensions;
 use mxjob_machinery::names;
@@ -24,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) log_level: Level,
     pub(crate) garbage_collection: bool,
+    pub(crate) event_ttl: Duration,
     pub(crate) extensions: Extensions,
     /// Settings of the node agent; none for the API server without it.
     pub(crate) node: Option<NodeSettings>,

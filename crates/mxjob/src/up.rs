@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
-use mxjob_apiserver::Extensions;
+use mxjob_apiserver::{Extensions, expiry};
 use rustix::fs::Mode;
 
 use crate::config::Config;
@@ -14,7 +15,7 @@ use crate::process::shell_word;
 use crate::server::{Server, Stopped};
 use crate::settings::{self, NodeSettings, Settings};
 use crate::signals::{Signals, Stop};
-use crate::values::{extended_resource, webhook_service};
+use crate::values::{extended_resource, time_to_live, webhook_service};
 use crate::{output, process};
 
 /// The flags that `up` and `apiserver` share. A flag that the configuration file may set too has no
@@ -41,6 +42,9 @@ pub(crate) struct ServeArgs {
     /// true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_short_help = true)]
     garbage_collection: Option<bool>,
+    /// How long events are kept after they were last written [default: 1h]
+    #[arg(long, value_name = "TIME", value_parser = time_to_live, hide_short_help = true)]
+    event_ttl: Option<Duration>,
     /// Address of a service that webhook configurations name; may be repeated
     #[arg(long = "webhook-service", value_name = "NAMESPACE/NAME=HOST:PORT", value_parser = webhook_service, hide_short_help = true)]
     webhook_services: Vec<((String, String), String)>,
@@ -97,6 +101,7 @@ impl ServeArgs {
                 .garbage_collection
                 .or(config.garbage_collection)
                 .unwrap_or(true),
+            event_ttl: self.event_ttl.or(config.event_ttl).unwrap_or(expiry::EVENT_TTL),
             extensions: Extensions {
                 webhook_services: self.webhook_services.into_iter().collect(),
                 ..Extensions::default()
@@ -189,7 +194,7 @@ mod tests {
         let path = dir.path().join("config.yaml");
         std::fs::write(
             &path,
-            "apiVersion: mxjob/v1\nkind: Config\ndataDir: d\nlisten: 127.0.0.1:1\nnodeName: from-file\ngarbageCollection: false\n",
+            "apiVersion: mxjob/v1\nkind: Config\ndataDir: d\nlisten: 127.0.0.1:1\nnodeName: from-file\ngarbageCollection: false\neventTtl: 15m\n",
         )
         .unwrap();
         let serve = ServeArgs {
@@ -201,6 +206,7 @@ mod tests {
         assert_eq!(settings.listen.port(), 2);
         assert_eq!(settings.data_dir.path(), dir.path().join("d"));
         assert!(!settings.garbage_collection);
+        assert_eq!(settings.event_ttl, Duration::from_secs(900));
         let node = settings.node.unwrap();
         assert_eq!(node.name, "from-file");
         assert_eq!(node.workdir, std::env::current_dir().unwrap());

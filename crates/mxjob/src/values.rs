@@ -33,6 +33,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a duration of at least one second.
+pub(crate) fn time_to_live(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be at least one second".to_owned()),
+        time => Ok(time),
+    }
+}
+
 /// Reads `NAMESPACE/NAME=HOST:PORT`.
 pub(crate) fn webhook_service(text: &str) -> Result<((String, String), String), String> {
     let parts = || {

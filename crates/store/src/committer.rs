@@ -8,17 +8,22 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use crate::{
-    CommitError, Committed, Entry, Failure, Op, Options, Revision, Transaction,
+    CommitError, Committed, Entry, Expect, Expiry, Failure, Op, Options, Revision, Transaction,
     commit::{Answer, Reply},
     engine::{Batch, Engine},
+    expiry::Deadline,
     memory::{Change, Memory},
     queue::Request,
     record::{self, Position, Stored},
     shared::Shared,
 };
+
+/// The longest wait for the next deadline: the clock may be set forward meanwhile.
+const CLOCK_CHECK: Duration = Duration::from_secs(10);
 
 pub(crate) struct Committer {
     pub(crate) shared: Arc<Shared>,
@@ -34,6 +39,8 @@ struct Draft<'a> {
     pending: HashMap<Arc<str>, Option<Stored>>,
     changes: Vec<Change>,
     batch: Batch,
+    /// The time, if entries expire.
+    now: Option<Deadline>,
 }
 
 // === impl Committer ===
@@ -44,12 +51,19 @@ impl Committer {
         let shared = self.shared.clone();
         // Also when this thread panics, so that no caller waits for ever.
         let _end = End(&shared);
-        while let Some(requests) = shared.queue.take(self.options.batch_max) {
+        while let Some(requests) = shared.queue.take(self.options.batch_max, self.idle()) {
             if let Err(failure) = self.commit(requests) {
                 shared.fail(&failure);
                 return;
             }
         }
+    }
+
+    /// How long the committer may wait for requests.
+    fn idle(&self) -> Option<Duration> {
+        let expiry = self.options.expiry.as_ref()?;
+        let idle = self.shared.memory().expiring().idle(|| expiry.now())?;
+        Some(idle.min(CLOCK_CHECK))
     }
 
     fn commit(&mut self, requests: Vec<Request>) -> Result<(), Failure> {
@@ -58,13 +72,19 @@ impl Committer {
         let mut replies: Vec<(Reply, Answer)> = Vec::with_capacity(requests.len());
 
         let memory = shared.memory();
-        let mut draft = Draft::new(&memory);
+        let now = self.options.expiry.as_ref().map(Expiry::now);
+        let mut draft = Draft::new(&memory, now);
+        if let Some(now) = now {
+            // More than a batch of writes can add, so that the bounds hold.
+            draft.expire(now, 2 * self.options.batch_max);
+        }
         for Request { transaction, reply } in requests {
             replies.push((reply, draft.add(&transaction)));
         }
         let Draft { changes, mut batch, .. } = draft;
         batch.trim =
             memory.plan_trim(self.options.history_events, self.options.history_bytes, below);
+        batch.kept_bytes = memory.kept_bytes();
         drop(memory);
 
         if !batch.is_empty() {
@@ -97,13 +117,23 @@ impl Drop for End<'_> {
 // === impl Draft ===
 
 impl<'a> Draft<'a> {
-    fn new(memory: &'a Memory) -> Self {
+    fn new(memory: &'a Memory, now: Option<Deadline>) -> Self {
         Self {
             memory,
             revision: memory.revision(),
             pending: HashMap::new(),
             changes: Vec::new(),
             batch: Batch::default(),
+            now,
+        }
+    }
+
+    /// Deletes entries that have expired or are too many. Each has a revision of its own, like a
+    /// delete by a client.
+    fn expire(&mut self, now: Deadline, max: usize) {
+        for (key, revision) in self.memory.expiring().due(now, max) {
+            // It is as expected, since nothing precedes it in the batch.
+            let _ = self.add(&Transaction::delete(key, Expect::At(revision)));
         }
     }
 
@@ -165,9 +195,10 @@ impl<'a> Draft<'a> {
             }
             Op::Put { value, .. } => {
                 let revision = position.revision;
-                let (record, value) = record::encode_put(&key, created, value, revision);
+                let deadline = self.now.and_then(|now| self.memory.expiring().deadline(&key, now));
+                let (record, value) = record::encode_put(&key, created, value, revision, deadline);
                 let entry = Entry { key: key.clone(), revision, created, value };
-                (record, Some(Stored { entry, index: position.index }))
+                (record, Some(Stored { entry, index: position.index, deadline }))
             }
         };
         let entry = stored.as_ref().map(|stored| stored.entry.clone());

@@ -1,10 +1,12 @@
 //! The log on disk. The only module that knows the storage engine.
 //!
 //! Layout of the engine's folder `DIR/log`: keyspace `log` holds the records by position (see
-//! `record`), keyspace `meta` the format version and the floor of the history. The newest revision
+//! `record`), keyspace `meta` the format version, the floor of the history, and since when
+//! entries expire. The newest revision
 //! is not stored separately: a record is removed only when the floor has reached it, in the same
 //! batch.
 
+mod reclaim;
 mod torn;
 
 use std::{
@@ -18,13 +20,15 @@ use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use crate::{
-    OpenError, Revision,
+    Expiry, OpenError, Revision,
+    expiry::Index,
     memory::{Memory, Trim},
     record::{Position, Record},
 };
+use reclaim::Reclaim;
 
-/// The format version this release writes.
-const FORMAT: u32 = 1;
+/// The format version this release writes. Version 1 has no deadlines, and is read, too.
+const FORMAT: u32 = 2;
 
 const FOLDER: &str = "log";
 /// A folder that is not complete yet. The engine cannot open one whose creation was interrupted, so
@@ -33,6 +37,8 @@ const NEW_FOLDER: &str = "log.new";
 
 const FORMAT_KEY: &str = "format";
 const FLOOR_KEY: &str = "floor";
+/// Followed by a prefix: when the store was first opened with a rule for it.
+const EXPIRY_KEY: &str = "expiry:";
 
 /// Nothing is read again after the start, so small caches suffice.
 const CACHE_BYTES: u64 = 4 << 20;
@@ -52,6 +58,8 @@ const WORKERS: usize = 2;
 pub(crate) struct Batch {
     pub(crate) records: Vec<(Position, Bytes)>,
     pub(crate) trim: Trim,
+    /// The bytes of all objects and of the history, before the batch.
+    pub(crate) kept_bytes: usize,
 }
 
 /// A log of batches: the one on disk, or one for tests that fails on demand.
@@ -62,6 +70,7 @@ pub(crate) trait Engine: Send {
 
 /// The log on disk.
 pub(crate) struct Disk {
+    reclaim: Reclaim,
     // Before `database`, which must be dropped last.
     log: Keyspace,
     meta: Keyspace,
@@ -90,22 +99,32 @@ impl Engine for Disk {
         if let Some(floor) = batch.trim.floor {
             out.insert(&self.meta, FLOOR_KEY, floor.get().to_be_bytes());
         }
-        out.commit().map_err(Into::into)
+        out.commit()?;
+        self.reclaim.advance(&self.log, batch.trim.bytes as u64, batch.kept_bytes as u64);
+        Ok(())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.reclaim.finish();
     }
 }
 
 impl Disk {
     /// Opens the log in a data directory, creating it if it does not exist, and reads it.
-    pub(crate) fn open(dir: &Path) -> Result<(Self, Memory), OpenError> {
+    pub(crate) fn open(dir: &Path, expiry: Option<&Expiry>) -> Result<(Self, Memory), OpenError> {
         if !dir.join(FOLDER).exists() {
             Self::create(dir)?;
         }
         let folder = dir.join(FOLDER);
-        let disk = match Self::open_folder(&folder) {
+        let mut disk = match Self::open_folder(&folder) {
             Err(err @ fjall::Error::JournalRecovery(_)) => Self::open_torn(dir, &folder, err)?,
             other => other.map_err(|err| refused(dir, err))?,
         };
-        let memory = disk.read(dir)?;
+        let memory = disk.read(dir, expiry)?;
+        let removed = disk.log.disk_space().saturating_sub(memory.kept_bytes() as u64);
+        disk.reclaim = Reclaim::new(removed);
         Ok((disk, memory))
     }
 
@@ -148,10 +167,11 @@ impl Disk {
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         let log = database.keyspace("log", options)?;
         let meta = database.keyspace("meta", options)?;
-        Ok(Self { log, meta, database })
+        let reclaim = Reclaim::new(0);
+        Ok(Self { reclaim, log, meta, database })
     }
 
-    fn read(&self, dir: &Path) -> Result<Memory, OpenError> {
+    fn read(&self, dir: &Path, expiry: Option<&Expiry>) -> Result<Memory, OpenError> {
         let damaged = |detail: String| OpenError::Damaged { dir: dir.to_owned(), detail };
         let number = |key: &str| self.meta.get(key).map_err(|err| refused(dir, err));
 
@@ -159,6 +179,8 @@ impl Disk {
             .and_then(|bytes| Some(u32::from_be_bytes(bytes.as_ref().try_into().ok()?)));
         match found {
             Some(FORMAT) => {}
+            // An older release must not read the records that this one adds.
+            Some(1) => self.set_number(dir, FORMAT_KEY, &FORMAT.to_be_bytes())?,
             Some(found) if found > FORMAT => {
                 return Err(OpenError::NewerFormat {
                     dir: dir.to_owned(),
@@ -178,7 +200,7 @@ impl Disk {
             },
         };
 
-        let mut memory = Memory::empty(floor);
+        let mut memory = Memory::empty(floor, self.expiring(dir, expiry)?);
         for item in self.log.iter() {
             let (key, value) = item.into_inner().map_err(|err| refused(dir, err))?;
             let position = Position::decode(&key)
@@ -189,6 +211,33 @@ impl Disk {
             memory.load(position, record);
         }
         Ok(memory)
+    }
+}
+
+impl Disk {
+    /// The rules. An entry that was stored before a rule counts as written when the store is first
+    /// opened with it.
+    fn expiring(&self, dir: &Path, expiry: Option<&Expiry>) -> Result<Index, OpenError> {
+        let mut index = Index::default();
+        let Some(expiry) = expiry else { return Ok(index) };
+        for rule in &expiry.rules {
+            let key = format!("{EXPIRY_KEY}{}", rule.prefix);
+            let known = self.meta.get(&key).map_err(|err| refused(dir, err))?;
+            let known =
+                known.and_then(|bytes| Some(u64::from_be_bytes(bytes.as_ref().try_into().ok()?)));
+            let since = known.unwrap_or_else(|| expiry.now());
+            if known.is_none() {
+                self.set_number(dir, &key, &since.to_be_bytes())?;
+            }
+            index.add_rule(rule.clone(), since);
+        }
+        Ok(index)
+    }
+
+    fn set_number(&self, dir: &Path, key: &str, bytes: &[u8]) -> Result<(), OpenError> {
+        let mut out = self.database.batch().durability(Some(PersistMode::SyncData));
+        out.insert(&self.meta, key, bytes);
+        out.commit().map_err(|err| refused(dir, err))
     }
 }
 
@@ -226,7 +275,7 @@ mod tests {
         }
         store.close();
 
-        let (disk, memory) = Disk::open(dir.path()).unwrap();
+        let (disk, memory) = Disk::open(dir.path(), None).unwrap();
         let on_disk: BTreeSet<_> =
             disk.log.iter().map(|item| Position::decode(&item.key().unwrap()).unwrap()).collect();
         assert_eq!(on_disk, memory.positions());
@@ -236,15 +285,15 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_with_both_versions() {
         let dir = tempfile::tempdir().unwrap();
-        let (disk, _) = Disk::open(dir.path()).unwrap();
+        let (disk, _) = Disk::open(dir.path(), None).unwrap();
         disk.meta.insert(FORMAT_KEY, 7_u32.to_be_bytes()).unwrap();
         drop(disk);
-        let Err(refused) = Disk::open(dir.path()) else { panic!("opened") };
+        let Err(refused) = Disk::open(dir.path(), None) else { panic!("opened") };
         assert_eq!(
             refused.to_string(),
             format!(
                 "the data directory {} has format version 7 and this release supports versions up \
-                 to 1; use a newer release or another data directory",
+                 to 2; use a newer release or another data directory",
                 dir.path().display()
             )
         );
@@ -253,11 +302,11 @@ mod tests {
     #[test]
     fn a_record_that_cannot_be_read_is_damage() {
         let dir = tempfile::tempdir().unwrap();
-        let (disk, _) = Disk::open(dir.path()).unwrap();
+        let (disk, _) = Disk::open(dir.path(), None).unwrap();
         let position = Position { revision: Revision::new(9), index: 0 };
         disk.log.insert(position.encode(), "?").unwrap();
         drop(disk);
-        let Err(refused) = Disk::open(dir.path()) else { panic!("opened") };
+        let Err(refused) = Disk::open(dir.path(), None) else { panic!("opened") };
         assert_eq!(
             refused.to_string(),
             format!(

@@ -16,6 +16,7 @@ use crate::{
     CommitError, ListOptions, Options, Revision, Store, Transaction, Value,
     commit::block_on,
     engine::{Batch, Engine},
+    expiry::Index,
     memory::Memory,
 };
 
@@ -38,7 +39,7 @@ fn scripted(queue_max: usize) -> (Store, Receiver<usize>, SyncSender<io::Result<
     let (say, results) = sync_channel(1);
     let options = Options { queue_max, ..Options::default() };
     let engine = Box::new(Scripted { writes, results });
-    let memory = Memory::empty(Revision::ZERO);
+    let memory = Memory::empty(Revision::ZERO, Index::default());
     let store = Store::start(Path::new("/data"), options, engine, memory, None).unwrap();
     (store, seen, say)
 }

@@ -15,7 +15,9 @@
 //! * an acknowledged transaction is on disk, complete, and revisions never go back;
 //! * a transaction is all or nothing, and all its changes have one revision;
 //! * a watch sees every change under its prefix exactly once and in order, or ends with [`TooOld`];
-//! * no reader and no watcher, however slow, delays a writer for longer than a short lock.
+//! * no reader and no watcher, however slow, delays a writer for longer than a short lock;
+//! * an entry under a prefix with an [`ExpiryRule`] is removed after its time to live, or earlier
+//!   when there are too many, by an ordinary delete.
 //!
 //! This crate does not depend on Kubernetes, JSON or any async runtime.
 //!
@@ -42,6 +44,7 @@ mod commit;
 mod committer;
 mod engine;
 mod error;
+mod expiry;
 #[cfg(test)]
 mod faults;
 mod lock;
@@ -59,6 +62,7 @@ mod watch;
 
 pub use commit::{Commit, CommitError, Committed};
 pub use error::{Failure, OpenError};
+pub use expiry::{Bounds, Expiry, ExpiryRule};
 pub use options::Options;
 pub use revision::Revision;
 pub use store::Store;

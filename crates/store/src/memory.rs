@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     Entry, Event, EventKind, ListOptions, Page, ReadError, Revision,
+    expiry::Index,
     record::{Position, Record, Stored},
 };
 
@@ -31,6 +32,9 @@ pub(crate) struct Change {
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     live: BTreeMap<Arc<str>, Stored>,
+    /// The live objects that expire.
+    expiring: Index,
+    live_bytes: usize,
     /// Changes after `floor`, oldest first.
     history: VecDeque<Change>,
     history_bytes: usize,
@@ -46,6 +50,8 @@ pub(crate) struct Trim {
     /// The new floor, if it rises.
     pub(crate) floor: Option<Revision>,
     pub(crate) records: Vec<Position>,
+    /// The bytes of these records.
+    pub(crate) bytes: usize,
 }
 
 /// The result of a search in the history.
@@ -93,17 +99,18 @@ impl Change {
 
 impl Memory {
     /// An empty state; [`Memory::load`] adds the history after `floor`.
-    pub(crate) fn empty(floor: Revision) -> Self {
-        Self { floor, revision: floor, ..Self::default() }
+    pub(crate) fn empty(floor: Revision, expiring: Index) -> Self {
+        Self { floor, revision: floor, expiring, ..Self::default() }
     }
 
     /// Adds the next record of the log on disk.
     pub(crate) fn load(&mut self, position: Position, record: Record) {
-        let Record { kind, created, key, value } = record;
+        let Record { kind, created, key, deadline, value } = record;
         let key = self.live.get_key_value(&key).map_or(key, |(known, _)| known.clone());
         let stored = (kind == EventKind::Put).then(|| Stored {
             entry: Entry { key: key.clone(), revision: position.revision, created, value },
             index: position.index,
+            deadline,
         });
         let previous = self.live.get(&key).cloned();
         let change = Change { position, key, stored, previous };
@@ -123,10 +130,18 @@ impl Memory {
     }
 
     fn set(&mut self, change: &Change) {
-        match &change.stored {
-            Some(stored) => self.live.insert(change.key.clone(), stored.clone()),
+        let before = match &change.stored {
+            Some(stored) => {
+                self.live_bytes += stored.bytes();
+                self.expiring.insert(stored);
+                self.live.insert(change.key.clone(), stored.clone())
+            }
             None => self.live.remove(&change.key),
         };
+        if let Some(before) = before {
+            self.live_bytes -= before.bytes();
+            self.expiring.remove(&before);
+        }
     }
 
     pub(crate) fn revision(&self) -> Revision {
@@ -135,6 +150,15 @@ impl Memory {
 
     pub(crate) fn floor(&self) -> Revision {
         self.floor
+    }
+
+    /// The bytes of all live objects and of the history.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.live_bytes + self.history_bytes
+    }
+
+    pub(crate) fn expiring(&self) -> &Index {
+        &self.expiring
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&Stored> {
@@ -167,9 +191,13 @@ impl Memory {
                 break;
             }
             trim.floor = trim.floor.max(Some(revision));
-            trim.records.extend(change.previous.as_ref().map(Stored::position));
+            if let Some(previous) = &change.previous {
+                trim.records.push(previous.position());
+                trim.bytes += previous.bytes();
+            }
             if change.stored.is_none() {
                 trim.records.push(change.position);
+                trim.bytes += change.key.len();
             }
             count -= 1;
             held = held.saturating_sub(change.cost());

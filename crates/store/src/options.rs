@@ -1,5 +1,7 @@
 //! The limits of a store.
 
+use crate::Expiry;
+
 /// Limits of a store; [`Options::default`] suits one machine's control plane.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -15,6 +17,8 @@ pub struct Options {
     /// The most transactions that may be queued; the next one is refused with
     /// [`CommitError::Full`](crate::CommitError::Full).
     pub queue_max: usize,
+    /// Which entries expire; `None` for none.
+    pub expiry: Option<Expiry>,
 }
 
 impl Default for Options {
@@ -26,6 +30,7 @@ impl Default for Options {
             batch_max: 256,
             // Four batches: at a millisecond or two each, queued requests are still answered soon.
             queue_max: 1_024,
+            expiry: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The bounded queue between writers and the committer.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -68,12 +68,16 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Waits for requests or a poke; `None` when the queue is closed and empty.
-    pub(crate) fn take(&self, max: usize) -> Option<Vec<Request>> {
+    /// Waits for requests, a poke or the end of `timeout`; `None` when the queue is closed and
+    /// empty.
+    pub(crate) fn take(&self, max: usize, timeout: Option<Duration>) -> Option<Vec<Request>> {
         let idle = |state: &mut State| state.requests.is_empty() && !state.poked && !state.closed;
         let mut state = self.state();
-        self.filled.wait_while(&mut state, idle);
-        if state.requests.is_empty() && !state.poked {
+        match timeout {
+            None => self.filled.wait_while(&mut state, idle),
+            Some(timeout) => drop(self.filled.wait_while_for(&mut state, idle, timeout)),
+        }
+        if state.closed && state.requests.is_empty() && !state.poked {
             return None;
         }
         state.poked = false;

@@ -4,20 +4,23 @@
 //! big-endian, so that the order of keys is the order of changes. The record itself:
 //!
 //! ```text
-//! kind (1: put, 2: delete) │ created revision, u64 BE │ length of key, u32 BE │ key │ value
+//! kind │ created revision, u64 BE │ length of key, u32 BE │ key │ deadline, u64 BE │ value
 //! ```
 //!
-//! It has no checksum, since the engine verifies what it reads.
+//! The kind is 1 for a put, 2 for a delete, and 3 for a put with a deadline, which only this kind
+//! has. It has no checksum, since the engine verifies what it reads.
 
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
 
-use crate::{Entry, EventKind, Revision, Value};
+use crate::{Entry, EventKind, Revision, Value, expiry::Deadline};
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
+const PUT_UNTIL: u8 = 3;
 const HEADER: usize = 1 + 8 + 4;
+const DEADLINE: usize = 8;
 
 /// The position of a record in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +34,8 @@ pub(crate) struct Position {
 pub(crate) struct Stored {
     pub(crate) entry: Entry,
     pub(crate) index: u16,
+    /// When it expires, if it does.
+    pub(crate) deadline: Option<Deadline>,
 }
 
 /// A decoded record.
@@ -39,6 +44,7 @@ pub(crate) struct Record {
     pub(crate) kind: EventKind,
     pub(crate) created: Revision,
     pub(crate) key: Arc<str>,
+    pub(crate) deadline: Option<Deadline>,
     pub(crate) value: Bytes,
 }
 
@@ -67,6 +73,11 @@ impl Stored {
     pub(crate) fn position(&self) -> Position {
         Position { revision: self.entry.revision, index: self.index }
     }
+
+    /// The bytes of key and value.
+    pub(crate) fn bytes(&self) -> usize {
+        self.entry.key.len() + self.entry.value.len()
+    }
 }
 
 // === impl Record ===
@@ -77,8 +88,13 @@ pub(crate) fn encode_put(
     created: Revision,
     value: &Value,
     revision: Revision,
+    deadline: Option<Deadline>,
 ) -> (Bytes, Bytes) {
-    let mut out = header(PUT, key, created, value.max_len());
+    let kind = if deadline.is_some() { PUT_UNTIL } else { PUT };
+    let mut out = header(kind, key, created, DEADLINE + value.max_len());
+    if let Some(deadline) = deadline {
+        out.put_u64(deadline);
+    }
     let start = out.len();
     value.write(revision, &mut out);
     let record = Bytes::from(out);
@@ -107,16 +123,22 @@ impl Record {
         if bytes.len() < HEADER {
             return None;
         }
-        let kind = match bytes.get_u8() {
-            PUT => EventKind::Put,
-            DELETE => EventKind::Delete,
+        let (kind, expires) = match bytes.get_u8() {
+            PUT => (EventKind::Put, false),
+            PUT_UNTIL => (EventKind::Put, true),
+            DELETE => (EventKind::Delete, false),
             _ => return None,
         };
         let created = Revision::new(bytes.get_u64());
         let key_len = usize::try_from(bytes.get_u32()).ok()?;
-        let (key, value) = bytes.split_at_checked(key_len)?;
+        let (key, mut value) = bytes.split_at_checked(key_len)?;
         let key = std::str::from_utf8(key).ok()?.into();
+        let mut deadline = None;
+        if expires {
+            let (number, rest) = value.split_first_chunk::<DEADLINE>()?;
+            (deadline, value) = (Some(Deadline::from_be_bytes(*number)), rest);
+        }
         // Copied, since a slice would keep the engine's whole block in memory.
-        Some(Self { kind, created, key, value: Bytes::copy_from_slice(value) })
+        Some(Self { kind, created, key, deadline, value: Bytes::copy_from_slice(value) })
     }
 }

@@ -45,7 +45,7 @@ impl Store {
     /// See [`OpenError`].
     pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
         let lock = Lock::take(dir)?;
-        let (disk, memory) = Disk::open(dir)?;
+        let (disk, memory) = Disk::open(dir, options.expiry.as_ref())?;
         Self::start(dir, options, Box::new(disk), memory, Some(lock))
     }
 
@@ -127,6 +127,12 @@ impl Store {
     /// next batch, immediately if none is waiting.
     pub fn compact(&self, below: Revision) {
         self.shared.compact_to.fetch_max(below.get(), Ordering::AcqRel);
+        self.shared.queue.poke();
+    }
+
+    /// Begins to remove the entries that have expired. The store does this itself, at the latest
+    /// ten seconds after a deadline; a test that sets its own clock need not wait for that.
+    pub fn expire(&self) {
         self.shared.queue.poke();
     }
 

@@ -1,8 +1,11 @@
 //! Events in both groups: the same stored objects under other names of fields.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
 
-use crate::server::Server;
+use crate::server::{Clock, Server, config_map};
 
 const CORE: &str = "/api/v1/namespaces/default/events";
 const GROUPED: &str = "/apis/events.k8s.io/v1/namespaces/default/events";
@@ -144,4 +147,32 @@ async fn tables_show_the_same_in_both_groups() {
     let shown = rows(CORE).await;
     assert_eq!(shown, rows(GROUPED).await);
     assert_eq!(shown[0], ["Normal", "Started", "pod/p", "", "agent", "it runs"]);
+}
+
+#[tokio::test]
+async fn an_event_is_deleted_an_hour_after_its_last_write_and_nothing_else_is() {
+    const HOUR: i64 = 3_600;
+    let clock = Clock::new();
+    let server = Server::start_in(Arc::<Clock>::clone(&clock)).await;
+    server.make("/api/v1/namespaces/default/configmaps", &config_map("kept")).await;
+    server.make(CORE, &core("first")).await;
+    server.make(GROUPED, &grouped("second")).await;
+    let mut watch = server.watch(&format!("{CORE}?watch=true")).await;
+    assert_eq!(watch.line().await, "ADDED first");
+    assert_eq!(watch.line().await, "ADDED second");
+    clock.0.fetch_add(HOUR - 1, Ordering::Relaxed);
+    server.patch(&format!("{CORE}/second"), &json!({"count": 3})).await;
+    assert_eq!(watch.line().await, "MODIFIED second");
+    assert_eq!(server.get(&format!("{CORE}/first")).await.0, 200);
+
+    clock.0.fetch_add(1, Ordering::Relaxed);
+    server.api.store().expire();
+    let deleted = watch.next().await.unwrap();
+    assert_eq!((&deleted["type"], &deleted["object"]["message"]), (&json!("DELETED"), &json!("it runs")));
+    assert_eq!(server.get(&format!("{GROUPED}/first")).await.0, 404);
+    assert_eq!(server.get(&format!("{CORE}/second")).await.0, 200);
+    clock.0.fetch_add(10 * HOUR, Ordering::Relaxed);
+    server.api.store().expire();
+    assert_eq!(watch.line().await, "DELETED second");
+    assert_eq!(server.get("/api/v1/namespaces/default/configmaps/kept").await.0, 200);
 }

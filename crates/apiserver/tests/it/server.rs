@@ -1,18 +1,20 @@
 //! A server for one test, and helpers to call it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use http::{Method, StatusCode, header};
 use http_body_util::{BodyExt, Full};
+use jiff::Timestamp;
 use mxjob_access::authn::Authenticator;
 use mxjob_access::identity::Identity;
 use mxjob_access::tokens::{ServiceAccounts, SigningKey, Tokens};
 use mxjob_apiserver::client::Connector;
 use mxjob_apiserver::environment::{Environment, System};
 use mxjob_apiserver::health::Readiness;
-use mxjob_apiserver::{ApiServer, Config, Extensions};
+use mxjob_apiserver::{ApiServer, Config, Extensions, expiry};
 use mxjob_manager::garbage;
 use serde_json::{Value, json};
 use tower_service::Service;
@@ -75,7 +77,9 @@ impl Server {
         environment: Arc<dyn Environment>,
         extensions: Extensions,
     ) -> Self {
-        let store = mxjob_store::Store::open(dir.path(), mxjob_store::Options::default()).unwrap();
+        let mut options = mxjob_store::Options::default();
+        options.expiry = Some(expiry::rules(expiry::EVENT_TTL, Arc::clone(&environment)));
+        let store = mxjob_store::Store::open(dir.path(), options).unwrap();
         let mut tokens = Tokens::default();
         tokens.insert("good", Identity::admin());
         tokens.insert("limited", Identity::new("limited", "", []));
@@ -180,6 +184,30 @@ impl Server {
         tokio::time::timeout(PATIENCE, wait)
             .await
             .unwrap_or_else(|_| panic!("{path}: never {what}"))
+    }
+}
+
+/// A clock that the test sets, in seconds.
+#[derive(Debug)]
+pub struct Clock(pub AtomicI64);
+
+impl Clock {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(1_800_000_000)))
+    }
+}
+
+impl Environment for Clock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(self.0.load(Ordering::Relaxed)).unwrap()
+    }
+
+    fn uid(&self) -> String {
+        System.uid()
+    }
+
+    fn name_suffix(&self) -> String {
+        System.name_suffix()
     }
 }
 

@@ -1,39 +1,19 @@
 //! Tokens of service accounts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 
-use jiff::Timestamp;
-use mxjob_apiserver::environment::{Environment, System};
 use serde_json::{Value, json};
 
-use crate::server::Server;
+use crate::server::{Clock, Server};
 
 const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
 const TOKEN: &str = "/api/v1/namespaces/default/serviceaccounts/bot/token";
 const WHO_AM_I: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 const OWN: &str = "https://kubernetes.default.svc.cluster.local";
 
-/// A clock that the test sets.
-#[derive(Debug)]
-struct Clock(AtomicI64);
-
-impl Environment for Clock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_second(self.0.load(Ordering::Relaxed)).unwrap()
-    }
-
-    fn uid(&self) -> String {
-        System.uid()
-    }
-
-    fn name_suffix(&self) -> String {
-        System.name_suffix()
-    }
-}
-
 async fn start() -> (Server, Arc<Clock>) {
-    let clock = Arc::new(Clock(AtomicI64::new(1_800_000_000)));
+    let clock = Clock::new();
     let server = Server::start_in(Arc::<Clock>::clone(&clock)).await;
     server.make(ACCOUNTS, &json!({"metadata": {"name": "bot"}})).await;
     (server, clock)

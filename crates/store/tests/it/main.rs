@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod basics;
+mod expiring;
 mod kill;
 mod model;
 mod open;
