@@ -13,6 +13,7 @@
 //! that is not served is not known to have no such object, unless its definition has been deleted.
 
 mod graph;
+mod namespaces;
 mod orphans;
 mod quotas;
 mod requests;
@@ -36,7 +37,7 @@ use serde_json::{Value, json};
 
 use crate::api::Settled;
 use graph::{FOREGROUND, Graph, Node, ORPHAN, Owner, Verdict};
-use requests::{Requests, is_settled};
+use requests::Requests;
 use resource::{DEFINITIONS, Resource};
 use todo::{Task, Todo};
 use watches::{Item, Watches};
@@ -145,7 +146,7 @@ impl Collector {
             let settled = match &task {
                 Task::Discovery => self.discover().await,
                 Task::Object(uid) => self.object(uid).await,
-                Task::Namespace(name) => self.namespace(name).await,
+                Task::Namespace(name) => namespaces::end(&self.requests, name).await,
                 Task::Quotas(namespace) => {
                     quotas::refresh(&self.requests.0, &self.resources, namespace).await
                 }
@@ -216,7 +217,9 @@ impl Collector {
         if !node.owners.is_empty() || node.terminating {
             self.todo.soon(Task::Object(uid.clone()));
         }
-        self.graph.put(&uid, node);
+        for owner in self.graph.put(&uid, node) {
+            self.todo.soon(Task::Object(owner));
+        }
         Some(uid)
     }
 
@@ -307,7 +310,9 @@ impl Collector {
         let mut is_new = false;
         for (id, resource) in &self.resources {
             self.withdrawn.remove(id);
-            is_new |= self.watches.start(&self.requests.0, resource);
+            if !resource.is_ignored() {
+                is_new |= self.watches.start(&self.requests.0, resource);
+            }
         }
         if is_new {
             for uid in self.graph.with_unknown_owners() {
@@ -358,6 +363,9 @@ impl Collector {
             if node.holds(ORPHAN) {
                 return self.orphan_dependents(uid).await
                     && self.requests.drop_finalizer(&path, uid, ORPHAN).await;
+            }
+            if self.graph.is_circle(uid) {
+                return self.requests.unblock_owners(&path, uid).await;
             }
             // The last dependent that is deleted brings this object back.
             return self.graph.is_blocked(uid)
@@ -428,39 +436,6 @@ impl Collector {
             settled &= self.requests.drop_owners(&node.path(), &uid, &[owner.to_owned()]).await;
         }
         settled
-    }
-
-    /// Empties a terminating namespace; finalizes it when nothing is left.
-    async fn namespace(&mut self, name: &str) -> Settled {
-        let path = format!("/api/v1/namespaces/{name}");
-        let mut namespace = match request::get_opt(&self.requests.0, &path).await {
-            Ok(Some(namespace)) if object::is_terminating(&namespace) => namespace,
-            Ok(_) => return true,
-            Err(error) => return is_settled(&error, &Method::GET, &path),
-        };
-        let resources = match resource::discover(&self.requests.0).await {
-            Ok(resources) => resources,
-            Err(error) => return is_settled(&error, &Method::GET, "/apis"),
-        };
-        let mut is_empty = true;
-        for resource in resources.iter().filter(|resource| resource.namespaced) {
-            let collection = resource.collection_path(name);
-            match request::get_opt(&self.requests.0, &format!("{collection}?limit=1")).await {
-                Ok(Some(first)) if list(&first, "/items").is_empty() => {}
-                Ok(Some(_)) => {
-                    is_empty = false;
-                    self.requests.call(Method::DELETE, &collection, JSON, None).await;
-                }
-                // The resource is not served any more.
-                Ok(None) => return false,
-                Err(error) => return is_settled(&error, &Method::GET, &collection),
-            }
-        }
-        if !is_empty {
-            return false;
-        }
-        namespace["spec"]["finalizers"] = json!([]);
-        self.requests.call(Method::PUT, &format!("{path}/finalize"), JSON, Some(&namespace)).await
     }
 }
 

@@ -116,3 +116,92 @@ async fn a_namespace_goes_with_all_its_content() {
     assert_eq!(server.post(maps, &config_map("b")).await.0, 404);
     assert_eq!(server.get("/api/v1/configmaps").await.1["items"], json!([]));
 }
+
+#[tokio::test]
+async fn an_owner_that_waits_for_a_dependent_with_another_owner_is_deleted() {
+    let server = collecting().await;
+    let one = server.make(MAPS, &config_map("one")).await;
+    let two = server.make(MAPS, &config_map("two")).await;
+    server.make(MAPS, &owned("child", &[&one, &two])).await;
+    server.delete(&format!("{MAPS}/one?propagationPolicy=Foreground")).await;
+    server.until(&format!("{MAPS}/one"), "gone", gone).await;
+    let (code, child) = server.get(&format!("{MAPS}/child")).await;
+    assert_eq!(code, 200);
+    let owners = child["metadata"]["ownerReferences"].as_array().unwrap();
+    assert_eq!(owners.len(), 1, "{child:#}");
+    assert_eq!(owners[0]["name"], "two");
+    assert_eq!(server.get(&format!("{MAPS}/two")).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_circle_of_blocking_owners_is_deleted() {
+    let server = collecting().await;
+    let one = server.make(MAPS, &config_map("one")).await;
+    let two = server.make(MAPS, &owned("two", &[&one])).await;
+    let three = server.make(MAPS, &owned("three", &[&two])).await;
+    let owners = owned("one", &[&three])["metadata"]["ownerReferences"].clone();
+    server.patch(&format!("{MAPS}/one"), &json!({"metadata": {"ownerReferences": owners}})).await;
+    server.delete(&format!("{MAPS}/two?propagationPolicy=Foreground")).await;
+    for name in ["one", "two", "three"] {
+        server.until(&format!("{MAPS}/{name}"), "gone", gone).await;
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_owns_itself_is_deleted() {
+    let server = collecting().await;
+    let own = server.make(MAPS, &config_map("own")).await;
+    let owners = owned("own", &[&own])["metadata"]["ownerReferences"].clone();
+    server.patch(&format!("{MAPS}/own"), &json!({"metadata": {"ownerReferences": owners}})).await;
+    server.delete(&format!("{MAPS}/own?propagationPolicy=Foreground")).await;
+    server.until(&format!("{MAPS}/own"), "gone", gone).await;
+}
+
+#[tokio::test]
+async fn a_terminating_namespace_says_what_is_left() {
+    let server = collecting().await;
+    server.make("/api/v1/namespaces", &json!({"metadata": {"name": "held"}})).await;
+    let maps = "/api/v1/namespaces/held/configmaps";
+    let mut map = config_map("a");
+    map["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    server.make(maps, &map).await;
+    server.delete("/api/v1/namespaces/held").await;
+    let condition = |namespace: &Value, kind: &str| {
+        let conditions = namespace["status"]["conditions"].as_array();
+        conditions?.iter().find(|it| it["type"] == kind).cloned()
+    };
+    let finalizers = "NamespaceFinalizersRemaining";
+    let reported = |_: u16, namespace: &Value| {
+        condition(namespace, finalizers).is_some_and(|it| it["status"] == "True")
+    };
+    let namespace = server.until("/api/v1/namespaces/held", "reports finalizers", reported).await;
+    assert_eq!(
+        condition(&namespace, finalizers).unwrap()["message"],
+        "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
+    );
+    assert_eq!(
+        condition(&namespace, "NamespaceContentRemaining").unwrap()["message"],
+        "Some resources are remaining: configmaps. has 1 resource instances"
+    );
+    assert_eq!(
+        condition(&namespace, "NamespaceDeletionContentFailure").unwrap()["status"],
+        "False"
+    );
+    assert_eq!(namespace["status"]["phase"], "Terminating");
+
+    for (name, shown) in [("name", "b"), ("generateName", "c-")] {
+        let (code, status) = server.post(maps, &json!({"metadata": {name: shown}})).await;
+        let message = format!(
+            "configmaps \"{shown}\" is forbidden: unable to create new content in namespace held because it is being terminated"
+        );
+        assert_eq!((code, &status["message"]), (403, &json!(message)));
+        let expected = json!({
+            "name": shown, "kind": "configmaps", "causes": [{
+                "reason": "NamespaceTerminating", "message": "namespace held is being terminated", "field": "metadata.namespace",
+            }],
+        });
+        assert_eq!(status["details"], expected);
+    }
+    server.patch(&format!("{maps}/a"), &json!({"metadata": {"finalizers": null}})).await;
+    server.until("/api/v1/namespaces/held", "gone", gone).await;
+}

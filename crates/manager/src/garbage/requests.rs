@@ -31,6 +31,18 @@ impl Requests {
         .await
     }
 
+    /// Keeps an object's references to owners, which need not wait for it any more.
+    pub(super) async fn unblock_owners(&self, path: &str, uid: &str) -> Settled {
+        self.edit(path, uid, |object| {
+            let mut owners = list(object, "/metadata/ownerReferences").to_vec();
+            for owner in owners.iter_mut().filter_map(Value::as_object_mut) {
+                owner.insert("blockOwnerDeletion".to_owned(), false.into());
+            }
+            json!({ "ownerReferences": owners })
+        })
+        .await
+    }
+
     /// Removes a finalizer from an object.
     pub(super) async fn drop_finalizer(&self, path: &str, uid: &str, finalizer: &str) -> Settled {
         self.edit(path, uid, |object| {

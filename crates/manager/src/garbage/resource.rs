@@ -7,6 +7,9 @@ use mxjob_machinery::quota;
 
 /// The resource of definitions of custom resources.
 pub(super) const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
+/// Many objects that own nothing and expire: as upstream, they are deleted with their namespace and
+/// not with an owner.
+const IGNORED: &str = "events";
 /// Groups of which all objects are also served by another group.
 const ALIASES: &[&str] = &["events.k8s.io"];
 
@@ -52,6 +55,11 @@ pub(super) async fn discover(client: &Client) -> kube::Result<Vec<Resource>> {
 impl Resource {
     pub(super) fn quota_resource(&self) -> quota::Resource<'_> {
         quota::Resource { group: &self.group, plural: &self.plural }
+    }
+
+    /// Whether its objects are not watched.
+    pub(super) fn is_ignored(&self) -> bool {
+        self.id == IGNORED
     }
 
     pub(super) fn api_resource(&self) -> ApiResource {
