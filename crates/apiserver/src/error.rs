@@ -72,6 +72,23 @@ impl ApiError {
         }
     }
 
+    /// 403 for a create in a namespace that is being deleted. Clients look for the cause.
+    pub(crate) fn namespace_terminating(kind: &Kind, name: &str, namespace: &str) -> Self {
+        let message = format!(
+            "{} \"{name}\" is forbidden: unable to create new content in namespace {namespace} because it is being terminated",
+            kind.qualified_resource()
+        );
+        let mut error = Self::forbidden(message, Some((name, &kind.group, &kind.plural)));
+        if let Some(details) = &mut error.status.details {
+            details.causes.push(Cause {
+                reason: "NamespaceTerminating".to_owned(),
+                message: format!("namespace {namespace} is being terminated"),
+                field: "metadata.namespace".to_owned(),
+            });
+        }
+        error
+    }
+
     /// 404 for an object.
     #[must_use]
     pub(crate) fn not_found(kind: &Kind, name: &str) -> Self {

@@ -24,12 +24,8 @@ const NAMESPACE: Bounds = Bounds { entries: 50_000, bytes: 64 << 20 };
 /// The objects of an API server that expire.
 #[must_use]
 pub fn rules(event_ttl: Duration, environment: Arc<dyn Environment>) -> Expiry {
-    let events = ExpiryRule {
-        prefix: EVENTS.to_owned(),
-        ttl: event_ttl,
-        total: TOTAL,
-        folder: NAMESPACE,
-    };
+    let events =
+        ExpiryRule { prefix: EVENTS.to_owned(), ttl: event_ttl, total: TOTAL, folder: NAMESPACE };
     let clock = move || {
         let seconds = u64::try_from(environment.now().as_second());
         Duration::from_secs(seconds.unwrap_or_default())

@@ -97,6 +97,20 @@ impl Form {
             .ok_or_else(|| ApiError::not_acceptable(OBJECT_TYPES))
     }
 
+    /// The same for answers that cannot be Tables.
+    ///
+    /// # Errors
+    /// 406 if no clause is supported.
+    pub(crate) fn for_answers(
+        headers: &HeaderMap,
+        query: &Query,
+        typed: bool,
+    ) -> Result<Self, ApiError> {
+        let is_possible = |form: &Self| !matches!(form.transform, Transform::Table(_));
+        Self::first(headers, query, |clause| clause.form(typed).filter(is_possible))
+            .ok_or_else(|| ApiError::not_acceptable(OBJECT_TYPES))
+    }
+
     /// The form of an error: the first one that is requested without a transformation.
     #[must_use]
     pub(crate) fn for_errors(headers: &HeaderMap, query: &Query) -> Self {

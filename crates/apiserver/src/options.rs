@@ -302,24 +302,18 @@ impl WriteOptions {
     }
 }
 
-/// Reads `dryRun` values and adds errors to `errors`; true for `All`.
+/// Reads `dryRun` values and adds errors to `errors`; true for `All`. An empty value is invalid, as
+/// upstream.
 pub(crate) fn dry_run<'a>(
     values: impl Iterator<Item = &'a str>,
     errors: &mut field::Errors,
 ) -> bool {
-    let mut all = false;
-    for value in values {
-        match value {
-            "All" => all = true,
-            "" => {}
-            other => errors.push(field::Error::not_supported(
-                &field::Path::new("dryRun"),
-                other,
-                &["All"],
-            )),
-        }
+    let values: Vec<&str> = values.collect();
+    if values.iter().any(|value| *value != "All") {
+        let shown = field::BadValue::list(&values);
+        errors.push(field::Error::not_supported(&field::Path::new("dryRun"), shown, &["All"]));
     }
-    all
+    !values.is_empty()
 }
 
 /// The manager of a request without `fieldManager`: the user agent up to its first `/`, truncated

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, Method, header};
 use mxjob_access::authz::Verb;
 use mxjob_machinery::names::{Namespace, ObjectName};
-use mxjob_machinery::percent;
+use mxjob_machinery::{fields, percent};
 
 /// The target of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +134,18 @@ pub(crate) fn verb(method: &Method, path: &ResourcePath<'_>, watch: bool) -> Ver
         Method::DELETE => Verb::Delete,
         _ => Verb::Other(""),
     }
+}
+
+/// The only name that a list or a watch selects: rights to that one object suffice for it.
+#[must_use]
+pub(crate) fn selected_name(query: &Query, verb: Verb<'_>) -> Option<String> {
+    if !matches!(verb, Verb::List | Verb::Watch) {
+        return None;
+    }
+    let selector = fields::Selector::parse(query.get("fieldSelector")?).ok()?;
+    let name = selector.exact("metadata.name")?;
+    let is_segment = !matches!(name, "" | "." | "..") && !name.contains(['/', '%']);
+    is_segment.then(|| name.to_owned())
 }
 
 /// Decodes the percent-escapes of a path; `None` if an escape is invalid or the result is not

@@ -27,6 +27,7 @@ use crate::body::{Body, BodyError, Shared, full};
 use crate::error::ApiError;
 use crate::flow::{Arrival, Priority, Seat, offload};
 use crate::negotiate::{self, Form};
+use crate::registry::Served;
 use crate::rendering::IncludeObject;
 use crate::rendering::Rendering;
 use crate::request::{self, Query, Target};
@@ -262,7 +263,7 @@ impl ApiServer {
         let accounts = self.0.authenticator.service_accounts();
         let keys = openid::find(&call.path, accounts);
         let is_key = keys.is_some();
-        let Some(document) = document.or(keys) else { return page_not_found() };
+        let Some(document) = document.or(keys) else { return not_found(&served, &call.path) };
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(ApiError::method_not_allowed());
         }
@@ -350,7 +351,11 @@ fn count(call: &Call, response: &mut Response<Body>) {
     response.extensions_mut().insert(Counted(held));
 }
 
-fn page_not_found() -> Result<Response<Body>, ApiError> {
+/// The answer to a path that is not served.
+fn not_found(served: &Served, path: &str) -> Result<Response<Body>, ApiError> {
+    if served.is_routed(path) {
+        return Err(ApiError::no_such_resource());
+    }
     let rendering = Rendering {
         form: Form::JSON,
         include: IncludeObject::None,

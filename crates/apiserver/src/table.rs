@@ -20,7 +20,8 @@ struct Table<'a> {
     kind: &'a str,
     api_version: &'a str,
     metadata: TableMeta<'a>,
-    column_definitions: Vec<Definition<'a>>,
+    /// Null in later events of a watch.
+    column_definitions: Option<Vec<Definition<'a>>>,
     rows: Vec<Row<'a>>,
 }
 
@@ -170,9 +171,9 @@ fn build<'a>(
             remaining_item_count: meta.remaining,
         },
         column_definitions: if definitions {
-            kind.columns.iter().map(definition).collect()
+            Some(kind.columns.iter().map(definition).collect())
         } else {
-            Vec::new()
+            None
         },
         rows: rows.collect(),
     }

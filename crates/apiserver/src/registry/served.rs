@@ -118,6 +118,16 @@ impl Served {
         })
     }
 
+    /// Whether a path belongs to the built-in kinds, so that an unknown resource there is an API
+    /// error. Everywhere else it is an unknown page, as upstream.
+    pub(crate) fn is_routed(&self, path: &str) -> bool {
+        if path.starts_with("/api/") {
+            return true;
+        }
+        let group = path.strip_prefix("/apis/").and_then(|rest| rest.split('/').next());
+        group.is_some_and(|group| self.kinds().any(|kind| kind.is_typed() && kind.group == group))
+    }
+
     /// The discovery documents.
     pub(crate) fn discovery(&self) -> &discovery::Documents {
         self.discovery.get_or_init(|| discovery::Documents::of(&self.rows))

@@ -10,7 +10,7 @@ use mxjob_machinery::names::ObjectName;
 use mxjob_serve::{LongRunning, Peer, Takeover};
 
 use super::intake::{BODY_MAX, Intake};
-use super::{Call, count, page_not_found};
+use super::{Call, count, not_found};
 use crate::answer::Answer;
 use crate::body::{Body, BodyError, keeping};
 use crate::context::Context;
@@ -53,11 +53,14 @@ impl ApiServer {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BodyError>,
     {
-        let Target::Resource(target) = Target::parse(&call.path) else { return page_not_found() };
+        let unknown = || not_found(&self.0.services.registry.served(), &call.path);
+        let Target::Resource(target) = Target::parse(&call.path) else { return unknown() };
         let verb = request::verb(&call.parts.method, &target, call.query.flag("watch"));
-        let Some(kind) = self.route(&call, &target, verb)? else { return page_not_found() };
+        let Some(kind) = self.route(&call, &target, verb)? else { return unknown() };
         let form = if verb == Verb::Watch {
             Form::for_watch(&call.parts.headers, kind.is_typed())?
+        } else if kind.review.is_some() || verb == Verb::Create && target.subresource.is_some() {
+            Form::for_answers(&call.parts.headers, &call.query, kind.is_typed())?
         } else {
             Form::for_objects(&call.parts.headers, &call.query, kind.is_typed())?
         };
@@ -95,13 +98,15 @@ impl ApiServer {
         target: &ResourcePath<'_>,
         verb: Verb<'_>,
     ) -> Result<Option<Arc<Kind>>, ApiError> {
+        let selected = request::selected_name(&call.query, verb);
+        let selected = selected.as_deref().and_then(ObjectName::new);
         self.authorize(&Attributes {
             group: target.group,
             version: target.version,
             resource: target.resource,
             subresource: target.subresource,
             namespace: target.namespace,
-            name: target.name,
+            name: target.name.or(selected),
             path: &call.path,
             ..Attributes::new(&call.identity, verb)
         })?;
@@ -109,14 +114,17 @@ impl ApiServer {
         let Some(kind) = served.find(target.group, target.version, target.resource) else {
             return Ok(None);
         };
+        // Rights in a namespace were asked for; they must not reach what is in none.
+        if !kind.namespaced && target.namespace.is_some() {
+            return Ok(None);
+        }
+        if kind.is_typed() && target.name.is_none() {
+            check_collection(kind, target, verb)?;
+        }
         if kind.namespaced
             && target.namespace.is_none()
             && !matches!(verb, Verb::List | Verb::Watch)
         {
-            return Ok(None);
-        }
-        // Rights in a namespace were asked for; they must not reach what is in none.
-        if !kind.namespaced && target.namespace.is_some() {
             return Ok(None);
         }
         check_verb(kind, target, verb)?;
@@ -160,7 +168,7 @@ impl ApiServer {
         let Work { call, kind, verb, rendering, body } = work;
         let Intake { bytes, held: _held } = body;
         let Target::Resource(target) = Target::parse(&call.path) else {
-            return (page_not_found(), Vec::new());
+            return (Err(ApiError::no_such_resource()), Vec::new());
         };
         let given = &call.parts.headers;
         let decoded = protobuf::to_json(&kind, &target, verb, given, bytes, BODY_MAX);
@@ -264,7 +272,19 @@ fn check_verb(kind: &Kind, path: &ResourcePath<'_>, verb: Verb<'_>) -> Result<()
             None => return Err(ApiError::no_such_resource()),
         },
     };
-    let known = verbs.contains(&verb.as_str());
-    // Upstream treats a POST to an item as a create, for custom resources only.
-    if known { Ok(()) } else { Err(ApiError::method_not_supported(kind, verb.as_str())) }
+    match verbs.contains(&verb.as_str()) {
+        true => Ok(()),
+        false if kind.is_typed() => Err(ApiError::method_not_allowed()),
+        false => Err(ApiError::method_not_supported(kind, verb.as_str())),
+    }
+}
+
+/// Whether the path of a collection of a built-in kind has the method.
+fn check_collection(kind: &Kind, path: &ResourcePath<'_>, verb: Verb<'_>) -> Result<(), ApiError> {
+    let in_all_namespaces = kind.namespaced && path.namespace.is_none();
+    match verb {
+        Verb::List | Verb::Watch => Ok(()),
+        Verb::Create | Verb::DeleteCollection if !in_all_namespaces => Ok(()),
+        _ => Err(ApiError::method_not_allowed()),
+    }
 }

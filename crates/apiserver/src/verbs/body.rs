@@ -253,6 +253,18 @@ pub(crate) fn check_name(context: &Context<'_>, object: &Value) -> Result<(), Ap
     Ok(())
 }
 
+/// Gives an object the namespace of the path. One in the body must be the same; an object without a
+/// namespace loses it.
+pub(crate) fn settle_namespace(context: &Context<'_>, object: &mut Value) -> Result<(), ApiError> {
+    check_namespace(context, object)?;
+    if context.kind.namespaced {
+        document::set_namespace(object, context.path.namespace);
+    } else {
+        document::metadata_mut(object).remove("namespace");
+    }
+    Ok(())
+}
+
 /// The namespace in a body, where there is one, must be the namespace in the path.
 pub(crate) fn check_namespace(context: &Context<'_>, object: &Value) -> Result<(), ApiError> {
     let body = document::namespace(object);

@@ -170,7 +170,7 @@ async fn commit(
         operations.extend(check_definition_open(context)?);
         if kind.namespaced {
             // The namespace, too, must still exist.
-            let namespace = check_namespace_open(context)?;
+            let namespace = check_namespace_open(context, object)?;
             operations
                 .push(Op::Check { key: namespace.key, expect: Expect::At(namespace.revision) });
             operations.extend(admission::quota::account(context, name, object)?);
@@ -226,17 +226,14 @@ fn closing(kind: &Kind) -> ApiError {
 
 /// The namespace of body and path must agree, exist and stay.
 fn check_namespace(context: &Context<'_>, object: &mut Value) -> Result<(), ApiError> {
-    if !context.kind.namespaced {
-        document::metadata_mut(object).remove("namespace");
-        return Ok(());
+    body::settle_namespace(context, object)?;
+    if context.kind.namespaced {
+        check_namespace_open(context, object)?;
     }
-    body::check_namespace(context, object)?;
-    check_namespace_open(context)?;
-    document::set_namespace(object, context.path.namespace);
     Ok(())
 }
 
-fn check_namespace_open(context: &Context<'_>) -> Result<Entry, ApiError> {
+fn check_namespace_open(context: &Context<'_>, object: &Value) -> Result<Entry, ApiError> {
     let row = registry::find("", "v1", "namespaces");
     let (Some(row), Some(namespace)) = (row, context.path.namespace) else {
         return Err(ApiError::no_such_resource());
@@ -244,13 +241,9 @@ fn check_namespace_open(context: &Context<'_>) -> Result<Entry, ApiError> {
     let entry = context.services.store.get(&row.key(None, namespace.into()));
     let entry = entry.ok_or_else(|| ApiError::not_found(row, namespace.as_str()))?;
     if document::is_terminating(&document::decode(&entry.value)) {
-        let kind = context.kind;
-        let name = context.name();
-        let message = format!(
-            "{} \"{name}\" is forbidden: unable to create new content in namespace {namespace} because it is being terminated",
-            kind.qualified_resource()
-        );
-        return Err(ApiError::forbidden(message, Some((name, &kind.group, &kind.plural))));
+        let names = ["name", "generateName"].map(|field| document::meta_str(object, field));
+        let name = names.into_iter().find(|name| !name.is_empty()).unwrap_or("Unknown");
+        return Err(ApiError::namespace_terminating(context.kind, name, namespace.as_str()));
     }
     Ok(entry)
 }

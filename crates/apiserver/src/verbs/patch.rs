@@ -42,7 +42,8 @@ pub(crate) async fn patch(context: &mut Context<'_>) -> Result<Answer, ApiError>
     let options = WriteOptions::parse(context.query, context.user_agent(), "PatchOptions")?;
     check_options(&options, media_type == APPLY)?;
     if context.path.name.is_none() {
-        return Err(ApiError::method_not_supported(context.kind, "patch"));
+        // Of a built-in kind, the path does not have the method at all.
+        return Err(ApiError::bad_request("name must be provided"));
     }
     let patch = match media_type.as_str() {
         APPLY => return apply::apply(context, &options).await,

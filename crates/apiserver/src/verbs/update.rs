@@ -46,8 +46,7 @@ pub(crate) async fn update(context: &mut Context<'_>) -> Result<Answer, ApiError
     let options = WriteOptions::parse(context.query, context.user_agent(), "UpdateOptions")?;
     let mut object = body::object(context, options.field_validation)?;
     body::check_name(context, &object)?;
-    body::check_namespace(context, &object)?;
-    document::set_namespace(&mut object, context.path.namespace);
+    body::settle_namespace(context, &mut object)?;
     let may_create = context.kind.create_on_update && context.path.subresource.is_none();
     if context.find().is_none() {
         if may_create {
@@ -83,8 +82,7 @@ async fn create_missing(
 ) -> Result<Answer, ApiError> {
     let (kind, name) = (context.kind, context.name().to_owned());
     if let Some(uid) = document::uid(&object) {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: ");
-        return Err(ApiError::conflict(kind, &name, &why));
+        return Err(uid_conflict(context, uid, None));
     }
     let version = document::meta_str(&object, "resourceVersion");
     if kind.conventions.version_means_existing && !matches!(version, "" | "0") {
@@ -115,7 +113,7 @@ pub(crate) async fn write(
         schemas::zero_nulls(context.kind, &mut old);
         let (mut submitted, once) = match &mut submission {
             Submission::Whole(object) => {
-                let insists = check_versions(context, &entry, &old, object, true)?;
+                let insists = check_versions(context, &old, object, true)?;
                 // A writer who insists on a version gets one attempt: the common case copies
                 // nothing.
                 let once = insists && !depends;
@@ -123,17 +121,19 @@ pub(crate) async fn write(
             }
             Submission::Change { change, .. } => {
                 let changed = change(&old)?;
-                check_versions(context, &entry, &old, &changed, false)?;
+                check_versions(context, &old, &changed, false)?;
                 (changed, false)
             }
         };
-        body::check_name(context, &submitted)?;
         match &submission {
             Submission::Change { errors, .. } if !options.applying => {
                 body::normalize_patched(context, &mut submitted, options.field_validation, errors)?;
             }
             _ => body::normalize_fields(context, &mut submitted, options.field_validation)?,
         }
+        // Only then, as upstream: an object of another kind is no valid patch.
+        body::settle_namespace(context, &mut submitted)?;
+        body::check_name(context, &submitted)?;
         let new = next(context, &old, submitted, options)?;
         context.warn(&new);
         let request = webhooks::Request {
@@ -197,10 +197,21 @@ pub(crate) fn is_released(kind: &Kind, object: &Value) -> bool {
         && !kind.strategy.is_held(object)
 }
 
+/// 409: the body has another uid than the stored object, which may not exist.
+fn uid_conflict(context: &Context<'_>, uid: Uid<'_>, stored: Option<Uid<'_>>) -> ApiError {
+    let kind = context.kind;
+    let key = context.path.name.map(|name| kind.key(context.path.namespace, name));
+    let stored = stored.map_or("", Uid::as_str);
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {stored}",
+        key.unwrap_or_default()
+    );
+    ApiError::conflict(kind, context.name(), &why)
+}
+
 /// Checks uid and resource version; true where the writer insists on the version it read.
 fn check_versions(
     context: &Context<'_>,
-    entry: &Entry,
     old: &Value,
     submitted: &Value,
     whole: bool,
@@ -211,12 +222,7 @@ fn check_versions(
         && let Some(uid) = document::uid(submitted)
         && Some(uid) != stored_uid
     {
-        let stored_uid = stored_uid.map_or("", Uid::as_str);
-        let why = format!(
-            "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {stored_uid}",
-            entry.key
-        );
-        return Err(ApiError::conflict(kind, name, &why));
+        return Err(uid_conflict(context, uid, stored_uid));
     }
     let version = document::meta_str(submitted, "resourceVersion");
     let current = document::meta_str(old, "resourceVersion");

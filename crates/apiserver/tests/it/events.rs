@@ -168,7 +168,10 @@ async fn an_event_is_deleted_an_hour_after_its_last_write_and_nothing_else_is() 
     clock.0.fetch_add(1, Ordering::Relaxed);
     server.api.store().expire();
     let deleted = watch.next().await.unwrap();
-    assert_eq!((&deleted["type"], &deleted["object"]["message"]), (&json!("DELETED"), &json!("it runs")));
+    assert_eq!(
+        (&deleted["type"], &deleted["object"]["message"]),
+        (&json!("DELETED"), &json!("it runs"))
+    );
     assert_eq!(server.get(&format!("{GROUPED}/first")).await.0, 404);
     assert_eq!(server.get(&format!("{CORE}/second")).await.0, 200);
     clock.0.fetch_add(10 * HOUR, Ordering::Relaxed);

@@ -9,6 +9,7 @@
 )]
 
 mod admission;
+mod answers;
 mod bounds;
 mod clients;
 mod collect;

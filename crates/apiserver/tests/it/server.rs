@@ -154,10 +154,15 @@ impl Server {
 
     /// Starts a watch.
     pub async fn watch(&self, path: &str) -> Watch {
+        self.watch_as(path, JSON).await
+    }
+
+    /// Starts a watch in this form.
+    pub async fn watch_as(&self, path: &str, accept: &str) -> Watch {
         let request = http::Request::builder()
             .method("GET")
             .uri(path)
-            .header(header::ACCEPT, JSON)
+            .header(header::ACCEPT, accept)
             .body(Full::new(bytes::Bytes::new()))
             .unwrap();
         let response = self.admin.clone().call(request).await.unwrap();

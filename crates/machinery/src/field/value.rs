@@ -20,6 +20,22 @@ impl BadValue {
         Self { text: text::cut(value, MAX_PART), is_quoted: false }
     }
 
+    /// A list of words, shown as Go prints one.
+    pub fn list(words: &[&str]) -> Self {
+        let mut shown = "[]string{".to_owned();
+        for (index, word) in words.iter().enumerate() {
+            if index > 0 {
+                shown.push_str(", ");
+            }
+            shown = text::append(shown, go::quote(word), MAX_PART);
+            if shown.len() >= MAX_PART {
+                break;
+            }
+        }
+        shown.push('}');
+        Self::bare(shown)
+    }
+
     fn quoted(value: &str) -> Self {
         Self { text: text::cut(value, MAX_PART), is_quoted: true }
     }

@@ -29,7 +29,9 @@ pub(super) async fn apply(
     let intent = named(context, intent);
     if context.find().is_none() && context.path.subresource.is_none() {
         check_free_name(context, &intent)?;
-        let object = write(context, options).apply(None, &intent, true)?;
+        let mut object = write(context, options).apply(None, &intent, true)?;
+        // As upstream, a resource version does not prevent the create.
+        document::metadata_mut(&mut object).remove("resourceVersion");
         let json = create::insert(context, object, &options.applying()).await?;
         return Ok(Answer::Object {
             kind: Arc::clone(kind),
@@ -73,17 +75,12 @@ fn named(context: &Context<'_>, mut intent: Value) -> Value {
     intent
 }
 
-/// A uid or a resource version means an existing object.
+/// A uid means an existing object.
 fn check_free_name(context: &Context<'_>, intent: &Value) -> Result<(), ApiError> {
-    let why = if let Some(uid) = document::uid(intent) {
-        format!(
-            "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-        )
-    } else if !matches!(document::meta_str(intent, "resourceVersion"), "" | "0") {
-        return Err(ApiError::not_found(context.kind, context.name()));
-    } else {
-        return Ok(());
-    };
+    let Some(uid) = document::uid(intent) else { return Ok(()) };
+    let why = format!(
+        "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+    );
     Err(ApiError::conflict(context.kind, context.name(), &why))
 }
 
@@ -107,9 +104,7 @@ fn check_intent(context: &Context<'_>, intent: &Value) -> Result<(), ApiError> {
     if let Some(problem) = config_problem(intent, &fields) {
         return Err(ApiError::unclassified(problem));
     }
+    body::check_namespace(context, intent)?;
     let name = document::meta_str(intent, "name");
-    if !name.is_empty() && name != context.name() {
-        body::check_name(context, intent)?;
-    }
-    body::check_namespace(context, intent)
+    if name.is_empty() { Ok(()) } else { body::check_name(context, intent) }
 }
