@@ -328,8 +328,7 @@ async fn open(
     let mut options = mxjob_store::Options::default();
     options.expiry = Some(expiry::rules(settings.event_ttl, Arc::new(System)));
     let store = tokio::task::spawn_blocking(move || {
-        Store::open(&dir.store(), options)
-            .map_err(|error| Failure::at_root(&error))
+        Store::open(&dir.store(), options).map_err(|error| Failure::at_root(&error))
     });
     let dir = settings.data_dir.clone();
     let keys = tokio::task::spawn_blocking(move || {

@@ -270,7 +270,7 @@ fn components() -> Vec<Value> {
                 Rule::on(&[""], &["services"], READ),
                 Rule::on(&[""], &["configmaps", "secrets"], &["get"]),
                 Rule::on(&[""], &["persistentvolumeclaims", "persistentvolumes"], &["get"]),
-                Rule::on(&[""], &["events"], &["create"]),
+                Rule::on(&[""], &["events"], &["create", "patch"]),
             ],
         ),
         binding("system:node", "system:node", &[group(SYSTEM_NODES)]),

@@ -8,6 +8,7 @@
 //! 2. Services are created before pods, because a process may look a name up only once.
 //! 3. Every answer goes into the cache before the next plan is made.
 
+mod announce;
 mod group;
 
 use futures_util::FutureExt as _;
@@ -16,6 +17,8 @@ use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use mxjob_api::{Job, labels, names};
 use serde_json::{Value, json};
+
+use announce::{CREATED, DELETED, Done};
 
 use super::cache::Resource;
 use super::context::Context;
@@ -119,37 +122,40 @@ impl Effects<'_> {
     async fn create_all(self, child: Child, replicas: &[ReplicaId]) -> Vec<ReconcileError> {
         let requests =
             replicas.iter().map(|replica| self.create_one(child, *replica).boxed()).collect();
-        in_parallel(requests).await
+        let (done, failures) = in_parallel(requests).await;
+        self.announce(&CREATED, child, done);
+        failures
     }
 
     /// Creates one object. It is built just before its request: the environment of each pod names
     /// all replicas, so all pods of a large job together would be megabytes.
-    async fn create_one(self, child: Child, replica: ReplicaId) -> Result<(), ReconcileError> {
+    async fn create_one(
+        self,
+        child: Child,
+        replica: ReplicaId,
+    ) -> Result<Option<Done>, ReconcileError> {
         let object = match child {
             Child::Service => mxjob_api::pods::service(self.job, replica.role, replica.index),
             Child::Pod | Child::PodGroup(_) => self.plan.pod(self.job, replica),
         };
         // `None` means a role that the job does not have, and a plan has no such role.
-        let Some(mut object) = object else { return Ok(()) };
+        let Some(mut object) = object else { return Ok(None) };
         if let (Child::Pod, true, Some(scheduler)) = (child, self.is_gang, &self.context.scheduler)
         {
             member::mark(scheduler, self.job, replica.role, &mut object);
         }
         let name = names::pod_name(&self.job.name, replica.role, replica.index);
-        self.post(child, &name, &object).await
+        self.post(child, &name, &object).await.map(Some)
     }
 
-    /// Creates one object and records an event about it.
-    async fn post(self, child: Child, name: &str, object: &Value) -> Result<(), ReconcileError> {
+    /// Creates one object. Records an event about a failure; the caller announces a success.
+    async fn post(self, child: Child, name: &str, object: &Value) -> Result<Done, ReconcileError> {
         let named = || format!("{} {name}", child.noun());
-        let reason = |verb: &str| format!("{verb}Create{}", child.kind());
         let error = match self.context.requests.create(child, &self.job.namespace, object).await {
             Ok(answer) => {
                 self.context.cache.wrote(Resource::Children(child), &answer);
                 let uid = Identity::read(&answer).map(|made| made.uid).unwrap_or_default();
-                let message = format!("Created {}", describe(child, name));
-                self.record(EventKind::Normal, reason("Successful"), message, &uid);
-                return Ok(());
+                return Ok(Done { name: name.to_owned(), uid });
             }
             Err(error) => error,
         };
@@ -160,7 +166,7 @@ impl Effects<'_> {
         }
         // Equal messages about several replicas become one event.
         let message = format!("Error creating: {}", requests::describe(&error));
-        self.record(EventKind::Warning, reason("Failed"), message, "");
+        self.record(EventKind::Warning, format!("FailedCreate{}", child.kind()), message, "");
         Err(ReconcileError::Create { object: named(), source: error })
     }
 
@@ -191,24 +197,40 @@ impl Effects<'_> {
     }
 
     async fn delete(self) -> Result<(), ReconcileError> {
-        let mut requests =
-            Vec::with_capacity(self.plan.delete_pods.len() + self.plan.delete_services.len());
-        for target in &self.plan.delete_pods {
-            requests.push(self.delete_one(Child::Pod, target).boxed());
-        }
-        for target in &self.plan.delete_services {
-            requests.push(self.delete_one(Child::Service, target).boxed());
-        }
-        if let (Some(scheduler), GroupAction::Remove(target)) =
-            (&self.context.scheduler, self.group)
-        {
-            requests.push(self.delete_one(Child::PodGroup(Kind::of(scheduler)), target).boxed());
-        }
-        in_parallel(requests).await.into_iter().next().map_or(Ok(()), Err)
+        let group = match (&self.context.scheduler, self.group) {
+            (Some(scheduler), GroupAction::Remove(target)) => {
+                Some((Child::PodGroup(Kind::of(scheduler)), target))
+            }
+            _ => None,
+        };
+        let (pods, services, group) = tokio::join!(
+            self.delete_all(Child::Pod, &self.plan.delete_pods),
+            self.delete_all(Child::Service, &self.plan.delete_services),
+            async {
+                match group {
+                    Some((child, target)) => {
+                        self.delete_all(child, std::slice::from_ref(target)).await
+                    }
+                    None => Vec::new(),
+                }
+            }
+        );
+        pods.into_iter().chain(services).chain(group).next().map_or(Ok(()), Err)
     }
 
-    async fn delete_one(self, child: Child, target: &Target) -> Result<(), ReconcileError> {
-        let reason = |verb: &str| format!("{verb}Delete{}", child.kind());
+    async fn delete_all(self, child: Child, targets: &[Target]) -> Vec<ReconcileError> {
+        let requests =
+            targets.iter().map(|target| self.delete_one(child, target).boxed()).collect();
+        let (done, failures) = in_parallel(requests).await;
+        self.announce(&DELETED, child, done);
+        failures
+    }
+
+    async fn delete_one(
+        self,
+        child: Child,
+        target: &Target,
+    ) -> Result<Option<Done>, ReconcileError> {
         let error = match self.context.requests.delete(child, &self.job.namespace, target).await {
             Ok(answer) => {
                 if answer.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
@@ -218,9 +240,8 @@ impl Effects<'_> {
                     // Nothing waits for its deletion, so it is gone.
                     self.forget(child, target);
                 }
-                let message = format!("Deleted {}", describe(child, &target.name));
-                self.record(EventKind::Normal, reason("Successful"), message, &target.uid);
-                return Ok(());
+                let (name, uid) = (target.name.clone(), target.uid.clone());
+                return Ok(Some(Done { name, uid }));
             }
             Err(error) => error,
         };
@@ -228,10 +249,11 @@ impl Effects<'_> {
             || requests::is_conflict(&error) && self.is_gone(child, target).await
         {
             self.forget(child, target);
-            return Ok(());
+            return Ok(None);
         }
+        let reason = format!("FailedDelete{}", child.kind());
         let message = format!("Error deleting: {}", requests::describe(&error));
-        self.record(EventKind::Warning, reason("Failed"), message, &target.uid);
+        self.record(EventKind::Warning, reason, message, &target.uid);
         Err(ReconcileError::Delete {
             object: format!("{} {}", child.noun(), target.name),
             source: error,
@@ -271,17 +293,20 @@ impl Effects<'_> {
     }
 }
 
-/// Runs the requests, some of them in parallel, and returns the errors.
+/// Runs the requests, some of them in parallel, and returns what they did and the errors.
 async fn in_parallel(
-    requests: Vec<BoxFuture<'_, Result<(), ReconcileError>>>,
-) -> Vec<ReconcileError> {
-    let results: Vec<Result<(), ReconcileError>> =
+    requests: Vec<BoxFuture<'_, Result<Option<Done>, ReconcileError>>>,
+) -> (Vec<Done>, Vec<ReconcileError>) {
+    let results: Vec<_> =
         stream::iter(requests).buffer_unordered(MAX_PARALLEL_REQUESTS).collect().await;
-    results.into_iter().filter_map(Result::err).collect()
-}
-
-fn describe(child: Child, name: &str) -> String {
-    format!("{}: {name}", child.noun())
+    let (mut done, mut failures) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(one) => done.extend(one),
+            Err(error) => failures.push(error),
+        }
+    }
+    (done, failures)
 }
 
 /// What the job's status reports of a failure: only what the server refuses, not that it cannot be

@@ -42,6 +42,11 @@ fn job_runs_all_replicas_and_succeeds() {
     {
         events.must_contain(reason);
     }
+    // One for all services, and at most five for each pod and five for the job.
+    let count = |reason: &str| events.split(' ').filter(|other| *other == reason).count();
+    assert_eq!(count("SuccessfulCreateService"), 1, "{events}");
+    assert_eq!(count("SuccessfulCreatePod"), 4, "{events}");
+    assert!(events.split(' ').count() <= 4 * 5 + 5, "{events}");
     // The controller counts after the write of the status, which clients may see earlier.
     let counted =
         "training_operator_jobs_successful_total{job_namespace=\"default\",framework=\"mxnet\"} 1";

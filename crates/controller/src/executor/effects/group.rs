@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::Effects;
+use super::announce::CREATED;
 use crate::event::EventKind;
 use crate::executor::cache::Resource;
 use crate::executor::error::ReconcileError;
@@ -19,7 +20,8 @@ impl Effects<'_> {
         match self.group {
             GroupAction::Keep | GroupAction::Remove(_) => Ok(()),
             GroupAction::Create(object) => {
-                self.post(child, &self.job.name, object).await?;
+                let done = self.post(child, &self.job.name, object).await?;
+                self.announce(&CREATED, child, vec![done]);
                 if member::names_another_scheduler(scheduler, self.job) {
                     let message = "Another scheduler is specified when gang-scheduling is enabled and it will not be overwritten";
                     let reason = "SetPodTemplateSchedulerName".to_owned();
