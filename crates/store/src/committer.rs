@@ -15,10 +15,9 @@ use crate::{
     CommitError, Committed, Entry, Expect, Expiry, Failure, Op, Options, Revision, Transaction,
     commit::{Answer, Reply},
     engine::{Batch, Engine},
-    expiry::Deadline,
     memory::{Change, Memory},
     queue::Request,
-    record::{self, Position, Stored},
+    record::{self, Deadline, Position, Stored},
     shared::Shared,
 };
 

@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     Entry, Revision,
-    record::{Position, Stored},
+    record::{Deadline, Position, Stored},
 };
 
 /// The memory of one entry in addition to its key and value.
@@ -52,9 +52,6 @@ pub struct Bounds {
     /// Bytes of keys and values, with an allowance for each entry.
     pub bytes: usize,
 }
-
-/// The seconds since the Unix epoch at which an entry expires.
-pub(crate) type Deadline = u64;
 
 /// The order in which entries go.
 type Age = (Deadline, Position);

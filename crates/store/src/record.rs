@@ -14,13 +14,16 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
 
-use crate::{Entry, EventKind, Revision, Value, expiry::Deadline};
+use crate::{Entry, EventKind, Revision, Value};
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const PUT_UNTIL: u8 = 3;
 const HEADER: usize = 1 + 8 + 4;
 const DEADLINE: usize = 8;
+
+/// The seconds since the Unix epoch at which an entry expires.
+pub(crate) type Deadline = u64;
 
 /// The position of a record in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
