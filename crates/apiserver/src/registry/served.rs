@@ -125,7 +125,9 @@ impl Served {
             return true;
         }
         let group = path.strip_prefix("/apis/").and_then(|rest| rest.split('/').next());
-        group.is_some_and(|group| self.kinds().iter().any(|kind| kind.is_typed() && kind.group == group))
+        group.is_some_and(|group| {
+            self.kinds().iter().any(|kind| kind.is_typed() && kind.group == group)
+        })
     }
 
     /// The discovery documents.

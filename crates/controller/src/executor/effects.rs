@@ -18,8 +18,6 @@ use jiff::Timestamp;
 use mxjob_api::{Job, labels, names};
 use serde_json::{Value, json};
 
-use announce::{CREATED, DELETED, Done};
-
 use super::cache::Resource;
 use super::context::Context;
 use super::error::ReconcileError;
@@ -33,6 +31,7 @@ use crate::plan::{Plan, Problem, ReplicaId};
 use crate::pod_group::member::{self, Kind};
 use crate::pod_group::{self, GroupAction};
 use crate::target::Target;
+use announce::{CREATED, DELETED, Done};
 
 /// Maximum of parallel requests for one job: enough to fill a group commit, and a large job does
 /// not crowd out the others.

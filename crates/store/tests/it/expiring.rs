@@ -185,7 +185,7 @@ fn noise(seed: u64) -> Value {
     let mut state = seed;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 33) as u8
+        state.to_be_bytes()[3]
     };
     Value::plain((0..4_000).map(|_| next()).collect::<Vec<u8>>())
 }
