@@ -118,7 +118,8 @@ impl Attempt {
         namespace: &str,
     ) -> kube::Result<()> {
         let collection = resource.collection_path(namespace);
-        let Some(first) = request::get_opt(&requests.0, &format!("{collection}?limit=1")).await? else {
+        let Some(first) = request::get_opt(&requests.0, &format!("{collection}?limit=1")).await?
+        else {
             // Its objects may still be stored. The next attempt discovers what is served.
             self.failures.push(format!("{} is not served any more", resource.id));
             return Ok(());
