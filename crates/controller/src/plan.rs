@@ -87,6 +87,8 @@ pub struct Plan {
     /// Pods to delete, after the status is written: it may hold the reason and the count of their
     /// deletion.
     pub delete_pods: Vec<Target>,
+    /// Pods to stop and to keep, also after the status is written.
+    pub stop_pods: Vec<Target>,
     /// Services to delete, also after the status is written.
     pub delete_services: Vec<Target>,
     /// The next status, if it differs from the one in the snapshot.
@@ -210,6 +212,7 @@ impl Plan {
         !self.create_services.is_empty()
             || !self.create_pods.is_empty()
             || !self.delete_pods.is_empty()
+            || !self.stop_pods.is_empty()
             || !self.delete_services.is_empty()
             || self.delete_job
     }

@@ -24,7 +24,7 @@ pub struct Right {
     pub namespaced: bool,
 }
 
-/// The verbs on pods and services: they are watched, created, read if the name exists already, and
+/// The verbs on services, and on pods too: they are watched, created, read if the name exists already, and
 /// deleted.
 const CHILD: &[&str] = &["create", "delete", "get", "list", "watch"];
 const FOLLOW: &[&str] = &["list", "watch"];
@@ -40,7 +40,8 @@ pub fn rights(gang: &Gang) -> Vec<Right> {
         // Some clusters require this before an object may block the deletion of its owner
         // (`blockOwnerDeletion`).
         namespaced(mxjob::GROUP, "mxjobs/finalizers", &["update"]),
-        namespaced("", "pods", CHILD),
+        // A patch stops a pod that its node would restart, without deleting its logs.
+        namespaced("", "pods", &["create", "delete", "get", "list", "patch", "watch"]),
         namespaced("", "services", CHILD),
         namespaced("", "events", &["create"]),
     ];

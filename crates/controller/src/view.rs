@@ -18,6 +18,10 @@ use crate::pod_group::member::{Kind, is_marked};
 /// restart created.
 pub const ATTEMPT_ANNOTATION: &str = mxjob_api::labels::ATTEMPT_ANNOTATION;
 
+/// The `activeDeadlineSeconds` that stops a pod without deleting it: its node ends the containers,
+/// marks the pod as failed and keeps the logs.
+pub(crate) const STOP_DEADLINE_SECONDS: i64 = 1;
+
 /// How long before the deletion request a process must have ended for its end to count as its own.
 ///
 /// Two clocks are compared: the node reports when the process ended, the API server when the
@@ -84,6 +88,10 @@ pub struct PodView {
     pub exit: Option<Exit>,
     /// Another container that ended with an error: used only to explain a failure.
     pub other_exit: Option<(String, Exit)>,
+    /// A container that ended with an error and that its node is about to restart in place.
+    pub crash: Option<(String, Exit)>,
+    /// Whether it was told to end and to stay, with its logs ([`STOP_DEADLINE_SECONDS`]).
+    pub stopping: bool,
     /// Restarts of its containers in place, init containers included.
     pub restarts: u32,
     /// `status.startTime`.
@@ -178,6 +186,9 @@ impl PodView {
             is_marked_for_plugins: is_marked(Kind::SchedulerPlugins, metadata),
             exit: training,
             other_exit: other,
+            crash: crash(init().chain(containers())),
+            stopping: pod.pointer("/spec/activeDeadlineSeconds").and_then(Value::as_i64)
+                == Some(STOP_DEADLINE_SECONDS),
             restarts: init()
                 .chain(containers())
                 .map(|(_, status)| restart_count(status))
@@ -197,6 +208,12 @@ impl PodView {
             ends.is_some_and(|(end, requested)| requested.duration_since(end) >= DELETION_MARGIN)
         };
         self.phase == Phase::Succeeded && (!self.terminating || ended_before())
+    }
+
+    /// How the training container ended, or ended before it is started again.
+    pub(crate) fn training_exit(&self) -> Option<&Exit> {
+        let crash = self.crash.as_ref().filter(|(name, _)| name == CONTAINER);
+        self.exit.as_ref().or_else(|| crash.map(|(_, exit)| exit))
     }
 
     /// When the pod ended, as far as its containers show.
@@ -238,6 +255,17 @@ fn ended(container: &Map<String, Value>, phase: Phase) -> Option<Exit> {
     let terminated = |state: &str| container.get(state)?.get("terminated").and_then(Exit::read);
     terminated("state")
         .or_else(|| if phase == Phase::Failed { terminated("lastState") } else { None })
+}
+
+/// The first container that waits to be started again after an error.
+fn crash<'a>(
+    mut containers: impl Iterator<Item = (&'a str, &'a Map<String, Value>)>,
+) -> Option<(String, Exit)> {
+    containers.find_map(|(name, status)| {
+        status.get("state")?.get("waiting")?;
+        let exit = Exit::read(status.get("lastState")?.get("terminated")?)?;
+        (exit.code != 0).then(|| (name.to_owned(), exit))
+    })
 }
 
 fn restart_count(container: &Map<String, Value>) -> u32 {

@@ -37,7 +37,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
 use k8s_openapi::{
-    api::core::v1::{Pod, Service},
+    api::core::v1::{Node, Pod, Service},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{
@@ -229,6 +229,10 @@ impl Agent {
         let service_api: Api<Lenient<Service>> = Api::all(context.client.clone());
         let mut service_events =
             pin!(watcher(service_api, watcher::Config::default()).default_backoff());
+        let node_api: Api<Lenient<Node>> = Api::all(context.client.clone());
+        let own_node = format!("metadata.name={}", context.config.node_name);
+        let own_node = watcher::Config::default().fields(&own_node);
+        let mut node_events = pin!(watcher(node_api, own_node).default_backoff());
         let mut unused = interval(ADDRESS_RELEASE_INTERVAL);
         unused.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // When to update the hosts files.
@@ -242,6 +246,13 @@ impl Agent {
                 Some(event) = pod_events.next() => match event {
                     Ok(event) => pods.handle(event),
                     Err(error) => tracing::warn!(%error, "cannot watch pods"),
+                },
+                Some(event) = node_events.next() => match event {
+                    Ok(watcher::Event::Apply(node) | watcher::Event::InitApply(node)) => {
+                        pods.binder.node_changed(&register::readable(node));
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(%error, "cannot watch the node"),
                 },
                 Some(event) = service_events.next() => match event {
                     Ok(event) => {

@@ -31,7 +31,8 @@ use crate::plan::{Plan, Problem, ReplicaId};
 use crate::pod_group::member::{self, Kind};
 use crate::pod_group::{self, GroupAction};
 use crate::target::Target;
-use announce::{CREATED, DELETED, Done};
+use crate::view::STOP_DEADLINE_SECONDS;
+use announce::{CREATED, DELETED, Done, STOPPED};
 
 /// Maximum of parallel requests for one job: enough to fill a group commit, and a large job does
 /// not crowd out the others.
@@ -52,7 +53,8 @@ pub(super) async fn carry_out(
         return effects.delete_job().await;
     }
     let removes_group = matches!(group, GroupAction::Remove(_));
-    if plan.delete_pods.is_empty() && plan.delete_services.is_empty() && !removes_group {
+    let ends_pods = !(plan.delete_pods.is_empty() && plan.stop_pods.is_empty());
+    if !ends_pods && plan.delete_services.is_empty() && !removes_group {
         let (written, created) = tokio::join!(effects.write_status(), effects.create());
         return written.and(created);
     }
@@ -202,8 +204,9 @@ impl Effects<'_> {
             }
             _ => None,
         };
-        let (pods, services, group) = tokio::join!(
+        let (pods, stopped, services, group) = tokio::join!(
             self.delete_all(Child::Pod, &self.plan.delete_pods),
+            self.stop_all(&self.plan.stop_pods),
             self.delete_all(Child::Service, &self.plan.delete_services),
             async {
                 match group {
@@ -214,7 +217,8 @@ impl Effects<'_> {
                 }
             }
         );
-        pods.into_iter().chain(services).chain(group).next().map_or(Ok(()), Err)
+        let failures = pods.into_iter().chain(stopped).chain(services).chain(group);
+        failures.into_iter().next().map_or(Ok(()), Err)
     }
 
     async fn delete_all(self, child: Child, targets: &[Target]) -> Vec<ReconcileError> {
@@ -223,6 +227,30 @@ impl Effects<'_> {
         let (done, failures) = in_parallel(requests).await;
         self.announce(&DELETED, child, done);
         failures
+    }
+
+    async fn stop_all(self, targets: &[Target]) -> Vec<ReconcileError> {
+        let requests = targets.iter().map(|target| self.stop_one(target).boxed()).collect();
+        let (done, failures) = in_parallel(requests).await;
+        self.announce(&STOPPED, Child::Pod, done);
+        failures
+    }
+
+    /// Stops a pod without deleting it. Where that is not allowed, the pod is deleted: it would be
+    /// restarted for ever.
+    async fn stop_one(self, target: &Target) -> Result<Option<Done>, ReconcileError> {
+        let patch = json!({
+            "metadata": { "uid": target.uid },
+            "spec": { "activeDeadlineSeconds": STOP_DEADLINE_SECONDS },
+        });
+        let namespace = &self.job.namespace;
+        match self.context.requests.patch(Child::Pod, namespace, &target.name, &patch).await {
+            Ok(answer) => {
+                self.context.cache.wrote(Resource::Children(Child::Pod), &answer);
+                Ok(Some(Done { name: target.name.clone(), uid: target.uid.clone() }))
+            }
+            Err(_) => self.delete_one(Child::Pod, target).await,
+        }
     }
 
     async fn delete_one(

@@ -8,7 +8,8 @@
 //! * Under `None` a **failed** job still stops the pods that have not finished (the contract's dead
 //!   rendezvous). The processes of a rendezvous that lost a member or ran out of time wait forever,
 //!   and the only way to stop a pod is to delete it. Finished pods stay with their logs, and a job
-//!   that succeeded keeps everything.
+//!   that succeeded keeps everything. A pod whose node would restart it in place is stopped instead
+//!   of deleted, under `Running` too: it is the one that failed.
 
 use mxjob_api::{CleanPodPolicy, ConditionType, JobStatus};
 use mxjob_machinery::field;
@@ -88,11 +89,15 @@ fn completion(status: &JobStatus) -> Option<jiff::Timestamp> {
 fn clean(draft: &mut Draft<'_>, observed: &Observed<'_>) {
     let has_failed = draft.status.is_true(&ConditionType::Failed);
     for replica in &observed.replicas {
+        let is_kept = has_finished(replica) || has_failed && has_crashed(replica);
         let (pod, service) = match draft.job.clean_pod_policy {
             CleanPodPolicy::All => (true, true),
-            CleanPodPolicy::Running => (!has_finished(replica), !has_finished(replica)),
-            CleanPodPolicy::None => (has_failed && !has_finished(replica), false),
+            CleanPodPolicy::Running => (!is_kept, !is_kept),
+            CleanPodPolicy::None => (has_failed && !is_kept, false),
         };
+        if is_kept && !pod {
+            draft.stop_pod(replica);
+        }
         if pod {
             draft.delete_pod(replica.removable_pod());
         }
@@ -100,6 +105,12 @@ fn clean(draft: &mut Draft<'_>, observed: &Observed<'_>) {
             draft.delete_service(replica.removable_service());
         }
     }
+}
+
+/// Whether the replica has a pod whose node would start it again after an error, or that was
+/// stopped for that. It explains the failure of the job, so it is stopped, and stays with its logs.
+fn has_crashed(replica: &Replica<'_>) -> bool {
+    replica.pod.is_some_and(|pod| !pod.terminating && (pod.crash.is_some() || pod.stopping))
 }
 
 /// Whether the replica has a pod that ended and is not being deleted.

@@ -61,8 +61,10 @@ pub(super) fn decide<'a>(
     }
     match limits::exceeded(job, &restarts, now) {
         // The restart that exceeds the limit is not counted, so the count stays within the limit.
-        Some(failure @ Failure::Backoff { .. }) => {
-            return Decision::Fail(failure, InPlace::default());
+        Some(failure @ Failure::Backoff { limit, .. }) => {
+            let is_within = restarts.total() <= limit;
+            let counted = if is_within { restarts.in_place } else { InPlace::default() };
+            return Decision::Fail(failure, counted);
         }
         Some(failure) => return Decision::Fail(failure, restarts.in_place),
         None => {}

@@ -12,6 +12,7 @@ use crate::event::{Event, EventKind};
 use crate::memory::Memory;
 use crate::scheduling::{SchedulingState, WaitKind, Waiting};
 use crate::target::Target;
+use crate::view::Phase;
 
 pub(super) struct Draft<'a> {
     pub(super) job: &'a Job,
@@ -23,7 +24,8 @@ pub(super) struct Draft<'a> {
     pub(super) memory: Memory,
     pub(super) plan: Plan,
     before: NextStatus,
-    deleted_pods: BTreeSet<String>,
+    /// The pods that the plan deletes or stops.
+    ended_pods: BTreeSet<String>,
 }
 
 impl<'a> Draft<'a> {
@@ -37,7 +39,7 @@ impl<'a> Draft<'a> {
             memory: memory.clone(),
             plan: Plan::default(),
             before: NextStatus { status: job.status.clone(), memory: snapshot.memory.clone() },
-            deleted_pods: BTreeSet::new(),
+            ended_pods: BTreeSet::new(),
         };
         // A job that has progressed no longer waits for objects that could not be created at first.
         let is_waiting =
@@ -113,8 +115,20 @@ impl<'a> Draft<'a> {
 
     pub(super) fn delete_pod(&mut self, target: Option<Target>) {
         if let Some(target) = target {
-            self.deleted_pods.insert(target.name.clone());
+            self.ended_pods.insert(target.name.clone());
             self.plan.delete_pods.push(target);
+        }
+    }
+
+    /// Stops a pod that its node would start again, and keeps it.
+    pub(super) fn stop_pod(&mut self, replica: &Replica<'_>) {
+        let Some(pod) = replica.pod else { return };
+        if pod.crash.is_none() || matches!(pod.phase, Phase::Succeeded | Phase::Failed) {
+            return;
+        }
+        self.ended_pods.insert(pod.name.clone());
+        if !pod.stopping {
+            self.plan.stop_pods.extend(replica.removable_pod());
         }
     }
 
@@ -166,7 +180,7 @@ impl<'a> Draft<'a> {
         let is_finished = self.status.is_finished();
         for spec in &self.job.replicas {
             let is_deleted = |replica: &Replica<'_>| {
-                replica.pod.is_some_and(|pod| self.deleted_pods.contains(&pod.name))
+                replica.pod.is_some_and(|pod| pod.stopping || self.ended_pods.contains(&pod.name))
             };
             let mut counts = ReplicaStatus::default();
             for replica in observed.of(spec.role) {

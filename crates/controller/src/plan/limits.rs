@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use mxjob_api::{ConditionType, Job};
 
 use super::message::Failure;
-use super::restart::RestartUpdate;
+use super::restart::{self, RestartUpdate};
 
 /// The limit that the job exceeds, if any.
 pub(super) fn exceeded<'a>(
@@ -13,10 +13,14 @@ pub(super) fn exceeded<'a>(
     now: Timestamp,
 ) -> Option<Failure<'a>> {
     if let Some(limit) = job.backoff_limit.and_then(|limit| u32::try_from(limit).ok())
-        && restarts.has_uncounted()
-        && restarts.total() > limit
+        && (restarts.has_uncounted() || !restarts.crashing.is_empty())
+        && restarts.total_with_next() > limit
     {
-        return Some(Failure::Backoff { limit, culprits: restarts.culprits.clone() });
+        // A restart in place is prevented before it happens, while its node still waits.
+        let mut culprits: Vec<_> =
+            restarts.culprits.iter().chain(&restarts.crashing).copied().collect();
+        restart::first_failed_first(&mut culprits);
+        return Some(Failure::Backoff { limit, culprits });
     }
     if let (Some(seconds), Some(deadline)) = (job.active_deadline_seconds, deadline(job))
         && now >= deadline

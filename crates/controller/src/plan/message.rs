@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use mxjob_api::mxjob::CONTAINER;
 use mxjob_api::{Job, ReplicaSpec};
 use serde_json::Value;
 
@@ -25,7 +26,8 @@ pub(super) enum Failure<'a> {
     /// The restarts exceed the backoff limit.
     Backoff {
         limit: u32,
-        /// Replicas that would have been replaced; none if containers were restarted in place.
+        /// Replicas that would have been replaced or restarted; none if their restarts in place
+        /// were seen too late.
         culprits: Vec<&'a Replica<'a>>,
     },
     /// It was active for too long.
@@ -130,7 +132,7 @@ pub(super) fn exits<'a>(
 ) -> impl Iterator<Item = Event> + 'a {
     replicas.iter().filter_map(|replica| {
         let pod = replica.pod?;
-        let exit = pod.exit.as_ref()?;
+        let exit = pod.training_exit()?;
         Some(Event {
             kind: EventKind::Warning,
             reason: "ExitedWithCode".to_owned(),
@@ -144,7 +146,7 @@ pub(super) fn exits<'a>(
 fn ends(replicas: &[&Replica<'_>]) -> String {
     let Some(first) = replicas.first() else { return "a replica failed".to_owned() };
     let (mut text, log) = match first.pod {
-        Some(pod) if matches!(first.state, ReplicaState::Failed(_)) => {
+        Some(pod) if matches!(first.state, ReplicaState::Failed(_)) || pod.crash.is_some() => {
             end(&first.short_name(), pod)
         }
         _ => (format!("{} was removed", first.short_name()), None),
@@ -167,6 +169,13 @@ fn ends(replicas: &[&Replica<'_>]) -> String {
 
 /// How a failed pod ended, as a clause, and its last log lines.
 fn end<'a>(name: &str, pod: &'a PodView) -> (String, Option<&'a str>) {
+    if let (None, Some((container, exit))) = (&pod.exit, &pod.crash) {
+        let name = match container.as_str() {
+            CONTAINER => name.to_owned(),
+            other => format!("container {other} of {name}"),
+        };
+        return (exited(&name, exit, pod.reason.as_deref()), exit.message.as_deref());
+    }
     match (&pod.exit, &pod.other_exit) {
         (Some(exit), None) => (
             exited(name, exit, pod.reason.as_deref()),

@@ -21,7 +21,7 @@ use mxjob_machinery::backoff;
 use super::Snapshot;
 use super::observe::{Observed, Replica, ReplicaState, Verdict};
 use crate::memory::{Delay, Memory, WHOLE_JOB};
-use crate::view::Phase;
+use crate::view::{Phase, PodView};
 
 /// The longest wait between two restarts.
 const MAX_DELAY: SignedDuration = SignedDuration::from_mins(5);
@@ -41,6 +41,8 @@ pub(super) struct RestartUpdate<'a> {
     pub(super) in_place: InPlace,
     /// Replicas whose failure is new and that are replaced; the first to fail is in front.
     pub(super) culprits: Vec<&'a Replica<'a>>,
+    /// Replicas whose node is about to restart a container in place.
+    pub(super) crashing: Vec<&'a Replica<'a>>,
     /// Restarts in the status already.
     counted: u32,
 }
@@ -60,6 +62,11 @@ impl RestartUpdate<'_> {
     pub(super) fn total(&self) -> u32 {
         self.added.values().fold(self.counted, |total, added| total.saturating_add(*added))
     }
+
+    /// All restarts with those that nodes are about to make in place.
+    pub(super) fn total_with_next(&self) -> u32 {
+        self.total().saturating_add(u32::try_from(self.crashing.len()).unwrap_or(u32::MAX))
+    }
 }
 
 pub(super) fn new_restarts<'a>(
@@ -75,6 +82,7 @@ pub(super) fn new_restarts<'a>(
         added: BTreeMap::new(),
         in_place: InPlace::new(),
         culprits: Vec::new(),
+        crashing: Vec::new(),
         counted,
     };
     match snapshot.job.restart_scope {
@@ -117,8 +125,15 @@ fn replica_by_replica<'a>(
             );
             update.culprits.push(replica);
         }
+        if pod.crash.is_some() && is_active(replica) {
+            update.crashing.push(replica);
+        }
     }
     first_failed_first(&mut update.culprits);
+}
+
+fn is_active(replica: &Replica<'_>) -> bool {
+    matches!(replica.state, ReplicaState::Running | ReplicaState::Pending)
 }
 
 fn all_together<'a>(
@@ -191,11 +206,10 @@ fn wait(streak: u32) -> SignedDuration {
 /// order decides.
 pub(super) fn first_failed_first(replicas: &mut [&Replica<'_>]) {
     replicas.sort_by_key(|replica| {
-        let ended = replica.pod.and_then(crate::view::PodView::finished_at);
-        let by_signal = replica
-            .pod
-            .and_then(|pod| pod.exit.as_ref())
-            .is_none_or(|exit| exit.signal().is_some());
+        let crash = |pod: &'_ PodView| pod.crash.as_ref().and_then(|(_, exit)| exit.finished_at);
+        let ended = replica.pod.and_then(|pod| pod.finished_at().or_else(|| crash(pod)));
+        let by_signal =
+            replica.pod.and_then(PodView::training_exit).is_none_or(|exit| exit.signal().is_some());
         (ended.unwrap_or(Timestamp::MAX), by_signal, replica.role, replica.index)
     });
 }

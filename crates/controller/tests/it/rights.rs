@@ -43,7 +43,7 @@ async fn used(gang: Gang) -> BTreeSet<String> {
     let server = Server::new();
     server.create("nodes", &node());
     let mut job = job("digits", &[("Worker", 2)]);
-    job["spec"]["cleanPodPolicy"] = json!("All");
+    job["spec"]["backoffLimit"] = json!(0);
     job["spec"]["ttlSecondsAfterFinished"] = json!(1);
     job["spec"]["mxReplicaSpecs"]["Worker"]["restartPolicy"] = json!("OnFailure");
     let job = server.create("mxjobs", &job);
@@ -57,9 +57,12 @@ async fn used(gang: Gang) -> BTreeSet<String> {
         server.remove(resource, "digits-worker-1");
     }
     cluster.pods(2).await;
-    for index in 0..2 {
-        cluster.phase(&format!("digits-worker-{index}"), "Succeeded");
-    }
+    // One pod is stopped and kept, the other one is deleted.
+    let ended = json!({ "terminated": { "exitCode": 1, "reason": "Error" } });
+    let waiting = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
+    let crashed = json!({ "name": "mxnet", "state": waiting, "lastState": ended });
+    let status = json!({ "phase": "Running", "containerStatuses": [crashed] });
+    cluster.report("digits-worker-0", &status);
     server.wait_for("its end", |server| server.get("mxjobs", "digits").is_none()).await;
     cluster.stop().await;
     server.link().permissions()

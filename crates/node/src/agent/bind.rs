@@ -1,7 +1,8 @@
 //! Binds pods without a node to this one, if they fit.
 //!
 //! With only one node there is no choice: a pod is bound unless it has scheduling gates, selects
-//! other node labels, or requests more than is free. Such a pod stays pending with a condition in
+//! other node labels, does not tolerate a taint of the node (a cordoned node has one), or requests
+//! more than is free. Such a pod stays pending with a condition in
 //! the wording of Kubernetes' scheduler, and is tried again when resources become free. Pods are
 //! tried in the order of their arrival. One that does not fit delays no other: the controller
 //! admits jobs that must start as a whole.
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use kube::{
     Api, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
@@ -44,10 +45,23 @@ pub(super) struct Binder {
     arrivals: u64,
     /// Whether a list of all pods is incomplete. Nothing is bound before all bound pods are known.
     is_listing: bool,
+    /// What the Node object says about new pods. Nothing is bound before it is known.
+    node: Option<NodeRules>,
     /// API requests in progress. After a lost response the next change of the pod causes a new
     /// request.
     requests: JoinSet<()>,
 }
+
+/// The part of the Node object that decides about new pods.
+#[derive(Debug, PartialEq)]
+struct NodeRules {
+    labels: BTreeMap<String, String>,
+    /// Taints that keep new pods away.
+    taints: Vec<Taint>,
+}
+
+/// The taint of a cordoned node.
+const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 struct Waiting {
     pod: Pod,
@@ -68,6 +82,7 @@ impl Binder {
             waiting: BTreeMap::new(),
             arrivals: 0,
             is_listing: true,
+            node: None,
             requests: JoinSet::new(),
         }
     }
@@ -75,6 +90,19 @@ impl Binder {
     /// Cancels the requests in progress.
     pub(super) async fn finish(&mut self) {
         self.requests.shutdown().await;
+    }
+
+    /// The Node object is new or has changed. Pods that have to wait are tried again.
+    pub(super) fn node_changed(&mut self, node: &Node) {
+        let rules = NodeRules::read(node);
+        if self.node.as_ref() != Some(&rules) {
+            self.node = Some(rules);
+            self.retry_waiting();
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.is_listing && self.node.is_some()
     }
 
     /// A new list of all pods begins.
@@ -140,7 +168,7 @@ impl Binder {
             position,
             Waiting { pod: pod.clone(), uid: uid.to_owned(), requested, last_message },
         );
-        if !self.is_listing {
+        if self.is_ready() {
             self.try_to_bind(position, true);
         }
     }
@@ -155,12 +183,13 @@ impl Binder {
     fn release(&mut self, uid: &str) {
         let Some(held) = self.held.remove(uid) else { return };
         self.free.add(&held);
-        if !self.is_listing {
-            self.retry_waiting();
-        }
+        self.retry_waiting();
     }
 
     fn retry_waiting(&mut self) {
+        if !self.is_ready() {
+            return;
+        }
         let positions: Vec<u64> = self.waiting.keys().copied().collect();
         for position in positions {
             self.try_to_bind(position, false);
@@ -201,12 +230,25 @@ impl Binder {
 
     /// Why a pod cannot be bound, in the wording of Kubernetes' scheduler.
     fn unschedulable_reason(&self, pod: &Pod, uid: &str, requested: &Resources) -> Option<String> {
-        let labels = register::labels(&self.context.config.node_name);
-        let selector = pod.spec.as_ref().and_then(|spec| spec.node_selector.as_ref());
+        if self.held.contains_key(uid) {
+            return None; // it is being bound
+        }
+        let spec = pod.spec.as_ref();
+        if let Some(taint) =
+            self.node.as_ref().and_then(|node| node.untolerated(spec?.tolerations.as_deref()))
+        {
+            if taint.key == UNSCHEDULABLE {
+                return Some("1 node(s) were unschedulable".to_owned());
+            }
+            let value = taint.value.as_deref().unwrap_or_default();
+            return Some(format!("1 node(s) had untolerated taint {{{}: {value}}}", taint.key));
+        }
+        let labels = self.node.as_ref().map(|node| &node.labels);
+        let selector = spec.and_then(|spec| spec.node_selector.as_ref());
         let missing: Vec<String> = selector
             .into_iter()
             .flatten()
-            .filter(|(key, value)| labels.get(key.as_str()) != Some(*value))
+            .filter(|(key, value)| labels.and_then(|labels| labels.get(*key)) != Some(*value))
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
         if !missing.is_empty() {
@@ -214,9 +256,6 @@ impl Binder {
                 "1 node(s) didn't match Pod's node affinity/selector ({})",
                 missing.join(", ")
             ));
-        }
-        if self.held.contains_key(uid) {
-            return None; // it is being bound
         }
         let lacks: Vec<String> = requested
             .lacking(&self.free)
@@ -226,6 +265,49 @@ impl Binder {
             })
             .collect();
         (!lacks.is_empty()).then(|| lacks.join(", "))
+    }
+}
+
+// === impl NodeRules ===
+
+impl NodeRules {
+    fn read(node: &Node) -> Self {
+        let spec = node.spec.as_ref();
+        let mut taints: Vec<Taint> = spec
+            .and_then(|spec| spec.taints.as_ref())
+            .into_iter()
+            .flatten()
+            .filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"))
+            .cloned()
+            .collect();
+        let is_cordoned = spec.and_then(|spec| spec.unschedulable) == Some(true);
+        if is_cordoned && !taints.iter().any(|taint| taint.key == UNSCHEDULABLE) {
+            taints.push(Taint {
+                key: UNSCHEDULABLE.to_owned(),
+                effect: "NoSchedule".to_owned(),
+                ..Taint::default()
+            });
+        }
+        Self { labels: node.metadata.labels.clone().unwrap_or_default(), taints }
+    }
+
+    /// The first taint that the pod does not tolerate.
+    fn untolerated(&self, tolerations: Option<&[Toleration]>) -> Option<&Taint> {
+        let tolerations = tolerations.unwrap_or_default();
+        self.taints.iter().find(|taint| !tolerations.iter().any(|one| tolerates(one, taint)))
+    }
+}
+
+/// Upstream's rule: an empty key with `Exists` stands for all keys, no effect for all effects.
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let (key, effect) = (text(&toleration.key), text(&toleration.effect));
+    if !effect.is_empty() && effect != taint.effect || !key.is_empty() && key != taint.key {
+        return false;
+    }
+    match toleration.operator.as_deref() {
+        Some("Exists") => true,
+        _ => !key.is_empty() && text(&toleration.value) == text(&taint.value),
     }
 }
 
@@ -298,6 +380,47 @@ async fn bind(context: Arc<Context>, pod: Pod) {
                 tracing::warn!(pod = %name, %error, "cannot bind a pod; will retry");
                 tokio::time::sleep(backoff.next_delay()).await;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(spec: Value) -> NodeRules {
+        let node = json!({ "metadata": { "labels": { "disk": "fast" } }, "spec": spec });
+        NodeRules::read(&serde_json::from_value(node).unwrap())
+    }
+
+    #[test]
+    fn a_pod_needs_a_toleration_for_each_taint() {
+        let taint =
+            |effect: &str| json!({ "taints": [{ "key": "gpu", "value": "a", "effect": effect }] });
+        for (spec, tolerations, blocking) in [
+            (json!({}), json!([]), None),
+            (json!({ "unschedulable": true }), json!([]), Some(UNSCHEDULABLE)),
+            (
+                json!({ "unschedulable": true }),
+                json!([{ "key": UNSCHEDULABLE, "operator": "Exists" }]),
+                None,
+            ),
+            (taint("PreferNoSchedule"), json!([]), None),
+            (taint("NoSchedule"), json!([]), Some("gpu")),
+            (taint("NoExecute"), json!([{ "operator": "Exists" }]), None),
+            (taint("NoSchedule"), json!([{ "key": "gpu", "value": "a" }]), None),
+            (taint("NoSchedule"), json!([{ "key": "gpu", "value": "b" }]), Some("gpu")),
+            (
+                taint("NoSchedule"),
+                json!([{ "key": "gpu", "operator": "Exists", "effect": "NoExecute" }]),
+                Some("gpu"),
+            ),
+            (taint("NoSchedule"), json!([{ "key": "tpu", "operator": "Exists" }]), Some("gpu")),
+        ] {
+            let rules = node(spec.clone());
+            let tolerations: Vec<Toleration> = serde_json::from_value(tolerations).unwrap();
+            let found = rules.untolerated(Some(&tolerations)).map(|taint| taint.key.as_str());
+            assert_eq!(found, blocking, "{spec} {tolerations:?}");
         }
     }
 }

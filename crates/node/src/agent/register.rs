@@ -141,7 +141,7 @@ async fn replace_unreadable(
 }
 
 /// The node; only its identity if it is unreadable.
-fn readable(node: Lenient<Node>) -> Node {
+pub(super) fn readable(node: Lenient<Node>) -> Node {
     let known = |unreadable: Box<Unreadable>| Node {
         metadata: unreadable.raw.meta().clone(),
         ..Node::default()

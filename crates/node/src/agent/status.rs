@@ -18,7 +18,13 @@ pub(super) struct StatusFacts<'a> {
     pub(super) host_ip: &'a str,
     /// When the agent first saw the pod.
     pub(super) start_time: Timestamp,
+    /// Its containers were ended because it was active for longer than it may.
+    pub(super) is_overdue: bool,
 }
+
+/// Reason and message of a pod that was active for longer than it may: the kubelet's.
+pub(super) const DEADLINE_EXCEEDED: (&str, &str) =
+    ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
 
 /// The phase of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +72,7 @@ pub(super) fn phase(containers: &[Tracked]) -> Phase {
 
 /// The whole status. `before` is the status in the API: its transition times are kept.
 pub(super) fn status(facts: &StatusFacts<'_>, before: &Value, now: Timestamp) -> Value {
-    let phase = phase(facts.containers);
+    let phase = if facts.is_overdue { Phase::Failed } else { phase(facts.containers) };
     let (init, main): (Vec<_>, Vec<_>) = facts.containers.iter().partition(|one| one.init);
     let mut status = json!({
         "phase": phase.as_str(),
@@ -85,8 +91,12 @@ pub(super) fn status(facts: &StatusFacts<'_>, before: &Value, now: Timestamp) ->
             status.insert("podIP".to_owned(), json!(address));
             status.insert("podIPs".to_owned(), json!([{ "ip": address }]));
         }
+        let overdue = facts.is_overdue.then(|| {
+            let (reason, message) = DEADLINE_EXCEEDED;
+            (reason, message.to_owned())
+        });
         if phase == Phase::Failed
-            && let Some((reason, message)) = failure(facts.containers)
+            && let Some((reason, message)) = overdue.or_else(|| failure(facts.containers))
         {
             status.insert("reason".to_owned(), reason.into());
             status.insert("message".to_owned(), message.into());
@@ -347,6 +357,7 @@ mod tests {
             address: Some(Ipv4Addr::new(127, 64, 0, 1)),
             host_ip: "10.0.0.1",
             start_time: Timestamp::UNIX_EPOCH,
+            is_overdue: false,
         };
         status(&facts, before, "2026-11-24T08:00:00.5Z".parse().unwrap())
     }

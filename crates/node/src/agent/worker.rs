@@ -10,7 +10,7 @@ mod resume;
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, ResourceExt as _,
@@ -134,6 +134,8 @@ struct Worker {
     retry_at: Option<Instant>,
     /// The grace period in seconds, once the containers were requested to end.
     terminating: Option<u64>,
+    /// The pod was active for longer than its `activeDeadlineSeconds`, so its containers are ended.
+    is_overdue: bool,
     /// The pod was finished when this worker started, so nothing is started.
     finished_before: bool,
     /// The pod was removed from the API by this worker.
@@ -177,6 +179,7 @@ impl Worker {
             reported,
             retry_at: None,
             terminating: None,
+            is_overdue: false,
             finished_before,
             deleted: false,
         };
@@ -224,7 +227,8 @@ impl Worker {
         if self.deleted {
             return;
         }
-        if self.pod.metadata.deletion_timestamp.is_some() {
+        self.check_deadline();
+        if self.pod.metadata.deletion_timestamp.is_some() || self.is_overdue {
             self.terminate();
         } else if !self.finished_before {
             while self.start_due().await {}
@@ -235,6 +239,22 @@ impl Worker {
         if self.pod.metadata.deletion_timestamp.is_some() && !self.is_running() {
             self.delete().await;
         }
+    }
+
+    /// When the pod's `activeDeadlineSeconds` end.
+    fn deadline(&self) -> Option<Timestamp> {
+        let seconds = self.pod.spec.as_ref()?.active_deadline_seconds?;
+        self.start_time.checked_add(SignedDuration::from_secs(seconds)).ok()
+    }
+
+    fn check_deadline(&mut self) {
+        let is_final = self.finished_before || status::phase(&self.containers).is_final();
+        if self.is_overdue || is_final || self.deadline().is_none_or(|end| end > clock::now()) {
+            return;
+        }
+        self.is_overdue = true;
+        let message = status::DEADLINE_EXCEEDED.1.to_owned();
+        self.context.events.pod(&self.pod, Level::Normal, status::DEADLINE_EXCEEDED.0, message);
     }
 
     /// Starts the containers that are due: init containers one after the other, then the others
@@ -380,6 +400,7 @@ impl Worker {
             address: self.sandbox.as_ref().map(Sandbox::address),
             host_ip: &self.context.host_ip,
             start_time: self.start_time,
+            is_overdue: self.is_overdue && !self.is_running(),
         };
         let now = status::status(&facts, &self.reported, clock::now());
         if now == self.reported {
@@ -436,7 +457,12 @@ impl Worker {
 
     fn wake_at(&self) -> Option<Instant> {
         let due = self.containers.iter().filter_map(Tracked::due_at);
-        let due = if self.terminating.is_some() || self.finished_before { None } else { due.min() };
+        let deadline = self.deadline().map(|end| {
+            let left = Duration::try_from(end.duration_since(clock::now())).unwrap_or_default();
+            Instant::now() + left
+        });
+        let due = due.chain(deadline).min();
+        let due = if self.terminating.is_some() || self.finished_before { None } else { due };
         due.into_iter().chain(self.retry_at).min()
     }
 

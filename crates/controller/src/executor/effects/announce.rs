@@ -26,6 +26,7 @@ pub(super) struct Action {
 }
 
 pub(super) const CREATED: Action = Action { reason: "SuccessfulCreate", past: "Created" };
+pub(super) const STOPPED: Action = Action { reason: "SuccessfulStop", past: "Stopped" };
 pub(super) const DELETED: Action = Action { reason: "SuccessfulDelete", past: "Deleted" };
 
 impl Effects<'_> {

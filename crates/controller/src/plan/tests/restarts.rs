@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::world::{World, at, distributed, workers};
-use crate::view::Phase;
+use crate::view::{Exit, Phase};
 
 #[test]
 fn one_replica_is_replaced_after_its_delay() {
@@ -282,6 +282,47 @@ fn restarts_in_place_count_towards_the_limit() {
         world.message(),
         "MXJob digits is failed because it has reached the backoff limit of 2: its containers were restarted more often."
     );
+}
+
+#[test]
+fn a_restart_in_place_beyond_the_limit_is_prevented() {
+    for (policy, remains) in [("All", false), ("Running", true), ("None", true)] {
+        let spec = json!({ "backoffLimit": 2, "cleanPodPolicy": policy });
+        let mut world = workers(&spec).restarting("OnFailure").started();
+        let crash = |code| Exit {
+            code,
+            reason: Some("Error".to_owned()),
+            message: Some("reading\nValueError: bad shape".to_owned()),
+            ..Exit::default()
+        };
+        let crashes = |world: &mut World, restarts| {
+            let pod = world.pod("worker-0");
+            pod.restarts = restarts;
+            pod.crash = Some(("mxnet".to_owned(), crash(3)));
+            world.quiesce();
+        };
+        crashes(&mut world, 0);
+        crashes(&mut world, 1);
+        assert_eq!(world.state(), "Running");
+        crashes(&mut world, 2);
+        assert_eq!(
+            world.message(),
+            "MXJob digits is failed because it has reached the backoff limit of 2 and worker-0 exited with exit code 3 (Error): ValueError: bad shape"
+        );
+        assert_eq!(world.counts("Worker")["restarts"], 2);
+        assert_eq!(world.pod("worker-0").stopping, remains);
+        assert_eq!(world.pod("worker-0").terminating, !remains);
+        assert!(world.pod("worker-1").terminating);
+        if remains {
+            // Its node has stopped it.
+            let pod = world.pod("worker-0");
+            pod.phase = Phase::Failed;
+            pod.crash = None;
+            world.quiesce();
+            assert!(!world.pod("worker-0").terminating);
+            assert_eq!(world.counts("Worker")["failed"], 1);
+        }
+    }
 }
 
 #[test]

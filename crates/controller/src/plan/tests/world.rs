@@ -131,6 +131,11 @@ impl World {
             pod.terminating = true;
             pod.deletion_requested_at = Some(self.now);
         }
+        for Target { name, uid } in &plan.stop_pods {
+            let pod = self.pods.get_mut(name).expect("only existing objects are stopped");
+            assert!(pod.uid == *uid && !pod.terminating && !pod.stopping, "{name} is stopped once");
+            pod.stopping = true;
+        }
         for Target { name, uid } in &plan.delete_services {
             let service = self.services.remove(name).expect("only existing objects are deleted");
             assert_eq!(service.uid, *uid);
