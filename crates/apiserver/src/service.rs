@@ -161,23 +161,10 @@ impl ApiServer {
             parts.extensions.get::<PeerCertificates>().map(|chain| &*chain.0),
             self.0.services.environment.now(),
         );
-<<<<<<< HEAD
-        let identity = match (authenticated, is_resource) {
-            (Ok(identity), _) => identity,
-            (Err(Unauthenticated::Missing), false) => self.anonymous(&parts, &path)?,
-            (Err(_), _) => return Err(ApiError::unauthorized()),
-        };
-        let identity = self.impersonated(identity, &parts.headers)?;
-        let call = Call { parts, path, query, identity };
-        match Target::parse(&call.path) {
-            Target::NonResource => self.non_resource(&call),
-            Target::Resource(target) => self.resource(&call, &target, body, warnings).await,
-=======
         // Without credentials there was nothing to check.
         let is_suspect = identity.as_ref().is_err_and(|error| *error != Unauthenticated::Missing);
         if let Some(peer) = peer.filter(|_| is_suspect) {
             peer.suspect();
->>>>>>> 21a180b (Keep one client from stopping the others)
         }
         Ok(identity)
     }
