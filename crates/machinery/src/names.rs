@@ -16,6 +16,9 @@ const LABEL_1035_RULE: &str = "a DNS-1035 label must consist of lower case alpha
 const NAME_PART_RULE: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const QUALIFIED_RULE: &str = "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
 const CONFIG_KEY_RULE: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+const ENVIRONMENT_RULE: &str = "a valid environment variable name must consist only of printable ASCII characters other than '='";
+const HEADER_RULE: &str = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
+const SEARCH_RULE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
 const LABEL_VALUE_RULE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
 /// Names of most objects: dot-separated labels.
@@ -119,6 +122,37 @@ pub fn port_name(text: &str) -> Vec<String> {
         (!hyphen_ends, "must not begin or end with a hyphen"),
     ];
     complaints.extend(rules.iter().filter(|(holds, _)| !holds).map(|(_, rule)| (*rule).to_owned()));
+    complaints
+}
+
+/// Names of environment variables: anything that can be printed, except `=`.
+pub fn environment_variable(text: &str) -> Vec<String> {
+    if text.is_empty() {
+        return vec!["environment variable name must be non-empty".to_owned()];
+    }
+    if text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'=') {
+        return Vec::new();
+    }
+    vec![ENVIRONMENT_RULE.to_owned()]
+}
+
+/// Names of HTTP headers.
+pub fn http_header(text: &str) -> Vec<String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    if framed(text, allowed, allowed) { Vec::new() } else { vec![HEADER_RULE.to_owned()] }
+}
+
+/// Search domains of DNS: subdomains that may contain underscores.
+pub fn search_domain(text: &str) -> Vec<String> {
+    let mut complaints = too_long(text, SUBDOMAIN_MAX);
+    let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let is_label = |label: &str| {
+        let label = label.strip_prefix('_').unwrap_or(label);
+        framed(label, alphanumeric, |b| alphanumeric(b) || b"-_".contains(&b))
+    };
+    if !text.split('.').all(is_label) {
+        complaints.push(SEARCH_RULE.to_owned());
+    }
     complaints
 }
 

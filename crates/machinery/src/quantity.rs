@@ -111,6 +111,11 @@ impl Quantity {
         }
     }
 
+    /// Whether it is a whole number, when rounded to thousandths as upstream does.
+    pub fn is_whole(&self) -> bool {
+        self.nanos % NANOS == 0 || self.milli_value() % 1000 == 0
+    }
+
     /// The sum, in the form of the first; ends at the largest quantity.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use mxjob_machinery::field::{Error, ErrorKind, Errors, Path};
-use mxjob_machinery::{metadata, pod_spec};
+use mxjob_machinery::pod_spec;
 use serde_json::Value;
 
 use crate::mxjob;
@@ -11,17 +11,15 @@ use crate::value::get;
 
 /// Adds the errors of a template.
 pub(super) fn check(template: &Value, path: &Path, errors: &mut Errors) {
-    check_labels(template, &path.child("metadata").child("labels"), errors);
+    let mut found = pod_spec::validate_template(template, path, &path.child("metadata"));
     let path = path.child("spec");
     let Some(spec) = get(template, "spec") else {
+        // What a missing spec lacks is not listed.
+        found.retain(|error| !error.path.as_str().starts_with(path.as_str()));
+        add_unreported(found, errors);
         return errors.push(Error::required(&path, ""));
     };
-    add_unreported(pod_spec::validate(spec, &path), errors);
-    if get(spec, "ephemeralContainers").and_then(Value::as_array).is_some_and(|all| !all.is_empty())
-    {
-        let detail = "ephemeral containers not allowed in pod template";
-        errors.push(Error::forbidden(&path.child("ephemeralContainers"), detail));
-    }
+    add_unreported(found, errors);
     let Some(containers) = get(spec, "containers").and_then(Value::as_array) else { return };
     let path = path.child("containers");
     if !containers.is_empty()
@@ -34,20 +32,11 @@ pub(super) fn check(template: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
-/// No pod could be made with a label that is none. What is not a string is the schema's to report.
-fn check_labels(template: &Value, path: &Path, errors: &mut Errors) {
-    let labels = template.pointer("/metadata/labels").and_then(Value::as_object);
-    let given =
-        |(key, value): (&String, &Value)| value.is_string().then(|| (key.clone(), value.clone()));
-    if let Some(labels) = labels.filter(|labels| !labels.is_empty()) {
-        errors.append(metadata::validate_labels(&labels.iter().filter_map(given).collect(), path));
-    }
-}
-
 /// Adds the errors that the schema has not reported: not those of a field that has one, nor those
 /// inside a value of a wrong type.
 fn add_unreported(mut found: Errors, errors: &mut Errors) {
-    let reported: HashSet<&str> = errors.iter().map(|error| error.path.as_str()).collect();
+    let reported: HashSet<String> =
+        errors.iter().map(|error| without_brackets(error.path.as_str())).collect();
     let of_wrong_type: HashSet<&str> = errors
         .iter()
         .filter(|error| error.kind == ErrorKind::TypeInvalid)
@@ -56,8 +45,15 @@ fn add_unreported(mut found: Errors, errors: &mut Errors) {
     let is_new = |error: &Error| {
         let path = error.path.as_str();
         let mut parents = path.match_indices(['.', '[']).filter_map(|(end, _)| path.get(..end));
-        !reported.contains(path) && !parents.any(|parent| of_wrong_type.contains(parent))
+        !reported.contains(&without_brackets(path))
+            && !parents.any(|parent| of_wrong_type.contains(parent))
     };
     found.retain(is_new);
     errors.append(found);
+}
+
+/// A path with its keys as members: the schema writes `limits.cpu` where the rules of pods write
+/// `limits[cpu]`.
+fn without_brackets(path: &str) -> String {
+    path.replace('[', ".").replace(']', "")
 }

@@ -1,8 +1,9 @@
 //! Pods: defaults, immutable fields, graceful deletion and the columns of `kubectl get pods`.
 
 use jiff::Timestamp;
+use mxjob_machinery::field;
 use mxjob_machinery::json::{list, text};
-use mxjob_machinery::{field, pod_spec};
+use mxjob_machinery::pod_spec::{self, defaults};
 use serde_json::{Value, json};
 
 use super::{default_to, or_none};
@@ -101,11 +102,13 @@ impl Strategy for Pod {
             object
                 .insert("status".to_owned(), json!({"phase": "Pending", "qosClass": "BestEffort"}));
         }
-        defaults(object);
+        defaults::fill_pod(object);
+        defaults::tolerate_lost_nodes(object);
     }
 
     fn prepare_update(&self, old: &Value, new: &mut Value) {
-        defaults(new);
+        defaults::fill_pod(new);
+        defaults::tolerate_lost_nodes(new);
         // Fields that admission set on create stay.
         for field in ["priority", "preemptionPolicy", "priorityClassName"] {
             let decided = old.get("spec").and_then(|spec| spec.get(field)).cloned();
@@ -116,33 +119,20 @@ impl Strategy for Pod {
     }
 
     fn validate(&self, object: &Value) -> field::Errors {
-        let path = field::Path::new("spec");
-        let mut errors = pod_spec::validate(object.get("spec").unwrap_or(&Value::Null), &path);
-        if !list(object, "/spec/ephemeralContainers").is_empty() {
-            let path = path.child("ephemeralContainers");
-            errors.push(field::Error::forbidden(&path, "cannot be set on create"));
-        }
-        let policy = text(object, "/spec/restartPolicy");
-        if !matches!(policy, "Always" | "OnFailure" | "Never") {
-            let path = path.child("restartPolicy");
-            errors.push(field::Error::not_supported(
-                &path,
-                policy,
-                &["Always", "OnFailure", "Never"],
-            ));
-        }
-        errors
+        pod_spec::validate_create(object)
     }
 
+    /// The whole new pod, too: less may be wrong with it than with a new one.
     fn validate_update(&self, old: &Value, new: &Value) -> field::Errors {
-        let mut errors = field::Errors::default();
-        if immutable_part(old) != immutable_part(new) {
-            errors.push(field::Error::forbidden(
-                &field::Path::new("spec"),
-                "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
-            ));
-        }
-        errors
+        pod_spec::validate_update(old, new)
+    }
+
+    fn revalidate(&self, _: &Value, _: &Value) -> field::Errors {
+        field::Errors::default()
+    }
+
+    fn validate_status(&self, old: &Value, new: &Value) -> field::Errors {
+        pod_spec::validate_status_update(old, new)
     }
 
     fn is_selectable(&self, field: &str) -> bool {
@@ -162,65 +152,4 @@ impl Strategy for Pod {
         let ended = matches!(text(object, "/status/phase"), "Succeeded" | "Failed");
         if unbound || ended || grace == 0 { DeleteMode::Now } else { DeleteMode::Graceful(grace) }
     }
-}
-
-/// Upstream's defaults of a pod.
-fn defaults(object: &mut Value) {
-    let Some(spec) = object.get_mut("spec") else { return };
-    default_to(spec, "restartPolicy", "Always");
-    default_to(spec, "terminationGracePeriodSeconds", DEFAULT_GRACE);
-    default_to(spec, "dnsPolicy", "ClusterFirst");
-    default_to(spec, "schedulerName", "default-scheduler");
-    default_to(spec, "securityContext", json!({}));
-    default_to(spec, "enableServiceLinks", true);
-    for group in ["containers", "initContainers"] {
-        for container in spec.get_mut(group).and_then(Value::as_array_mut).into_iter().flatten() {
-            default_to(container, "resources", json!({}));
-            request_limits(container);
-            default_to(container, "imagePullPolicy", "IfNotPresent");
-            default_to(container, "terminationMessagePath", "/dev/termination-log");
-            default_to(container, "terminationMessagePolicy", "File");
-            for port in
-                container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten()
-            {
-                default_to(port, "protocol", "TCP");
-            }
-        }
-    }
-}
-
-/// A container that says how much it may use asks for that much, unless it says otherwise.
-fn request_limits(container: &mut Value) {
-    let Some(resources) = container.get_mut("resources").and_then(Value::as_object_mut) else {
-        return;
-    };
-    let Some(limits) =
-        resources.get("limits").and_then(Value::as_object).cloned().filter(|map| !map.is_empty())
-    else {
-        return;
-    };
-    let requests = resources.entry("requests").or_insert_with(|| json!({}));
-    if let Some(requests) = requests.as_object_mut() {
-        for (name, value) in limits {
-            requests.entry(name).or_insert(value);
-        }
-    }
-}
-
-fn immutable_part(pod: &Value) -> Value {
-    let mut spec = pod.get("spec").cloned().unwrap_or_default();
-    if let Some(spec) = spec.as_object_mut() {
-        for field in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"] {
-            spec.remove(field);
-        }
-        for group in ["containers", "initContainers"] {
-            for container in spec.get_mut(group).and_then(Value::as_array_mut).into_iter().flatten()
-            {
-                if let Some(container) = container.as_object_mut() {
-                    container.remove("image");
-                }
-            }
-        }
-    }
-    spec
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use mxjob_machinery::field::{self, Path};
 use mxjob_machinery::json::{list, text};
 use mxjob_machinery::labels::{self, Selector};
-use mxjob_machinery::{metadata, pod_spec};
+use mxjob_machinery::pod_spec::{self, defaults};
 use serde_json::{Value, json};
 
 use super::rules::{self, Rule, Table};
@@ -110,8 +110,8 @@ fn bound(object: &Value, pointer: &str) -> Value {
     }
 }
 
-/// The rules of a deployment: upstream's defaults outside of the pod template, so that applying the
-/// same file again changes nothing, and upstream's `pkg/apis/apps/validation`.
+/// The rules of a deployment: upstream's defaults, so that applying the same file again changes
+/// nothing, and upstream's `pkg/apis/apps/validation`.
 #[derive(Debug)]
 struct Deployment;
 
@@ -141,6 +141,9 @@ const PARTS: &[(&str, &str, &str)] = &[
 impl Strategy for Deployment {
     fn prepare_create(&self, object: &mut Value) {
         let Some(spec) = object.get_mut("spec") else { return };
+        if let Some(spec) = spec.pointer_mut("/template/spec") {
+            defaults::fill_template_spec(spec);
+        }
         default_to(spec, "replicas", 1);
         default_to(spec, "revisionHistoryLimit", 10);
         default_to(spec, "progressDeadlineSeconds", 600);
@@ -198,6 +201,12 @@ impl Strategy for Deployment {
         errors
     }
 
+    /// What an earlier release has stored may stay.
+    fn revalidate(&self, old: &Value, new: &Value) -> field::Errors {
+        let errors = self.validate(new);
+        if errors.is_empty() { errors } else { errors.without(&self.validate(old)) }
+    }
+
     fn has_generation(&self) -> bool {
         true
     }
@@ -231,12 +240,8 @@ fn selector_errors(spec: &Value, path: &Path) -> field::Errors {
 
 /// Upstream's `ValidatePodTemplateSpecForReplicaSet`.
 fn template_errors(template: &Value, path: &Path) -> field::Errors {
-    let mut errors = field::Errors::default();
-    if let Some(held) = template.pointer("/metadata/labels").and_then(Value::as_object) {
-        errors.append(metadata::validate_labels(held, &path.child("labels")));
-    }
+    let mut errors = pod_spec::validate_template(template, path, path);
     let (spec, path) = (&template["spec"], path.child("spec"));
-    errors.append(pod_spec::validate(spec, &path));
     let policy = text(spec, "/restartPolicy");
     if !matches!(policy, "" | "Always") {
         let path = path.child("restartPolicy");

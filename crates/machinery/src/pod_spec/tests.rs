@@ -1,3 +1,7 @@
+mod defaults_of_pods;
+mod updates;
+mod upstream;
+
 use serde_json::json;
 
 use super::*;
@@ -115,11 +119,12 @@ fn what_is_missing_is_required() {
         &mounting(&json!({})),
         &[
             "spec.containers[0].volumeMounts[0].name: Required value",
+            "spec.containers[0].volumeMounts[0].name: Not found: \"\"",
             "spec.containers[0].volumeMounts[0].mountPath: Required value",
         ],
     );
     // Of a wrong type: for the schema to report.
-    check(&json!({ "containers": [{ "name": 1, "image": [] }, 2, "c"] }), &[]);
+    check(&json!({ "containers": [{ "name": 1, "image": [1] }, 2, "c"] }), &[]);
 }
 
 #[test]
@@ -158,7 +163,7 @@ fn files_of_volumes_stay_inside_too() {
     for source in ["configMap", "secret"] {
         let item = |path: &str| {
             with(
-                &json!({ "volumes": [{ "name": "v", source: { "items": [{ "key": "k", "path": path }] } }] }),
+                &json!({ "volumes": [{ "name": "v", source: { "name": "n", "secretName": "n", "items": [{ "key": "k", "path": path }] } }] }),
             )
         };
         let at = format!("spec.volumes[0].{source}.items[0].path");
@@ -198,8 +203,9 @@ fn ports_are_between_1_and_65535() {
     for good in [json!(1), json!(65535), json!(80.0), json!("80"), json!(1.5), json!(1_i64 << 40)] {
         check(&port(good), &[]);
     }
-    for bad in [json!(0), json!(-1), json!(65536)] {
-        let at = "spec.initContainers[0].ports[0].containerPort";
+    let at = "spec.initContainers[0].ports[0].containerPort";
+    check(&port(json!(0)), &[&format!("{at}: Required value")]);
+    for bad in [json!(-1), json!(65536)] {
         check(
             &port(bad.clone()),
             &[&format!("{at}: Invalid value: {bad}: must be between 1 and 65535, inclusive")],

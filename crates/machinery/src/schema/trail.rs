@@ -25,6 +25,10 @@ pub enum Trail<'a> {
     Member(&'a Self, &'a str),
     /// An item of a list.
     Item(&'a Self, usize),
+    /// A field, whatever its name looks like.
+    Child(&'a Self, &'a str),
+    /// An entry of a map, whose key is data.
+    Key(&'a Self, &'a str),
 }
 
 impl<'a> Trail<'a> {
@@ -38,12 +42,24 @@ impl<'a> Trail<'a> {
         Self::Item(self, index)
     }
 
+    /// A field below, whatever its name looks like.
+    pub fn child(&'a self, name: &'a str) -> Self {
+        Self::Child(self, name)
+    }
+
+    /// An entry of a map below.
+    pub fn key(&'a self, key: &'a str) -> Self {
+        Self::Key(self, key)
+    }
+
     /// The path, written down.
     pub fn path(&self) -> Path {
         match self {
             Self::Start(path) => (*path).clone(),
             Self::Member(above, name) => member(&above.path(), name),
             Self::Item(above, index) => above.path().index(*index),
+            Self::Child(above, name) => above.path().child(name),
+            Self::Key(above, key) => above.path().key(key),
         }
     }
 }

@@ -79,13 +79,16 @@ pub(super) fn status(facts: &StatusFacts<'_>, before: &Value, now: Timestamp) ->
         "startTime": seconds(facts.start_time),
         "hostIP": facts.host_ip,
         "hostIPs": [{ "ip": facts.host_ip }],
-        "qosClass": qos_class(facts.pod),
         "conditions": conditions(facts, phase, before, now),
         "containerStatuses": container_statuses(facts, &main),
     });
     if let Some(status) = status.as_object_mut() {
         if !init.is_empty() {
             status.insert("initContainerStatuses".to_owned(), container_statuses(facts, &init));
+        }
+        // The API server has decided the class, and no later status may have another one.
+        if let Some(class) = facts.pod.status.as_ref().and_then(|it| it.qos_class.as_deref()) {
+            status.insert("qosClass".to_owned(), class.into());
         }
         if let Some(address) = facts.address {
             status.insert("podIP".to_owned(), json!(address));
@@ -262,39 +265,6 @@ fn image<'a>(pod: &'a Pod, container: &str) -> &'a str {
         .find(|one| one.name == container)
         .and_then(|one| one.image.as_deref())
         .unwrap_or_default()
-}
-
-/// The QoS class, by the resource requests and limits of the containers.
-fn qos_class(pod: &Pod) -> &'static str {
-    let containers = || {
-        pod.spec
-            .iter()
-            .flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers))
-    };
-    let filled = |map: Option<&std::collections::BTreeMap<String, _>>| {
-        map.is_some_and(|map| map.contains_key("cpu") || map.contains_key("memory"))
-    };
-    let any = containers()
-        .filter_map(|one| one.resources.as_ref())
-        .any(|resources| filled(resources.limits.as_ref()) || filled(resources.requests.as_ref()));
-    if !any {
-        return "BestEffort";
-    }
-    let guaranteed = containers().all(|one| {
-        one.resources.as_ref().is_some_and(|resources| {
-            let limits = resources.limits.clone().unwrap_or_default();
-            ["cpu", "memory"].iter().all(|what| {
-                limits.get(*what).is_some_and(|limit| {
-                    resources
-                        .requests
-                        .as_ref()
-                        .and_then(|requests| requests.get(*what))
-                        .is_none_or(|request| request == limit)
-                })
-            })
-        })
-    });
-    if guaranteed { "Guaranteed" } else { "Burstable" }
 }
 
 /// A time in the format of Kubernetes, in whole seconds.

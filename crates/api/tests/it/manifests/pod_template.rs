@@ -22,6 +22,18 @@ const KEPT: [&str; 7] = [
 /// Fields of metadata that nobody writes into a template and that would only enlarge the schema.
 const DROPPED: [&str; 2] = ["managedFields", "selfLink"];
 
+/// Fields that the Kubernetes types have always and that validation does not ask for: where they are
+/// missing they count as empty.
+const OPTIONAL: [(&str, &str); 7] = [
+    ("io.k8s.api.core.v1.HTTPHeader", "value"),
+    ("io.k8s.api.core.v1.ISCSIVolumeSource", "lun"),
+    ("io.k8s.api.core.v1.LocalObjectReference", "name"),
+    ("io.k8s.api.core.v1.PreferredSchedulingTerm", "preference"),
+    ("io.k8s.api.core.v1.ScaleIOVolumeSource", "secretRef"),
+    ("io.k8s.api.core.v1.SleepAction", "seconds"),
+    ("io.k8s.api.core.v1.Sysctl", "value"),
+];
+
 /// The schema.
 pub(crate) fn schema() -> Value {
     definition(TEMPLATE)
@@ -29,7 +41,16 @@ pub(crate) fn schema() -> Value {
 
 fn definition(name: &str) -> Value {
     let json = kubernetes::definitions().json(name).unwrap();
-    inline(&serde_json::from_str(json).unwrap())
+    let mut schema: Value = serde_json::from_str(json).unwrap();
+    let optional = OPTIONAL.iter().filter(|(of, _)| *of == name).map(|(_, field)| *field);
+    for field in optional {
+        let required = schema["required"].as_array_mut().unwrap();
+        required.retain(|required| required != field);
+        if required.is_empty() {
+            schema.as_object_mut().unwrap().remove("required");
+        }
+    }
+    inline(&schema)
 }
 
 fn inline(schema: &Value) -> Value {
