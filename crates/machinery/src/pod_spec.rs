@@ -31,7 +31,6 @@ use serde_json::Value;
 
 use crate::field::{Error, Errors, Path};
 use crate::names;
-
 use view::{Context, Rule, Table, View, of};
 
 pub use status::validate_status_update;

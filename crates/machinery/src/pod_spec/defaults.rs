@@ -296,8 +296,8 @@ fn fill_source(volume: &mut Map<String, Value>) {
     }
 }
 
-/// Whether an image has the tag `latest`, or neither tag nor digest. A text that is no reference has
-/// no tag.
+/// Whether an image has the tag `latest`, or neither tag nor digest. A text that is no reference
+/// has no tag.
 fn is_latest(image: &str) -> bool {
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, it)| (name, Some(it)));
     let (name, tag) = match name.rsplit_once(':') {

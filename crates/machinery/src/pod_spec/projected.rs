@@ -5,8 +5,15 @@ use std::collections::HashSet;
 use super::env::{VOLUME_FIELDS, check_field_ref, check_resource_ref};
 use super::scheduling::check_label_selector;
 use super::view::{Context, Rule, Table, View, of};
-use super::volumes::{KEY_TO_PATH, MODE};
 use crate::names;
+
+pub(super) const MODE: Rule =
+    Rule::Range(0, 0o777, "must be a number between 0 and 0777 (octal), both inclusive");
+
+pub(super) const KEY_TO_PATH: &[Table] = &[of(
+    "validateKeyToPath",
+    &[("key", Rule::Required("")), ("path", Rule::File), ("mode", MODE)],
+)];
 
 const CLASH: &str = "conflicting duplicate paths";
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::view::{Context, Rule, Table, View, of};
-use crate::names;
+use crate::{labels, names};
 
 const REQUIRED_TERMS: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED_TERMS: &str = "preferredDuringSchedulingIgnoredDuringExecution";
@@ -131,13 +131,9 @@ pub(super) fn check_labels<'v>(labels: &View<'v, '_>, context: &mut Context<'v>)
 }
 
 /// `ValidateLabelSelector`.
-pub(super) fn check_label_selector<'v>(selector: &View<'v, '_>, context: &mut Context<'v>) {
-    check_labels(&selector.get("matchLabels"), context);
-    for requirement in selector.get("matchExpressions").objects() {
-        check_operator(&requirement, context);
-        requirement.get("key").check_text(names::qualified_name, context);
-        let values = requirement.get("values");
-        values.items().for_each(|value| value.check_text(names::label_value, context));
+pub(super) fn check_label_selector(selector: &View<'_, '_>, context: &mut Context<'_>) {
+    if !selector.value.is_null() {
+        context.errors.append(labels::validate_selector(selector.value, &selector.path()));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::claims::CLAIM_TEMPLATE;
-use super::projected::{check_downward, check_projected};
+use super::projected::{KEY_TO_PATH, MODE, check_downward, check_projected};
 use super::sources::{
     absolute, check_azure_uri, check_csi, check_fibre_channel, check_flex_options, check_flocker,
     check_image, check_iscsi, check_quobyte, iscsi_name,
@@ -15,8 +15,6 @@ use super::view::{Context, Rule, Rules, Table, Variant, View, of, shown, variant
 use crate::names;
 use crate::quantity::Quantity;
 
-pub(super) const MODE: Rule =
-    Range(0, 0o777, "must be a number between 0 and 0777 (octal), both inclusive");
 const PARTITION: Rule = Range(0, 255, "must be between 1 and 255, inclusive");
 const UNIT: Rule = Range(0, 255, "must be between 0 and 255, inclusive");
 const NEEDED: Rule = Required("");
@@ -140,9 +138,6 @@ fn check_present(value: &View<'_, '_>, context: &mut Context<'_>) {
 }
 
 const NAMED: &[Table] = &[of("validateCinderVolumeSource", &[("name", NEEDED)])];
-
-pub(super) const KEY_TO_PATH: &[Table] =
-    &[of("validateKeyToPath", &[("key", NEEDED), ("path", File), ("mode", MODE)])];
 
 const HOST_PATH: Rules = &[
     ("path", NEEDED),

@@ -22,8 +22,8 @@ const KEPT: [&str; 7] = [
 /// Fields of metadata that nobody writes into a template and that would only enlarge the schema.
 const DROPPED: [&str; 2] = ["managedFields", "selfLink"];
 
-/// Fields that the Kubernetes types have always and that validation does not ask for: where they are
-/// missing they count as empty.
+/// Fields that the Kubernetes types have always and that validation does not ask for: where they
+/// are missing they count as empty.
 const OPTIONAL: [(&str, &str); 7] = [
     ("io.k8s.api.core.v1.HTTPHeader", "value"),
     ("io.k8s.api.core.v1.ISCSIVolumeSource", "lun"),
