@@ -9,7 +9,7 @@ use super::sources::{
     check_image, check_iscsi, check_quobyte, iscsi_name,
 };
 use super::view::Rule::{
-    Check, Descending, Each, Fields, File, If, May, Must, OneOf, Range, Required, Text,
+    Check, Descending, Each, Fields, If, May, Must, OneOf, Range, Required, Text,
 };
 use super::view::{Context, Rule, Rules, Table, Variant, View, of, shown, variant};
 use crate::names;
