@@ -52,7 +52,7 @@ fn definition(index: usize, round: usize) -> Value {
 fn change(store: &Store, round: usize) {
     let operation = |index: usize| {
         let key = format!("{STORED}/things{index}.example.com").into();
-        if round % 3 == 0 {
+        if round.is_multiple_of(3) {
             return Op::Delete { key, expect: Expect::Any };
         }
         let value = Stored::plain(definition(index, round).to_string());

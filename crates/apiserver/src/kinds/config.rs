@@ -153,10 +153,10 @@ impl Secret {
                     errors.extend(keys.map(missing));
                 }
             }
-            "kubernetes.io/ssh-auth" => {
-                if value("ssh-privatekey").is_none_or(|key| decoded_len(key) == 0) {
-                    errors.push(missing("ssh-privatekey"));
-                }
+            "kubernetes.io/ssh-auth"
+                if value("ssh-privatekey").is_none_or(|key| decoded_len(key) == 0) =>
+            {
+                errors.push(missing("ssh-privatekey"));
             }
             "kubernetes.io/service-account-token" => {
                 let annotations = object.pointer("/metadata/annotations");
