@@ -78,7 +78,7 @@ fn memory_does_not_grow_with_the_number_of_changes_of_definitions() {
         let used = region.change();
         growth += used.bytes_allocated.cast_signed() - used.bytes_deallocated.cast_signed();
         let defined = registry.served().kinds().len() - built_in;
-        assert_eq!(defined, if round % 3 == 0 { 0 } else { DEFINITIONS });
+        assert_eq!(defined, if round.is_multiple_of(3) { 0 } else { DEFINITIONS });
     }
     assert!(growth < MAX_GROWTH, "{growth} bytes in {ROUNDS} rounds");
 }
