@@ -37,7 +37,7 @@ pub enum MxJobs {
 }
 
 /// Options of a server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// How it serves MXJobs.
     pub mxjobs: MxJobs,
@@ -90,7 +90,7 @@ impl Server {
     /// Installs the definition of a custom resource.
     pub fn serve(&self, definition: &Value) {
         let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-        self.expect(Method::POST, path, definition);
+        self.expect(&Method::POST, path, definition);
         self.core.mirror_all();
     }
 
@@ -172,14 +172,14 @@ impl Server {
             object["kind"] = kind.kind.into();
         }
         let path = collection(resource, &object);
-        let created = self.expect(Method::POST, &path, &object);
+        let created = self.expect(&Method::POST, &path, &object);
         let status = object["status"].take();
         if status.is_null() {
             return created;
         }
         let name = created["metadata"]["name"].as_str().unwrap();
         let patch = json!({ "status": status });
-        self.expect(Method::PATCH, &format!("{path}/{name}/status"), &patch)
+        self.expect(&Method::PATCH, &format!("{path}/{name}/status"), &patch)
     }
 
     /// Changes an object as other clients would: its status by a request of its own, and the node
@@ -202,12 +202,12 @@ impl Server {
         }
         if without_status(&after) != without_status(&current()) {
             after["metadata"]["resourceVersion"] = current()["metadata"]["resourceVersion"].take();
-            self.expect(Method::PUT, &path, &after);
+            self.expect(&Method::PUT, &path, &after);
         }
         if status.as_ref() != before.get("status") {
             let mut object = current();
             object["status"] = status.unwrap_or_default();
-            self.expect(Method::PUT, &format!("{path}/status"), &object);
+            self.expect(&Method::PUT, &format!("{path}/status"), &object);
         }
     }
 
@@ -218,7 +218,7 @@ impl Server {
             "target": { "apiVersion": "v1", "kind": "Node", "name": node },
         });
         let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}/binding");
-        self.expect(Method::POST, &path, &binding);
+        self.expect(&Method::POST, &path, &binding);
     }
 
     /// Deletes an object as a user does: a running pod is marked, and its node removes it.
@@ -245,7 +245,7 @@ impl Server {
     fn delete_with(&self, resource: &str, name: &str, options: &Value) {
         let object = self.get(resource, name).unwrap_or_else(|| panic!("{name} does not exist"));
         let path = format!("{}/{name}", collection(resource, &object));
-        self.expect(Method::DELETE, &path, options);
+        self.expect(&Method::DELETE, &path, options);
     }
 
     /// Sends a request around the connection's faults. The body of a `PATCH` is a merge patch.
@@ -267,7 +267,7 @@ impl Server {
     }
 
     /// Sends a request that must succeed.
-    fn expect(&self, method: Method, path: &str, body: &Value) -> Value {
+    fn expect(&self, method: &Method, path: &str, body: &Value) -> Value {
         let (code, answer) = self.send(method.clone(), path, body);
         assert!((200..300).contains(&code), "{method} {path} {body:#}\nfailed: {answer:#}");
         answer
