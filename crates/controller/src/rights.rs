@@ -24,8 +24,8 @@ pub struct Right {
     pub namespaced: bool,
 }
 
-/// The verbs on services, and on pods too: they are watched, created, read if the name exists already, and
-/// deleted.
+/// The verbs on services, and on pods too: they are watched, created, read if the name exists
+/// already, and deleted.
 const CHILD: &[&str] = &["create", "delete", "get", "list", "watch"];
 const FOLLOW: &[&str] = &["list", "watch"];
 

@@ -1,9 +1,10 @@
 //! Patches that the API server rejects.
 
+use mxjob_testkit::Fault;
+
 use super::{OLDER, create_job_of, migrate};
 use crate::submit::lost::proxy;
 use crate::support::{Place, Server, Text as _};
-use mxjob_testkit::Fault;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_and_the_status_wait_for_the_pods() {

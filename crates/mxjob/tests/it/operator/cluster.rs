@@ -1,13 +1,13 @@
-//! A cluster without a controller: `mxjob apiserver`, simulated nodes, and operators as processes of
-//! their own.
+//! A cluster without a controller: `mxjob apiserver`, simulated nodes, and operators as processes
+//! of their own.
 
-use mxjob_testkit::History;
 use std::fs::{self, File};
 use std::process::{Child, ExitStatus};
 
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use mxjob_testkit::History;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -1,11 +1,11 @@
 //! Two operators: one leads, and when it dies, goes or falls silent the other one goes on where it
 //! was.
 
-use mxjob_testkit::Record;
-use mxjob_testkit::life::{role, terminal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use mxjob_testkit::Record;
+use mxjob_testkit::life::{role, terminal};
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Operator};

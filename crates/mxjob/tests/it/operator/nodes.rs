@@ -1,12 +1,12 @@
 //! Simulated nodes: they bind pods, report that they run, and end them on command or as planned.
 
-use mxjob_testkit::{Change, History};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
+use mxjob_testkit::{Change, History};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 

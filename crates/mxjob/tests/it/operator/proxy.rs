@@ -1,12 +1,12 @@
-//! A connection between one operator and the API server that can fail in every way, and that records
-//! all requests.
+//! A connection between one operator and the API server that can fail in every way, and that
+//! records all requests.
 //!
 //! ```text
 //! operator ── HTTP, loopback ──▶ proxy: records, faults ── TLS ──▶ mxjob apiserver
 //! ```
 //!
-//! It adds nothing to a request and passes the token on, so the operator's kubeconfig differs in the
-//! address only.
+//! It adds nothing to a request and passes the token on, so the operator's kubeconfig differs in
+//! the address only.
 
 use std::net::SocketAddr;
 use std::ops::Deref;

@@ -1,9 +1,9 @@
 //! The rights of the manifests: they are enough, they are all used, and what happens without one of
 //! them.
 
-use mxjob_testkit::Record;
 use std::collections::{BTreeMap, BTreeSet};
 
+use mxjob_testkit::Record;
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Operator};
