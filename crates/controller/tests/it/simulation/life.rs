@@ -545,7 +545,7 @@ impl World {
             (4, _) => self.collect_succeeded(&job),
             (5, _) => {
                 let is_held = job["spec"]["suspend"] == true;
-                self.set("suspend", json!(!is_held));
+                self.set("suspend", &json!(!is_held));
                 if !is_held {
                     // No job stays suspended forever.
                     self.set_later();
@@ -559,15 +559,15 @@ impl World {
                     json!(5000),
                     Value::Null,
                 ]);
-                self.set("activeDeadlineSeconds", value);
+                self.set("activeDeadlineSeconds", &value);
             }
             (7, _) => {
                 let value = self.random.pick(&[json!(0), json!(100), json!(1000), Value::Null]);
-                self.set("ttlSecondsAfterFinished", value);
+                self.set("ttlSecondsAfterFinished", &value);
             }
             (8, _) => {
                 let value = self.random.pick(&[json!("All"), json!("Running"), json!("None")]);
-                self.set("cleanPodPolicy", value);
+                self.set("cleanPodPolicy", &value);
             }
             _ => {}
         }
@@ -579,7 +579,7 @@ impl World {
         self.plan(after, Action::Happening);
     }
 
-    fn set(&mut self, field: &str, value: Value) {
+    fn set(&mut self, field: &str, value: &Value) {
         self.note(format!("another client sets {field} to {value}"));
         self.patch(JOB, &json!({ "spec": { field: value } }));
     }
