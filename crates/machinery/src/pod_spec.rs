@@ -356,7 +356,7 @@ fn check_dns<'v>(spec: &View<'v, '_>, context: &mut Context<'v>) {
         searches.invalid(detail, context);
     }
     for search in searches.items().filter(|search| search.str() != ".") {
-        let domain = search.str().strip_suffix('.').unwrap_or(search.str());
+        let domain = search.str().strip_suffix('.').unwrap_or_else(|| search.str());
         for complaint in names::search_domain(domain) {
             search.invalid_as(domain, complaint, context);
         }

@@ -277,6 +277,7 @@ mod tests {
         assert!(enter(&table, "203.0.113.1").is_none());
         let local = [(); 2].map(|()| enter(&table, "127.0.0.1").unwrap());
         assert!(local.iter().all(|place| !is_leaving(place)));
+        drop(busy);
     }
 
     #[test]

@@ -27,7 +27,7 @@ struct Defaults {
     #[cfg_attr(not(test), allow(dead_code))] // for readers, and for the count of the tests
     upstream: &'static str,
     fields: &'static [(&'static str, Fill)],
-    below: &'static [(&'static str, &'static Defaults)],
+    below: &'static [(&'static str, &'static Self)],
     /// What depends on several fields.
     more: Option<fn(&mut Map<String, Value>)>,
 }

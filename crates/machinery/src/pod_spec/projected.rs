@@ -138,7 +138,7 @@ fn check_bundle<'v>(bundle: &View<'v, '_>, context: &mut Context<'v>) {
                 name.required("must be a valid object name", context);
             }
             // A bundle of a signer has the signer's name, with colons, before its own.
-            let own = name.str().rsplit_once(':').map_or(name.str(), |(_, own)| own);
+            let own = name.str().rsplit_once(':').map_or_else(|| name.str(), |(_, own)| own);
             for complaint in names::dns1123_subdomain(own) {
                 name.invalid(format!("not a valid clustertrustbundlename: {complaint}"), context);
             }

@@ -142,7 +142,7 @@ fn check_amount(name: &str, view: &View<'_, '_>, check_name: NameCheck, context:
     }
     if let Some(size) = name.strip_prefix(PAGES) {
         let size = Quantity::parse(size).ok().filter(|size| size.is_whole() && size.value() > 0);
-        if !size.is_some_and(|size| amount.value().checked_rem(size.value()) == Some(0)) {
+        if size.is_none_or(|size| amount.value().checked_rem(size.value()) != Some(0)) {
             let detail = format!("{amount} is not positive integer multiple of {name}");
             view.invalid_as(amount.to_string(), detail, context);
         }
@@ -153,7 +153,8 @@ fn check_amount(name: &str, view: &View<'_, '_>, check_name: NameCheck, context:
 fn check_resource_name(name: &str, view: &View<'_, '_>, context: &mut Context<'_>) -> bool {
     let complaints = names::qualified_name(name);
     let is_standard = || {
-        let plain = name.strip_prefix("requests.").or(name.strip_prefix("limits.")).unwrap_or(name);
+        let plain =
+            name.strip_prefix("requests.").or_else(|| name.strip_prefix("limits.")).unwrap_or(name);
         PLAIN.contains(&plain)
             || COUNTED.contains(&name)
             || matches!(name, "storage" | "requests.storage")

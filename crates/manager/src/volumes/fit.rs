@@ -213,7 +213,7 @@ mod tests {
         assert!(uses(&pod(mount("c"), "Running"), &claim));
         assert!(!uses(&pod(mount("c"), "Succeeded"), &claim));
         assert!(!uses(&pod(mount("d"), "Running"), &claim));
-        let mut other = claim.clone();
+        let mut other = claim;
         other["metadata"]["name"] = json!("p-v");
         assert!(uses(&pod(json!({ "name": "v", "ephemeral": {} }), "Running"), &other));
     }

@@ -140,7 +140,7 @@ fn check_untaken_answers(path: &str, prepare: impl FnOnce(&Server<'_>)) {
         assert!(body.len() > 100_000, "{}", body.len());
         let peak = peak_memory(server.id());
         assert!(peak < MEMORY_MAX, "{path}: {peak} KiB");
-        println!("{path}: {peak} KiB");
+        drop(deaf);
     });
 }
 

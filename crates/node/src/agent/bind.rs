@@ -388,7 +388,7 @@ async fn bind(context: Arc<Context>, pod: Pod) {
 mod tests {
     use super::*;
 
-    fn node(spec: Value) -> NodeRules {
+    fn node(spec: &Value) -> NodeRules {
         let node = json!({ "metadata": { "labels": { "disk": "fast" } }, "spec": spec });
         NodeRules::read(&serde_json::from_value(node).unwrap())
     }
@@ -417,7 +417,7 @@ mod tests {
             ),
             (taint("NoSchedule"), json!([{ "key": "tpu", "operator": "Exists" }]), Some("gpu")),
         ] {
-            let rules = node(spec.clone());
+            let rules = node(&spec);
             let tolerations: Vec<Toleration> = serde_json::from_value(tolerations).unwrap();
             let found = rules.untolerated(Some(&tolerations)).map(|taint| taint.key.as_str());
             assert_eq!(found, blocking, "{spec} {tolerations:?}");

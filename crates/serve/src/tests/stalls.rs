@@ -113,10 +113,7 @@ async fn requests_wait_while_the_answers_of_their_connection_are_not_taken() {
     let limits = Limits { answer_bytes: 2 * LARGE, stalled: SHORT, ..Limits::default() };
     let mut server = Server::start(limits, true, TIMEOUT);
     let mut deaf = http2_with_window(&server, 0).await;
-    let mut answers = Vec::new();
-    for _ in 0..2 {
-        answers.push(deaf.get("/large").await.unwrap());
-    }
+    let answers = [deaf.get("/large").await.unwrap(), deaf.get("/large").await.unwrap()];
     // This one waits for the peer, too, which must not keep the connection open.
     let Client::Two(sender, _) = &mut deaf else { panic!("HTTP/1.1") };
     let request = Request::builder().uri("https://localhost/hang").body(Empty::new()).unwrap();
@@ -124,6 +121,7 @@ async fn requests_wait_while_the_answers_of_their_connection_are_not_taken() {
     deaf.closed().await;
     assert!(waiting.await.is_err());
     assert!(server.started.try_recv().is_err(), "the request must not reach the service");
+    drop(answers);
     server.stop().await;
 }
 
