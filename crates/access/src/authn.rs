@@ -7,10 +7,13 @@
 mod certificate;
 pub mod impersonation;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 
@@ -21,6 +24,10 @@ use crate::tokens::service_account::{ISSUER, Invalid, ServiceAccounts};
 
 /// Header of the documented cloud API for the same tokens.
 pub const X_AUTH_TOKEN: &str = "x-auth-token";
+
+/// Begins the name of a WebSocket protocol whose rest is a token in base64 without padding:
+/// browsers cannot send other headers (upstream's convention).
+pub const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// Why a caller is not authenticated. All become a 401; they differ only in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -119,8 +126,9 @@ impl Authenticator {
             }
         }
         let token = bearer(headers).or_else(|| present(headers.get(X_AUTH_TOKEN)?.as_bytes()));
+        let token = token.map(Cow::Borrowed).or_else(|| of_websocket(headers).map(Cow::Owned));
         let Some(token) = token else { return Err(missing) };
-        let token = std::str::from_utf8(token).map_err(|_| Unauthenticated::UnknownToken)?;
+        let token = std::str::from_utf8(&token).map_err(|_| Unauthenticated::UnknownToken)?;
         let (identity, _) = self.find(token, &[ISSUER.to_owned()]).map_err(|error| {
             tracing::debug!(%error, "token refused");
             Unauthenticated::UnknownToken
@@ -141,6 +149,19 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(AUTHORIZATION)?.as_bytes().trim_ascii();
     let (scheme, rest) = value.split_at(value.iter().position(|byte| *byte == b' ')?);
     scheme.eq_ignore_ascii_case(b"bearer").then(|| present(rest)).flatten()
+}
+
+/// The token among the protocols of a WebSocket.
+fn of_websocket(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let is_websocket = headers.get(UPGRADE)?.as_bytes().eq_ignore_ascii_case(b"websocket");
+    let token = headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .find_map(|name| name.trim().strip_prefix(TOKEN_PROTOCOL))?;
+    // What cannot be decoded is an unknown token, not a missing one.
+    is_websocket.then(|| BASE64_URL_SAFE_NO_PAD.decode(token).unwrap_or_default())
 }
 
 fn present(token: &[u8]) -> Option<&[u8]> {
@@ -193,6 +214,22 @@ mod tests {
         check(&[("authorization", "secret")], Err(Unauthenticated::Missing));
         check(&[("authorization", "Basic c2VjcmV0")], Err(Unauthenticated::Missing));
         check(&[], Err(Unauthenticated::Missing));
+    }
+
+    #[test]
+    fn token_is_read_from_the_protocols_of_a_websocket() {
+        let check = |protocols: &str, upgrade: &str, want: Result<&str, Unauthenticated>| {
+            let headers = [("upgrade", upgrade), ("sec-websocket-protocol", protocols)];
+            assert_eq!(ask(&headers, None), want.map(str::to_owned), "{headers:?}");
+        };
+        let other = "base64url.bearer.authorization.k8s.io.b3RoZXI, binary.k8s.io";
+        check(other, "websocket", Ok("ann"));
+        check(other, "h2c", Err(Unauthenticated::Missing));
+        check("binary.k8s.io", "websocket", Err(Unauthenticated::Missing));
+        for token in ["bm9wZQ", "***", "", "_w"] {
+            let protocol = format!("x, base64url.bearer.authorization.k8s.io.{token}");
+            check(&protocol, "WebSocket", Err(Unauthenticated::UnknownToken));
+        }
     }
 
     #[test]

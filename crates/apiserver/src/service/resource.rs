@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
+use http::header::UPGRADE;
 use http_body::Body as HttpBody;
 use mxjob_access::authz::{Attributes, Verb};
 use mxjob_machinery::names::ObjectName;
@@ -21,6 +22,7 @@ use crate::negotiate::Form;
 use crate::rendering::Rendering;
 use crate::request::{self, ResourcePath, Target, media_type};
 use crate::server::{ApiServer, Inner};
+use crate::verbs::connect::Messages;
 use crate::verbs::{
     binding, connect, create, delete, eviction, list, log, patch, review, token, update, watch,
 };
@@ -197,10 +199,19 @@ impl ApiServer {
             let answer = connect::open(&context, node, self.0.closing(), upgrade).await;
             return (answer, context.warnings);
         }
+        let messages = match Messages::requested(&context, verb, &rendering, &call.parts) {
+            Ok(messages) => messages,
+            Err(error) => return (Err(error), context.warnings),
+        };
         let answer = dispatch(&self.0, &mut context, verb, rendering).await;
         let warnings = context.warnings;
         let response =
-            conversion::outcome(&kind, answer).and_then(|answer| answer.into_response(&rendering));
+            conversion::outcome(&kind, answer).and_then(|answer| match (answer, messages) {
+                (Answer::Stream { body, .. }, Some(messages)) => {
+                    Ok(messages.send(body, self.0.closing()))
+                }
+                (answer, _) => answer.into_response(&rendering),
+            });
         let response = response.map(|mut response| {
             count(&call, &mut response);
             response
@@ -214,7 +225,11 @@ fn stream(call: &Call, target: &ResourcePath<'_>, verb: Verb<'_>) -> Option<Stre
     match (verb, target.subresource) {
         (Verb::Watch, _) => Some(Stream::Watch),
         (_, Some("exec" | "attach" | "portforward")) => Some(Stream::Connection),
-        (Verb::Get, Some("log")) if call.query.flag("follow") => Some(Stream::Connection),
+        (Verb::Get, Some("log"))
+            if call.query.flag("follow") || call.parts.headers.contains_key(UPGRADE) =>
+        {
+            Some(Stream::Connection)
+        }
         _ => None,
     }
 }

@@ -5,15 +5,20 @@
 //!                           forward, tunnel: channels or SPDY frames ◀─▶ ports ◀┘
 //! ```
 //!
+//! Watches and logs come over WebSocket as well where the client asks for it.
+//!
 //! Invalid requests are refused before the upgrade with an ordinary `Status`. Only WebSocket is
 //! supported, which `kubectl` has preferred since 1.31 and every other client uses. The older
 //! upgrade to bare SPDY is refused with a message.
 
 mod exec;
 mod forward;
+mod handshake;
 mod options;
+mod relay;
 mod socket;
 mod spdy;
+mod stream;
 mod tunnel;
 
 use std::sync::Arc;
@@ -24,8 +29,8 @@ use mxjob_machinery::error::chain;
 use mxjob_machinery::json::{list, text};
 use serde_json::Value;
 
+use self::handshake::{Handshake, Protocol};
 use self::options::Options;
-use self::socket::{Handshake, Protocol};
 use crate::body::Body;
 use crate::context::Context;
 use crate::document;
@@ -33,6 +38,21 @@ use crate::error::ApiError;
 use crate::node::{ExecRequest, ExecSession, LogRequest, NodeConnector};
 use crate::server::Closing;
 use crate::verbs::log;
+
+pub(crate) use self::stream::Messages;
+
+/// The protocols of exec and attach, as upstream has them.
+const COMMAND: &[Protocol] = &[
+    Protocol::V5,
+    Protocol::V4,
+    Protocol::Base64V4,
+    Protocol::Channel,
+    Protocol::Base64Channel,
+    Protocol::Unnamed,
+];
+/// The protocols of port forwarding.
+const FORWARD: &[Protocol] =
+    &[Protocol::PortForward, Protocol::V4, Protocol::Base64V4, Protocol::Unnamed];
 
 /// Whether the request is for a connection.
 pub(crate) fn is_connection(context: &Context<'_>) -> bool {
@@ -60,13 +80,12 @@ pub(crate) async fn open(
                 "unable to forward port because pod is not running. Current status={phase}"
             )));
         }
-        let handshake =
-            Handshake::read(context.headers, upgrade, &[Protocol::PortForward, Protocol::V4])?;
+        let handshake = Handshake::read(context.headers, upgrade, FORWARD)?;
         return Ok(handshake.accept(move |socket, protocol| async move {
             if protocol == Protocol::PortForward {
                 tunnel::run(socket, node, uid, closing).await;
             } else {
-                forward::run(socket, node, uid, ports, closing).await;
+                forward::run(socket, protocol, node, uid, ports, closing).await;
             }
         }));
     }
@@ -79,7 +98,7 @@ pub(crate) async fn open(
             "containers of this node have no standard input, so nothing can be sent to container {container}; attach without stdin follows its output, and exec runs a command with input beside it"
         )));
     }
-    let handshake = Handshake::read(context.headers, upgrade, &[Protocol::V5, Protocol::V4])?;
+    let handshake = Handshake::read(context.headers, upgrade, COMMAND)?;
     let session = if what == "attach" {
         attach(context, node.as_ref(), &pod, container).await?
     } else {
@@ -88,7 +107,7 @@ pub(crate) async fn open(
             ExecRequest { uid, container, command, stdin, stdout, stderr: stderr && !tty, tty };
         node.exec(request).await.map_err(|error| ApiError::internal(chain(&error)))?
     };
-    Ok(handshake.accept(move |socket, _| exec::run(socket, session, closing)))
+    Ok(handshake.accept(move |socket, protocol| exec::run(socket, protocol, session, closing)))
 }
 
 /// The output of a container from now on, as one stream, since the log interleaves both streams.

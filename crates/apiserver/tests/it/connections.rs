@@ -92,9 +92,10 @@ async fn only_websockets_with_known_protocols_are_accepted() {
     check(&upgrade("websocket"), "the WebSocket handshake is broken").await;
     let mut headers = upgrade("websocket").to_vec();
     headers.push(("sec-websocket-version", "13"));
+    check(&headers, "only connections of HTTP/1.1").await;
+    headers.push(("sec-websocket-protocol", "binary.k8s.io"));
     check(&headers, "unable to negotiate a protocol").await;
-    headers.push(("sec-websocket-protocol", "base64.channel.k8s.io"));
-    check(&headers, "v5.channel.k8s.io, v4.channel.k8s.io").await;
+    check(&headers, "v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io").await;
     headers.push(("sec-websocket-protocol", "v4.channel.k8s.io"));
     check(&headers, "only connections of HTTP/1.1").await;
 }

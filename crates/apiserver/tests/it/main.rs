@@ -39,4 +39,5 @@ mod volumes;
 mod watches;
 mod watching;
 mod webhooks;
+mod websockets;
 mod writes;

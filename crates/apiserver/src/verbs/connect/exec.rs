@@ -1,5 +1,4 @@
-//! A command (or a container's output) over the channels of `v4.channel.k8s.io` and
-//! `v5.channel.k8s.io`.
+//! A command (or a container's output) over the channels of a WebSocket.
 
 use std::io;
 use std::pin::pin;
@@ -7,15 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
-use futures_util::future::try_join;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::closed;
-use super::socket::{Incoming, Outbound, Stream, channel_of, next, on_channel, split};
+use super::handshake::Protocol;
+use super::socket::{GOODBYE, Incoming, Outbound, Stream, split};
 use crate::node::{ExecSession, LogStream, Resize, Stdin};
 
 const STDIN: u8 = 0;
@@ -29,36 +28,88 @@ const CLOSE: u8 = 255;
 /// How long output may be silent after the command's end before it is closed: processes that the
 /// command started may keep it open forever.
 const SILENCE: Duration = Duration::from_millis(250);
-/// How long a client may take to close the connection.
-const GOODBYE: Duration = Duration::from_secs(5);
+/// How long a command whose client is gone may take to read a message of its input, and after the
+/// last one, to end.
+const GRACE: Duration = Duration::from_secs(30);
 
-/// Runs a session to its end. When the client disconnects, the session and with it the command are
-/// dropped.
-pub(super) async fn run(stream: Stream, session: ExecSession, closing: watch::Receiver<bool>) {
-    let ExecSession { stdin, stdout, stderr, resize, exit } = session;
-    let (incoming, sender, carry) = split(stream);
-    let (ended, seen) = watch::channel(false);
-    let work = async move {
-        // Tells the client that the streams are ready, as upstream does.
-        let first = if stdout.is_some() { STDOUT } else { ERROR };
-        let _ = sender.send(on_channel(first, &[])).await;
-        let outputs = async {
-            tokio::join!(
-                pump(stdout, STDOUT, &sender, seen.clone()),
-                pump(stderr, STDERR, &sender, seen.clone())
-            );
-        };
-        let result = finish(outputs, exit, &ended).await;
-        let _ = sender.send(on_channel(ERROR, status(&result).to_string().as_bytes())).await;
-    };
-    let mut input = pin!(read(incoming, stdin, resize));
+/// Runs a session to its end. When the client disconnects, a command gets the input that the client
+/// has sent, and some time to end. Then the session and with it the command are dropped. A command
+/// without input, or in a terminal, is dropped immediately.
+pub(super) async fn run(
+    stream: Stream,
+    protocol: Protocol,
+    session: ExecSession,
+    closing: watch::Receiver<bool>,
+) {
     tokio::select! {
-        () = input.as_mut() => return,
-        () = closed(closing) => return,
-        both = try_join(work.map(Ok), carry) => if both.is_err() { return },
+        () = serve(stream, protocol, session) => {}
+        () = closed(closing) => {}
     }
-    // Closing earlier could lose data in flight.
-    let _ = timeout(GOODBYE, input).await;
+}
+
+async fn serve(stream: Stream, protocol: Protocol, session: ExecSession) {
+    let ExecSession { stdin, stdout, stderr, resize, exit } = session;
+    let outlives = stdin.is_some() && resize.is_none();
+    let (incoming, sender, carry) = split(stream, protocol.framing());
+    let gone = watch::Sender::new(false);
+    let mut input = pin!(read(incoming, stdin, resize, gone.subscribe()));
+    let mut work = pin!(work(stdout, stderr, exit, sender, protocol));
+    let mut carry = Box::pin(carry);
+    let input_ended = tokio::select! {
+        () = input.as_mut() => true,
+        _ = carry.as_mut() => false,
+        () = work.as_mut() => {
+            tokio::select! {
+                () = input.as_mut() => {}
+                // Closing earlier could lose data in flight.
+                sent = carry.as_mut() => if sent.is_ok() {
+                    let _ = timeout(GOODBYE, input.as_mut()).await;
+                },
+            }
+            return;
+        }
+    };
+    if !outlives {
+        return;
+    }
+    // From now on output is discarded.
+    drop(carry);
+    gone.send_replace(true);
+    if !input_ended {
+        tokio::select! {
+            () = input => {}
+            () = work.as_mut() => return,
+        }
+    }
+    let _ = timeout(GRACE, work).await;
+}
+
+/// Sends the output of a command, and its result at the end.
+async fn work(
+    stdout: Option<LogStream>,
+    stderr: Option<LogStream>,
+    exit: Option<BoxFuture<'static, io::Result<i32>>>,
+    sender: Outbound,
+    protocol: Protocol,
+) {
+    let (ended, seen) = watch::channel(false);
+    // Tells the client that the streams are ready, as upstream does.
+    let first = match (&stdout, &stderr) {
+        (Some(_), _) => STDOUT,
+        (None, Some(_)) => STDERR,
+        (None, None) => ERROR,
+    };
+    let _ = sender.send_on(first, &[]).await;
+    let outputs = async {
+        tokio::join!(
+            pump(stdout, STDOUT, &sender, seen.clone()),
+            pump(stderr, STDERR, &sender, seen.clone())
+        );
+    };
+    let result = finish(outputs, exit, &ended).await;
+    if let Some(text) = report(&result, protocol) {
+        let _ = sender.send_on(ERROR, text.as_bytes()).await;
+    }
 }
 
 /// Waits for the command's end and for all its output.
@@ -87,6 +138,7 @@ async fn pump(
     mut ended: watch::Receiver<bool>,
 ) {
     let Some(mut output) = output else { return };
+    let mut discards = false;
     loop {
         let silence = async {
             if ended.wait_for(|ended| *ended).await.is_err() {
@@ -100,10 +152,9 @@ async fn pump(
         };
         match read {
             Some(Ok(data)) if data.is_empty() => {}
+            // A client that is gone does not make the command's writes fail.
             Some(Ok(data)) => {
-                if sender.send(on_channel(channel, &data)).await.is_err() {
-                    return;
-                }
+                discards = discards || sender.send_on(channel, &data).await.is_err();
             }
             Some(Err(error)) => {
                 tracing::debug!(%error, "reading a command's output failed");
@@ -115,17 +166,24 @@ async fn pump(
 }
 
 /// Receives messages until the client disconnects.
-async fn read(mut incoming: Incoming, mut stdin: Option<Box<dyn Stdin>>, resize: Option<Resize>) {
-    while let Some(message) = next(&mut incoming).await {
-        let Some((channel, content)) = channel_of(message) else { continue };
+async fn read(
+    mut incoming: Incoming,
+    mut stdin: Option<Box<dyn Stdin>>,
+    resize: Option<Resize>,
+    gone: watch::Receiver<bool>,
+) {
+    while let Some(Some((channel, content))) = within(&gone, incoming.next_on_channel()).await {
         match channel {
             STDIN => {
                 if let Some(input) = &mut stdin
                     && !content.is_empty()
-                    && input.write(content).await.is_err()
                 {
-                    // A command that stopped reading its input is not an error.
-                    stdin = None;
+                    match within(&gone, input.write(content)).await {
+                        Some(Ok(())) => {}
+                        // A command that stopped reading its input is not an error.
+                        Some(Err(_)) => stdin = None,
+                        None => return,
+                    }
                 }
             }
             CLOSE if content.first() == Some(&STDIN) => stdin = None,
@@ -136,6 +194,20 @@ async fn read(mut incoming: Incoming, mut stdin: Option<Box<dyn Stdin>>, resize:
             }
             _ => {}
         }
+    }
+}
+
+/// Waits for one step of the input; `None` if it takes too long after the client is gone.
+async fn within<T>(gone: &watch::Receiver<bool>, step: impl Future<Output = T>) -> Option<T> {
+    let mut gone = gone.clone();
+    let too_long = async {
+        // An error means that the session ends anyway.
+        let _ = gone.wait_for(|gone| *gone).await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        result = step => Some(result),
+        () = too_long => None,
     }
 }
 
@@ -152,7 +224,15 @@ fn size(content: &Bytes) -> Option<(u16, u16)> {
     Some((width, height))
 }
 
-/// The `Status` on the error channel at the end.
+/// The message on the error channel at the end.
+fn report(result: &io::Result<i32>, protocol: Protocol) -> Option<String> {
+    let status = status(result);
+    if protocol.reports_status() {
+        return Some(status.to_string());
+    }
+    status["message"].as_str().map(str::to_owned)
+}
+
 fn status(result: &io::Result<i32>) -> Value {
     match result {
         Ok(0) => json!({"metadata": {}, "status": "Success"}),
@@ -179,6 +259,18 @@ mod tests {
         assert_eq!(failed["reason"], "NonZeroExitCode");
         assert_eq!(failed["details"]["causes"], json!([{"reason": "ExitCode", "message": "3"}]));
         assert_eq!(status(&Err(io::Error::other("x")))["reason"], "InternalError");
+    }
+
+    #[test]
+    fn older_protocols_report_errors_as_text() {
+        for protocol in [Protocol::Unnamed, Protocol::Channel, Protocol::Base64Channel] {
+            assert_eq!(report(&Ok(0), protocol), None);
+            let text = "command terminated with non-zero exit code: exit status 3";
+            assert_eq!(report(&Ok(3), protocol).as_deref(), Some(text));
+        }
+        for protocol in [Protocol::V4, Protocol::Base64V4, Protocol::V5] {
+            assert_eq!(report(&Ok(0), protocol), Some(status(&Ok(0)).to_string()));
+        }
     }
 
     #[test]

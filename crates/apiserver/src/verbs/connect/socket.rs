@@ -1,266 +1,308 @@
-//! The WebSocket of a connection: its handshake and its messages.
+//! The messages of a WebSocket.
 
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream::SplitStream;
 use futures_util::{Sink, SinkExt as _, StreamExt as _};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use mxjob_serve::Takeover;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{Receiver, Sender, WeakSender, channel as queue};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use crate::body::{Body, full};
-use crate::error::ApiError;
-
-/// The GUID for computing the accept key (RFC 6455, section 1.3).
-const ANSWER_SALT: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The largest accepted message in bytes; clients send at most 64 KiB.
-const MESSAGE_MAX: usize = 4 * 1024 * 1024;
+pub(super) const MESSAGE_MAX: usize = 4 * 1024 * 1024;
+/// How long a client may take to close the connection.
+pub(super) const GOODBYE: Duration = Duration::from_secs(5);
 /// Number of queued outgoing messages before senders wait.
 const OUTBOUND: usize = 16;
-/// Interval of pings on a silent connection. While a command or a port accepts no input, nothing is
-/// read from the client, so only a failed write shows that it is gone.
-const PING_EVERY: Duration = Duration::from_secs(15);
+/// The time limits of the connection.
+const TIMES: Times = Times { ping: Duration::from_secs(15), stalled: Duration::from_secs(10 * 60) };
 
-/// The protocol inside the WebSocket.
+pub(super) type Stream = WebSocketStream<TokioIo<Upgraded>>;
+
+/// How messages carry bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
-    /// Messages that begin with the number of their channel.
-    V4,
-    /// The same, with messages that close a channel.
-    V5,
-    /// SPDY frames, for `kubectl port-forward`.
-    PortForward,
+pub(super) enum Framing {
+    /// Binary messages.
+    Binary,
+    /// Text messages in base64. The number of a channel is one digit before it.
+    Base64,
 }
 
 /// The client is gone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Vanished;
 
-/// A valid request for an upgrade to WebSocket.
-pub(super) struct Handshake {
-    answer: HeaderValue,
-    protocol: Protocol,
-    upgrade: OnUpgrade,
+/// Receives messages from the client.
+pub(super) struct Incoming {
+    stream: SplitStream<Stream>,
+    framing: Framing,
+    /// Sends the message that ends the connection after an invalid message.
+    sender: WeakSender<Message>,
+    /// Why the connection must end.
+    refusal: Option<CloseFrame>,
 }
 
-pub(super) type Stream = WebSocketStream<TokioIo<Upgraded>>;
-pub(super) type Incoming = SplitStream<Stream>;
 /// Sends messages to the client.
-pub(super) type Outbound = mpsc::Sender<Message>;
+#[derive(Debug, Clone)]
+pub(super) struct Outbound {
+    sender: Sender<Message>,
+    framing: Framing,
+}
 
-// === impl Protocol ===
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// Interval of pings on a silent connection. While a command or a port accepts no input,
+    /// nothing is read from the client, so only a failed write shows that it is gone.
+    ping: Duration,
+    /// How long the client may not take a message, as for long-running responses of HTTP.
+    stalled: Duration,
+}
 
-impl Protocol {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::V4 => "v4.channel.k8s.io",
-            Self::V5 => "v5.channel.k8s.io",
-            Self::PortForward => "SPDY/3.1+portforward.k8s.io",
+// === impl Outbound ===
+
+impl Outbound {
+    /// Sends a message.
+    pub(super) async fn send(&self, message: Message) -> Result<(), Vanished> {
+        self.sender.send(message).await.map_err(|_| Vanished)
+    }
+
+    /// Sends bytes on a channel.
+    pub(super) async fn send_on(&self, channel: u8, data: &[u8]) -> Result<(), Vanished> {
+        self.send(self.on_channel(channel, data)).await
+    }
+
+    /// A message with bytes on a channel.
+    pub(super) fn on_channel(&self, channel: u8, data: &[u8]) -> Message {
+        match self.framing {
+            Framing::Binary => {
+                let mut message = BytesMut::with_capacity(1 + data.len());
+                message.put_u8(channel);
+                message.put_slice(data);
+                Message::Binary(message.freeze())
+            }
+            Framing::Base64 => {
+                let mut text = String::with_capacity(1 + data.len().div_ceil(3) * 4);
+                text.push(char::from(b'0'.saturating_add(channel)));
+                BASE64_STANDARD.encode_string(data, &mut text);
+                Message::text(text)
+            }
+        }
+    }
+
+    /// A message with bytes of the only stream.
+    pub(super) fn bytes(&self, data: Bytes) -> Message {
+        match self.framing {
+            Framing::Binary => Message::Binary(data),
+            Framing::Base64 => Message::text(BASE64_STANDARD.encode(data)),
         }
     }
 }
 
-// === impl Handshake ===
+// === impl Incoming ===
 
-impl Handshake {
-    /// Reads the headers of RFC 6455. `offered` are the supported protocols, the best first.
-    pub(super) fn read(
-        headers: &HeaderMap,
-        upgrade: Option<&OnUpgrade>,
-        offered: &[Protocol],
-    ) -> Result<Self, ApiError> {
-        if !headers.contains_key(header::UPGRADE) {
-            return Err(ApiError::bad_request("Upgrade request required"));
-        }
-        if !has(headers, header::UPGRADE, "websocket")
-            || !has(headers, header::CONNECTION, "upgrade")
-        {
-            return Err(ApiError::bad_request(
-                "this server upgrades connections to WebSocket only; kubectl does so from version 1.31 on, or with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true and KUBECTL_PORT_FORWARD_WEBSOCKETS=true",
-            ));
-        }
-        let key = headers.get(header::SEC_WEBSOCKET_KEY);
-        let version = headers.get(header::SEC_WEBSOCKET_VERSION);
-        let (Some(key), Some(b"13")) = (key, version.map(HeaderValue::as_bytes)) else {
-            return Err(ApiError::bad_request(
-                "unable to upgrade: the WebSocket handshake is broken",
-            ));
-        };
-        let asked = |protocol: &&Protocol| {
-            words(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|word| word == protocol.name())
-        };
-        let Some(&protocol) = offered.iter().find(asked) else {
-            let names: Vec<_> = offered.iter().map(|protocol| protocol.name()).collect();
-            return Err(ApiError::bad_request(format!(
-                "unable to upgrade: unable to negotiate a protocol: this server has {}",
-                names.join(", ")
-            )));
-        };
-        let Some(upgrade) = upgrade else {
-            return Err(ApiError::bad_request(
-                "unable to upgrade: only connections of HTTP/1.1 can be upgraded",
-            ));
-        };
-        let answer = answer_to(key.as_bytes())?;
-        Ok(Self { answer, protocol, upgrade: upgrade.clone() })
-    }
-
-    /// The response, with the work that uses the connection afterwards.
-    pub(super) fn accept<F>(
-        self,
-        work: impl FnOnce(Stream, Protocol) -> F + Send + 'static,
-    ) -> Response<Body>
-    where
-        F: Future<Output = ()> + Send,
-    {
-        let Self { answer, protocol, upgrade } = self;
-        let mut response = Response::new(full(Bytes::new()));
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, answer);
-        let name = HeaderValue::from_static(protocol.name());
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
-        response.extensions_mut().insert(Takeover::new(async move {
-            let upgraded = match upgrade.await {
-                Ok(upgraded) => TokioIo::new(upgraded),
-                Err(error) => {
-                    tracing::debug!(%error, "connection failed before its upgrade");
-                    return;
+impl Incoming {
+    /// The next message; `None` when the client closes or has disconnected. A message that is
+    /// invalid ends the connection with its reason.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        while self.refusal.is_none() {
+            match self.stream.next().await? {
+                Ok(Message::Binary(data)) => return Some(data),
+                Ok(Message::Text(text)) => return Some(text.into()),
+                // The WebSocket library responds to these. A close is followed by the end.
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_) | Message::Close(_)) => {
                 }
-            };
-            let config = WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX));
-            let stream = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config));
-            work(stream.await, protocol).await;
-        }));
-        response
+                Err(error) => {
+                    tracing::debug!(%error, "a WebSocket failed");
+                    self.refusal = Some(refusal(&error)?);
+                }
+            }
+        }
+        self.refuse().await;
+        None
+    }
+
+    /// The channel and the bytes of the next message.
+    pub(super) async fn next_on_channel(&mut self) -> Option<(u8, Bytes)> {
+        loop {
+            let message = self.next().await?;
+            // Clients may send empty messages to keep the connection open.
+            if message.is_empty() {
+                continue;
+            }
+            match decode(message, self.framing) {
+                Some(decoded) => return Some(decoded),
+                None => {
+                    let reason = "a message is not a channel's digit and base64";
+                    self.refusal = Some(close(CloseCode::Invalid, reason));
+                }
+            }
+        }
+    }
+
+    /// Sends the reason of the end and waits until it is sent.
+    async fn refuse(&self) {
+        let (Some(frame), Some(sender)) = (&self.refusal, self.sender.upgrade()) else { return };
+        let sent = async {
+            if sender.send(Message::Close(Some(frame.clone()))).await.is_ok() {
+                sender.closed().await;
+            }
+        };
+        let _ = timeout(GOODBYE, sent).await;
     }
 }
 
-fn words(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(name)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+/// The reason that the client gets for an invalid message; `None` if it is gone.
+fn refusal(error: &Error) -> Option<CloseFrame> {
+    match error {
+        Error::Capacity(_) => {
+            let reason = format!("a message is longer than {MESSAGE_MAX} bytes");
+            Some(close(CloseCode::Size, &reason))
+        }
+        Error::Utf8(_) => Some(close(CloseCode::Invalid, "a text message is not valid UTF-8")),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some(close(CloseCode::Protocol, "a frame is invalid")),
+        _ => None,
+    }
 }
 
-fn has(headers: &HeaderMap, name: header::HeaderName, wanted: &str) -> bool {
-    words(headers, name).any(|word| word.eq_ignore_ascii_case(wanted))
+/// The end of a connection. `reason` is at most 123 bytes long.
+pub(super) fn close(code: CloseCode, reason: &str) -> CloseFrame {
+    CloseFrame { code, reason: Utf8Bytes::from(reason) }
 }
 
-fn answer_to(key: &[u8]) -> Result<HeaderValue, ApiError> {
-    let salted = [key, ANSWER_SALT.as_bytes()].concat();
-    let answer = BASE64_STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &salted));
-    HeaderValue::from_str(&answer).map_err(ApiError::internal)
+/// The channel and the bytes of a message.
+fn decode(mut message: Bytes, framing: Framing) -> Option<(u8, Bytes)> {
+    let &channel = message.first()?;
+    let content = message.split_off(1);
+    match framing {
+        Framing::Binary => Some((channel, content)),
+        Framing::Base64 => {
+            let content = BASE64_STANDARD.decode(content).ok()?;
+            Some((channel.checked_sub(b'0')?, content.into()))
+        }
+    }
 }
 
 /// Splits a socket into incoming messages, a sender, and the future that writes the sent messages.
-/// The future closes the connection once every sender is dropped.
+/// The future closes the connection once every sender is dropped, and after a sent close.
 pub(super) fn split(
     stream: Stream,
+    framing: Framing,
 ) -> (Incoming, Outbound, impl Future<Output = Result<(), Vanished>> + Send) {
-    let (sink, incoming) = stream.split();
-    let (sender, receiver) = mpsc::channel(OUTBOUND);
-    (incoming, sender, carry(sink, receiver, PING_EVERY))
+    let (sink, stream) = stream.split();
+    let (sender, receiver) = queue(OUTBOUND);
+    let incoming = Incoming { stream, framing, sender: sender.downgrade(), refusal: None };
+    (incoming, Outbound { sender, framing }, carry(sink, receiver, TIMES))
 }
 
+/// Writes messages. An error means that the client is gone, or gets no more messages.
 async fn carry<S: Sink<Message> + Unpin>(
     mut sink: S,
-    mut messages: mpsc::Receiver<Message>,
-    ping_every: Duration,
+    mut messages: Receiver<Message>,
+    times: Times,
 ) -> Result<(), Vanished> {
     loop {
         // The client may not be read at the moment; a write shows whether it is still there.
-        let message = match timeout(ping_every, messages.recv()).await {
+        let message = match timeout(times.ping, messages.recv()).await {
             Ok(Some(message)) => message,
-            Ok(None) => break,
+            // Clients treat a close without a code as an error.
+            Ok(None) => {
+                let end = Message::Close(Some(close(CloseCode::Normal, "")));
+                return write(&mut sink, end, times.stalled).await;
+            }
             Err(_) => Message::Ping(Bytes::new()),
         };
-        sink.send(message).await.map_err(|_| Vanished)?;
-    }
-    // Clients treat a close without a code as an error.
-    let frame = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
-    sink.send(Message::Close(Some(frame))).await.map_err(|_| Vanished)
-}
-
-/// The next message with content; `None` when the client closes or has disconnected.
-pub(super) async fn next(incoming: &mut Incoming) -> Option<Bytes> {
-    loop {
-        match incoming.next().await? {
-            Ok(Message::Binary(data)) => return Some(data),
-            Ok(Message::Text(text)) => return Some(text.into()),
-            // The WebSocket library responds to pings.
-            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
-            Ok(Message::Close(_)) | Err(_) => return None,
+        let closes = matches!(message, Message::Close(_));
+        write(&mut sink, message, times.stalled).await?;
+        if closes {
+            return Err(Vanished);
         }
     }
 }
 
-/// A message for a channel.
-pub(super) fn on_channel(channel: u8, data: &[u8]) -> Message {
-    let mut message = BytesMut::with_capacity(1 + data.len());
-    message.put_u8(channel);
-    message.put_slice(data);
-    Message::Binary(message.freeze())
-}
-
-/// The channel and the content of a message.
-pub(super) fn channel_of(mut message: Bytes) -> Option<(u8, Bytes)> {
-    let &channel = message.first()?;
-    let content = message.split_off(1);
-    Some((channel, content))
+async fn write<S: Sink<Message> + Unpin>(
+    sink: &mut S,
+    message: Message,
+    limit: Duration,
+) -> Result<(), Vanished> {
+    timeout(limit, sink.send(message)).await.map_err(|_| Vanished)?.map_err(|_| Vanished)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
 
-    #[test]
-    fn the_accept_key_is_that_of_the_rfcs_example() {
-        let answer = answer_to(b"dGhlIHNhbXBsZSBub25jZQ==").unwrap();
-        assert_eq!(answer, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    const SOON: Duration = Duration::from_millis(1);
+    const NEVER: Duration = Duration::from_secs(3600);
+
+    fn outbound(framing: Framing) -> Outbound {
+        Outbound { sender: queue(1).0, framing }
     }
 
     #[tokio::test]
     async fn a_disconnected_client_is_detected_on_a_silent_connection() {
-        let (sender, receiver) = mpsc::channel(1);
+        let (sender, receiver) = queue(1);
         let sink = futures_util::sink::unfold((), |(), message: Message| async move {
             if matches!(message, Message::Ping(_)) { Err(()) } else { Ok(()) }
         });
-        sender.send(on_channel(1, b"a")).await.unwrap();
-        let carried = carry(Box::pin(sink), receiver, Duration::from_millis(1)).await;
-        assert!(matches!(carried, Err(Vanished)));
+        sender.send(Message::Binary(Bytes::new())).await.unwrap();
+        let times = Times { ping: SOON, stalled: NEVER };
+        assert!(matches!(carry(Box::pin(sink), receiver, times).await, Err(Vanished)));
+        drop(sender);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_no_messages_is_given_up() {
+        let (sender, receiver) = queue(1);
+        let sink = futures_util::sink::unfold((), |(), _: Message| pending::<Result<(), ()>>());
+        sender.send(Message::Binary(Bytes::new())).await.unwrap();
+        let times = Times { ping: NEVER, stalled: SOON };
+        assert!(matches!(carry(Box::pin(sink), receiver, times).await, Err(Vanished)));
         drop(sender);
     }
 
     #[test]
-    fn messages_begin_with_the_number_of_their_channel() {
-        assert_eq!(on_channel(1, b"ab"), Message::Binary(Bytes::from_static(b"\x01ab")));
-        let (channel, content) = channel_of(Bytes::from_static(b"\x04{}")).unwrap();
-        assert_eq!((channel, content.as_ref()), (4, b"{}".as_slice()));
-        assert_eq!(channel_of(Bytes::from_static(b"\x01")), Some((1, Bytes::new())));
-        assert_eq!(channel_of(Bytes::new()), None);
+    fn messages_begin_with_their_channel_and_are_decoded() {
+        let check = |framing: Framing, message: &Message| {
+            assert_eq!(&outbound(framing).on_channel(1, b"ab"), message);
+            let decoded = decode(message.clone().into_data(), framing);
+            assert_eq!(decoded, Some((1, Bytes::from_static(b"ab"))));
+        };
+        check(Framing::Binary, &Message::Binary(Bytes::from_static(b"\x01ab")));
+        check(Framing::Base64, &Message::text("1YWI="));
     }
 
     #[test]
-    fn header_tokens_are_found_in_lists_case_insensitively() {
-        let mut headers = HeaderMap::new();
-        headers.append(header::CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
-        assert!(has(&headers, header::CONNECTION, "upgrade"));
-        assert!(!has(&headers, header::UPGRADE, "websocket"));
+    fn invalid_messages_are_not_decoded() {
+        let check = |framing: Framing, message: &'static str, want: Option<(u8, &'static [u8])>| {
+            let decoded = decode(Bytes::from_static(message.as_bytes()), framing);
+            let want = want.map(|(channel, data)| (channel, Bytes::from_static(data)));
+            assert_eq!(decoded, want, "{message:?}");
+        };
+        check(Framing::Binary, "", None);
+        check(Framing::Binary, "\x01", Some((1, b"")));
+        check(Framing::Base64, "", None);
+        check(Framing::Base64, "0", Some((0, b"")));
+        check(Framing::Base64, "0***", None);
+        check(Framing::Base64, "0YWI", None);
+        check(Framing::Base64, " YWI=", None);
+    }
+
+    #[test]
+    fn bytes_are_sent_as_they_are_or_in_base64() {
+        let data = Bytes::from_static(b"ab");
+        assert_eq!(outbound(Framing::Binary).bytes(data.clone()), Message::Binary(data.clone()));
+        assert_eq!(outbound(Framing::Base64).bytes(data), Message::text("YWI="));
     }
 }

@@ -10,20 +10,18 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, split as split_link};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::closed;
-use super::socket::{Incoming, Outbound, Stream, next, split};
+use super::relay::{WAITING, relay};
+use super::socket::{Framing, GOODBYE, Incoming, Outbound, Stream, close, split};
 use super::spdy::{Decoder, Encoder, Error, Frame};
 use crate::node::{NodeConnector, PortRequest};
 
-/// Size of one read from a port.
-const BLOCK: usize = 16 * 1024;
-/// Number of queued messages from the client to a port.
-const WAITING: usize = 16;
 /// Concurrent connections through one tunnel.
 const CONNECTIONS: usize = 1024;
 
@@ -34,7 +32,7 @@ pub(super) async fn run(
     uid: String,
     closing: watch::Receiver<bool>,
 ) {
-    let (incoming, sender, carry) = split(stream);
+    let (incoming, sender, carry) = split(stream, Framing::Binary);
     let tunnel = Tunnel {
         node,
         uid,
@@ -44,16 +42,15 @@ pub(super) async fn run(
         ports: HashMap::new(),
         works: JoinSet::new(),
     };
-    let mut carry = pin!(carry);
+    let (mut carry, mut tunnel) = (pin!(carry), pin!(tunnel.run(incoming)));
     tokio::select! {
-        result = tunnel.read(incoming) => if let Err(error) = result {
-            tracing::debug!(%error, "port-forwarding client violated the protocol");
-        },
-        _ = carry.as_mut() => return,
+        () = tunnel.as_mut() => {
+            // All senders are dropped with the tunnel, so this only closes the socket.
+            let _ = timeout(GOODBYE, carry).await;
+        }
+        _ = carry.as_mut() => { let _ = timeout(GOODBYE, tunnel).await; }
         () = closed(closing) => {}
     }
-    // All senders are dropped with the tunnel, so this only closes the socket.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), carry).await;
 }
 
 struct Tunnel {
@@ -79,11 +76,24 @@ struct Port {
 }
 
 impl Tunnel {
-    async fn read(mut self, mut incoming: Incoming) -> Result<(), Error> {
+    async fn run(mut self, incoming: Incoming) {
+        if let Err(error) = self.read(incoming).await {
+            tracing::debug!(%error, "port-forwarding client violated the protocol");
+            let frame = close(CloseCode::Protocol, &error.to_string());
+            let _ = self.sender.send(Message::Close(Some(frame))).await;
+            return;
+        }
+        // The ports still get what the client has sent.
+        self.ports.clear();
+        let ended = async { while self.works.join_next().await.is_some() {} };
+        let _ = timeout(GOODBYE, ended).await;
+    }
+
+    async fn read(&mut self, mut incoming: Incoming) -> Result<(), Error> {
         let mut decoder = Decoder::new()?;
         loop {
             tokio::select! {
-                message = next(&mut incoming) => {
+                message = incoming.next() => {
                     let Some(message) = message else { return Ok(()) };
                     decoder.push(&message);
                     while let Some(frame) = decoder.next()? {
@@ -161,7 +171,9 @@ impl Tunnel {
         let request = PortRequest { uid: self.uid.clone(), port };
         let (node, sender) = (Arc::clone(&self.node), self.sender.clone());
         let work = self.works.spawn(async move {
-            let error = one(node, request, stream, data, &sender).await.unwrap_or_default();
+            let message = |block: &[u8]| Message::Binary(Encoder::data(stream, block, false));
+            let error =
+                relay(node, request, data, &sender, message).await.err().unwrap_or_default();
             // The client waits for the end of both.
             let _ = send(&sender, Encoder::data(errors, error.as_bytes(), true)).await;
             let _ = send(&sender, Encoder::data(stream, &[], true)).await;
@@ -179,49 +191,4 @@ impl Tunnel {
 
 async fn send(sender: &Outbound, frame: Bytes) -> bool {
     sender.send(Message::Binary(frame)).await.is_ok()
-}
-
-/// Runs one connection; returns the error, if there is one.
-async fn one(
-    node: Arc<dyn NodeConnector>,
-    request: PortRequest,
-    stream: u32,
-    mut data: mpsc::Receiver<Bytes>,
-    sender: &Outbound,
-) -> Option<String> {
-    let port = request.port;
-    let link = match node.connect(request).await {
-        Ok(link) => link,
-        Err(error) => return Some(format!("error forwarding port {port}: {error}")),
-    };
-    let (mut reader, mut writer) = split_link(link);
-    let out = async {
-        let mut block = vec![0; BLOCK];
-        loop {
-            match reader.read(&mut block).await {
-                Ok(0) => return None,
-                Ok(read) => {
-                    let block = block.get(..read).unwrap_or_default();
-                    if !send(sender, Encoder::data(stream, block, false)).await {
-                        return None;
-                    }
-                }
-                Err(error) => return Some(format!("error forwarding port {port}: {error}")),
-            }
-        }
-    };
-    let into = async {
-        while let Some(data) = data.recv().await {
-            if writer.write_all(&data).await.is_err() {
-                break;
-            }
-        }
-        // The client has sent everything, but the program at the port may still send.
-        let _ = writer.shutdown().await;
-        std::future::pending().await
-    };
-    tokio::select! {
-        error = out => error,
-        error = into => error,
-    }
 }
