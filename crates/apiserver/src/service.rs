@@ -340,6 +340,14 @@ fn count(call: &Call, response: &mut Response<Body>) {
 
 /// The answer to a path that is not served.
 fn not_found(served: &Served, path: &str) -> Result<Response<Body>, ApiError> {
+    // An empty name in front of a subresource.
+    if let Some((collection, _)) = path.split_once("//")
+        && let Target::Resource(target) = Target::parse(collection)
+        && let Some(kind) = served.find(target.group, target.version, target.resource)
+        && kind.conventions.missing_subresource_names_object
+    {
+        return Err(ApiError::not_found(kind, ""));
+    }
     if served.is_routed(path) {
         return Err(ApiError::no_such_resource());
     }

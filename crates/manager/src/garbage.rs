@@ -394,7 +394,7 @@ impl Collector {
         for owner in self.graph.unknown_owners(uid) {
             match self.look_up(&owner, &node.namespace).await {
                 Lookup::Exists => {}
-                Lookup::Absent => self.graph.mark_absent(&owner.uid),
+                Lookup::Absent => self.graph.mark_absent(&owner, &node.namespace),
                 Lookup::Failed => settled = false,
             }
         }

@@ -202,14 +202,19 @@ impl Follow {
         match seen {
             Seen::Job(namespace, event) => match *event {
                 Ok(event) => {
-                    self.answered(Resource::Jobs);
+                    if !matches!(event, watcher::Event::Init) {
+                        self.answered(Resource::Jobs);
+                    }
                     self.job(&namespace, &event);
                 }
                 Err(error) => self.failed(Resource::Jobs, &error),
             },
             Seen::Pod(namespace, event) => match *event {
                 Ok(event) => {
-                    self.answered(Resource::Pods);
+                    // `Init` comes before the request.
+                    if !matches!(event, watcher::Event::Init) {
+                        self.answered(Resource::Pods);
+                    }
                     self.pod(&namespace, event);
                 }
                 Err(error) => self.failed(Resource::Pods, &error),

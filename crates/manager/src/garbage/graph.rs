@@ -53,8 +53,27 @@ pub(super) enum Verdict {
 pub(super) struct Graph {
     nodes: BTreeMap<String, Node>,
     dependents: BTreeMap<String, BTreeSet<String>>,
-    /// Owners that do not exist any more, until nothing depends on them.
-    absent: BTreeSet<String>,
+    /// Owners that do not exist any more, by uid, until nothing depends on them.
+    absent: BTreeMap<String, Absence>,
+}
+
+/// What is known not to exist.
+#[derive(Debug)]
+enum Absence {
+    /// The object of that uid was deleted.
+    Deleted,
+    /// These references lead to no object. Another reference with the uid may be right, since
+    /// users write references.
+    Dangling(BTreeSet<Reference>),
+}
+
+/// Where a reference to an owner leads.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Reference {
+    api_version: String,
+    kind: String,
+    name: String,
+    namespace: String,
 }
 
 /// Reads an object's uid and node; `None` for an object without uid.
@@ -92,6 +111,17 @@ impl Owner {
             uid: uid.to_owned(),
             block_owner_deletion: reference.get("blockOwnerDeletion") == Some(&Value::Bool(true)),
         })
+    }
+}
+
+impl Owner {
+    fn reference(&self, namespace: &str) -> Reference {
+        Reference {
+            api_version: self.api_version.clone(),
+            kind: self.kind.clone(),
+            name: self.name.clone(),
+            namespace: namespace.to_owned(),
+        }
     }
 }
 
@@ -140,16 +170,31 @@ impl Graph {
     /// Forgets an object.
     pub(super) fn remove(&mut self, uid: &str) -> Option<Node> {
         self.unlink(uid);
-        self.mark_absent(uid);
+        if self.dependents.contains_key(uid) {
+            self.absent.insert(uid.to_owned(), Absence::Deleted);
+        }
         let node = self.nodes.remove(uid);
         self.forget_owners(node.as_ref());
         node
     }
 
-    /// Records that an owner does not exist any more.
-    pub(super) fn mark_absent(&mut self, uid: &str) {
-        if self.dependents.contains_key(uid) {
-            self.absent.insert(uid.to_owned());
+    /// Records that the reference of an object in the namespace leads to no object.
+    pub(super) fn mark_absent(&mut self, owner: &Owner, namespace: &str) {
+        if !self.dependents.contains_key(&owner.uid) {
+            return;
+        }
+        let absence = self.absent.entry(owner.uid.clone());
+        let absence = absence.or_insert_with(|| Absence::Dangling(BTreeSet::new()));
+        if let Absence::Dangling(references) = absence {
+            references.insert(owner.reference(namespace));
+        }
+    }
+
+    fn is_absent(&self, owner: &Owner, namespace: &str) -> bool {
+        match self.absent.get(&owner.uid) {
+            None => false,
+            Some(Absence::Deleted) => true,
+            Some(Absence::Dangling(references)) => references.contains(&owner.reference(namespace)),
         }
     }
 
@@ -187,18 +232,21 @@ impl Graph {
     /// Uids of the objects with an owner of which nothing is known.
     pub(super) fn with_unknown_owners(&self) -> Vec<String> {
         let nodes = self.nodes.iter();
-        let with = nodes.filter(|(_, node)| node.owners.iter().any(|owner| self.is_unknown(owner)));
+        let with = nodes.filter(|(_, node)| {
+            node.owners.iter().any(|owner| self.is_unknown(owner, &node.namespace))
+        });
         with.map(|(uid, _)| uid.clone()).collect()
     }
 
     /// The owners of an object of which nothing is known: the API has to be asked for them.
     pub(super) fn unknown_owners(&self, uid: &str) -> Vec<Owner> {
-        let owners = self.nodes.get(uid).into_iter().flat_map(|node| &node.owners);
-        owners.filter(|owner| self.is_unknown(owner)).cloned().collect()
+        let Some(node) = self.nodes.get(uid) else { return Vec::new() };
+        let owners = node.owners.iter();
+        owners.filter(|owner| self.is_unknown(owner, &node.namespace)).cloned().collect()
     }
 
-    fn is_unknown(&self, owner: &Owner) -> bool {
-        !self.nodes.contains_key(&owner.uid) && !self.absent.contains(&owner.uid)
+    fn is_unknown(&self, owner: &Owner, namespace: &str) -> bool {
+        !self.nodes.contains_key(&owner.uid) && !self.is_absent(owner, namespace)
     }
 
     /// The dependents that block the owner's deletion.
@@ -242,7 +290,7 @@ impl Graph {
         for owner in &node.owners {
             match self.nodes.get(&owner.uid) {
                 Some(it) if it.waits() => waiting.push(owner.uid.clone()),
-                None if self.absent.contains(&owner.uid) => gone.push(owner.uid.clone()),
+                None if self.is_absent(owner, &node.namespace) => gone.push(owner.uid.clone()),
                 _ => solid += 1,
             }
         }
@@ -296,7 +344,9 @@ mod tests {
         graph.put("waiting", node(&[], &["foregroundDeletion"], true));
         graph.put("held", node(&[], &["example.com/x"], true));
         graph.put("it", node(owners, &[], false));
-        graph.mark_absent("gone");
+        for owner in node(&[("Pod", "gone")], &[], false).owners {
+            graph.mark_absent(&owner, "n");
+        }
         assert_eq!(graph.verdict("it"), *want, "{owners:?}");
     }
 
@@ -314,6 +364,22 @@ mod tests {
             &Verdict::DropOwners(vec!["gone".to_owned(), "waiting".to_owned()]),
         );
         check(&[("Pod", "waiting"), ("Pod", "gone")], &Verdict::Delete { foreground: false });
+    }
+
+    #[test]
+    fn a_wrong_reference_says_nothing_about_a_right_one() {
+        let mut graph = Graph::default();
+        let wrong = node(&[("Pod", "u")], &[], false);
+        graph.mark_absent(&wrong.owners[0], "n");
+        graph.put("wrong", wrong.clone());
+        graph.mark_absent(&wrong.owners[0], "n");
+        graph.put("right", node(&[("Widget", "u")], &[], false));
+        graph.put("elsewhere", Node { namespace: "m".to_owned(), ..wrong });
+        assert_eq!(graph.verdict("wrong"), Verdict::Delete { foreground: false });
+        for uid in ["right", "elsewhere"] {
+            assert_eq!(graph.verdict(uid), Verdict::Keep);
+            assert_eq!(graph.unknown_owners(uid).len(), 1);
+        }
     }
 
     #[test]
