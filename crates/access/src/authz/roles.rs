@@ -261,7 +261,7 @@ fn components() -> Vec<Value> {
             "system:node",
             &[],
             &[
-                Rule::on(&[""], &["nodes"], &["create", "get", "patch", "update"]),
+                Rule::on(&[""], &["nodes"], &["create", "get", "list", "patch", "update", "watch"]),
                 Rule::on(&[""], &["nodes/status"], &["patch", "update"]),
                 Rule::on(&["coordination.k8s.io"], &["leases"], &["create", "patch"]),
                 Rule::on(&[""], &["pods"], &["delete", "get", "list", "watch"]),
