@@ -36,6 +36,7 @@
 
 mod apply;
 mod compare;
+mod last_applied;
 mod managers;
 mod merge;
 mod set;
@@ -46,7 +47,8 @@ mod update;
 
 use jiff::Timestamp;
 
-pub use apply::{ApplyError, Conflict, Conflicts, apply};
+pub use apply::{ApplyError, Conflict, Conflicts};
+pub use last_applied::apply;
 pub use managers::same_but_for_times;
 pub use set::{DecodeSetError, Element, Path, Set};
 pub use shape::{OBJECT, OBJECT_META, Shape};

@@ -43,6 +43,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "mxjob-testkit",
         &[
             "mxjob-machinery",
+            "mxjob-protobuf",
             "mxjob-files",
             "mxjob-api",
             "mxjob-store",

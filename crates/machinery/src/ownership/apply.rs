@@ -45,14 +45,8 @@ pub struct Conflict {
     pub path: Path,
 }
 
-/// Applies a configuration for `options.manager` and gives the object to be stored, its managed
-/// fields set. `live` is `None` if the object does not exist yet.
-///
-/// Fields of the configuration are set, and become the manager's together with any manager that
-/// holds the same value; fields it applied before and leaves out now are removed unless somebody
-/// else owns them. A change of a field that others own is a conflict, unless forced, which takes it
-/// from them.
-pub fn apply(
+/// [`super::apply`] without the rules for `kubectl`.
+pub(super) fn apply(
     live: Option<&Value>,
     config: &Value,
     force: bool,
@@ -146,6 +140,11 @@ impl Conflicts {
     /// Each field with its owner.
     pub fn iter(&self) -> impl Iterator<Item = &Conflict> {
         self.0.iter()
+    }
+
+    /// Those that are not in the set.
+    pub(super) fn without(self, allowed: &Set) -> Self {
+        Self(self.0.into_iter().filter(|conflict| !allowed.contains(&conflict.path.0)).collect())
     }
 
     /// One cause per field, as a `Status` carries them, for at most [`field::Errors::MAX`] fields.
