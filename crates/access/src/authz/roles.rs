@@ -242,11 +242,8 @@ fn components() -> Vec<Value> {
             &[
                 Rule::on(&[MXJOBS], &["mxjobs"], &["delete", "get", "list", "watch"]),
                 Rule::on(&[MXJOBS], &["mxjobs/status"], &["patch"]),
-                Rule::on(
-                    &[""],
-                    &["pods", "services"],
-                    &["create", "delete", "get", "list", "watch"],
-                ),
+                Rule::on(&[""], &["pods"], &["create", "delete", "get", "list", "patch", "watch"]),
+                Rule::on(&[""], &["services"], &["create", "delete", "get", "list", "watch"]),
                 Rule::on(&[""], &["events"], &["create"]),
                 // To admit jobs according to the nodes' capacity.
                 Rule::on(&[""], &["nodes"], READ),

@@ -202,6 +202,8 @@ fn a_user_with_too_many_requests_gets_429_and_others_are_served() {
         let path = "/api/v1/namespaces/default/configmaps";
         let mut ann = Client::connect(&place, &address, 1 << 20).await;
         ann.user = Some("ann");
+        // Her rights are in force before she uses them up.
+        while ann.get(path).await.0 != StatusCode::OK {}
         let open: Vec<_> = (0..400)
             .map(|_| {
                 let pending = futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>();

@@ -149,6 +149,12 @@ async fn a_leader_suspended_beyond_its_lease_writes_nothing_when_it_continues() 
     let (mut first, second) = two(&cluster).await;
     cluster.submit("digits", &json!({})).await;
     cluster.history.wait_for_state("digits", "Running");
+    // The last of its writes.
+    cluster.history.wait_until("its events are recorded", |history| {
+        let events = history.events_of("digits");
+        let created = events.iter().filter(|event| event.starts_with("SuccessfulCreatePod"));
+        created.count() == 4 && events.iter().any(|event| event.starts_with("MXJobRunning"))
+    });
     let (leader, _) = cluster.lease().unwrap();
     first.signal("STOP");
     first.proxy.wait_until_idle();

@@ -91,11 +91,12 @@ async fn a_job_is_seen_through_to_its_end_with_no_request_too_many() {
     });
     let events = cluster.history.events_of("digits");
     assert!(events.contains(&"SuccessfulCreatePod: Created pod: digits-worker-0".to_owned()));
-    assert_eq!(events.len(), 4 + 4 + 2, "{events:#?}");
+    // One for each pod, one for all services, two of the job.
+    assert_eq!(events.len(), 4 + 1 + 2, "{events:#?}");
     for (request, most) in [
         ("create pods", 4),
         ("create services", 4),
-        ("create events", 10),
+        ("create events", 7),
         ("delete", 0),
         ("get pods", 0),
         ("get services", 0),

@@ -18,6 +18,8 @@ use crate::support::wait_until;
 pub(crate) enum End {
     /// Its process exits with this code.
     Code(i32),
+    /// Its process exits with this code, and its node is about to start it again.
+    Crashed(i32),
     /// The node evicts it: the state of its containers is unknown.
     Evicted,
     /// Its node is lost.
@@ -196,6 +198,14 @@ impl Pod {
                 let reason = if code == 0 { "Completed" } else { "Error" };
                 status["phase"] = json!(if code == 0 { "Succeeded" } else { "Failed" });
                 status["containerStatuses"][0]["state"] = json!({ "running": null, "terminated": { "exitCode": code, "reason": reason } });
+                status
+            }
+            End::Crashed(code) => {
+                let mut status = self.running(restarts);
+                let container = &mut status["containerStatuses"][0];
+                container["state"] =
+                    json!({ "running": null, "waiting": { "reason": "CrashLoopBackOff" } });
+                container["lastState"] = json!({ "terminated": { "exitCode": code } });
                 status
             }
             End::Evicted => {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mxjob_testkit::Record;
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, Operator};
+use super::cluster::{Cluster, Operator, job};
 use super::history::Wait as _;
 use super::nodes::{Behavior, End};
 use crate::support::{Place, Server, wait_until};
@@ -135,6 +135,17 @@ pub(crate) async fn use_every_right(cluster: &Cluster<'_>) {
     });
     cluster.change("digits", &json!({ "ttlSecondsAfterFinished": 0 })).await;
     cluster.history.wait_until("it is gone", |history| history.get("mxjobs", "digits").is_none());
+    let mut crashing = job("crashing", &[("Worker", 1)]);
+    crashing["spec"]["backoffLimit"] = json!(0);
+    crashing["spec"]["mxReplicaSpecs"]["Worker"]["restartPolicy"] = json!("OnFailure");
+    cluster.create(&crashing).await;
+    cluster.history.wait_for_state("crashing", "Running");
+    cluster.nodes.end("crashing-worker-0", End::Crashed(1));
+    cluster.history.wait_for_state("crashing", "Failed");
+    cluster.history.wait_until("the crashing pod is stopped", |history| {
+        let pod = history.get("pods", "crashing-worker-0");
+        pod.is_some_and(|pod| pod["spec"]["activeDeadlineSeconds"] == 1)
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
