@@ -285,17 +285,17 @@ impl Checker<'_> {
                 }
                 Some((success, revision)) => {
                     // A controller that saw the success saw all earlier failures, and later ones if
-                    // there was time. It does not wait for workers that still run, so an end this
-                    // soon was decided with knowledge of all their ends.
+                    // there was time. It waits for workers that still run, so an end this soon was
+                    // decided with knowledge of all their ends.
                     let absence = |ms: u64| self.life.absence(ms, end.ms);
-                    let was_seen = |timing: Timing, ms: u64| {
+                    let was_seen = |timing: Timing, pod: &Pod, ms: u64| {
                         let early = timing.sight < 1000 && end.ms < success + 9000;
-                        ms + timing.sight + absence(ms) < end.ms || early
+                        ms + timing.sight + absence(ms) < end.ms || early && pod.role == "worker"
                     };
                     let passed_over = finals.iter().find(|pod| {
                         pod.ended.is_some_and(|(ms, failed, _)| {
                             failed < revision
-                                || self.timing.is_some_and(|timing| was_seen(timing, ms))
+                                || self.timing.is_some_and(|timing| was_seen(timing, pod, ms))
                         })
                         // A pod that terminated because of a suspension has not failed the job.
                         && pod.terminating.is_none_or(|(_, terminating)| terminating > end.revision)
@@ -445,7 +445,7 @@ impl Checker<'_> {
             return;
         }
         // It ended before the job, still existed at the end, and long enough to be seen.
-        let lost = self.pods().find(|pod| {
+        let lost = self.pods().filter(|pod| !pod.was_deleted_by_others).find(|pod| {
             pod.ended.is_some_and(|(ms, revision, _)| {
                 revision < end.revision
                     && pod.terminating.is_some_and(|(removed, terminating)| {

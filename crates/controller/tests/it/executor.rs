@@ -63,7 +63,8 @@ async fn a_job_runs_to_its_end() {
         found.contains(&"Normal SuccessfulCreatePod: Created pod: digits-worker-0".to_owned()),
         "{found:?}"
     );
-    assert_eq!(found.len(), 4 + 4 + 2);
+    // One for each pod, one for all services, two of the job.
+    assert_eq!(found.len(), 4 + 1 + 2);
     for resource in ["mxjobs", "pods", "services"] {
         assert_eq!(server.link().count(&format!("list {resource}")), 1, "{resource}");
     }

@@ -91,7 +91,8 @@ async fn kueue_admits_evicts_and_admits_again() {
             let workload = &metadata["annotations"]["kueue.x-k8s.io/workload"];
             assert_eq!(*workload, format!("mxjob-digits-{flavor}"));
             let toleration = json!([{ "key": flavor, "operator": "Exists" }]);
-            assert_eq!(pod["spec"]["tolerations"], toleration);
+            // The server adds those for a lost node.
+            assert_eq!(pod["spec"]["tolerations"][0], toleration[0]);
         }
         places.extend(flavors(&server));
         cluster.condition("digits", "Suspended", "False").await;

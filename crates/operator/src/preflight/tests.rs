@@ -64,7 +64,7 @@ async fn each_missing_right_is_reported_until_it_is_granted() {
     assert_eq!(preflight.check().await, Outcome::Missing);
     let problems = preflight.health.problems();
     for expected in [
-        "create, delete, get, list or watch pods in the namespace team;",
+        "create, delete, get, list, patch or watch pods in the namespace team;",
         "patch mxjobs.kubeflow.org/status in the namespace team;",
         "update mxjobs.kubeflow.org/finalizers in the namespace team;",
         "create leases.coordination.k8s.io in the namespace leases; do that",
