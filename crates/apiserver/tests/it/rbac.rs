@@ -306,7 +306,7 @@ async fn components_have_the_rights_of_their_roles_and_no_more() {
         (Method::GET, pods, true, true),
         (Method::POST, pods, true, false),
         (Method::DELETE, "/api/v1/namespaces/default/pods/p", true, true),
-        (Method::PATCH, "/api/v1/namespaces/default/pods/p", false, false),
+        (Method::PATCH, "/api/v1/namespaces/default/pods/p", true, false),
         (Method::PATCH, "/api/v1/namespaces/default/pods/p/status", false, true),
         (Method::POST, "/api/v1/namespaces/default/pods/p/binding", false, true),
         (Method::PATCH, status.as_str(), true, false),
