@@ -7,7 +7,7 @@ use http::Method;
 use kube::runtime::reflector::Store;
 use kube::{Client, Resource as _};
 use mxjob_client::Raw;
-use mxjob_client::request::{self, JSON};
+use mxjob_client::request::JSON;
 use serde_json::json;
 
 use crate::api::{self, Caches, Settled};
@@ -45,8 +45,7 @@ async fn create_missing(
         let path = format!("/api/v1/namespaces/{name}/serviceaccounts");
         let account =
             json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": DEFAULT}});
-        let result = request::send(client, Method::POST, &path, JSON, Some(&account)).await;
-        settled &= api::is_settled(result, &path);
+        settled &= api::write(client, Method::POST, &path, JSON, Some(&account)).await;
     }
     settled
 }

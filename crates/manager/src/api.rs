@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use futures_util::stream::{BoxStream, SelectAll};
 use futures_util::{FutureExt as _, StreamExt as _};
+use http::Method;
 use kube::Client;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::reflector::{Store, store::Writer};
 use kube::runtime::watcher::{self, watcher};
 use kube::runtime::{WatchStreamExt as _, reflector};
-use mxjob_client::Raw;
+use mxjob_client::{Raw, request};
 use serde_json::Value;
 
 /// Delay before a failed pass of a controller is repeated, if nothing changes earlier.
@@ -85,9 +86,17 @@ impl Caches {
     }
 }
 
-/// Whether a write of a derived object settled; a conflict is followed by a change.
-pub(crate) fn is_settled(result: kube::Result<Value>, path: &str) -> Settled {
-    let Err(error) = result else { return true };
+/// Writes a derived object, and returns whether that settled; a conflict is followed by a change.
+pub(crate) async fn write(
+    client: &Client,
+    method: Method,
+    path: &str,
+    media_type: &str,
+    body: Option<&Value>,
+) -> Settled {
+    let Err(error) = request::send(client, method, path, media_type, body).await else {
+        return true;
+    };
     let settled = match &error {
         kube::Error::Api(status) => {
             matches!(status.code, 404 | 409)

@@ -22,7 +22,7 @@ use kube::Client;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use mxjob_client::Raw;
-use mxjob_client::request::{self, JSON};
+use mxjob_client::request::JSON;
 
 use crate::api::{self, Settled};
 use crate::clock;
@@ -112,6 +112,5 @@ async fn send(client: &Client, write: Write) -> Settled {
         Write::Replace { path, object } => (Method::PUT, path, Some(object)),
         Write::Delete { path } => (Method::DELETE, path, None),
     };
-    let result = request::send(client, method, &path, JSON, body.as_ref()).await;
-    api::is_settled(result, &path)
+    api::write(client, method, &path, JSON, body.as_ref()).await
 }

@@ -6,7 +6,7 @@ use http::Method;
 use kube::Client;
 use kube::runtime::reflector::Store;
 use mxjob_client::Raw;
-use mxjob_client::request::{self, MERGE_PATCH};
+use mxjob_client::request::MERGE_PATCH;
 use mxjob_machinery::json::list;
 use mxjob_machinery::{object, role_aggregation};
 use serde_json::{Value, json};
@@ -38,8 +38,7 @@ async fn aggregate(client: &Client, roles: &Store<Raw>) -> Settled {
         let path = format!("/apis/{GROUP}/v1/clusterroles/{}", object::meta_str(role, "name"));
         let version = object::meta_str(role, "resourceVersion");
         let patch = json!({"metadata": {"resourceVersion": version}, "rules": rules});
-        let result = request::send(client, Method::PATCH, &path, MERGE_PATCH, Some(&patch)).await;
-        settled &= api::is_settled(result, &path);
+        settled &= api::write(client, Method::PATCH, &path, MERGE_PATCH, Some(&patch)).await;
     }
     settled
 }

@@ -114,7 +114,7 @@ impl Binder {
         let mut settled = true;
         if !self.has_class.load(Relaxed) {
             let path = "/apis/storage.k8s.io/v1/storageclasses";
-            settled = self.send(Method::POST, path, JSON, Some(&class())).await;
+            settled = api::write(&self.client, Method::POST, path, JSON, Some(&class())).await;
             self.has_class.store(settled, Relaxed);
         }
         let mut volumes = self.volumes.state();
@@ -210,7 +210,8 @@ impl Binder {
         };
         let volume = fit::volume(claim, &class.value, &name, &path.to_string_lossy());
         // The watch delivers the volume, which is bound then.
-        self.send(Method::POST, "/api/v1/persistentvolumes", JSON, Some(&volume)).await
+        api::write(&self.client, Method::POST, "/api/v1/persistentvolumes", JSON, Some(&volume))
+            .await
     }
 
     /// Binds a claim and a volume. Each step is skipped where it has been done.
@@ -227,11 +228,11 @@ impl Binder {
                 "spec": { "claimRef": fit::reference(claim) },
             });
             // Only the next pass, with what was stored, goes on: the volume could have changed.
-            return self.send(Method::PATCH, &path, MERGE_PATCH, Some(&patch)).await;
+            return api::write(&self.client, Method::PATCH, &path, MERGE_PATCH, Some(&patch)).await;
         }
         if let Some(size) = fit::larger_size(volume, claim) {
             let patch = json!({ "spec": { "capacity": { "storage": size } } });
-            return self.send(Method::PATCH, &path, MERGE_PATCH, Some(&patch)).await;
+            return api::write(&self.client, Method::PATCH, &path, MERGE_PATCH, Some(&patch)).await;
         }
         settled &= self.set_status(&path, volume, &json!({ "phase": "Bound" })).await;
         let name = object::meta_str(volume, "name");
@@ -251,7 +252,14 @@ impl Binder {
                 },
                 "spec": { "volumeName": name },
             });
-            return self.send(Method::PATCH, &claim_path(claim), MERGE_PATCH, Some(&patch)).await;
+            return api::write(
+                &self.client,
+                Method::PATCH,
+                &claim_path(claim),
+                MERGE_PATCH,
+                Some(&patch),
+            )
+            .await;
         }
         let status = json!({
             "phase": "Bound",
@@ -330,7 +338,7 @@ impl Binder {
                     self.set_status(&path, volume, &status).await;
                     return false;
                 }
-                let deleted = self.send(Method::DELETE, &path, JSON, None).await;
+                let deleted = api::write(&self.client, Method::DELETE, &path, JSON, None).await;
                 deleted & self.drop_finalizer(&path, volume, VOLUME_PROTECTION).await
             }
             _ if object::is_terminating(volume) => {
@@ -356,7 +364,7 @@ impl Binder {
             object::finalizers(object).into_iter().filter(|held| held != name).collect();
         let uid = object::meta_str(object, "uid");
         let patch = json!({ "metadata": { "uid": uid, "finalizers": kept } });
-        self.send(Method::PATCH, path, MERGE_PATCH, Some(&patch)).await
+        api::write(&self.client, Method::PATCH, path, MERGE_PATCH, Some(&patch)).await
     }
 
     /// Writes fields of the status that differ.
@@ -368,18 +376,7 @@ impl Binder {
         }
         let path = format!("{path}/status");
         let patch = json!({ "status": status });
-        self.send(Method::PATCH, &path, MERGE_PATCH, Some(&patch)).await
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        content_type: &'static str,
-        body: Option<&Value>,
-    ) -> Settled {
-        let result = request::send(&self.client, method, path, content_type, body).await;
-        api::is_settled(result, path)
+        api::write(&self.client, Method::PATCH, &path, MERGE_PATCH, Some(&patch)).await
     }
 }
 

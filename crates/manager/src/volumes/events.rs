@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use http::Method;
 use kube::Client;
-use mxjob_client::request::{self, JSON};
+use mxjob_client::request::JSON;
 use mxjob_machinery::object;
 use mxjob_machinery::time::rfc3339;
 use serde_json::{Value, json};
@@ -34,6 +34,5 @@ pub(super) async fn warn(client: &Client, claim: &Value, reason: &str, message: 
         "source": { "component": ACCOUNT }, "reportingComponent": ACCOUNT,
     });
     let path = format!("/api/v1/namespaces/{namespace}/events");
-    let result = request::send(client, Method::POST, &path, JSON, Some(&event)).await;
-    api::is_settled(result, &path)
+    api::write(client, Method::POST, &path, JSON, Some(&event)).await
 }
