@@ -35,6 +35,7 @@ use view::{Context, Rule, Table, View, of};
 
 pub use status::validate_status_update;
 pub use update::validate_update;
+pub use volumes::HOST_PATH_TYPES;
 
 /// The lists of containers in the order in which their names are claimed. A collision is reported
 /// on the later one.
@@ -277,7 +278,12 @@ pub fn descending(path: &str) -> Result<(), &'static str> {
     no_back_steps(path)
 }
 
-fn no_back_steps(path: &str) -> Result<(), &'static str> {
+/// Whether a path has no step upwards.
+///
+/// # Errors
+///
+/// With upstream's wording.
+pub fn no_back_steps(path: &str) -> Result<(), &'static str> {
     if path.split('/').any(|part| part == "..") {
         return Err("must not contain '..'");
     }

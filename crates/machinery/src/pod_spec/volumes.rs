@@ -145,7 +145,8 @@ const HOST_PATH: Rules = &[
     ("type", OneOf(HOST_PATH_TYPES)),
 ];
 
-const HOST_PATH_TYPES: &[&str] = &[
+/// The types of host paths, in pods and in persistent volumes.
+pub const HOST_PATH_TYPES: &[&str] = &[
     "",
     "BlockDevice",
     "CharDevice",

@@ -2,8 +2,8 @@
 
 use mxjob_machinery::field::{Error, Errors, Path};
 use mxjob_machinery::json::{list, text};
-use mxjob_machinery::names;
 use mxjob_machinery::quantity::Quantity;
+use mxjob_machinery::{names, pod_spec};
 use serde_json::{Map, Value, json};
 
 use super::{VOLUME_MODES, class_of, mode_errors, modes};
@@ -27,17 +27,6 @@ const NOT_SOURCES: &[&str] = &[
     "volumeAttributesClassName",
     "volumeMode",
 ];
-const HOST_PATH_TYPES: &[&str] = &[
-    "",
-    "BlockDevice",
-    "CharDevice",
-    "Directory",
-    "DirectoryOrCreate",
-    "File",
-    "FileOrCreate",
-    "Socket",
-];
-
 /// The columns.
 pub(super) const COLUMNS: &[Column] = &[
     NAME,
@@ -182,14 +171,14 @@ fn source_errors(volume: &Value) -> Errors {
         let (folder, at) = (text(value, "/path"), path.child(source).child("path"));
         if folder.is_empty() {
             errors.push(Error::required(&at, ""));
-        } else if folder.split('/').any(|part| part == "..") {
-            errors.push(Error::invalid(&at, folder, "must not contain '..'"));
+        } else if let Err(detail) = pod_spec::no_back_steps(folder) {
+            errors.push(Error::invalid(&at, folder, detail));
         }
     }
     let kind = text(volume, "/spec/hostPath/type");
-    if !HOST_PATH_TYPES.contains(&kind) {
+    if !pod_spec::HOST_PATH_TYPES.contains(&kind) {
         let path = path.child("hostPath").child("type");
-        errors.push(Error::not_supported(&path, kind, HOST_PATH_TYPES));
+        errors.push(Error::not_supported(&path, kind, pod_spec::HOST_PATH_TYPES));
     }
     let terms = list(volume, "/spec/nodeAffinity/required/nodeSelectorTerms");
     if !volume["spec"]["local"].is_null() && terms.is_empty() {
