@@ -64,7 +64,7 @@ pub fn decode_reporting_duplicates(bytes: &[u8]) -> Result<(Value, Vec<String>),
 
 fn read(bytes: &[u8]) -> Result<Option<Node>, DecodeError> {
     let text = std::str::from_utf8(bytes).map_err(|_| problem("yaml: invalid UTF-8"))?;
-    let documents = parse(text).map_err(|error| {
+    let documents = on_own_stack(|| parse(text)).map_err(|error| {
         let line = error.line.unwrap_or(1);
         problem(&format!("yaml: line {line}: {}", reason(&error.message)))
     })?;
@@ -75,22 +75,27 @@ fn read(bytes: &[u8]) -> Result<Option<Node>, DecodeError> {
     }
 }
 
-/// Reads all documents, on a thread with enough stack.
+/// Reads all documents; to be called on a stack of its own.
 fn parse(text: &str) -> Result<Vec<Node>, SyntaxError> {
-    let parse = || -> Result<Vec<Spanned<Tree>>, _> {
-        serde_saphyr::from_multiple_with_options(text, options())
-    };
+    let documents: Result<Vec<Spanned<Tree>>, _> =
+        serde_saphyr::from_multiple_with_options(text, options());
+    match documents {
+        Ok(documents) => Ok(documents.into_iter().map(Node::from).collect()),
+        Err(error) => Err(SyntaxError {
+            line: error.location().map(|location| location.line()).filter(|line| *line > 0),
+            message: error.without_snippet().to_string(),
+        }),
+    }
+}
+
+/// Runs a reader on a thread with enough stack.
+fn on_own_stack<T: Send>(
+    read: impl FnOnce() -> Result<T, SyntaxError> + Send,
+) -> Result<T, SyntaxError> {
+    let failed = |message: String| SyntaxError { line: None, message };
     std::thread::scope(|scope| {
         let reader = std::thread::Builder::new().stack_size(READER_STACK);
-        let started = reader.spawn_scoped(scope, || match parse() {
-            Ok(documents) => Ok(documents.into_iter().map(Node::from).collect()),
-            Err(error) => Err(SyntaxError {
-                line: error.location().map(|location| location.line()).filter(|line| *line > 0),
-                message: error.without_snippet().to_string(),
-            }),
-        });
-        let failed = |message: String| SyntaxError { line: None, message };
-        match started {
+        match reader.spawn_scoped(scope, read) {
             Ok(reader) => {
                 reader.join().unwrap_or_else(|_| Err(failed("the YAML reader failed".to_owned())))
             }
@@ -102,7 +107,6 @@ fn parse(text: &str) -> Result<Vec<Node>, SyntaxError> {
 /// The reason without its place, in the words people know from Kubernetes where there are such.
 fn reason(text: &str) -> &str {
     let line = text.lines().next().unwrap_or_default();
-    let line = line.split("; use from_").next().unwrap_or(line);
     let why = line.split(" at line ").next().unwrap_or(line);
     if why.starts_with("unclosed bracket") {
         "did not find expected node content"

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::node::{Conflict, Node};
-use super::parse;
+use super::{on_own_stack, parse};
 use crate::go;
 
 /// Why a file cannot be read.
@@ -24,11 +24,10 @@ pub struct SyntaxError {
 /// A syntax error, or a key that has two values in its map.
 pub fn documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let json = text.trim_start().starts_with('{').then(|| json_documents(text)).flatten();
-    let documents = match json {
-        Some(documents) => documents,
-        None => yaml_documents(text)?,
-    };
+    let documents = on_own_stack(|| {
+        let json = text.trim_start().starts_with('{').then(|| json_documents(text)).flatten();
+        json.map_or_else(|| yaml_documents(text), Ok)
+    })?;
     match documents.iter().find_map(Node::conflict) {
         Some(conflict) => Err(conflict.into()),
         None => Ok(documents),
