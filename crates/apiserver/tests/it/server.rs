@@ -1,5 +1,6 @@
 //! A server for one test, and helpers to call it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -16,14 +17,32 @@ use mxjob_apiserver::environment::{Environment, System};
 use mxjob_apiserver::health::Readiness;
 use mxjob_apiserver::{ApiServer, Config, Extensions, expiry};
 use mxjob_manager::garbage;
+use mxjob_serve as serve;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tower_service::Service;
 
 pub const JOBS: &str = "/apis/kubeflow.org/v1/namespaces/default/mxjobs";
 pub const MERGE: &str = "application/merge-patch+json";
 pub const JSON: &str = "application/json";
 /// Longer than any step takes; a hanging test fails after it.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The server on a port of this machine. It ends when it is dropped.
+pub struct Listening {
+    pub address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    done: JoinHandle<Result<serve::Drained, serve::ServeError>>,
+}
+
+impl Listening {
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        let ended = tokio::time::timeout(PATIENCE, self.done).await;
+        ended.expect("the server never ended").unwrap().unwrap();
+    }
+}
 
 pub struct Server {
     pub api: ApiServer,
@@ -48,6 +67,17 @@ impl Server {
         let server = Self::start_on(dir, Arc::new(System), extensions).await;
         server.collect_garbage();
         server
+    }
+
+    /// Serves on a free port, without TLS.
+    pub fn listen(&self) -> Listening {
+        let bound = serve::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = bound.local_addr();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async { stopped.await.unwrap_or_default() };
+        let (limits, api) = (serve::Limits::default(), self.api.clone());
+        let done = tokio::spawn(serve::serve(limits, bound, None, api, shutdown, PATIENCE));
+        Listening { address, stop, done }
     }
 
     /// Starts the garbage collector, and what finalizes definitions.

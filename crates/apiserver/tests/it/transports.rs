@@ -1,19 +1,14 @@
 //! Lists and watches over real connections, with HTTP/1.1 and HTTP/2.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use mxjob_serve as serve;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use crate::server::{JOBS, Server, job};
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::server::{JOBS, PATIENCE, Server, job};
 
 /// An HTTP/1.1 or HTTP/2 client.
 enum Sender {
@@ -69,20 +64,9 @@ async fn line(body: &mut Incoming, buffer: &mut Vec<u8>) -> Option<Value> {
 async fn lists_and_watches(two: bool) {
     let server = Server::start().await;
     server.make(JOBS, &job("a")).await;
-    let bound = serve::bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let address = bound.local_addr();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let shutdown = async { stopped.await.unwrap_or_default() };
-    let done = tokio::spawn(serve::serve(
-        serve::Limits::default(),
-        bound,
-        None,
-        server.api.clone(),
-        shutdown,
-        PATIENCE,
-    ));
+    let listening = server.listen();
 
-    let mut sender = Sender::connect(address, two).await;
+    let mut sender = Sender::connect(listening.address, two).await;
     let list = sender.get(JOBS).await;
     assert_eq!(list.status(), 200);
     assert_eq!(list.version() == http::Version::HTTP_2, two);
@@ -111,8 +95,7 @@ async fn lists_and_watches(two: bool) {
     server.api.close_streams();
     assert!(line(&mut body, &mut buffer).await.is_none(), "the watch ends cleanly");
     drop(sender);
-    let _ = stop.send(());
-    tokio::time::timeout(PATIENCE, done).await.expect("the server never ended").unwrap().unwrap();
+    listening.stop().await;
 }
 
 #[tokio::test]
@@ -132,20 +115,9 @@ async fn large_lists_are_compressed_on_both_protocols() {
     for index in 0..300 {
         server.make(JOBS, &job(&format!("j{index:03}"))).await;
     }
-    let bound = serve::bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let address = bound.local_addr();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let shutdown = async { stopped.await.unwrap_or_default() };
-    let done = tokio::spawn(serve::serve(
-        serve::Limits::default(),
-        bound,
-        None,
-        server.api.clone(),
-        shutdown,
-        PATIENCE,
-    ));
+    let listening = server.listen();
     for two in [false, true] {
-        let mut sender = Sender::connect(address, two).await;
+        let mut sender = Sender::connect(listening.address, two).await;
         let list = sender.get(JOBS).await;
         assert_eq!(list.headers()["content-encoding"], "gzip");
         let packed = list.into_body().collect().await.unwrap().to_bytes();
@@ -154,6 +126,5 @@ async fn large_lists_are_compressed_on_both_protocols() {
         let list: Value = serde_json::from_str(&plain).unwrap();
         assert_eq!(list["items"].as_array().map(Vec::len), Some(300), "HTTP/2: {two}");
     }
-    let _ = stop.send(());
-    tokio::time::timeout(PATIENCE, done).await.expect("the server never ended").unwrap().unwrap();
+    listening.stop().await;
 }

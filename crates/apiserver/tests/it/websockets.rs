@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -11,20 +10,18 @@ use mxjob_apiserver::node::{
     ExecRequest, ExecSession, Link, LogError, LogRequest, LogStream, NodeConnector, PortRequest,
     Stdin,
 };
-use mxjob_serve as serve;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::server::{JOBS, Server, job};
+use crate::server::{JOBS, Listening, PATIENCE, Server, job};
 
 const POD: &str = "/api/v1/namespaces/default/pods/p";
-const PATIENCE: Duration = Duration::from_secs(30);
 const EXEC: &str = "exec?command=cat&stdin=1&stdout=1";
 
 /// Commands write their input to their output, and at its end a last word. Ports are echoes. The
@@ -101,8 +98,7 @@ impl NodeConnector for Node {
 /// A server on a real port, with a running pod.
 struct Served {
     server: Server,
-    address: std::net::SocketAddr,
-    _stop: oneshot::Sender<()>,
+    listening: Listening,
 }
 
 impl Served {
@@ -117,24 +113,13 @@ impl Served {
             "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
         }]}});
         server.patch(&format!("{POD}/status"), &status).await;
-        let bound = serve::bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let address = bound.local_addr();
-        let (_stop, stopped) = oneshot::channel::<()>();
-        let shutdown = async { stopped.await.unwrap_or_default() };
-        tokio::spawn(serve::serve(
-            serve::Limits::default(),
-            bound,
-            None,
-            server.api.clone(),
-            shutdown,
-            PATIENCE,
-        ));
-        Self { server, address, _stop }
+        let listening = server.listen();
+        Self { server, listening }
     }
 
     /// The head of the response to a handshake, and the connection.
     async fn ask(&self, path: &str, headers: &str) -> (String, TcpStream) {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let mut stream = TcpStream::connect(self.listening.address).await.unwrap();
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
