@@ -204,20 +204,20 @@ fn a_user_with_too_many_requests_gets_429_and_others_are_served() {
         ann.user = Some("ann");
         // Her rights are in force before she uses them up.
         while ann.get(path).await.0 != StatusCode::OK {}
-        let open: Vec<_> = (0..400)
-            .map(|_| {
-                let pending = futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>();
-                let body = StreamBody::new(pending).boxed_unsync();
-                let request = ann.request("POST", path, body);
-                tokio::spawn(ann.send(request))
-            })
-            .collect();
+        let unfinished = |ann: &mut Client| {
+            let pending = futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>();
+            let request = ann.request("POST", path, StreamBody::new(pending).boxed_unsync());
+            tokio::spawn(ann.send(request))
+        };
+        let mut open: Vec<_> = (0..400).map(|_| unfinished(&mut ann)).collect();
         let rejected = loop {
             let request = ann.request("GET", path, Empty::new().boxed_unsync());
             let answer = ann.send(request).await.unwrap();
             if answer.status() != StatusCode::OK {
                 break answer;
             }
+            // That request may have taken the place of one of the others, which was rejected.
+            open.push(unfinished(&mut ann));
         };
         assert_eq!(rejected.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(rejected.headers()["retry-after"], "1");
