@@ -202,23 +202,25 @@ impl Follow {
         match seen {
             Seen::Job(namespace, event) => match *event {
                 Ok(event) => {
-                    if !matches!(event, watcher::Event::Init) {
-                        self.answered(Resource::Jobs);
-                    }
+                    self.answered_by(Resource::Jobs, &event);
                     self.job(&namespace, &event);
                 }
                 Err(error) => self.failed(Resource::Jobs, &error),
             },
             Seen::Pod(namespace, event) => match *event {
                 Ok(event) => {
-                    // `Init` comes before the request.
-                    if !matches!(event, watcher::Event::Init) {
-                        self.answered(Resource::Pods);
-                    }
+                    self.answered_by(Resource::Pods, &event);
                     self.pod(&namespace, event);
                 }
                 Err(error) => self.failed(Resource::Pods, &error),
             },
+        }
+    }
+
+    /// A watch has an event. `Init` comes before the request is sent.
+    fn answered_by<K>(&mut self, resource: Resource, event: &watcher::Event<K>) {
+        if !matches!(event, watcher::Event::Init) {
+            self.answered(resource);
         }
     }
 

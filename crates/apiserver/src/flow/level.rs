@@ -25,7 +25,7 @@ pub(super) struct Level {
 #[derive(Debug)]
 struct State {
     queue: Queue,
-    /// The requests that wait, which are told when they have a seat.
+    /// The requests that wait. Each gets a message when it has a seat.
     waiting: HashMap<Ticket, oneshot::Sender<()>>,
 }
 
