@@ -362,8 +362,11 @@ impl Binder {
         }
         let kept: Vec<String> =
             object::finalizers(object).into_iter().filter(|held| held != name).collect();
-        let uid = object::meta_str(object, "uid");
-        let patch = json!({ "metadata": { "uid": uid, "finalizers": kept } });
+        let of = |field: &str| object::meta_str(object, field);
+        // Finalizers that others added since are kept: the patch is for the object as it was read.
+        let patch = json!({ "metadata": {
+            "uid": of("uid"), "resourceVersion": of("resourceVersion"), "finalizers": kept,
+        } });
         api::write(&self.client, Method::PATCH, path, MERGE_PATCH, Some(&patch)).await
     }
 
