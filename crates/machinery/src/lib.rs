@@ -37,6 +37,7 @@ pub mod object;
 pub mod ownership;
 pub mod patch;
 pub mod percent;
+pub mod pod_fields;
 pub mod pod_spec;
 pub mod printer;
 pub mod quantity;

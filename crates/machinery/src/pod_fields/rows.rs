@@ -1,0 +1,270 @@
+//! The rows of the table. They state what `crates/node` does.
+//!
+//! A field that is made honoured gets its leaves named: a row of a whole struct would also say
+//! "honoured" of the fields that Kubernetes adds to it later.
+
+use super::row::{
+    Literal::{Flag, Number, Sibling, Word},
+    Row, harmless, honoured, refused, warned,
+};
+
+/// All rows. No row covers the place of another.
+pub(super) fn all() -> impl Iterator<Item = &'static Row> {
+    [LIFE, PLACEMENT, IDENTITY, NETWORK, CONTAINERS, CONTAINER_LIFE, VOLUMES, DRIVERS]
+        .into_iter()
+        .flatten()
+}
+
+/// The life of a pod.
+const LIFE: &[Row] = &[
+    honoured("{activeDeadlineSeconds,restartPolicy,terminationGracePeriodSeconds}", ""),
+    warned("readinessGates", "the pod is ready when its containers are"),
+    harmless(
+        "shareProcessNamespace",
+        "containers always see the processes of the machine, and so each other's",
+    ),
+    harmless("evictionResponders", "evictions are decided without them"),
+    harmless("imagePullSecrets", "no image is pulled"),
+    refused(
+        "ephemeralContainers",
+        "this node starts none; run a command in the pod with `kubectl exec`",
+    ),
+];
+
+/// Where and when a pod starts. There is one node.
+const PLACEMENT: &[Row] = &[
+    honoured("{nodeName,nodeSelector,schedulingGates.name}", ""),
+    honoured("tolerations.{key,value,effect}", ""),
+    refused("tolerations.operator", "this node compares no numbers in taints")
+        .only(&[Word("Lt"), Word("Gt")]),
+    harmless("tolerations.tolerationSeconds", "the only node evicts no pod"),
+    warned(
+        "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution",
+        "the pod starts on the only node, whatever its labels are; use nodeSelector",
+    ),
+    harmless(
+        "affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution",
+        "there is one node",
+    ),
+    warned(
+        "affinity.{podAffinity,podAntiAffinity}.requiredDuringSchedulingIgnoredDuringExecution",
+        "the pod starts on the only node, whichever pods run there",
+    ),
+    harmless(
+        "affinity.{podAffinity,podAntiAffinity}.preferredDuringSchedulingIgnoredDuringExecution",
+        "there is one node",
+    ),
+    harmless("topologySpreadConstraints", "there is one node, so there is nothing to spread over"),
+    warned("schedulerName", "no other scheduler runs here; this node takes the pod itself")
+        .except(&[Word("default-scheduler")]),
+    warned("schedulingGroup", "the pods of the group do not wait for each other"),
+    harmless(
+        "{preemptionPolicy,priority,priorityClassName}",
+        "pods that wait for resources start in the order in which they arrived, and preempt none; \
+         quotas do count by priority class",
+    ),
+    refused("resourceClaims", "this node has no devices that can be claimed"),
+    refused(
+        "runtimeClassName",
+        "the only runtime runs containers as processes of the machine; remove it",
+    ),
+    harmless("overhead", "it is counted with the requests of the pod"),
+    refused("os.name", "this node runs Linux").except(&[Word("linux")]),
+];
+
+/// Users, rights and isolation.
+const IDENTITY: &[Row] = &[
+    honoured("securityContext.{runAsUser,runAsGroup}", ""),
+    warned("securityContext.{runAsNonRoot,fsGroup,supplementalGroups}", "it has no effect yet"),
+    warned("securityContext.fsGroupChangePolicy", "it has no effect yet").except(&[Word("Always")]),
+    warned("securityContext.supplementalGroupsPolicy", "it has no effect yet")
+        .except(&[Word("Merge")]),
+    warned("securityContext.{appArmorProfile,seccompProfile}.type", "no profile is loaded")
+        .except(&[Word("Unconfined")]),
+    harmless(
+        "securityContext.{appArmorProfile,seccompProfile}.localhostProfile",
+        "the type of the profile decides",
+    ),
+    warned("securityContext.seLinuxOptions", "containers keep the label of the node agent"),
+    harmless("securityContext.seLinuxChangePolicy", "no volume is relabelled"),
+    warned("securityContext.sysctls", "the kernel's settings are those of the machine"),
+    harmless("securityContext.windowsOptions", "this node runs Linux"),
+    honoured("containers.securityContext.{runAsUser,runAsGroup}", ""),
+    warned("containers.securityContext.runAsNonRoot", "it has no effect yet")
+        .except(&[Flag(false)]),
+    warned("containers.securityContext.allowPrivilegeEscalation", "it has no effect yet")
+        .except(&[Flag(true)]),
+    warned("containers.securityContext.capabilities.{add,drop}", "it has no effect yet"),
+    warned(
+        "containers.securityContext.privileged",
+        "containers always have the devices of the machine",
+    )
+    .except(&[Flag(false)]),
+    warned("containers.securityContext.procMount", "containers see the /proc of the machine")
+        .except(&[Word("Default")]),
+    warned("containers.securityContext.readOnlyRootFilesystem", "it has no effect yet")
+        .except(&[Flag(false)]),
+    warned(
+        "containers.securityContext.{appArmorProfile,seccompProfile}.type",
+        "no profile is loaded",
+    )
+    .except(&[Word("Unconfined")]),
+    harmless(
+        "containers.securityContext.{appArmorProfile,seccompProfile}.localhostProfile",
+        "the type of the profile decides",
+    ),
+    warned(
+        "containers.securityContext.seLinuxOptions",
+        "containers keep the label of the node agent",
+    ),
+    harmless("containers.securityContext.windowsOptions", "this node runs Linux"),
+    warned("automountServiceAccountToken", "no token is mounted").except(&[Flag(false)]),
+    warned("{serviceAccount,serviceAccountName}", "no token of the account is mounted")
+        .except(&[Word("default")]),
+    harmless("{hostPID,hostIPC}", "containers always share these with the machine"),
+    refused("hostUsers", "this node has no user namespaces; set securityContext.runAsUser instead")
+        .except(&[Flag(true)]),
+];
+
+/// Addresses and names.
+const NETWORK: &[Row] = &[
+    honoured("hostNetwork", ""),
+    honoured("hostAliases.{ip,hostnames}", ""),
+    warned("{hostname,hostnameOverride}", "the host name is the name of the pod"),
+    warned("subdomain", "it has no effect yet"),
+    warned("setHostnameAsFQDN", "it has no effect yet").except(&[Flag(false)]),
+    warned("dnsConfig", "containers use the resolver settings of the machine"),
+    warned("dnsPolicy", "containers use the resolver settings of the machine").except(&[
+        Word("ClusterFirst"),
+        Word("ClusterFirstWithHostNet"),
+        Word("Default"),
+    ]),
+    harmless(
+        "enableServiceLinks",
+        "the variables of services are never set; programs find services by their names",
+    ),
+    honoured("containers.ports.{name,containerPort,protocol}", ""),
+    warned(
+        "containers.ports.{hostIP,hostPort}",
+        "no port of the machine is forwarded; use hostNetwork and listen on the port",
+    )
+    .except(&[Number(0), Sibling("containerPort")]),
+];
+
+/// What a container runs, with what.
+const CONTAINERS: &[Row] = &[
+    honoured("containers.{name,command,args,workingDir}", ""),
+    harmless(
+        "containers.{image,imagePullPolicy}",
+        "no image is pulled: the command is a program of the machine; an event says so for \
+         containers that have no command",
+    ),
+    honoured("containers.env.{name,value}", ""),
+    honoured("containers.env.valueFrom.{configMapKeyRef,secretKeyRef}.{name,key,optional}", ""),
+    honoured("containers.env.valueFrom.fieldRef.{apiVersion,fieldPath}", ""),
+    refused(
+        "containers.env.valueFrom.fileKeyRef",
+        "this node reads no variables from files; use a ConfigMap",
+    ),
+    warned("containers.env.valueFrom.resourceFieldRef", "the container fails to start"),
+    honoured("containers.envFrom.prefix", ""),
+    honoured("containers.envFrom.{configMapRef,secretRef}.{name,optional}", ""),
+    honoured("{resources,containers.resources}.requests", ""),
+    warned(
+        "{resources,containers.resources}.limits",
+        "limits count as requests where there are none, and are not enforced",
+    ),
+    refused(
+        "{resources,containers.resources}.claims",
+        "this node has no devices that can be claimed",
+    ),
+    harmless("containers.resizePolicy", "resources of running pods cannot be changed"),
+    honoured("containers.volumeMounts.{name,mountPath,readOnly,subPath,subPathExpr}", ""),
+    refused(
+        "containers.volumeMounts.mountPropagation",
+        "mounts that containers make are not visible elsewhere; use None or HostToContainer",
+    )
+    .except(&[Word("None"), Word("HostToContainer")]),
+    refused(
+        "containers.volumeMounts.recursiveReadOnly",
+        "mounts below a volume stay writable; use IfPossible or Disabled",
+    )
+    .except(&[Word("Disabled"), Word("IfPossible")]),
+    refused("containers.volumeMounts.bindMountOptions", "this node has no such options"),
+    refused("containers.volumeDevices", "this node has no block volumes; use a hostPath volume"),
+];
+
+/// Probes, hooks, restarts and terminals of containers.
+const CONTAINER_LIFE: &[Row] = &[
+    warned(
+        "containers.{livenessProbe,readinessProbe,startupProbe}",
+        "it is not run; the container is ready while it runs",
+    ),
+    warned("containers.lifecycle.{postStart,preStop,stopSignal}", "it has no effect yet"),
+    warned("initContainers.restartPolicy", "sidecars fail to start"),
+    refused("containers.restartPolicy", "containers are restarted by the restartPolicy of the pod"),
+    refused(
+        "containers.restartPolicyRules",
+        "containers are restarted by the restartPolicy of the pod",
+    ),
+    warned("containers.{stdin,stdinOnce,tty}", "it has no effect yet").except(&[Flag(false)]),
+    warned("containers.terminationMessagePath", "it has no effect yet")
+        .except(&[Word("/dev/termination-log")]),
+    warned("containers.terminationMessagePolicy", "it has no effect yet").except(&[Word("File")]),
+];
+
+/// The types of volumes that this node has.
+const VOLUMES: &[Row] = &[
+    honoured("volumes.name", ""),
+    refused("volumes.emptyDir.medium", "this node has no volumes of huge pages; use Memory")
+        .except(&[Word("Memory")]),
+    warned("volumes.emptyDir.sizeLimit", "the size is not limited"),
+    refused("volumes.emptyDir.mode", "every user may write to the volume"),
+    honoured("volumes.hostPath.path", ""),
+    harmless(
+        "volumes.hostPath.type",
+        "DirectoryOrCreate and FileOrCreate create a missing path; otherwise the path must exist",
+    ),
+    honoured("volumes.configMap.{name,optional,defaultMode}", ""),
+    honoured("volumes.secret.{secretName,optional,defaultMode}", ""),
+    honoured("volumes.{configMap,secret}.items.{key,path,mode}", ""),
+    refused(
+        "volumes.{configMap,secret}.defaultUser",
+        "files belong to the user of the node agent; set defaultMode instead",
+    ),
+    refused(
+        "volumes.{configMap,secret}.items.user",
+        "files belong to the user of the node agent; set mode instead",
+    ),
+    warned("volumes.downwardAPI", "the container fails to start"),
+    warned("volumes.persistentVolumeClaim", "the container fails to start"),
+    warned("volumes.ephemeral", "the container fails to start"),
+    harmless("volumes.projected.defaultMode", "the sources of the volume have the files"),
+    refused(
+        "volumes.projected.defaultUser",
+        "files belong to the user of the node agent; set defaultMode instead",
+    ),
+    warned(
+        "volumes.projected.sources.{configMap,secret,downwardAPI,serviceAccountToken}",
+        "the container fails to start",
+    ),
+    refused(
+        "volumes.projected.sources.{clusterTrustBundle,podCertificate}",
+        "there are no signers here; use a Secret or a ConfigMap",
+    ),
+];
+
+/// The types of volumes that need drivers.
+const DRIVERS: &[Row] = &[
+    refused("volumes.image", "no image is pulled; use a hostPath volume"),
+    refused(
+        "volumes.nfs",
+        "this node mounts no file systems; mount it on the machine, and use a hostPath volume",
+    ),
+    refused(
+        "volumes.{awsElasticBlockStore,azureDisk,azureFile,cephfs,cinder,csi,fc,flexVolume,\
+         flocker,gcePersistentDisk,gitRepo,glusterfs,iscsi,photonPersistentDisk,portworxVolume,\
+         quobyte,rbd,scaleIO,storageos,vsphereVolume}",
+        "this node has no volume drivers; mount it on the machine, and use a hostPath volume",
+    ),
+];
