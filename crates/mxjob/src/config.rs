@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::exit::Failure;
 use crate::logging::Level;
 use crate::objects;
-use crate::values::{resource_amount, time_to_live};
+use crate::values::{log_files, log_size, resource_amount, time_to_live};
 
 const API_VERSION: &str = "mxjob/v1";
 const KIND: &str = "Config";
@@ -35,6 +35,8 @@ const KEYS: &[&str] = &[
     "nodeName",
     "workdir",
     "extendedResources",
+    "containerLogMaxSize",
+    "containerLogMaxFiles",
 ];
 
 /// The content of the file.
@@ -49,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) node_name: Option<String>,
     pub(crate) workdir: Option<PathBuf>,
     pub(crate) extended_resources: BTreeMap<String, i64>,
+    pub(crate) container_log_max_size: Option<u64>,
+    pub(crate) container_log_max_files: Option<u32>,
 }
 
 impl Config {
@@ -122,6 +126,10 @@ impl Config {
                     self.extended_resources.insert(name, amount);
                 }
             }
+            "containerLogMaxSize" => self.container_log_max_size = Some(log_size(&text(value)?)?),
+            "containerLogMaxFiles" => {
+                self.container_log_max_files = Some(log_files(&value.value().to_string())?);
+            }
             _ => return Err(format!("unknown key; the keys are {}", KEYS.join(", "))),
         }
         Ok(())
@@ -148,7 +156,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let config = parse(
-            "dataDir: data\nlisten: 127.0.0.1:0\ntokenFile: /a/tokens\nlogLevel: warn\ngarbageCollection: false\neventTtl: 2h\nnodeName: m\nworkdir: .\nextendedResources: {example.com/fpga: 2}\n",
+            "dataDir: data\nlisten: 127.0.0.1:0\ntokenFile: /a/tokens\nlogLevel: warn\ngarbageCollection: false\neventTtl: 2h\nnodeName: m\nworkdir: .\nextendedResources: {example.com/fpga: 2}\ncontainerLogMaxSize: 1Mi\ncontainerLogMaxFiles: 3\n",
         );
         let expected = Config {
             data_dir: Some("/etc/mxjob/data".into()),
@@ -160,6 +168,8 @@ mod tests {
             node_name: Some("m".to_owned()),
             workdir: Some("/etc/mxjob/.".into()),
             extended_resources: [("example.com/fpga".to_owned(), 2)].into(),
+            container_log_max_size: Some(1 << 20),
+            container_log_max_files: Some(3),
         };
         assert_eq!(config, Ok(expected));
         assert_eq!(parse(""), Ok(Config::default()));

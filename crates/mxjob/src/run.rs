@@ -18,6 +18,7 @@ use rustix::fs::Mode;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::config::Config;
 use crate::create::Creation;
 use crate::data_dir::DataDir;
 use crate::exit::Failure;
@@ -27,7 +28,7 @@ use crate::manifest::{Manifest, Namespace};
 use crate::output;
 use crate::process::{self, shell_word};
 use crate::server::Server;
-use crate::settings::{NodeSettings, Settings};
+use crate::settings::{LogLimitArgs, NodeSettings, Settings};
 use crate::signals::{Signals, Stop};
 use crate::values::duration;
 
@@ -73,12 +74,15 @@ pub(crate) struct RunArgs {
     /// Log level of the server, on stderr [default: error]
     #[arg(long, value_name = "LEVEL", env = "MXJOB_LOG", hide_env_values = true, value_parser = Level::parse)]
     log_level: Option<Level>,
+    #[command(flatten)]
+    logs: LogLimitArgs,
 }
 
 /// Runs the job in a file.
 pub(crate) fn run(args: RunArgs, umask: Mode) -> Result<(), Failure> {
     let manifest = Manifest::load(&args.file, Namespace::OrElse("default"))?;
-    let node = NodeSettings::new(None, args.workdir, umask)?;
+    let mut node = NodeSettings::new(None, args.workdir, umask)?;
+    node.logs = args.logs.limits(&Config::default());
     let log_level = logging::level(args.log_level, LOG_LEVEL)?;
     logging::start(&log_level)?;
     let server_dir = ServerDir::new(args.data_dir.as_deref())?;

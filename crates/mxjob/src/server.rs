@@ -251,13 +251,14 @@ impl Server {
     /// Starts the node agent as an API client, and connects the API server to it for logs and
     /// commands.
     fn start_node(&mut self, settings: &NodeSettings) -> Result<(), Failure> {
-        let NodeSettings { name, workdir, umask, extended_resources } = settings.clone();
+        let NodeSettings { name, workdir, umask, extended_resources, logs } = settings.clone();
         let defaults = mxjob_node::Config::new(self.settings.data_dir.node())
             .map_err(|error| Failure::doing("cannot find the program's executable file", &error))?;
         let client = self.client(Identity::node(&name), "mxjob-node");
         let mut config = mxjob_node::Config { node_name: name, workdir, ..defaults };
         config.extended_resources.extend(extended_resources);
         config.shim.umask = umask.as_raw_mode();
+        config.shim.log = logs;
         let agent = mxjob_node::Agent::new(config, client).map_err(|error| Failure::of(&error))?;
         self.api.connect_node(Arc::new(logs::Logs(agent.handle())));
         let stopped = self.stopped();

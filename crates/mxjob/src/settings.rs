@@ -5,13 +5,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Args;
 use mxjob_apiserver::Extensions;
 use mxjob_machinery::names;
+use mxjob_node::state::LogLimits;
 use rustix::fs::Mode;
 
+use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::exit::Failure;
 use crate::logging::Level;
+use crate::values::{log_files, log_size};
 
 /// The default address. Loopback, because anyone who reaches the port needs only a token to run
 /// commands on this machine. Not port 6443, so that a local cluster can run on the same machine.
@@ -40,6 +44,19 @@ pub(crate) struct NodeSettings {
     pub(crate) umask: Mode,
     /// Extended resources of the node, in addition to those that it detects.
     pub(crate) extended_resources: BTreeMap<String, i64>,
+    /// The limits of the containers' logs.
+    pub(crate) logs: LogLimits,
+}
+
+/// The flags for the limits of the containers' logs, which `up` and `run` share.
+#[derive(Debug, Default, Args)]
+pub(crate) struct LogLimitArgs {
+    /// Size at which the log of a container gets a new file, for example 10Mi [default: 10Mi]
+    #[arg(long = "container-log-max-size", value_name = "SIZE", value_parser = log_size, hide_short_help = true)]
+    max_size: Option<u64>,
+    /// Number of files that a container's log has at most; the oldest is removed [default: 5]
+    #[arg(long = "container-log-max-files", value_name = "NUMBER", value_parser = log_files, hide_short_help = true)]
+    max_files: Option<u32>,
 }
 
 /// The given data directory, or the default one of the user.
@@ -56,6 +73,22 @@ pub(crate) fn data_dir(given: Option<&Path>) -> Result<DataDir, Failure> {
     DataDir::new(&path.ok_or_else(|| {
         Failure::input("there is no home directory: set a data directory with --data-dir")
     })?)
+}
+
+// === impl LogLimitArgs ===
+
+impl LogLimitArgs {
+    /// The limits: flags override the configuration file, which overrides defaults.
+    pub(crate) fn limits(&self, config: &Config) -> LogLimits {
+        let default = LogLimits::default();
+        LogLimits {
+            max_bytes: self.max_size.or(config.container_log_max_size).unwrap_or(default.max_bytes),
+            max_files: self
+                .max_files
+                .or(config.container_log_max_files)
+                .unwrap_or(default.max_files),
+        }
+    }
 }
 
 // === impl NodeSettings ===
@@ -83,7 +116,8 @@ impl NodeSettings {
         let shown = workdir.display().to_string();
         match std::fs::canonicalize(&workdir) {
             Ok(path) if path.is_dir() => {
-                Ok(Self { name, workdir: path, umask, extended_resources: BTreeMap::new() })
+                let (extended_resources, logs) = (BTreeMap::new(), LogLimits::default());
+                Ok(Self { name, workdir: path, umask, extended_resources, logs })
             }
             Ok(_) => {
                 Err(Failure::input(format!("the working directory {shown} is not a directory")))

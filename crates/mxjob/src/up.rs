@@ -13,7 +13,7 @@ use crate::exit::{Code, Failure};
 use crate::logging::{self, Level};
 use crate::process::shell_word;
 use crate::server::{Server, Stopped};
-use crate::settings::{self, NodeSettings, Settings};
+use crate::settings::{self, LogLimitArgs, NodeSettings, Settings};
 use crate::signals::{Signals, Stop};
 use crate::values::{extended_resource, time_to_live, webhook_service};
 use crate::{output, process};
@@ -65,6 +65,8 @@ pub(crate) struct UpArgs {
     /// Extended resource that pods may request, for example example.com/fpga=2; may be repeated
     #[arg(long = "extended-resource", value_name = "NAME=AMOUNT", value_parser = extended_resource)]
     extended_resources: Vec<(String, i64)>,
+    #[command(flatten)]
+    logs: LogLimitArgs,
 }
 
 /// Serves until SIGTERM or ^C.
@@ -123,6 +125,7 @@ impl UpArgs {
         )?;
         node.extended_resources = config.extended_resources.clone();
         node.extended_resources.extend(self.extended_resources);
+        node.logs = self.logs.limits(&config);
         self.serve.settings(config, Some(node))
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use mxjob_machinery::names;
+use mxjob_machinery::quantity::Quantity;
 
 /// The longest duration, 100 years. Beyond it, arithmetic with points in time fails.
 const MAX_SECONDS: u64 = 3_155_760_000;
@@ -39,6 +40,21 @@ pub(crate) fn time_to_live(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("must be at least one second".to_owned()),
         time => Ok(time),
     }
+}
+
+/// Reads the size at which a container's log gets a new file, as a quantity: `10Mi`.
+pub(crate) fn log_size(text: &str) -> Result<u64, String> {
+    let bytes = Quantity::parse(text).ok().map(|quantity| quantity.value());
+    match bytes.and_then(|bytes| u64::try_from(bytes).ok()) {
+        Some(bytes) if bytes >= 1024 => Ok(bytes),
+        _ => Err("expected a size of at least 1Ki, for example 10Mi".to_owned()),
+    }
+}
+
+/// Reads the number of files of a container's log.
+pub(crate) fn log_files(text: &str) -> Result<u32, String> {
+    let files = text.parse().ok().filter(|files| *files >= 2);
+    files.ok_or_else(|| "expected a number of files, at least 2".to_owned())
 }
 
 /// Reads `NAMESPACE/NAME=HOST:PORT`.
@@ -106,6 +122,18 @@ fn checked(text: &str, error: Option<&impl ToString>) -> Result<String, String> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_of_logs_are_checked() {
+        for (text, expected) in
+            [("10Mi", Some(10 << 20)), ("1k", None), ("2k", Some(2000)), ("", None), ("-5Mi", None)]
+        {
+            assert_eq!(log_size(text).ok(), expected, "{text}");
+        }
+        for (text, expected) in [("2", Some(2)), ("1", None), ("", None), ("1.5", None)] {
+            assert_eq!(log_files(text).ok(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn durations_have_an_optional_unit() {

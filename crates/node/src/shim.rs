@@ -99,7 +99,7 @@ fn run(dir: &AttemptDir) -> io::Result<()> {
     // Best effort: some file systems cannot reserve space.
     let _ = dir.reserve_exit();
 
-    let mut output = Output::open(&dir.log())?;
+    let mut output = Output::open(dir, spec.log)?;
     let (stdout, stderr) = (output_pipe()?, output_pipe()?);
     let (failure, failure_writer) = pipe_with(PipeFlags::CLOEXEC)?;
     let started_at = clock::now();

@@ -11,7 +11,9 @@
 //!                                              run.json    process ids       (shim)
 //!                                              stop        the grace period  (agent, `mxjob down`)
 //!                                              exit.json   how it ended      (shim), written once
-//!                                              log, shim.err
+//!                                              log         the newest part of the log
+//!                                              log.<number>  earlier parts, the oldest lowest
+//!                                              shim.err
 //! ```
 //!
 //! These files are the only source of truth about processes: memory is rebuilt from them, never the
@@ -19,6 +21,7 @@
 //! the other files describe processes that a power failure ends.
 
 mod attempt;
+mod log_limits;
 mod names;
 mod record;
 
@@ -32,6 +35,7 @@ use std::{
 pub(crate) use self::record::DEFAULT_UMASK;
 pub use self::{
     attempt::AttemptDir,
+    log_limits::LogLimits,
     names::{DnsLabel, NameError, PodUid, RelativePath},
     record::{Bind, ExitReason, ExitRecord, PodRecord, RunRecord, Spec},
 };

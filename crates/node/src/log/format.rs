@@ -40,6 +40,9 @@ pub struct Splitter {
     stream: Stream,
     /// The beginning of an unfinished line; at most [`MAX_TEXT`] bytes between calls.
     pending: Vec<u8>,
+    /// The time and stream of the records of one call, formatted once: a call can complete
+    /// thousands.
+    head: Vec<u8>,
 }
 
 /// One record of a log file, borrowed from the line it was parsed from.
@@ -65,7 +68,7 @@ impl Splitter {
     /// A splitter for `stream`.
     #[must_use]
     pub const fn new(stream: Stream) -> Self {
-        Self { stream, pending: Vec::new() }
+        Self { stream, pending: Vec::new(), head: Vec::new() }
     }
 
     /// Takes the next bytes of the stream and appends the records that they complete to `out`.
@@ -77,20 +80,21 @@ impl Splitter {
         out: &mut Vec<u8>,
         last: &mut LastLine,
     ) -> u64 {
+        self.set_time(now);
         let mut records = 0;
         let mut rest = input;
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             let (line, after) = rest.split_at(end);
-            records += self.take(line, now, out);
+            records += self.take(line, out);
             if self.pending.last() == Some(&b'\r') {
                 self.pending.pop();
             }
             last.remember(&self.pending);
-            self.emit(b'F', now, out);
+            self.emit(b'F', out);
             records += 1;
             rest = after.get(1..).unwrap_or_default();
         }
-        records + self.take(rest, now, out)
+        records + self.take(rest, out)
     }
 
     /// Ends the stream: a last line without a newline becomes a partial record. Returns the number
@@ -100,19 +104,20 @@ impl Splitter {
             return 0;
         }
         last.remember(&self.pending);
-        self.emit(b'P', now, out);
+        self.set_time(now);
+        self.emit(b'P', out);
         1
     }
 
     /// Adds bytes without a newline to the pending line, and emits partial records where it gets
     /// too long.
-    fn take(&mut self, mut bytes: &[u8], now: Timestamp, out: &mut Vec<u8>) -> u64 {
+    fn take(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> u64 {
         let mut records = 0;
         while self.pending.len() + bytes.len() > MAX_TEXT {
             let room = MAX_TEXT - self.pending.len();
             let (head, tail) = bytes.split_at(room);
             self.pending.extend_from_slice(head);
-            self.emit(b'P', now, out);
+            self.emit(b'P', out);
             records += 1;
             bytes = tail;
         }
@@ -120,15 +125,24 @@ impl Splitter {
         records
     }
 
-    fn emit(&mut self, tag: u8, now: Timestamp, out: &mut Vec<u8>) {
-        write_record(now, self.stream, tag, &self.pending, out);
+    fn set_time(&mut self, now: Timestamp) {
+        self.head.clear();
+        write_head(now, self.stream, &mut self.head);
+    }
+
+    fn emit(&mut self, tag: u8, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
+        write_text(tag, &self.pending, out);
         self.pending.clear();
     }
 }
 
-fn write_record(now: Timestamp, stream: Stream, tag: u8, text: &[u8], out: &mut Vec<u8>) {
+fn write_head(now: Timestamp, stream: Stream, out: &mut Vec<u8>) {
     // Writing to a vector cannot fail.
     let _ = write!(out, "{now} {} ", stream.as_str());
+}
+
+fn write_text(tag: u8, text: &[u8], out: &mut Vec<u8>) {
     out.push(tag);
     out.push(b' ');
     out.extend_from_slice(text);
@@ -137,7 +151,8 @@ fn write_record(now: Timestamp, stream: Stream, tag: u8, text: &[u8], out: &mut 
 
 /// Appends one complete record with a note of the runtime itself.
 pub fn note(now: Timestamp, text: &str, out: &mut Vec<u8>) {
-    write_record(now, Stream::Stderr, b'F', text.as_bytes(), out);
+    write_head(now, Stream::Stderr, out);
+    write_text(b'F', text.as_bytes(), out);
 }
 
 // === impl Record ===

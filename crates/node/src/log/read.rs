@@ -3,19 +3,17 @@
 //! Needs only the state directory, so logs can be read whether or not the container, or the agent
 //! that started it, still runs. Several records of one line are joined.
 
+mod files;
 mod tail;
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    path::Path,
-};
+use std::{io, path::Path};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream;
 use jiff::{SignedDuration, Timestamp};
 
+use self::files::LogFiles;
 use super::format::Record;
 use crate::{
     changes::{self, Changes},
@@ -24,7 +22,7 @@ use crate::{
 };
 
 /// Bytes per read.
-const BLOCK: usize = 64 * 1024;
+const BLOCK: u64 = 64 * 1024;
 
 /// The log to read, and the part of it.
 #[derive(Debug, Clone, Default)]
@@ -182,7 +180,7 @@ fn find_attempt(
 /// The state of one stream.
 struct LogReader {
     dir: AttemptDir,
-    file: Option<File>,
+    files: LogFiles,
     /// Readable after a change in the folder; only when following.
     changes: Option<Readable>,
     timestamps: bool,
@@ -211,22 +209,14 @@ impl LogReader {
             .follow
             .then(|| Readable::new(Changes::watch(dir.path())?.into_fd()))
             .transpose()?;
-        let mut file = match File::open(dir.log()) {
-            Ok(file) => Some(file),
-            // The attempt never ran.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        if let (Some(file), Some(lines)) = (&mut file, request.tail_lines) {
-            tail::seek(file, lines)?;
-        }
+        let files = LogFiles::open(dir.clone(), request.tail_lines)?;
         let since = request.since_time.or_else(|| {
             now.checked_sub(SignedDuration::from_secs(i64::try_from(request.since_seconds?).ok()?))
                 .ok()
         });
         Ok(Self {
             dir,
-            file,
+            files,
             changes,
             timestamps: request.timestamps,
             since,
@@ -262,13 +252,16 @@ impl LogReader {
         if self.left == Some(0) {
             return Ok(Step::End);
         }
-        // Checked before reading: then all output before the end is in the file.
+        // Checked before reading: then all output before the end is in the files.
         let ended = self.dir.exit().is_some() || !self.dir.path().exists();
-        let Some(file) = &mut self.file else { return Ok(Step::End) };
-        let read = file.take(BLOCK as u64).read_to_end(&mut self.raw)?;
+        let is_complete = self.files.is_complete()?;
+        let read = self.files.read(BLOCK, &mut self.raw)?;
         let text = self.next_lines();
         if !text.is_empty() {
             return Ok(Step::Text(text.into()));
+        }
+        if read == 0 && is_complete && self.files.advance()? {
+            return Ok(Step::Text(Bytes::new()));
         }
         Ok(match (read, ended) {
             (0, true) => Step::End,

@@ -180,6 +180,7 @@ impl Sandbox {
             cgroup,
             grace_seconds: command.grace_seconds,
             umask: self.shared.shim.umask,
+            log: self.shared.shim.log,
             boot_id: self.shared.boot_id.clone(),
         };
         dir.write_spec(&spec).map_err(|source| failed("write the spec", source))?;

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use crate::state;
+use crate::state::{self, LogLimits};
 
 /// The program that becomes the shim; `--state DIR` is added to its arguments.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct ShimCommand {
     /// The umask of the programs that the shim starts. The agent and the shim have a stricter one,
     /// which keeps their own files private.
     pub umask: u32,
+    /// The limits of the logs that the shims write.
+    pub log: LogLimits,
 }
 
 impl ShimCommand {
@@ -30,6 +32,7 @@ impl ShimCommand {
             args: vec!["shim".into()],
             env: Vec::new(),
             umask: state::DEFAULT_UMASK,
+            log: LogLimits::default(),
         })
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
-    path::Path,
 };
 
 use rustix::{
@@ -18,6 +17,7 @@ use crate::{
         file::LogFile,
         format::{LastLine, Splitter, Stream},
     },
+    state::{AttemptDir, LogLimits},
 };
 
 /// Bytes per read. A pipe holds 64 KiB by default; the shim should use little memory.
@@ -40,9 +40,9 @@ struct Pipe {
 }
 
 impl Output {
-    pub(super) fn open(log: &Path) -> io::Result<Self> {
+    pub(super) fn open(dir: &AttemptDir, limits: LogLimits) -> io::Result<Self> {
         Ok(Self {
-            log: LogFile::open(log)?,
+            log: LogFile::open(dir, limits)?,
             pipes: Vec::new(),
             buffer: vec![0; BUFFER].into_boxed_slice(),
             records: Vec::new(),

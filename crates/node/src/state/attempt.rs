@@ -25,10 +25,36 @@ impl AttemptDir {
         &self.0
     }
 
-    /// The log file.
+    /// The log file that is written.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.0.join("log")
+    }
+
+    /// An earlier file of the log. The files are numbered from 1 in the order in which they were
+    /// written.
+    #[must_use]
+    pub fn rotated_log(&self, number: u64) -> PathBuf {
+        self.0.join(format!("log.{number}"))
+    }
+
+    /// The numbers of the earlier files of the log, oldest first.
+    ///
+    /// # Errors
+    /// When the folder exists but cannot be read.
+    pub fn rotated_logs(&self) -> io::Result<Vec<u64>> {
+        let entries = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut numbers = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix("log."));
+            numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 
     /// The standard error of the shim itself.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{PodUid, RelativePath};
+use super::{LogLimits, PodUid, RelativePath};
 
 /// The pod of a folder (`pod.json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,9 @@ pub struct Spec {
     /// The umask of the program.
     #[serde(default = "default_umask")]
     pub umask: u32,
+    /// The limits of its log.
+    #[serde(default)]
+    pub log: LogLimits,
     /// The boot in which the attempt was created.
     pub boot_id: String,
 }

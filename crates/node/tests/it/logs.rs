@@ -4,7 +4,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, pin_mut};
 use jiff::Timestamp;
 use mxjob_node::{
     log::read::{Error, Request, open},
-    runtime::{Attempt, IsolationMode},
+    runtime::{Attempt, IsolationMode, ShimCommand},
+    state::LogLimits,
 };
 
 use crate::node::{Node, block_on, main, run, shell, start};
@@ -15,6 +16,9 @@ crate::tests!("logs":
     a_followed_log_ends_with_its_container,
     the_previous_attempt_has_its_own_log,
     errors_name_the_missing_log,
+    a_follower_gets_every_line_of_a_rotated_log,
+    a_log_is_bounded_and_its_end_is_kept,
+    a_line_without_end_is_bounded,
 );
 
 fn request(pod: &str) -> Request {
@@ -106,4 +110,75 @@ fn errors_name_the_missing_log() {
         message(Request { previous: true, ..request("p") }),
         "previous terminated container \"main\" in pod \"p\" not found"
     );
+}
+
+/// A node whose logs have these limits.
+fn node_with_limits(max_bytes: u64, max_files: u32) -> Node {
+    let mut shim = ShimCommand::current_exe().unwrap();
+    shim.log = LogLimits { max_bytes, max_files };
+    Node::with_shim(IsolationMode::Auto, shim)
+}
+
+/// The bytes of all files of the log.
+fn log_bytes(node: &Node, pod: &str) -> u64 {
+    let folder = node.dir.path().join(format!("pods/uid-{pod}/main/0"));
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap());
+    let logs = files.filter(|file| file.file_name().to_str().unwrap().starts_with("log"));
+    logs.map(|file| file.metadata().unwrap().len()).sum()
+}
+
+fn a_follower_gets_every_line_of_a_rotated_log() {
+    // Every file is kept, so that also a follower that waits for the processor loses nothing.
+    let node = node_with_limits(2048, u32::MAX);
+    let pod = node.pod("p");
+    let go = node.dir.path().join("go");
+    let script = format!(
+        "echo begin; until [ -e {} ]; do sleep 0.01; done; seq 50000; printf end",
+        go.display()
+    );
+    block_on(async {
+        drop(start(&pod, shell(&script)));
+        let followed = Request { follow: true, ..request("p") };
+        let stream = open(node.dir.path(), &followed, Timestamp::now()).unwrap();
+        pin_mut!(stream);
+        assert_eq!(stream.next().await.unwrap().unwrap(), "begin\n");
+        std::fs::write(&go, "").unwrap();
+        let rest: Vec<_> = stream.try_collect().await.unwrap();
+        let numbers: String = (1..=50_000).map(|number| format!("{number}\n")).collect();
+        assert!(String::from_utf8(rest.concat()).unwrap() == format!("{numbers}end"));
+        let rotated = pod.dir().attempt(&main(), 0).rotated_logs().unwrap();
+        assert!(rotated.len() > 10, "{rotated:?}");
+        // Reading from the beginning and from the end crosses the same files.
+        let all = read(&node, &request("p")).await.unwrap();
+        assert!(all == format!("begin\n{numbers}end"));
+        for lines in [1, 2, 500, 5_000] {
+            let tail = read(&node, &Request { tail_lines: Some(lines), ..request("p") }).await;
+            let first = 50_000 - lines + 2;
+            let numbers: String = (first..=50_000).map(|number| format!("{number}\n")).collect();
+            assert!(tail.unwrap() == format!("{numbers}end"), "{lines} lines");
+        }
+        let limited = Request { limit_bytes: Some(50_000), ..request("p") };
+        assert!(read(&node, &limited).await.unwrap() == all[..50_000]);
+    });
+}
+
+fn a_log_is_bounded_and_its_end_is_kept() {
+    let node = node_with_limits(100_000, 3);
+    run(&node.pod("p"), shell("seq 200000"));
+    assert!(log_bytes(&node, "p") < 1_500_000, "{}", log_bytes(&node, "p"));
+    let text = block_on(read(&node, &request("p"))).unwrap();
+    let first: u32 = text.lines().next().unwrap().parse().unwrap();
+    let kept: String = (first..=200_000).map(|number| format!("{number}\n")).collect();
+    assert!(first > 1 && text == kept);
+    let tail = Request { tail_lines: Some(200_000), ..request("p") };
+    assert!(block_on(read(&node, &tail)).unwrap() == text);
+}
+
+fn a_line_without_end_is_bounded() {
+    let node = node_with_limits(100_000, 3);
+    let exit = run(&node.pod("p"), shell("head -c 30000000 /dev/zero | tr '\\0' x; exit 3"));
+    assert!(log_bytes(&node, "p") < 400_000);
+    assert!(exit.message.unwrap().len() <= 4096);
+    let text = block_on(read(&node, &request("p"))).unwrap();
+    assert!(text.len() > 100_000 && text.bytes().all(|byte| byte == b'x'));
 }

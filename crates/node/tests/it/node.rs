@@ -18,13 +18,19 @@ pub(crate) struct Node {
     pub(crate) runtime: Option<Runtime>,
     pub(crate) dir: tempfile::TempDir,
     pub(crate) mode: IsolationMode,
+    shim: ShimCommand,
 }
 
 impl Node {
     pub(crate) fn new(mode: IsolationMode) -> Self {
+        Self::with_shim(mode, ShimCommand::current_exe().unwrap())
+    }
+
+    /// A runtime that starts its shims with this command.
+    pub(crate) fn with_shim(mode: IsolationMode, shim: ShimCommand) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let runtime = Some(open(dir.path(), mode));
-        Self { runtime, dir, mode }
+        let runtime = Some(open(dir.path(), mode, &shim));
+        Self { runtime, dir, mode, shim }
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {
@@ -34,7 +40,7 @@ impl Node {
     /// Restarts the runtime, as after a crash of the agent.
     pub(crate) fn restart(&mut self) {
         self.runtime = None;
-        self.runtime = Some(open(self.dir.path(), self.mode));
+        self.runtime = Some(open(self.dir.path(), self.mode, &self.shim));
     }
 
     pub(crate) fn pod(&self, name: &str) -> Sandbox {
@@ -75,10 +81,10 @@ fn record(name: &str, address: Ipv4Addr) -> PodRecord {
     }
 }
 
-fn open(dir: &Path, mode: IsolationMode) -> Runtime {
+fn open(dir: &Path, mode: IsolationMode, shim: &ShimCommand) -> Runtime {
     // A process that another test is starting has a copy of the lock until its exec.
     eventually("the release of the earlier runtime's lock", || {
-        match Runtime::open(dir, ShimCommand::current_exe().unwrap(), mode) {
+        match Runtime::open(dir, shim.clone(), mode) {
             Err(Error::InUse { .. }) => None,
             result => Some(result.unwrap()),
         }

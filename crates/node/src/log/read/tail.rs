@@ -1,10 +1,6 @@
-//! Finds the last lines of a log without reading the whole file.
+//! Finds the last lines of a log without reading all of it.
 
-use std::{
-    fs::File,
-    io::{self, Seek as _, SeekFrom},
-    os::unix::fs::FileExt as _,
-};
+use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 use crate::log::format::Record;
 
@@ -14,35 +10,43 @@ const BLOCK: u64 = 64 * 1024;
 /// Enough bytes for the time, stream and tag of a record.
 const HEAD: usize = 64;
 
-/// Sets the position of the file before its last `lines` lines. The records of one line count once.
-pub(super) fn seek(file: &mut File, lines: u64) -> io::Result<()> {
-    let offset = offset(file, lines)?;
-    file.seek(SeekFrom::Start(offset))?;
-    Ok(())
+/// Counts lines backwards over the files of a log, the newest first. The records of one line count
+/// once, also where they are in two files.
+#[derive(Debug)]
+pub(super) struct Counter {
+    /// The number of lines to find.
+    lines: u64,
+    /// The lines that have begun, seen from the end.
+    count: u64,
 }
 
-fn offset(file: &File, lines: u64) -> io::Result<u64> {
-    let end = file.metadata()?.len();
-    if lines == 0 {
-        return Ok(end);
+impl Counter {
+    pub(super) const fn new(lines: u64) -> Self {
+        Self { lines, count: 0 }
     }
-    let mut newlines = Newlines { file, start: end, block: Vec::new() };
-    // The newest record belongs to line 1; every older record with tag F ends another line.
-    let Some(mut record_end) = newlines.next()? else { return Ok(0) };
-    let mut count = 1;
-    loop {
-        let before = newlines.next()?;
-        let record_start = before.map_or(0, |newline| newline + 1);
-        let newest = count == 1 && record_end + 1 >= end;
-        if ends_line(file, record_start)? && !newest {
-            count += 1;
-            if count > lines {
-                return Ok(record_end + 1);
-            }
+
+    /// The offset of the last lines in a file, or `None` if they begin in an earlier one.
+    pub(super) fn offset(&mut self, file: &File) -> io::Result<Option<u64>> {
+        let end = file.metadata()?.len();
+        if self.lines == 0 {
+            return Ok(Some(end));
         }
-        match before {
-            Some(newline) => record_end = newline,
-            None => return Ok(0),
+        let mut newlines = Newlines { file, start: end, block: Vec::new() };
+        let Some(mut record_end) = newlines.next()? else { return Ok(None) };
+        loop {
+            let before = newlines.next()?;
+            let record_start = before.map_or(0, |newline| newline + 1);
+            // The newest record belongs to line 1; every older record with tag F ends another line.
+            if self.count == 0 || ends_line(file, record_start)? {
+                self.count += 1;
+                if self.count > self.lines {
+                    return Ok(Some(record_end + 1));
+                }
+            }
+            match before {
+                Some(newline) => record_end = newline,
+                None => return Ok(None),
+            }
         }
     }
 }
@@ -82,23 +86,45 @@ impl Newlines<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::io::{Seek as _, SeekFrom, Write as _};
 
     use super::*;
 
-    fn check(records: &[&str], lines: u64, expect: &[&str]) {
-        let mut file = tempfile::tempfile().unwrap();
-        for record in records {
-            writeln!(file, "2026-11-24T08:00:00Z stdout {record}").unwrap();
+    /// The records from the offset on, of files whose records are given oldest first.
+    fn check_files(files: &[&[&str]], lines: u64, expect: &[&str]) {
+        let mut counter = Counter::new(lines);
+        let mut found: Vec<String> = Vec::new();
+        for records in files.iter().rev() {
+            let mut file = tempfile::tempfile().unwrap();
+            for record in *records {
+                writeln!(file, "2026-11-24T08:00:00Z stdout {record}").unwrap();
+            }
+            let offset = counter.offset(&file).unwrap();
+            file.seek(SeekFrom::Start(offset.unwrap_or_default())).unwrap();
+            let text = io::read_to_string(file).unwrap();
+            let texts =
+                text.lines().map(|line| line["2026-11-24T08:00:00Z stdout ".len()..].to_owned());
+            found.splice(0..0, texts);
+            if offset.is_some() {
+                break;
+            }
         }
-        let offset = offset(&file, lines).unwrap();
-        file.seek(SeekFrom::Start(offset)).unwrap();
-        let text = io::read_to_string(file).unwrap();
-        let found: Vec<&str> = text
-            .lines()
-            .map(|line| line.split_at("2026-11-24T08:00:00Z stdout ".len()).1)
-            .collect();
-        assert_eq!(found, expect, "{lines} of {records:?}");
+        assert_eq!(found, expect, "{lines} of {files:?}");
+    }
+
+    fn check(records: &[&str], lines: u64, expect: &[&str]) {
+        check_files(&[records], lines, expect);
+    }
+
+    #[test]
+    fn lines_are_counted_over_files() {
+        let files: &[&[&str]] = &[&["F a", "P b"], &["F b"], &[], &["F c", "P d"]];
+        check_files(files, 0, &[]);
+        check_files(files, 1, &["P d"]);
+        check_files(files, 2, &["F c", "P d"]);
+        check_files(files, 3, &["P b", "F b", "F c", "P d"]);
+        check_files(files, 4, &["F a", "P b", "F b", "F c", "P d"]);
+        check_files(files, 9, &["F a", "P b", "F b", "F c", "P d"]);
     }
 
     #[test]
