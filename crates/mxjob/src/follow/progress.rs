@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::lines::Source;
 
-/// Log lines of a failed replica in the final message.
-const LAST_LINES: usize = 10;
+/// Log lines of a failed replica in the final message: enough for an exception and the stack trace
+/// of MXNet after it.
+const LAST_LINES: usize = 30;
 /// Characters of a log line in the progress line.
 const MAX_LINE_CHARS: usize = 100;
 

@@ -189,7 +189,7 @@ impl<'a> Record<'a> {
 impl LastLine {
     fn remember(&mut self, line: &[u8]) {
         let line = line.trim_ascii();
-        if !line.is_empty() {
+        if !line.is_empty() && !is_stack_trace(line) {
             self.0.clear();
             self.0.extend_from_slice(line.get(..MAX_LAST_LINE).unwrap_or(line));
         }
@@ -200,6 +200,14 @@ impl LastLine {
     pub fn text(&self) -> Option<String> {
         (!self.0.is_empty()).then(|| String::from_utf8_lossy(&self.0).into_owned())
     }
+}
+
+/// Whether a line belongs to a stack trace of MXNet (dmlc-core). The line before the trace says
+/// what went wrong.
+fn is_stack_trace(line: &[u8]) -> bool {
+    [&b"[bt] ("[..], b"Stack trace:", b"Stack trace returned"]
+        .iter()
+        .any(|start| line.starts_with(start))
 }
 
 #[cfg(test)]
@@ -234,6 +242,15 @@ mod tests {
         check(&["\n\n"], "F \nF \n");
         check(&[], "");
         check(&["a b  c\n"], "F a b  c\n");
+    }
+
+    #[test]
+    fn the_last_line_is_not_one_of_a_stack_trace() {
+        let text = b"  what():  [13:11:37] server.h:358: Check failed: sync_mode_\n\
+            Stack trace:\n  [bt] (0) libmxnet.so(+0x2795cb) [0x7f90]\n  [bt] (1) libc.so.6\n\n";
+        let last = split(&[text]).1;
+        assert_eq!(last.as_deref(), Some("what():  [13:11:37] server.h:358: Check failed: sync_mode_"));
+        assert_eq!(split(&[b"[bt] (0) libmxnet.so\n"]).1, None);
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn failure_has_the_last_lines_of_the_replica_that_the_controller_names() {
         ["worker-1 failed: exit code 3"]
     );
     assert!(progress.pod(&pod("a", "worker", 1, "Failed", Some(3))).is_empty());
-    for number in 0..12 {
+    for number in 0..32 {
         progress.line("a-worker-1", "worker-1", format!("line {number}").as_bytes());
     }
     progress
@@ -83,7 +83,7 @@ fn failure_has_the_last_lines_of_the_replica_that_the_controller_names() {
         message.starts_with("MXJob a is failed because worker-1 exited with code 3.\nLast lines of worker-1:\n  line 2\n"),
         "{message}"
     );
-    assert!(message.ends_with("\n  line 11"), "{message}");
+    assert!(message.ends_with("\n  line 31"), "{message}");
 }
 
 #[test]
