@@ -23,7 +23,7 @@ mod dirs;
 mod tree;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -64,6 +64,18 @@ pub fn read(path: &Path) -> io::Result<Option<String>> {
     let mut text = String::new();
     file.read_to_string(&mut text)?;
     Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// Appends to a file, which is created private if it is missing. A crash can leave a part of the
+/// content at its end.
+///
+/// # Errors
+/// The system's error; `InvalidInput` for a link, `PermissionDenied` for a file of another user.
+pub fn append(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = open(path, true)?;
+    check_owner(&file)?;
+    file.seek(SeekFrom::End(0))?;
+    file.write_all(content)
 }
 
 /// Creates or replaces a file atomically: readers see the old or the new content. The file is

@@ -272,7 +272,9 @@ impl Agent {
                     refresh.spawn_blocking(move || names.refresh());
                 }
                 Some(_) = refresh.join_next(), if !refresh.is_empty() => {}
-                _ = unused.tick() => context.names.release_unused(),
+                _ = unused.tick(), if pods.is_listed => {
+                    context.names.release_unused(|uid| pods.bound.contains(uid));
+                }
             }
             if refresh_at.is_none() && refresh.is_empty() && context.names.is_stale() {
                 refresh_at = Some(Instant::now() + HOSTS_DEBOUNCE);
@@ -302,6 +304,10 @@ fn with_deletion(last: &Pod, newest: &Raw) -> Pod {
 struct Pods {
     context: Arc<Context>,
     updates: HashMap<String, watch::Sender<PodUpdate>>,
+    /// The uids of all pods that exist and are bound, to this node or another.
+    bound: HashSet<String>,
+    /// Whether all pods have been listed once.
+    is_listed: bool,
     /// Each returns the uid of its pod.
     workers: JoinSet<String>,
     /// Uids seen during a new list of all pods.
@@ -327,6 +333,8 @@ impl Pods {
         Self {
             context,
             updates: HashMap::new(),
+            bound: HashSet::new(),
+            is_listed: false,
             workers: JoinSet::new(),
             listed: None,
             unreadable: HashMap::new(),
@@ -417,6 +425,7 @@ impl Pods {
             self.binder.try_pod(&pod, &uid);
             return;
         }
+        self.bound.insert(uid.clone());
         let ours = node == self.context.config.node_name;
         self.binder.pod_bound(&pod, &uid, ours);
         if let Err(error) = self.context.names.set_pod(&pod, ours) {
@@ -443,6 +452,7 @@ impl Pods {
     }
 
     fn pod_removed(&mut self, uid: &str) {
+        self.bound.remove(uid);
         self.binder.pod_removed(uid);
         self.context.names.remove_pod(uid);
         let was_unreadable = self.unreadable.remove(uid).is_some();
@@ -474,6 +484,8 @@ impl Pods {
             self.pod_removed(&uid);
         }
         self.unreadable.retain(|uid, _| listed.contains(uid));
+        self.bound.retain(|uid| listed.contains(uid));
+        self.is_listed = true;
         let sandboxes = match self.context.runtime.sandboxes() {
             Ok(sandboxes) => sandboxes,
             Err(error) => {

@@ -27,14 +27,15 @@ use serde::Deserialize;
 
 use super::events::controller;
 use crate::{
-    addresses::{Addresses, Owner},
+    addresses::{Addresses, Owner, Unsaved},
     hosts::{self, Names as HostNames},
     runtime::Sandbox,
     state::dir_hash,
 };
 
-/// How long an owner keeps its addresses after its last pod and service were deleted.
-const ADDRESS_RETENTION: Duration = Duration::from_secs(600);
+/// How long an owner keeps its addresses after its last pod and service were deleted. A job keeps
+/// its services while its replicas are made again, so this is only for other owners.
+const ADDRESS_RETENTION: Duration = Duration::from_secs(60);
 
 /// Most peers of a pod. A job has at most as many replicas; a longer list is the user's own, and
 /// every name in it would get an address.
@@ -61,6 +62,8 @@ struct Table {
     services: BTreeMap<(String, String), Arc<ServiceNames>>,
     /// Services seen so far in a new list of all of them.
     listed: Option<HashSet<(String, String)>>,
+    /// Whether all services have been listed once.
+    has_services: bool,
     /// The pods whose hosts files are kept up to date, by uid, with the hash of their content.
     sandboxes: HashMap<String, (Sandbox, u64)>,
     /// The peers of the newest pod of each owner, for its other pods.
@@ -103,10 +106,11 @@ pub(super) struct TooManyPeers(usize);
 impl Names {
     pub(super) fn open(state_dir: &Path) -> Self {
         let table = Table {
-            addresses: Addresses::open(state_dir.join("addresses.json"), dir_hash(state_dir)),
+            addresses: Addresses::open(state_dir.join("addresses"), dir_hash(state_dir)),
             pods: HashMap::new(),
             services: BTreeMap::new(),
             listed: None,
+            has_services: false,
             sandboxes: HashMap::new(),
             peers: HashMap::new(),
             unused_since: HashMap::new(),
@@ -179,6 +183,7 @@ impl Names {
                 let mut table = self.lock();
                 if let Some(listed) = table.listed.take() {
                     table.services.retain(|key, _| listed.contains(key));
+                    table.has_services = true;
                     table.is_stale = true;
                 }
             }
@@ -287,9 +292,15 @@ impl Names {
         }
     }
 
-    /// Releases the addresses of owners that have had no pods and services for a while.
-    pub(super) fn release_unused(&self) {
+    /// Forgets the pods that do not exist, and releases the addresses of owners that have had no
+    /// pods and services for a while. Decided by what exists, because the end of a pod can be
+    /// missed. Call it only when all pods are known.
+    pub(super) fn release_unused(&self, exists: impl Fn(&str) -> bool) {
         let mut table = self.lock();
+        if !table.has_services {
+            return;
+        }
+        table.pods.retain(|uid, _| exists(uid));
         let Table { addresses, pods, services, peers, unused_since, is_stale, .. } = &mut *table;
         let now = Instant::now();
         let used: HashSet<&Owner> = pods
@@ -313,13 +324,14 @@ impl Names {
         }
     }
 
-    /// Writes the addresses that were assigned since the last time, in one step for all of them.
+    /// Writes the changes of addresses since the last time, in one step for all of them.
     fn save(&self) -> io::Result<()> {
         let _one = self.saving.lock();
         let unsaved = self.lock().addresses.unsaved();
         let saved = unsaved.and_then(|unsaved| match unsaved {
             // Not synced: no process keeps its address over a power failure.
-            Some((path, content)) => mxjob_files::write(&path, &content),
+            Some((path, Unsaved::Append(lines))) => mxjob_files::append(&path, &lines),
+            Some((path, Unsaved::Replace(content))) => mxjob_files::write(&path, &content),
             None => Ok(()),
         });
         if let Err(error) = &saved {

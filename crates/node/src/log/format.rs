@@ -249,7 +249,10 @@ mod tests {
         let text = b"  what():  [13:11:37] server.h:358: Check failed: sync_mode_\n\
             Stack trace:\n  [bt] (0) libmxnet.so(+0x2795cb) [0x7f90]\n  [bt] (1) libc.so.6\n\n";
         let last = split(&[text]).1;
-        assert_eq!(last.as_deref(), Some("what():  [13:11:37] server.h:358: Check failed: sync_mode_"));
+        assert_eq!(
+            last.as_deref(),
+            Some("what():  [13:11:37] server.h:358: Check failed: sync_mode_")
+        );
         assert_eq!(split(&[b"[bt] (0) libmxnet.so\n"]).1, None);
     }
 

@@ -92,7 +92,7 @@ fn workers(count: usize) -> impl Iterator<Item = String> {
 /// Which file has the addresses, and when it was written.
 fn file(dir: &tempfile::TempDir) -> (u64, i64, i64) {
     use std::os::unix::fs::MetadataExt as _;
-    let file = std::fs::metadata(dir.path().join("addresses.json")).unwrap();
+    let file = std::fs::metadata(dir.path().join("addresses")).unwrap();
     (file.ino(), file.mtime(), file.mtime_nsec())
 }
 
@@ -126,7 +126,7 @@ fn addresses_that_no_pod_uses_yet_are_saved_together() {
     for pod in &pods {
         names.set_pod(pod, true).unwrap();
     }
-    assert!(!dir.path().join("addresses.json").exists());
+    assert!(!dir.path().join("addresses").exists());
     let (first, _) = names.of_pod(&pods[0]).unwrap();
     let saved = file(&dir);
     for pod in &pods {
@@ -136,6 +136,43 @@ fn addresses_that_no_pod_uses_yet_are_saved_together() {
     drop(names);
     // The next agent knows it.
     assert_eq!(Names::open(dir.path()).of_pod(&pods[0]).unwrap().0, first);
+}
+
+#[test]
+fn addresses_are_released_when_nothing_exists_that_uses_them() {
+    let (_dir, names) = names();
+    let existing = pod("here", None, &json!({}));
+    // The worker of a pod looks it up after the agent has seen its deletion.
+    for pod in
+        [&existing, &pod("gone", None, &json!({})), &pod("j-worker-0", Some("job"), &json!({}))]
+    {
+        names.of_pod(pod).unwrap();
+    }
+    names.set_service(&service("j-worker-0", Some("job"), "None", &json!({})));
+    let owners = || {
+        let mut uids: Vec<_> =
+            names.lock().addresses.owners().into_iter().map(|owner| owner.uid).collect();
+        uids.sort_unstable();
+        uids
+    };
+    let exists = |uid: &str| uid == "uid-here";
+    names.release_unused(exists);
+    assert_eq!(names.lock().pods.len(), 3, "nothing is decided before all services are known");
+    names.handle_service(watcher::Event::Init);
+    let listed = service("j-worker-0", Some("job"), "None", &json!({}));
+    names.handle_service(watcher::Event::InitApply(Lenient(Ok(listed))));
+    names.handle_service(watcher::Event::InitDone);
+    names.release_unused(exists);
+    assert_eq!(
+        owners(),
+        ["job", "uid-gone", "uid-here"],
+        "owners keep their addresses for a while"
+    );
+    for since in names.lock().unused_since.values_mut() {
+        *since = since.checked_sub(ADDRESS_RETENTION).unwrap();
+    }
+    names.release_unused(exists);
+    assert_eq!(owners(), ["job", "uid-here"], "the service of the job still exists");
 }
 
 #[test]
