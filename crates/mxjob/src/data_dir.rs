@@ -7,13 +7,15 @@
 //! DIR/server.lock    held by the one server (0600)              DIR/store/   every object (0700)
 //! DIR/kubeconfig     there while the server answers (0600)      DIR/pki/     keys and certificates (0700)
 //! DIR/admin-token    the administrator's token (0600)           DIR/node/    pods: logs, exit records, volumes (0700)
-//!                                                                DIR/volumes/ persistent volumes (0700)
+//! DIR/node-name      the name of the Node (0600)                DIR/volumes/ persistent volumes (0700)
 //! ```
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+
+use mxjob_machinery::names::dns1123_subdomain;
 
 use crate::exit::Failure;
 
@@ -91,6 +93,30 @@ impl DataDir {
         self.0.join("node")
     }
 
+    /// The name of the Node: the given one, or the one of the last time, or else the host's.
+    /// Keeps it, because the pods of the data directory belong to a Node of this name, whatever
+    /// the host is called later.
+    pub(crate) fn node_name(&self, given: Option<String>, host: String) -> Result<String, Failure> {
+        let path = self.0.join("node-name");
+        let failed = |action: &str, error: &io::Error| {
+            Failure::doing(&format!("cannot {action} {}", path.display()), error)
+        };
+        let kept = mxjob_files::read(&path).map_err(|error| failed("read", &error))?;
+        let kept = kept.as_deref().map(str::trim);
+        if let Some(error) = kept.and_then(|kept| dns1123_subdomain(kept).into_iter().next()) {
+            return Err(Failure::system(format!(
+                "{} does not have a valid node name: {error}: correct it or remove it",
+                path.display()
+            )));
+        }
+        let name = given.or_else(|| kept.map(str::to_owned)).unwrap_or(host);
+        if kept != Some(&name) {
+            mxjob_files::write(&path, format!("{name}\n").as_bytes())
+                .map_err(|error| failed("write", &error))?;
+        }
+        Ok(name)
+    }
+
     /// The folders of persistent volumes.
     pub(crate) fn volumes(&self) -> PathBuf {
         self.0.join("volumes")
@@ -109,5 +135,26 @@ impl DataDir {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_node_keeps_its_name_when_the_host_gets_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DataDir::new(folder.path()).unwrap();
+        let name = |given: Option<&str>, host: &str| {
+            dir.node_name(given.map(str::to_owned), host.to_owned()).map_err(|error| error.message)
+        };
+        assert_eq!(name(None, "old").unwrap(), "old");
+        assert_eq!(name(None, "new").unwrap(), "old");
+        assert_eq!(name(Some("mine"), "new").unwrap(), "mine");
+        assert_eq!(name(None, "new").unwrap(), "mine");
+        fs::write(folder.path().join("node-name"), "no/name").unwrap();
+        let message = name(None, "new").unwrap_err();
+        assert!(message.contains("does not have a valid node name"), "{message}");
     }
 }

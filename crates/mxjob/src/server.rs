@@ -254,6 +254,7 @@ impl Server {
         let NodeSettings { name, workdir, umask, extended_resources, logs } = settings.clone();
         let defaults = mxjob_node::Config::new(self.settings.data_dir.node())
             .map_err(|error| Failure::doing("cannot find the program's executable file", &error))?;
+        let name = self.settings.data_dir.node_name(name, defaults.node_name)?;
         let client = self.client(Identity::node(&name), "mxjob-node");
         let mut config = mxjob_node::Config { node_name: name, workdir, ..defaults };
         config.extended_resources.extend(extended_resources);

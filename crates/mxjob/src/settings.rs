@@ -38,7 +38,8 @@ pub(crate) struct Settings {
 /// The settings of the node agent.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeSettings {
-    pub(crate) name: String,
+    /// Name of the Node; by default the one that the data directory has.
+    pub(crate) name: Option<String>,
     pub(crate) workdir: PathBuf,
     /// The caller's umask, which the processes of pods get.
     pub(crate) umask: Mode,
@@ -94,24 +95,18 @@ impl LogLimitArgs {
 // === impl NodeSettings ===
 
 impl NodeSettings {
-    /// Checks the given name and working directory. Their defaults are the host name and the
-    /// current directory.
+    /// Checks the given name and working directory. The default of the latter is the current
+    /// directory.
     pub(crate) fn new(
         name: Option<String>,
         workdir: Option<PathBuf>,
         umask: Mode,
     ) -> Result<Self, Failure> {
-        let name = match name {
-            Some(name) => match names::dns1123_subdomain(&name).first() {
-                Some(error) => {
-                    return Err(Failure::input(format!(
-                        "{name:?} is not a valid node name: {error}"
-                    )));
-                }
-                None => name,
-            },
-            None => host_name(),
-        };
+        if let Some(name) = &name
+            && let Some(error) = names::dns1123_subdomain(name).first()
+        {
+            return Err(Failure::input(format!("{name:?} is not a valid node name: {error}")));
+        }
         let workdir = workdir.unwrap_or_else(|| PathBuf::from("."));
         let shown = workdir.display().to_string();
         match std::fs::canonicalize(&workdir) {
@@ -127,13 +122,6 @@ impl NodeSettings {
             }
         }
     }
-}
-
-/// The host name, or `localhost` if it is not a valid object name.
-fn host_name() -> String {
-    let name = mxjob_access::tls::host_name().map(|name| name.to_ascii_lowercase());
-    name.filter(|name| names::dns1123_subdomain(name).is_empty())
-        .unwrap_or_else(|| "localhost".to_owned())
 }
 
 #[cfg(test)]

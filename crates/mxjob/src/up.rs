@@ -55,7 +55,7 @@ pub(crate) struct ServeArgs {
 pub(crate) struct UpArgs {
     #[command(flatten)]
     serve: ServeArgs,
-    /// Name of this machine's Node [default: the host name]
+    /// Name of this machine's Node [default: its name of the last time, at first the host name]
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
     /// Default working directory of pods, and base of their relative paths [default: the current
@@ -211,7 +211,7 @@ mod tests {
         assert!(!settings.garbage_collection);
         assert_eq!(settings.event_ttl, Duration::from_secs(900));
         let node = settings.node.unwrap();
-        assert_eq!(node.name, "from-file");
+        assert_eq!(node.name.as_deref(), Some("from-file"));
         assert_eq!(node.workdir, std::env::current_dir().unwrap());
     }
 
