@@ -17,7 +17,7 @@ DROP = {'selfLink', 'remainingItemCount'}
 HEADERS = ('content-type', 'warning', 'allow', 'retry-after', 'content-encoding')
 UUID = re.compile(r'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}')
 STAMP = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ')
-GENERATED = re.compile(r'(gen-|Bad_|g{20,}-?)[a-z0-9]{5}\b')
+GENERATED = re.compile(r'(gen-|Bad_|g{20,}-?|\bg-)[a-z0-9]{5}\b')
 HASH = re.compile(r'\bhash=[0-9A-F]+')
 # In answers kept as text: what the contract adds to every MXJob, and versions too short to look like numbers of ours.
 SELF_LINK = re.compile(r',\s*"selfLink": ?"[^"]*"|\n *selfLink: \S+')
@@ -38,7 +38,9 @@ def norm(v, key=None):
     if isinstance(v, dict):
         return {k: norm(x, k) for k, x in v.items() if k not in DROP}
     if isinstance(v, list):
-        return [norm(x) for x in v]
+        v = [norm(x) for x in v]
+        # Sorted by their times, which may or may not be in the same second.
+        return sorted(v, key=json.dumps) if key == 'managedFields' else v
     if key == 'resourceVersion' and v: return '<rv>'
     if key == 'uid' and v: return '<uid>'
     if key in TIMES and v: return '<time>'

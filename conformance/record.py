@@ -3,19 +3,24 @@
 Asks a Kubernetes API server on loopback a fixed set of questions about MXJobs and writes down what it
 answers: OUT/GROUP.json, an array of {name, method, path, headers, body, status, response_headers, response}.
 
-    record.py https://127.0.0.1:PORT OUT [--rows expected] [GROUP ...]
+    record.py https://127.0.0.1:PORT OUT [--rows expected] [--definition definition.json] [GROUP ...]
 
 Tokens come from the environment: ADMIN_TOKEN (a user in the group system:masters), LIMITED_TOKEN (a user without
 any rights); a third, bogus-token, must be unknown. The server must run without job controller and garbage
 collection, so that nothing but these requests changes an object. Groups run in the order of this file; some list
 all namespaces, so a group may see what an earlier one left. With --rows, a watch that has no row in that folder is
 not waited for (what it does to objects is still done): the slowest ones are there to look at, not to compare.
+With --definition, MXJobs are defined by that file first, in the way of `kubectl apply`.
 """
 import http.client, json, os, ssl, sys, threading, time, copy, gzip
 from urllib.parse import quote
 
-ARGS = sys.argv[1:]; ROWS = None
-if '--rows' in ARGS: i = ARGS.index('--rows'); ROWS = ARGS[i + 1]; del ARGS[i:i + 2]
+ARGS = sys.argv[1:]
+def option(name):
+    if name not in ARGS: return None
+    i = ARGS.index(name); value = ARGS[i + 1]; del ARGS[i:i + 2]
+    return value
+ROWS, DEFINITION = option('--rows'), option('--definition')
 URL, OUT, ONLY = ARGS[0], ARGS[1], set(ARGS[2:])
 HOST, PORT = URL.split('//')[1].split(':'); PORT = int(PORT)
 CTX = ssl._create_unverified_context()
@@ -99,6 +104,21 @@ def fresh(ns):
     setup('POST', '/api/v1/namespaces', {'apiVersion': 'v1', 'kind': 'Namespace', 'metadata': {'name': ns}}, ok=None)
     setup('DELETE', f'{G}/namespaces/{ns}/mxjobs')
     return f'{G}/namespaces/{ns}/mxjobs'
+
+def define(file):
+    """Creates a definition as `kubectl apply` does, and waits until its kind is served."""
+    made = json.load(open(file)); names = made['spec']['names']
+    applied = {**made, 'metadata': {'annotations': {}, **made['metadata']}}
+    note = json.dumps(applied, sort_keys=True, separators=(',', ':')) + '\n'
+    made['metadata']['annotations'] = {'kubectl.kubernetes.io/last-applied-configuration': note}
+    path = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions'
+    st, _, b, _ = raw('POST', path + '?fieldManager=kubectl-client-side-apply', None, made)
+    if st != 201: sys.exit(f'cannot create the definition: {st} {b[:300]}')
+    for _ in range(600):
+        st, _, b, _ = raw('GET', G)
+        if st == 200 and any(r['name'] == names['plural'] for r in json.loads(b)['resources']): return
+        time.sleep(0.05)
+    sys.exit(f'{names["plural"]} are not served 30 seconds after they were defined')
 
 GROUPS = {}
 def group(f): GROUPS[f.__name__] = f; return f
@@ -767,6 +787,7 @@ def gzipped(r):
     r('gzip request body', 'POST', p, gzip.compress(json.dumps(mx('gz')).encode()), {'Content-Encoding': 'gzip'}, show_body='(gzip of an MXJob)')
     setup('DELETE', p)
 
+if DEFINITION: define(DEFINITION)
 for name, f in GROUPS.items():
     if ONLY and name not in ONLY: continue
     r = Rec()

@@ -19,6 +19,31 @@ pub(crate) struct Write<'a> {
     pub(crate) now: Timestamp,
 }
 
+/// The manager of what the server itself writes.
+const SERVER: &str = "mxjob-apiserver";
+
+/// Makes the server the owner of the status that it derived, if it differs from the one before.
+pub(crate) fn record_derived_status(
+    kind: &Kind,
+    now: Timestamp,
+    before: Option<&Value>,
+    object: &mut Value,
+) {
+    if object.get("status") == before {
+        return;
+    }
+    let mut old = object.clone();
+    if let Some(members) = old.as_object_mut() {
+        members.remove("status");
+        members.extend(before.map(|status| ("status".to_owned(), status.clone())));
+    }
+    Write { kind, subresource: Some("status"), manager: SERVER, now }.record(
+        Some(&old),
+        None,
+        object,
+    );
+}
+
 impl Write<'_> {
     /// Updates `managedFields` of `new` after a create, update or patch. On a subresource the
     /// manager owns the fields as `sent`, even if they are not stored (as upstream).

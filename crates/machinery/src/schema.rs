@@ -5,7 +5,8 @@
 //! required fields as upstream's validator does; [`Schema::decode_problem`] reports wrong types as
 //! Go's decoder does for built-in kinds; [`Schema::unknown_fields`] and [`Schema::prune`] list and
 //! remove the fields that a kind does not have; [`Schema::zero_nulls`] replaces nulls as Go's
-//! decoder does, and [`Schema::fill`] sets defaults. [`violations`] has the rules for schemas
+//! decoder does, [`Schema::drop_nulls`] removes them as for custom resources, and [`Schema::fill`]
+//! sets defaults. [`violations`] has the rules for schemas
 //! themselves. CEL is not evaluated here.
 //!
 //! [`kubernetes`] has the schemas of the built-in kinds. Each is parsed when it is first used: a

@@ -117,6 +117,7 @@ impl Strategy for Custom {
     fn prune(&self, object: &mut Value) {
         if let Some(version) = self.version() {
             version.schema().prune(object);
+            version.schema().drop_nulls(object);
         }
     }
 

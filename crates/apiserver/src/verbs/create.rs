@@ -20,7 +20,7 @@ use crate::error::ApiError;
 use crate::escalation;
 use crate::kind::Kind;
 use crate::options::WriteOptions;
-use crate::ownership::Write;
+use crate::ownership::{self, Write};
 use crate::registry;
 use crate::verbs::{ATTEMPTS, MODIFIED, body};
 
@@ -121,6 +121,9 @@ async fn attempt(
     if !options.applying {
         let write = Write { kind, subresource: None, manager: &options.manager, now: context.now };
         write.record(None, None, &mut object);
+    }
+    if kind.strategy.depends_on_others() {
+        ownership::record_derived_status(kind, context.now, None, &mut object);
     }
     body::check_bounds(&object)?;
     let request = webhooks::Request {

@@ -18,7 +18,7 @@ use crate::error::ApiError;
 use crate::escalation;
 use crate::kind::Kind;
 use crate::options::{self, WriteOptions};
-use crate::ownership::Write;
+use crate::ownership::{self, Write};
 use crate::schemas;
 use crate::verbs::{ATTEMPTS, MODIFIED, body, create};
 
@@ -54,7 +54,8 @@ pub(crate) async fn update(context: &mut Context<'_>) -> Result<Answer, ApiError
         }
         return Err(ApiError::not_found(context.kind, context.name()));
     }
-    if context.kind.conventions.requires_type_meta
+    // MXJobs that are built in; for those of a definition it is a validation error.
+    if context.kind.create_on_update
         && object.get("kind").and_then(Value::as_str) != Some(&context.kind.kind)
     {
         return Err(wrong_kind(context, &object));
@@ -114,6 +115,7 @@ pub(crate) async fn write(
         let (mut submitted, once) = match &mut submission {
             Submission::Whole(object) => {
                 let insists = check_versions(context, &old, object, true)?;
+                body::check_kind(context, object)?;
                 // A writer who insists on a version gets one attempt: the common case copies
                 // nothing.
                 let once = insists && !depends;
@@ -294,6 +296,9 @@ fn next(
     if !options.applying {
         let write = Write { kind, subresource, manager: &options.manager, now: context.now };
         write.record(Some(old), sent, &mut new);
+    }
+    if subresource.is_none() && kind.strategy.depends_on_others() {
+        ownership::record_derived_status(kind, context.now, old.get("status"), &mut new);
     }
     Ok(new)
 }

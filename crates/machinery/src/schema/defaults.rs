@@ -1,4 +1,4 @@
-//! Defaults of a schema.
+//! Defaults of a schema, and nulls, which count as missing.
 
 use serde_json::Value;
 
@@ -46,6 +46,28 @@ impl Schema<'_> {
                         *value = default.clone();
                     }
                     schema.fill(value);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Removes each member that is null, in and below a value, unless null is allowed there or
+    /// [`Schema::fill`] replaces it by a default. Items of lists stay.
+    pub fn drop_nulls(self, value: &mut Value) {
+        match value {
+            Value::Object(members) => members.retain(|name, value| {
+                let Some(below) = self.member(name) else { return true };
+                let node = below.node();
+                if value.is_null() {
+                    return node.nullable || node.default.is_some();
+                }
+                below.drop_nulls(value);
+                true
+            }),
+            Value::Array(items) => {
+                if let Some(item) = self.item() {
+                    items.iter_mut().for_each(|value| item.drop_nulls(value));
                 }
             }
             _ => {}

@@ -37,6 +37,16 @@ async fn an_object_is_defaulted_pruned_and_numbered() {
     // A put to a free name creates nothing, and an update needs a version.
     assert_eq!(server.put(&format!("{GROUPS}/b"), &group("b", &json!({}))).await.0, 404);
     assert_eq!(server.put(&path, &group("a", &json!({}))).await.0, 422);
+    let mut other = changed.clone();
+    other["kind"] = json!("Widget");
+    let (code, refused) = server.put(&path, &other).await;
+    assert_eq!((code, &refused["details"]["causes"][0]["field"]), (422, &json!("kind")));
+    // Null is no value where the schema does not allow it.
+    let nulls =
+        server.make(GROUPS, &group("nulls", &json!({ "minMember": 1, "queue": null }))).await;
+    assert_eq!(nulls["spec"], made["spec"]);
+    let nulls = server.make(GROUPS, &group("no-spec", &Value::Null)).await;
+    assert_eq!(nulls.get("spec"), None);
     let (code, refused) = server
         .call(
             Method::POST,

@@ -184,6 +184,29 @@ fn defaults_fill_what_is_missing_or_may_not_be_null() {
 }
 
 #[test]
+fn nulls_that_are_not_allowed_count_as_missing() {
+    let node = of(
+        &json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {
+        "a": { "type": "integer" },
+        "b": { "type": "integer", "default": 2 },
+        "c": { "type": "integer", "nullable": true },
+        "d": { "type": "array", "items": { "type": "object", "properties": { "e": { "type": "string" } } } },
+        "f": { "type": "object", "additionalProperties": { "type": "string" } },
+    } }),
+    );
+    let mut object = json!({ "spec": { "x": {
+        "a": null, "b": null, "c": null, "d": [{ "e": null }, null], "f": { "g": null, "h": "i" }, "unknown": null,
+    } } });
+    Schema::new(&node).drop_nulls(&mut object);
+    let wanted =
+        json!({ "b": null, "c": null, "d": [{}, null], "f": { "h": "i" }, "unknown": null });
+    assert_eq!(object["spec"]["x"], wanted);
+    let mut object = json!({ "kind": "A", "spec": null });
+    Schema::new(&node).drop_nulls(&mut object);
+    assert_eq!(object, json!({ "kind": "A" }));
+}
+
+#[test]
 fn schemas_that_are_not_structural_are_named_with_what_is_wrong() {
     #[track_caller]
     fn check(field: &Value, expected: &[&str]) {
