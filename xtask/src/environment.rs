@@ -17,8 +17,8 @@ use crate::run;
 /// The last MXNet with a small wheel that needs no old numpy: 190 MB installed and 2.6 s for the
 /// digits job, where 1.9.1 takes 296 MB and 3.8 s and reaches the same accuracy.
 const PACKAGES: &[&str] = &["mxnet==1.5.1.post0", "numpy==1.26.4"];
-/// In order of preference; numpy 1.26 has wheels for 3.9 to 3.12.
-const PYTHONS: &[&str] = &["python3.11", "python3.12", "python3.10", "python3.9", "python3"];
+/// In order of preference; numpy 1.26 has wheels up to 3.12, and lightkube needs 3.10.
+const PYTHONS: &[&str] = &["python3.11", "python3.12", "python3.10", "python3"];
 /// The only file used of the scikit-learn wheel: 1,797 handwritten digits of 8 x 8 grey values.
 const DATA_MEMBER: &str = "sklearn/datasets/data/digits.csv.gz";
 
@@ -92,14 +92,14 @@ fn find_python() -> Result<PathBuf> {
     if let Some(python) = usable_python() {
         return Ok(python);
     }
-    eprintln!("There is no Python 3.9 to 3.12 with its venv module.");
+    eprintln!("There is no Python 3.10 to 3.12 with its venv module.");
     apt(&["python3", "python3-venv"])?;
-    usable_python().context("no Python 3.9 to 3.12 was found; install one and put it on the PATH")
+    usable_python().context("no Python 3.10 to 3.12 was found; install one and put it on the PATH")
 }
 
 fn usable_python() -> Option<PathBuf> {
     let question =
-        "import sys, venv, ensurepip; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))";
+        "import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))";
     let usable = |name: &&&str| {
         Command::new(name)
             .args(["-c", question])

@@ -10,7 +10,7 @@ use crate::run;
 
 /// Python environments: folder and packages.
 const PYTHON: &[(&str, &[&str])] = &[
-    ("clients-venv", &["kubernetes==37.0.2"]),
+    ("clients-venv", &["kubernetes==37.0.2", "kr8s==0.20.15", "lightkube==1.0.1"]),
     // The last version with MXJobs. With kubernetes 37 it fails before it sends a request.
     ("training-venv", &["kubeflow-training==1.8.1", "kubernetes==29.0.0"]),
 ];

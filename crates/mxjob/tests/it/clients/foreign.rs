@@ -43,6 +43,16 @@ fn newest_python_client_creates_reads_changes_and_deletes_jobs() {
 }
 
 #[test]
+fn kr8s_creates_reads_changes_and_deletes_jobs() {
+    check_python("clients-venv", "python/kr8s_calls.py");
+}
+
+#[test]
+fn lightkube_creates_reads_changes_and_deletes_jobs() {
+    check_python("clients-venv", "python/lightkube_calls.py");
+}
+
+#[test]
 fn training_sdk_creates_reads_changes_and_deletes_jobs() {
     check_python("training-venv", "python/training.py");
 }
