@@ -56,7 +56,7 @@ where
 /// A request of an authenticated caller, before its body is read.
 struct Call {
     parts: Parts,
-    path: String,
+    path: Arc<str>,
     query: Query,
     identity: Identity,
     priority: Priority,
@@ -103,8 +103,7 @@ impl ApiServer {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BodyError>,
     {
-        let Some(path) = request::decode_path(parts.uri.path()).map(std::borrow::Cow::into_owned)
-        else {
+        let Some(path) = request::decode_path(parts.uri.path()).map(Arc::<str>::from) else {
             return Err(ApiError::bad_request(
                 "the path is not valid UTF-8 or has a broken percent-escape",
             ));
@@ -119,10 +118,11 @@ impl ApiServer {
             return plain(page);
         }
         let target = Target::parse(&path);
-        let is_resource = target != Target::NonResource;
         let identity = match self.authenticate(&parts).await? {
             Ok(identity) => identity,
-            Err(Unauthenticated::Missing) if !is_resource => self.anonymous(&parts, &path)?,
+            Err(Unauthenticated::Missing) if target == Target::NonResource => {
+                self.anonymous(&parts, &path)?
+            }
             Err(_) => return Err(ApiError::unauthorized()),
         };
         let identity = self.impersonated(identity, &parts.headers)?;
@@ -132,11 +132,10 @@ impl ApiServer {
             Priority::of(&identity, target.is_about_leases())
         };
         let arrival = self.0.flow.arrive(priority, &identity.name)?;
-        let call = Call { parts, path, query, identity, priority };
-        if is_resource {
-            self.resource(call, arrival, body, warnings).await
-        } else {
-            self.non_resource(call, arrival).await
+        let call = Call { parts, path: Arc::clone(&path), query, identity, priority };
+        match target {
+            Target::Resource(target) => self.resource(call, target, arrival, body, warnings).await,
+            Target::NonResource => self.non_resource(call, arrival).await,
         }
     }
 
@@ -208,7 +207,7 @@ impl ApiServer {
 
     async fn non_resource(&self, call: Call, arrival: Arrival) -> Result<Response<Body>, ApiError> {
         // Documents about all kinds are made at their first request.
-        let is_heavy = call.path != "/version";
+        let is_heavy = &*call.path != "/version";
         let server = self.clone();
         let work = async move {
             let (_seat, turn) = server.admit(&call, &arrival, is_heavy).await?;
@@ -233,7 +232,7 @@ impl ApiServer {
             path: &call.path,
             ..Attributes::new(&call.identity, Verb::parse(&verb))
         })?;
-        if call.path == "/metrics" {
+        if &*call.path == "/metrics" {
             let text = self.metrics();
             return Answer::Metrics { text }.into_response(&self.rendering(call, Form::JSON)?);
         }

@@ -47,6 +47,7 @@ impl ApiServer {
     pub(super) async fn resource<B>(
         &self,
         call: Call,
+        target: ResourcePath<'_>,
         arrival: Arrival,
         body: B,
         warnings: &mut Vec<String>,
@@ -56,7 +57,6 @@ impl ApiServer {
         B::Error: Into<BodyError>,
     {
         let unknown = || not_found(&self.0.services.registry.served(), &call.path);
-        let Target::Resource(target) = Target::parse(&call.path) else { return unknown() };
         let verb = request::verb(&call.parts.method, &target, call.query.flag("watch"));
         let Some(kind) = self.route(&call, &target, verb)? else { return unknown() };
         let form = if verb == Verb::Watch {
@@ -76,7 +76,7 @@ impl ApiServer {
             Intake::read(body, call.parts.extensions.get::<Peer>()).await?
         };
         let work = Work { call, kind, verb, rendering, body };
-        let is_heavy = self.is_heavy(&work);
+        let is_heavy = self.is_heavy(&work, &target);
         let server = self.clone();
         let done = Box::pin(async move {
             let (_seat, turn) = server.admit(&work.call, &arrival, is_heavy).await?;
@@ -145,7 +145,7 @@ impl ApiServer {
 
     /// Whether a request may compute for more than a millisecond: with the body or the object, with
     /// all objects of a collection, with the kinds that a definition adds.
-    fn is_heavy(&self, work: &Work) -> bool {
+    fn is_heavy(&self, work: &Work, target: &ResourcePath<'_>) -> bool {
         let Work { call, kind, verb, body, .. } = work;
         let is_yaml = || media_type(&call.parts.headers, "application/json").contains("yaml");
         if matches!(verb, Verb::List | Verb::Watch | Verb::DeleteCollection)
@@ -158,7 +158,6 @@ impl ApiServer {
         if !verb.is_read() && stored.prefix() == definitions::PREFIX {
             return true;
         }
-        let Target::Resource(target) = Target::parse(&call.path) else { return false };
         target.name.is_some_and(|name| {
             let object = self.0.services.store.get(&stored.key(target.namespace, name));
             object.is_some_and(|entry| entry.value.len() > HEAVY)
@@ -169,6 +168,7 @@ impl ApiServer {
     async fn execute(self, work: Work) -> Outcome {
         let Work { call, kind, verb, rendering, body } = work;
         let Intake { bytes, held: _held } = body;
+        // Parsed again, because the request may be executed on another thread.
         let Target::Resource(target) = Target::parse(&call.path) else {
             return (Err(ApiError::no_such_resource()), Vec::new());
         };
