@@ -44,6 +44,39 @@ impl Resources {
     /// overhead on top. What is limited and not requested is requested as limited. Requests of the
     /// pod as a whole, if any, take the place of the sums.
     pub fn of_pod(spec: &Value) -> Self {
+        let mut asked = Self::together(spec, Self::of_container);
+        asked.0.insert(PODS.to_owned(), 1);
+        asked
+    }
+
+    /// What a pod of that spec may use. A resource that a container uses without a limit has no
+    /// limit for the pod either, unless the pod as a whole has one.
+    pub fn limits_of_pod(spec: &Value) -> Self {
+        let mut limits = Self::together(spec, Self::limits_of_container);
+        let whole = Self::limits_of_container(spec);
+        let containers =
+            ["containers", "initContainers"].into_iter().flat_map(|member| list(spec, member));
+        limits.0.retain(|name, _| {
+            whole.get(name) > 0
+                || containers.clone().all(|one| Self::limits_of_container(one).get(name) > 0)
+        });
+        limits
+    }
+
+    /// Requests of a container, or of a pod as a whole, which has the same member.
+    pub fn of_container(container: &Value) -> Self {
+        let mut asks = Self::limits_of_container(container);
+        asks.0.extend(Self::from_list(container.pointer("/resources/requests")).0);
+        asks
+    }
+
+    /// Limits of a container, or of a pod as a whole.
+    pub fn limits_of_container(container: &Value) -> Self {
+        Self::from_list(container.pointer("/resources/limits"))
+    }
+
+    /// The sum over the containers of a pod, or the largest moment of the init containers.
+    fn together(spec: &Value, of_container: impl Fn(&Value) -> Self) -> Self {
         let mut together = Self::default();
         for container in list(spec, "containers") {
             together.add(&of_container(container));
@@ -65,7 +98,6 @@ impl Resources {
         together.raise_to(&highest);
         together.0.extend(of_container(spec).0);
         together.add(&Self::from_list(spec.get("overhead")));
-        together.0.insert(PODS.to_owned(), 1);
         together
     }
 
@@ -149,15 +181,6 @@ pub fn display(name: &str, amount: i64) -> impl fmt::Display + use<> {
     unit.map_or_else(|| amount.to_string(), |(suffix, unit)| format!("{}{suffix}", amount / unit))
 }
 
-/// Requests of a container, or of a pod as a whole, which has the same member.
-fn of_container(container: &Value) -> Resources {
-    let resources = container.get("resources");
-    let read = |member| Resources::from_list(resources.and_then(|resources| resources.get(member)));
-    let mut asks = read("limits");
-    asks.0.extend(read("requests").0);
-    asks
-}
-
 fn list<'a>(spec: &'a Value, member: &str) -> &'a [Value] {
     spec.get(member).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
@@ -205,6 +228,26 @@ mod tests {
             "requests": { "cpu": "1" },
         }))] });
         assert_eq!(asked(&spec), "cpu=1 memory=64Mi nvidia.com/gpu=1 pods=1");
+    }
+
+    #[test]
+    fn a_pod_is_limited_where_each_container_is() {
+        let limited = container(&json!({ "limits": { "cpu": "1", "memory": "1Gi" } }));
+        let half = container(&json!({ "limits": { "cpu": "1" }, "requests": { "memory": "1Gi" } }));
+        for (spec, cpu, memory) in [
+            (json!({ "containers": [limited, limited] }), 2000, 2 << 30),
+            (json!({ "containers": [limited, half] }), 2000, 0),
+            (json!({ "containers": [limited], "initContainers": [half] }), 1000, 0),
+            (json!({ "containers": [limited], "initContainers": [{}] }), 0, 0),
+            (
+                json!({ "containers": [{}], "resources": { "limits": { "memory": "3Gi" } } }),
+                0,
+                3 << 30,
+            ),
+        ] {
+            let limits = Resources::limits_of_pod(&spec);
+            assert_eq!((limits.get(CPU), limits.get(MEMORY)), (cpu, memory), "{spec}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::exit::Failure;
 use crate::logging::Level;
 use crate::objects;
-use crate::values::{log_files, log_size, resource_amount, time_to_live};
+use crate::values::{log_files, log_size, pids_limit, resource_amount, time_to_live};
 
 const API_VERSION: &str = "mxjob/v1";
 const KIND: &str = "Config";
@@ -37,6 +37,7 @@ const KEYS: &[&str] = &[
     "extendedResources",
     "containerLogMaxSize",
     "containerLogMaxFiles",
+    "podPidsLimit",
 ];
 
 /// The content of the file.
@@ -53,6 +54,7 @@ pub(crate) struct Config {
     pub(crate) extended_resources: BTreeMap<String, i64>,
     pub(crate) container_log_max_size: Option<u64>,
     pub(crate) container_log_max_files: Option<u32>,
+    pub(crate) pod_pids_limit: Option<i64>,
 }
 
 impl Config {
@@ -130,6 +132,10 @@ impl Config {
             "containerLogMaxFiles" => {
                 self.container_log_max_files = Some(log_files(&value.value().to_string())?);
             }
+            "podPidsLimit" => {
+                let limit = value.value().as_i64().ok_or("must be a whole number")?;
+                self.pod_pids_limit = Some(pids_limit(limit)?);
+            }
             _ => return Err(format!("unknown key; the keys are {}", KEYS.join(", "))),
         }
         Ok(())
@@ -156,7 +162,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let config = parse(
-            "dataDir: data\nlisten: 127.0.0.1:0\ntokenFile: /a/tokens\nlogLevel: warn\ngarbageCollection: false\neventTtl: 2h\nnodeName: m\nworkdir: .\nextendedResources: {example.com/fpga: 2}\ncontainerLogMaxSize: 1Mi\ncontainerLogMaxFiles: 3\n",
+            "dataDir: data\nlisten: 127.0.0.1:0\ntokenFile: /a/tokens\nlogLevel: warn\ngarbageCollection: false\neventTtl: 2h\nnodeName: m\nworkdir: .\nextendedResources: {example.com/fpga: 2}\ncontainerLogMaxSize: 1Mi\ncontainerLogMaxFiles: 3\npodPidsLimit: -1\n",
         );
         let expected = Config {
             data_dir: Some("/etc/mxjob/data".into()),
@@ -170,6 +176,7 @@ mod tests {
             extended_resources: [("example.com/fpga".to_owned(), 2)].into(),
             container_log_max_size: Some(1 << 20),
             container_log_max_files: Some(3),
+            pod_pids_limit: Some(-1),
         };
         assert_eq!(config, Ok(expected));
         assert_eq!(parse(""), Ok(Config::default()));
@@ -185,6 +192,7 @@ mod tests {
         check("dataDir: 7\n", "3: dataDir: must be a string");
         check("\ngarbageCollection: maybe\n", "4: garbageCollection: must be true or false");
         check("eventTtl: 0s\n", "3: eventTtl: must be at least one second");
+        check("podPidsLimit: 0\n", "3: podPidsLimit: must be at least 1, or -1");
         check("logLevel: loud\n", "3: logLevel: expected error, warn");
         check("dataDirectory: a\n", "3: dataDirectory: unknown key; the keys are dataDir, listen,");
         check("nodeName: n\n", "3: nodeName: must be a string; put it in quotes");

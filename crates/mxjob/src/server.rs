@@ -251,13 +251,17 @@ impl Server {
     /// Starts the node agent as an API client, and connects the API server to it for logs and
     /// commands.
     fn start_node(&mut self, settings: &NodeSettings) -> Result<(), Failure> {
-        let NodeSettings { name, workdir, umask, extended_resources, logs } = settings.clone();
+        let NodeSettings { name, workdir, umask, extended_resources, logs, pod_pids_limit } =
+            settings.clone();
         let defaults = mxjob_node::Config::new(self.settings.data_dir.node())
             .map_err(|error| Failure::doing("cannot find the program's executable file", &error))?;
         let name = self.settings.data_dir.node_name(name, defaults.node_name)?;
         let client = self.client(Identity::node(&name), "mxjob-node");
         let mut config = mxjob_node::Config { node_name: name, workdir, ..defaults };
         config.extended_resources.extend(extended_resources);
+        if let Some(limit) = pod_pids_limit {
+            config.pod_pids_limit = u64::try_from(limit).ok();
+        }
         config.shim.umask = umask.as_raw_mode();
         config.shim.log = logs;
         let agent = mxjob_node::Agent::new(config, client).map_err(|error| Failure::of(&error))?;

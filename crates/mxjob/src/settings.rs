@@ -47,6 +47,8 @@ pub(crate) struct NodeSettings {
     pub(crate) extended_resources: BTreeMap<String, i64>,
     /// The limits of the containers' logs.
     pub(crate) logs: LogLimits,
+    /// Processes and threads of a pod, -1 for any number; the node's default if it is not given.
+    pub(crate) pod_pids_limit: Option<i64>,
 }
 
 /// The flags for the limits of the containers' logs, which `up` and `run` share.
@@ -112,7 +114,8 @@ impl NodeSettings {
         match std::fs::canonicalize(&workdir) {
             Ok(path) if path.is_dir() => {
                 let (extended_resources, logs) = (BTreeMap::new(), LogLimits::default());
-                Ok(Self { name, workdir: path, umask, extended_resources, logs })
+                let pod_pids_limit = None;
+                Ok(Self { name, workdir: path, umask, extended_resources, logs, pod_pids_limit })
             }
             Ok(_) => {
                 Err(Failure::input(format!("the working directory {shown} is not a directory")))

@@ -15,7 +15,7 @@ use crate::process::shell_word;
 use crate::server::{Server, Stopped};
 use crate::settings::{self, LogLimitArgs, NodeSettings, Settings};
 use crate::signals::{Signals, Stop};
-use crate::values::{extended_resource, time_to_live, webhook_service};
+use crate::values::{extended_resource, pod_pids_limit, time_to_live, webhook_service};
 use crate::{output, process};
 
 /// The flags that `up` and `apiserver` share. A flag that the configuration file may set too has no
@@ -67,6 +67,10 @@ pub(crate) struct UpArgs {
     extended_resources: Vec<(String, i64)>,
     #[command(flatten)]
     logs: LogLimitArgs,
+    /// Processes and threads that a pod may have, or -1 for any number [default: 32768, or half of
+    /// what the machine permits if that is less]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = pod_pids_limit)]
+    pod_pids_limit: Option<i64>,
 }
 
 /// Serves until SIGTERM or ^C.
@@ -126,6 +130,7 @@ impl UpArgs {
         node.extended_resources = config.extended_resources.clone();
         node.extended_resources.extend(self.extended_resources);
         node.logs = self.logs.limits(&config);
+        node.pod_pids_limit = self.pod_pids_limit.or(config.pod_pids_limit);
         self.serve.settings(config, Some(node))
     }
 }

@@ -96,6 +96,19 @@ pub(crate) fn resource_amount(name: &str, amount: i64) -> Result<(String, i64), 
     Ok((name.to_owned(), amount))
 }
 
+/// Reads a limit of processes.
+pub(crate) fn pod_pids_limit(text: &str) -> Result<i64, String> {
+    pids_limit(text.parse().map_err(|_| format!("{text:?} is not a whole number"))?)
+}
+
+/// Checks a limit of processes; -1 stands for no limit, as in Kubernetes.
+pub(crate) fn pids_limit(limit: i64) -> Result<i64, String> {
+    if limit == -1 || limit >= 1 {
+        return Ok(limit);
+    }
+    Err("must be at least 1, or -1 for any number".to_owned())
+}
+
 /// Reads the name of a namespace.
 pub(crate) fn dns_label(text: &str) -> Result<String, String> {
     checked(text, names::dns1123_label(text).first())

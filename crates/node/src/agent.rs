@@ -14,6 +14,7 @@ mod bind;
 mod command;
 mod container;
 mod events;
+mod limits;
 mod mounts;
 mod names;
 mod register;
@@ -89,6 +90,8 @@ pub struct Config {
     /// Extended resources of the node by name; by default the GPUs that are found. The node counts
     /// requests, but does not limit the use.
     pub extended_resources: BTreeMap<String, i64>,
+    /// Processes and threads that a pod may have; `None` for any number.
+    pub pod_pids_limit: Option<u64>,
 }
 
 /// An agent that does not run yet.
@@ -139,6 +142,7 @@ impl Config {
             shim: ShimCommand::current_exe()?,
             isolation: IsolationMode::Auto,
             extended_resources: register::detect_devices(),
+            pod_pids_limit: Some(limits::default_pids()),
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
         })
     }

@@ -60,6 +60,7 @@ impl Runtime {
         let isolation = Isolation::detect(isolation, &name);
         let boot_id = state::boot_id();
         let shared = Shared { state_dir, shim, isolation, boot_id, _lock: lock };
+        shared.sweep_cgroups()?;
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -75,7 +76,7 @@ impl Runtime {
         &self.shared.isolation
     }
 
-    /// Creates the sandbox of a pod, or finds it. Sets `record.cgroup`.
+    /// Creates the sandbox of a pod, or finds it. Sets the cgroups of `record`.
     ///
     /// # Errors
     /// When its folder, hosts file or cgroup cannot be created.

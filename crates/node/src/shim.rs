@@ -16,7 +16,7 @@ mod supervise;
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
+    fs::File,
     io::{self, Read as _, Write as _},
     os::fd::{AsFd as _, OwnedFd},
     path::PathBuf,
@@ -30,7 +30,7 @@ use rustix::{
 
 use self::{child::Failure, output::Output, supervise::Supervisor};
 use crate::{
-    clock, proc,
+    cgroup, clock, proc,
     state::{AttemptDir, ExitReason, ExitRecord, RunRecord, Spec},
     sys::process::{Fork, SignalFd, exit_now, fork_single_threaded},
 };
@@ -136,7 +136,7 @@ fn run(dir: &AttemptDir) -> io::Result<()> {
         );
     }
     dir.write_exit(&exit)?;
-    remove_cgroup(&spec);
+    remove_cgroups(&spec);
     if failure.is_some() {
         notify_ready();
     }
@@ -180,9 +180,7 @@ fn notify_ready() {
     let _ = stdout.flush();
 }
 
-fn remove_cgroup(spec: &Spec) {
-    if let Some(cgroup) = &spec.cgroup {
-        // Best effort: the agent removes what is left with the pod.
-        let _ = fs::remove_dir(cgroup);
-    }
+fn remove_cgroups(spec: &Spec) {
+    // Best effort: the agent removes what is left with the pod.
+    let _ = cgroup::remove_all(spec.cgroup.as_deref(), &spec.groups);
 }

@@ -39,6 +39,7 @@ pub use self::{
     names::{DnsLabel, NameError, PodUid, RelativePath},
     record::{Bind, ExitReason, ExitRecord, PodRecord, RunRecord, Spec},
 };
+pub use crate::cgroup::{Groups, ResourceLimits};
 
 /// The file that an agent holds locked.
 pub(crate) const AGENT_LOCK: &str = "agent.lock";

@@ -9,7 +9,10 @@ use std::{
 use k8s_openapi::api::core::v1::{Container, EnvVarSource, Pod};
 use kube::ResourceExt as _;
 
-use super::sources::{Sources, StartProblem};
+use super::{
+    limits,
+    sources::{Sources, StartProblem},
+};
 use crate::{expand::expand, hosts, runtime::Command, state::Bind};
 
 /// The input of a command that is not in the pod.
@@ -81,6 +84,7 @@ pub(super) fn command(
         user,
         group,
         binds,
+        limits: limits::of_container(container),
         grace_seconds: u64::try_from(grace).unwrap_or_default(),
     }
 }

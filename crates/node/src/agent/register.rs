@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, fs, net::UdpSocket, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use k8s_openapi::api::{
     coordination::v1::Lease,
     core::v1::{Namespace, Node, NodeSpec},
@@ -40,6 +39,11 @@ pub(super) async fn keep_registered(context: Arc<Context>) {
             }
         }
     };
+    if let Some(why) = context.runtime.isolation().why_not_limited() {
+        let message = format!("limits of CPU, memory or processes are not enforced: {why}");
+        tracing::warn!("{message}");
+        context.events.node(&node, Level::Warning, "LimitsNotEnforced", message);
+    }
     if let Some(why) = context.runtime.isolation().why_not() {
         let message = format!(
             "pods share the machine's addresses because {why}: service names in DMLC_PS_ROOT_URI are replaced by \
@@ -92,14 +96,7 @@ async fn register(context: &Context) -> Result<Node, kube::Error> {
             api.create(&PostParams::default(), &node).await?
         }
     };
-    let ready_since = node
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref())
-        .and_then(|all| all.iter().find(|one| one.type_ == "Ready" && one.status == "True"))
-        .and_then(|ready| ready.last_transition_time.as_ref())
-        .map_or_else(clock::now, |time| time.0);
-    let mut patch = json!({ "status": node_status(context, ready_since) });
+    let mut patch = json!({ "status": node_status(context, &node) });
     // A merge patch keeps what it does not name, so devices that no longer exist are removed
     // explicitly.
     let status = node.status.as_ref();
@@ -149,7 +146,7 @@ pub(super) fn readable(node: Lenient<Node>) -> Node {
     node.0.unwrap_or_else(known)
 }
 
-fn node_status(context: &Context, ready_since: Timestamp) -> Value {
+fn node_status(context: &Context, node: &Node) -> Value {
     let resources = allocatable(&context.config);
     let uname = rustix::system::uname();
     json!({
@@ -159,14 +156,7 @@ fn node_status(context: &Context, ready_since: Timestamp) -> Value {
             { "type": "InternalIP", "address": context.host_ip },
             { "type": "Hostname", "address": context.config.node_name },
         ],
-        "conditions": [{
-            "type": "Ready",
-            "status": "True",
-            "reason": "AgentReady",
-            "message": "the node agent is running",
-            "lastHeartbeatTime": seconds(clock::now()),
-            "lastTransitionTime": seconds(ready_since),
-        }],
+        "conditions": conditions(context, node),
         "nodeInfo": {
             "architecture": architecture(),
             "bootID": state::boot_id(),
@@ -180,6 +170,35 @@ fn node_status(context: &Context, ready_since: Timestamp) -> Value {
             "systemUUID": "",
         },
     })
+}
+
+/// Says whether the limits of pods are enforced.
+const LIMITS_ENFORCED: &str = "ResourceLimitsEnforced";
+
+fn conditions(context: &Context, node: &Node) -> Value {
+    let limits = match context.runtime.isolation().why_not_limited() {
+        None => ("True", "CgroupsAvailable", "limits of CPU, memory and processes are enforced"),
+        Some(why) => ("False", "CgroupsUnavailable", why),
+    };
+    let ready = ("True", "AgentReady", "the node agent is running");
+    let now = clock::now();
+    [("Ready", ready), (LIMITS_ENFORCED, limits)]
+        .map(|(kind, (status, reason, message))| {
+            let known = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+            let known = known.into_iter().flatten();
+            let since = known
+                .filter(|one| one.type_ == kind && one.status == status)
+                .find_map(|one| Some(one.last_transition_time.as_ref()?.0));
+            json!({
+                "type": kind,
+                "status": status,
+                "reason": reason,
+                "message": message,
+                "lastHeartbeatTime": seconds(now),
+                "lastTransitionTime": seconds(since.unwrap_or(now)),
+            })
+        })
+        .into()
 }
 
 /// The resources for pods. Nothing is reserved for the system, because most jobs request nothing.

@@ -28,13 +28,14 @@ use super::{
     Context, PodUpdate,
     container::{ContainerState, RestartPolicy, Tracked},
     events::Level,
+    limits,
     start::{self, Outcome},
     status,
 };
 use crate::{
     clock,
     runtime::{Attempt, Error, Sandbox},
-    state::{ExitRecord, PodRecord},
+    state::{ExitRecord, Groups, PodRecord},
 };
 
 /// Delay before a failed step is retried.
@@ -335,6 +336,8 @@ impl Worker {
             address,
             host_network: self.pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true),
             cgroup: None,
+            groups: Groups::default(),
+            limits: limits::of_pod(&self.pod, self.context.config.pod_pids_limit),
         };
         let (runtime, content) = (self.context.runtime.clone(), hosts.clone());
         match tokio::task::spawn_blocking(move || runtime.prepare(record, &content)).await {

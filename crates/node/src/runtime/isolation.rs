@@ -4,14 +4,14 @@
 //! names resolve through its own hosts file. Without them the agent puts numeric addresses into the
 //! environment (`agent/command.rs`).
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use rustix::process::geteuid;
 
-use crate::{cgroup, state::PodUid, sys::bpf};
+use crate::{
+    cgroup::{self, Roots},
+    sys::bpf,
+};
 
 /// The bit of CAP_SYS_ADMIN in a capability set.
 const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -29,8 +29,8 @@ pub enum IsolationMode {
 /// The isolation in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Isolation {
-    /// The folder of the pods' cgroups.
-    cgroups: Option<PathBuf>,
+    /// The folders of the pods' cgroups.
+    cgroups: Roots,
     mounts: bool,
     addresses: bool,
     why_not: Option<String>,
@@ -39,17 +39,19 @@ pub struct Isolation {
 impl Isolation {
     /// Tries each means of isolation.
     pub(super) fn detect(mode: IsolationMode, name: &str) -> Self {
-        let mut found = Self { cgroups: None, mounts: false, addresses: false, why_not: None };
+        let mut found =
+            Self { cgroups: Roots::default(), mounts: false, addresses: false, why_not: None };
         if mode == IsolationMode::Plain {
-            found.why_not = Some("isolation is turned off".to_owned());
+            let why = "isolation is turned off".to_owned();
+            found.cgroups.why_not = Some(why.clone());
+            found.why_not = Some(why);
             return found;
         }
         found.mounts = has_sys_admin();
-        match make_cgroups(name) {
-            Ok(folder) => found.cgroups = Some(folder),
-            Err(why) => found.why_not = Some(why),
-        }
-        if let Some(folder) = &found.cgroups {
+        let (cgroups, unified) = cgroup::make_roots(name);
+        found.cgroups = cgroups;
+        found.why_not = unified.err();
+        if let Some(folder) = &found.cgroups.unified {
             match try_addresses(folder) {
                 Ok(()) => found.addresses = true,
                 Err(error) => {
@@ -82,33 +84,16 @@ impl Isolation {
         self.why_not.as_deref()
     }
 
-    /// The cgroup for a new pod.
-    pub(super) fn cgroup_of(&self, uid: &PodUid) -> Option<PathBuf> {
-        self.cgroups.as_ref().map(|folder| folder.join(uid.as_str()))
+    /// Why limits of CPU, memory or processes are not enforced, for messages.
+    #[must_use]
+    pub fn why_not_limited(&self) -> Option<&str> {
+        self.cgroups.why_not.as_deref()
     }
 
-    pub(super) fn remove_if_unused(&self) {
-        if let Some(folder) = &self.cgroups {
-            remove_unused(folder);
-        }
+    /// The folders of the pods' cgroups.
+    pub(super) const fn cgroups(&self) -> &Roots {
+        &self.cgroups
     }
-}
-
-/// Removes the folder of the pods' cgroups and its parent, if they are empty.
-pub(super) fn remove_unused(folder: &Path) {
-    if fs::remove_dir(folder).is_ok()
-        && let Some(parent) = folder.parent()
-    {
-        let _ = fs::remove_dir(parent);
-    }
-}
-
-fn make_cgroups(name: &str) -> Result<PathBuf, String> {
-    let own = cgroup::own_folder().ok_or("no unified cgroup tree is mounted")?;
-    let folder = own.join("mxjob").join(name);
-    mxjob_files::public_dir(&folder)
-        .map_err(|error| format!("cgroups cannot be created ({error})"))?;
-    Ok(folder)
 }
 
 fn try_addresses(folder: &Path) -> std::io::Result<()> {

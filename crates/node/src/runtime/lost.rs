@@ -24,10 +24,10 @@ pub(super) fn end_lost(
         match &spec.cgroup {
             Some(folder) => {
                 cgroup::kill_and_wait(folder, KILL_TIMEOUT);
-                let _ = cgroup::remove(folder);
             }
             None => kill_session(run.as_ref().and_then(|run| run.pid)),
         }
+        let _ = cgroup::remove_all(spec.cgroup.as_deref(), &spec.groups);
     }
     let exit = ExitRecord::lost(run.and_then(|run| run.started_at), clock::now());
     dir.write_exit(&exit)

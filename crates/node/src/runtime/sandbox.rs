@@ -5,7 +5,7 @@ use std::{
     io::{self, Read as _},
     net::Ipv4Addr,
     os::fd::AsFd as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{self, Stdio},
     sync::Arc,
     time::Duration,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     cgroup, hosts,
-    state::{AttemptDir, Bind, DnsLabel, ExitRecord, PodDir, PodRecord, Spec},
+    state::{AttemptDir, Bind, DnsLabel, ExitRecord, PodDir, PodRecord, ResourceLimits, Spec},
     sys::bpf,
     volumes,
 };
@@ -53,6 +53,8 @@ pub struct Command {
     pub group: Option<u32>,
     /// Mounts, in order.
     pub binds: Vec<Bind>,
+    /// What it may use.
+    pub limits: ResourceLimits,
     /// Default seconds between SIGTERM and SIGKILL.
     pub grace_seconds: u64,
 }
@@ -77,16 +79,17 @@ impl Sandbox {
         let dir = PodDir::new(&shared.state_dir, &record.uid);
         if let Some(known) = dir.record() {
             let sandbox = Self::existing(shared, known);
-            // The cgroup of a pod does not survive a reboot.
-            sandbox.make_cgroup()?;
+            // The cgroups of a pod do not survive a reboot.
+            sandbox.make_cgroups()?;
             sandbox.write_hosts(hosts)?;
             return Ok(sandbox);
         }
-        record.cgroup = shared.isolation.cgroup_of(&record.uid);
+        let cgroups = shared.isolation.cgroups().of_pod(record.uid.as_str());
+        (record.cgroup, record.groups) = cgroups;
         let sandbox = Self { shared, record, dir };
         let path = sandbox.dir.path();
         fs::create_dir_all(path).map_err(|error| sandbox.failed("create its folder", error))?;
-        sandbox.make_cgroup()?;
+        sandbox.make_cgroups()?;
         sandbox.write_hosts(hosts)?;
         // Written last: a pod with a record is complete.
         sandbox
@@ -128,8 +131,17 @@ impl Sandbox {
             .map_err(|error| self.failed("write its hosts file", error))
     }
 
-    fn make_cgroup(&self) -> Result<(), Error> {
-        let Some(folder) = &self.record.cgroup else { return Ok(()) };
+    fn make_cgroups(&self) -> Result<(), Error> {
+        if let Some(folder) = &self.record.cgroup {
+            self.make_cgroup(folder)?;
+        }
+        let PodRecord { groups, limits, .. } = &self.record;
+        groups.create(limits).map_err(|error| self.failed("limit its resources", error))?;
+        groups.pass_on();
+        Ok(())
+    }
+
+    fn make_cgroup(&self, folder: &Path) -> Result<(), Error> {
         if folder.exists() {
             return Ok(());
         }
@@ -162,12 +174,15 @@ impl Sandbox {
         let dir = self.dir.attempt(container, attempt);
         let cgroup =
             self.record.cgroup.as_ref().map(|pod| pod.join(format!("{container}.{attempt}")));
-        // The pod's own cgroup, and its address with it, do not survive a reboot.
-        self.make_cgroup()?;
+        let groups = self.record.groups.child(&format!("{container}.{attempt}"));
+        // The pod's own cgroups, and its address with them, do not survive a reboot.
+        self.make_cgroups()?;
         if let Some(folder) = &cgroup {
             mxjob_files::public_dir(folder)
                 .map_err(|source| failed("create its cgroup", source))?;
         }
+        groups.create(&command.limits).map_err(|source| failed("limit its resources", source))?;
+        groups.kill_together();
         let spec = Spec {
             pod: self.record.name.clone(),
             argv: command.argv,
@@ -178,6 +193,7 @@ impl Sandbox {
             hosts: self.shared.isolation.has_mounts().then(|| self.dir.hosts()),
             binds: command.binds,
             cgroup,
+            groups,
             grace_seconds: command.grace_seconds,
             umask: self.shared.shim.umask,
             log: self.shared.shim.log,
@@ -296,8 +312,9 @@ impl Sandbox {
                 let error = io::Error::other("a killed process did not end in time");
                 return Err(self.failed("kill its processes", error));
             }
-            cgroup::remove(folder).map_err(|error| self.failed("remove its cgroup", error))?;
         }
+        cgroup::remove_all(self.record.cgroup.as_deref(), &self.record.groups)
+            .map_err(|error| self.failed("remove its cgroups", error))?;
         volumes::remove_shared_memory(&self.record.uid);
         mxjob_files::remove_tree(self.dir.path())
             .map_err(|error| self.failed("remove its folder", error))

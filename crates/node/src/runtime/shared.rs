@@ -1,8 +1,9 @@
 //! The state that the runtime and all its sandboxes share.
 
-use std::{fs::File, path::PathBuf};
+use std::{collections::HashSet, fs::File, path::PathBuf};
 
-use super::{Isolation, ShimCommand};
+use super::{Error, Isolation, ShimCommand};
+use crate::state::PodDir;
 
 /// A state directory in use.
 #[derive(Debug)]
@@ -15,9 +16,27 @@ pub(super) struct Shared {
     pub(super) _lock: File,
 }
 
+impl Shared {
+    /// Removes the empty cgroups of pods that an earlier agent did not record, because it was
+    /// killed.
+    pub(super) fn sweep_cgroups(&self) -> Result<(), Error> {
+        let failed = |source| Error::Prepare { path: self.state_dir.clone(), source };
+        let known: HashSet<PathBuf> = PodDir::all(&self.state_dir)
+            .map_err(failed)?
+            .iter()
+            .map(|dir| dir.path().to_owned())
+            .collect();
+        let is_used = |name: &str| {
+            name.parse().is_ok_and(|uid| known.contains(PodDir::new(&self.state_dir, &uid).path()))
+        };
+        self.isolation.cgroups().sweep(is_used);
+        Ok(())
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         // Only an empty cgroup can be removed, so running pods keep theirs.
-        self.isolation.remove_if_unused();
+        self.isolation.cgroups().remove_if_unused();
     }
 }

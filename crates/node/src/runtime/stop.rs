@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,6 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-use super::isolation::remove_unused;
 use crate::{
     cgroup, proc,
     state::{self, AGENT_LOCK, AttemptDir, PodDir, PodRecord},
@@ -193,10 +192,9 @@ fn wait(shim: &std::os::fd::OwnedFd, deadline: Instant) -> bool {
 /// starts it again, its volumes in memory are empty, as after a reboot.
 fn release(record: &PodRecord) {
     volumes::remove_shared_memory(&record.uid);
-    if let Some(folder) = &record.cgroup {
-        let _ = cgroup::remove(folder);
-        if let Some(parent) = folder.parent().map(PathBuf::from) {
-            remove_unused(&parent);
-        }
+    let _ = cgroup::remove_all(record.cgroup.as_deref(), &record.groups);
+    if let Some(parent) = record.cgroup.as_deref().and_then(Path::parent) {
+        cgroup::remove_if_unused(parent);
     }
+    record.groups.parent().remove_if_unused();
 }

@@ -85,6 +85,7 @@ fn prepare(
     if let Some(folder) = &spec.cgroup {
         try_to("join the cgroup", cgroup::join(folder, getpid()))?;
     }
+    try_to("join the cgroups", spec.groups.join(getpid()))?;
     // When memory is short, the kernel should kill training processes first. Best effort.
     let _ = fs::write("/proc/self/oom_score_adj", "500");
     if let Some(hosts) = &spec.hosts {

@@ -92,6 +92,7 @@ fn prepare(args: &ExecArgs, spec: &Spec, run: &RunRecord) -> Result<(), Failure>
         try_to("create a cgroup", mxjob_files::public_dir(&own))?;
         try_to("join the cgroup", cgroup::join(&own, getpid()))?;
     }
+    try_to("join the cgroups", spec.groups.join(getpid()))?;
     // Like the container's program. Best effort.
     let _ = fs::write("/proc/self/oom_score_adj", "500");
     if let Some(namespaces) = namespaces {

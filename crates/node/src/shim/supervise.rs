@@ -48,7 +48,7 @@ impl<'a> Supervisor<'a> {
         signals: SignalFd,
         output: Output,
     ) -> Self {
-        let oom_kills = spec.cgroup.as_deref().map_or(0, cgroup::oom_kills);
+        let oom_kills = spec.groups.oom_kills();
         Self { dir, spec, program, signals, output, status: None, kill_at: None, oom_kills }
     }
 
@@ -158,8 +158,7 @@ impl<'a> Supervisor<'a> {
     ) -> ExitRecord {
         let code = self.status.and_then(WaitStatus::exit_status);
         let signal = self.status.and_then(WaitStatus::terminating_signal);
-        let out_of_memory =
-            self.spec.cgroup.as_deref().map_or(0, cgroup::oom_kills) > self.oom_kills;
+        let out_of_memory = self.spec.groups.oom_kills() > self.oom_kills;
         let reason = match code {
             _ if out_of_memory => ExitReason::OOMKilled,
             Some(0) => ExitReason::Completed,

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{LogLimits, PodUid, RelativePath};
+use crate::cgroup::{Groups, ResourceLimits};
 
 /// The pod of a folder (`pod.json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,12 @@ pub struct PodRecord {
     /// Its cgroup, where cgroups are available. Those of its containers are below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<PathBuf>,
+    /// The cgroups that limit it. Those of its containers are below them.
+    #[serde(default)]
+    pub groups: Groups,
+    /// What all its containers together may use.
+    #[serde(default)]
+    pub limits: ResourceLimits,
 }
 
 /// The program of an attempt (`spec.json`).
@@ -55,6 +62,9 @@ pub struct Spec {
     /// The attempt's own cgroup, which exists; `None` where cgroups are not available.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<PathBuf>,
+    /// The attempt's own cgroups that limit it, which exist.
+    #[serde(default)]
+    pub groups: Groups,
     /// Default seconds between SIGTERM and SIGKILL.
     pub grace_seconds: u64,
     /// The umask of the program.

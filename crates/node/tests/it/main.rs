@@ -16,6 +16,7 @@ mod exec;
 mod harness;
 mod isolation;
 mod lifecycle;
+mod limits;
 mod logs;
 mod names;
 mod node;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     }
     let tests: Vec<harness::Test> = [
         lifecycle::TESTS,
+        limits::TESTS,
         recovery::TESTS,
         isolation::TESTS,
         logs::TESTS,

@@ -10,7 +10,7 @@ use std::{
 
 use mxjob_node::{
     runtime::{Attempt, Command, Error, IsolationMode, Running, Runtime, Sandbox, ShimCommand},
-    state::{DnsLabel, ExitRecord, PodRecord},
+    state::{DnsLabel, ExitRecord, Groups, PodRecord, ResourceLimits},
 };
 
 /// A runtime that is cleaned up after the test.
@@ -70,7 +70,7 @@ impl Drop for Node {
     }
 }
 
-fn record(name: &str, address: Ipv4Addr) -> PodRecord {
+pub(crate) fn record(name: &str, address: Ipv4Addr) -> PodRecord {
     PodRecord {
         namespace: "ns".to_owned(),
         name: name.to_owned(),
@@ -78,6 +78,8 @@ fn record(name: &str, address: Ipv4Addr) -> PodRecord {
         address,
         host_network: false,
         cgroup: None,
+        groups: Groups::default(),
+        limits: ResourceLimits::default(),
     }
 }
 

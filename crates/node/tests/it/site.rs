@@ -114,6 +114,15 @@ impl Site {
         isolation.owns_addresses()
     }
 
+    /// Whether limits are enforced here; prints the reason if not.
+    pub(crate) fn enforces_limits(&self) -> bool {
+        let why_not = self.handle.as_ref().unwrap().isolation().why_not_limited();
+        if let Some(why) = why_not {
+            println!("skipped: {why}");
+        }
+        why_not.is_none()
+    }
+
     /// Waits until a pod matches. Returns it.
     pub(crate) async fn until(&self, name: &str, matches: impl Fn(&Value) -> bool) -> Value {
         let holds = |server: &Server| server.get("pods", name).is_some_and(|pod| matches(&pod));
