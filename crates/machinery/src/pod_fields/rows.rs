@@ -169,11 +169,7 @@ const CONTAINERS: &[Row] = &[
     warned("containers.env.valueFrom.resourceFieldRef", "the container fails to start"),
     honoured("containers.envFrom.prefix", ""),
     honoured("containers.envFrom.{configMapRef,secretRef}.{name,optional}", ""),
-    honoured("{resources,containers.resources}.requests", ""),
-    warned(
-        "{resources,containers.resources}.limits",
-        "limits count as requests where there are none, and are not enforced",
-    ),
+    honoured("{resources,containers.resources}.{requests,limits}", ""),
     refused(
         "{resources,containers.resources}.claims",
         "this node has no devices that can be claimed",
