@@ -1,8 +1,10 @@
-//! Named schemas as JSON texts: those of built-in kinds are compiled in, those of custom resources
-//! come from their definition, and every kind has a list schema.
+//! Named schemas: those of built-in kinds are JSON texts that are compiled in, those of custom
+//! resources come from their definition ([`custom`]), and every kind has a list schema.
 //!
 //! The texts are inserted into a document unchanged. Only a kind's own schema is parsed, to add its
 //! group, version and kind.
+
+mod custom;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,12 +16,22 @@ use crate::kind::Kind;
 
 /// Schemas in every document, in addition to those that its kinds and operations refer to.
 const META: &[&str] = &["DeleteOptions", "ListMeta", "ObjectMeta", "Patch", "Status"];
+/// The extension that names the kind of a schema.
+const GROUP_VERSION_KIND: &str = "x-kubernetes-group-version-kind";
 /// The prefix of references in version 2.
 const REFERENCE_V2: &str = "#/definitions/";
 
 /// Schemas of one document.
 #[derive(Debug, Default)]
-pub(super) struct Schemas(BTreeMap<String, Cow<'static, str>>);
+pub(super) struct Schemas<'a>(BTreeMap<String, Named<'a>>);
+
+#[derive(Debug)]
+enum Named<'a> {
+    /// A schema with references of version 3.
+    Text(Cow<'static, str>),
+    /// The schema of a custom resource, which the versions show differently.
+    Custom(&'a Kind),
+}
 
 /// A schema's name: the group's domain reversed, as upstream names the packages of its types.
 pub(super) fn name(group: &str, version: &str, kind: &str) -> String {
@@ -50,26 +62,28 @@ pub(super) fn reference_v2(schema: &Value) -> Value {
 
 // === impl Schemas ===
 
-impl Schemas {
+impl<'a> Schemas<'a> {
     /// The schemas of some kinds, of their lists, and of everything that these or the text of
     /// `paths` refer to.
-    pub(super) fn of(kinds: &[&Kind], paths: &str) -> Self {
+    pub(super) fn of(kinds: &[&'a Kind], paths: &str) -> Self {
         let mut schemas = Self::default();
         for kind in kinds {
             for (name, schema) in of(kind) {
-                schemas.0.insert(name, schema.to_string().into());
+                schemas.0.insert(name, schema);
             }
         }
         let mut wanted: Vec<String> = META.iter().map(|name| meta(name)).collect();
         wanted.extend(references(paths).map(str::to_owned));
-        wanted.extend(schemas.0.values().flat_map(|json| references(json)).map(str::to_owned));
+        // The schemas of custom resources refer to those of `META`.
+        let texts = schemas.0.values().filter_map(Named::text);
+        wanted.extend(texts.flat_map(references).map(str::to_owned));
         while let Some(name) = wanted.pop() {
             if schemas.0.contains_key(&name) {
                 continue;
             }
             if let Some(json) = kubernetes::definitions().json(&name) {
                 wanted.extend(references(json).map(str::to_owned));
-                schemas.0.insert(name, json.into());
+                schemas.0.insert(name, Named::Text(json.into()));
             }
         }
         schemas
@@ -81,19 +95,34 @@ impl Schemas {
 
     /// All schemas as one JSON object.
     pub(super) fn to_json(&self) -> String {
-        object(self.0.iter().map(|(name, json)| (name, Cow::from(&**json))))
+        object(self.0.iter().map(|(name, schema)| match schema {
+            Named::Text(json) => (name, Cow::from(&**json)),
+            Named::Custom(kind) => (name, custom::v3(kind).to_string().into()),
+        }))
     }
 
     /// The same for version 2, which has no alternatives of types.
     pub(super) fn to_json_v2(&self) -> String {
-        object(self.0.iter().map(|(name, json)| {
-            let json = match name.rsplit('.').next() {
-                Some("Quantity") => r#"{"type":"string"}"#.into(),
-                Some("IntOrString") => r#"{"format":"int-or-string","type":"string"}"#.into(),
-                _ => unwrapped(json).replace(REFERENCE, REFERENCE_V2).into(),
+        object(self.0.iter().map(|(name, schema)| {
+            let json = match (schema, name.rsplit('.').next()) {
+                (Named::Custom(kind), _) => custom::v2(kind).to_string().into(),
+                (_, Some("Quantity")) => r#"{"type":"string"}"#.into(),
+                (_, Some("IntOrString")) => r#"{"format":"int-or-string","type":"string"}"#.into(),
+                (Named::Text(json), _) => unwrapped(json).replace(REFERENCE, REFERENCE_V2).into(),
             };
             (name, json)
         }))
+    }
+}
+
+// === impl Named ===
+
+impl Named<'_> {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(json) => Some(json),
+            Self::Custom(_) => None,
+        }
     }
 }
 
@@ -131,23 +160,12 @@ fn references(json: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A kind's schema and its list's.
-fn of(kind: &Kind) -> [(String, Value); 2] {
+fn of(kind: &Kind) -> [(String, Named<'_>); 2] {
     let name = name(&kind.group, &kind.version, &kind.kind);
-    let gvk = |kind_name: &str| json!([{ "group": kind.group, "version": kind.version, "kind": kind_name }]);
-    let api_version = || described("The version of the schema that this object follows.");
-    let kind_field = || described("What this object is.");
-    let mut own = built_in(&name).unwrap_or_else(|| {
-        let mut own = custom(kind);
-        own["properties"]["apiVersion"] = api_version();
-        own["properties"]["kind"] = kind_field();
-        // Keywords beside a reference are ignored, so a reference with a description is wrapped.
-        own["properties"]["metadata"] = json!({
-            "description": "Name, labels and whatever else all objects have.",
-            "allOf": [reference(&meta("ObjectMeta"))],
-        });
-        own
+    let own = built_in(&name).map_or(Named::Custom(kind), |mut own| {
+        own[GROUP_VERSION_KIND] = gvk(kind, &kind.kind);
+        Named::Text(own.to_string().into())
     });
-    own["x-kubernetes-group-version-kind"] = gvk(&kind.kind);
     let list = json!({
         "type": "object",
         "description": format!("A list of {}.", kind.plural),
@@ -158,20 +176,25 @@ fn of(kind: &Kind) -> [(String, Value); 2] {
             "metadata": reference(&meta("ListMeta")),
             "items": { "type": "array", "items": reference(&name) },
         },
-        "x-kubernetes-group-version-kind": gvk(&kind.list_kind()),
+        GROUP_VERSION_KIND: gvk(kind, &kind.list_kind()),
     });
-    [(name.clone(), own), (format!("{name}List"), list)]
+    [(name.clone(), own), (format!("{name}List"), Named::Text(list.to_string().into()))]
 }
 
 fn built_in(name: &str) -> Option<Value> {
     serde_json::from_str(kubernetes::definitions().json(name)?).ok()
 }
 
-/// The structural schema of a custom resource; `type: object` if it has none.
-fn custom(kind: &Kind) -> Value {
-    kind.strategy.open_api().unwrap_or_else(|| {
-        json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {} })
-    })
+fn gvk(kind: &Kind, name: &str) -> Value {
+    json!([{ "group": kind.group, "version": kind.version, "kind": name }])
+}
+
+fn api_version() -> Value {
+    described("The version of the schema that this object follows.")
+}
+
+fn kind_field() -> Value {
+    described("What this object is.")
 }
 
 fn described(description: &str) -> Value {
