@@ -24,6 +24,11 @@ impl Paths {
         self.0.len() >= Self::MAX
     }
 
+    /// Whether no path was added.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The paths in the order in which they were added.
     pub fn into_vec(self) -> Vec<String> {
         self.0

@@ -5,12 +5,16 @@ use serde_json::{Map, Value};
 use super::scheduling;
 use super::view::{Context, View};
 use super::{CONTAINER_LISTS, annotations, defaults, validate_pod, with_context};
-use crate::field::{BadValue, Error, Errors, Path};
+use crate::field::{BadValue, Error, Errors, Path, Paths};
 use crate::json::equal;
 use crate::quantity::Quantity;
+use crate::schema::Trail;
 
 /// The fields that may change, as the message lists them.
 const UPDATABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+
+/// The most changed fields that a message lists.
+const MAX_SHOWN: usize = 10;
 
 /// Reports what an update may not do, and what is wrong with the new pod and was not with the old
 /// one: an earlier release may have stored a pod that is refused today. The new pod has its
@@ -71,9 +75,19 @@ fn check<'v>(old: &View<'v, '_>, new: &View<'v, '_>, context: &mut Context<'v>) 
         remove_updatable(&mut spec, is_gated, may_end);
         spec
     };
-    if !is_same(&fixed(old.value), &fixed(new.value), "") {
-        context.errors.push(Error::forbidden(&new.path(), UPDATABLE));
+    let path = new.path();
+    let mut changed = Paths::default();
+    compare(&fixed(old.value), &fixed(new.value), "", &Trail::Start(&path), &mut changed);
+    if !changed.is_empty() {
+        context.errors.push(Error::forbidden(&path, message(&changed.into_vec())));
     }
+}
+
+/// Upstream's message, and the fields that changed instead of its comparison of the specs.
+fn message(changed: &[String]) -> String {
+    let shown = changed.get(..MAX_SHOWN).unwrap_or(changed).join(", ");
+    let more = if changed.len() > MAX_SHOWN { ", …" } else { "" };
+    format!("{UPDATABLE}\nchanged: {shown}{more}")
 }
 
 /// The deadline may come, and come closer; false after an error, where upstream stops.
@@ -118,9 +132,12 @@ fn remove_updatable(spec: &mut Value, is_gated: bool, may_end: bool) {
     }
 }
 
-/// Whether two values mean the same: a missing list is an empty one, and amounts are compared by
-/// what they count. `field` is the name of the field that has them.
-fn is_same(old: &Value, new: &Value, field: &str) -> bool {
+/// Finds the fields that differ: a missing list is an empty one, and amounts are compared by what
+/// they count. `field` is the name of the field that has the values.
+fn compare(old: &Value, new: &Value, field: &str, at: &Trail<'_>, changed: &mut Paths) {
+    if changed.is_full() {
+        return;
+    }
     let is_map = matches!(field, "limits" | "requests" | "overhead" | "nodeSelector");
     let is_unset = |value: &Value| match value {
         Value::Null => true,
@@ -131,18 +148,22 @@ fn is_same(old: &Value, new: &Value, field: &str) -> bool {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {
             let none = Value::Null;
-            let mut keys = old.keys().chain(new.keys().filter(|key| !old.contains_key(*key)));
-            keys.all(|key| {
+            for key in old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))) {
                 let (old, new) = (old.get(key).unwrap_or(&none), new.get(key).unwrap_or(&none));
+                let at = at.member(key);
                 match is_map.then(|| (Quantity::from_value(old), Quantity::from_value(new))) {
-                    Some((Ok(old), Ok(new))) => old == new,
-                    _ => is_same(old, new, key),
+                    Some((Ok(old), Ok(new))) if old == new => {}
+                    Some((Ok(_), Ok(_))) => changed.push_with(|| at.path()),
+                    _ => compare(old, new, key, &at, changed),
                 }
-            })
+            }
         }
-        (Value::Array(old), Value::Array(new)) => {
-            old.len() == new.len() && old.iter().zip(new).all(|(old, new)| is_same(old, new, ""))
+        (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
+            for (index, (old, new)) in old.iter().zip(new).enumerate() {
+                compare(old, new, "", &at.item(index), changed);
+            }
         }
-        (old, new) => (is_unset(old) && is_unset(new)) || equal(old, new),
+        (old, new) if (is_unset(old) && is_unset(new)) || equal(old, new) => {}
+        _ => changed.push_with(|| at.path()),
     }
 }

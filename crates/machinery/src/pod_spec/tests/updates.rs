@@ -140,6 +140,27 @@ fn an_update_changes_only_what_it_may() {
 }
 
 #[test]
+fn the_message_lists_the_changed_fields() {
+    let changed = |old: Value, new: Value| {
+        let errors = validate_update(&pod(&old), &pod(&new)).to_string();
+        let (_, changed) = errors.split_once("\nchanged: ").unwrap();
+        changed.to_owned()
+    };
+    let container = |cpu: &str| json!({ "name": "c", "image": "i", "resources": { "limits": { "cpu": cpu, "a.b/c": 1 } } });
+    assert_eq!(
+        changed(
+            json!({ "hostname": "a", "volumes": [], "containers": [container("1")] }),
+            json!({ "volumes": [{ "name": "v", "emptyDir": {} }], "containers": [container("2")] })
+        ),
+        "spec.containers[0].resources.limits.cpu, spec.containers[0].resources.requests.cpu, spec.hostname, spec.volumes"
+    );
+    let selector = |value: &str| (0..50).map(|key| (format!("k{key:02}"), value.into())).collect();
+    let selector = |value: &str| json!({ "nodeSelector": Value::Object(selector(value)) });
+    let many = changed(selector("a"), selector("b"));
+    assert!(many.ends_with("spec.nodeSelector.k08, spec.nodeSelector.k09, …"), "{many}");
+}
+
+#[test]
 fn what_was_wrong_before_does_not_block_a_change() {
     let old = json!({ "hostname": "A", "containers": [{ "name": "c", "image": "i" }] });
     let mut new = old.clone();
