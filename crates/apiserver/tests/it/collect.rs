@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::definitions::{DEFINITIONS, GROUPS, definition, group};
 use crate::server::{Server, config_map};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -74,6 +75,32 @@ async fn a_dependent_of_an_owner_that_does_not_exist_is_deleted_if_its_kind_is_s
     }
     assert_eq!(server.get(&format!("{MAPS}/foreign")).await.0, 200);
     assert_eq!(server.get(&format!("{MAPS}/o")).await.0, 200);
+}
+
+/// As upstream: nobody knows whether an owner of an unknown kind exists, until the kind is known.
+#[tokio::test]
+async fn a_dependent_of_a_kind_whose_definition_is_gone_stays_until_the_kind_is_served_again() {
+    let server = Server::start().await;
+    tokio::spawn(server.api.clone().finalize_definitions(std::future::pending()));
+    server.make(DEFINITIONS, &definition()).await;
+    let owner = server.make(GROUPS, &group("owner", &json!({}))).await;
+    let mut child = config_map("child");
+    child["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": "owner",
+        "uid": owner["metadata"]["uid"],
+    }]);
+    server.make(MAPS, &child).await;
+    let path = format!("{DEFINITIONS}/podgroups.scheduling.example.com");
+    server.delete(&path).await;
+    server.until(&path, "deleted", gone).await;
+
+    server.collect_garbage();
+    server.make(MAPS, &owned_by_unknown("listed-later", "v1", "ConfigMap")).await;
+    server.until(&format!("{MAPS}/listed-later"), "collected", gone).await;
+    assert_eq!(server.get(&format!("{MAPS}/child")).await.0, 200);
+
+    server.make(DEFINITIONS, &definition()).await;
+    server.until(&format!("{MAPS}/child"), "collected", gone).await;
 }
 
 #[tokio::test]

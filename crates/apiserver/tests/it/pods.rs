@@ -156,3 +156,31 @@ async fn an_update_of_a_pod_changes_only_what_it_may() {
     let answer = server.patch(&status, &running).await;
     assert_eq!(causes(&answer), ["status.containerStatuses[0].state"]);
 }
+
+/// `kubectl debug` and `kubectl patch --subresource resize` take a 404 without the name of an
+/// object for a server without the feature, and say so.
+#[tokio::test]
+async fn subresources_that_no_node_supports_are_not_found() {
+    let server = Server::start().await;
+    server.make(PODS, &pod("p", &json!({}))).await;
+    for subresource in ["ephemeralcontainers", "resize"] {
+        let path = format!("{PODS}/p/{subresource}");
+        let (_, before) = server.get(&format!("{PODS}/p")).await;
+        for answer in [server.get(&path).await, server.patch(&path, &json!({})).await] {
+            assert_eq!(answer.0, 404, "{subresource}");
+            assert_eq!(answer.1["message"], "the server could not find the requested resource");
+            assert_eq!(answer.1["details"]["name"], Value::Null);
+        }
+        assert_eq!(server.get(&format!("{PODS}/p")).await.1, before);
+    }
+    let (_, resources) = server.get("/api/v1").await;
+    let names = resources["resources"].as_array().unwrap().iter().map(|it| it["name"].as_str());
+    let absent = |name: &str| name != "pods/resize" && name != "pods/ephemeralcontainers";
+    assert!(names.flatten().all(absent));
+    // Nor can a change of the pod itself add one.
+    let (_, mut changed) = server.get(&format!("{PODS}/p")).await;
+    changed["spec"]["ephemeralContainers"] = json!([{ "name": "d", "image": "i" }]);
+    let (code, answer) = server.put(&format!("{PODS}/p"), &changed).await;
+    assert_eq!(code, 422, "{answer}");
+    assert_eq!(answer["details"]["causes"][0]["field"], "spec.ephemeralContainers");
+}
