@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
 use mxjob_access::identity::Identity;
+use mxjob_machinery::json;
 use mxjob_machinery::names::ObjectName;
 use mxjob_store::Entry;
 use serde_json::Value;
@@ -50,6 +51,18 @@ impl Context<'_> {
         let mut stored = object.clone();
         self.kind.strategy.to_stored(&mut stored);
         document::encode(&stored)
+    }
+
+    /// Whether an object that a write does not change is stored in another form, of an earlier
+    /// version or schema. It is then stored again: so users migrate objects, as upstream.
+    pub(crate) fn is_outdated(&self, entry: &Entry, object: &Value) -> bool {
+        let strategy = &self.kind.strategy;
+        if !strategy.converts() {
+            return false;
+        }
+        let mut stored = object.clone();
+        strategy.to_stored(&mut stored);
+        !json::equal(&document::decode(&entry.value), &stored)
     }
 
     /// Adds the warnings of the kind, each once even if the write is tried again.

@@ -6,7 +6,8 @@
 //!
 //! Versions of a custom resource differ in `apiVersion` alone. Verbs work on the requested version,
 //! answers are converted here, and [`crate::strategy::Strategy::to_stored`] gives the stored
-//! version.
+//! version. Objects that were stored under an earlier schema are pruned and get its defaults when
+//! they are read, as upstream does; the store keeps them as they are.
 
 use std::sync::Arc;
 
@@ -91,10 +92,14 @@ fn answer(kind: &Arc<Kind>, answer: Answer) -> Answer {
 
 /// A stored object in the form of a kind.
 pub(crate) fn shown(kind: &Kind, stored: &Bytes) -> Bytes {
-    if !kind.strategy.converts() {
+    if !kind.strategy.converts() || kind.strategy.is_shown_as_stored(stored) {
         return stored.clone();
     }
     let mut object = document::decode(stored);
     kind.strategy.show_stored(&mut object);
-    document::to_vec(&object).into()
+    let shown = Bytes::from(document::to_vec(&object));
+    if shown == stored {
+        kind.strategy.note_shown_as_stored(stored);
+    }
+    shown
 }

@@ -11,6 +11,7 @@
 //! any more. Watches may keep rows for long. So a row is reused as long as it exists and its names,
 //! verbs and columns do not change: its strategy then gets the new schema and rules.
 
+mod current;
 mod custom;
 mod names;
 mod rules;

@@ -197,6 +197,15 @@ pub trait Strategy: fmt::Debug + Sync + Send {
     /// Converts a stored object to this kind's form.
     fn show_stored(&self, _object: &mut Value) {}
 
+    /// Whether stored bytes are known to have this kind's form, so that [`Strategy::show_stored`]
+    /// need not look at them.
+    fn is_shown_as_stored(&self, _stored: &[u8]) -> bool {
+        false
+    }
+
+    /// Remembers that [`Strategy::show_stored`] did not change these bytes.
+    fn note_shown_as_stored(&self, _stored: &[u8]) {}
+
     /// Converts an object of this kind's form, or a merge patch, to the stored form.
     fn to_stored(&self, _object: &mut Value) {}
 

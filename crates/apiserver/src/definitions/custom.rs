@@ -10,6 +10,7 @@ use mxjob_machinery::schema::{Node, Schema};
 use parking_lot::RwLock;
 use serde_json::{Value, json};
 
+use super::current::Current;
 use super::rules::Rules;
 use super::shape;
 use crate::document;
@@ -26,8 +27,11 @@ pub(super) struct Version {
     api_version: String,
     /// The version in which objects are stored.
     storage: String,
-    /// Whether stored objects may be of several versions.
+    /// Whether stored objects may have another form: of another version, without a default, or
+    /// with a field that an earlier schema had.
     converts: bool,
+    /// Stored objects that are known to have this version's form.
+    current: Current,
     selectable: Vec<(String, JsonPath)>,
     /// Whether the definition is being deleted, and with it everything that it defines.
     closing: bool,
@@ -57,11 +61,14 @@ impl Version {
         Self {
             rules: Rules::read(schema),
             shape: shape::of(&root),
+            converts: versions.len() > 1
+                || list(definition, "/status/storedVersions").len() > 1
+                || !root.takes_anything(),
+            current: Current::default(),
             root,
             json: schema.to_string(),
             api_version: format!("{group}/{}", text(version, "/name")),
             storage: format!("{group}/{}", text(storage, "/name")),
-            converts: versions.len() > 1 || list(definition, "/status/storedVersions").len() > 1,
             selectable: selectable.collect(),
             closing: document::is_terminating(definition),
         }
@@ -134,7 +141,10 @@ impl Strategy for Custom {
     fn selectable(&self, object: &Value, field: &str) -> Option<String> {
         let version = self.version()?;
         let (_, path) = version.selectable.iter().find(|(name, _)| name == field)?;
-        Some(match path.first(object) {
+        // The stored object may have been written before its schema had a default.
+        let mut object = object.clone();
+        version.schema().fill(&mut object);
+        Some(match path.first(&object) {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => text.clone(),
             Some(other) => other.to_string(),
@@ -146,8 +156,21 @@ impl Strategy for Custom {
     }
 
     fn show_stored(&self, object: &mut Value) {
-        if let (Some(version), Some(object)) = (self.version(), object.as_object_mut()) {
+        let Some(version) = self.version() else { return };
+        version.schema().prune(object);
+        version.schema().fill(object);
+        if let Some(object) = object.as_object_mut() {
             object.insert("apiVersion".to_owned(), version.api_version.as_str().into());
+        }
+    }
+
+    fn is_shown_as_stored(&self, stored: &[u8]) -> bool {
+        self.version().is_some_and(|version| version.current.contains(stored))
+    }
+
+    fn note_shown_as_stored(&self, stored: &[u8]) {
+        if let Some(version) = self.version() {
+            version.current.insert(stored);
         }
     }
 

@@ -150,7 +150,9 @@ pub(crate) async fn write(
         webhooks::admit(context, request).await?;
         // An apply on a subresource that sends other fields, too, must not move the time of
         // ownership.
-        if json::equal(&old, &new) || (options.applying && same_but_for_times(&old, &new)) {
+        let is_same =
+            json::equal(&old, &new) || (options.applying && same_but_for_times(&old, &new));
+        if is_same && !context.is_outdated(&entry, &new) {
             return Ok(entry.value);
         }
         body::check_bounds(&new)?;

@@ -109,6 +109,45 @@ async fn what_is_defined_is_described_as_what_is_built_in() {
 }
 
 #[tokio::test]
+async fn version_2_of_openapi_lists_no_fields_where_others_may_be() {
+    let server = Server::without_mxjobs().await;
+    let mut open = definition();
+    let schema = "/spec/versions/0/schema/openAPIV3Schema";
+    let spec = format!("{schema}/properties/spec/properties");
+    let fields = open.pointer_mut(&spec).unwrap();
+    fields["open"] = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+        "properties": { "known": { "type": "string" } } });
+    fields["template"] = json!({ "type": "object", "x-kubernetes-embedded-resource": true,
+        "x-kubernetes-preserve-unknown-fields": true });
+    server.make(DEFINITIONS, &open).await;
+    let shown = async || {
+        let (_, v3) = server.get("/openapi/v3/apis/scheduling.example.com/v1").await;
+        let (_, v2) = server.get("/openapi/v2").await;
+        let name = "com.example.scheduling.v1.PodGroup";
+        (v3["components"]["schemas"][name].clone(), v2["definitions"][name].clone())
+    };
+    let (v3, v2) = shown().await;
+    let metadata = "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+    assert_eq!(v2["properties"]["metadata"]["$ref"], metadata);
+    let (v3, v2) =
+        (&v3["properties"]["spec"]["properties"], &v2["properties"]["spec"]["properties"]);
+    assert_eq!(v3["open"]["properties"]["known"]["type"], "string");
+    assert_eq!(v3["template"]["required"], json!(["kind", "apiVersion"]));
+    assert_eq!(v2["open"], json!({ "x-kubernetes-preserve-unknown-fields": true }));
+    assert_eq!(v2["template"].get("properties"), None);
+    assert_eq!(v2["queue"], v3["queue"]);
+
+    let path = format!("{DEFINITIONS}/podgroups.scheduling.example.com");
+    let (_, mut stored) = server.get(&path).await;
+    stored.pointer_mut(schema).unwrap()["x-kubernetes-preserve-unknown-fields"] = json!(true);
+    assert_eq!(server.put(&path, &stored).await.0, 200);
+    let (v3, v2) = shown().await;
+    assert!(v3["properties"]["spec"].is_object());
+    let gvk = json!([{ "group": "scheduling.example.com", "version": "v1", "kind": "PodGroup" }]);
+    assert_eq!(v2, json!({ "type": "object", "x-kubernetes-group-version-kind": gvk }));
+}
+
+#[tokio::test]
 async fn an_invalid_definition_is_rejected_with_its_errors() {
     let server = Server::without_mxjobs().await;
     let check = async |path: &str, value: Value, expected: &str| {

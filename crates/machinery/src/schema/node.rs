@@ -196,6 +196,20 @@ impl Node {
         }
     }
 
+    /// Whether every value stays as it is: nothing is pruned, and nothing has a default.
+    pub fn takes_anything(&self) -> bool {
+        let is_object = matches!(self.kind, None | Some(Type::Object)) && !self.int_or_string;
+        let prunes = is_object && !self.is_open && matches!(self.entries, Entries::None);
+        !prunes
+            && self.default.is_none()
+            && self.fields.values().all(Self::takes_anything)
+            && self.items.as_deref().is_none_or(Self::takes_anything)
+            && match &self.entries {
+                Entries::Of(entry) => entry.takes_anything(),
+                Entries::None | Entries::Any => true,
+            }
+    }
+
     /// Whether an object may have a member that [`Self::member`] does not know.
     pub(super) fn takes(&self, name: &str) -> bool {
         self.is_open

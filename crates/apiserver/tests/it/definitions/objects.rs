@@ -121,6 +121,58 @@ async fn what_an_older_schema_allowed_can_stay() {
 }
 
 #[tokio::test]
+async fn a_read_shows_the_defaults_and_fields_of_the_present_schema() {
+    let server = defined().await;
+    let made = server.make(GROUPS, &group("a", &json!({ "minMember": 5 }))).await;
+    let version = made["metadata"]["resourceVersion"].clone();
+    let (_, before) = server.get(&format!("{GROUPS}/a")).await; // the answer must not be kept
+    assert_eq!(before, made);
+    let path = format!("{DEFINITIONS}/podgroups.scheduling.example.com");
+    let (_, mut definition) = server.get(&path).await;
+    let new = &mut definition["spec"]["versions"][0];
+    let spec = new.pointer_mut("/schema/openAPIV3Schema/properties/spec").unwrap();
+    spec.as_object_mut().unwrap().remove("x-kubernetes-validations");
+    let fields = spec["properties"].as_object_mut().unwrap();
+    fields.remove("minMember");
+    fields.insert("size".to_owned(), json!({ "type": "integer", "default": 3 }));
+    new["additionalPrinterColumns"] =
+        json!([{ "name": "Size", "type": "integer", "jsonPath": ".spec.size" }]);
+    new["selectableFields"] = json!([{ "jsonPath": ".spec.size" }]);
+    assert_eq!(server.put(&path, &definition).await.0, 200);
+
+    let expected = json!({ "queue": "default", "size": 3 });
+    for _ in 0..2 {
+        let (_, read) = server.get(&format!("{GROUPS}/a")).await;
+        assert_eq!((&read["spec"], &read["metadata"]["resourceVersion"]), (&expected, &version));
+    }
+    for query in ["", "?fieldSelector=spec.size%3D3"] {
+        let (_, list) = server.get(&format!("{GROUPS}{query}")).await;
+        assert_eq!(list["items"][0]["spec"], expected, "{query}");
+        let mut watch = server
+            .watch(&format!(
+                "{GROUPS}{}watch=1",
+                if query.is_empty() { "?".to_owned() } else { format!("{query}&") }
+            ))
+            .await;
+        let event = watch.next().await.unwrap();
+        assert_eq!((&event["type"], &event["object"]["spec"]), (&json!("ADDED"), &expected));
+        assert_eq!(event["object"]["metadata"]["resourceVersion"], version);
+    }
+    let accept = ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
+    let table = server.raw("GET", GROUPS, &[AUTH, accept], b"").await.json();
+    assert_eq!(table["rows"][0]["cells"], json!(["a", 3]));
+
+    // A write that changes nothing stores the object in its present form, once.
+    let (_, read) = server.get(&format!("{GROUPS}/a")).await;
+    let (code, stored) = server.put(&format!("{GROUPS}/a"), &read).await;
+    assert_eq!((code, &stored["spec"]), (200, &expected));
+    assert_ne!(stored["metadata"]["resourceVersion"], version);
+    assert_eq!(stored["metadata"]["generation"], 1);
+    let (_, again) = server.put(&format!("{GROUPS}/a"), &stored).await;
+    assert_eq!(again, stored);
+}
+
+#[tokio::test]
 async fn tables_have_the_defined_columns_and_fields_select() {
     let server = defined().await;
     server.make(GROUPS, &group("a", &json!({ "minMember": 3, "queue": "x" }))).await;
