@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use mxjob_machinery::field::{Error, Errors, Path};
 use mxjob_machinery::json::text;
 use mxjob_machinery::names;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::rules;
+use super::{default_to, rules};
 use crate::kind::{Cell, Column, Kind, computed};
 use crate::strategy::Strategy;
 
@@ -100,7 +100,30 @@ const NEEDED: &[(&str, usize)] =
 /// The most bytes of the message of such an event.
 const MAX_MESSAGE: usize = 1024;
 
+impl Event {
+    /// The fields that Go's encoder writes in every event.
+    fn complete(event: &mut Value) {
+        for field in ["eventTime", "firstTimestamp", "lastTimestamp"] {
+            default_to(event, field, Value::Null);
+        }
+        for field in ["involvedObject", "source"] {
+            default_to(event, field, json!({}));
+        }
+        for field in OMITTED_BY_GROUPED.map(|(core, _)| core) {
+            default_to(event, field, "");
+        }
+    }
+}
+
 impl Strategy for Event {
+    fn prepare_create(&self, event: &mut Value) {
+        Self::complete(event);
+    }
+
+    fn prepare_update(&self, _: &Value, event: &mut Value) {
+        Self::complete(event);
+    }
+
     /// Upstream's `legacyValidateEvent`.
     fn validate(&self, event: &Value) -> Errors {
         let mut errors = Errors::new();
@@ -179,6 +202,11 @@ const RENAMED: &[(&str, &str)] = &[
     ("deprecatedCount", "count"),
 ];
 
+/// Fields that the core group always has, and `events.k8s.io` only where they are set: the core
+/// group's name, and its.
+const OMITTED_BY_GROUPED: [(&str, &str); 2] =
+    [("reportingComponent", "reportingController"), ("reportingInstance", "reportingInstance")];
+
 /// Events as `events.k8s.io` has them.
 #[derive(Debug)]
 struct Grouped;
@@ -210,6 +238,11 @@ impl Strategy for Grouped {
 
     fn show_stored(&self, object: &mut Value) {
         rename(object, RENAMED.iter().map(|(own, core)| (*core, *own)), "events.k8s.io/v1");
+        if let Some(map) = object.as_object_mut() {
+            map.retain(|field, value| {
+                *value != "" || OMITTED_BY_GROUPED.iter().all(|(_, own)| field != own)
+            });
+        }
     }
 
     fn to_stored(&self, object: &mut Value) {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use mxjob_machinery::field::{Error, Errors, Path};
 use mxjob_machinery::json::text;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::default_to;
 use super::rules::{self, Rule, Table};
 use crate::kind::{AGE, NAME, computed};
 use crate::kind::{Column, Kind};
@@ -32,6 +33,14 @@ pub(super) fn kind() -> Kind {
 struct Lease;
 
 impl Strategy for Lease {
+    fn prepare_create(&self, lease: &mut Value) {
+        default_to(lease, "spec", json!({}));
+    }
+
+    fn prepare_update(&self, _: &Value, lease: &mut Value) {
+        self.prepare_create(lease);
+    }
+
     /// Upstream's `ValidateLeaseSpec`.
     fn validate(&self, lease: &Value) -> Errors {
         let path = Path::new("spec");

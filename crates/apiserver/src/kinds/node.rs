@@ -6,10 +6,10 @@ use std::collections::HashSet;
 use mxjob_machinery::field::{Error, Errors, Path};
 use mxjob_machinery::json::{list, text};
 use mxjob_machinery::names;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::rules::{self, Rule, Table};
-use super::{or_none, quota};
+use super::{default_to, or_none, quota};
 use crate::kind::Column;
 use crate::kind::{AGE, NAME, computed};
 use crate::strategy::Strategy;
@@ -54,11 +54,40 @@ const SET_ONCE: &[(&str, &str)] = &[
     ("providerID", "node updates may not change providerID except from \"\" to valid"),
 ];
 
+/// What a node always says of itself, if only as an empty text.
+const INFO: &[&str] = &[
+    "architecture",
+    "bootID",
+    "containerRuntimeVersion",
+    "kernelVersion",
+    "kubeProxyVersion",
+    "kubeletVersion",
+    "machineID",
+    "operatingSystem",
+    "osImage",
+    "systemUUID",
+];
+
 /// The rules of a node.
 #[derive(Debug)]
 pub(super) struct Node;
 
 impl Strategy for Node {
+    fn prepare_create(&self, node: &mut Value) {
+        default_to(node, "spec", json!({}));
+        default_to(node, "status", json!({}));
+        let Some(status) = node.get_mut("status") else { return };
+        default_to(status, "daemonEndpoints", json!({ "kubeletEndpoint": { "Port": 0 } }));
+        default_to(status, "nodeInfo", json!({}));
+        if let Some(info) = status.get_mut("nodeInfo") {
+            INFO.iter().for_each(|field| default_to(info, field, ""));
+        }
+    }
+
+    fn prepare_update(&self, _: &Value, node: &mut Value) {
+        default_to(node, "spec", json!({}));
+    }
+
     fn is_selectable(&self, field: &str) -> bool {
         field == "spec.unschedulable"
     }

@@ -140,6 +140,7 @@ const PARTS: &[(&str, &str, &str)] = &[
 
 impl Strategy for Deployment {
     fn prepare_create(&self, object: &mut Value) {
+        default_to(object, "status", json!({}));
         let Some(spec) = object.get_mut("spec") else { return };
         if let Some(spec) = spec.pointer_mut("/template/spec") {
             defaults::fill_template_spec(spec);
@@ -293,6 +294,21 @@ fn strategy_errors(strategy: &Value, path: &Path) -> field::Errors {
 struct DisruptionBudget;
 
 impl Strategy for DisruptionBudget {
+    fn prepare_create(&self, object: &mut Value) {
+        default_to(object, "spec", json!({}));
+        default_to(object, "status", json!({}));
+        if let Some(status) = object.get_mut("status") {
+            for count in ["currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"]
+            {
+                default_to(status, count, 0);
+            }
+        }
+    }
+
+    fn prepare_update(&self, _: &Value, new: &mut Value) {
+        self.prepare_create(new);
+    }
+
     fn has_generation(&self) -> bool {
         true
     }

@@ -72,6 +72,35 @@ async fn each_group_reads_what_the_other_wrote() {
     );
 }
 
+/// As Go's encoder writes them; the other group leaves out empty texts.
+#[tokio::test]
+async fn an_event_has_the_fields_that_clients_find_in_every_event() {
+    let server = Server::start().await;
+    let body = json!({ "metadata": { "name": "a" }, "involvedObject": { "namespace": "default" } });
+    let made = server.make(CORE, &body).await;
+    let others = ["metadata", "apiVersion", "kind"];
+    let fields = |event: &Value| {
+        let mut event = event.as_object().unwrap().clone();
+        event.retain(|name, _| !others.contains(&name.as_str()));
+        Value::from(event)
+    };
+    assert_eq!(
+        fields(&made),
+        json!({
+            "involvedObject": { "namespace": "default" }, "source": {}, "eventTime": null,
+            "firstTimestamp": null, "lastTimestamp": null, "reportingComponent": "", "reportingInstance": "",
+        })
+    );
+    let (_, shown) = server.get(&format!("{GROUPED}/a")).await;
+    assert_eq!(
+        fields(&shown),
+        json!({
+            "regarding": { "namespace": "default" }, "deprecatedSource": {}, "eventTime": null,
+            "deprecatedFirstTimestamp": null, "deprecatedLastTimestamp": null,
+        })
+    );
+}
+
 #[tokio::test]
 async fn selection_and_changes_speak_the_groups_language() {
     let server = Server::start().await;

@@ -108,3 +108,48 @@ async fn a_config_map_of_more_than_one_mebibyte_is_refused() {
         "ConfigMap \"big\" is invalid: []: Too long: may not be more than 1048576 bytes"
     );
 }
+
+/// Clients in other languages read fields of these structs without asking whether they are there.
+#[tokio::test]
+async fn built_in_objects_have_the_structs_that_they_have_upstream() {
+    let server = Server::start().await;
+    let check = async |path: &str, body: Value, pointer: &str, expected: Value| {
+        let made = server.make(path, &body).await;
+        assert_eq!(made.pointer(pointer), Some(&expected), "{made:#}");
+        // A write of the same object changes nothing.
+        let own = format!("{path}/{}", made["metadata"]["name"].as_str().unwrap());
+        let (code, put) = server.put(&own, &made).await;
+        assert_eq!((code, &put), (200, &made));
+    };
+    let named = |name: &str, spec: Value| json!({ "metadata": { "name": name }, "spec": spec });
+    let meta = |name: &str| json!({ "metadata": { "name": name } });
+    let text = "";
+    let status = json!({
+        "daemonEndpoints": { "kubeletEndpoint": { "Port": 0 } },
+        "nodeInfo": {
+            "architecture": text, "bootID": text, "containerRuntimeVersion": text, "kernelVersion": text,
+            "kubeProxyVersion": text, "kubeletVersion": text, "machineID": text, "operatingSystem": text,
+            "osImage": text, "systemUUID": text,
+        },
+    });
+    check("/api/v1/nodes", meta("a"), "/status", status).await;
+    check("/api/v1/nodes", meta("b"), "/spec", json!({})).await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    check(leases, meta("a"), "/spec", json!({})).await;
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let counts = json!({ "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0 });
+    check(budgets, meta("a"), "/status", counts).await;
+    let labels = json!({ "a": "b" });
+    let deployment = json!({ "selector": { "matchLabels": labels }, "template": {
+        "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "c", "image": "i" }] } } });
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    check(deployments, named("a", deployment.clone()), "/status", json!({})).await;
+    let resources = "/spec/template/spec/containers/0/resources";
+    check(deployments, named("b", deployment), resources, json!({})).await;
+    let service = json!({ "clusterIP": "None" });
+    let services = "/api/v1/namespaces/default/services";
+    check(services, named("a", service), "/status", json!({ "loadBalancer": {} })).await;
+    let quotas = "/api/v1/namespaces/default/resourcequotas";
+    let made = server.make(quotas, &meta("a")).await;
+    assert_eq!((&made["spec"], &made["status"]), (&json!({}), &json!({})));
+}
