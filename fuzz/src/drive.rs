@@ -6,8 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use mxjob_testkit::Random;
+
 use crate::corpus::{self, Seed};
-use crate::random::Random;
 use crate::{Target, mutate};
 
 /// How long one input may take, on a slow and busy machine and without optimisation. If it takes
@@ -56,7 +57,7 @@ pub fn run(target: &Target, budget: Budget) -> io::Result<Result<Report, Failure
             Err(message) => return Ok(Err(Failure { message, path: path.clone() })),
         }
     }
-    let mut random = Random::new(budget.seed, target.name);
+    let mut random = Random::named(budget.seed, target.name);
     let began = Instant::now();
     for _ in 0..budget.count {
         if began.elapsed() >= budget.time {

@@ -12,7 +12,6 @@ pub mod corpus;
 pub mod drive;
 mod known;
 pub mod mutate;
-pub mod random;
 mod server;
 pub mod targets;
 

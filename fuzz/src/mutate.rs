@@ -5,9 +5,9 @@ mod bytes;
 mod tree;
 
 use mxjob_machinery::{json, yaml};
+use mxjob_testkit::Random;
 
 use crate::corpus::Seed;
-use crate::random::Random;
 use crate::{Form, Target};
 
 /// The size of the longest input in bytes. Larger ones are rejected for their size.
@@ -16,8 +16,8 @@ const LENGTH_MAX: usize = 512 * 1024;
 /// A mutated input of the corpus.
 #[must_use]
 pub fn mutate(target: &Target, seeds: &[Seed], random: &mut Random) -> Vec<u8> {
-    let mut input = random.pick(seeds).map(|seed| seed.bytes.clone()).unwrap_or_default();
-    let other = random.pick(seeds).map(|seed| seed.bytes.clone()).unwrap_or_default();
+    let mut input = random.choose(seeds).map(|seed| seed.bytes.clone()).unwrap_or_default();
+    let other = random.choose(seeds).map(|seed| seed.bytes.clone()).unwrap_or_default();
     // Mostly one change: with many, no input gets past the first check.
     loop {
         input = match target.form {

@@ -4,13 +4,16 @@ mod apply;
 mod body;
 mod continue_token;
 mod delete_options;
+mod files;
 mod json_patch;
 mod jsonpath;
+mod log;
 mod merge_patch;
 mod path;
 mod protobuf;
 mod quantity;
 mod query;
+mod schema;
 mod selector;
 mod strategic_patch;
 
@@ -39,6 +42,7 @@ pub const TARGETS: &[Target] = &[
         words: selector::WORDS,
         run: selector::fields,
     },
+    Target { name: "files", form: Form::Yaml, words: files::WORDS, run: files::run },
     Target { name: "json-patch", form: Form::Json, words: json_patch::WORDS, run: json_patch::run },
     Target { name: "jsonpath", form: Form::Plain, words: jsonpath::WORDS, run: jsonpath::run },
     Target {
@@ -47,11 +51,13 @@ pub const TARGETS: &[Target] = &[
         words: selector::WORDS,
         run: selector::labels,
     },
+    Target { name: "log", form: Form::Plain, words: log::WORDS, run: log::run },
     Target { name: "merge-patch", form: Form::Json, words: OBJECT, run: merge_patch::run },
     Target { name: "path", form: Form::Plain, words: path::WORDS, run: path::run },
     Target { name: "protobuf", form: Form::Plain, words: protobuf::WORDS, run: protobuf::run },
     Target { name: "quantity", form: Form::Plain, words: quantity::WORDS, run: quantity::run },
     Target { name: "query", form: Form::Plain, words: query::WORDS, run: query::run },
+    Target { name: "schema", form: Form::Json, words: schema::WORDS, run: schema::run },
     Target {
         name: "strategic-patch",
         form: Form::Json,

@@ -41,13 +41,16 @@ targets! {
     continue_tokens_take_anything: "continue-token", 50;
     delete_options_take_anything: "delete-options", 20;
     field_selectors_take_anything: "field-selector", 100;
+    files_take_anything: "files", 1000;
     json_patches_take_anything: "json-patch", 20;
     json_paths_take_anything: "jsonpath", 5000;
     label_selectors_take_anything: "label-selector", 100;
+    logs_take_anything: "log", 5000;
     merge_patches_take_anything: "merge-patch", 20;
     paths_take_anything: "path", 50;
     protobuf_takes_anything: "protobuf", 50;
     quantities_take_anything: "quantity", 5000;
     queries_take_anything: "query", 20;
+    schemas_take_anything: "schema", 2000;
     strategic_patches_take_anything: "strategic-patch", 20;
 }

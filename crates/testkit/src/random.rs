@@ -33,6 +33,22 @@ impl Random {
         low + self.next() % (high - low + 1)
     }
 
+    /// A number below `limit`; 0 if the limit is 0.
+    pub fn below(&mut self, limit: usize) -> usize {
+        let limit = u64::try_from(limit).unwrap().max(1);
+        usize::try_from(self.next() % limit).unwrap()
+    }
+
+    /// True once in `n` calls.
+    pub fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    /// Any byte.
+    pub fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+
     /// Whether something happens that has this probability per thousand.
     pub fn chance(&mut self, per_mille: u64) -> bool {
         self.next() % 1000 < per_mille
@@ -40,7 +56,12 @@ impl Random {
 
     /// One element of a list that is not empty.
     pub fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[usize::try_from(self.next()).unwrap() % from.len()].clone()
+        from[self.below(from.len())].clone()
+    }
+
+    /// One element of a list, if there are any.
+    pub fn choose<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+        from.get(self.below(from.len()))
     }
 
     /// A separate generator for one concern, so that one more draw here does not change the others.

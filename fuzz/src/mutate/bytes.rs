@@ -1,6 +1,6 @@
 //! Changes of bytes.
 
-use crate::random::Random;
+use mxjob_testkit::Random;
 
 /// Pieces that decoders of text often handle wrongly.
 const PIECES: &[&[u8]] = &[
@@ -105,18 +105,18 @@ pub(super) fn mutate(
             input.extend_from_slice(other.get(cut..).unwrap_or_default());
         }
         7 => {
-            let piece = random.pick(PIECES).copied().unwrap_or_default();
+            let piece = random.choose(PIECES).copied().unwrap_or_default();
             // Rarely many of them: deep nesting, and very long lists.
             let piece = if random.one_in(16) { piece.repeat(2000) } else { piece.to_vec() };
             insert(&mut input, at, &piece);
         }
         8 => {
             input.drain(at..end);
-            let piece = random.pick(PIECES).copied().unwrap_or_default();
+            let piece = random.choose(PIECES).copied().unwrap_or_default();
             insert(&mut input, at, piece);
         }
         _ => {
-            let word = random.pick(words).copied().unwrap_or("a");
+            let word = random.choose(words).copied().unwrap_or("a");
             insert(&mut input, at, word.as_bytes());
         }
     }

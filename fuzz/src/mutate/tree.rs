@@ -1,8 +1,7 @@
 //! Changes of documents that leave them well-formed.
 
+use mxjob_testkit::Random;
 use serde_json::{Map, Value, json};
-
-use crate::random::Random;
 
 /// Levels of nesting around a value: some, and more than any decoder allows.
 const DEPTHS: [usize; 3] = [2, 60, 140];
@@ -40,7 +39,7 @@ fn pick<'a>(value: &'a Value, random: &mut Random) -> &'a Value {
     while !random.one_in(STAY) {
         let next = match at {
             Value::Object(fields) => fields.values().nth(random.below(fields.len())),
-            Value::Array(items) => random.pick(items),
+            Value::Array(items) => random.choose(items),
             _ => None,
         };
         let Some(next) = next else { break };
@@ -79,7 +78,7 @@ fn pick_mut<'a>(value: &'a mut Value, random: &mut Random) -> &'a mut Value {
 }
 
 fn word(words: &[&str], random: &mut Random) -> String {
-    random.pick(words).copied().unwrap_or("a").to_owned()
+    random.choose(words).copied().unwrap_or("a").to_owned()
 }
 
 fn scalar(words: &[&str], random: &mut Random) -> Value {
@@ -127,7 +126,7 @@ fn repeat(place: &mut Value, random: &mut Random) {
     let times = if random.one_in(12) { TIMES[2] } else { TIMES[random.below(2)] };
     match place {
         Value::Array(items) => {
-            let Some(item) = random.pick(items).cloned() else { return };
+            let Some(item) = random.choose(items).cloned() else { return };
             // Many large items would be rejected for their size.
             if item.to_string().len() * times < super::LENGTH_MAX {
                 items.extend(std::iter::repeat_n(item, times));

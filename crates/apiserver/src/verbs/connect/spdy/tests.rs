@@ -104,3 +104,25 @@ fn replies_are_a_zlib_stream_with_one_head() {
     let second = encoder.accept(3);
     assert_eq!(second.as_ref(), hex("800300020000001200000003000400fbff00000000000000ffff"));
 }
+
+#[test]
+fn no_changed_byte_stops_the_decoder() {
+    let stream = [
+        open(1, &first_block()),
+        open(3, &second_block()),
+        control(PING, &7_u32.to_be_bytes()).to_vec(),
+        vec![0, 0, 0, 3, FIN, 0, 0, 2, b'h', b'i'],
+    ]
+    .concat();
+    for at in 0..stream.len() {
+        for bit in 0..8 {
+            let mut changed = stream.clone();
+            changed[at] ^= 1 << bit;
+            let mut decoder = Decoder::new().unwrap();
+            decoder.push(&changed);
+            // An error ends the connection; the frames before it are none the worse.
+            let frames = std::iter::from_fn(|| decoder.next().unwrap_or_default()).count();
+            assert!(frames <= 4, "bit {bit} of byte {at}");
+        }
+    }
+}
