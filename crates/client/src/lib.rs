@@ -6,8 +6,10 @@
 //! metadata, spec or status.
 //!
 //! The callers decide what to do about an unreadable object, and report each version of it once
-//! ([`Reported`]). [`request`] sends requests on paths instead of types.
+//! ([`Reported`]). [`request`] sends requests on paths instead of types, and [`events`] writes
+//! events.
 
+pub mod events;
 mod lenient;
 mod raw;
 mod reported;

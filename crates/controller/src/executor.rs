@@ -104,7 +104,7 @@ pub async fn run(
 ) -> Result<(), Error> {
     options.health.begin();
     let requests = Requests::new(client.clone());
-    let (recorder, poster) = events::channel(requests.clone(), options.health.clone());
+    let (recorder, poster) = events::channel(client.clone(), options.health.clone());
     let context = Context {
         requests,
         cache: Cache::new(options.gang == Gang::Native, options.metrics.clone()),

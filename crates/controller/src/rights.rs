@@ -43,7 +43,7 @@ pub fn rights(gang: &Gang) -> Vec<Right> {
         // A patch stops a pod that its node would restart, without deleting its logs.
         namespaced("", "pods", &["create", "delete", "get", "list", "patch", "watch"]),
         namespaced("", "services", CHILD),
-        namespaced("", "events", &["create"]),
+        namespaced("", "events", &["create", "patch"]),
     ];
     match gang {
         Gang::Off => {}

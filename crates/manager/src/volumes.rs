@@ -21,6 +21,7 @@ use http::Method;
 use kube::Client;
 use kube::runtime::reflector::Store;
 use mxjob_client::Raw;
+use mxjob_client::events::EventWriter;
 use mxjob_client::request::{self, JSON, MERGE_PATCH};
 use mxjob_machinery::json::{list, text};
 use mxjob_machinery::object;
@@ -64,13 +65,16 @@ pub async fn run(client: Client, folders: Arc<dyn Folders>, shutdown: impl Futur
     let claims = caches.add(&api::built_in("", "PersistentVolumeClaim", "persistentvolumeclaims"));
     let volumes = caches.add(&api::built_in("", "PersistentVolume", "persistentvolumes"));
     let classes = caches.add(&api::built_in("storage.k8s.io", "StorageClass", "storageclasses"));
-    let binder = Binder { client, folders, claims, volumes, classes, has_class: false.into() };
+    let events = EventWriter::new(client.clone());
+    let binder =
+        Binder { client, events, folders, claims, volumes, classes, has_class: false.into() };
     let stores = [&binder.claims, &binder.volumes, &binder.classes];
     caches.run(&stores, || binder.pass(), shutdown).await;
 }
 
 struct Binder {
     client: Client,
+    events: EventWriter,
     folders: Arc<dyn Folders>,
     claims: Store<Raw>,
     volumes: Store<Raw>,
@@ -184,17 +188,20 @@ impl Binder {
             } else {
                 format!("storageclass.storage.k8s.io \"{wanted}\" not found")
             };
-            return events::warn(&self.client, claim, "ProvisioningFailed", &why).await;
+            events::warn(&self.events, claim, "ProvisioningFailed", &why).await;
+            return true;
         };
         let provisioner = class.text("/provisioner");
         if provisioner != PROVISIONER {
             let why = format!(
                 "waiting for a volume to be created by the external provisioner '{provisioner}'"
             );
-            return events::warn(&self.client, claim, "ExternalProvisioning", &why).await;
+            events::warn(&self.events, claim, "ExternalProvisioning", &why).await;
+            return true;
         }
         if let Some(why) = fit::unprovisionable(claim) {
-            return events::warn(&self.client, claim, "ProvisioningFailed", why).await;
+            events::warn(&self.events, claim, "ProvisioningFailed", why).await;
+            return true;
         }
         let name = format!("pvc-{}", object::meta_str(claim, "uid"));
         let (folders, volume) = (Arc::clone(&self.folders), name.clone());
@@ -204,7 +211,7 @@ impl Binder {
             Err(error) => {
                 tracing::warn!(volume = name, %error, "could not create the folder of a volume; will retry");
                 let why = format!("could not create the folder of the volume: {error}");
-                events::warn(&self.client, claim, "ProvisioningFailed", &why).await;
+                events::warn(&self.events, claim, "ProvisioningFailed", &why).await;
                 return false;
             }
         };

@@ -244,7 +244,7 @@ fn components() -> Vec<Value> {
                 Rule::on(&[MXJOBS], &["mxjobs/status"], &["patch"]),
                 Rule::on(&[""], &["pods"], &["create", "delete", "get", "list", "patch", "watch"]),
                 Rule::on(&[""], &["services"], &["create", "delete", "get", "list", "watch"]),
-                Rule::on(&[""], &["events"], &["create"]),
+                Rule::on(&[""], &["events"], &["create", "patch"]),
                 // To admit jobs according to the nodes' capacity.
                 Rule::on(&[""], &["nodes"], READ),
                 Rule::on(&["scheduling.k8s.io"], &["priorityclasses"], READ),
@@ -323,7 +323,7 @@ fn components() -> Vec<Value> {
                     &["create", "get", "list", "watch"],
                 ),
                 Rule::on(&[""], &["pods"], &["get", "list"]),
-                Rule::on(&[""], &["events"], &["create"]),
+                Rule::on(&[""], &["events"], &["create", "patch"]),
             ],
         ),
         (

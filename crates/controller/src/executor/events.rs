@@ -1,29 +1,30 @@
-//! Events about a job, and the task that posts them.
+//! Events about a job, and the tasks that write them.
 //!
-//! The name of an event is a hash of its content, so a repeated event (after a crash, or on a
-//! retry) is refused by the server and not duplicated. Nothing waits for events: the queue to the
-//! poster is bounded, and when it is full the event is dropped with a log line, because no job may
-//! wait for its own events.
+//! The name of an event is a hash of its content and occasion, so an event that is recorded again
+//! (after a crash, or on a retry) is neither duplicated nor counted. Nothing waits for events: the
+//! queues to the poster are bounded, and when one is full the event is dropped with a log line,
+//! because no job may wait for its own events.
 
-use futures_util::stream::{self, StreamExt as _};
+use std::sync::Arc;
+
+use futures_util::future;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Event as ApiEvent, EventSource, ObjectReference};
+use kube::Client;
 use mxjob_api::{labels, mxjob};
-use serde_json::{Value, json};
+use mxjob_client::events::{EventWriter, Level};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::obstacles;
-use super::requests::Requests;
 use crate::event::{Event, EventKind};
 use crate::health::Health;
 
-/// Capacity of the queue: a job of a thousand replicas records events about all its pods and
-/// services at the same time.
-const QUEUE_CAPACITY: usize = 4096;
+/// Events of a job are written one after the other, those of other jobs at the same time.
+const QUEUES: usize = 16;
 
-/// Maximum of parallel requests: events are many and small, and the server commits concurrent
-/// writes together.
-const MAX_PARALLEL_REQUESTS: usize = 16;
+/// Capacity of a queue.
+const QUEUE_CAPACITY: usize = 256;
 
 /// The job that events are about.
 #[derive(Clone, Copy, Debug)]
@@ -36,21 +37,25 @@ pub(super) struct JobRef<'a> {
 /// Records events; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Recorder {
-    queue: mpsc::Sender<Value>,
+    queues: Arc<[mpsc::Sender<ApiEvent>]>,
 }
 
-/// Posts the events of its [`Recorder`]s.
+/// Writes the events of its [`Recorder`]s.
 #[derive(Debug)]
 pub(super) struct Poster {
-    queue: mpsc::Receiver<Value>,
-    requests: Requests,
+    queues: Vec<mpsc::Receiver<ApiEvent>>,
+    writer: EventWriter,
     health: Health,
 }
 
 /// A recorder and its poster.
-pub(super) fn channel(requests: Requests, health: Health) -> (Recorder, Poster) {
-    let (sender, receiver) = mpsc::channel(QUEUE_CAPACITY);
-    (Recorder { queue: sender }, Poster { queue: receiver, requests, health })
+pub(super) fn channel(client: Client, health: Health) -> (Recorder, Poster) {
+    let (senders, queues): (Vec<_>, Vec<_>) =
+        (0..QUEUES).map(|_| mpsc::channel(QUEUE_CAPACITY)).unzip();
+    (
+        Recorder { queues: senders.into() },
+        Poster { queues, writer: EventWriter::new(client), health },
+    )
 }
 
 impl Recorder {
@@ -63,7 +68,9 @@ impl Recorder {
         now: Timestamp,
     ) {
         let object = object(job_ref, event, occasion, now);
-        if self.queue.try_send(object).is_err() {
+        let queue = usize::try_from(digest(&[job_ref.uid])).unwrap_or_default() % QUEUES;
+        let sent = self.queues.get(queue).is_some_and(|queue| queue.try_send(object).is_ok());
+        if !sent {
             warn!(
                 namespace = job_ref.namespace,
                 job = job_ref.name,
@@ -75,56 +82,56 @@ impl Recorder {
 }
 
 impl Poster {
-    /// Posts until all recorders are gone.
+    /// Writes until all recorders are gone.
     pub(super) async fn run(self) {
-        let Self { queue, requests, health } = self;
-        let events = stream::unfold(queue, async |mut queue| Some((queue.recv().await?, queue)));
-        let post = async |event: Value| {
-            let namespace = event["metadata"]["namespace"].as_str().unwrap_or_default();
-            let what = format!("events of namespace {namespace}");
-            if let Err(error) = requests.create_event(&event).await {
-                if let Some(why) = obstacles::cannot_create_events(&error, namespace) {
-                    health.obstructed(&what, &why);
-                }
-                debug!(%error, event = %event["metadata"]["name"], "could not post an event");
-            } else {
-                health.cleared(&what);
+        let Self { queues, writer, health } = self;
+        let write_all = async |mut queue: mpsc::Receiver<ApiEvent>| {
+            while let Some(event) = queue.recv().await {
+                write(&writer, &health, event).await;
             }
         };
-        events.for_each_concurrent(MAX_PARALLEL_REQUESTS, post).await;
+        future::join_all(queues.into_iter().map(write_all)).await;
     }
 }
 
-fn object(job_ref: JobRef<'_>, event: &Event, occasion: &str, now: Timestamp) -> Value {
+async fn write(writer: &EventWriter, health: &Health, event: ApiEvent) {
+    let namespace = event.metadata.namespace.clone().unwrap_or_default();
+    let what = format!("events of namespace {namespace}");
+    if let Err(error) = writer.write(event).await {
+        if let Some(why) = obstacles::cannot_write_events(&error, &namespace) {
+            health.obstructed(&what, &why);
+        }
+        debug!(%error, namespace, "could not write an event");
+    } else {
+        health.cleared(&what);
+    }
+}
+
+fn object(job_ref: JobRef<'_>, event: &Event, occasion: &str, now: Timestamp) -> ApiEvent {
     let JobRef { namespace, name, uid } = job_ref;
-    let time = Timestamp::from_second(now.as_second()).unwrap_or(now).to_string();
-    let kind = match event.kind {
-        EventKind::Normal => "Normal",
-        EventKind::Warning => "Warning",
+    let about = ObjectReference {
+        api_version: Some(mxjob::API_VERSION.to_owned()),
+        kind: Some(mxjob::KIND.to_owned()),
+        namespace: Some(namespace.to_owned()),
+        name: Some(name.to_owned()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
     };
-    let digest = digest([uid, &event.reason, &event.message, occasion]);
-    json!({
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": { "name": format!("{name}.{digest:016x}"), "namespace": namespace },
-        "involvedObject": {
-            "apiVersion": mxjob::API_VERSION, "kind": mxjob::KIND, "namespace": namespace, "name": name, "uid": uid,
-        },
-        "reason": event.reason,
-        "message": event.message,
-        "type": kind,
-        "source": { "component": labels::OPERATOR },
-        "reportingComponent": labels::OPERATOR,
-        "reportingInstance": "",
-        "firstTimestamp": time,
-        "lastTimestamp": time,
-        "count": 1,
-    })
+    let level = match event.kind {
+        EventKind::Normal => Level::Normal,
+        EventKind::Warning => Level::Warning,
+    };
+    let source = EventSource { component: Some(labels::OPERATOR.to_owned()), host: None };
+    let content = (level, event.reason.as_str(), event.message.clone());
+    let mut object = mxjob_client::events::event(about, content, source, now);
+    let digest = digest(&[uid, &event.reason, &event.message, occasion]);
+    object.metadata.name = Some(format!("{name}.{digest:016x}"));
+    object
 }
 
 /// FNV-1a: small, and the same in every build and process, which the standard hasher does not
 /// promise.
-fn digest(parts: [&str; 4]) -> u64 {
+fn digest(parts: &[&str]) -> u64 {
     let separated = parts.iter().flat_map(|part| part.bytes().chain([0]));
     separated.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -133,6 +140,8 @@ fn digest(parts: [&str; 4]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn posted(reason: &str, occasion: &str) -> Value {
@@ -142,7 +151,8 @@ mod tests {
             message: "why".to_owned(),
         };
         let job_ref = JobRef { namespace: "default", name: "digits", uid: "u1" };
-        object(job_ref, &event, occasion, "2026-11-24T08:00:00.5Z".parse().unwrap())
+        let now = "2026-11-24T08:00:00.5Z".parse().unwrap();
+        serde_json::to_value(object(job_ref, &event, occasion, now)).unwrap()
     }
 
     #[test]

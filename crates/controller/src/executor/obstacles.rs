@@ -76,10 +76,10 @@ pub(super) fn cannot_write_status(error: &kube::Error, namespace: &str) -> Optio
     })
 }
 
-/// Why no events can be created in a namespace, if a permission is missing.
-pub(super) fn cannot_create_events(error: &kube::Error, namespace: &str) -> Option<String> {
-    lacks_permission(error, "create")
-        .then(|| format!("the controller may not create events in namespace {namespace}: {GRANT}"))
+/// Why no events can be written in a namespace, if a permission is missing.
+pub(super) fn cannot_write_events(error: &kube::Error, namespace: &str) -> Option<String> {
+    let verb = ["create", "patch"].into_iter().find(|verb| lacks_permission(error, verb))?;
+    Some(format!("the controller may not {verb} events in namespace {namespace}: {GRANT}"))
 }
 
 /// Whether an error comes from an authorizer. Webhooks, quotas and terminating namespaces refuse

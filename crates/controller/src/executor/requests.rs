@@ -6,7 +6,6 @@ use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Precond
 use kube::core::Request;
 use mxjob_api::{labels, mxjob};
 use mxjob_machinery::error::chain;
-use mxjob_machinery::json::text;
 use serde_json::Value;
 
 use super::object::Key;
@@ -139,17 +138,6 @@ impl Requests {
         let parameters = DeleteParams::background().preconditions(preconditions);
         let request = jobs(&job.namespace).delete(&job.name, &parameters);
         self.send(request.map_err(kube::Error::BuildRequest)?).await
-    }
-
-    /// Creates an event. An event that already exists is no error.
-    pub(super) async fn create_event(&self, event: &Value) -> kube::Result<()> {
-        let namespace = text(event, "/metadata/namespace");
-        let events = Request::new(format!("/api/v1/namespaces/{namespace}/events"));
-        match self.post(&events, event).await {
-            Ok(_) => Ok(()),
-            Err(error) if is_already_exists(&error) => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 
     async fn post(&self, collection: &Request, object: &Value) -> kube::Result<Value> {

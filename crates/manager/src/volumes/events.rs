@@ -1,38 +1,33 @@
 //! Events that say why a claim waits.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-
-use http::Method;
-use kube::Client;
-use mxjob_client::request::JSON;
+use k8s_openapi::api::core::v1::{EventSource, ObjectReference};
+use mxjob_client::events::{EventWriter, Level, event};
 use mxjob_machinery::object;
-use mxjob_machinery::time::rfc3339;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::ACCOUNT;
-use crate::api::{self, Settled};
 use crate::clock;
 
-/// Reports why a claim waits. The name of the event follows from its content, so that the same
-/// reason is reported once.
-pub(super) async fn warn(client: &Client, claim: &Value, reason: &str, message: &str) -> Settled {
-    let field = |name| object::meta_str(claim, name);
-    let (namespace, name, uid) = (field("namespace"), field("name"), field("uid"));
-    let mut hash = DefaultHasher::new();
-    (uid, reason, message).hash(&mut hash);
-    let now = rfc3339(clock::now());
-    let event = json!({
-        "apiVersion": "v1", "kind": "Event",
-        "metadata": { "name": format!("{name}.{:016x}", hash.finish()), "namespace": namespace },
-        "involvedObject": {
-            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": namespace, "name": name,
-            "uid": uid, "resourceVersion": field("resourceVersion"),
-        },
-        "type": if reason == "ExternalProvisioning" { "Normal" } else { "Warning" },
-        "reason": reason, "message": message, "count": 1,
-        "firstTimestamp": now, "lastTimestamp": now,
-        "source": { "component": ACCOUNT }, "reportingComponent": ACCOUNT,
-    });
-    let path = format!("/api/v1/namespaces/{namespace}/events");
-    api::write(client, Method::POST, &path, JSON, Some(&event)).await
+/// Reports why a claim waits. The next pass reports it again if it has not changed, and then it is
+/// counted, so an event that could not be written is not worth a retry of its own.
+pub(super) async fn warn(events: &EventWriter, claim: &Value, reason: &str, message: &str) {
+    let field = |name| Some(object::meta_str(claim, name).to_owned());
+    let about = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("PersistentVolumeClaim".to_owned()),
+        namespace: field("namespace"),
+        name: field("name"),
+        uid: field("uid"),
+        resource_version: field("resourceVersion"),
+        ..ObjectReference::default()
+    };
+    let level = match reason {
+        "ExternalProvisioning" => Level::Normal,
+        _ => Level::Warning,
+    };
+    let source = EventSource { component: Some(ACCOUNT.to_owned()), host: None };
+    let event = event(about, (level, reason, message.to_owned()), source, clock::now());
+    if let Err(error) = events.write(event).await {
+        tracing::debug!(%error, reason, "cannot write an event");
+    }
 }
