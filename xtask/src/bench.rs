@@ -4,6 +4,7 @@
 //! Absolute figures depend on the machine; compare the ratios of two runs.
 
 mod disk;
+mod flow;
 mod job;
 mod page;
 
@@ -26,7 +27,10 @@ const JOBS: usize = 11;
 const SETTLE: Duration = Duration::from_secs(3);
 /// Connections of the replace load.
 const CONNECTIONS: &[usize] = &[1, 16, 64];
-const TOKENS: &str = "bench,bench,1,\"system:masters\"\n";
+/// The first user is exempt from flow control.
+const TOKENS: &str = "bench,bench,1,\"system:masters\"\ncontrolled,controlled,2,\"bench\"\n";
+/// Turns with flow control.
+const FLOW_ROUNDS: usize = 21;
 
 /// Programs and folders of a run.
 #[derive(Debug)]
@@ -80,6 +84,7 @@ struct Figures {
     idle_kib: u64,
     job: job::Figures,
     replaces: Vec<Replaces>,
+    flow: flow::Figures,
     binary_bytes: u64,
 }
 
@@ -106,7 +111,7 @@ impl Bench {
         let seconds = if quick { 1 } else { 10 };
         let mut replaces = Vec::new();
         let server = self.server("apiserver", "replaces")?;
-        self.load(&server, "create", &["--object", &self.object()?, "--conns", "8"])?;
+        self.load(&server, "bench", "create", &["--object", &self.object()?, "--conns", "8"])?;
         let mut before =
             disk::appends_per_second(&self.folder, Duration::from_secs(seconds.min(3)))?;
         for connections in CONNECTIONS {
@@ -115,6 +120,7 @@ impl Bench {
             let count = connections.to_string();
             let figures = self.load(
                 &server,
+                "bench",
                 "put",
                 &["--conns", &count, "--seconds", &seconds.to_string(), "--warmup", "1"],
             )?;
@@ -130,7 +136,10 @@ impl Bench {
             before = after;
         }
         server.stop()?;
-        Ok(Figures { start, idle_kib, job, replaces, binary_bytes })
+        eprintln!("reads with and without flow control …");
+        let rounds = if quick { 3 } else { FLOW_ROUNDS };
+        let flow = flow::measure(self, rounds, seconds.min(2), interrupted)?;
+        Ok(Figures { start, idle_kib, job, replaces, flow, binary_bytes })
     }
 
     /// The median time from starting `mxjob up` on an empty data directory until it is ready, and
@@ -162,10 +171,16 @@ impl Bench {
         )
     }
 
-    /// Runs the load generator; returns the figures that it prints.
-    fn load(&self, server: &Server, scenario: &str, arguments: &[&str]) -> Result<Value> {
+    /// Runs the load generator as the user with this token; returns the figures that it prints.
+    fn load(
+        &self,
+        server: &Server,
+        token: &str,
+        scenario: &str,
+        arguments: &[&str],
+    ) -> Result<Value> {
         let mut command = run::command(&self.loadgen);
-        command.arg(scenario).args(["--url", &server.url, "--token", "bench"]).args(arguments);
+        command.arg(scenario).args(["--url", &server.url, "--token", token]).args(arguments);
         serde_json::from_str(&run::output(&mut command)?)
             .context("the load generator printed no figures")
     }

@@ -50,6 +50,7 @@ pub(crate) fn measure(bench: &Bench, rounds: usize, interrupted: &Flag) -> Resul
         let prefix = format!("bench-{round}");
         let figures = bench.load(
             &server,
+            "bench",
             "create",
             &["--object", &object, "--count", "1", "--prefix", &prefix],
         )?;
