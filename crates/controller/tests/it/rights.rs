@@ -57,6 +57,11 @@ async fn used(gang: Gang) -> BTreeSet<String> {
         server.remove(resource, "digits-worker-1");
     }
     cluster.pods(2).await;
+    // Its second creation is counted with the event about the first.
+    server.remove("pods", "digits-worker-0");
+    let is_counted = |server: &Server| server.link().permissions().contains("patch events");
+    server.wait_for("a repeated event", is_counted).await;
+    cluster.pods(2).await;
     // One pod is stopped and kept, the other one is deleted.
     let ended = json!({ "terminated": { "exitCode": 1, "reason": "Error" } });
     let waiting = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
