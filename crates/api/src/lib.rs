@@ -38,6 +38,7 @@ pub mod labels;
 pub mod layout;
 pub mod mxjob;
 pub mod names;
+pub mod pod_fields;
 pub mod pods;
 pub mod policy;
 pub mod replace;

@@ -4,6 +4,7 @@
 //! are upstream's (`plugin/pkg/admission`). Never does: validation of objects, authorization.
 
 pub(crate) mod limits;
+pub(crate) mod pod_fields;
 pub(crate) mod priority;
 pub(crate) mod quota;
 mod storage;

@@ -68,9 +68,14 @@ impl Context<'_> {
     /// Adds the warnings of the kind, each once even if the write is tried again.
     pub(crate) fn warn(&mut self, object: &Value) {
         for warning in self.kind.strategy.warnings(object) {
-            if !self.warnings.contains(&warning) {
-                self.warnings.push(warning);
-            }
+            self.add_warning(warning);
+        }
+    }
+
+    /// Adds a warning, once even if the write is tried again.
+    pub(crate) fn add_warning(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
         }
     }
 

@@ -250,6 +250,16 @@ impl Kind {
         qualified(&self.plural, &self.group)
     }
 
+    /// The warning about a new object on which nothing acts.
+    pub(crate) fn storage_warning(&self) -> Option<String> {
+        let resource = self.qualified_resource();
+        self.is_only_stored.then(|| {
+            format!(
+                "this server has no controller for {resource}: the object is stored and has no effect"
+            )
+        })
+    }
+
     /// `MXJob.kubeflow.org`, `Pod`: how messages name the kind.
     #[must_use]
     pub fn qualified_kind(&self) -> String {

@@ -48,6 +48,7 @@ mod server;
 mod service;
 pub mod strategy;
 mod table;
+pub mod validation;
 mod verbs;
 pub mod version;
 

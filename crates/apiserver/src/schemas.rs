@@ -5,6 +5,7 @@ use mxjob_machinery::metadata;
 use mxjob_machinery::schema::{Schema, kubernetes};
 use serde_json::Value;
 
+use crate::document;
 use crate::kind::Kind;
 
 /// The schema of a built-in kind. Parsed when the kind is first written.
@@ -21,16 +22,27 @@ pub(crate) fn decode_problem(kind: &Kind, object: &Value) -> Option<String> {
     }
 }
 
-/// Paths of fields that the kind does not have, other than those in `metadata`.
+/// Paths of fields that the kind does not have.
 pub(crate) fn unknown_fields(kind: &Kind, object: &Value) -> Vec<String> {
-    match of(kind) {
+    let in_metadata =
+        document::metadata(object).map(|meta| metadata::unknown_fields(meta, "metadata"));
+    let others = match of(kind) {
         Some(schema) => schema.unknown_fields(object),
         None => kind.strategy.unknown_fields(object),
-    }
+    };
+    in_metadata.into_iter().flatten().chain(others).collect()
 }
 
-/// Drops what [`unknown_fields`] lists.
-pub(crate) fn prune(kind: &Kind, object: &mut Value) {
+/// Brings an object into its stored form, before the rules of its kind are checked.
+pub(crate) fn normalize(kind: &Kind, object: &mut Value) {
+    prune(kind, object);
+    zero_nulls(kind, object);
+    fill(kind, object);
+    metadata::normalize(document::metadata_mut(object));
+}
+
+/// Drops the fields outside of `metadata` that [`unknown_fields`] lists.
+fn prune(kind: &Kind, object: &mut Value) {
     match of(kind) {
         Some(schema) => schema.prune(object),
         None => kind.strategy.prune(object),
@@ -52,7 +64,7 @@ pub(crate) fn zero_nulls(kind: &Kind, object: &mut Value) {
 }
 
 /// Fills in the defaults of a custom resource's schema.
-pub(crate) fn fill(kind: &Kind, object: &mut Value) {
+fn fill(kind: &Kind, object: &mut Value) {
     kind.strategy.fill(object);
 }
 

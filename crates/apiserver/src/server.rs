@@ -43,11 +43,15 @@ pub struct Extensions {
     /// Addresses (`HOST:PORT`) of the services that webhooks use, by namespace and name: a single
     /// machine has no cluster network.
     pub webhook_services: BTreeMap<(String, String), String>,
+    /// Whether a node that runs containers as processes of this machine runs the pods. Fields of
+    /// pods that it does not honour are then refused, or answered with a warning
+    /// ([`mxjob_machinery::pod_fields`]).
+    pub process_node: bool,
 }
 
 impl Default for Extensions {
     fn default() -> Self {
-        Self { built_in_mxjobs: true, webhook_services: BTreeMap::new() }
+        Self { built_in_mxjobs: true, webhook_services: BTreeMap::new(), process_node: false }
     }
 }
 
@@ -81,6 +85,8 @@ pub(crate) struct Services {
     pub(crate) authorizer: Authorizer,
     pub(crate) registry: Registry,
     definitions: Definitions,
+    /// Whether a node of processes runs the pods.
+    pub(crate) process_node: bool,
     /// The webhooks that are asked before a write.
     pub(crate) webhooks: Webhooks,
     /// Held while a definition is checked, stored and served, even if the client hangs up
@@ -105,7 +111,7 @@ impl ApiServer {
     /// The same with options.
     #[must_use]
     pub fn with(config: Config, extensions: Extensions) -> Self {
-        let Extensions { built_in_mxjobs, webhook_services } = extensions;
+        let Extensions { built_in_mxjobs, webhook_services, process_node } = extensions;
         let registry = Registry::new(built_in_mxjobs);
         let Config { store, environment, authenticator, readiness } = config;
         let authorizer = Authorizer::new(store.clone());
@@ -117,6 +123,7 @@ impl ApiServer {
             authorizer,
             registry,
             definitions,
+            process_node,
             webhooks: Webhooks::new(webhook_services),
             definition_commit: Arc::default(),
             quota_turn: tokio::sync::Mutex::default(),

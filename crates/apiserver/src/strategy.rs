@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use mxjob_machinery::metadata::NameRule;
 use mxjob_machinery::ownership::{OBJECT, Shape};
+use mxjob_machinery::pod_fields::Findings;
 use mxjob_machinery::{field, names};
 use mxjob_store::Store;
 use serde_json::Value;
@@ -61,6 +62,11 @@ pub trait Strategy: fmt::Debug + Sync + Send {
     /// resources apply.
     fn runs_containers(&self) -> bool {
         false
+    }
+
+    /// Fields of the pods of an object that a node of processes does not honour.
+    fn pod_fields(&self, _object: &Value) -> Findings {
+        Findings::default()
     }
 
     /// Whether objects claim storage: default classes and limit ranges of claims apply.

@@ -65,6 +65,9 @@ pub struct Options {
     pub metrics: Metrics,
     /// The health of the controller; keep a clone to read it.
     pub health: Health,
+    /// Whether a node that runs containers as processes runs the pods, so that jobs get an event
+    /// about the fields that it does not honour.
+    pub process_node: bool,
     /// The clock.
     pub now: fn() -> Timestamp,
 }
@@ -79,6 +82,7 @@ impl Default for Options {
             gang: Gang::Off,
             metrics: Metrics::default(),
             health: Health::default(),
+            process_node: false,
             now: Timestamp::now,
         }
     }
@@ -117,6 +121,7 @@ pub async fn run(
             Gang::PodGroups(scheduler) => Some(scheduler.clone()),
             Gang::Off | Gang::Native => None,
         },
+        process_node: options.process_node,
         now: options.now,
     };
     let poster = tokio::spawn(poster.run());

@@ -21,19 +21,25 @@ mod row;
 mod rows;
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
 use crate::field::{Error, Errors, Path};
 use crate::schema::Trail;
+use crate::text;
 
 pub use page::page;
 pub use row::{Literal, Row, Values, Verdict};
 
+/// The reason of events about fields that have no effect.
+pub const FIELD_NOT_HONOURED: &str = "FieldNotHonoured";
+
 /// The most warnings about one pod that are kept.
 const MAX_WARNINGS: usize = 100;
+/// The longest summary, in bytes. An event can have a message of one kilobyte.
+const MAX_SUMMARY: usize = 900;
 
 /// The fields of a pod that a node does not honour.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +86,21 @@ impl Findings {
         self.refused.is_empty() && self.warned.is_empty()
     }
 
+    /// The fields without effect in one message for an event, which names as many as have room.
+    pub fn summary(&self) -> Option<String> {
+        let mut summary = String::new();
+        for (index, warning) in self.warned.iter().enumerate() {
+            let start = if index == 0 { "this node does not honour " } else { "; " };
+            let part = format!("{start}{} ({})", warning.path, warning.reason);
+            if index > 0 && summary.len() + part.len() > MAX_SUMMARY {
+                let _ = write!(summary, "; and {} more fields", self.warned.len() - index);
+                break;
+            }
+            summary = text::append(summary, part, MAX_SUMMARY);
+        }
+        (!summary.is_empty()).then_some(summary)
+    }
+
     /// Adds the findings of another pod.
     pub fn append(&mut self, other: Self) {
         self.refused.append(other.refused);
@@ -102,9 +123,18 @@ impl Findings {
     }
 }
 
+// === impl Warning ===
+
+impl Warning {
+    /// The warning without its path.
+    pub fn message(&self) -> String {
+        format!("not honoured by this node: {}", self.reason)
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: not honoured by this node: {}", self.path, self.reason)
+        write!(f, "{}: {}", self.path, self.message())
     }
 }
 

@@ -16,6 +16,7 @@ use crate::output;
 use crate::run::{self, RunArgs};
 use crate::submit::{self, SubmitArgs};
 use crate::up::{self, UpArgs};
+use crate::validate::{self, ValidateArgs};
 use crate::version::{self, VersionArgs};
 
 /// Distributed training jobs of the DMLC family: Apache MXNet and anything else built on ps-lite
@@ -51,6 +52,13 @@ enum Command {
     /// delete the objects that were created.
     #[command(after_help = submit::EXIT_CODES)]
     Submit(SubmitArgs),
+    /// Check the objects in files as the server of `mxjob up` does, without a server
+    ///
+    /// Reports unknown fields, invalid values, and fields of pods that the node of `mxjob up` and
+    /// `mxjob run` refuses or does not honour. Findings go to stdout as FILE:LINE: KIND/NAME: PATH:
+    /// MESSAGE.
+    #[command(after_help = validate::EXIT_CODES)]
+    Validate(ValidateArgs),
     /// Report MXJobs that older operators left behind, and adopt the running ones
     ///
     /// Reads the jobs of mxnet-operator and training-operator from a cluster or from files and
@@ -103,6 +111,7 @@ impl Command {
             Self::Apiserver(args) => apiserver::run(args),
             Self::Run(args) => run::run(args, umask),
             Self::Submit(args) => submit::run(args),
+            Self::Validate(args) => validate::run(&args),
             Self::Migrate(args) => migrate::run(&args),
             Self::Operator(args) => operator::run(args),
             Self::Manifests(args) => manifests::run(args),

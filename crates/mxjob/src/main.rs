@@ -3,6 +3,7 @@
 //! ```text
 //! main ─▶ shim?  (one thread, no runtime: the parent process of a container)
 //!      └▶ cli ─▶ up, apiserver ─▶ server: store + API + garbage collector [+ controller + node]
+//!              ├▶ validate        ─▶ objects ─▶ check
 //!              ├▶ run             ─▶ document, manifest ─▶ server as in `up` ─▶ create, follow
 //!              ├▶ submit          ─▶ document, manifest ─▶ cluster ─▶ create, follow
 //!              ├▶ migrate         ─▶ cluster or files ─▶ report, adoption: crate `migrate`
@@ -16,6 +17,7 @@
 //! jobs or of pods.
 
 mod apiserver;
+mod check;
 mod cli;
 mod clock;
 mod cluster;
@@ -40,6 +42,7 @@ mod settings;
 mod signals;
 mod submit;
 mod up;
+mod validate;
 mod values;
 mod version;
 

@@ -1,34 +1,17 @@
 //! Job files of `mxjob run` and `mxjob submit`. Every error is reported with its line before
 //! anything is started.
 //!
-//! The rules are the functions that the API server uses; the server checks the objects again when
-//! they are created.
+//! The rules are those of [`check`].
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use mxjob_api::{mxjob, unknown, validate};
-use mxjob_machinery::yaml::Node;
-use mxjob_machinery::{field, metadata};
+use mxjob_api::mxjob;
 use serde_json::{Map, Value, json};
 
+use crate::check::{self, Finding, Nodes, Severity};
 use crate::exit::Failure;
 use crate::objects::{self, Object};
-
-/// A suffix like those that a server appends to `generateName`.
-const GENERATED_SUFFIX: &str = "xxxxx";
-
-/// The metadata that only a server sets.
-const SERVER_METADATA: [&str; 8] = [
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "generation",
-    "managedFields",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
 
 /// The namespace of the objects.
 #[derive(Debug, Clone, Copy)]
@@ -46,22 +29,20 @@ pub(crate) struct Manifest {
     pub(crate) jobs: Vec<Value>,
     /// The ConfigMaps and Secrets.
     pub(crate) others: Vec<Value>,
-}
-
-/// An error in the file.
-#[derive(Debug)]
-struct Violation {
-    /// 0 if unknown.
-    line: u64,
-    message: String,
+    /// What the server accepts and would warn of, with file and line.
+    pub(crate) warnings: Vec<String>,
 }
 
 // === impl Manifest ===
 
 impl Manifest {
     /// Reads and checks a file or a folder; `-` is standard input.
-    pub(crate) fn load(path: &Path, namespace: Namespace<'_>) -> Result<Self, Failure> {
-        let manifest = Self::check(objects::read(path)?, namespace)
+    pub(crate) fn load(
+        path: &Path,
+        namespace: Namespace<'_>,
+        nodes: Nodes,
+    ) -> Result<Self, Failure> {
+        let manifest = Self::check(objects::read(path)?, namespace, nodes)
             .map_err(|violations| Failure::input(violations.join("\nmxjob: ")))?;
         if manifest.jobs.is_empty() {
             let message = format!("{}: there is no MXJob", objects::shown(path));
@@ -71,39 +52,38 @@ impl Manifest {
     }
 
     /// Checks objects. The errors have file and line.
-    fn check(objects: Vec<Object>, namespace: Namespace<'_>) -> Result<Self, Vec<String>> {
+    fn check(
+        objects: Vec<Object>,
+        namespace: Namespace<'_>,
+        nodes: Nodes,
+    ) -> Result<Self, Vec<String>> {
         let mut manifest = Self::default();
         let mut violations = Vec::new();
-        for Object { file, node, value: mut object } in objects {
-            let node = &node;
+        for mut object in objects {
             let mut found = Vec::new();
-            drop_server_fields(&mut object);
-            match (object["apiVersion"].as_str(), object["kind"].as_str()) {
-                (Some(mxjob::API_VERSION), Some(mxjob::KIND)) => {
-                    check_metadata(node, &mut object, namespace, &mut found);
-                    check_job(node, &object, &mut found);
-                    manifest.jobs.push(object);
+            check::drop_server_fields(&mut object.value);
+            if let Some(problem) = of_wrong_kind(&object) {
+                found.push(problem);
+            } else {
+                if object.value["metadata"].is_null() || object.value["metadata"].is_object() {
+                    settle_namespace(&mut object.value, namespace);
                 }
-                (Some("v1"), Some("ConfigMap" | "Secret")) => {
-                    check_metadata(node, &mut object, namespace, &mut found);
-                    manifest.others.push(object);
-                }
-                (_, Some(mxjob::KIND)) => {
-                    let expected = format!("expected {}", mxjob::API_VERSION);
-                    found.push(Violation::at(node, "apiVersion", &expected));
-                }
-                (_, Some("ConfigMap" | "Secret")) => {
-                    found.push(Violation::at(node, "apiVersion", "expected v1"));
-                }
-                _ => {
-                    found.push(Violation::at(node, "kind", "expected MXJob, ConfigMap or Secret"));
+                found.extend(check::object(&object, nodes));
+            }
+            for finding in found {
+                let text = match finding.line {
+                    0 => format!("{}: {}", object.file, finding.text()),
+                    line => format!("{}, line {line}: {}", object.file, finding.text()),
+                };
+                match finding.severity {
+                    Severity::Error => violations.push(text),
+                    Severity::Warning => manifest.warnings.push(text),
                 }
             }
-            found.sort_by_key(|violation| violation.line);
-            violations.extend(found.iter().map(|violation| match violation.line {
-                0 => format!("{file}: {}", violation.message),
-                line => format!("{file}, line {line}: {}", violation.message),
-            }));
+            match object.text("/kind") {
+                mxjob::KIND => manifest.jobs.push(object.value),
+                _ => manifest.others.push(object.value),
+            }
         }
         if violations.is_empty() { Ok(manifest) } else { Err(violations) }
     }
@@ -115,28 +95,19 @@ impl Manifest {
     }
 }
 
-/// Removes what a server has added to an exported object, so that it can be created again.
-fn drop_server_fields(object: &mut Value) {
-    let Some(fields) = object.as_object_mut() else { return };
-    fields.remove("status");
-    if let Some(meta) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
-        for field in SERVER_METADATA {
-            meta.remove(field);
-        }
-    }
+/// What is wrong with an object that is no MXJob, ConfigMap or Secret.
+fn of_wrong_kind(object: &Object) -> Option<Finding> {
+    let (path, message) = match (object.text("/apiVersion"), object.text("/kind")) {
+        (mxjob::API_VERSION, mxjob::KIND) | ("v1", "ConfigMap" | "Secret") => return None,
+        (_, mxjob::KIND) => ("apiVersion", format!("expected {}", mxjob::API_VERSION)),
+        (_, "ConfigMap" | "Secret") => ("apiVersion", "expected v1".to_owned()),
+        _ => ("kind", "expected MXJob, ConfigMap or Secret".to_owned()),
+    };
+    Some(Finding::new(Severity::Error, &object.node, path, &message))
 }
 
-/// Sets the namespace, and checks the metadata.
-fn check_metadata(
-    node: &Node,
-    object: &mut Value,
-    namespace: Namespace<'_>,
-    violations: &mut Vec<Violation>,
-) {
-    if let Some(problem) = object.get("metadata").and_then(metadata::decode_problem) {
-        violations.push(Violation::at(node, "metadata", &problem));
-        return;
-    }
+/// Sets the namespace.
+fn settle_namespace(object: &mut Value, namespace: Namespace<'_>) {
     if !object["metadata"].is_object() {
         object["metadata"] = Value::Object(Map::new());
     }
@@ -148,54 +119,12 @@ fn check_metadata(
             meta.insert("namespace".to_owned(), json!(name));
         }
     }
-    violations.extend(
-        metadata::unknown_fields(meta, "metadata")
-            .iter()
-            .map(|path| Violation::unknown(node, path)),
-    );
-    let errors = metadata::validate(&with_name(meta), true, &field::Path::new("metadata"));
-    violations.extend(errors.iter().map(|error| Violation::of(node, error)));
-}
-
-/// The metadata with a name like the one that the server will generate.
-fn with_name(meta: &Map<String, Value>) -> Map<String, Value> {
-    let mut meta = meta.clone();
-    let text = |field: &str| meta.get(field).and_then(Value::as_str).unwrap_or_default();
-    let (name, prefix) = (text("name"), text("generateName"));
-    if name.is_empty() && !prefix.is_empty() {
-        let name = format!("{prefix}{GENERATED_SUFFIX}");
-        meta.insert("name".to_owned(), json!(name));
-    }
-    meta
-}
-
-fn check_job(node: &Node, object: &Value, violations: &mut Vec<Violation>) {
-    violations.extend(unknown::fields(object).iter().map(|path| Violation::unknown(node, path)));
-    let mut object = object.clone();
-    if let Some(meta) = object["metadata"].as_object_mut() {
-        *meta = with_name(meta);
-    }
-    violations.extend(validate::validate(&object).iter().map(|error| Violation::of(node, error)));
-}
-
-// === impl Violation ===
-
-impl Violation {
-    fn at(node: &Node, path: &str, message: &str) -> Self {
-        Self { line: node.line_of(path), message: format!("{path}: {message}") }
-    }
-
-    fn unknown(node: &Node, path: &str) -> Self {
-        Self::at(node, path, "unknown field")
-    }
-
-    fn of(node: &Node, error: &field::Error) -> Self {
-        Self { line: node.line_of(error.path.as_str()), message: error.to_string() }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use mxjob_machinery::yaml::Node;
+
     use super::*;
 
     const JOB: &str = "\
@@ -215,7 +144,7 @@ spec:
     fn check(text: &str, namespace: Namespace<'_>) -> Result<Manifest, Vec<String>> {
         let documents = objects::documents("job", text).map_err(|failure| vec![failure.message])?;
         let object = |node: Node| Object { file: "job".to_owned(), value: node.value(), node };
-        Manifest::check(documents.into_iter().map(object).collect(), namespace)
+        Manifest::check(documents.into_iter().map(object).collect(), namespace, Nodes::Processes)
     }
 
     fn violations(text: &str) -> Vec<String> {
@@ -303,7 +232,8 @@ spec:
         let file = folder.path().join("job.yaml");
         for text in ["", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"] {
             std::fs::write(&file, text).unwrap();
-            let failure = Manifest::load(&file, Namespace::OrElse("default")).unwrap_err();
+            let failure =
+                Manifest::load(&file, Namespace::OrElse("default"), Nodes::Cluster).unwrap_err();
             assert!(failure.message.ends_with("job.yaml: there is no MXJob"));
         }
         assert_eq!(violations("- a\n"), ["1: kind: expected MXJob, ConfigMap or Secret"]);

@@ -26,6 +26,23 @@ pub(crate) struct Object {
     pub(crate) value: Value,
 }
 
+// === impl Object ===
+
+impl Object {
+    /// The text of a field; empty if it has none.
+    pub(crate) fn text(&self, pointer: &str) -> &str {
+        self.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The name, or the prefix of the name that the server will generate.
+    pub(crate) fn name(&self) -> &str {
+        match self.text("/metadata/name") {
+            "" => self.text("/metadata/generateName"),
+            name => name,
+        }
+    }
+}
+
 /// Reads a file, a folder without its subfolders, or standard input, which is `-`.
 pub(crate) fn read(path: &Path) -> Result<Vec<Object>, Failure> {
     let mut objects = Vec::new();

@@ -18,6 +18,7 @@ use rustix::fs::Mode;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::check::Nodes;
 use crate::config::Config;
 use crate::create::Creation;
 use crate::data_dir::DataDir;
@@ -80,7 +81,10 @@ pub(crate) struct RunArgs {
 
 /// Runs the job in a file.
 pub(crate) fn run(args: RunArgs, umask: Mode) -> Result<(), Failure> {
-    let manifest = Manifest::load(&args.file, Namespace::OrElse("default"))?;
+    let manifest = Manifest::load(&args.file, Namespace::OrElse("default"), Nodes::Processes)?;
+    for warning in &manifest.warnings {
+        output::note(format_args!("mxjob: warning: {warning}"));
+    }
     let mut node = NodeSettings::new(None, args.workdir, umask)?;
     node.logs = args.logs.limits(&Config::default());
     let log_level = logging::level(args.log_level, LOG_LEVEL)?;

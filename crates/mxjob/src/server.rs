@@ -26,7 +26,7 @@ use mxjob_access::tls::Pki;
 use mxjob_access::tokens::{self, ServiceAccounts, Token, Tokens};
 use mxjob_apiserver::environment::System;
 use mxjob_apiserver::health::Readiness;
-use mxjob_apiserver::{ApiServer, Config, expiry, kubeconfig};
+use mxjob_apiserver::{ApiServer, Config, Extensions, expiry, kubeconfig};
 use mxjob_machinery::error::chain;
 use mxjob_manager as manager;
 use mxjob_serve as serve;
@@ -98,7 +98,9 @@ impl Server {
                 .with_service_accounts(accounts),
             readiness: Readiness::new(),
         };
-        let api = ApiServer::with(config, settings.extensions.clone());
+        let process_node = settings.node.is_some();
+        let extensions = Extensions { process_node, ..settings.extensions.clone() };
+        let api = ApiServer::with(config, extensions);
         api.bootstrap().await.map_err(|error| Failure::of(&error))?;
 
         let (stop, stopped) = watch::channel(false);
@@ -242,6 +244,7 @@ impl Server {
             let options = mxjob_controller::Options {
                 gang: mxjob_controller::Gang::Native,
                 metrics,
+                process_node: true,
                 ..mxjob_controller::Options::default()
             };
             mxjob_controller::run(client, options, stopped).await.map_err(|error| chain(&error))

@@ -15,6 +15,7 @@ use std::time::Duration;
 use clap::Args;
 use kube::Client;
 
+use crate::check::Nodes;
 use crate::cluster::{self, Cluster, ClusterArgs};
 use crate::create::Creation;
 use crate::exit::Failure;
@@ -85,7 +86,7 @@ async fn submit(args: SubmitArgs) -> Result<(), Failure> {
             Some(name) => Namespace::Always(cluster::check_namespace(name)?),
             None => Namespace::OrElse(&cluster.namespace),
         };
-        let manifest = Manifest::load(&args.file, namespace)?;
+        let manifest = Manifest::load(&args.file, namespace, Nodes::Cluster)?;
         for namespace in manifest.namespaces() {
             cluster.check_jobs(namespace).await?;
         }

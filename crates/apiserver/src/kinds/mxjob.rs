@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use mxjob_api::mxjob::{GROUP, KIND, PLURAL, SINGULAR, VERSION};
-use mxjob_api::{admission, replace, schema, unknown};
+use mxjob_api::{admission, pod_fields, replace, schema, unknown};
 use mxjob_machinery::field;
+use mxjob_machinery::pod_fields::Findings;
 use serde_json::{Value, json};
 
 use crate::kind::{CUSTOM, NAME, STATUS_ONLY};
@@ -52,6 +53,10 @@ pub(crate) struct MxJob;
 impl Strategy for MxJob {
     fn validate(&self, object: &Value) -> field::Errors {
         admission::create(object)
+    }
+
+    fn pod_fields(&self, object: &Value) -> Findings {
+        pod_fields::check(object)
     }
 
     fn validate_update(&self, old: &Value, new: &Value) -> field::Errors {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use mxjob_machinery::field;
 use mxjob_machinery::json::{list, text};
+use mxjob_machinery::pod_fields::{self, Findings};
 use mxjob_machinery::pod_spec::{self, defaults};
 use serde_json::{Value, json};
 
@@ -88,6 +89,11 @@ pub(crate) struct Pod;
 impl Strategy for Pod {
     fn runs_containers(&self) -> bool {
         true
+    }
+
+    fn pod_fields(&self, object: &Value) -> Findings {
+        let spec = object.get("spec").unwrap_or(&Value::Null);
+        pod_fields::check(spec, &field::Path::new("spec"))
     }
 
     fn finish_create(&self, object: &mut Value) {

@@ -1,6 +1,6 @@
 //! Request bodies: decoding, and the checks that come before any rule of a kind.
 
-use mxjob_machinery::{field, json, metadata, yaml};
+use mxjob_machinery::{field, json, yaml};
 use serde_json::Value;
 
 use crate::context::Context;
@@ -143,16 +143,8 @@ pub(crate) fn normalize_fields(
 ) -> Result<(), ApiError> {
     let errors = unknown_fields(context, object);
     report_fields(context, errors, validation)?;
-    normalize(context.kind, object);
+    schemas::normalize(context.kind, object);
     Ok(())
-}
-
-/// Brings an object into its stored form, before the rules of its kind are checked.
-fn normalize(kind: &Kind, object: &mut Value) {
-    schemas::prune(kind, object);
-    schemas::zero_nulls(kind, object);
-    schemas::fill(kind, object);
-    metadata::normalize(document::metadata_mut(object));
 }
 
 /// The same for a patched object, with the errors of patches. `errors` are those of the patch
@@ -172,7 +164,7 @@ pub(crate) fn normalize_patched(
         return Err(invalid_patch(object, &strict_problem(&errors)));
     }
     report_fields(context, errors, validation)?;
-    normalize(context.kind, object);
+    schemas::normalize(context.kind, object);
     Ok(())
 }
 
@@ -198,10 +190,7 @@ fn invalid_patch(object: &Value, problem: &str) -> ApiError {
 
 /// An error for each field that the kind does not have.
 fn unknown_fields(context: &Context<'_>, object: &Value) -> Vec<String> {
-    let in_metadata =
-        document::metadata(object).map(|meta| metadata::unknown_fields(meta, "metadata"));
-    let unknown =
-        in_metadata.into_iter().flatten().chain(schemas::unknown_fields(context.kind, object));
+    let unknown = schemas::unknown_fields(context.kind, object).into_iter();
     unknown.map(|path| format!("unknown field \"{path}\"")).collect()
 }
 

@@ -59,9 +59,7 @@ pub(crate) async fn insert(
     options: &WriteOptions,
 ) -> Result<Bytes, ApiError> {
     let kind = context.kind;
-    if kind.is_only_stored {
-        context.warnings.push(only_stored(kind));
-    }
+    context.warnings.extend(kind.storage_warning());
     check_namespace(context, &mut object)?;
     if !matches!(text(&object, "/metadata/resourceVersion"), "") {
         return Err(ApiError::unclassified(
@@ -111,6 +109,7 @@ async fn attempt(
         &field::Path::new("metadata"),
     );
     errors.append(kind.strategy.validate(&object));
+    errors.append(admission::pod_fields::check(context, None, &object));
     let Some(name) = ObjectName::new(&name).filter(|_| errors.is_empty()) else {
         return Err(ApiError::invalid(kind, &name, &errors));
     };
@@ -212,14 +211,6 @@ fn check_definition_open(context: &Context<'_>) -> Result<Option<Op>, ApiError> 
         return Err(closing(kind));
     }
     Ok(Some(Op::Check { key: entry.key, expect: Expect::At(entry.revision) }))
-}
-
-/// The warning about an object on which nothing acts.
-fn only_stored(kind: &Kind) -> String {
-    format!(
-        "this server has no controller for {}: the object is stored and has no effect",
-        kind.qualified_resource()
-    )
 }
 
 fn closing(kind: &Kind) -> ApiError {

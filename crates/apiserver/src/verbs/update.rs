@@ -10,7 +10,7 @@ use mxjob_machinery::{field, json, metadata};
 use mxjob_store::{Entry, Expect, Op, Transaction};
 use serde_json::Value;
 
-use crate::admission::webhooks;
+use crate::admission::{self, webhooks};
 use crate::answer::Answer;
 use crate::context::Context;
 use crate::document;
@@ -138,6 +138,12 @@ pub(crate) async fn write(
         body::check_name(context, &submitted)?;
         let new = next(context, &old, submitted, options)?;
         context.warn(&new);
+        if context.path.subresource.is_none() {
+            let errors = admission::pod_fields::check(context, Some(&old), &new);
+            if !errors.is_empty() {
+                return Err(ApiError::invalid(context.kind, context.name(), &errors));
+            }
+        }
         let request = webhooks::Request {
             operation: webhooks::Operation::Update,
             name: context.path.name,

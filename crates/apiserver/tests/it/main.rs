@@ -26,6 +26,7 @@ mod nodes;
 mod nulls;
 mod offload;
 mod patches;
+mod pod_fields;
 mod pods;
 mod protobuf;
 mod rbac;

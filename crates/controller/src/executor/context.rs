@@ -23,5 +23,7 @@ pub(super) struct Context {
     pub(super) debounce: Debounce,
     /// The scheduler that reads pod groups, if there is one.
     pub(super) scheduler: Option<PodGroups>,
+    /// Whether a node of processes runs the pods.
+    pub(super) process_node: bool,
     pub(super) now: fn() -> Timestamp,
 }

@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use mxjob_api::{Job, labels, names};
+use mxjob_machinery::pod_fields;
 use serde_json::{Value, json};
 
 use super::cache::Resource;
@@ -112,12 +113,25 @@ impl Effects<'_> {
             let before = failures.len();
             failures.extend(self.create_all(Child::Service, &self.plan.create_services).await);
             if failures.len() == before {
+                self.report_fields();
                 failures.extend(self.create_all(Child::Pod, &self.plan.create_pods).await);
             }
         }
         let problems = failures.iter().filter_map(problem).collect();
         self.context.cache.set_problems(&self.key(), problems);
         failures.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Reports the fields of new pods that their node does not honour. The events of one generation
+    /// of the job have the same name, so only the first one is stored.
+    fn report_fields(self) {
+        if !self.context.process_node || self.plan.create_pods.is_empty() {
+            return;
+        }
+        if let Some(message) = mxjob_api::pod_fields::check_job(self.job).summary() {
+            let reason = pod_fields::FIELD_NOT_HONOURED.to_owned();
+            self.record(EventKind::Warning, reason, message, &self.job.generation.to_string());
+        }
     }
 
     async fn create_all(self, child: Child, replicas: &[ReplicaId]) -> Vec<ReconcileError> {

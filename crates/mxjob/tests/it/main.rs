@@ -29,3 +29,4 @@ mod submit;
 mod support;
 mod tuning;
 mod unreadable;
+mod validate;

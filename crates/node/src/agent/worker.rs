@@ -4,6 +4,7 @@
 //! waits for the next change. Every step can be repeated, because the agent may crash between any
 //! two.
 
+mod fields;
 mod invalid;
 mod resume;
 
@@ -185,7 +186,7 @@ impl Worker {
             deleted: false,
         };
         worker.resume().await;
-        worker.fail_invalid_names();
+        worker.fail_if_refused();
         worker
     }
 
@@ -344,6 +345,7 @@ impl Worker {
             Ok(Ok(sandbox)) => {
                 self.context.names.keep_updated(&sandbox, &hosts);
                 self.sandbox = Some(sandbox);
+                self.report_fields();
                 true
             }
             Ok(Err(error)) => {

@@ -1,10 +1,11 @@
-//! Pods that this node does not run because of invalid names, which could lead to other folders.
+//! Pods that this node does not run: with invalid names, which could lead to other folders, or with
+//! fields that would change the result or the safety of a run.
 //!
 //! The API server rejects such pods, but an earlier release or another server may have stored one.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use mxjob_machinery::{field::Path, pod_spec};
+use mxjob_machinery::{field::Path, pod_fields, pod_spec};
 
 use super::{ContainerState, Worker};
 use crate::{
@@ -17,16 +18,16 @@ use crate::{
 const MAX_MESSAGE_BYTES: usize = 900;
 
 impl Worker {
-    /// Fails the pod if it has an invalid name. Containers that an earlier agent started run until
-    /// the pod is deleted.
-    pub(super) fn fail_invalid_names(&mut self) {
+    /// Fails the pod if it has an invalid name or a field that this node refuses. Containers that
+    /// an earlier agent started run until the pod is deleted.
+    pub(super) fn fail_if_refused(&mut self) {
         if self.finished_before {
             return;
         }
-        let Some(why) = invalid_names(&self.pod) else { return };
+        let Some(why) = violations(&self.pod) else { return };
         let reason = ExitReason::InvalidPodSpec;
         let message = truncated(format!(
-            "this node cannot run pod {}: {why}; delete it and create it with valid names",
+            "this node cannot run pod {}: {why}; delete it and create it without these errors",
             self.pod.name_any()
         ));
         for container in &mut self.containers {
@@ -42,12 +43,14 @@ impl Worker {
     }
 }
 
-fn invalid_names(pod: &Pod) -> Option<String> {
+fn violations(pod: &Pod) -> Option<String> {
     if let Err(error) = pod.uid().unwrap_or_default().parse::<PodUid>() {
         return Some(error.to_string());
     }
     let spec = serde_json::to_value(&pod.spec).unwrap_or_default();
-    let errors = pod_spec::validate_names(&spec, &Path::new("spec"));
+    let path = Path::new("spec");
+    let mut errors = pod_spec::validate_names(&spec, &path);
+    errors.append(pod_fields::check(&spec, &path).refused);
     (!errors.is_empty()).then(|| errors.to_string())
 }
 
