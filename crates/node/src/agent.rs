@@ -11,16 +11,22 @@
 //! the pods again.
 
 mod bind;
+mod claims;
 mod command;
 mod container;
 mod events;
+mod fields;
 mod limits;
 mod mounts;
 mod names;
+mod pod_sources;
 mod register;
+mod service_account;
+mod service_env;
 mod sources;
 mod start;
 mod status;
+mod upkeep;
 mod worker;
 
 use std::{
@@ -28,6 +34,7 @@ use std::{
     fmt,
     future::Future,
     io,
+    net::SocketAddr,
     path::PathBuf,
     pin::pin,
     sync::Arc,
@@ -48,7 +55,7 @@ use kube::{
 use mxjob_client::{Lenient, Raw, Unreadable};
 use mxjob_machinery::error::chain;
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
@@ -56,6 +63,7 @@ use tokio::{
 use self::{
     events::{Events, Level},
     names::Names,
+    service_account::Tokens,
 };
 use crate::{
     clock, exec, log,
@@ -68,6 +76,9 @@ const HOSTS_DEBOUNCE: Duration = Duration::from_millis(10);
 
 /// How often unused addresses are released.
 const ADDRESS_RELEASE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The default of [`Config::volume_interval`]. A kubelet needs about a minute.
+const VOLUME_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long a stopping agent waits for its workers.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -92,6 +103,20 @@ pub struct Config {
     pub extended_resources: BTreeMap<String, i64>,
     /// Processes and threads that a pod may have; `None` for any number.
     pub pod_pids_limit: Option<u64>,
+    /// The API server, for programs in pods; `None` gives them neither its address nor tokens.
+    pub api_server: Option<ApiAccess>,
+    /// How often the volumes of a running pod are compared with the objects that they show, and
+    /// with their size limits.
+    pub volume_interval: Duration,
+}
+
+/// How programs in pods reach the API server.
+#[derive(Debug, Clone)]
+pub struct ApiAccess {
+    /// Its address.
+    pub address: SocketAddr,
+    /// The certificates of its authority, as PEM.
+    pub authority: Arc<str>,
 }
 
 /// An agent that does not run yet.
@@ -116,6 +141,12 @@ struct Context {
     events: Events,
     /// The machine's own address.
     host_ip: String,
+    /// The node's resources, by name.
+    allocatable: BTreeMap<String, String>,
+    /// The tokens of the pods.
+    tokens: Tokens,
+    /// Held while the size of a pod's volumes is measured.
+    measuring: Semaphore,
 }
 
 /// A change of a pod, for its worker.
@@ -143,6 +174,8 @@ impl Config {
             isolation: IsolationMode::Auto,
             extended_resources: register::detect_devices(),
             pod_pids_limit: Some(limits::default_pids()),
+            api_server: None,
+            volume_interval: VOLUME_INTERVAL,
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
         })
     }
@@ -208,7 +241,20 @@ impl Agent {
         let names = Arc::new(Names::open(runtime.state_dir()));
         let events = Events::start(client.clone(), config.node_name.clone());
         let host_ip = register::host_ip();
-        let context = Context { client, config, runtime, names, events, host_ip };
+        let allocatable = register::allocatable_amounts(&config);
+        let tokens = Tokens::default();
+        let measuring = Semaphore::new(1);
+        let context = Context {
+            client,
+            config,
+            runtime,
+            names,
+            events,
+            host_ip,
+            allocatable,
+            tokens,
+            measuring,
+        };
         Ok(Self { context: Arc::new(context) })
     }
 

@@ -30,8 +30,7 @@ use crate::state::RelativePath;
 /// Attempts to open a path while renames interfere.
 const MAX_ATTEMPTS: u32 = 100;
 
-/// The name of a file while it is written. No key of a `ConfigMap` or `Secret` begins with two
-/// dots.
+/// The name of a file while it is written. No path in a volume begins with two dots.
 const TEMPORARY_NAME: &str = "..new";
 
 /// Opens a folder that only the node controls; its path may contain links.

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{Container, EnvVarSource, Pod};
 use kube::ResourceExt as _;
 
 use super::{
+    fields::{self, FieldError, FieldFacts},
     limits,
     sources::{Sources, StartProblem},
 };
@@ -18,13 +19,13 @@ use crate::{expand::expand, hosts, runtime::Command, state::Bind};
 /// The input of a command that is not in the pod.
 #[derive(Debug, Clone)]
 pub(super) struct CommandFacts<'a> {
-    /// The pod's address.
-    pub(super) address: Ipv4Addr,
+    /// The addresses and resources of the pod's node.
+    pub(super) fields: FieldFacts<'a>,
+    /// The variables of services, which the container's own replace.
+    pub(super) services: Env,
     /// `Some` where pods share the machine's addresses: the address of the job's scheduler, if it
     /// is known.
     pub(super) shared_network: Option<Option<Ipv4Addr>>,
-    /// The machine's own address.
-    pub(super) host_ip: &'a str,
     /// Default `PATH`.
     pub(super) path: &'a str,
     /// Default working directory.
@@ -117,7 +118,7 @@ pub(super) fn environment(
     container: &Container,
     facts: &CommandFacts<'_>,
 ) -> Result<Env, StartProblem> {
-    let mut env = Env::new();
+    let mut env = facts.services.clone();
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
         for (name, text) in facts.sources.env_from(from)? {
@@ -127,7 +128,7 @@ pub(super) fn environment(
     for variable in container.env.iter().flatten() {
         let text = match (&variable.value, &variable.value_from) {
             (Some(text), _) => Some(expand(text, |name| value(&env, name))),
-            (None, Some(from)) => value_from(pod, from, facts)?,
+            (None, Some(from)) => value_from(pod, container, from, facts)?,
             (None, None) => Some(String::new()),
         };
         if let Some(text) = text {
@@ -139,11 +140,17 @@ pub(super) fn environment(
 
 fn value_from(
     pod: &Pod,
+    container: &Container,
     from: &EnvVarSource,
     facts: &CommandFacts<'_>,
 ) -> Result<Option<String>, StartProblem> {
+    let permanent = |error: FieldError| StartProblem::Permanent(error.to_string());
     if let Some(field) = &from.field_ref {
-        return field_of(pod, &field.field_path, facts).map(Some);
+        return fields::field(pod, &field.field_path, &facts.fields).map(Some).map_err(permanent);
+    }
+    if let Some(resource) = &from.resource_field_ref {
+        let text = fields::resource(pod, Some(container), resource, &facts.fields);
+        return text.map(Some).map_err(permanent);
     }
     if let Some(key) = &from.config_map_key_ref {
         return facts.sources.config_map_key(key);
@@ -154,33 +161,6 @@ fn value_from(
     Err(StartProblem::Permanent(
         "the process runtime does not support this kind of valueFrom".to_owned(),
     ))
-}
-
-fn field_of(pod: &Pod, path: &str, facts: &CommandFacts<'_>) -> Result<String, StartProblem> {
-    let spec = pod.spec.as_ref();
-    let entry = |kind: &str| path.strip_prefix(kind)?.strip_prefix("['")?.strip_suffix("']");
-    if let Some(label) = entry("metadata.labels") {
-        return Ok(pod.labels().get(label).cloned().unwrap_or_default());
-    }
-    if let Some(annotation) = entry("metadata.annotations") {
-        return Ok(pod.annotations().get(annotation).cloned().unwrap_or_default());
-    }
-    Ok(match path {
-        "metadata.name" => pod.name_any(),
-        "metadata.namespace" => pod.namespace().unwrap_or_default(),
-        "metadata.uid" => pod.uid().unwrap_or_default(),
-        "spec.nodeName" => spec.and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
-        "spec.serviceAccountName" => {
-            spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default()
-        }
-        "status.podIP" | "status.podIPs" => facts.address.to_string(),
-        "status.hostIP" | "status.hostIPs" => facts.host_ip.to_owned(),
-        _ => {
-            return Err(StartProblem::Permanent(format!(
-                "the field {path:?} is not supported in fieldRef"
-            )));
-        }
-    })
 }
 
 /// Adds the variables that every program expects, and the address that ps-lite announces to its
@@ -198,7 +178,7 @@ fn add_defaults(env: &mut Env, pod: &Pod, facts: &CommandFacts<'_>, user: Option
         return;
     }
     if value(env, "DMLC_NODE_HOST").is_none() {
-        env.push(("DMLC_NODE_HOST".to_owned(), facts.address.to_string()));
+        env.push(("DMLC_NODE_HOST".to_owned(), facts.fields.address.to_string()));
     }
     if let Some(scheduler) = facts.shared_network {
         // With this variable the scheduler would listen on all addresses of the machine.
@@ -254,10 +234,16 @@ mod tests {
     ) -> Result<Command, StartProblem> {
         let pod = pod(container);
         let sources = Sources::default();
-        let facts = CommandFacts {
+        let allocatable = [("cpu".to_owned(), "8".to_owned())].into();
+        let fields = FieldFacts {
             address: Ipv4Addr::new(127, 64, 0, 7),
-            shared_network,
             host_ip: "10.0.0.1",
+            allocatable: &allocatable,
+        };
+        let facts = CommandFacts {
+            fields,
+            services: vec![("SVC_SERVICE_HOST".to_owned(), "127.64.0.9".to_owned())],
+            shared_network,
             path: "/bin",
             workdir: Path::new("/work"),
             sources: &sources,
@@ -279,12 +265,12 @@ mod tests {
     #[test]
     fn a_container_gets_its_own_variables_and_a_few_defaults() {
         let command = run(json!({ "name": "c", "command": ["x"] }));
-        assert_eq!(env(&command), ["PATH=/bin", "HOME=/root", "HOSTNAME=w-0"]);
+        assert_eq!(env(&command)[1..], ["PATH=/bin", "HOME=/root", "HOSTNAME=w-0"]);
         assert_eq!((command.cwd.to_str(), command.grace_seconds), (Some("/work"), 30));
         let command = run(
             json!({ "name": "c", "env": [{ "name": "PATH", "value": "/x" }, { "name": "HOSTNAME", "value": "" }] }),
         );
-        assert_eq!(env(&command), ["PATH=/x", "HOSTNAME=", "HOME=/root"]);
+        assert_eq!(env(&command)[1..], ["PATH=/x", "HOSTNAME=", "HOME=/root"]);
     }
 
     #[test]
@@ -301,8 +287,32 @@ mod tests {
                 { "name": "I", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } },
             ],
         }));
-        assert_eq!(env(&command)[..4], ["A=3", "B=$(B)12", "N=c", "I=127.64.0.7"]);
+        assert_eq!(env(&command)[1..5], ["A=3", "B=$(B)12", "N=c", "I=127.64.0.7"]);
         assert_eq!(command.argv, ["run", "3", "$(A)", "$(PATH)", "$(B)12"]);
+    }
+
+    #[test]
+    fn the_variables_of_services_are_replaced_by_those_of_the_container() {
+        let command = run(json!({ "name": "c", "env": [
+            { "name": "URL", "value": "http://$(SVC_SERVICE_HOST)" },
+            { "name": "SVC_SERVICE_HOST", "value": "own" },
+        ] }));
+        assert_eq!(env(&command)[..2], ["SVC_SERVICE_HOST=own", "URL=http://127.64.0.9"]);
+    }
+
+    #[test]
+    fn resources_are_those_of_the_container() {
+        let command = run(json!({
+            "name": "c",
+            "resources": { "limits": { "cpu": "1500m" }, "requests": { "memory": "100Mi" } },
+            "env": [
+                { "name": "CPU", "valueFrom": { "resourceFieldRef": { "resource": "limits.cpu" } } },
+                { "name": "MEM", "valueFrom": { "resourceFieldRef": {
+                    "containerName": "c", "resource": "requests.memory", "divisor": "1Mi",
+                } } },
+            ],
+        }));
+        assert_eq!(env(&command)[1..3], ["CPU=2", "MEM=100"]);
     }
 
     const TRAINING: &str = r#"[
@@ -341,7 +351,8 @@ mod tests {
     fn unsupported_sources_are_rejected() {
         for from in [
             json!({ "fieldRef": { "fieldPath": "spec.nonsense" } }),
-            json!({ "resourceFieldRef": { "resource": "limits.cpu" } }),
+            json!({ "resourceFieldRef": { "resource": "limits.example.com/chip" } }),
+            json!({}),
         ] {
             let container = json!({ "name": "c", "env": [{ "name": "A", "valueFrom": from }] });
             assert!(matches!(run_with(container, None), Err(StartProblem::Permanent(_))), "{from}");

@@ -1,57 +1,194 @@
 //! The mounts of a container: creates its volumes and lists its bind mounts.
 
+mod host_path;
+mod payload;
+
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    os::unix::fs::PermissionsExt as _,
-    path::{Component, Path, PathBuf},
+    collections::BTreeSet,
+    path::{Path, PathBuf},
 };
 
-use k8s_openapi::api::core::v1::{Container, KeyToPath, Pod, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
+use mxjob_machinery::quantity::Quantity;
 
 use super::{
-    command::{CommandFacts, Env, value},
-    sources::{Sources, StartProblem},
+    command::{Env, value},
+    fields::FieldFacts,
+    service_account,
+    sources::{Sources, StartProblem, volumes_of},
 };
 use crate::{
     expand::expand,
     runtime::Sandbox,
     state::{Bind, DnsLabel, NameError, RelativePath},
-    volumes,
+    volumes::{self, Files, Medium},
 };
 
-/// Creates the volumes that a container mounts, and returns its bind mounts. `env` has the
-/// variables of the pod.
-pub(super) fn binds(
-    pod: &Pod,
-    container: &Container,
-    sandbox: &Sandbox,
-    facts: &CommandFacts<'_>,
-    env: &Env,
-    permitted: bool,
-) -> Result<Vec<Bind>, StartProblem> {
-    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
-    let mut binds = Vec::new();
-    for mount in container.volume_mounts.iter().flatten() {
-        if !permitted {
-            let what = format!(
-                "cannot mount volume {:?}: this node has no permission to mount; run it as root",
-                mount.name
-            );
-            return Err(StartProblem::Permanent(what));
+/// A pod with its volumes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PodVolumes<'a> {
+    pub(super) pod: &'a Pod,
+    pub(super) sandbox: &'a Sandbox,
+    pub(super) sources: &'a Sources,
+    pub(super) facts: &'a FieldFacts<'a>,
+    /// The volume of the service account, for containers that mount nothing in its place.
+    pub(super) account_files: Option<&'a service_account::AccountFiles>,
+    /// Whether the node may mount.
+    pub(super) permitted: bool,
+}
+
+/// The source of a bind mount.
+struct Source {
+    path: PathBuf,
+    read_only: bool,
+    /// The names of its files, where only those can be a `subPath`.
+    names: Option<BTreeSet<String>>,
+}
+
+/// A volume that cannot be mounted yet, with the kubelet's message.
+fn not_mounted(volume: &str, why: impl std::fmt::Display) -> StartProblem {
+    StartProblem::Volume(format!("MountVolume.SetUp failed for volume {volume:?} : {why}"))
+}
+
+impl PodVolumes<'_> {
+    /// Creates the volumes that a container mounts, and returns its bind mounts. `env` has the
+    /// variables of the container.
+    pub(super) fn binds(
+        &self,
+        container: &Container,
+        env: &Env,
+    ) -> Result<Vec<Bind>, StartProblem> {
+        let mut binds = Vec::new();
+        for mount in container.volume_mounts.iter().flatten() {
+            if !self.permitted {
+                let what = format!(
+                    "cannot mount volume {:?}: this node has no permission to mount; run it as root",
+                    mount.name
+                );
+                return Err(StartProblem::Permanent(what));
+            }
+            let volumes = volumes_of(self.pod);
+            let volume = volumes.iter().find(|volume| volume.name == mount.name);
+            let volume = volume.ok_or_else(|| {
+                StartProblem::Permanent(format!("the pod has no volume {:?}", mount.name))
+            })?;
+            let sub_path = sub_path(mount, env)?;
+            let source = self.create(volume)?;
+            if let (Some(names), Some(sub_path)) = (&source.names, &sub_path)
+                && sub_path.items().first().is_some_and(|first| !names.contains(first))
+            {
+                let why = format!("it has no file for the subPath {:?}", sub_path.to_string());
+                return Err(not_mounted(&volume.name, why));
+            }
+            binds.push(Bind {
+                source: source.path,
+                sub_path,
+                target: Path::new("/").join(&mount.mount_path),
+                read_only: source.read_only || mount.read_only.unwrap_or_default(),
+            });
         }
-        let volume = volumes.iter().find(|volume| volume.name == mount.name).ok_or_else(|| {
-            StartProblem::Permanent(format!("the pod has no volume {:?}", mount.name))
-        })?;
-        let sub_path = sub_path(mount, env)?;
-        binds.push(Bind {
-            source: create(volume, sandbox, facts.sources)?,
-            sub_path,
-            target: Path::new("/").join(&mount.mount_path),
-            read_only: mount.read_only.unwrap_or_default(),
-        });
+        if let Some(files) = self.account_files
+            && self.permitted
+            && !binds.iter().any(|bind| bind.target == Path::new(service_account::MOUNT_PATH))
+        {
+            let name = service_account::VOLUME.parse();
+            let name = name.map_err(|error: NameError| not_mounted(service_account::VOLUME, error))?;
+            let (path, _) = self.write(&name, Medium::Memory(None), &files.files())?;
+            let target = service_account::MOUNT_PATH.into();
+            binds.push(Bind { source: path, sub_path: None, target, read_only: true });
+        }
+        Ok(binds)
     }
-    Ok(binds)
+
+    /// Rewrites the files of the volumes whose content has changed.
+    pub(super) fn refresh(&self) -> Result<(), StartProblem> {
+        let mut result = Ok(());
+        for volume in volumes_of(self.pod) {
+            let refreshed = match payload::of(volume, self.pod, self.sources, self.facts) {
+                Ok(None) => continue,
+                Ok(Some((medium, files))) => label(volume)
+                    .and_then(|name| self.write(&name, medium, &files).map(|_| ())),
+                Err(problem) => Err(problem),
+            };
+            result = result.and(refreshed);
+        }
+        if let (Some(files), Ok(name)) = (self.account_files, service_account::VOLUME.parse()) {
+            result =
+                result.and(self.write(&name, Medium::Memory(None), &files.files()).map(|_| ()));
+        }
+        result
+    }
+
+    fn create(&self, volume: &Volume) -> Result<Source, StartProblem> {
+        let name = label(volume)?;
+        let plain = |path| Source { path, read_only: false, names: None };
+        if let Some(source) = &volume.empty_dir {
+            let limit = source.size_limit.as_ref().and_then(|limit| size(&limit.0));
+            let medium = match source.medium.as_deref().unwrap_or_default() {
+                "" => Medium::Disk,
+                "Memory" => Medium::Memory(limit),
+                other => {
+                    return Err(StartProblem::Permanent(format!(
+                        "volume {:?}: the node does not support the medium {other:?}",
+                        volume.name
+                    )));
+                }
+            };
+            let (dir, uid) = (self.sandbox.dir(), &self.sandbox.record().uid);
+            let created = volumes::empty_dir(dir, uid, &name, medium);
+            return created.map(plain).map_err(|error| not_mounted(&volume.name, error));
+        }
+        if let Some(source) = &volume.host_path {
+            let path = PathBuf::from(&source.path);
+            host_path::check(&volume.name, &path, source.type_.as_deref().unwrap_or_default())?;
+            return Ok(plain(path));
+        }
+        if volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some() {
+            let folder = self.sources.claim(&volume.name);
+            let folder = folder.map_err(|why| not_mounted(&volume.name, why))?;
+            host_path::check(&volume.name, &folder.path, &folder.kind)?;
+            let claim = volume.persistent_volume_claim.as_ref();
+            let read_only = claim.and_then(|claim| claim.read_only).unwrap_or_default();
+            return Ok(Source { path: folder.path.clone(), read_only, names: None });
+        }
+        match payload::of(volume, self.pod, self.sources, self.facts)? {
+            Some((medium, files)) => {
+                let (path, _) = self.write(&name, medium, &files)?;
+                let first = |path: &RelativePath| path.items().first().cloned();
+                let names = Some(files.keys().filter_map(first).collect());
+                Ok(Source { path, read_only: true, names })
+            }
+            None => Err(StartProblem::Permanent(format!(
+                "the process runtime does not support the type of volume {:?}; it supports emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim and ephemeral",
+                volume.name
+            ))),
+        }
+    }
+
+    fn write(
+        &self,
+        name: &DnsLabel,
+        medium: Medium,
+        files: &Files<'_>,
+    ) -> Result<(PathBuf, bool), StartProblem> {
+        let (dir, uid) = (self.sandbox.dir(), &self.sandbox.record().uid);
+        volumes::files(dir, uid, name, medium, files)
+            .map_err(|error| not_mounted(name.as_str(), error))
+    }
+}
+
+fn label(volume: &Volume) -> Result<DnsLabel, StartProblem> {
+    let failed = |error: NameError| {
+        StartProblem::Permanent(format!("volume {:?}: {error}", volume.name))
+    };
+    volume.name.parse().map_err(failed)
+}
+
+/// A size in bytes; `None` for one that is no limit.
+pub(super) fn size(text: &str) -> Option<u64> {
+    let bytes = u64::try_from(Quantity::parse(text).ok()?.value()).ok()?;
+    Some(bytes).filter(|bytes| *bytes > 0)
 }
 
 /// The part of a volume that is mounted. The shim resolves it, safe from changes by containers.
@@ -94,80 +231,6 @@ fn expand_all(expression: &str, env: &Env) -> Result<String, String> {
         return Ok(path);
     }
     Err(format!("missing value for {}", missing.into_iter().collect::<Vec<_>>().join(", ")))
-}
-
-fn create(volume: &Volume, sandbox: &Sandbox, sources: &Sources) -> Result<PathBuf, StartProblem> {
-    let never =
-        |error: NameError| StartProblem::Permanent(format!("volume {:?}: {error}", volume.name));
-    let name: DnsLabel = volume.name.parse().map_err(never)?;
-    let failed =
-        |error| StartProblem::Retryable(format!("cannot create volume {:?}: {error}", volume.name));
-    if let Some(source) = &volume.empty_dir {
-        let in_memory = source.medium.as_deref() == Some("Memory");
-        let uid = &sandbox.record().uid;
-        return volumes::empty_dir(sandbox.dir(), uid, &name, in_memory).map_err(failed);
-    }
-    if let Some(source) = &volume.host_path {
-        return host_path(&source.path, source.type_.as_deref().unwrap_or_default());
-    }
-    let (data, items, mode) = if let Some(source) = &volume.config_map {
-        (sources.config_map(&source.name, source.optional)?, &source.items, source.default_mode)
-    } else if let Some(source) = &volume.secret {
-        let secret = source.secret_name.as_deref().unwrap_or_default();
-        (sources.secret(secret, source.optional)?, &source.items, source.default_mode)
-    } else {
-        return Err(StartProblem::Permanent(format!(
-            "the process runtime does not support the type of volume {:?}; it supports emptyDir, hostPath, configMap and secret",
-            volume.name
-        )));
-    };
-    let empty = BTreeMap::new();
-    let files = chosen(data.unwrap_or(&empty), items.as_deref(), mode).map_err(never)?;
-    volumes::files(sandbox.dir(), &name, &files).map_err(failed)
-}
-
-fn chosen<'a>(
-    data: &'a BTreeMap<String, Vec<u8>>,
-    items: Option<&[KeyToPath]>,
-    mode: Option<i32>,
-) -> Result<volumes::Files<'a>, NameError> {
-    let mode_of =
-        |own: Option<i32>| own.or(mode).and_then(|mode| u32::try_from(mode).ok()).unwrap_or(0o644);
-    match items {
-        Some(items) => items
-            .iter()
-            .filter_map(|item| Some((item, data.get(&item.key)?.as_slice())))
-            .map(|(item, bytes)| {
-                Ok((RelativePath::below(&item.path)?, (bytes, mode_of(item.mode))))
-            })
-            .collect(),
-        None => data
-            .iter()
-            .map(|(key, bytes)| Ok((RelativePath::file(key)?, (bytes.as_slice(), mode_of(None)))))
-            .collect(),
-    }
-}
-
-fn host_path(path: &str, kind: &str) -> Result<PathBuf, StartProblem> {
-    let path = PathBuf::from(path);
-    if !path.is_absolute() {
-        return Err(StartProblem::Permanent(format!("hostPath {path:?} is not absolute")));
-    }
-    if path.components().any(|part| part == Component::ParentDir) {
-        return Err(StartProblem::Permanent(format!("hostPath {path:?} must not contain '..'")));
-    }
-    if !path.exists() {
-        let created = match kind {
-            "DirectoryOrCreate" => mxjob_files::public_dir(&path),
-            "FileOrCreate" => std::fs::File::create(&path)
-                .and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o644))),
-            _ => return Err(StartProblem::Retryable(format!("hostPath {path:?} does not exist"))),
-        };
-        created.map_err(|error| {
-            StartProblem::Retryable(format!("cannot create hostPath {path:?}: {error}"))
-        })?;
-    }
-    Ok(path)
 }
 
 #[cfg(test)]
@@ -228,21 +291,5 @@ mod tests {
         ] {
             assert!(matches!(path(&mount), Err(StartProblem::Permanent(_))), "{mount}");
         }
-    }
-
-    #[test]
-    fn keys_and_paths_that_leave_the_volume_are_invalid() {
-        let data = |key: &str| BTreeMap::from([(key.to_owned(), b"x".to_vec())]);
-        let item = |path: &str| {
-            [KeyToPath { key: "k".to_owned(), path: path.to_owned(), ..KeyToPath::default() }]
-        };
-        for evil in ["../x", "/x", "..", "a/../../x"] {
-            assert!(chosen(&data(evil), None, None).is_err(), "{evil}");
-            assert!(chosen(&data("k"), Some(&item(evil)), None).is_err(), "{evil}");
-        }
-        assert!(chosen(&data("a/b"), None, None).is_err());
-        let data = data("k");
-        let files = chosen(&data, Some(&item("a/b")), Some(0o600)).unwrap();
-        assert_eq!(files.into_values().next(), Some((&b"x"[..], 0o600)));
     }
 }

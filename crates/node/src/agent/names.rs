@@ -17,7 +17,7 @@ use std::{
 
 use k8s_openapi::{
     api::core::v1::{Pod, Service},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 use kube::{Resource as _, ResourceExt as _, runtime::watcher};
 use mxjob_client::Lenient;
@@ -25,7 +25,10 @@ use mxjob_machinery::{error::chain, names::dns1123_label};
 use parking_lot::{Mutex, MutexGuard};
 use serde::Deserialize;
 
-use super::events::controller;
+use super::{
+    events::controller,
+    service_env::{ServiceLink, ServicePort},
+};
 use crate::{
     addresses::{Addresses, Owner, Unsaved},
     hosts::{self, Names as HostNames},
@@ -94,6 +97,8 @@ struct ServiceNames {
     reserved_for: Option<Owner>,
     /// The address of the controller's pod with the name of the service.
     reserved: Option<Ipv4Addr>,
+    /// The ports, for a service that has variables: not for a headless one.
+    ports: Vec<ServicePort>,
 }
 
 /// More peers than a job can have.
@@ -201,6 +206,7 @@ impl Names {
             selector: spec.and_then(|spec| spec.selector.clone()).unwrap_or_default(),
             reserved: reserved_for.as_ref().and_then(|owner| table.address(owner, &key.1)),
             reserved_for,
+            ports: if headless { Vec::new() } else { ports_of(service) },
         };
         if table.services.get(&key).map(|known| &**known) != Some(&known) {
             table.services.insert(key, Arc::new(known));
@@ -358,6 +364,27 @@ impl Names {
         addresses_of(services, &pods)
     }
 
+    /// The services of a namespace that have variables, with the first of their addresses. There is
+    /// no address of the service itself on one machine, so its pods answer directly.
+    pub(super) fn links(&self, namespace: &str) -> Vec<ServiceLink> {
+        let first = (namespace.to_owned(), String::new());
+        let of_namespace = |table: &Table| -> Vec<(String, Vec<ServicePort>)> {
+            let services = table.services.range(first..).take_while(|((of, _), _)| of == namespace);
+            let linked = services.filter(|(_, known)| !known.ports.is_empty());
+            linked.map(|((_, name), known)| (name.clone(), known.ports.clone())).collect()
+        };
+        let linked = of_namespace(&self.lock());
+        if linked.is_empty() {
+            return Vec::new();
+        }
+        let addresses = self.services_of(namespace);
+        let link = |(name, ports): (String, Vec<ServicePort>)| {
+            let host = addresses.get(&name)?.first()?.to_string();
+            Some(ServiceLink { name, host, ports })
+        };
+        linked.into_iter().filter_map(link).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock()
     }
@@ -447,6 +474,23 @@ fn owner_of(meta: &ObjectMeta) -> Owner {
         .or_else(|| meta.uid.clone())
         .unwrap_or_default();
     Owner { namespace: meta.namespace.clone().unwrap_or_default(), uid }
+}
+
+/// The ports of a service at which its pods answer.
+fn ports_of(service: &Service) -> Vec<ServicePort> {
+    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    let port = |port: &k8s_openapi::api::core::v1::ServicePort| {
+        let number = match &port.target_port {
+            Some(IntOrString::Int(target)) if *target > 0 => *target,
+            _ => port.port,
+        };
+        Some(ServicePort {
+            name: port.name.clone().unwrap_or_default(),
+            port: u16::try_from(number).ok()?,
+            protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
+        })
+    };
+    ports.filter_map(port).collect()
 }
 
 fn service_key(meta: &ObjectMeta) -> (String, String) {

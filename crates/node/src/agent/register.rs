@@ -214,6 +214,13 @@ pub(super) fn allocatable(config: &Config) -> Value {
     resources
 }
 
+/// The same by name, as text.
+pub(super) fn allocatable_amounts(config: &Config) -> BTreeMap<String, String> {
+    let resources = allocatable(config);
+    let amounts = resources.as_object().into_iter().flatten();
+    amounts.filter_map(|(name, amount)| Some((name.clone(), amount.as_str()?.to_owned()))).collect()
+}
+
 /// The extended resources of this machine: GPUs that their driver lists.
 pub(super) fn detect_devices() -> BTreeMap<String, i64> {
     let entries = |folder: &str| {

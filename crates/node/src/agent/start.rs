@@ -10,8 +10,9 @@ use super::{
     Context,
     command::{self, ImageNeed, image_need},
     events::Level,
-    mounts,
-    sources::{Sources, StartProblem},
+    pod_sources::{self, PodSources},
+    service_env,
+    sources::{References, StartProblem},
 };
 use crate::{
     clock,
@@ -29,6 +30,9 @@ pub(super) enum Outcome {
     /// It has to wait: the reason and message for its status.
     Wait(&'static str, String),
 }
+
+/// The reason of a container that waits for a volume: the kubelet's.
+const WAITS_FOR_VOLUME: &str = "ContainerCreating";
 
 /// Starts an attempt to run a container, or finds it if it was started before.
 pub(super) async fn container(
@@ -61,6 +65,7 @@ pub(super) async fn container(
         Err(StartProblem::Retryable(message)) => {
             return Outcome::Wait("CreateContainerConfigError", message);
         }
+        Err(StartProblem::Volume(message)) => return Outcome::Wait(WAITS_FOR_VOLUME, message),
         Err(StartProblem::Permanent(message)) => {
             context.events.pod(pod, Level::Warning, "Failed", format!("Error: {message}"));
             return record(sandbox, &name, attempt, ExitReason::StartError, message);
@@ -106,28 +111,33 @@ async fn resolve_command(
         );
         return Err(StartProblem::Permanent(message));
     }
-    let sources = Sources::read(&context.client, pod).await.map_err(|error| {
-        StartProblem::Retryable(format!(
-            "cannot read the ConfigMaps and Secrets of the pod: {error}"
-        ))
-    })?;
+    let sources = PodSources::read(context, pod, sandbox, References::of(pod)).await?;
     let isolation = context.runtime.isolation();
     let shared_network = match isolation.owns_addresses() {
         true => None,
         false => Some(scheduler(context, pod, container).await),
     };
+    let fields = pod_sources::facts(context, sandbox);
     let facts = command::CommandFacts {
-        address: sandbox.address(),
+        fields: fields.clone(),
+        services: service_env::variables(context, pod),
         shared_network,
-        host_ip: &context.host_ip,
         path: &context.config.path,
         workdir: &context.config.workdir,
-        sources: &sources,
+        sources: &sources.sources,
         own_user: rustix::process::geteuid().as_raw(),
     };
     let env = command::environment(pod, container, &facts)?;
-    let binds = mounts::binds(pod, container, sandbox, &facts, &env, isolation.has_mounts())?;
+    let binds = sources.volumes(context, pod, sandbox, &fields).binds(container, &env)?;
     Ok(command::command(pod, container, &facts, env, binds))
+}
+
+/// The event of a container that has to wait.
+pub(super) fn waiting_event(reason: &str, message: &str) -> (&'static str, String) {
+    match reason {
+        WAITS_FOR_VOLUME => ("FailedMount", message.to_owned()),
+        _ => ("Failed", format!("Error: {message}")),
+    }
 }
 
 /// The address of the scheduler in a container's `DMLC_PS_ROOT_URI`.

@@ -18,8 +18,8 @@ pub(super) struct StatusFacts<'a> {
     pub(super) host_ip: &'a str,
     /// When the agent first saw the pod.
     pub(super) start_time: Timestamp,
-    /// Its containers were ended because it was active for longer than it may.
-    pub(super) is_overdue: bool,
+    /// The reason and message of a pod whose containers the node has ended.
+    pub(super) ended_by_node: Option<&'a (&'static str, String)>,
 }
 
 /// Reason and message of a pod that was active for longer than it may: the kubelet's.
@@ -72,7 +72,7 @@ pub(super) fn phase(containers: &[Tracked]) -> Phase {
 
 /// The whole status. `before` is the status in the API: its transition times are kept.
 pub(super) fn status(facts: &StatusFacts<'_>, before: &Value, now: Timestamp) -> Value {
-    let phase = if facts.is_overdue { Phase::Failed } else { phase(facts.containers) };
+    let phase = if facts.ended_by_node.is_some() { Phase::Failed } else { phase(facts.containers) };
     let (init, main): (Vec<_>, Vec<_>) = facts.containers.iter().partition(|one| one.init);
     let mut status = json!({
         "phase": phase.as_str(),
@@ -94,12 +94,8 @@ pub(super) fn status(facts: &StatusFacts<'_>, before: &Value, now: Timestamp) ->
             status.insert("podIP".to_owned(), json!(address));
             status.insert("podIPs".to_owned(), json!([{ "ip": address }]));
         }
-        let overdue = facts.is_overdue.then(|| {
-            let (reason, message) = DEADLINE_EXCEEDED;
-            (reason, message.to_owned())
-        });
         if phase == Phase::Failed
-            && let Some((reason, message)) = overdue.or_else(|| failure(facts.containers))
+            && let Some((reason, message)) = facts.ended_by_node.cloned().or_else(|| failure(facts.containers))
         {
             status.insert("reason".to_owned(), reason.into());
             status.insert("message".to_owned(), message.into());
@@ -327,7 +323,7 @@ mod tests {
             address: Some(Ipv4Addr::new(127, 64, 0, 1)),
             host_ip: "10.0.0.1",
             start_time: Timestamp::UNIX_EPOCH,
-            is_overdue: false,
+            ended_by_node: None,
         };
         status(&facts, before, "2026-11-24T08:00:00.5Z".parse().unwrap())
     }

@@ -7,6 +7,7 @@
 mod fields;
 mod invalid;
 mod resume;
+mod volumes;
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -32,6 +33,7 @@ use super::{
     limits,
     start::{self, Outcome},
     status,
+    upkeep::Upkeep,
 };
 use crate::{
     clock,
@@ -136,8 +138,10 @@ struct Worker {
     retry_at: Option<Instant>,
     /// The grace period in seconds, once the containers were requested to end.
     terminating: Option<u64>,
-    /// The pod was active for longer than its `activeDeadlineSeconds`, so its containers are ended.
-    is_overdue: bool,
+    /// The reason and message of a pod that the node ends: it was active for longer than its
+    /// `activeDeadlineSeconds`, or it was evicted.
+    ended_by_node: Option<(&'static str, String)>,
+    upkeep: Upkeep,
     /// The pod was finished when this worker started, so nothing is started.
     finished_before: bool,
     /// The pod was removed from the API by this worker.
@@ -170,6 +174,7 @@ impl Worker {
             .map_or_else(clock::now, |time| time.0);
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         let finished_before = matches!(phase, Some("Succeeded" | "Failed"));
+        let upkeep = Upkeep::new(context.config.volume_interval);
         let mut worker = Self {
             context,
             pod,
@@ -181,7 +186,8 @@ impl Worker {
             reported,
             retry_at: None,
             terminating: None,
-            is_overdue: false,
+            ended_by_node: None,
+            upkeep,
             finished_before,
             deleted: false,
         };
@@ -230,7 +236,8 @@ impl Worker {
             return;
         }
         self.check_deadline();
-        if self.pod.metadata.deletion_timestamp.is_some() || self.is_overdue {
+        self.keep_volumes().await;
+        if self.pod.metadata.deletion_timestamp.is_some() || self.ended_by_node.is_some() {
             self.terminate();
         } else if !self.finished_before {
             while self.start_due().await {}
@@ -251,12 +258,12 @@ impl Worker {
 
     fn check_deadline(&mut self) {
         let is_final = self.finished_before || status::phase(&self.containers).is_final();
-        if self.is_overdue || is_final || self.deadline().is_none_or(|end| end > clock::now()) {
+        if self.ended_by_node.is_some() || is_final || self.deadline().is_none_or(|end| end > clock::now()) {
             return;
         }
-        self.is_overdue = true;
-        let message = status::DEADLINE_EXCEEDED.1.to_owned();
-        self.context.events.pod(&self.pod, Level::Normal, status::DEADLINE_EXCEEDED.0, message);
+        let (reason, message) = status::DEADLINE_EXCEEDED;
+        self.ended_by_node = Some((reason, message.to_owned()));
+        self.context.events.pod(&self.pod, Level::Normal, reason, message.to_owned());
     }
 
     /// Starts the containers that are due: init containers one after the other, then the others
@@ -300,8 +307,8 @@ impl Worker {
                     if let Some(container) = self.containers.get_mut(index) {
                         // One event for each message, not for each attempt.
                         if !container.waits_with(&message) {
-                            let text = format!("Error: {message}");
-                            self.context.events.pod(&self.pod, Level::Warning, "Failed", text);
+                            let (event, text) = start::waiting_event(reason, &message);
+                            self.context.events.pod(&self.pod, Level::Warning, event, text);
                         }
                         let retry_at = Some(Instant::now() + RETRY_DELAY);
                         container.state =
@@ -372,7 +379,9 @@ impl Worker {
     fn terminate(&mut self) {
         let meta = &self.pod.metadata;
         let of_spec = self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
-        let grace = meta.deletion_grace_period_seconds.or(of_spec).unwrap_or(30);
+        let of_eviction = self.is_evicted().then_some(0);
+        let grace =
+            of_eviction.or(meta.deletion_grace_period_seconds).or(of_spec).unwrap_or(30);
         let grace = u64::try_from(grace).unwrap_or_default();
         if self.terminating.is_some_and(|known| known <= grace) {
             return;
@@ -405,7 +414,7 @@ impl Worker {
             address: self.sandbox.as_ref().map(Sandbox::address),
             host_ip: &self.context.host_ip,
             start_time: self.start_time,
-            is_overdue: self.is_overdue && !self.is_running(),
+            ended_by_node: self.ended_by_node.as_ref().filter(|_| !self.is_running()),
         };
         let now = status::status(&facts, &self.reported, clock::now());
         if now == self.reported {
@@ -455,6 +464,7 @@ impl Worker {
             }
         }
         while self.exits.next().await.is_some() {}
+        self.context.tokens.forget(self.pod.metadata.uid.as_deref().unwrap_or_default());
         if let Some(sandbox) = self.sandbox {
             remove(sandbox).await;
         }
@@ -466,7 +476,7 @@ impl Worker {
             let left = Duration::try_from(end.duration_since(clock::now())).unwrap_or_default();
             Instant::now() + left
         });
-        let due = due.chain(deadline).min();
+        let due = due.chain(deadline).chain(self.volumes_due_at()).min();
         let due = if self.terminating.is_some() || self.finished_before { None } else { due };
         due.into_iter().chain(self.retry_at).min()
     }

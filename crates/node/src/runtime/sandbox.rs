@@ -315,7 +315,7 @@ impl Sandbox {
         }
         cgroup::remove_all(self.record.cgroup.as_deref(), &self.record.groups)
             .map_err(|error| self.failed("remove its cgroups", error))?;
-        volumes::remove_shared_memory(&self.record.uid);
+        volumes::remove_memory(&self.dir, &self.record.uid);
         mxjob_files::remove_tree(self.dir.path())
             .map_err(|error| self.failed("remove its folder", error))
     }

@@ -35,6 +35,7 @@ pub struct StopReport {
 
 /// A pod with processes to stop.
 struct RunningPod {
+    dir: PodDir,
     record: PodRecord,
     /// Its shims, and processes of lost shims.
     shims: Vec<std::os::fd::OwnedFd>,
@@ -57,9 +58,9 @@ pub fn stop_all(state_dir: &Path, grace: Duration) -> io::Result<StopReport> {
         shims.extend(attempts.iter().flat_map(kill_lost));
         let populated = record.cgroup.as_deref().is_some_and(|folder| !cgroup::is_empty(folder));
         if populated || !shims.is_empty() {
-            pods.push(RunningPod { record, shims });
+            pods.push(RunningPod { dir, record, shims });
         } else {
-            release(&record);
+            release(&dir, &record);
         }
     }
     let deadline = Instant::now() + grace + SHIM_EXIT_TIMEOUT;
@@ -74,7 +75,7 @@ pub fn stop_all(state_dir: &Path, grace: Duration) -> io::Result<StopReport> {
             .is_none_or(|folder| cgroup::kill_and_wait(folder, SHIM_EXIT_TIMEOUT));
         let name = format!("{}/{}", pod.record.namespace, pod.record.name);
         if shims_ended && is_empty {
-            release(&pod.record);
+            release(&pod.dir, &pod.record);
             report.stopped.push(name);
         } else {
             report.alive.push(name);
@@ -190,8 +191,8 @@ fn wait(shim: &std::os::fd::OwnedFd, deadline: Instant) -> bool {
 
 /// Removes what an ended pod keeps of the machine: its memory and its cgroup. If the next agent
 /// starts it again, its volumes in memory are empty, as after a reboot.
-fn release(record: &PodRecord) {
-    volumes::remove_shared_memory(&record.uid);
+fn release(dir: &PodDir, record: &PodRecord) {
+    volumes::remove_memory(dir, &record.uid);
     let _ = cgroup::remove_all(record.cgroup.as_deref(), &record.groups);
     if let Some(parent) = record.cgroup.as_deref().and_then(Path::parent) {
         cgroup::remove_if_unused(parent);
