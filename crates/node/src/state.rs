@@ -5,7 +5,7 @@
 //!             addresses.json                   the loopback addresses of pods
 //!             pods/<uid>/pod.json              identity, address and cgroup of the pod
 //!                       /etc.hosts             bind-mounted over /etc/hosts
-//!                       /.volumes/<name>/       emptyDir, configMap and secret volumes
+//!                       /.volumes/<name>/       emptyDir, configMap and downwardAPI volumes
 //!                       /<container>/<attempt>/spec.json   what to run        (agent)
 //!                                              lock        held while the shim runs
 //!                                              run.json    process ids       (shim)

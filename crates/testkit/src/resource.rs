@@ -33,7 +33,7 @@ const fn cluster_wide(
 }
 
 /// The resources whose objects are recorded. Pod groups exist in two API groups.
-pub(crate) const RESOURCES: [Resource; 12] = [
+pub(crate) const RESOURCES: [Resource; 14] = [
     namespaced("mxjobs", "kubeflow.org/v1", "MXJob"),
     namespaced("pods", "v1", "Pod"),
     namespaced("services", "v1", "Service"),
@@ -41,8 +41,10 @@ pub(crate) const RESOURCES: [Resource; 12] = [
     namespaced("leases", "coordination.k8s.io/v1", "Lease"),
     namespaced("configmaps", "v1", "ConfigMap"),
     namespaced("secrets", "v1", "Secret"),
+    namespaced("persistentvolumeclaims", "v1", "PersistentVolumeClaim"),
     namespaced("podgroups", "scheduling.volcano.sh/v1beta1", "PodGroup"),
     namespaced("podgroups", "scheduling.x-k8s.io/v1alpha1", "PodGroup"),
+    cluster_wide("persistentvolumes", "v1", "PersistentVolume"),
     cluster_wide("nodes", "v1", "Node"),
     cluster_wide("namespaces", "v1", "Namespace"),
     cluster_wide("priorityclasses", "scheduling.k8s.io/v1", "PriorityClass"),

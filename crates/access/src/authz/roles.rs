@@ -267,6 +267,9 @@ fn components() -> Vec<Value> {
                 Rule::on(&[""], &["services"], READ),
                 Rule::on(&[""], &["configmaps", "secrets"], &["get"]),
                 Rule::on(&[""], &["persistentvolumeclaims", "persistentvolumes"], &["get"]),
+                // The tokens of pods.
+                Rule::on(&[""], &["serviceaccounts"], &["get"]),
+                Rule::on(&[""], &["serviceaccounts/token"], &["create"]),
                 Rule::on(&[""], &["events"], &["create", "patch"]),
             ],
         ),

@@ -116,9 +116,8 @@ mod tests {
         let mount: Volume =
             read(json!({ "name": "v", "persistentVolumeClaim": { "claimName": "c" } }));
         assert_eq!(name(&pod(), &mount).as_deref(), Some("c"));
-        let check = |change: &dyn Fn(&mut Value), is_new| {
-            bound(&pod(), &mount, &claim(change), is_new)
-        };
+        let check =
+            |change: &dyn Fn(&mut Value), is_new| bound(&pod(), &mount, &claim(change), is_new);
         assert_eq!(check(&|_| (), true).as_deref(), Ok("pv"));
         let deleted = |claim: &mut Value| {
             claim["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();

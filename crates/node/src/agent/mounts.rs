@@ -93,7 +93,8 @@ impl PodVolumes<'_> {
             && !binds.iter().any(|bind| bind.target == Path::new(service_account::MOUNT_PATH))
         {
             let name = service_account::VOLUME.parse();
-            let name = name.map_err(|error: NameError| not_mounted(service_account::VOLUME, error))?;
+            let name =
+                name.map_err(|error: NameError| not_mounted(service_account::VOLUME, error))?;
             let (path, _) = self.write(&name, Medium::Memory(None), &files.files())?;
             let target = service_account::MOUNT_PATH.into();
             binds.push(Bind { source: path, sub_path: None, target, read_only: true });
@@ -107,8 +108,9 @@ impl PodVolumes<'_> {
         for volume in volumes_of(self.pod) {
             let refreshed = match payload::of(volume, self.pod, self.sources, self.facts) {
                 Ok(None) => continue,
-                Ok(Some((medium, files))) => label(volume)
-                    .and_then(|name| self.write(&name, medium, &files).map(|_| ())),
+                Ok(Some((medium, files))) => {
+                    label(volume).and_then(|name| self.write(&name, medium, &files).map(|_| ()))
+                }
                 Err(problem) => Err(problem),
             };
             result = result.and(refreshed);
@@ -179,9 +181,8 @@ impl PodVolumes<'_> {
 }
 
 fn label(volume: &Volume) -> Result<DnsLabel, StartProblem> {
-    let failed = |error: NameError| {
-        StartProblem::Permanent(format!("volume {:?}: {error}", volume.name))
-    };
+    let failed =
+        |error: NameError| StartProblem::Permanent(format!("volume {:?}: {error}", volume.name));
     volume.name.parse().map_err(failed)
 }
 

@@ -33,8 +33,7 @@ impl PodSources {
         };
         let namespace = pod.namespace().unwrap_or_default();
         let sources = Sources::read(client, &namespace, references);
-        let mut sources =
-            sources.await.map_err(|error| failed("ConfigMaps and Secrets", error))?;
+        let mut sources = sources.await.map_err(|error| failed("ConfigMaps and Secrets", error))?;
         let is_new = sandbox.dir().every_attempt().is_empty();
         let claims = sources.add_claims(client, pod, is_new).await;
         claims.map_err(|error| failed("claims", error))?;
@@ -76,10 +75,7 @@ pub(super) fn facts<'a>(context: &'a Context, sandbox: &Sandbox) -> FieldFacts<'
 }
 
 /// The files of the automatic volume; `None` where there is none.
-async fn account_files(
-    context: &Context,
-    pod: &Pod,
-) -> Result<Option<AccountFiles>, StartProblem> {
+async fn account_files(context: &Context, pod: &Pod) -> Result<Option<AccountFiles>, StartProblem> {
     let Some(access) = &context.config.api_server else { return Ok(None) };
     if !context.runtime.isolation().has_mounts() {
         return Ok(None);

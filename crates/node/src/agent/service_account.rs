@@ -114,8 +114,7 @@ impl Tokens {
         let api: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace);
         let request = request(pod, key);
         let parameters = PostParams::default();
-        let issued =
-            api.create_token_request(account_of(pod), &parameters, &request).await?;
+        let issued = api.create_token_request(account_of(pod), &parameters, &request).await?;
         let status = issued.status.unwrap_or_default();
         let text = status.token.unwrap_or_default();
         // One without an end is replaced soon.

@@ -124,7 +124,10 @@ mod tests {
             ]
         );
         let six = lines(&link("::1", vec![port("", 443, "TCP")]));
-        assert_eq!(six[..3], ["MY_DB_SERVICE_HOST=::1", "MY_DB_SERVICE_PORT=443", "MY_DB_PORT=tcp://[::1]:443"]);
+        assert_eq!(
+            six[..3],
+            ["MY_DB_SERVICE_HOST=::1", "MY_DB_SERVICE_PORT=443", "MY_DB_PORT=tcp://[::1]:443"]
+        );
         assert_eq!(lines(&link("127.64.0.3", Vec::new())), Vec::<String>::new());
     }
 }

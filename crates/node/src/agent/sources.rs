@@ -82,10 +82,7 @@ impl Sources {
     }
 
     #[cfg(test)]
-    pub(super) fn with(
-        config_maps: HashMap<String, Data>,
-        secrets: HashMap<String, Data>,
-    ) -> Self {
+    pub(super) fn with(config_maps: HashMap<String, Data>, secrets: HashMap<String, Data>) -> Self {
         Self { config_maps, secrets, ..Self::default() }
     }
 
@@ -158,8 +155,7 @@ impl Sources {
         &self,
         key: &ConfigMapKeySelector,
     ) -> Result<Option<String>, StartProblem> {
-        let data =
-            self.config_map(&key.name, key.optional).map_err(StartProblem::Retryable)?;
+        let data = self.config_map(&key.name, key.optional).map_err(StartProblem::Retryable)?;
         text_of("configmap", &key.name, data, &key.key, key.optional)
     }
 

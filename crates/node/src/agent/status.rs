@@ -95,7 +95,8 @@ pub(super) fn status(facts: &StatusFacts<'_>, before: &Value, now: Timestamp) ->
             status.insert("podIPs".to_owned(), json!([{ "ip": address }]));
         }
         if phase == Phase::Failed
-            && let Some((reason, message)) = facts.ended_by_node.cloned().or_else(|| failure(facts.containers))
+            && let Some((reason, message)) =
+                facts.ended_by_node.cloned().or_else(|| failure(facts.containers))
         {
             status.insert("reason".to_owned(), reason.into());
             status.insert("message".to_owned(), message.into());

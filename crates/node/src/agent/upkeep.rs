@@ -2,8 +2,8 @@
 //!
 //! Every few seconds the versions of the objects that the volumes show are compared with those that
 //! were written; only a change is read as a whole. So the cost is one small request for each object
-//! of a running pod in each interval. Tokens are replaced before they expire, and a file with labels
-//! or annotations follows the pod itself.
+//! of a running pod in each interval. Tokens are replaced before they expire, and a file with
+//! labels or annotations follows the pod itself.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -174,9 +174,9 @@ fn shows_objects(pod: &Pod) -> bool {
 }
 
 fn has_limits(pod: &Pod) -> bool {
-    volumes_of(pod).iter().any(|volume| {
-        volume.empty_dir.as_ref().is_some_and(|source| source.size_limit.is_some())
-    })
+    volumes_of(pod)
+        .iter()
+        .any(|volume| volume.empty_dir.as_ref().is_some_and(|source| source.size_limit.is_some()))
 }
 
 /// A hash of the versions of the objects and of the parts of the pod that volumes can show.

@@ -197,7 +197,8 @@ impl Worker {
     }
 
     fn found(&mut self, index: usize, attempt: Attempt) {
-        let policy = self.policy;
+        // A pod that the node ends is not restarted.
+        let policy = if self.ended_by_node.is_some() { RestartPolicy::Never } else { self.policy };
         let Some(container) = self.containers.get_mut(index) else { return };
         match attempt {
             Attempt::NotStarted => {}
@@ -258,7 +259,10 @@ impl Worker {
 
     fn check_deadline(&mut self) {
         let is_final = self.finished_before || status::phase(&self.containers).is_final();
-        if self.ended_by_node.is_some() || is_final || self.deadline().is_none_or(|end| end > clock::now()) {
+        if self.ended_by_node.is_some()
+            || is_final
+            || self.deadline().is_none_or(|end| end > clock::now())
+        {
             return;
         }
         let (reason, message) = status::DEADLINE_EXCEEDED;
@@ -380,8 +384,7 @@ impl Worker {
         let meta = &self.pod.metadata;
         let of_spec = self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
         let of_eviction = self.is_evicted().then_some(0);
-        let grace =
-            of_eviction.or(meta.deletion_grace_period_seconds).or(of_spec).unwrap_or(30);
+        let grace = of_eviction.or(meta.deletion_grace_period_seconds).or(of_spec).unwrap_or(30);
         let grace = u64::try_from(grace).unwrap_or_default();
         if self.terminating.is_some_and(|known| known <= grace) {
             return;

@@ -165,7 +165,10 @@ mod tests {
         let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
         assert!(write(dir, &[("a", "1"), ("sub/b", "2"), ("sub/c/d", "3")]).unwrap());
         assert_eq!(names(dir), ["..data", "a", "sub"]);
-        assert_eq!((read("a"), read("sub/b"), read("sub/c/d")), ("1".into(), "2".into(), "3".into()));
+        assert_eq!(
+            (read("a"), read("sub/b"), read("sub/c/d")),
+            ("1".into(), "2".into(), "3".into())
+        );
         let before = fs::read_link(dir.join("..data")).unwrap();
         assert!(!write(dir, &[("a", "1"), ("sub/b", "2"), ("sub/c/d", "3")]).unwrap());
         assert_eq!(fs::read_link(dir.join("..data")).unwrap(), before);

@@ -17,6 +17,7 @@ mod harness;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod live_volumes;
 mod logs;
 mod names;
 mod node;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         exec::TESTS,
         names::TESTS,
         volumes::TESTS,
+        live_volumes::TESTS,
         unreadable::TESTS,
     ]
     .concat();

@@ -38,6 +38,7 @@ impl Site {
         let mut config = Config::new(self.dir.path().to_owned()).unwrap();
         config.node_name = NODE.to_owned();
         config.isolation = self.mode;
+        config.volume_interval = Duration::from_millis(50);
         config.extended_resources = [("example.com/chip".to_owned(), 2)].into();
         let agent =
             crate::node::eventually(

@@ -11,9 +11,8 @@ use crate::agent::sources::StartProblem;
 /// Checks that a path has the type of its volume, and creates it where the type says so. `volume`
 /// is the name of the volume.
 pub(super) fn check(volume: &str, path: &Path, kind: &str) -> Result<(), StartProblem> {
-    let permanent = |why: &str| {
-        StartProblem::Permanent(format!("volume {volume:?}: hostPath {path:?} {why}"))
-    };
+    let permanent =
+        |why: &str| StartProblem::Permanent(format!("volume {volume:?}: hostPath {path:?} {why}"));
     if !path.is_absolute() {
         return Err(permanent("is not absolute"));
     }
@@ -21,7 +20,8 @@ pub(super) fn check(volume: &str, path: &Path, kind: &str) -> Result<(), StartPr
         return Err(permanent("must not contain '..'"));
     }
     let not_yet = |why: String| super::not_mounted(volume, format!("hostPath {why}"));
-    let cannot = |what: &str, error: io::Error| not_yet(format!("{path:?}: cannot {what}: {error}"));
+    let cannot =
+        |what: &str, error: io::Error| not_yet(format!("{path:?}: cannot {what}: {error}"));
     let found = match fs::metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -83,7 +83,13 @@ mod tests {
             (null, &["", "CharDevice"]),
         ] {
             for kind in [
-                "", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket", "CharDevice",
+                "",
+                "Directory",
+                "DirectoryOrCreate",
+                "File",
+                "FileOrCreate",
+                "Socket",
+                "CharDevice",
                 "BlockDevice",
             ] {
                 let found = check("v", path, kind);

@@ -329,7 +329,8 @@ mod tests {
         ];
         for path in ["../x", "/x", "..", "a/../../x", ".", ""] {
             wrong.push(json!({ "configMap": { "name": "c", "items": item(path) } }));
-            wrong.push(json!({ "downwardAPI": { "items": [{ "path": path, "fieldRef": field }] } }));
+            wrong
+                .push(json!({ "downwardAPI": { "items": [{ "path": path, "fieldRef": field }] } }));
             wrong.push(json!({ "projected": { "sources": [
                 { "serviceAccountToken": { "path": path, "expirationSeconds": 600 } },
             ] } }));
