@@ -116,8 +116,8 @@ impl PodVolumes<'_> {
             result = result.and(refreshed);
         }
         if let (Some(files), Ok(name)) = (self.account_files, service_account::VOLUME.parse()) {
-            result =
-                result.and(self.write(&name, Medium::Memory(None), &files.files()).map(|_| ()));
+            let written = self.write(&name, Medium::Memory(None), &files.files()).map(|_| ());
+            result = result.and(written);
         }
         result
     }
