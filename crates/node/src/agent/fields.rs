@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector};
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector, Volume};
 use kube::ResourceExt as _;
 use mxjob_machinery::quantity::{ParseError, Quantity};
 
@@ -40,6 +40,11 @@ pub(super) fn account_of(pod: &Pod) -> &str {
         .and_then(|spec| spec.service_account_name.as_deref())
         .filter(|name| !name.is_empty())
         .unwrap_or(DEFAULT_ACCOUNT)
+}
+
+/// The volumes of a pod.
+pub(super) fn volumes_of(pod: &Pod) -> &[Volume] {
+    pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default()
 }
 
 /// The text of a field.

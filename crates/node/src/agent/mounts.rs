@@ -14,9 +14,9 @@ use mxjob_machinery::quantity::Quantity;
 
 use super::{
     command::{Env, value},
-    fields::FieldFacts,
+    fields::{FieldFacts, volumes_of},
     service_account,
-    sources::{Sources, StartProblem, volumes_of},
+    sources::{Sources, StartProblem},
 };
 use crate::{
     expand::expand,

@@ -18,7 +18,7 @@ use mxjob_client::Lenient;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use super::{fields::account_of, sources::volumes_of};
+use super::fields::{account_of, volumes_of};
 use crate::{clock, state::RelativePath, volumes::Files};
 
 /// Where client libraries look for the files, as on every cluster.

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::api::core::v1::{
     ConfigMap, ConfigMapKeySelector, EnvFromSource, PersistentVolume, PersistentVolumeClaim, Pod,
-    Secret, SecretKeySelector, Volume,
+    Secret, SecretKeySelector,
 };
 use kube::{Api, Client, ResourceExt as _};
 use mxjob_client::Lenient;
 
 use super::{
     claims::{self, ClaimFolder},
+    fields::volumes_of,
     service_account::TokenKey,
 };
 
@@ -210,11 +211,6 @@ fn text_of(
         None if optional == Some(true) => Ok(None),
         None => Err(StartProblem::Retryable(format!("couldn't find key {key} in {kind} {name:?}"))),
     }
-}
-
-/// The volumes of a pod.
-pub(super) fn volumes_of(pod: &Pod) -> &[Volume] {
-    pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default()
 }
 
 impl References {

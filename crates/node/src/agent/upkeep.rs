@@ -18,10 +18,11 @@ use tokio::time::Instant;
 use super::{
     Context,
     events::Level,
+    fields::volumes_of,
     mounts::size,
     pod_sources::{self, PodSources},
     service_account::TokenKey,
-    sources::{References, StartProblem, volumes_of},
+    sources::{References, StartProblem},
 };
 use crate::{
     clock,
