@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mxjob_machinery::yaml::{self, Node};
+use mxjob_node::Identity;
 use serde_json::Value;
 
 use crate::exit::Failure;
 use crate::logging::Level;
 use crate::objects;
-use crate::values::{log_files, log_size, pids_limit, resource_amount, time_to_live};
+use crate::values::{log_files, log_size, pids_limit, resource_amount, run_as, time_to_live};
 
 const API_VERSION: &str = "mxjob/v1";
 const KIND: &str = "Config";
@@ -35,6 +36,7 @@ const KEYS: &[&str] = &[
     "nodeName",
     "workdir",
     "extendedResources",
+    "runAs",
     "containerLogMaxSize",
     "containerLogMaxFiles",
     "podPidsLimit",
@@ -52,6 +54,7 @@ pub(crate) struct Config {
     pub(crate) node_name: Option<String>,
     pub(crate) workdir: Option<PathBuf>,
     pub(crate) extended_resources: BTreeMap<String, i64>,
+    pub(crate) run_as: Option<Identity>,
     pub(crate) container_log_max_size: Option<u64>,
     pub(crate) container_log_max_files: Option<u32>,
     pub(crate) pod_pids_limit: Option<i64>,
@@ -128,6 +131,7 @@ impl Config {
                     self.extended_resources.insert(name, amount);
                 }
             }
+            "runAs" => self.run_as = Some(run_as(&text(value)?)?),
             "containerLogMaxSize" => self.container_log_max_size = Some(log_size(&text(value)?)?),
             "containerLogMaxFiles" => {
                 self.container_log_max_files = Some(log_files(&value.value().to_string())?);
@@ -162,7 +166,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let config = parse(
-            "dataDir: data\nlisten: 127.0.0.1:0\ntokenFile: /a/tokens\nlogLevel: warn\ngarbageCollection: false\neventTtl: 2h\nnodeName: m\nworkdir: .\nextendedResources: {example.com/fpga: 2}\ncontainerLogMaxSize: 1Mi\ncontainerLogMaxFiles: 3\npodPidsLimit: -1\n",
+            "dataDir: data\nlisten: 127.0.0.1:0\ntokenFile: /a/tokens\nlogLevel: warn\ngarbageCollection: false\neventTtl: 2h\nnodeName: m\nworkdir: .\nextendedResources: {example.com/fpga: 2}\nrunAs: '0:7'\ncontainerLogMaxSize: 1Mi\ncontainerLogMaxFiles: 3\npodPidsLimit: -1\n",
         );
         let expected = Config {
             data_dir: Some("/etc/mxjob/data".into()),
@@ -174,6 +178,7 @@ mod tests {
             node_name: Some("m".to_owned()),
             workdir: Some("/etc/mxjob/.".into()),
             extended_resources: [("example.com/fpga".to_owned(), 2)].into(),
+            run_as: Some(Identity { user: 0, group: 7 }),
             container_log_max_size: Some(1 << 20),
             container_log_max_files: Some(3),
             pod_pids_limit: Some(-1),

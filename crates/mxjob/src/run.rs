@@ -29,7 +29,7 @@ use crate::manifest::{Manifest, Namespace};
 use crate::output;
 use crate::process::{self, shell_word};
 use crate::server::Server;
-use crate::settings::{LogLimitArgs, NodeSettings, Settings};
+use crate::settings::{LogLimitArgs, NodeSettings, RunAsArgs, Settings};
 use crate::signals::{Signals, Stop};
 use crate::values::duration;
 
@@ -72,6 +72,8 @@ pub(crate) struct RunArgs {
     /// current directory]
     #[arg(long, value_name = "DIR")]
     workdir: Option<PathBuf>,
+    #[command(flatten)]
+    user: RunAsArgs,
     /// Log level of the server, on stderr [default: error]
     #[arg(long, value_name = "LEVEL", env = "MXJOB_LOG", hide_env_values = true, value_parser = Level::parse)]
     log_level: Option<Level>,
@@ -86,6 +88,7 @@ pub(crate) fn run(args: RunArgs, umask: Mode) -> Result<(), Failure> {
         output::note(format_args!("mxjob: warning: {warning}"));
     }
     let mut node = NodeSettings::new(None, args.workdir, umask)?;
+    node.run_as = args.user.identity(&Config::default())?;
     node.logs = args.logs.limits(&Config::default());
     let log_level = logging::level(args.log_level, LOG_LEVEL)?;
     logging::start(&log_level)?;

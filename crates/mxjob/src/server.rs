@@ -37,6 +37,7 @@ use tokio::task::JoinSet;
 use crate::clock;
 use crate::exit::Failure;
 use crate::lock::Lock;
+use crate::output;
 use crate::process;
 use crate::settings::{NodeSettings, Settings};
 
@@ -254,7 +255,7 @@ impl Server {
     /// Starts the node agent as an API client, and connects the API server to it for logs and
     /// commands.
     fn start_node(&mut self, settings: &NodeSettings) -> Result<(), Failure> {
-        let NodeSettings { name, workdir, umask, extended_resources, logs, pod_pids_limit } =
+        let NodeSettings { name, workdir, umask, extended_resources, run_as, logs, pod_pids_limit } =
             settings.clone();
         let defaults = mxjob_node::Config::new(self.settings.data_dir.node())
             .map_err(|error| Failure::doing("cannot find the program's executable file", &error))?;
@@ -262,13 +263,18 @@ impl Server {
         let client = self.client(Identity::node(&name), "mxjob-node");
         let mut config = mxjob_node::Config { node_name: name, workdir, ..defaults };
         config.extended_resources.extend(extended_resources);
+        config.run_as = run_as;
         if let Some(limit) = pod_pids_limit {
             config.pod_pids_limit = u64::try_from(limit).ok();
         }
         config.shim.umask = umask.as_raw_mode();
         config.shim.log = logs;
         let agent = mxjob_node::Agent::new(config, client).map_err(|error| Failure::of(&error))?;
-        self.api.connect_node(Arc::new(logs::Logs(agent.handle())));
+        let handle = agent.handle();
+        if let Some(limits) = handle.isolation().limits() {
+            output::note(format_args!("mxjob: {limits}"));
+        }
+        self.api.connect_node(Arc::new(logs::Logs(handle)));
         let stopped = self.stopped();
         self.spawn_endless("node agent", async { agent.run(stopped).await });
         Ok(())

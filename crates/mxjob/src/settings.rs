@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use mxjob_apiserver::Extensions;
 use mxjob_machinery::names;
+use mxjob_node::Identity;
 use mxjob_node::state::LogLimits;
 use rustix::fs::Mode;
 
@@ -15,7 +16,7 @@ use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::exit::Failure;
 use crate::logging::Level;
-use crate::values::{log_files, log_size};
+use crate::values::{log_files, log_size, run_as};
 
 /// The default address. Loopback, because anyone who reaches the port needs only a token to run
 /// commands on this machine. Not port 6443, so that a local cluster can run on the same machine.
@@ -45,6 +46,8 @@ pub(crate) struct NodeSettings {
     pub(crate) umask: Mode,
     /// Extended resources of the node, in addition to those that it detects.
     pub(crate) extended_resources: BTreeMap<String, i64>,
+    /// Who runs the replicas that name no user; the caller by default.
+    pub(crate) run_as: Option<Identity>,
     /// The limits of the containers' logs.
     pub(crate) logs: LogLimits,
     /// Processes and threads of a pod, -1 for any number; the node's default if it is not given.
@@ -94,6 +97,28 @@ impl LogLimitArgs {
     }
 }
 
+/// The flag for the user of replicas, which `up` and `run` share.
+#[derive(Debug, Default, Clone, Args)]
+pub(crate) struct RunAsArgs {
+    /// User who runs the replicas that name no user, for example alice, 1000 or 1000:1000; only
+    /// root can set another one [default: the user who runs mxjob]
+    #[arg(long, value_name = "USER[:GROUP]", value_parser = run_as)]
+    run_as: Option<Identity>,
+}
+
+impl RunAsArgs {
+    /// The user of the flag or of the file, if this process can run programs as that user.
+    pub(crate) fn identity(&self, config: &Config) -> Result<Option<Identity>, Failure> {
+        let own = rustix::process::geteuid();
+        match self.run_as.or(config.run_as) {
+            Some(identity) if !own.is_root() && identity.user != own.as_raw() => {
+                Err(Failure::input("--run-as: only root can run replicas as another user"))
+            }
+            identity => Ok(identity),
+        }
+    }
+}
+
 // === impl NodeSettings ===
 
 impl NodeSettings {
@@ -114,8 +139,15 @@ impl NodeSettings {
         match std::fs::canonicalize(&workdir) {
             Ok(path) if path.is_dir() => {
                 let (extended_resources, logs) = (BTreeMap::new(), LogLimits::default());
-                let pod_pids_limit = None;
-                Ok(Self { name, workdir: path, umask, extended_resources, logs, pod_pids_limit })
+                Ok(Self {
+                    name,
+                    workdir: path,
+                    umask,
+                    extended_resources,
+                    run_as: None,
+                    logs,
+                    pod_pids_limit: None,
+                })
             }
             Ok(_) => {
                 Err(Failure::input(format!("the working directory {shown} is not a directory")))

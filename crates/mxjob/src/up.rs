@@ -13,7 +13,7 @@ use crate::exit::{Code, Failure};
 use crate::logging::{self, Level};
 use crate::process::shell_word;
 use crate::server::{Server, Stopped};
-use crate::settings::{self, LogLimitArgs, NodeSettings, Settings};
+use crate::settings::{self, LogLimitArgs, NodeSettings, RunAsArgs, Settings};
 use crate::signals::{Signals, Stop};
 use crate::values::{extended_resource, pod_pids_limit, time_to_live, webhook_service};
 use crate::{output, process};
@@ -65,6 +65,8 @@ pub(crate) struct UpArgs {
     /// Extended resource that pods may request, for example example.com/fpga=2; may be repeated
     #[arg(long = "extended-resource", value_name = "NAME=AMOUNT", value_parser = extended_resource)]
     extended_resources: Vec<(String, i64)>,
+    #[command(flatten)]
+    user: RunAsArgs,
     #[command(flatten)]
     logs: LogLimitArgs,
     /// Processes and threads that a pod may have, or -1 for any number [default: 32768, or half of
@@ -129,6 +131,7 @@ impl UpArgs {
         )?;
         node.extended_resources = config.extended_resources.clone();
         node.extended_resources.extend(self.extended_resources);
+        node.run_as = self.user.identity(&config)?;
         node.logs = self.logs.limits(&config);
         node.pod_pids_limit = self.pod_pids_limit.or(config.pod_pids_limit);
         self.serve.settings(config, Some(node))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use mxjob_machinery::names;
 use mxjob_machinery::quantity::Quantity;
+use mxjob_node::Identity;
 
 /// The longest duration, 100 years. Beyond it, arithmetic with points in time fails.
 const MAX_SECONDS: u64 = 3_155_760_000;
@@ -55,6 +56,32 @@ pub(crate) fn log_size(text: &str) -> Result<u64, String> {
 pub(crate) fn log_files(text: &str) -> Result<u32, String> {
     let files = text.parse().ok().filter(|files| *files >= 2);
     files.ok_or_else(|| "expected a number of files, at least 2".to_owned())
+}
+
+/// Reads a user of this machine: `alice`, `1000` or `1000:1000`. The group of a user without one is
+/// that of the user database.
+pub(crate) fn run_as(text: &str) -> Result<Identity, String> {
+    let (user, group) = match text.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (text, None),
+    };
+    let group = match group.map(str::parse) {
+        None => None,
+        Some(Ok(number)) => Some(number),
+        Some(Err(_)) => return Err("expected a number after the colon".to_owned()),
+    };
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let known = users.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, id, primary, ..] = fields.as_slice() else { return None };
+        (*name == user || *id == user).then(|| Some((id.parse().ok()?, primary.parse().ok()?)))?
+    });
+    match (known, user.parse(), group) {
+        (Some((user, primary)), _, group) => Ok(Identity { user, group: group.unwrap_or(primary) }),
+        (None, Ok(user), Some(group)) => Ok(Identity { user, group }),
+        (None, Ok(_), None) => Err(format!("there is no user {text}; add a group: {text}:GROUP")),
+        (None, Err(_), _) => Err(format!("there is no user {user:?}")),
+    }
 }
 
 /// Reads `NAMESPACE/NAME=HOST:PORT`.
@@ -135,6 +162,16 @@ fn checked(text: &str, error: Option<&impl ToString>) -> Result<String, String> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_is_a_name_or_numbers() {
+        assert_eq!(run_as("root"), Ok(Identity { user: 0, group: 0 }));
+        assert_eq!(run_as("0:7"), Ok(Identity { user: 0, group: 7 }));
+        assert_eq!(run_as("4294967:5"), Ok(Identity { user: 4_294_967, group: 5 }));
+        for invalid in ["", "no-such-user", "4294967", "root:wheel", "0:-1"] {
+            assert!(run_as(invalid).is_err(), "{invalid}");
+        }
+    }
 
     #[test]
     fn limits_of_logs_are_checked() {

@@ -14,6 +14,7 @@ mod bind;
 mod claims;
 mod command;
 mod container;
+mod dns;
 mod events;
 mod fields;
 mod limits;
@@ -21,6 +22,7 @@ mod mounts;
 mod names;
 mod pod_sources;
 mod register;
+mod security;
 mod service_account;
 mod service_env;
 mod sources;
@@ -71,6 +73,8 @@ use crate::{
     state,
 };
 
+pub use self::security::Identity;
+
 /// Delay before the hosts files are rewritten, so that several changes cause one rewrite.
 const HOSTS_DEBOUNCE: Duration = Duration::from_millis(10);
 
@@ -96,6 +100,8 @@ pub struct Config {
     pub shim: ShimCommand,
     /// How pods are isolated from each other.
     pub isolation: IsolationMode,
+    /// The user and group of containers that name no user; those of the agent by default.
+    pub run_as: Option<Identity>,
     /// The default `PATH` of containers.
     pub path: String,
     /// Extended resources of the node by name; by default the GPUs that are found. The node counts
@@ -139,6 +145,8 @@ struct Context {
     runtime: Runtime,
     names: Arc<Names>,
     events: Events,
+    /// What the node may do.
+    rights: security::Node,
     /// The machine's own address.
     host_ip: String,
     /// The node's resources, by name.
@@ -176,6 +184,7 @@ impl Config {
             pod_pids_limit: Some(limits::default_pids()),
             api_server: None,
             volume_interval: VOLUME_INTERVAL,
+            run_as: None,
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
         })
     }
@@ -244,12 +253,14 @@ impl Agent {
         let allocatable = register::allocatable_amounts(&config);
         let tokens = Tokens::default();
         let measuring = Semaphore::new(1);
+        let rights = security::Node::new(config.run_as, runtime.isolation());
         let context = Context {
             client,
             config,
             runtime,
             names,
             events,
+            rights,
             host_ip,
             allocatable,
             tokens,

@@ -31,6 +31,7 @@ pub mod exec;
 mod expand;
 mod hosts;
 pub mod log;
+mod ownership;
 mod proc;
 pub mod runtime;
 pub mod shim;
@@ -38,5 +39,5 @@ pub mod state;
 mod sys;
 mod volumes;
 
-pub use agent::{Agent, Config, Handle};
+pub use agent::{Agent, Config, Handle, Identity};
 pub use runtime::{StopReport, stop_all, stop_all_after_agent};

@@ -22,6 +22,7 @@ use rustix::fs::{FlockOperation, flock};
 use self::shared::Shared;
 use crate::state::{self, AGENT_LOCK, PodDir, PodRecord, PodUid};
 
+pub(crate) use self::shim_command::Permitted;
 pub use self::{
     error::Error,
     isolation::{Isolation, IsolationMode},
@@ -57,7 +58,7 @@ impl Runtime {
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| Error::InUse { path: state_dir.clone() })?;
         let name = format!("{:08x}", state::dir_hash(&state_dir));
-        let isolation = Isolation::detect(isolation, &name);
+        let isolation = Isolation::detect(isolation, &name, &shim);
         let boot_id = state::boot_id();
         let shared = Shared { state_dir, shim, isolation, boot_id, _lock: lock };
         shared.sweep_cgroups()?;

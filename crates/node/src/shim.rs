@@ -11,7 +11,9 @@
 
 mod child;
 mod enter;
+mod intercept;
 mod output;
+mod probe;
 mod supervise;
 
 use std::{
@@ -28,7 +30,7 @@ use rustix::{
     process::{getpid, set_child_subreaper, setsid},
 };
 
-use self::{child::Failure, output::Output, supervise::Supervisor};
+use self::{child::Failure, intercept::Passage, output::Output, supervise::Supervisor};
 use crate::{
     cgroup, clock, proc,
     state::{AttemptDir, ExitReason, ExitRecord, RunRecord, Spec},
@@ -39,8 +41,8 @@ use crate::{
 pub(crate) const READY: &[u8] = b"ready\n";
 
 /// Runs a shim. `args` are the arguments after `shim`: `--state DIR`, with the folder of the
-/// attempt, or `--exec DIR [--tty] -- COMMAND…`, which runs a command in the container of that
-/// attempt.
+/// attempt; `--exec DIR [--tty] -- COMMAND…`, which runs a command in the container of that
+/// attempt; or `--probe`, which prints what the machine permits.
 ///
 /// Call this first in `main`, before any thread exists. The exit code says only whether the shim
 /// itself worked; the end of the program is recorded in the folder.
@@ -48,6 +50,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter().peekable();
     if args.next_if(|word| word == "--exec").is_some() {
         return enter::main(args);
+    }
+    if args.next_if(|word| word == "--probe").is_some() {
+        return probe::main();
     }
     let Some(dir) = parse(args) else {
         report("usage: shim --state DIR");
@@ -102,10 +107,11 @@ fn run(dir: &AttemptDir) -> io::Result<()> {
     let mut output = Output::open(dir, spec.log)?;
     let (stdout, stderr) = (output_pipe()?, output_pipe()?);
     let (failure, failure_writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    let passage = spec.intercept.map(|_| Passage::new()).transpose()?;
     let started_at = clock::now();
     let program = match fork_single_threaded()? {
         Fork::Child => {
-            let failed = child::exec(&spec, pid, stdout.1.as_fd(), stderr.1.as_fd());
+            let failed = child::exec(&spec, pid, stdout.1.as_fd(), stderr.1.as_fd(), passage);
             let text = serde_json::to_vec(&failed).unwrap_or_default();
             let _ = rustix::io::write(&failure_writer, &text);
             exit_now(i32::from(failed.code));
@@ -115,6 +121,10 @@ fn run(dir: &AttemptDir) -> io::Result<()> {
     drop((stdout.1, stderr.1, failure_writer));
     output.attach(stdout.0, stderr.0)?;
     let failure = read_failure(failure)?;
+    let calls = match (passage, spec.intercept) {
+        (Some(passage), Some(address)) => passage.calls(address)?,
+        _ => None,
+    };
 
     if failure.is_none() {
         run.pid = Some(program.as_raw_nonzero().get());
@@ -125,7 +135,7 @@ fn run(dir: &AttemptDir) -> io::Result<()> {
         }
         notify_ready();
     }
-    let mut supervisor = Supervisor::new(dir, &spec, program, signals, output);
+    let mut supervisor = Supervisor::new(dir, &spec, program, signals, output, calls);
     let mut exit = supervisor.run(started_at)?;
     if let Some(failure) = &failure {
         exit = ExitRecord::not_started(

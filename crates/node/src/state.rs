@@ -24,6 +24,7 @@ mod attempt;
 mod log_limits;
 mod names;
 mod record;
+mod security;
 
 use std::{
     fs,
@@ -38,6 +39,7 @@ pub use self::{
     log_limits::LogLimits,
     names::{DnsLabel, NameError, PodUid, RelativePath},
     record::{Bind, ExitReason, ExitRecord, PodRecord, RunRecord, Spec},
+    security::Security,
 };
 pub use crate::cgroup::{Groups, ResourceLimits};
 

@@ -6,5 +6,7 @@
 
 pub(crate) mod bpf;
 pub(crate) mod duplex;
+pub(crate) mod mount;
 pub(crate) mod process;
 pub(crate) mod readable;
+pub(crate) mod seccomp;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub(crate) use self::{
-    memory::remove as remove_memory,
+    memory::{SHARED_MEMORY, remove as remove_memory, shared as shared_memory},
     usage::{Usage, compare as compare_usage},
 };
 

@@ -74,12 +74,14 @@ const PLACEMENT: &[Row] = &[
 
 /// Users, rights and isolation.
 const IDENTITY: &[Row] = &[
-    honoured("securityContext.{runAsUser,runAsGroup}", ""),
-    warned("securityContext.{runAsNonRoot,fsGroup,supplementalGroups}", "it has no effect yet"),
-    warned("securityContext.fsGroupChangePolicy", "it has no effect yet").except(&[Word("Always")]),
-    warned("securityContext.supplementalGroupsPolicy", "it has no effect yet")
-        .except(&[Word("Merge")]),
-    warned("securityContext.{appArmorProfile,seccompProfile}.type", "no profile is loaded")
+    honoured("securityContext.{runAsUser,runAsGroup,runAsNonRoot,fsGroup,supplementalGroups}", ""),
+    honoured("securityContext.{fsGroupChangePolicy,supplementalGroupsPolicy}", ""),
+    refused(
+        "securityContext.seccompProfile.type",
+        "this node has only the profiles RuntimeDefault and Unconfined",
+    )
+    .only(&[Word("Localhost")]),
+    warned("securityContext.appArmorProfile.type", "no profile is loaded")
         .except(&[Word("Unconfined")]),
     harmless(
         "securityContext.{appArmorProfile,seccompProfile}.localhostProfile",
@@ -89,26 +91,19 @@ const IDENTITY: &[Row] = &[
     harmless("securityContext.seLinuxChangePolicy", "no volume is relabelled"),
     warned("securityContext.sysctls", "the kernel's settings are those of the machine"),
     harmless("securityContext.windowsOptions", "this node runs Linux"),
-    honoured("containers.securityContext.{runAsUser,runAsGroup}", ""),
-    warned("containers.securityContext.runAsNonRoot", "it has no effect yet")
-        .except(&[Flag(false)]),
-    warned("containers.securityContext.allowPrivilegeEscalation", "it has no effect yet")
-        .except(&[Flag(true)]),
-    warned("containers.securityContext.capabilities.{add,drop}", "it has no effect yet"),
-    warned(
-        "containers.securityContext.privileged",
-        "containers always have the devices of the machine",
-    )
-    .except(&[Flag(false)]),
+    honoured("containers.securityContext.{runAsUser,runAsGroup,runAsNonRoot}", ""),
+    honoured("containers.securityContext.{allowPrivilegeEscalation,privileged}", ""),
+    honoured("containers.securityContext.capabilities.{add,drop}", ""),
+    honoured("containers.securityContext.readOnlyRootFilesystem", ""),
     warned("containers.securityContext.procMount", "containers see the /proc of the machine")
         .except(&[Word("Default")]),
-    warned("containers.securityContext.readOnlyRootFilesystem", "it has no effect yet")
-        .except(&[Flag(false)]),
-    warned(
-        "containers.securityContext.{appArmorProfile,seccompProfile}.type",
-        "no profile is loaded",
+    refused(
+        "containers.securityContext.seccompProfile.type",
+        "this node has only the profiles RuntimeDefault and Unconfined",
     )
-    .except(&[Word("Unconfined")]),
+    .only(&[Word("Localhost")]),
+    warned("containers.securityContext.appArmorProfile.type", "no profile is loaded")
+        .except(&[Word("Unconfined")]),
     harmless(
         "containers.securityContext.{appArmorProfile,seccompProfile}.localhostProfile",
         "the type of the profile decides",
@@ -130,15 +125,10 @@ const IDENTITY: &[Row] = &[
 const NETWORK: &[Row] = &[
     honoured("hostNetwork", ""),
     honoured("hostAliases.{ip,hostnames}", ""),
-    warned("{hostname,hostnameOverride}", "the host name is the name of the pod"),
-    warned("subdomain", "it has no effect yet"),
-    warned("setHostnameAsFQDN", "it has no effect yet").except(&[Flag(false)]),
-    warned("dnsConfig", "containers use the resolver settings of the machine"),
-    warned("dnsPolicy", "containers use the resolver settings of the machine").except(&[
-        Word("ClusterFirst"),
-        Word("ClusterFirstWithHostNet"),
-        Word("Default"),
-    ]),
+    honoured("{hostname,hostnameOverride,subdomain,setHostnameAsFQDN}", ""),
+    honoured("dnsConfig.{nameservers,searches}", ""),
+    honoured("dnsConfig.options.{name,value}", ""),
+    honoured("dnsPolicy", ""),
     honoured("enableServiceLinks", ""),
     honoured("containers.ports.{name,containerPort,protocol}", ""),
     warned(

@@ -12,9 +12,10 @@ use kube::ResourceExt as _;
 use super::{
     fields::{self, FieldError, FieldFacts},
     limits,
+    security::Applied,
     sources::{Sources, StartProblem},
 };
-use crate::{expand::expand, hosts, runtime::Command, state::Bind};
+use crate::{expand::expand, runtime::Command, state::Bind};
 
 /// The input of a command that is not in the pod.
 #[derive(Debug, Clone)]
@@ -68,14 +69,16 @@ pub(super) fn command(
     facts: &CommandFacts<'_>,
     mut env: Env,
     binds: Vec<Bind>,
+    applied: Applied,
+    host_name: String,
 ) -> Command {
     let declared = env.clone();
     let lookup = |name: &str| value(&declared, name);
     let words = container.command.iter().chain(&container.args).flatten();
     let argv = words.map(|word| expand(word, lookup)).collect();
 
-    let (user, group) = identity(pod, container);
-    add_defaults(&mut env, pod, facts, user);
+    let Applied { user, group, security } = applied;
+    add_defaults(&mut env, &host_name, facts, user);
     let spec = pod.spec.as_ref();
     let grace = spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
     Command {
@@ -86,6 +89,8 @@ pub(super) fn command(
         group,
         binds,
         limits: limits::of_container(container),
+        security,
+        host_name: Some(host_name),
         grace_seconds: u64::try_from(grace).unwrap_or_default(),
     }
 }
@@ -96,20 +101,6 @@ fn working_dir(container: &Container, workdir: &Path) -> PathBuf {
         None | Some("") => workdir.to_owned(),
         Some(dir) => workdir.join(dir),
     }
-}
-
-/// User and group to run as.
-fn identity(pod: &Pod, container: &Container) -> (Option<u32>, Option<u32>) {
-    let of_pod = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
-    let own = container.security_context.as_ref();
-    let user = own
-        .and_then(|own| own.run_as_user)
-        .or_else(|| of_pod.and_then(|of_pod| of_pod.run_as_user));
-    let group = own
-        .and_then(|own| own.run_as_group)
-        .or_else(|| of_pod.and_then(|of_pod| of_pod.run_as_group));
-    let number = |id: i64| u32::try_from(id).ok();
-    (user.and_then(number), group.and_then(number))
 }
 
 /// The variables of the container, in order. A later one replaces an earlier one of the same name.
@@ -165,7 +156,7 @@ fn value_from(
 
 /// Adds the variables that every program expects, and the address that ps-lite announces to its
 /// peers.
-fn add_defaults(env: &mut Env, pod: &Pod, facts: &CommandFacts<'_>, user: Option<u32>) {
+fn add_defaults(env: &mut Env, host_name: &str, facts: &CommandFacts<'_>, user: Option<u32>) {
     let mut default = |name: &str, text: String| {
         if value(env, name).is_none() {
             env.push((name.to_owned(), text));
@@ -173,7 +164,7 @@ fn add_defaults(env: &mut Env, pod: &Pod, facts: &CommandFacts<'_>, user: Option
     };
     default("PATH", facts.path.to_owned());
     default("HOME", home_of(user.unwrap_or(facts.own_user)));
-    default("HOSTNAME", hosts::host_name(&pod.name_any()).to_owned());
+    default("HOSTNAME", host_name.to_owned());
     if value(env, "DMLC_ROLE").is_none() {
         return;
     }
@@ -251,7 +242,7 @@ mod tests {
         };
         let container = &pod.spec.as_ref().unwrap().containers[0];
         let env = environment(&pod, container, &facts)?;
-        Ok(command(&pod, container, &facts, env, Vec::new()))
+        Ok(command(&pod, container, &facts, env, Vec::new(), Applied::default(), "w-0".to_owned()))
     }
 
     fn run(container: serde_json::Value) -> Command {

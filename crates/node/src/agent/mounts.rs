@@ -34,8 +34,8 @@ pub(super) struct PodVolumes<'a> {
     pub(super) facts: &'a FieldFacts<'a>,
     /// The volume of the service account, for containers that mount nothing in its place.
     pub(super) account_files: Option<&'a service_account::AccountFiles>,
-    /// Whether the node may mount.
-    pub(super) permitted: bool,
+    /// Why the node may not mount, if so.
+    pub(super) forbidden: Option<&'a str>,
 }
 
 /// The source of a bind mount.
@@ -61,11 +61,9 @@ impl PodVolumes<'_> {
     ) -> Result<Vec<Bind>, StartProblem> {
         let mut binds = Vec::new();
         for mount in container.volume_mounts.iter().flatten() {
-            if !self.permitted {
-                let what = format!(
-                    "cannot mount volume {:?}: this node has no permission to mount; run it as root",
-                    mount.name
-                );
+            if let Some(why) = self.forbidden {
+                let what =
+                    format!("cannot mount volume {:?}: {why}; run mxjob as root", mount.name);
                 return Err(StartProblem::Permanent(what));
             }
             let volumes = volumes_of(self.pod);
@@ -89,7 +87,7 @@ impl PodVolumes<'_> {
             });
         }
         if let Some(files) = self.account_files
-            && self.permitted
+            && self.forbidden.is_none()
             && !binds.iter().any(|bind| bind.target == Path::new(service_account::MOUNT_PATH))
         {
             let name = service_account::VOLUME.parse();

@@ -26,6 +26,7 @@ use parking_lot::{Mutex, MutexGuard};
 use serde::Deserialize;
 
 use super::{
+    dns,
     events::controller,
     service_env::{ServiceLink, ServicePort},
 };
@@ -88,6 +89,8 @@ struct PodNames {
     peers: Peers,
     /// Lines of its hosts file for its `hostAliases`.
     aliases: Vec<String>,
+    /// Its host name and subdomain, if it has others than its name.
+    host: Option<(String, Option<String>)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -142,6 +145,10 @@ impl Names {
             None if ours => (peer_names(pod), host_aliases(pod)),
             None => (Ok(Vec::new()), Vec::new()),
         };
+        let host = match &known {
+            Some(known) => known.host.clone(),
+            None => dns::other_names(pod),
+        };
         let mut table = self.lock();
         let (peers, result) = match (&known, names) {
             (Some(known), _) => (Arc::clone(&known.peers), Ok(())),
@@ -154,7 +161,7 @@ impl Names {
             pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()?.parse().ok())
         };
         let labels = pod.metadata.labels.clone().unwrap_or_default();
-        let new = PodNames { name, owner, labels, address, peers, aliases };
+        let new = PodNames { name, owner, labels, address, peers, aliases, host };
         if known.as_deref() != Some(&new) {
             table.pods.insert(uid, Arc::new(new));
             table.is_stale = true;
@@ -431,12 +438,16 @@ fn addresses_of(services: Vec<(String, Arc<ServiceNames>)>, pods: &[Arc<PodNames
             })
             .min_by_key(|pods| pods.len())
             .unwrap_or_default();
-        let mut addresses: Vec<Ipv4Addr> = candidates
-            .iter()
-            .filter(|pod| service.selects(&pod.labels))
-            .filter_map(|pod| pod.address)
-            .chain(service.reserved)
-            .collect();
+        let selected = candidates.iter().filter(|pod| service.selects(&pod.labels));
+        for pod in selected.clone() {
+            if let (Some((host, Some(subdomain))), Some(address)) = (&pod.host, pod.address)
+                && *subdomain == name
+            {
+                names.entry(format!("{host}.{subdomain}")).or_default().push(address);
+            }
+        }
+        let mut addresses: Vec<Ipv4Addr> =
+            selected.filter_map(|pod| pod.address).chain(service.reserved).collect();
         addresses.sort_unstable();
         addresses.dedup();
         addresses.truncate(hosts::MAX_ADDRESSES);
@@ -458,7 +469,17 @@ fn names_of(pod: &PodNames, mut services: HostNames) -> HostNames {
 fn content(pod: &PodNames, names: &HostNames, shared: &str) -> String {
     let address = pod.address.unwrap_or(Ipv4Addr::LOCALHOST);
     let own = (!names.contains_key(&pod.name)).then_some((pod.name.as_str(), address));
-    hosts::content(own, shared, &pod.aliases)
+    let Some((host, subdomain)) = &pod.host else {
+        return hosts::content(own, shared, &pod.aliases);
+    };
+    let full = subdomain.as_ref();
+    let full = full.map(|subdomain| dns::full_name(host, subdomain, &pod.owner.namespace));
+    let line = hosts::alias_line(
+        &address.to_string(),
+        full.iter().map(String::as_str).chain([host.as_str()]),
+    );
+    let lines: Vec<String> = line.into_iter().chain(pod.aliases.iter().cloned()).collect();
+    hosts::content(own.filter(|(name, _)| name != host), shared, &lines)
 }
 
 impl ServiceNames {

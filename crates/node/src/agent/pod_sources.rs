@@ -60,7 +60,7 @@ impl PodSources {
             sources: &self.sources,
             facts,
             account_files: self.account_files.as_ref(),
-            permitted: context.runtime.isolation().has_mounts(),
+            forbidden: context.runtime.isolation().why_no_mounts(),
         }
     }
 }

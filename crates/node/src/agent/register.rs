@@ -49,7 +49,6 @@ pub(super) async fn keep_registered(context: Arc<Context>) {
             "pods share the machine's addresses because {why}: service names in DMLC_PS_ROOT_URI are replaced by \
              addresses, and two jobs cannot listen on the same wildcard port"
         );
-        tracing::warn!("{message}");
         context.events.node(&node, Level::Warning, "SharedNetwork", message);
     }
     loop {

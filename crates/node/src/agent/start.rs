@@ -9,9 +9,10 @@ use mxjob_machinery::error::chain;
 use super::{
     Context,
     command::{self, ImageNeed, image_need},
+    dns,
     events::Level,
     pod_sources::{self, PodSources},
-    service_env,
+    security, service_env,
     sources::{References, StartProblem},
 };
 use crate::{
@@ -111,6 +112,8 @@ async fn resolve_command(
         );
         return Err(StartProblem::Permanent(message));
     }
+    let applied = context.rights.apply(pod, container)?;
+    let host_name = dns::kernel_host_name(pod)?;
     let sources = PodSources::read(context, pod, sandbox, References::of(pod)).await?;
     let isolation = context.runtime.isolation();
     let shared_network = match isolation.owns_addresses() {
@@ -125,11 +128,15 @@ async fn resolve_command(
         path: &context.config.path,
         workdir: &context.config.workdir,
         sources: &sources.sources,
-        own_user: rustix::process::geteuid().as_raw(),
+        own_user: context.rights.user,
     };
     let env = command::environment(pod, container, &facts)?;
-    let binds = sources.volumes(context, pod, sandbox, &fields).binds(container, &env)?;
-    Ok(command::command(pod, container, &facts, env, binds))
+    let mut binds = sources.volumes(context, pod, sandbox, &fields).binds(container, &env)?;
+    security::give_volumes(pod, container, &binds).await?;
+    if isolation.has_mounts() {
+        dns::add_resolv_conf(pod, sandbox, &mut binds)?;
+    }
+    Ok(command::command(pod, container, &facts, env, binds, applied, host_name))
 }
 
 /// The event of a container that has to wait.

@@ -21,7 +21,9 @@ use super::{
 };
 use crate::{
     cgroup, hosts,
-    state::{AttemptDir, Bind, DnsLabel, ExitRecord, PodDir, PodRecord, ResourceLimits, Spec},
+    state::{
+        AttemptDir, Bind, DnsLabel, ExitRecord, PodDir, PodRecord, ResourceLimits, Security, Spec,
+    },
     sys::bpf,
     volumes,
 };
@@ -51,10 +53,14 @@ pub struct Command {
     pub user: Option<u32>,
     /// Group to run as.
     pub group: Option<u32>,
-    /// Mounts, in order.
+    /// Mounts. Those with shorter paths are mounted first.
     pub binds: Vec<Bind>,
     /// What it may use.
     pub limits: ResourceLimits,
+    /// What the program may do.
+    pub security: Security,
+    /// The host name inside, if it is not the pod's name.
+    pub host_name: Option<String>,
     /// Default seconds between SIGTERM and SIGKILL.
     pub grace_seconds: u64,
 }
@@ -146,7 +152,7 @@ impl Sandbox {
             return Ok(());
         }
         mxjob_files::public_dir(folder).map_err(|error| self.failed("create its cgroup", error))?;
-        if self.shared.isolation.owns_addresses() && !self.record.host_network {
+        if self.shared.isolation.has_network_programs() && !self.record.host_network {
             bpf::attach_address(folder, self.record.address)
                 .map_err(|error| self.failed("assign its address", error))?;
         }
@@ -183,15 +189,22 @@ impl Sandbox {
         }
         groups.create(&command.limits).map_err(|source| failed("limit its resources", source))?;
         groups.kill_together();
+        let mut binds = command.binds;
+        self.add_shared_memory(&mut binds)
+            .map_err(|source| failed("create its shared memory", source))?;
         let spec = Spec {
             pod: self.record.name.clone(),
+            host_name: command.host_name,
             argv: command.argv,
             env: command.env,
             cwd: command.cwd,
             user: command.user,
             group: command.group,
             hosts: self.shared.isolation.has_mounts().then(|| self.dir.hosts()),
-            binds: command.binds,
+            binds,
+            user_namespace: self.shared.isolation.needs_user_namespace(),
+            intercept: self.intercepted(),
+            security: command.security,
             cgroup,
             groups,
             grace_seconds: command.grace_seconds,
@@ -212,6 +225,27 @@ impl Sandbox {
             Ok(None) => self.find(container, attempt),
             Err(source) => Err(failed("watch its process", source)),
         }
+    }
+
+    /// The address that the shim holds.
+    fn intercepted(&self) -> Option<Ipv4Addr> {
+        let needed = self.shared.isolation.needs_interception() && !self.record.host_network;
+        needed.then_some(self.record.address)
+    }
+
+    /// Adds the pod's own shared memory, unless the container mounts something else there.
+    fn add_shared_memory(&self, binds: &mut Vec<Bind>) -> io::Result<()> {
+        let target = Path::new(volumes::SHARED_MEMORY);
+        if !self.shared.isolation.has_mounts() || binds.iter().any(|bind| bind.target == target) {
+            return Ok(());
+        }
+        let source = match volumes::shared_memory(&self.record.uid) {
+            // The machine has no shared memory.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            source => source?,
+        };
+        binds.push(Bind { source, sub_path: None, target: target.to_owned(), read_only: false });
+        Ok(())
     }
 
     /// Spawns the shim. The standard library uses `posix_spawn` and not fork: this process may be

@@ -1,6 +1,13 @@
 //! How the agent starts a shim.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    io,
+    path::PathBuf,
+    process::{self, Stdio},
+};
+
+use serde::{Deserialize, Serialize};
 
 use crate::state::{self, LogLimits};
 
@@ -20,7 +27,30 @@ pub struct ShimCommand {
     pub log: LogLimits,
 }
 
+/// What the machine permits to the user of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Permitted {
+    /// Mounts and host names of containers: whether they need a user namespace, or why they are
+    /// forbidden.
+    pub(crate) namespaces: Result<bool, String>,
+    /// Whether the shim can answer system calls of containers, or why not.
+    pub(crate) interception: Result<(), String>,
+}
+
 impl ShimCommand {
+    /// Tries what the machine permits, in a process of its own. Blocks for some milliseconds.
+    pub(super) fn probe(&self) -> io::Result<Permitted> {
+        let output = process::Command::new(&self.program)
+            .args(&self.args)
+            .arg("--probe")
+            .env_clear()
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()?;
+        serde_json::from_slice(&output.stdout).map_err(io::Error::other)
+    }
+
     /// This program itself, called as `<program> shim --state DIR`.
     ///
     /// # Errors

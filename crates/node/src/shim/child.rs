@@ -1,35 +1,37 @@
 //! Between fork and exec: the child sets up the container around itself.
 
+pub(super) mod identity;
+mod mounts;
+pub(super) mod namespaces;
+mod resolve;
+mod root;
+mod system_calls;
+
 use std::{
     ffi::OsStr,
     fs::{self, File},
     io,
     os::{
-        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+        fd::{AsFd as _, BorrowedFd},
         unix::process::CommandExt as _,
     },
-    path::{Path, PathBuf},
     process::Command,
 };
 
 use rustix::{
     fs::Mode,
-    mount::{MountFlags, MountPropagationFlags, mount_bind_recursive, mount_change, mount_remount},
-    process::{
-        Gid, Pid, Signal, Uid, getgid, getpid, getppid, set_parent_process_death_signal, setsid,
-        umask,
-    },
-    thread::{set_thread_gid, set_thread_groups, set_thread_uid},
+    process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal, setsid, umask},
 };
 use serde::{Deserialize, Serialize};
 
+use super::intercept::Passage;
 use crate::{
-    beneath, cgroup, hosts,
-    state::{Bind, DEFAULT_UMASK, Spec},
-    sys::process::{
-        close_others_on_exec, replace_stdio, reset_signals, unshare_mounts_and_host_name,
-    },
+    cgroup,
+    state::{DEFAULT_UMASK, Spec},
+    sys::process::{close_others_on_exec, replace_stdio, reset_signals},
 };
+
+pub(super) use self::root::try_mounts;
 
 /// Exit code if the program does not exist, as in a shell.
 pub(super) const NOT_FOUND: u8 = 127;
@@ -53,8 +55,9 @@ pub(super) fn exec(
     shim: Pid,
     stdout: BorrowedFd<'_>,
     stderr: BorrowedFd<'_>,
+    passage: Option<Passage>,
 ) -> Failure {
-    if let Err(failure) = prepare(spec, shim, stdout, stderr) {
+    if let Err(failure) = prepare(spec, shim, stdout, stderr, passage) {
         return failure;
     }
     let Some((program, arguments)) = spec.argv.split_first() else {
@@ -77,6 +80,7 @@ fn prepare(
     shim: Pid,
     stdout: BorrowedFd<'_>,
     stderr: BorrowedFd<'_>,
+    passage: Option<Passage>,
 ) -> Result<(), Failure> {
     reset_signals();
     try_to("start a session", setsid())?;
@@ -89,12 +93,15 @@ fn prepare(
     // When memory is short, the kernel should kill training processes first. Best effort.
     let _ = fs::write("/proc/self/oom_score_adj", "500");
     if let Some(hosts) = &spec.hosts {
-        mount_all(spec, hosts)?;
+        mounts::set_up(spec, hosts)?;
     }
     let null = try_to("open /dev/null", File::open("/dev/null"))?;
     try_to("replace the standard streams", replace_stdio([null.as_fd(), stdout, stderr]))?;
     try_to("close descriptors", close_others_on_exec())?;
-    change_user(spec)?;
+    if let Some(passage) = passage {
+        try_to("pass system calls to the shim", passage.enter())?;
+    }
+    identity::take(spec)?;
     if let Err(error) = std::env::set_current_dir(&spec.cwd) {
         let message = format!("cannot enter the working directory {:?}: {error}", spec.cwd);
         return Err(Failure { code: NOT_FOUND, message });
@@ -105,68 +112,6 @@ fn prepare(
     try_to("set the parent death signal", set_parent_process_death_signal(Some(Signal::KILL)))?;
     if getppid() != Some(shim) {
         return Err(Failure { code: SETUP_FAILED, message: "the shim has ended".to_owned() });
-    }
-    Ok(())
-}
-
-fn mount_all(spec: &Spec, hosts: &Path) -> Result<(), Failure> {
-    try_to("create a mount namespace", unshare_mounts_and_host_name())?;
-    // New mounts of the machine appear here; ours do not appear there.
-    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    try_to("separate the mounts", mount_change("/", slave))?;
-    // Opened before the first mount, which may hide their folders.
-    let sources = spec.binds.iter().map(source).collect::<Result<Vec<_>, _>>()?;
-    for (bind, source) in spec.binds.iter().zip(&sources) {
-        mount(bind, &source.path)?;
-    }
-    try_to("mount the hosts file", mount_bind_recursive(hosts, "/etc/hosts"))?;
-    // Programs that look up their own host name find the pod's address.
-    let name = hosts::host_name(&spec.pod);
-    try_to("set the host name", rustix::system::sethostname(name.as_bytes()))
-}
-
-/// The source of a mount.
-struct Source {
-    path: PathBuf,
-    /// Kept open while its path in /proc is used: a container could change the real path.
-    _descriptor: Option<OwnedFd>,
-}
-
-fn source(bind: &Bind) -> Result<Source, Failure> {
-    let Some(sub_path) = &bind.sub_path else {
-        return Ok(Source { path: bind.source.clone(), _descriptor: None });
-    };
-    let what = format!("prepare subPath {:?} of {:?}", sub_path.to_string(), bind.source);
-    let descriptor = try_to(&what, beneath::open_or_make(&bind.source, sub_path))?;
-    let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd()).into();
-    Ok(Source { path, _descriptor: Some(descriptor) })
-}
-
-fn mount(bind: &Bind, source: &Path) -> Result<(), Failure> {
-    let what = format!("mount {:?} at {:?}", bind.source, bind.target);
-    if !bind.target.exists() {
-        if source.is_dir() {
-            try_to(&what, fs::create_dir_all(&bind.target))?;
-        } else {
-            try_to(&what, File::create(&bind.target))?;
-        }
-    }
-    try_to(&what, mount_bind_recursive(source, &bind.target))?;
-    if bind.read_only {
-        try_to(&what, mount_remount(&bind.target, MountFlags::BIND | MountFlags::RDONLY, ""))?;
-    }
-    Ok(())
-}
-
-pub(super) fn change_user(spec: &Spec) -> Result<(), Failure> {
-    if spec.user.is_none() && spec.group.is_none() {
-        return Ok(());
-    }
-    let group = spec.group.map_or_else(getgid, Gid::from_raw);
-    try_to("drop the supplementary groups", set_thread_groups(&[group]))?;
-    try_to("change the group", set_thread_gid(group))?;
-    if let Some(user) = spec.user {
-        try_to("change the user", set_thread_uid(Uid::from_raw(user)))?;
     }
     Ok(())
 }

@@ -20,7 +20,8 @@ use rustix::{
 };
 
 use super::{
-    child::{Failure, NOT_EXECUTABLE, NOT_FOUND, SETUP_FAILED, change_user, try_to},
+    child::{Failure, NOT_EXECUTABLE, NOT_FOUND, SETUP_FAILED, identity, try_to},
+    intercept::Passage,
     report,
 };
 use crate::{
@@ -82,10 +83,15 @@ fn become_command(args: &ExecArgs) -> Failure {
 
 fn prepare(args: &ExecArgs, spec: &Spec, run: &RunRecord) -> Result<(), Failure> {
     let namespaces = match &spec.hosts {
-        Some(_) => Some(Namespaces::of(run)?),
+        Some(_) => Some(Namespaces::of(run, spec.user_namespace)?),
         None => None,
     };
     reset_signals();
+    // Before this process joins the cgroup of the command, which is to be empty after its end.
+    let passage = match spec.intercept {
+        Some(address) => Some(try_to("answer system calls", Passage::serve_apart(address))?),
+        None => None,
+    };
     try_to("start a session", setsid())?;
     if let Some(folder) = &spec.cgroup {
         let own = cgroup::of_command(folder, getpid());
@@ -103,7 +109,10 @@ fn prepare(args: &ExecArgs, spec: &Spec, run: &RunRecord) -> Result<(), Failure>
     }
     umask(Mode::from_raw_mode(spec.umask));
     try_to("close descriptors", close_others_on_exec())?;
-    change_user(spec)?;
+    if let Some(passage) = passage {
+        try_to("pass system calls", passage.enter())?;
+    }
+    identity::take(spec)?;
     std::env::set_current_dir(&spec.cwd).map_err(|error| Failure {
         code: NOT_FOUND,
         message: format!("cannot enter the working directory {:?}: {error}", spec.cwd),
@@ -112,19 +121,22 @@ fn prepare(args: &ExecArgs, spec: &Spec, run: &RunRecord) -> Result<(), Failure>
 
 /// The namespaces of a container's program.
 struct Namespaces {
+    /// Where the container needs one.
+    user: Option<File>,
     mount: File,
     host_name: File,
 }
 
 impl Namespaces {
     /// Opens them and verifies that they are the program's: its id may have been reused.
-    fn of(run: &RunRecord) -> Result<Self, Failure> {
+    fn of(run: &RunRecord, with_users: bool) -> Result<Self, Failure> {
         let program = run.pid.and_then(Pid::from_raw).ok_or_else(ended)?;
         let shim = Pid::from_raw(run.shim).ok_or_else(ended)?;
         let open = |kind: &str| {
             File::open(format!("/proc/{}/ns/{kind}", program.as_raw_nonzero())).map_err(|_| ended())
         };
-        let found = Self { mount: open("mnt")?, host_name: open("uts")? };
+        let user = if with_users { Some(open("user")?) } else { None };
+        let found = Self { user, mount: open("mnt")?, host_name: open("uts")? };
         // A child of the living shim with this id is the program, or another process in the same
         // container.
         let same = proc::start_time(shim) == Some(run.shim_start)
@@ -134,6 +146,10 @@ impl Namespaces {
 
     fn enter(&self) -> Result<(), Failure> {
         let into = |file: &File, kind| move_into_link_name_space(file.as_fd(), Some(kind));
+        // First: it permits to enter the others.
+        if let Some(user) = &self.user {
+            try_to("enter the user namespace", into(user, LinkNameSpaceType::User))?;
+        }
         try_to(
             "enter the host name namespace",
             into(&self.host_name, LinkNameSpaceType::HostNameAndNISDomainName),

@@ -13,7 +13,7 @@ use rustix::{
     process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, wait},
 };
 
-use super::output::Output;
+use super::{intercept::Calls, output::Output};
 use crate::{
     cgroup, clock, proc,
     state::{AttemptDir, ExitReason, ExitRecord, Spec},
@@ -34,6 +34,8 @@ pub(super) struct Supervisor<'a> {
     program: Pid,
     signals: SignalFd,
     output: Output,
+    /// System calls that the shim answers.
+    calls: Option<Calls>,
     status: Option<WaitStatus>,
     /// The end of the grace period.
     kill_at: Option<Instant>,
@@ -47,9 +49,10 @@ impl<'a> Supervisor<'a> {
         program: Pid,
         signals: SignalFd,
         output: Output,
+        calls: Option<Calls>,
     ) -> Self {
         let oom_kills = spec.groups.oom_kills();
-        Self { dir, spec, program, signals, output, status: None, kill_at: None, oom_kills }
+        Self { dir, spec, program, signals, output, calls, status: None, kill_at: None, oom_kills }
     }
 
     /// Supervises the program until it ends, and kills the processes that it leaves.
@@ -80,12 +83,19 @@ impl<'a> Supervisor<'a> {
     fn poll_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = timeout.and_then(|limit| Timespec::try_from(limit).ok());
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
+        fds.extend(
+            self.calls.iter().map(|calls| PollFd::from_borrowed_fd(calls.as_fd(), PollFlags::IN)),
+        );
         self.output.poll_fds(&mut fds);
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+        let call = fds.get(1).map_or(PollFlags::empty(), PollFd::revents);
         drop(fds);
+        if self.calls.as_ref().is_some_and(|calls| !calls.handle(call)) {
+            self.calls = None;
+        }
         while let Some(signal) = self.signals.next() {
             if signal != libc::SIGCHLD {
                 self.terminate();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{LogLimits, PodUid, RelativePath};
+use super::{LogLimits, PodUid, RelativePath, Security};
 use crate::cgroup::{Groups, ResourceLimits};
 
 /// The pod of a folder (`pod.json`).
@@ -39,8 +39,11 @@ pub struct PodRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Spec {
-    /// Name of the pod, which is also the host name inside.
+    /// Name of the pod.
     pub pod: String,
+    /// The host name inside, if it is not the pod's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_name: Option<String>,
     /// Program and arguments.
     pub argv: Vec<String>,
     /// The whole environment.
@@ -56,9 +59,19 @@ pub struct Spec {
     /// The file to mount over `/etc/hosts`; `None` where mounts are not permitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts: Option<PathBuf>,
-    /// Folders and files to mount, in order.
+    /// Folders and files to mount. Those with shorter paths are mounted first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub binds: Vec<Bind>,
+    /// Whether the mounts need a user namespace, because the node has no right to mount.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub user_namespace: bool,
+    /// The address to which the shim binds what the program binds to all addresses; `None` if a
+    /// network program does so, or nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intercept: Option<std::net::Ipv4Addr>,
+    /// What the program may do.
+    #[serde(default)]
+    pub security: Security,
     /// The attempt's own cgroup, which exists; `None` where cgroups are not available.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<PathBuf>,

@@ -46,11 +46,13 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Gives this process its own mount and host name namespaces.
-pub(crate) fn unshare_mounts_and_host_name() -> io::Result<()> {
+/// Gives this process its own mount and host name namespaces, and before them a user namespace in
+/// which it has all capabilities.
+pub(crate) fn unshare_mounts_and_host_name(with_users: bool) -> io::Result<()> {
+    let users = if with_users { UnshareFlags::NEWUSER } else { UnshareFlags::empty() };
     // SAFETY: `unshare` is unsafe because un-sharing the descriptor table would invalidate
-    // `OwnedFd`s of other threads. These two namespaces own no memory and no descriptors.
-    Ok(unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWUTS) }?)
+    // `OwnedFd`s of other threads. These namespaces own no memory and no descriptors.
+    Ok(unsafe { unshare_unsafe(users | UnshareFlags::NEWNS | UnshareFlags::NEWUTS) }?)
 }
 
 /// Resets every signal to its default action and unblocks all. Ignored and blocked signals survive

@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{Dir, fstat},
+    fs::{Dir, Mode, fchmod, fstat},
     io::Errno,
     mount::{MountFlags, UnmountFlags, mount, unmount},
 };
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A memory file system of the machine.
-pub(super) const SHARED_MEMORY: &str = "/dev/shm";
+pub(crate) const SHARED_MEMORY: &str = "/dev/shm";
 
 /// The folder of a volume in the machine's shared memory; created if it is missing.
 pub(super) fn folder(uid: &PodUid, name: &DnsLabel, mode: u32) -> io::Result<(OwnedFd, PathBuf)> {
@@ -33,7 +33,18 @@ pub(super) fn folder(uid: &PodUid, name: &DnsLabel, mode: u32) -> io::Result<(Ow
     Ok((folder, path(uid, name)))
 }
 
-/// The path of that folder.
+/// Creates the folder that the containers of a pod see as `/dev/shm`.
+pub(crate) fn shared(uid: &PodUid) -> io::Result<PathBuf> {
+    /// No volume has a dot in its name.
+    const NAME: &str = ".shm";
+    let machine = beneath::open_folder(Path::new(SHARED_MEMORY))?;
+    let of_pod = beneath::make_own_folder(machine, &shared_memory_name(uid), 0o700)?;
+    let folder = beneath::make_folder(of_pod, NAME, 0o1777)?;
+    fchmod(&folder, Mode::from_raw_mode(0o1777))?;
+    Ok(Path::new(SHARED_MEMORY).join(shared_memory_name(uid)).join(NAME))
+}
+
+/// The path of that folder of a volume.
 pub(super) fn path(uid: &PodUid, name: &DnsLabel) -> PathBuf {
     Path::new(SHARED_MEMORY).join(shared_memory_name(uid)).join(name.as_str())
 }

@@ -47,7 +47,7 @@ fn start(site: &Site, uid: &str, script: &str, tty: bool) -> Result<Session, Err
 }
 
 /// Runs a command to its end. Returns its stdout, its stderr and its exit code.
-async fn run(site: &Site, uid: &str, script: &str) -> (String, String, i32) {
+pub(crate) async fn run(site: &Site, uid: &str, script: &str) -> (String, String, i32) {
     let session = start(site, uid, script, false).unwrap();
     drop(session.stdin);
     let text = async |reader: mxjob_node::exec::Reader| {

@@ -28,6 +28,11 @@ pub(crate) fn run(tests: &[Test]) -> ExitCode {
         })
         .copied()
         .collect();
+    run_all(chosen)
+}
+
+/// Runs tests at the same time.
+pub(crate) fn run_all(chosen: Vec<Test>) -> ExitCode {
     let running: Vec<_> =
         chosen.into_iter().map(|(name, test)| (name, thread::spawn(test))).collect();
     let mut failed = 0;

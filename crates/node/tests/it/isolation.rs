@@ -6,7 +6,7 @@ use std::{
 };
 
 use mxjob_node::{
-    runtime::{IsolationMode, Sandbox},
+    runtime::{Attempt, IsolationMode, Sandbox},
     state::Bind,
 };
 
@@ -70,7 +70,7 @@ fn serve(pod: &Sandbox, family: &str, host: &str, port: u16) -> u16 {
 }
 
 /// Python may be installed outside of the standard folders.
-fn with_path(mut command: mxjob_node::runtime::Command) -> mxjob_node::runtime::Command {
+pub(crate) fn with_path(mut command: mxjob_node::runtime::Command) -> mxjob_node::runtime::Command {
     command.env = ["PATH", "HOME"]
         .iter()
         .filter_map(|&name| Some((name.to_owned(), std::env::var(name).ok()?)))
@@ -215,28 +215,19 @@ fn connections_come_from_the_pods_address() {
         let hosts = format!("{} service service.ns.svc.cluster.local\n", server.address());
         let client = node.pod_with_hosts("client", address(), &hosts);
         for name in ["service", "service.ns.svc.cluster.local"] {
-            let running = start_named(
-                &client,
-                &name.replace('.', "-"),
-                argv(&["python3", "-c", CLIENT, name, &port.to_string()]),
-            );
-            let exit = running.wait().await.unwrap();
+            let container = name.replace('.', "-").parse().unwrap();
+            let command = argv(&["python3", "-c", CLIENT, name, &port.to_string()]);
+            let exit = match client.start(&container, 0, with_path(command)).unwrap() {
+                Attempt::Running(running) => running.wait().await.unwrap(),
+                Attempt::Ended(exit) => exit,
+                Attempt::NotStarted => panic!("not started"),
+            };
             assert!(exit.succeeded(), "{exit:?}");
-            let log = std::fs::read_to_string(running.dir().log()).unwrap();
+            let log = client.dir().attempt(&container, 0).log();
+            let log = std::fs::read_to_string(log).unwrap();
             assert!(log.trim_end().ends_with(&format!("server {}", client.address())), "{log}");
         }
     });
-}
-
-fn start_named(
-    pod: &Sandbox,
-    container: &str,
-    command: mxjob_node::runtime::Command,
-) -> mxjob_node::runtime::Running {
-    match pod.start(&container.parse().unwrap(), 0, with_path(command)).unwrap() {
-        mxjob_node::runtime::Attempt::Running(running) => running,
-        other => panic!("not running: {other:?}"),
-    }
 }
 
 fn names_resolve_inside_a_pod_and_follow_changes() {

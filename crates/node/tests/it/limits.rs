@@ -13,7 +13,7 @@ use mxjob_node::{
 use serde_json::json;
 
 use crate::{
-    node::{Node, address, block_on, eventually, lines, log, record, run, shell, start},
+    node::{Node, address, block_on, eventually, lines, log, run, shell, start},
     site::{Site, block_on as block_on_all, terminated},
 };
 
@@ -43,7 +43,7 @@ fn folder(groups: &Groups, controller: &str) -> Option<PathBuf> {
 }
 
 fn pod(node: &Node, name: &str, limits: ResourceLimits) -> Sandbox {
-    let record = PodRecord { limits, ..record(name, address()) };
+    let record = PodRecord { limits, ..node.record(name, address()) };
     node.runtime().prepare(record, "127.0.0.1 localhost\n").unwrap()
 }
 

@@ -54,7 +54,7 @@ fn tail_timestamps_since_and_limit_are_honoured() {
     check(Request { since_seconds: Some(3600), ..base.clone() }, "one\ntwo\nthree\n");
     check(Request { since_time: Some(exit.finished_at), ..base.clone() }, "");
     check(Request { container: Some("main".to_owned()), ..base.clone() }, "one\ntwo\nthree\n");
-    check(Request { uid: Some("uid-p".to_owned()), ..base.clone() }, "one\ntwo\nthree\n");
+    check(Request { uid: Some(pod.record().uid.to_string()), ..base.clone() }, "one\ntwo\nthree\n");
     let text = block_on(read(&node, &Request { timestamps: true, ..base })).unwrap();
     for (line, word) in text.lines().zip(["one", "two", "three"]) {
         let (time, rest) = line.split_once(' ').unwrap();

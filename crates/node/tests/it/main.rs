@@ -19,11 +19,14 @@ mod lifecycle;
 mod limits;
 mod live_volumes;
 mod logs;
+mod mounts;
 mod names;
 mod node;
 mod recovery;
+mod security;
 mod site;
 mod unreadable;
+mod user;
 mod volumes;
 
 use std::process::ExitCode;
@@ -35,18 +38,24 @@ fn main() -> ExitCode {
     if args.next_if(|word| word == "shim").is_some() {
         return mxjob_node::shim::main(args);
     }
+    if args.next_if(|word| word == "as-user").is_some() {
+        return harness::run_all(user::tests());
+    }
     let tests: Vec<harness::Test> = [
         lifecycle::TESTS,
         limits::TESTS,
         recovery::TESTS,
         isolation::TESTS,
+        mounts::TESTS,
         logs::TESTS,
         agent::TESTS,
         exec::TESTS,
         names::TESTS,
+        security::TESTS,
         volumes::TESTS,
         live_volumes::TESTS,
         unreadable::TESTS,
+        user::TESTS,
     ]
     .concat();
     harness::run(&tests)

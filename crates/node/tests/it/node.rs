@@ -48,12 +48,27 @@ impl Node {
     }
 
     pub(crate) fn pod_on_host_network(&self, name: &str) -> Sandbox {
-        let record = PodRecord { host_network: true, ..record(name, address()) };
+        let record = PodRecord { host_network: true, ..self.record(name, address()) };
         self.runtime().prepare(record, "127.0.0.1 localhost\n").unwrap()
     }
 
     pub(crate) fn pod_with_hosts(&self, name: &str, address: Ipv4Addr, hosts: &str) -> Sandbox {
-        self.runtime().prepare(record(name, address), hosts).unwrap()
+        self.runtime().prepare(self.record(name, address), hosts).unwrap()
+    }
+
+    pub(crate) fn record(&self, name: &str, address: Ipv4Addr) -> PodRecord {
+        // The memory of pods is found by their uid: no two may be the same on the machine.
+        let node = self.dir.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.');
+        PodRecord {
+            namespace: "ns".to_owned(),
+            name: name.to_owned(),
+            uid: format!("uid-{name}-{node}").parse().unwrap(),
+            address,
+            host_network: false,
+            cgroup: None,
+            groups: Groups::default(),
+            limits: ResourceLimits::default(),
+        }
     }
 }
 
@@ -67,19 +82,6 @@ impl Drop for Node {
             stopped.unwrap();
             removed.unwrap();
         }
-    }
-}
-
-pub(crate) fn record(name: &str, address: Ipv4Addr) -> PodRecord {
-    PodRecord {
-        namespace: "ns".to_owned(),
-        name: name.to_owned(),
-        uid: format!("uid-{name}").parse().unwrap(),
-        address,
-        host_network: false,
-        cgroup: None,
-        groups: Groups::default(),
-        limits: ResourceLimits::default(),
     }
 }
 
