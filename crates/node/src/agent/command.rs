@@ -7,7 +7,6 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{Container, EnvVarSource, Pod};
-use kube::ResourceExt as _;
 
 use super::{
     fields::{self, FieldError, FieldFacts},

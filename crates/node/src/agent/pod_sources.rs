@@ -49,7 +49,7 @@ impl PodSources {
     /// The volumes of the pod.
     pub(super) fn volumes<'a>(
         &'a self,
-        context: &Context,
+        context: &'a Context,
         pod: &'a Pod,
         sandbox: &'a Sandbox,
         facts: &'a FieldFacts<'a>,
