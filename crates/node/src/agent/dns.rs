@@ -165,7 +165,7 @@ mod tests {
 
     const MACHINE: &str = "# Written by hand\nnameserver 10.0.0.1\ndomain old\nsearch a.example b.example\noptions ndots:2 rotate\n";
 
-    fn pod(spec: serde_json::Value) -> Pod {
+    fn pod(spec: &serde_json::Value) -> Pod {
         let meta = json!({ "name": "w-0", "namespace": "ns" });
         let mut pod = json!({ "metadata": meta, "spec": { "containers": [] } });
         pod["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
@@ -199,7 +199,7 @@ mod tests {
                 Some("nameserver ::1\n"),
             ),
         ] {
-            assert_eq!(content(&pod(spec.clone()), MACHINE).as_deref(), expect, "{spec}");
+            assert_eq!(content(&pod(&spec), MACHINE).as_deref(), expect, "{spec}");
         }
     }
 
@@ -214,10 +214,10 @@ mod tests {
             (json!({ "hostname": "h", "setHostnameAsFQDN": true }), "h"),
             (json!({ "hostname": "h", "subdomain": "s", "setHostnameAsFQDN": true }), full),
         ] {
-            assert_eq!(kernel_host_name(&pod(spec.clone())).unwrap(), expect, "{spec}");
+            assert_eq!(kernel_host_name(&pod(&spec)).unwrap(), expect, "{spec}");
         }
         let long =
             json!({ "hostname": "h".repeat(50), "subdomain": "s", "setHostnameAsFQDN": true });
-        assert!(matches!(kernel_host_name(&pod(long)), Err(StartProblem::Retryable(_))));
+        assert!(matches!(kernel_host_name(&pod(&long)), Err(StartProblem::Retryable(_))));
     }
 }

@@ -171,7 +171,7 @@ impl Contexts<'_> {
         let number = |id: i64| u32::try_from(id).ok();
         let named = self.own.run_as_user.or(self.of_pod.run_as_user).and_then(number);
         let group = self.own.run_as_group.or(self.of_pod.run_as_group).and_then(number);
-        let user = named.or(node.default.map(|default| default.user));
+        let user = named.or_else(|| node.default.map(|default| default.user));
         if self.own.run_as_non_root.or(self.of_pod.run_as_non_root) == Some(true)
             && user.unwrap_or(node.user) == 0
         {

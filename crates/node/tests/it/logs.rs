@@ -121,7 +121,7 @@ fn node_with_limits(max_bytes: u64, max_files: u32) -> Node {
 
 /// The bytes of all files of the log.
 fn log_bytes(node: &Node, pod: &str) -> u64 {
-    let folder = node.dir.path().join(format!("pods/uid-{pod}/main/0"));
+    let folder = node.pod(pod).dir().attempt(&"main".parse().unwrap(), 0).path().to_owned();
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap());
     let logs = files.filter(|file| file.file_name().to_str().unwrap().starts_with("log"));
     logs.map(|file| file.metadata().unwrap().len()).sum()

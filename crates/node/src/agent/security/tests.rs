@@ -1,3 +1,9 @@
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::unwrap_in_result,
+    reason = "the arguments are literals, also the pod"
+)]
+
 use serde_json::{Value, json};
 
 use super::*;
