@@ -22,9 +22,17 @@ pub fn pod(job: &Job, role: Role, index: u32) -> Option<Value> {
         replica.template.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
     spec.insert("restartPolicy".to_owned(), restart_policy(job, replica).as_str().into());
     let variables = env::for_replica(job, role, index);
-    for container in spec.get_mut("containers").and_then(Value::as_array_mut).into_iter().flatten()
-    {
-        let is_training = is_named(container, mxjob::CONTAINER);
+    let mut lists: Vec<(bool, &mut Value)> = Vec::new();
+    for (name, list) in &mut spec {
+        if matches!(name.as_str(), "containers" | "initContainers") {
+            lists.push((name == "containers", list));
+        }
+    }
+    let containers = lists.into_iter().flat_map(|(is_main, list)| {
+        list.as_array_mut().into_iter().flatten().map(move |container| (is_main, container))
+    });
+    for (is_main, container) in containers {
+        let is_training = is_main && is_named(container, mxjob::CONTAINER);
         let Some(container) = container.as_object_mut() else { continue };
         append(
             container,

@@ -39,11 +39,20 @@ impl Caches {
 
     /// Follows a resource.
     pub(crate) fn add(&mut self, resource: &ApiResource) -> Store<Raw> {
+        self.add_with(resource, watcher::Config::default())
+    }
+
+    /// Follows the objects of a resource that a field selector selects.
+    pub(crate) fn add_selected(&mut self, resource: &ApiResource, fields: &str) -> Store<Raw> {
+        self.add_with(resource, watcher::Config::default().fields(fields))
+    }
+
+    fn add_with(&mut self, resource: &ApiResource, config: watcher::Config) -> Store<Raw> {
         let writer = Writer::<Raw>::new(resource.clone());
         let cache = writer.as_reader();
         let api = kube::Api::all_with(self.client.clone(), resource);
         let plural = resource.plural.clone();
-        let events = watcher(api, watcher::Config::default()).default_backoff();
+        let events = watcher(api, config).default_backoff();
         let events = reflector::reflector(writer, events);
         let changes = events.map(move |event| {
             if let Err(error) = event {

@@ -53,6 +53,8 @@ pub(crate) struct Server {
     settings: Settings,
     api: ApiServer,
     address: SocketAddr,
+    /// The certificates of the server's authority, as PEM.
+    authority: Arc<str>,
     parts: JoinSet<Ended>,
     stop: watch::Sender<bool>,
     /// Released last, when all parts have stopped.
@@ -105,7 +107,9 @@ impl Server {
         api.bootstrap().await.map_err(|error| Failure::of(&error))?;
 
         let (stop, stopped) = watch::channel(false);
-        let mut server = Self { settings, api, address, parts: JoinSet::new(), stop, _lock: lock };
+        let authority = keys.pki.ca_pem.as_str().into();
+        let parts = JoinSet::new();
+        let mut server = Self { settings, api, address, authority, parts, stop, _lock: lock };
         server.spawn_serving(bound, &keys.pki, stopped);
         server.start_manager();
         let publisher = server.api.clone().publish(address, server.stopped());
@@ -136,12 +140,17 @@ impl Server {
 
     /// The URL for clients on this machine.
     pub(crate) fn url(&self) -> String {
+        format!("https://{}", self.local_address())
+    }
+
+    /// The address for clients on this machine.
+    fn local_address(&self) -> SocketAddr {
         let ip = match self.address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
         };
-        format!("https://{}", SocketAddr::new(ip, self.address.port()))
+        SocketAddr::new(ip, self.address.port())
     }
 
     /// A client that calls the server in memory as `identity`.
@@ -219,7 +228,24 @@ impl Server {
                 "node controller",
                 manager::nodes::run(client, limits, self.stopped()),
             );
+            self.start_services_of_pods();
         }
+    }
+
+    /// Starts the controllers of what pods find in their namespace.
+    fn start_services_of_pods(&mut self) {
+        let client = |server: &Self, account: &str| {
+            server.client(Identity::service_account(manager::NAMESPACE, account, ""), account)
+        };
+        let publisher = manager::root_ca::run(
+            client(self, manager::root_ca::ACCOUNT),
+            self.authority.to_string(),
+            self.stopped(),
+        );
+        self.spawn_endless("publisher of the server's certificates", publisher);
+        let claims =
+            manager::ephemeral::run(client(self, manager::ephemeral::ACCOUNT), self.stopped());
+        self.spawn_endless("ephemeral volume controller", claims);
     }
 
     /// Starts the controller of volumes, whose folders are in the data directory.
@@ -268,6 +294,10 @@ impl Server {
             config.pod_pids_limit = u64::try_from(limit).ok();
         }
         config.shim.umask = umask.as_raw_mode();
+        config.api_server = Some(mxjob_node::ApiAccess {
+            address: self.local_address(),
+            authority: Arc::clone(&self.authority),
+        });
         config.shim.log = logs;
         let agent = mxjob_node::Agent::new(config, client).map_err(|error| Failure::of(&error))?;
         let handle = agent.handle();

@@ -39,5 +39,5 @@ pub mod state;
 mod sys;
 mod volumes;
 
-pub use agent::{Agent, Config, Handle, Identity};
+pub use agent::{Agent, ApiAccess, Config, Handle, Identity};
 pub use runtime::{StopReport, stop_all, stop_all_after_agent};

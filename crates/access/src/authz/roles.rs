@@ -338,6 +338,22 @@ fn components() -> Vec<Value> {
             ],
         ),
         (
+            "root-ca-cert-publisher",
+            "root-ca-cert-publisher",
+            vec![
+                Rule::on(&[""], &["configmaps"], &["create", "list", "patch", "watch"]),
+                Rule::on(&[""], &["namespaces"], READ),
+            ],
+        ),
+        (
+            "ephemeral-volume-controller",
+            "ephemeral-volume-controller",
+            vec![
+                Rule::on(&[""], &["pods"], READ),
+                Rule::on(&[""], &["persistentvolumeclaims"], &["create"]),
+            ],
+        ),
+        (
             "node-controller",
             "node-controller",
             vec![

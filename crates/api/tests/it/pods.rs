@@ -173,11 +173,11 @@ fn a_pod_is_its_template_with_the_contracts_fields_set_over_it() {
     let spec = &pod["spec"];
     assert_eq!(spec["restartPolicy"], "Never");
     assert_eq!(spec["volumes"], json!([{ "name": "v", "emptyDir": {} }]));
-    assert_eq!(spec["initContainers"], json!([{ "name": "setup", "image": "i" }]));
     let ours: Vec<_> = env::for_replica(&job, Role::Worker, 0)
         .into_iter()
         .map(|(name, value)| json!({ "name": name, "value": value }))
         .collect();
+    assert_eq!(spec["initContainers"], json!([{ "name": "setup", "image": "i", "env": ours }]));
     assert_eq!(spec["containers"][0], json!({ "name": "side", "image": "i", "env": ours }));
     let found = spec["containers"][1]["env"].as_array().unwrap();
     assert_eq!(

@@ -113,9 +113,7 @@ const IDENTITY: &[Row] = &[
         "containers keep the label of the node agent",
     ),
     harmless("containers.securityContext.windowsOptions", "this node runs Linux"),
-    warned("automountServiceAccountToken", "no token is mounted").except(&[Flag(false)]),
-    warned("{serviceAccount,serviceAccountName}", "no token of the account is mounted")
-        .except(&[Word("default")]),
+    honoured("{automountServiceAccountToken,serviceAccount,serviceAccountName}", ""),
     harmless("{hostPID,hostIPC}", "containers always share these with the machine"),
     refused("hostUsers", "this node has no user namespaces; set securityContext.runAsUser instead")
         .except(&[Flag(true)]),
@@ -224,7 +222,36 @@ const VOLUMES: &[Row] = &[
         "files belong to the user of the node agent; set mode instead",
     ),
     honoured("volumes.persistentVolumeClaim.{claimName,readOnly}", ""),
-    warned("volumes.ephemeral", "the container waits until somebody creates the claim"),
+    honoured("volumes.ephemeral.volumeClaimTemplate.metadata.{annotations,labels}", ""),
+    harmless(
+        "volumes.ephemeral.volumeClaimTemplate.metadata.{creationTimestamp,\
+         deletionGracePeriodSeconds,deletionTimestamp,finalizers,generateName,generation,\
+         managedFields,name,namespace,ownerReferences,resourceVersion,selfLink,uid}",
+        "the claim has only labels and annotations of the template",
+    ),
+    honoured(
+        "volumes.ephemeral.volumeClaimTemplate.spec.{accessModes,storageClassName,volumeName}",
+        "",
+    ),
+    honoured("volumes.ephemeral.volumeClaimTemplate.spec.resources.{limits,requests}", ""),
+    honoured("volumes.ephemeral.volumeClaimTemplate.spec.selector.matchLabels", ""),
+    honoured(
+        "volumes.ephemeral.volumeClaimTemplate.spec.selector.matchExpressions.{key,operator,values}",
+        "",
+    ),
+    refused(
+        "volumes.ephemeral.volumeClaimTemplate.spec.{dataSource,dataSourceRef}",
+        "nothing would fill the volume; fill it from an init container",
+    ),
+    harmless(
+        "volumes.ephemeral.volumeClaimTemplate.spec.volumeAttributesClassName",
+        "volumes are folders without such attributes",
+    ),
+    refused(
+        "volumes.ephemeral.volumeClaimTemplate.spec.volumeMode",
+        "this node has no block volumes; use Filesystem",
+    )
+    .except(&[Word("Filesystem")]),
     honoured("volumes.projected.defaultMode", ""),
     refused(
         "volumes.projected.defaultUser",

@@ -30,3 +30,4 @@ mod support;
 mod tuning;
 mod unreadable;
 mod validate;
+mod volumes;

@@ -88,7 +88,7 @@ impl PodVolumes<'_> {
         }
         if let Some(files) = self.account_files
             && self.forbidden.is_none()
-            && !binds.iter().any(|bind| bind.target == Path::new(service_account::MOUNT_PATH))
+            && !binds.iter().any(hides_account)
         {
             let name = service_account::VOLUME.parse();
             let name =
@@ -176,6 +176,13 @@ impl PodVolumes<'_> {
         volumes::files(dir, uid, name, medium, files)
             .map_err(|error| not_mounted(name.as_str(), error))
     }
+}
+
+/// Whether a mount takes the place of the account's, or is a read-only folder around it: a pod
+/// should not fail for a volume that it did not ask for.
+fn hides_account(bind: &Bind) -> bool {
+    let path = Path::new(service_account::MOUNT_PATH);
+    bind.target == path || bind.read_only && path.starts_with(&bind.target)
 }
 
 fn label(volume: &Volume) -> Result<DnsLabel, StartProblem> {

@@ -68,6 +68,38 @@ fn a_plain_service_resolves_to_the_pods_it_selects() {
 }
 
 #[test]
+fn services_with_pods_and_without_a_job_have_variables() {
+    let (_dir, names) = names();
+    let address = names.of_pod(&pod("a", None, &json!({ "app": "x" }))).unwrap().0;
+    let with_ports = |name: &str, cluster_ip: &str, app: &str| {
+        let mut service = service(name, None, cluster_ip, &json!({ "app": app }));
+        service.spec.as_mut().unwrap().ports = serde_json::from_value(json!([
+            { "name": "sql", "port": 80, "targetPort": 5432 },
+            { "port": 9, "protocol": "UDP", "targetPort": "name" },
+            { "port": 70_000 },
+        ]))
+        .unwrap();
+        names.set_service(&service);
+    };
+    with_ports("db", "", "x");
+    with_ports("headless", "None", "x");
+    with_ports("without-pods", "", "y");
+    names.set_service(&service("without-ports", None, "", &json!({ "app": "x" })));
+    let port = |name: &str, port, protocol: &str| ServicePort {
+        name: name.to_owned(),
+        port,
+        protocol: protocol.to_owned(),
+    };
+    let expected = ServiceLink {
+        name: "db".to_owned(),
+        host: address.to_string(),
+        ports: vec![port("sql", 5432, "TCP"), port("", 9, "UDP")],
+    };
+    assert_eq!(names.links("ns"), [expected]);
+    assert_eq!(names.links("other"), []);
+}
+
+#[test]
 fn jobs_of_the_same_name_have_different_addresses() {
     let (_dir, names) = names();
     let first = names.of_pod(&pod("j-worker-0", Some("one"), &json!({}))).unwrap().0;
