@@ -10,6 +10,7 @@
 //! the actual state in the state directory. Stopping the agent stops no pod; the next agent finds
 //! the pods again.
 
+mod action;
 mod bind;
 mod claims;
 mod command;
@@ -20,7 +21,9 @@ mod fields;
 mod limits;
 mod mounts;
 mod names;
+mod order;
 mod pod_sources;
+mod probes;
 mod register;
 mod security;
 mod service_account;
@@ -147,6 +150,8 @@ struct Context {
     events: Events,
     /// What the node may do.
     rights: security::Node,
+    /// The turns of probes.
+    probes: Arc<Semaphore>,
     /// The machine's own address.
     host_ip: String,
     /// The node's resources, by name.
@@ -254,6 +259,7 @@ impl Agent {
         let tokens = Tokens::default();
         let measuring = Semaphore::new(1);
         let rights = security::Node::new(config.run_as, runtime.isolation());
+        let probes = Arc::new(Semaphore::new(probes::MAX_CONCURRENT));
         let context = Context {
             client,
             config,
@@ -261,6 +267,7 @@ impl Agent {
             names,
             events,
             rights,
+            probes,
             host_ip,
             allocatable,
             tokens,

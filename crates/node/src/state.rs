@@ -10,6 +10,8 @@
 //!                                              lock        held while the shim runs
 //!                                              run.json    process ids       (shim)
 //!                                              stop        the grace period  (agent, `mxjob down`)
+//!                                              post-start  once that hook is done  (agent)
+//!                                              pre-stop    when that hook ends     (agent)
 //!                                              exit.json   how it ended      (shim), written once
 //!                                              log         the newest part of the log
 //!                                              log.<number>  earlier parts, the oldest lowest

@@ -177,18 +177,58 @@ const CONTAINERS: &[Row] = &[
 
 /// Probes, hooks, restarts and terminals of containers.
 const CONTAINER_LIFE: &[Row] = &[
-    warned(
-        "containers.{livenessProbe,readinessProbe,startupProbe}",
-        "it is not run; the container is ready while it runs",
+    honoured(
+        "containers.{livenessProbe,readinessProbe,startupProbe}.{initialDelaySeconds,periodSeconds,timeoutSeconds,successThreshold,failureThreshold,terminationGracePeriodSeconds}",
+        "",
     ),
-    warned("containers.lifecycle.{postStart,preStop,stopSignal}", "it has no effect yet"),
-    warned("initContainers.restartPolicy", "sidecars fail to start"),
+    honoured("containers.{livenessProbe,readinessProbe,startupProbe}.exec.command", ""),
+    honoured("containers.{livenessProbe,readinessProbe,startupProbe}.grpc.{port,service}", ""),
+    honoured("containers.{livenessProbe,readinessProbe,startupProbe}.tcpSocket.{host,port}", ""),
+    honoured(
+        "containers.{livenessProbe,readinessProbe,startupProbe}.httpGet.{host,path,port,scheme}",
+        "",
+    ),
+    honoured(
+        "containers.{livenessProbe,readinessProbe,startupProbe}.httpGet.httpHeaders.{name,value}",
+        "",
+    ),
+    refused(
+        "containers.{livenessProbe,readinessProbe,startupProbe}.grpc.mode",
+        "gRPC probes of this node use no TLS; use Plaintext",
+    )
+    .except(&[Word("Plaintext")]),
+    refused(
+        "containers.{livenessProbe,readinessProbe,startupProbe}.httpGet.protocol",
+        "HTTP probes of this node use HTTP/1.1; remove it",
+    )
+    .except(&[Word("HTTP1")]),
+    refused(
+        "containers.lifecycle.{postStart,preStop}.httpGet.protocol",
+        "HTTP requests of this node use HTTP/1.1; remove it",
+    )
+    .except(&[Word("HTTP1")]),
+    honoured("containers.lifecycle.{postStart,preStop}.exec.command", ""),
+    honoured("containers.lifecycle.{postStart,preStop}.sleep.seconds", ""),
+    honoured("containers.lifecycle.{postStart,preStop}.httpGet.{host,path,port,scheme}", ""),
+    honoured("containers.lifecycle.{postStart,preStop}.httpGet.httpHeaders.{name,value}", ""),
+    refused(
+        "containers.lifecycle.{postStart,preStop}.tcpSocket",
+        "a hook of this kind always fails, as on a cluster; use exec or httpGet",
+    ),
+    warned("containers.lifecycle.stopSignal", "the first signal is SIGTERM"),
+    honoured("initContainers.restartPolicy", ""),
     refused("containers.restartPolicy", "containers are restarted by the restartPolicy of the pod"),
     refused(
         "containers.restartPolicyRules",
         "containers are restarted by the restartPolicy of the pod",
     ),
-    warned("containers.{stdin,stdinOnce,tty}", "it has no effect yet").except(&[Flag(false)]),
+    refused(
+        "containers.{stdin,stdinOnce}",
+        "containers of this node have no standard input; use `kubectl exec -i`",
+    )
+    .except(&[Flag(false)]),
+    warned("containers.tty", "containers of this node have no terminal; use `kubectl exec -it`")
+        .except(&[Flag(false)]),
     warned("containers.terminationMessagePath", "it has no effect yet")
         .except(&[Word("/dev/termination-log")]),
     warned("containers.terminationMessagePolicy", "it has no effect yet").except(&[Word("File")]),

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use mxjob_machinery::backoff::exponential;
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::{runtime::Running, state::ExitRecord};
 
@@ -15,11 +15,22 @@ const MAX_BACKOFF: Duration = Duration::from_secs(300);
 /// After a run of this length the delay starts from the first one again.
 const BACKOFF_RESET: Duration = Duration::from_secs(600);
 
+/// What a container is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// An init container that runs to its end.
+    Init,
+    /// An init container that is restarted always, and runs beside the others.
+    Sidecar,
+    /// A container of the pod's own list.
+    Main,
+}
+
 /// One container of a pod.
 #[derive(Debug)]
 pub(super) struct Tracked {
     pub(super) name: String,
-    pub(super) init: bool,
+    pub(super) role: Role,
     /// Number of the attempt, counted from 0; also the number of restarts.
     pub(super) attempt: u32,
     pub(super) state: ContainerState,
@@ -35,11 +46,48 @@ pub(super) enum ContainerState {
     /// Not started yet, for this reason.
     Waiting { reason: &'static str, message: Option<String>, retry_at: Option<Instant> },
     /// Its shim runs.
-    Running(Arc<Running>),
+    Running(Live),
     /// Ended, and to be restarted.
     Backoff { until: Instant, exit: ExitRecord },
     /// Ended, and not to be restarted.
     Ended(ExitRecord),
+}
+
+/// A running attempt.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) running: Arc<Running>,
+    /// Its hook after the start is done, if it has one.
+    pub(super) is_hooked: bool,
+    /// Its startup probe has succeeded, if it has one.
+    pub(super) has_passed: bool,
+    /// Its readiness probe succeeds, if it has one.
+    pub(super) is_answering: bool,
+    /// Its end, once it was requested.
+    pub(super) stop: Option<Stop>,
+    /// Its hook after the start and its probes, which end when this is dropped.
+    pub(super) watch: JoinSet<()>,
+}
+
+/// The end of a running attempt.
+#[derive(Debug)]
+pub(super) struct Stop {
+    /// When it is killed.
+    pub(super) by: Instant,
+    /// Whether it gets no time at all.
+    pub(super) is_immediate: bool,
+    pub(super) stage: StopStage,
+}
+
+/// How far the end is.
+#[derive(Debug)]
+pub(super) enum StopStage {
+    /// The hook before the end runs, until this is dropped.
+    Hook { _task: JoinSet<()> },
+    /// It is not yet its turn to end.
+    Turn,
+    /// Its shim was requested to end it.
+    Requested,
 }
 
 /// When a container is restarted.
@@ -60,26 +108,39 @@ impl RestartPolicy {
         }
     }
 
-    /// For init containers `Always` means "until it succeeds".
-    fn restarts(self, init: bool, exit: &ExitRecord) -> bool {
-        match self {
-            Self::Never => false,
-            Self::OnFailure => !exit.succeeded(),
-            Self::Always => !(init && exit.succeeded()),
+    /// For init containers `Always` means "until it succeeds". Sidecars are restarted always.
+    pub(super) fn restarts(self, role: Role, exit: &ExitRecord) -> bool {
+        match (self, role) {
+            (_, Role::Sidecar) => true,
+            (Self::Never, _) => false,
+            (Self::OnFailure, _) => !exit.succeeded(),
+            (Self::Always, _) => !(role == Role::Init && exit.succeeded()),
         }
     }
 }
 
+impl Live {
+    /// Whether it has started: its hook is done and its startup probe has succeeded.
+    pub(super) const fn has_started(&self) -> bool {
+        self.is_hooked && self.has_passed
+    }
+
+    /// Whether it is ready to serve.
+    pub(super) const fn is_ready(&self) -> bool {
+        self.has_started() && self.is_answering
+    }
+}
+
 impl Tracked {
-    pub(super) fn new(name: String, init: bool) -> Self {
+    pub(super) fn new(name: String, role: Role) -> Self {
         let state =
             ContainerState::Waiting { reason: "ContainerCreating", message: None, retry_at: None };
-        Self { name, init, attempt: 0, state, last: None, failures: 0 }
+        Self { name, role, attempt: 0, state, last: None, failures: 0 }
     }
 
     /// Records an end, and decides whether and when to restart.
     pub(super) fn ended(&mut self, exit: ExitRecord, policy: RestartPolicy, now: Instant) {
-        if !policy.restarts(self.init, &exit) {
+        if !policy.restarts(self.role, &exit) {
             self.state = ContainerState::Ended(exit);
             return;
         }
@@ -130,6 +191,42 @@ impl Tracked {
         matches!(&self.state, ContainerState::Ended(exit) if exit.succeeded())
     }
 
+    /// Whether an attempt was started, or has ended without a start.
+    pub(super) const fn has_begun(&self) -> bool {
+        !matches!(self.state, ContainerState::Waiting { .. }) || self.attempt > 0
+    }
+
+    /// The running attempt.
+    pub(super) const fn live(&self) -> Option<&Live> {
+        match &self.state {
+            ContainerState::Running(live) => Some(live),
+            _ => None,
+        }
+    }
+
+    /// The running attempt.
+    pub(super) const fn live_mut(&mut self) -> Option<&mut Live> {
+        match &mut self.state {
+            ContainerState::Running(live) => Some(live),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn is_running(&self) -> bool {
+        self.live().is_some()
+    }
+
+    pub(super) fn has_started(&self) -> bool {
+        self.live().is_some_and(Live::has_started)
+    }
+
+    /// Ends a container in back-off, because nothing of its pod is restarted any more.
+    pub(super) fn give_up(&mut self) {
+        if let ContainerState::Backoff { exit, .. } = &self.state {
+            self.state = ContainerState::Ended(exit.clone());
+        }
+    }
+
     /// Sets the number of consecutive failures, after a restart of the agent.
     pub(super) const fn assume_failures(&mut self, failures: u32) {
         self.failures = failures;
@@ -161,23 +258,25 @@ mod tests {
     #[test]
     fn restart_policies_decide_by_exit_code() {
         use RestartPolicy::{Always, Never, OnFailure};
-        for (policy, init, code, expect) in [
-            (Never, false, 1, false),
-            (Never, true, 1, false),
-            (OnFailure, false, 0, false),
-            (OnFailure, false, 1, true),
-            (Always, false, 0, true),
-            (Always, true, 0, false),
-            (Always, true, 1, true),
+        for (policy, role, code, expect) in [
+            (Never, Role::Main, 1, false),
+            (Never, Role::Init, 1, false),
+            (Never, Role::Sidecar, 0, true),
+            (OnFailure, Role::Main, 0, false),
+            (OnFailure, Role::Main, 1, true),
+            (OnFailure, Role::Sidecar, 0, true),
+            (Always, Role::Main, 0, true),
+            (Always, Role::Init, 0, false),
+            (Always, Role::Init, 1, true),
         ] {
-            assert_eq!(policy.restarts(init, &exit(code, 0)), expect, "{policy:?} {init} {code}");
+            assert_eq!(policy.restarts(role, &exit(code, 0)), expect, "{policy:?} {role:?} {code}");
         }
-        assert!(OnFailure.restarts(false, &ExitRecord::lost(None, Timestamp::UNIX_EPOCH)));
+        assert!(OnFailure.restarts(Role::Main, &ExitRecord::lost(None, Timestamp::UNIX_EPOCH)));
     }
 
     #[test]
     fn delays_double_up_to_five_minutes_and_reset_after_a_long_run() {
-        let mut container = Tracked::new("c".to_owned(), false);
+        let mut container = Tracked::new("c".to_owned(), Role::Main);
         let mut waits = Vec::new();
         for seconds in [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 600, 0] {
             let now = Instant::now();

@@ -105,13 +105,6 @@ async fn resolve_command(
     sandbox: &Sandbox,
     container: &Container,
 ) -> Result<Command, StartProblem> {
-    if container.restart_policy.as_deref() == Some("Always") {
-        let message = format!(
-            "the process runtime does not support sidecars (init containers with restartPolicy Always), such as {}",
-            container.name
-        );
-        return Err(StartProblem::Permanent(message));
-    }
     let applied = context.rights.apply(pod, container)?;
     let host_name = dns::kernel_host_name(pod)?;
     let sources = PodSources::read(context, pod, sandbox, References::of(pod)).await?;

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Map, Value, json};
 
-use super::container::{ContainerState, Tracked};
+use super::{
+    container::{ContainerState, Live, Role, Tracked},
+    order::{self, Outcome},
+};
 use crate::state::{ExitReason, ExitRecord};
 
 /// The input of a status.
@@ -50,30 +53,33 @@ impl Phase {
     }
 }
 
-/// The phase, by the rules of Kubernetes.
+/// The phase, by the rules of Kubernetes. It is final only when nothing runs, also no sidecar.
 pub(super) fn phase(containers: &[Tracked]) -> Phase {
-    let init_failed = containers.iter().any(|one| {
-        one.init && matches!(&one.state, ContainerState::Ended(exit) if !exit.succeeded())
-    });
-    if init_failed {
-        return Phase::Failed;
+    let is_over = !containers.iter().any(|one| one.role != Role::Main && one.is_running());
+    match order::outcome(containers) {
+        Some(Outcome::Succeeded) if is_over => return Phase::Succeeded,
+        Some(Outcome::Failed) if is_over => return Phase::Failed,
+        _ if !order::is_initialized(containers) => return Phase::Pending,
+        Some(_) => return Phase::Running,
+        None => {}
     }
-    if containers.iter().any(|one| one.init && !one.succeeded()) {
-        return Phase::Pending;
-    }
-    let main = || containers.iter().filter(|one| !one.init);
-    if main().all(|one| matches!(one.state, ContainerState::Ended(_))) {
-        return if main().all(Tracked::succeeded) { Phase::Succeeded } else { Phase::Failed };
-    }
-    let never_ran =
-        |one: &Tracked| matches!(one.state, ContainerState::Waiting { .. }) && one.last.is_none();
-    if main().any(never_ran) { Phase::Pending } else { Phase::Running }
+    let never_ran = |one: &Tracked| {
+        let waits = match &one.state {
+            ContainerState::Waiting { .. } => true,
+            ContainerState::Running(live) => !live.is_hooked,
+            ContainerState::Backoff { .. } | ContainerState::Ended(_) => false,
+        };
+        waits && one.last.is_none()
+    };
+    let waits = containers.iter().any(|one| one.role == Role::Main && never_ran(one));
+    if waits { Phase::Pending } else { Phase::Running }
 }
 
 /// The whole status. `before` is the status in the API: its transition times are kept.
 pub(super) fn status(facts: &StatusFacts<'_>, before: &Value, now: Timestamp) -> Value {
     let phase = if facts.ended_by_node.is_some() { Phase::Failed } else { phase(facts.containers) };
-    let (init, main): (Vec<_>, Vec<_>) = facts.containers.iter().partition(|one| one.init);
+    let (main, init): (Vec<_>, Vec<_>) =
+        facts.containers.iter().partition(|one| one.role == Role::Main);
     let mut status = json!({
         "phase": phase.as_str(),
         "startTime": seconds(facts.start_time),
@@ -121,22 +127,15 @@ fn failure(containers: &[Tracked]) -> Option<(&'static str, String)> {
 }
 
 fn conditions(facts: &StatusFacts<'_>, phase: Phase, before: &Value, now: Timestamp) -> Value {
-    let initialized = facts.containers.iter().filter(|one| one.init).all(Tracked::succeeded);
-    let ready = facts
-        .containers
-        .iter()
-        .filter(|one| !one.init)
-        .all(|one| matches!(one.state, ContainerState::Running(_)));
+    let initialized = order::is_initialized(facts.containers);
+    let is_unready = |one: &&Tracked| one.role != Role::Init && !is_ready(one);
+    let ready = !facts.containers.iter().any(|one| is_unready(&one));
     let not_ready = match phase {
         Phase::Succeeded => ("PodCompleted", None),
         Phase::Failed => ("PodFailed", None),
         Phase::Pending | Phase::Running => {
-            let names: Vec<&str> = facts
-                .containers
-                .iter()
-                .filter(|one| !one.init && !matches!(one.state, ContainerState::Running(_)))
-                .map(|one| one.name.as_str())
-                .collect();
+            let names: Vec<&str> =
+                facts.containers.iter().filter(is_unready).map(|one| one.name.as_str()).collect();
             (
                 "ContainersNotReady",
                 Some(format!("containers with unready status: [{}]", names.join(" "))),
@@ -167,6 +166,10 @@ fn conditions(facts: &StatusFacts<'_>, phase: Phase, before: &Value, now: Timest
     all.into()
 }
 
+fn is_ready(one: &Tracked) -> bool {
+    one.live().is_some_and(Live::is_ready) || (one.role == Role::Init && one.succeeded())
+}
+
 /// The transition time of a condition that already has this value.
 fn since(before: &Value, kind: &str, value: &str) -> Option<Value> {
     let known = before.get("conditions")?.as_array()?;
@@ -180,20 +183,24 @@ fn container_statuses(facts: &StatusFacts<'_>, containers: &[&Tracked]) -> Value
     containers.iter().map(|one| container_status(facts, one)).collect()
 }
 
+/// The id of the newest attempt of a container.
+pub(super) fn container_id(pod: &Pod, one: &Tracked) -> String {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    format!("process://{uid}/{}/{}", one.name, one.attempt)
+}
+
 fn container_status(facts: &StatusFacts<'_>, one: &Tracked) -> Value {
-    let id = format!(
-        "process://{}/{}/{}",
-        facts.pod.metadata.uid.as_deref().unwrap_or_default(),
-        one.name,
-        one.attempt
-    );
-    let running = matches!(one.state, ContainerState::Running(_));
+    let id = container_id(facts.pod, one);
     let (state, mut last) = match &one.state {
         ContainerState::Waiting { reason, message, .. } => {
             (waiting(reason, message.as_deref()), None)
         }
-        ContainerState::Running(running) => {
-            let started = running.started_at().unwrap_or(facts.start_time);
+        // Kubernetes does not show a container as running before its hook is done.
+        ContainerState::Running(live) if !live.is_hooked => {
+            (waiting("ContainerCreating", None), None)
+        }
+        ContainerState::Running(live) => {
+            let started = live.running.started_at().unwrap_or(facts.start_time);
             (json!({ "running": { "startedAt": seconds(started) } }), None)
         }
         ContainerState::Backoff { exit, .. } => {
@@ -210,16 +217,14 @@ fn container_status(facts: &StatusFacts<'_>, one: &Tracked) -> Value {
     if last.is_none() {
         last = one.last.as_ref().and_then(|exit| terminated(exit, &id));
     }
-    let started =
-        running || matches!(&one.state, ContainerState::Ended(exit) if exit.started_at.is_some());
     let id = if matches!(one.state, ContainerState::Waiting { .. }) { String::new() } else { id };
     json!({
         "name": one.name,
         "image": image(facts.pod, &one.name),
         "imageID": "",
         "containerID": id,
-        "ready": running || (one.init && one.succeeded()),
-        "started": started && running,
+        "ready": is_ready(one),
+        "started": one.has_started(),
         "restartCount": one.attempt,
         "state": state,
         "lastState": last.unwrap_or_else(|| json!({})),
@@ -273,8 +278,8 @@ pub(super) fn seconds(time: Timestamp) -> String {
 mod tests {
     use super::*;
 
-    fn ended(name: &str, init: bool, exit: ExitRecord) -> Tracked {
-        let mut one = Tracked::new(name.to_owned(), init);
+    fn ended(name: &str, role: Role, exit: ExitRecord) -> Tracked {
+        let mut one = Tracked::new(name.to_owned(), role);
         one.state = ContainerState::Ended(exit);
         one
     }
@@ -288,25 +293,31 @@ mod tests {
     }
 
     fn backoff(name: &str) -> Tracked {
-        let mut one = Tracked::new(name.to_owned(), false);
+        let mut one = Tracked::new(name.to_owned(), Role::Main);
         one.state = ContainerState::Backoff { until: tokio::time::Instant::now(), exit: exit(1) };
         one
     }
 
     #[test]
     fn the_phase_follows_the_containers() {
-        let waiting = || Tracked::new("w".to_owned(), false);
+        let waiting = || Tracked::new("w".to_owned(), Role::Main);
         for (containers, expect) in [
             (vec![waiting()], Phase::Pending),
-            (vec![ended("a", false, exit(0))], Phase::Succeeded),
-            (vec![ended("a", false, exit(3))], Phase::Failed),
-            (vec![ended("a", false, exit(0)), ended("b", false, exit(1))], Phase::Failed),
-            (vec![ended("a", false, exit(0)), waiting()], Phase::Pending),
+            (vec![ended("a", Role::Main, exit(0))], Phase::Succeeded),
+            (vec![ended("a", Role::Main, exit(3))], Phase::Failed),
+            (vec![ended("a", Role::Main, exit(0)), ended("b", Role::Main, exit(1))], Phase::Failed),
+            (vec![ended("a", Role::Main, exit(0)), waiting()], Phase::Pending),
             (vec![backoff("a")], Phase::Running),
-            (vec![Tracked::new("i".to_owned(), true), waiting()], Phase::Pending),
-            (vec![ended("i", true, exit(1)), waiting()], Phase::Failed),
-            (vec![ended("i", true, exit(0)), ended("a", false, exit(0))], Phase::Succeeded),
-            (vec![ended("a", false, ExitRecord::lost(None, Timestamp::UNIX_EPOCH))], Phase::Failed),
+            (vec![Tracked::new("i".to_owned(), Role::Init), waiting()], Phase::Pending),
+            (vec![ended("i", Role::Init, exit(1)), waiting()], Phase::Failed),
+            (
+                vec![ended("i", Role::Init, exit(0)), ended("a", Role::Main, exit(0))],
+                Phase::Succeeded,
+            ),
+            (
+                vec![ended("a", Role::Main, ExitRecord::lost(None, Timestamp::UNIX_EPOCH))],
+                Phase::Failed,
+            ),
         ] {
             assert_eq!(phase(&containers), expect, "{containers:?}");
         }
@@ -332,7 +343,7 @@ mod tests {
     #[test]
     fn a_killed_container_has_its_signal_and_last_line() {
         let killed = ExitRecord { code: None, signal: Some(9), ..exit(1) };
-        let status = status_of(&[ended("mxnet", false, killed)], &Value::Null);
+        let status = status_of(&[ended("mxnet", Role::Main, killed)], &Value::Null);
         assert_eq!(status["phase"], "Failed");
         assert_eq!(
             status["containerStatuses"][0]["state"]["terminated"],
@@ -353,7 +364,7 @@ mod tests {
     #[test]
     fn a_lost_container_has_no_exit_code() {
         let lost = ExitRecord::lost(None, Timestamp::UNIX_EPOCH);
-        let status = status_of(&[ended("mxnet", false, lost)], &Value::Null);
+        let status = status_of(&[ended("mxnet", Role::Main, lost)], &Value::Null);
         assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!("ShimLost")));
         let state = &status["containerStatuses"][0]["state"];
         assert_eq!(state["waiting"]["reason"], "ShimLost");
@@ -371,13 +382,13 @@ mod tests {
 
     #[test]
     fn unchanged_conditions_keep_their_transition_time() {
-        let first = status_of(&[ended("mxnet", false, exit(0))], &Value::Null);
+        let first = status_of(&[ended("mxnet", Role::Main, exit(0))], &Value::Null);
         assert_eq!(first["conditions"][0]["lastTransitionTime"], "2026-11-24T08:00:00Z");
         let mut old = first;
         for condition in old["conditions"].as_array_mut().unwrap() {
             condition["lastTransitionTime"] = "2020-01-01T00:00:00Z".into();
         }
-        let again = status_of(&[ended("mxnet", false, exit(0))], &old);
+        let again = status_of(&[ended("mxnet", Role::Main, exit(0))], &old);
         assert_eq!(again["conditions"], old["conditions"]);
     }
 }

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{ExitRecord, RunRecord, Spec, read_json, reserve, write_json, write_json_durably};
@@ -127,6 +128,26 @@ impl AttemptDir {
 
     pub(crate) fn write_stop(&self, grace_seconds: u64) -> io::Result<()> {
         write_json(&self.0.join("stop"), &grace_seconds)
+    }
+
+    /// Whether the hook after the start is done.
+    #[must_use]
+    pub fn post_started(&self) -> bool {
+        self.0.join("post-start").exists()
+    }
+
+    pub(crate) fn mark_post_started(&self) -> io::Result<()> {
+        write_json(&self.0.join("post-start"), &true)
+    }
+
+    /// The end of the grace period of a hook before the end, if one was begun.
+    #[must_use]
+    pub fn pre_stop(&self) -> Option<Timestamp> {
+        read_json(&self.0.join("pre-stop"))
+    }
+
+    pub(crate) fn write_pre_stop(&self, until: Timestamp) -> io::Result<()> {
+        write_json(&self.0.join("pre-stop"), &until)
     }
 
     /// Takes the lock that a living shim holds, until the result is dropped.

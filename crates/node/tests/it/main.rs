@@ -22,6 +22,7 @@ mod logs;
 mod mounts;
 mod names;
 mod node;
+mod probes;
 mod recovery;
 mod security;
 mod site;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         live_volumes::TESTS,
         unreadable::TESTS,
         user::TESTS,
+        probes::TESTS,
     ]
     .concat();
     harness::run(&tests)

@@ -13,11 +13,11 @@ impl Worker {
     pub(super) async fn resume(&mut self) {
         let uid = self.pod.uid().and_then(|uid| uid.parse().ok());
         if let Some(sandbox) = uid.and_then(|uid| self.context.runtime.sandbox(&uid)) {
+            self.sandbox = Some(sandbox.clone());
             self.attach(&sandbox).await;
             if let Some((_, hosts)) = self.names().await {
                 self.context.names.keep_updated(&sandbox, &hosts);
             }
-            self.sandbox = Some(sandbox);
         }
         if !self.finished_before {
             self.mark_unrecorded_lost();
@@ -38,7 +38,7 @@ impl Worker {
             // Cleaning up after a lost shim may block for some seconds.
             let found = tokio::task::spawn_blocking(move || again.find(&name, attempt)).await;
             match found {
-                Ok(Ok(found)) => self.found(index, found),
+                Ok(Ok(found)) => self.found(index, found, true),
                 Ok(Err(error)) => {
                     let pod = self.pod.name_any();
                     tracing::error!(error = chain(&error), pod, "cannot resume a container");
