@@ -177,7 +177,7 @@ fn a_summary_names_as_many_fields_as_have_room() {
     let two = summary(two).unwrap();
     assert!(two.starts_with("this node does not honour spec.schedulerName ("), "{two}");
     assert!(two.contains("); spec.containers[0].securityContext.procMount ("), "{two}");
-    let container = json!({ "livenessProbe": { "exec": {} } });
+    let container = json!({ "ports": [{ "hostPort": 1 }] });
     let many = summary(json!({ "containers": vec![container; 50] })).unwrap();
     assert!(many.ends_with(" more fields") && many.len() < 1_000, "{many}");
 }

@@ -114,7 +114,7 @@ pub(super) struct TooManyPeers(usize);
 impl Names {
     pub(super) fn open(state_dir: &Path) -> Self {
         let table = Table {
-            addresses: Addresses::open(state_dir.join("addresses"), dir_hash(state_dir)),
+            addresses: Addresses::open(state_dir.join("addresses.log"), dir_hash(state_dir)),
             pods: HashMap::new(),
             services: BTreeMap::new(),
             listed: None,

@@ -273,10 +273,10 @@ fn unsupported_fields_fail_the_pod_with_a_reason() {
     block_on(async {
         let site = Site::new(IsolationMode::Auto);
         let mut spec = shell("true");
-        spec["volumes"] = json!([{ "name": "v", "persistentVolumeClaim": { "claimName": "c" } }]);
+        spec["volumes"] = json!([{ "name": "v", "nfs": { "server": "s", "path": "/p" } }]);
         spec["containers"][0]["volumeMounts"] = json!([{ "name": "v", "mountPath": "/srv" }]);
         let pod = site.phase(&site.create("p", spec), "Failed").await;
-        assert!(terminated(&pod)["message"].as_str().unwrap().contains("volume \"v\""), "{pod}");
+        assert!(terminated(&pod)["message"].as_str().unwrap().contains("spec.volumes[0].nfs"), "{pod}");
         assert_eq!(site.event("Failed").await["type"], "Warning");
         let mut spec = shell("true");
         spec["nodeSelector"] = json!({ "gpu": "yes" });

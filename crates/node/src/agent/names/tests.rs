@@ -124,7 +124,7 @@ fn workers(count: usize) -> impl Iterator<Item = String> {
 /// Which file has the addresses, and when it was written.
 fn file(dir: &tempfile::TempDir) -> (u64, i64, i64) {
     use std::os::unix::fs::MetadataExt as _;
-    let file = std::fs::metadata(dir.path().join("addresses")).unwrap();
+    let file = std::fs::metadata(dir.path().join("addresses.log")).unwrap();
     (file.ino(), file.mtime(), file.mtime_nsec())
 }
 
@@ -158,7 +158,7 @@ fn addresses_that_no_pod_uses_yet_are_saved_together() {
     for pod in &pods {
         names.set_pod(pod, true).unwrap();
     }
-    assert!(!dir.path().join("addresses").exists());
+    assert!(!dir.path().join("addresses.log").exists());
     let (first, _) = names.of_pod(&pods[0]).unwrap();
     let saved = file(&dir);
     for pod in &pods {
