@@ -56,6 +56,8 @@ pub struct Kind {
     pub is_optional: bool,
     /// Objects are answered and not stored.
     pub review: Option<Review>,
+    /// Objects are measured by nodes when they are read, and not stored.
+    pub is_measured: bool,
     /// Nothing acts on objects: a create answers a warning that says so.
     pub is_only_stored: bool,
     /// A delete answers the deleted object instead of a `Status` (upstream's
@@ -221,6 +223,7 @@ impl Kind {
             conventions: Conventions::BUILT_IN,
             is_optional: false,
             review: None,
+            is_measured: false,
             is_only_stored: false,
             returns_deleted: false,
             create_on_update: false,

@@ -8,6 +8,7 @@ mod endpoints;
 mod event;
 mod lease;
 pub(crate) mod limits;
+mod metrics;
 mod mxjob;
 mod namespace;
 mod node;
@@ -43,6 +44,7 @@ pub(crate) fn all() -> Vec<Kind> {
     kinds.extend(cluster::kinds());
     kinds.push(endpoints::slice());
     kinds.push(mxjob::kind());
+    kinds.extend(metrics::kinds());
     kinds
 }
 

@@ -5,6 +5,7 @@ mod connect;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -28,11 +29,53 @@ pub trait NodeConnector: fmt::Debug + Send + Sync {
         })
     }
 
+    /// What the node and its pods use.
+    fn usage(&self) -> BoxFuture<'static, io::Result<NodeUsage>> {
+        Box::pin(async { Err(io::Error::other("this node does not measure what its pods use")) })
+    }
+
     /// Connects to a port of a pod.
     fn connect(&self, request: PortRequest) -> BoxFuture<'static, io::Result<Box<dyn Link>>> {
         drop(request);
         Box::pin(async { Err(io::Error::other("this node does not support connections to ports")) })
     }
+}
+
+/// What a container or a machine uses.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// CPU time for each second, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// Memory in bytes.
+    pub memory: u64,
+}
+
+/// What a node and its pods use.
+#[derive(Debug, Clone)]
+pub struct NodeUsage {
+    /// Name of the node.
+    pub name: String,
+    /// The end of the time of which this is the mean.
+    pub time: jiff::Timestamp,
+    /// That time.
+    pub window: Duration,
+    /// The whole machine.
+    pub node: Usage,
+    /// The pods with running containers.
+    pub pods: Vec<PodUsage>,
+}
+
+/// What a pod uses.
+#[derive(Debug, Clone)]
+pub struct PodUsage {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub name: String,
+    /// Uid of the pod.
+    pub uid: String,
+    /// Its running containers by name.
+    pub containers: Vec<(String, Usage)>,
 }
 
 /// Which log, and how much of it.

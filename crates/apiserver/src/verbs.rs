@@ -12,6 +12,7 @@ pub(crate) mod patch;
 pub(crate) mod review;
 pub(crate) mod token;
 pub(crate) mod update;
+pub(crate) mod usage;
 pub(crate) mod watch;
 
 /// Upstream's message for a writer whose copy is stale.

@@ -12,6 +12,7 @@
 mod connect;
 mod logs;
 mod pods;
+mod usage;
 mod volumes;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -119,9 +120,9 @@ impl Server {
         });
         if let Some(node) = &server.settings.node {
             let node = node.clone();
-            server.start_node(&node)?;
+            let handle = server.start_node(&node)?;
             server.start_volumes();
-            server.start_controller();
+            server.start_controller(handle);
         }
         kubeconfig::write(
             &server.settings.data_dir.kubeconfig(),
@@ -260,13 +261,13 @@ impl Server {
         });
     }
 
-    /// Starts the controller as an API client.
-    fn start_controller(&mut self) {
+    /// Starts the controller as an API client, and shows its metrics and the node's.
+    fn start_controller(&mut self, node: mxjob_node::Handle) {
         let client = self.client(Identity::controller(), "mxjob-controller");
         let stopped = self.stopped();
         let metrics = mxjob_controller::Metrics::default();
         let shown = metrics.clone();
-        self.api.connect_metrics(Arc::new(move || shown.encode()));
+        self.api.connect_metrics(Arc::new(move || node.metrics() + &shown.encode()));
         self.spawn("controller", async move {
             let options = mxjob_controller::Options {
                 gang: mxjob_controller::Gang::Native,
@@ -278,17 +279,17 @@ impl Server {
         });
     }
 
-    /// Starts the node agent as an API client, and connects the API server to it for logs and
-    /// commands.
-    fn start_node(&mut self, settings: &NodeSettings) -> Result<(), Failure> {
+    /// Starts the node agent as an API client, and connects the API server to it for logs,
+    /// commands and usage.
+    fn start_node(&mut self, settings: &NodeSettings) -> Result<mxjob_node::Handle, Failure> {
         let NodeSettings { name, workdir, umask, extended_resources, run_as, logs, pod_pids_limit } =
             settings.clone();
         let defaults = mxjob_node::Config::new(self.settings.data_dir.node())
             .map_err(|error| Failure::doing("cannot find the program's executable file", &error))?;
         let name = self.settings.data_dir.node_name(name, defaults.node_name)?;
         let client = self.client(Identity::node(&name), "mxjob-node");
-        let mut config = mxjob_node::Config { node_name: name, workdir, ..defaults };
-        config.extended_resources.extend(extended_resources);
+        let node_name = name.clone();
+        let mut config = mxjob_node::Config { node_name, workdir, extended_resources, ..defaults };
         config.run_as = run_as;
         if let Some(limit) = pod_pids_limit {
             config.pod_pids_limit = u64::try_from(limit).ok();
@@ -300,14 +301,14 @@ impl Server {
         });
         config.shim.log = logs;
         let agent = mxjob_node::Agent::new(config, client).map_err(|error| Failure::of(&error))?;
-        let handle = agent.handle();
-        if let Some(limits) = handle.isolation().limits() {
+        let node = agent.handle();
+        if let Some(limits) = node.isolation().limits() {
             output::note(format_args!("mxjob: {limits}"));
         }
-        self.api.connect_node(Arc::new(logs::Logs(handle)));
+        self.api.connect_node(Arc::new(logs::Logs { node: node.clone(), name }));
         let stopped = self.stopped();
         self.spawn_endless("node agent", async { agent.run(stopped).await });
-        Ok(())
+        Ok(node)
     }
 
     /// Resolves when the server is stopped or dropped.

@@ -15,9 +15,11 @@ mod bind;
 mod claims;
 mod command;
 mod container;
+mod devices;
 mod dns;
 mod events;
 mod fields;
+mod handle;
 mod limits;
 mod mounts;
 mod names;
@@ -32,6 +34,7 @@ mod sources;
 mod start;
 mod status;
 mod upkeep;
+mod usage;
 mod worker;
 
 use std::{
@@ -46,8 +49,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use futures_core::Stream;
 use futures_util::StreamExt as _;
 use k8s_openapi::{
     api::core::v1::{Node, Pod, Service},
@@ -66,17 +67,23 @@ use tokio::{
 };
 
 use self::{
+    devices::Devices,
     events::{Events, Level},
     names::Names,
     service_account::Tokens,
+    usage::Sampler,
 };
 use crate::{
-    clock, exec, log,
-    runtime::{Error, Isolation, IsolationMode, Runtime, Sandbox, ShimCommand},
-    state,
+    clock,
+    runtime::{Error, IsolationMode, Runtime, Sandbox, ShimCommand},
 };
 
-pub use self::security::Identity;
+pub use self::{
+    devices::{DeviceSource, Drivers},
+    handle::Handle,
+    security::Identity,
+    usage::{NodeUsage, PodUsage, Usage},
+};
 
 /// Delay before the hosts files are rewritten, so that several changes cause one rewrite.
 const HOSTS_DEBOUNCE: Duration = Duration::from_millis(10);
@@ -107,8 +114,10 @@ pub struct Config {
     pub run_as: Option<Identity>,
     /// The default `PATH` of containers.
     pub path: String,
-    /// Extended resources of the node by name; by default the GPUs that are found. The node counts
-    /// requests, but does not limit the use.
+    /// Where the GPUs come from that the node hands out; by default the drivers of this machine.
+    pub devices: Arc<dyn DeviceSource>,
+    /// Extended resources of the node by name, in addition to its GPUs, or instead of the number
+    /// of them. The node counts requests for them; only GPUs are handed out one by one.
     pub extended_resources: BTreeMap<String, i64>,
     /// Processes and threads that a pod may have; `None` for any number.
     pub pod_pids_limit: Option<u64>,
@@ -133,14 +142,6 @@ pub struct Agent {
     context: Arc<Context>,
 }
 
-/// Access to the logs of this node and to commands in its containers. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    state_dir: Arc<PathBuf>,
-    isolation: Arc<Isolation>,
-    shim: Arc<ShimCommand>,
-}
-
 /// Shared by all parts of the agent.
 struct Context {
     client: Client,
@@ -152,6 +153,8 @@ struct Context {
     rights: security::Node,
     /// The turns of probes.
     probes: Arc<Semaphore>,
+    devices: Arc<Devices>,
+    usage: Arc<Sampler>,
     /// The machine's own address.
     host_ip: String,
     /// The node's resources, by name.
@@ -185,52 +188,14 @@ impl Config {
             workdir: std::env::current_dir()?,
             shim: ShimCommand::current_exe()?,
             isolation: IsolationMode::Auto,
-            extended_resources: register::detect_devices(),
+            devices: Arc::new(Drivers::default()),
+            extended_resources: BTreeMap::new(),
             pod_pids_limit: Some(limits::default_pids()),
             api_server: None,
             volume_interval: VOLUME_INTERVAL,
             run_as: None,
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
         })
-    }
-}
-
-// === impl Handle ===
-
-impl Handle {
-    /// How pods are isolated from each other.
-    #[must_use]
-    pub fn isolation(&self) -> &Isolation {
-        &self.isolation
-    }
-
-    /// Opens the log of a container.
-    ///
-    /// # Errors
-    /// When the log does not exist on this node or cannot be read.
-    pub fn logs(
-        &self,
-        request: &log::read::Request,
-    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, log::read::Error> {
-        log::read::open(&self.state_dir, request, clock::now())
-    }
-}
-
-impl Handle {
-    /// Runs a command in a running container. Blocks until its process is started. Needs a tokio
-    /// runtime.
-    ///
-    /// # Errors
-    /// When the container does not run, or the process cannot be started.
-    pub fn exec(&self, request: &exec::Request) -> Result<exec::Session, exec::Error> {
-        exec::start(&self.state_dir, &self.shim, request)
-    }
-
-    /// The loopback address of a pod of this node.
-    #[must_use]
-    pub fn address_of(&self, uid: &str) -> Option<std::net::Ipv4Addr> {
-        let uid = uid.parse().ok()?;
-        state::PodDir::new(&self.state_dir, &uid).record().map(|record| record.address)
     }
 }
 
@@ -255,7 +220,10 @@ impl Agent {
         let names = Arc::new(Names::open(runtime.state_dir()));
         let events = Events::start(client.clone(), config.node_name.clone());
         let host_ip = register::host_ip();
-        let allocatable = register::allocatable_amounts(&config);
+        let state_dir = runtime.state_dir();
+        let devices = Devices::new(state_dir, &*config.devices, &config.extended_resources);
+        let (devices, usage) = (Arc::new(devices), Arc::new(Sampler::new(state_dir)));
+        let allocatable = register::allocatable_amounts(state_dir, &devices);
         let tokens = Tokens::default();
         let measuring = Semaphore::new(1);
         let rights = security::Node::new(config.run_as, runtime.isolation());
@@ -268,6 +236,8 @@ impl Agent {
             events,
             rights,
             probes,
+            devices,
+            usage,
             host_ip,
             allocatable,
             tokens,
@@ -283,6 +253,7 @@ impl Agent {
             state_dir: Arc::new(self.context.runtime.state_dir().to_owned()),
             isolation: Arc::new(self.context.runtime.isolation().clone()),
             shim: Arc::new(self.context.config.shim.clone()),
+            usage: Arc::clone(&self.context.usage),
         }
     }
 

@@ -21,11 +21,10 @@ use std::{
 };
 
 pub(crate) use self::groups::remove_if_unused;
-pub use self::{groups::Groups, limits::ResourceLimits};
-pub(crate) use self::{
-    interface::MemoryUse,
-    unified::{is_empty, join, kill, kill_and_wait, of_command, processes, remove, signal},
+pub(crate) use self::unified::{
+    cpu_time, is_empty, join, kill, kill_and_wait, of_command, processes, remove, signal,
 };
+pub use self::{groups::Groups, limits::ResourceLimits};
 
 /// The folders for the cgroups of one agent's pods.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -4,6 +4,7 @@
 //! <state dir>/agent.lock                       held by the one agent of this directory
 //!             addresses.json                   the loopback addresses of pods
 //!             pods/<uid>/pod.json              identity, address and cgroup of the pod
+//!                       /devices.json            the devices of its containers
 //!                       /etc.hosts             bind-mounted over /etc/hosts
 //!                       /.volumes/<name>/       emptyDir, configMap and downwardAPI volumes
 //!                       /<container>/<attempt>/spec.json   what to run        (agent)
@@ -40,7 +41,7 @@ pub use self::{
     attempt::AttemptDir,
     log_limits::LogLimits,
     names::{DnsLabel, NameError, PodUid, RelativePath},
-    record::{Bind, ExitReason, ExitRecord, PodRecord, RunRecord, Spec},
+    record::{Bind, ExitReason, ExitRecord, PodRecord, RunRecord, Spec, UsedRecord},
     security::Security,
 };
 pub use crate::cgroup::{Groups, ResourceLimits};
@@ -79,6 +80,12 @@ impl PodDir {
     #[must_use]
     pub fn hosts(&self) -> PathBuf {
         self.0.join("etc.hosts")
+    }
+
+    /// The devices of its containers.
+    #[must_use]
+    pub(crate) fn devices(&self) -> PathBuf {
+        self.0.join("devices.json")
     }
 
     /// The record of the pod, which is written last when its folder is created.

@@ -165,6 +165,12 @@ fn aggregated() -> Vec<Value> {
                 Rule::on(&["policy"], &["poddisruptionbudgets"], WRITE),
             ],
         ),
+        // The role that comes with upstream's metrics server.
+        role(
+            "system:aggregated-metrics-reader",
+            &[TO_ADMIN, TO_EDIT, TO_VIEW],
+            &[Rule::on(&["metrics.k8s.io"], &["nodes", "pods"], READ)],
+        ),
         role(
             "system:aggregate-to-view",
             &[TO_VIEW],

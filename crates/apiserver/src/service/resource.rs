@@ -24,7 +24,8 @@ use crate::request::{self, ResourcePath, Target, media_type};
 use crate::server::{ApiServer, Inner};
 use crate::verbs::connect::Messages;
 use crate::verbs::{
-    binding, connect, create, delete, eviction, list, log, patch, review, token, update, watch,
+    binding, connect, create, delete, eviction, list, log, patch, review, token, update, usage,
+    watch,
 };
 use crate::{conversion, definitions, protobuf, registry};
 
@@ -264,6 +265,10 @@ async fn dispatch(
             None => create::create(context).await,
         },
         (Verb::Get, Some("log")) => log::log(context, server.node.get(), server.closing()).await,
+        (Verb::Get, _) if context.kind.is_measured => usage::get(context, server.node.get()).await,
+        (Verb::List, _) if context.kind.is_measured => {
+            usage::list(context, server.node.get()).await
+        }
         (Verb::Get, _) => list::get(context),
         (Verb::List, _) => list::list(context),
         (Verb::Watch, _) => watch::watch(context, rendering, server.closing()),

@@ -21,6 +21,7 @@ mod gzip;
 mod kinds;
 mod lists;
 mod logs;
+mod metrics;
 mod names;
 mod nodes;
 mod nulls;

@@ -38,9 +38,10 @@ const PLACEMENT: &[Row] = &[
     refused("tolerations.operator", "this node compares no numbers in taints")
         .only(&[Word("Lt"), Word("Gt")]),
     harmless("tolerations.tolerationSeconds", "the only node evicts no pod"),
-    warned(
-        "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution",
-        "the pod starts on the only node, whatever its labels are; use nodeSelector",
+    honoured(
+        "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms.\
+         {matchExpressions,matchFields}.{key,operator,values}",
+        "",
     ),
     harmless(
         "affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution",
@@ -55,7 +56,7 @@ const PLACEMENT: &[Row] = &[
         "there is one node",
     ),
     harmless("topologySpreadConstraints", "there is one node, so there is nothing to spread over"),
-    warned("schedulerName", "no other scheduler runs here; this node takes the pod itself")
+    warned("schedulerName", "the node leaves the pod to that scheduler, and none runs here")
         .except(&[Word("default-scheduler")]),
     warned("schedulingGroup", "the pods of the group do not wait for each other"),
     harmless(

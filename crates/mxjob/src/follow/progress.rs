@@ -74,6 +74,8 @@ struct PodState {
     phase: String,
     /// How it failed, once reported.
     failure: Option<String>,
+    /// Whether it was reported what it used.
+    is_measured: bool,
     last: VecDeque<String>,
 }
 
@@ -182,14 +184,19 @@ impl Progress {
         let phase = pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
         state.phase.clone_from(&phase);
         state.label = label;
+        let mut messages = Vec::new();
+        if let Some(used) = used_by(pod).filter(|_| !state.is_measured) {
+            state.is_measured = true;
+            messages.push(format!("{} {used}", state.label));
+        }
         if phase != "Failed" || state.failure.is_some() || pod.metadata.deletion_timestamp.is_some()
         {
-            return Vec::new();
+            return messages;
         }
         let failure = failure_of(pod);
-        let message = format!("{} failed: {failure}", state.label);
+        messages.push(format!("{} failed: {failure}", state.label));
         state.failure = Some(failure);
-        vec![message]
+        messages
     }
 
     /// A pod was deleted.
@@ -328,6 +335,13 @@ impl Progress {
 
 fn list<'a>(jobs: impl Iterator<Item = &'a JobState>) -> String {
     jobs.map(|job| format!("job {}", job.name)).collect::<Vec<_>>().join(", ")
+}
+
+/// What an ended pod used, where its node says so.
+fn used_by(pod: &Pod) -> Option<&str> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let used = conditions.iter().find(|one| one.type_ == "mxjob.io/ResourcesUsed")?;
+    used.message.as_deref()
 }
 
 /// How the first failed container of a pod failed.

@@ -5,31 +5,41 @@ use std::io;
 
 use futures_core::future::BoxFuture;
 use mxjob_apiserver::node::{
-    ExecRequest, ExecSession, Link, LogError, LogRequest, LogStream, NodeConnector, PortRequest,
+    ExecRequest, ExecSession, Link, LogError, LogRequest, LogStream, NodeConnector, NodeUsage,
+    PortRequest,
 };
 use mxjob_node::Handle;
 use mxjob_node::log::read;
 
-use super::connect;
+use super::{connect, usage};
 
 /// The node agent of this machine.
 #[derive(Debug)]
-pub(crate) struct Logs(pub(crate) Handle);
+pub(crate) struct Logs {
+    pub(crate) node: Handle,
+    /// The name of its Node.
+    pub(crate) name: String,
+}
 
 // === impl Logs ===
 
 impl NodeConnector for Logs {
     fn logs(&self, request: LogRequest) -> BoxFuture<'static, Result<LogStream, LogError>> {
-        let node = self.0.clone();
+        let node = self.node.clone();
         Box::pin(async move { open(&node, request) })
     }
 
     fn exec(&self, request: ExecRequest) -> BoxFuture<'static, io::Result<ExecSession>> {
-        Box::pin(connect::exec(self.0.clone(), request))
+        Box::pin(connect::exec(self.node.clone(), request))
+    }
+
+    fn usage(&self) -> BoxFuture<'static, io::Result<NodeUsage>> {
+        let (node, name) = (self.node.clone(), self.name.clone());
+        Box::pin(async move { Ok(usage::of(name, node.usage().await?)) })
     }
 
     fn connect(&self, request: PortRequest) -> BoxFuture<'static, io::Result<Box<dyn Link>>> {
-        Box::pin(connect::port(self.0.clone(), request))
+        Box::pin(connect::port(self.node.clone(), request))
     }
 }
 

@@ -165,3 +165,32 @@ fn create_of_an_invalid_job_names_every_error_and_creates_nothing() {
     rejected.stderr.must_contain(r#"unknown field "spec.unknown""#);
     assert_eq!(server.kubectl(&["get", "mxjobs,pods", "-o", "name"]), "");
 }
+
+#[test]
+fn top_shows_what_pods_and_nodes_use() {
+    let place = Place::new();
+    let server = Server::up(&place);
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"app": "a"}}, "spec": {
+        "restartPolicy": "Never",
+        "containers": [{"name": "c", "image": "none", "command": ["sleep", "1000"]}],
+    }});
+    server.create(&pod);
+    server.kubectl(&["wait", "--for=condition=Ready", "pod/p", "--timeout=60s"]);
+    let words =
+        |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+    let all = words(&server.kubectl(&["top", "pods"]));
+    assert_eq!(all[..4], ["NAME", "CPU(cores)", "MEMORY(bytes)", "p"], "{all:?}");
+    assert!(all[4].ends_with('m') && all[5].ends_with("Mi"), "{all:?}");
+    let containers = words(&server.kubectl(&["top", "pod", "p", "--containers", "--no-headers"]));
+    assert_eq!(containers[..2], ["p", "c"], "{containers:?}");
+    let selected = server.try_kubectl(&["top", "pods", "-l", "app=b"]);
+    assert!(!selected.stdout.contains("p "), "{}", selected.stdout);
+    let nodes = words(&server.kubectl(&["top", "nodes", "--no-headers"]));
+    assert!(nodes[1].ends_with('m') && nodes[2].ends_with('%'), "{nodes:?}");
+    let metrics = server.kubectl(&["get", "--raw", "/metrics"]);
+    for family in ["node_cpu_usage_seconds_total", "container_memory_working_set_bytes"] {
+        // A scrape gets the sample of the one before.
+        assert!(metrics.contains(family), "{metrics}");
+    }
+    server.kubectl(&["delete", "pod", "p", "--grace-period=0", "--force"]);
+}

@@ -42,7 +42,10 @@ fn put(store: &Store, kind: &Kind, namespace: &str, name: &str, object: &Value) 
 
 /// Stores unreadable objects of every kind; those of namespaced kinds in `default`.
 fn store_unreadable(store: &Store, node: &str) {
-    for kind in registry::built_in().iter().filter(|kind| kind.verbs.contains(&"list")) {
+    for kind in registry::built_in()
+        .iter()
+        .filter(|kind| kind.verbs.contains(&"create") && kind.verbs.contains(&"list"))
+    {
         for (index, change) in invalid_parts().into_iter().enumerate() {
             let name = format!("unreadable-{index}");
             let mut object = json!({

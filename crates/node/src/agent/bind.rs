@@ -1,11 +1,13 @@
 //! Binds pods without a node to this one, if they fit.
 //!
-//! With only one node there is no choice: a pod is bound unless it has scheduling gates, selects
-//! other node labels, does not tolerate a taint of the node (a cordoned node has one), or requests
-//! more than is free. Such a pod stays pending with a condition in
-//! the wording of Kubernetes' scheduler, and is tried again when resources become free. Pods are
+//! With only one node there is no choice: a pod is bound unless it has scheduling gates, names
+//! another scheduler, selects or requires another node, does not tolerate a taint of the node (a
+//! cordoned node has one), or requests more than is free. Such a pod stays pending with a condition
+//! in the wording of Kubernetes' scheduler, and is tried again when resources become free. Pods are
 //! tried in the order of their arrival. One that does not fit delays no other: the controller
 //! admits jobs that must start as a whole.
+
+mod affinity;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, Taint, Toleration};
 use kube::{
     Api, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
@@ -63,6 +65,9 @@ struct NodeRules {
 /// The taint of a cordoned node.
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
+/// The scheduler whose pods this module binds: Kubernetes' default.
+const OWN_SCHEDULER: &str = "default-scheduler";
+
 struct Waiting {
     pod: Pod,
     uid: String,
@@ -74,7 +79,8 @@ struct Waiting {
 
 impl Binder {
     pub(super) fn new(context: Arc<Context>) -> Self {
-        let free = Resources::from_list(Some(&register::allocatable(&context.config)));
+        let allocatable = register::allocatable(context.runtime.state_dir(), &context.devices);
+        let free = Resources::from_list(Some(&allocatable));
         Self {
             context,
             free,
@@ -209,6 +215,19 @@ impl Binder {
         if waits || pod.metadata.deletion_timestamp.is_some() {
             return;
         }
+        if let Some(scheduler) = other_scheduler(spec) {
+            let message = format!(
+                "pod {} waits for the scheduler {scheduler}: this node takes only pods of {OWN_SCHEDULER}",
+                pod.name_any()
+            );
+            if message != last_message {
+                let events = &self.context.events;
+                events.pod(&pod, Level::Warning, "OtherScheduler", message.clone());
+                events.owner(&pod, Level::Warning, "OtherScheduler", message.clone());
+            }
+            self.waiting.insert(position, Waiting { pod, uid, requested, last_message: message });
+            return;
+        }
         let Some(reason) = self.unschedulable_reason(&pod, &uid, &requested) else {
             self.reserve(uid, requested);
             self.requests.spawn(bind(Arc::clone(&self.context), pod));
@@ -243,19 +262,11 @@ impl Binder {
             let value = taint.value.as_deref().unwrap_or_default();
             return Some(format!("1 node(s) had untolerated taint {{{}: {value}}}", taint.key));
         }
-        let labels = self.node.as_ref().map(|node| &node.labels);
-        let selector = spec.and_then(|spec| spec.node_selector.as_ref());
-        let missing: Vec<String> = selector
-            .into_iter()
-            .flatten()
-            .filter(|(key, value)| labels.and_then(|labels| labels.get(*key)) != Some(*value))
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        if !missing.is_empty() {
-            return Some(format!(
-                "1 node(s) didn't match Pod's node affinity/selector ({})",
-                missing.join(", ")
-            ));
+        if let (Some(node), Some(spec)) = (&self.node, spec)
+            && let Some(mismatch) =
+                affinity::mismatch(spec, &self.context.config.node_name, &node.labels)
+        {
+            return Some(mismatch);
         }
         let lacks: Vec<String> = requested
             .lacking(&self.free)
@@ -296,6 +307,11 @@ impl NodeRules {
         let tolerations = tolerations.unwrap_or_default();
         self.taints.iter().find(|taint| !tolerations.iter().any(|one| tolerates(one, taint)))
     }
+}
+
+/// The scheduler that a pod names, if it is not this one. Such a pod is left alone.
+fn other_scheduler(spec: &PodSpec) -> Option<&str> {
+    spec.scheduler_name.as_deref().filter(|name| !matches!(*name, "" | OWN_SCHEDULER))
 }
 
 /// Upstream's rule: an empty key with `Exists` stands for all keys, no effect for all effects.

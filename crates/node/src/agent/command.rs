@@ -196,7 +196,7 @@ pub(super) fn value<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a s
     env.iter().find(|(have, _)| have == name).map(|(_, text)| text.as_str())
 }
 
-fn set(env: &mut Env, name: String, text: String) {
+pub(super) fn set(env: &mut Env, name: String, text: String) {
     match env.iter_mut().find(|(have, _)| *have == name) {
         Some((_, old)) => *old = text,
         None => env.push((name, text)),

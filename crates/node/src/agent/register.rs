@@ -1,6 +1,6 @@
 //! The Node object of this machine, and the lease that shows that its agent runs.
 
-use std::{collections::BTreeMap, fs, net::UdpSocket, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, net::UdpSocket, path::Path, sync::Arc, time::Duration};
 
 use k8s_openapi::api::{
     coordination::v1::Lease,
@@ -15,7 +15,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{Config, Context, events::Level, status::seconds};
+use super::{Context, devices::Devices, events::Level, status::seconds};
 use crate::{clock, state};
 
 /// Namespace of the leases of nodes, as in Kubernetes.
@@ -146,7 +146,7 @@ pub(super) fn readable(node: Lenient<Node>) -> Node {
 }
 
 fn node_status(context: &Context, node: &Node) -> Value {
-    let resources = allocatable(&context.config);
+    let resources = allocatable(context.runtime.state_dir(), &context.devices);
     let uname = rustix::system::uname();
     json!({
         "capacity": resources,
@@ -201,40 +201,26 @@ fn conditions(context: &Context, node: &Node) -> Value {
 }
 
 /// The resources for pods. Nothing is reserved for the system, because most jobs request nothing.
-pub(super) fn allocatable(config: &Config) -> Value {
+///
+/// Requests of `ephemeral-storage` are counted, its use is not limited.
+pub(super) fn allocatable(state_dir: &Path, devices: &Devices) -> Value {
     let mut resources = json!({
         "cpu": std::thread::available_parallelism().map_or(1, usize::from).to_string(),
         "memory": format!("{}Ki", memory_kib()),
         "pods": MAX_PODS.to_string(),
+        "ephemeral-storage": format!("{}Ki", storage_kib(state_dir)),
     });
-    for (name, amount) in &config.extended_resources {
+    for (name, amount) in devices.amounts() {
         resources[name] = amount.to_string().into();
     }
     resources
 }
 
 /// The same by name, as text.
-pub(super) fn allocatable_amounts(config: &Config) -> BTreeMap<String, String> {
-    let resources = allocatable(config);
+pub(super) fn allocatable_amounts(state_dir: &Path, devices: &Devices) -> BTreeMap<String, String> {
+    let resources = allocatable(state_dir, devices);
     let amounts = resources.as_object().into_iter().flatten();
     amounts.filter_map(|(name, amount)| Some((name.clone(), amount.as_str()?.to_owned()))).collect()
-}
-
-/// The extended resources of this machine: GPUs that their driver lists.
-pub(super) fn detect_devices() -> BTreeMap<String, i64> {
-    let entries = |folder: &str| {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
-    };
-    let is_gpu = |name: &String| {
-        let number = name.strip_prefix("nvidia").unwrap_or_default();
-        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    let gpus = entries("/dev").filter(is_gpu).count();
-    // In a container the device files may appear later than the driver's own list.
-    let gpus = if gpus == 0 { entries("/proc/driver/nvidia/gpus").count() } else { gpus };
-    let gpus = i64::try_from(gpus).ok().filter(|gpus| *gpus > 0);
-    gpus.map(|gpus| ("nvidia.com/gpu".to_owned(), gpus)).into_iter().collect()
 }
 
 async fn renew(context: &Context, node: &Node) -> Result<(), kube::Error> {
@@ -329,6 +315,12 @@ fn memory_kib() -> u64 {
             line.split_ascii_whitespace().next()?.parse().ok()
         })
         .unwrap_or_default()
+}
+
+/// The size of the file system of a folder.
+fn storage_kib(folder: &Path) -> u64 {
+    let stat = rustix::fs::statvfs(folder);
+    stat.map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize) / 1024)
 }
 
 fn os_name() -> String {

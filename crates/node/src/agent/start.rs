@@ -2,13 +2,14 @@
 
 use std::{net::Ipv4Addr, sync::Arc};
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use kube::ResourceExt as _;
-use mxjob_machinery::error::chain;
+use mxjob_machinery::{error::chain, resources::Resources};
 
 use super::{
     Context,
     command::{self, ImageNeed, image_need},
+    devices::{Assigned, Receiver},
     dns,
     events::Level,
     pod_sources::{self, PodSources},
@@ -123,13 +124,42 @@ async fn resolve_command(
         sources: &sources.sources,
         own_user: context.rights.user,
     };
-    let env = command::environment(pod, container, &facts)?;
+    let mut env = command::environment(pod, container, &facts)?;
+    if context.devices.exist() {
+        let assigned = assign_devices(context, pod, sandbox, container).await?;
+        context.devices.show(&mut env, &assigned);
+    }
     let mut binds = sources.volumes(context, pod, sandbox, &fields).binds(container, &env)?;
     security::give_volumes(pod, container, &binds).await?;
     if isolation.has_mounts() {
         dns::add_resolv_conf(pod, sandbox, &mut binds)?;
     }
     Ok(command::command(pod, container, &facts, env, binds, applied, host_name))
+}
+
+/// Hands out the GPUs that a container requests. Where too few are free, because an ended pod is
+/// just being removed, it waits.
+async fn assign_devices(
+    context: &Context,
+    pod: &Pod,
+    sandbox: &Sandbox,
+    container: &Container,
+) -> Result<Assigned, StartProblem> {
+    let requested = Resources::of_container(&serde_json::to_value(container).unwrap_or_default());
+    let is_init = |spec: &PodSpec| {
+        spec.init_containers.iter().flatten().any(|one| one.name == container.name)
+    };
+    let init = pod.spec.as_ref().is_some_and(is_init);
+    let (devices, sandbox) = (Arc::clone(&context.devices), sandbox.clone());
+    let container = container.name.clone();
+    let assign = move || {
+        let receiver = Receiver { pod: sandbox.dir(), container: &container, init };
+        devices.assign(receiver, |resource| requested.get(resource))
+    };
+    let assigned = tokio::task::spawn_blocking(assign)
+        .await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    assigned.map_err(|error| StartProblem::Retryable(format!("cannot assign devices: {error}")))
 }
 
 /// The event of a container that has to wait.

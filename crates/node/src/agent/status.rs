@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     container::{ContainerState, Live, Role, Tracked},
+    devices::{Assigned, OfPod},
     order::{self, Outcome},
 };
-use crate::state::{ExitReason, ExitRecord};
+use crate::state::{ExitReason, ExitRecord, UsedRecord};
 
 /// The input of a status.
 #[derive(Debug)]
@@ -23,11 +24,16 @@ pub(super) struct StatusFacts<'a> {
     pub(super) start_time: Timestamp,
     /// The reason and message of a pod whose containers the node has ended.
     pub(super) ended_by_node: Option<&'a (&'static str, String)>,
+    /// The devices of its containers.
+    pub(super) devices: OfPod,
 }
 
 /// Reason and message of a pod that was active for longer than it may: the kubelet's.
 pub(super) const DEADLINE_EXCEEDED: (&str, &str) =
     ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+
+/// The condition of an ended pod that says what it used.
+const USED: &str = "mxjob.io/ResourcesUsed";
 
 /// The phase of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,11 +169,36 @@ fn conditions(facts: &StatusFacts<'_>, phase: Phase, before: &Value, now: Timest
         }
         all.push(condition);
     }
+    if let Some(message) = used(facts.containers).filter(|_| phase.is_final()) {
+        let since = since(before, USED, "True").unwrap_or_else(|| seconds(now).into());
+        all.push(json!({
+            "type": USED, "status": "True", "reason": "Ended", "message": message,
+            "lastTransitionTime": since,
+        }));
+    }
     all.into()
 }
 
 fn is_ready(one: &Tracked) -> bool {
     one.live().is_some_and(Live::is_ready) || (one.role == Role::Init && one.succeeded())
+}
+
+/// What the last runs of the containers used.
+fn used(containers: &[Tracked]) -> Option<String> {
+    let of_container = |one: &Tracked| match &one.state {
+        ContainerState::Ended(exit) => exit.used,
+        _ => None,
+    };
+    let all = containers.iter().filter_map(of_container).reduce(|sum, one| UsedRecord {
+        cpu_millis: sum.cpu_millis.saturating_add(one.cpu_millis),
+        peak_memory: sum.peak_memory.max(one.peak_memory),
+    })?;
+    Some(format!(
+        "used {}.{:03} s of CPU time, and at most {} MiB of memory in one process",
+        all.cpu_millis / 1000,
+        all.cpu_millis % 1000,
+        all.peak_memory.div_ceil(1 << 20)
+    ))
 }
 
 /// The transition time of a condition that already has this value.
@@ -218,7 +249,7 @@ fn container_status(facts: &StatusFacts<'_>, one: &Tracked) -> Value {
         last = one.last.as_ref().and_then(|exit| terminated(exit, &id));
     }
     let id = if matches!(one.state, ContainerState::Waiting { .. }) { String::new() } else { id };
-    json!({
+    let mut status = json!({
         "name": one.name,
         "image": image(facts.pod, &one.name),
         "imageID": "",
@@ -228,7 +259,19 @@ fn container_status(facts: &StatusFacts<'_>, one: &Tracked) -> Value {
         "restartCount": one.attempt,
         "state": state,
         "lastState": last.unwrap_or_else(|| json!({})),
-    })
+    });
+    let devices = facts.devices.get(&one.name).filter(|one| !one.devices.is_empty());
+    if let (Some(devices), Some(status)) = (devices, status.as_object_mut()) {
+        status.insert("allocatedResourcesStatus".to_owned(), assigned(&devices.devices));
+    }
+    status
+}
+
+/// The devices of a container. Nothing watches how they are.
+fn assigned(devices: &Assigned) -> Value {
+    let device = |id: &String| json!({ "resourceID": id, "health": "Unknown" });
+    let resource = |(name, ids): (&String, &Vec<String>)| json!({ "name": name, "resources": ids.iter().map(device).collect::<Vec<_>>() });
+    devices.iter().map(resource).collect()
 }
 
 fn waiting(reason: &str, message: Option<&str>) -> Value {
@@ -336,6 +379,7 @@ mod tests {
             host_ip: "10.0.0.1",
             start_time: Timestamp::UNIX_EPOCH,
             ended_by_node: None,
+            devices: OfPod::new(),
         };
         status(&facts, before, "2026-11-24T08:00:00.5Z".parse().unwrap())
     }
@@ -359,6 +403,22 @@ mod tests {
             (&json!("127.64.0.1"), &json!("10.0.0.1"))
         );
         assert_eq!(status.get("reason"), None);
+    }
+
+    #[test]
+    fn an_ended_pod_says_what_it_used() {
+        let used = |cpu_millis, mib: u64| Some(UsedRecord { cpu_millis, peak_memory: mib << 20 });
+        let containers = [
+            ended("a", false, ExitRecord { used: used(1500, 30), ..exit(0) }),
+            ended("b", false, ExitRecord { used: used(20, 70), ..exit(0) }),
+        ];
+        let status = status_of(&containers, &Value::Null);
+        let condition = &status["conditions"][4];
+        assert_eq!(condition["type"], USED);
+        assert_eq!(
+            condition["message"],
+            "used 1.520 s of CPU time, and at most 70 MiB of memory in one process"
+        );
     }
 
     #[test]

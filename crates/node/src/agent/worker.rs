@@ -254,6 +254,7 @@ impl Worker {
             self.end_sidecars();
         }
         self.step_stops();
+        self.release_devices();
         if !self.finished_before {
             self.report().await;
         }
@@ -283,6 +284,16 @@ impl Worker {
 
     fn is_running(&self) -> bool {
         self.containers.iter().any(Tracked::is_running)
+    }
+
+    /// Frees the devices of a pod that has ended for good.
+    fn release_devices(&self) {
+        let is_final = self.finished_before
+            || self.ended_by_node.is_some()
+            || status::phase(&self.containers).is_final();
+        if let (true, false, Some(uid)) = (is_final, self.is_running(), self.pod.uid()) {
+            self.context.devices.pod_ended(&uid);
+        }
     }
 
     fn wake_at(&self) -> Option<Instant> {

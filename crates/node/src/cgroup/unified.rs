@@ -14,6 +14,8 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 
+use super::interface::keyed;
+
 /// The cgroup of a command that runs in a container, below the container's.
 pub(crate) fn of_command(container: &Path, pid: Pid) -> PathBuf {
     container.join(format!("exec-{}", pid.as_raw_nonzero()))
@@ -95,6 +97,11 @@ fn wait_for_change(folder: &Path, limit: Duration) {
     }
     let timeout = Timespec::try_from(limit).ok();
     let _ = poll(&mut [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)], timeout.as_ref());
+}
+
+/// The CPU time that the processes of a cgroup have used. The tree counts it without a controller.
+pub(crate) fn cpu_time(folder: &Path) -> Option<Duration> {
+    keyed(folder, "cpu.stat", "usage_usec").map(Duration::from_micros)
 }
 
 /// Removes an empty cgroup and the empty ones below it.

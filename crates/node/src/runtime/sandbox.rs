@@ -178,9 +178,7 @@ impl Sandbox {
         let failed =
             |action, source| Error::Shim { container: container.to_string(), action, source };
         let dir = self.dir.attempt(container, attempt);
-        let cgroup =
-            self.record.cgroup.as_ref().map(|pod| pod.join(format!("{container}.{attempt}")));
-        let groups = self.record.groups.child(&format!("{container}.{attempt}"));
+        let (cgroup, groups) = self.record.cgroups_of(container, attempt);
         // The pod's own cgroups, and its address with them, do not survive a reboot.
         self.make_cgroups()?;
         if let Some(folder) = &cgroup {
@@ -341,11 +339,11 @@ impl Sandbox {
             let error = io::Error::other("a shim did not end in time");
             return Err(self.failed("stop its containers", error));
         }
-        if let Some(folder) = &self.record.cgroup {
-            if !cgroup::kill_and_wait(folder, KILL_TIMEOUT) {
-                let error = io::Error::other("a killed process did not end in time");
-                return Err(self.failed("kill its processes", error));
-            }
+        if let Some(folder) = &self.record.cgroup
+            && !cgroup::kill_and_wait(folder, KILL_TIMEOUT)
+        {
+            let error = io::Error::other("a killed process did not end in time");
+            return Err(self.failed("kill its processes", error));
         }
         cgroup::remove_all(self.record.cgroup.as_deref(), &self.record.groups)
             .map_err(|error| self.failed("remove its cgroups", error))?;

@@ -16,8 +16,8 @@ use rustix::{
 use super::{intercept::Calls, output::Output};
 use crate::{
     cgroup, clock, proc,
-    state::{AttemptDir, ExitReason, ExitRecord, Spec},
-    sys::process::SignalFd,
+    state::{AttemptDir, ExitReason, ExitRecord, Spec, UsedRecord},
+    sys::process::{SignalFd, use_of_children},
 };
 
 /// How long to wait for output after the end of the program while another process holds the pipes
@@ -183,8 +183,15 @@ impl<'a> Supervisor<'a> {
             finished_at,
             dropped_log_lines: self.output.dropped(),
             unkillable,
+            used: used().ok(),
         }
     }
+}
+
+/// All processes of the container are children of the shim in the end.
+fn used() -> io::Result<UsedRecord> {
+    let (cpu, peak_memory) = use_of_children()?;
+    Ok(UsedRecord { cpu_millis: u64::try_from(cpu.as_millis()).unwrap_or(u64::MAX), peak_memory })
 }
 
 fn signal_descendants(signal: Signal) {

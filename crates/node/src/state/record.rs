@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{LogLimits, PodUid, RelativePath, Security};
+use super::{DnsLabel, LogLimits, PodUid, RelativePath, Security};
 use crate::cgroup::{Groups, ResourceLimits};
 
 /// The pod of a folder (`pod.json`).
@@ -33,6 +33,18 @@ pub struct PodRecord {
     /// What all its containers together may use.
     #[serde(default)]
     pub limits: ResourceLimits,
+}
+
+impl PodRecord {
+    /// The cgroups of an attempt: that of its processes, and those that limit them.
+    pub(crate) fn cgroups_of(
+        &self,
+        container: &DnsLabel,
+        attempt: u32,
+    ) -> (Option<PathBuf>, Groups) {
+        let name = format!("{container}.{attempt}");
+        (self.cgroup.as_ref().map(|pod| pod.join(&name)), self.groups.child(&name))
+    }
 }
 
 /// The program of an attempt (`spec.json`).
@@ -157,6 +169,19 @@ pub struct ExitRecord {
     /// Processes of the container that did not end in time after SIGKILL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unkillable: Vec<i32>,
+    /// What its processes used; `None` if the program never ran or its shim was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<UsedRecord>,
+}
+
+/// What the processes of an attempt used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsedRecord {
+    /// CPU time in milliseconds, of all processes together.
+    pub cpu_millis: u64,
+    /// The largest resident memory of one process in bytes.
+    pub peak_memory: u64,
 }
 
 /// Why an attempt ended.
@@ -212,6 +237,7 @@ impl ExitRecord {
             finished_at: now,
             dropped_log_lines: 0,
             unkillable: Vec::new(),
+            used: None,
         }
     }
 
@@ -230,6 +256,7 @@ impl ExitRecord {
             finished_at: now,
             dropped_log_lines: 0,
             unkillable: Vec::new(),
+            used: None,
         }
     }
 

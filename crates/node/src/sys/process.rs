@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    time::Duration,
 };
 
 use rustix::{
@@ -69,6 +70,40 @@ pub(crate) fn reset_signals() {
         libc::sigemptyset(none.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
     }
+}
+
+/// The CPU time that the children of this process that it has waited for used, with all their own,
+/// and the largest resident memory of one of them in bytes.
+pub(crate) fn use_of_children() -> io::Result<(Duration, u64)> {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: `getrusage` writes the whole struct, which exists until the call returns.
+    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so the struct is initialised.
+    let usage = unsafe { usage.assume_init() };
+    let time = |time: libc::timeval| {
+        let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or_default());
+        seconds + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or_default())
+    };
+    let kib = u64::try_from(usage.ru_maxrss).unwrap_or_default();
+    Ok((time(usage.ru_utime) + time(usage.ru_stime), kib.saturating_mul(1024)))
+}
+
+/// The unit of times in `/proc`.
+pub(crate) fn clock_ticks_per_second() -> u64 {
+    system_value(libc::_SC_CLK_TCK).unwrap_or(100)
+}
+
+/// The unit of memory in `/proc`.
+pub(crate) fn page_size() -> u64 {
+    system_value(libc::_SC_PAGESIZE).unwrap_or(4096)
+}
+
+fn system_value(name: libc::c_int) -> Option<u64> {
+    // SAFETY: `sysconf` has no preconditions; it returns -1 for a name that it does not know.
+    let value = unsafe { libc::sysconf(name) };
+    u64::try_from(value).ok().filter(|value| *value > 0)
 }
 
 /// Sets close-on-exec for every descriptor from 3 on, also for those that the agent's parent

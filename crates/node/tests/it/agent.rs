@@ -276,7 +276,10 @@ fn unsupported_fields_fail_the_pod_with_a_reason() {
         spec["volumes"] = json!([{ "name": "v", "nfs": { "server": "s", "path": "/p" } }]);
         spec["containers"][0]["volumeMounts"] = json!([{ "name": "v", "mountPath": "/srv" }]);
         let pod = site.phase(&site.create("p", spec), "Failed").await;
-        assert!(terminated(&pod)["message"].as_str().unwrap().contains("spec.volumes[0].nfs"), "{pod}");
+        assert!(
+            terminated(&pod)["message"].as_str().unwrap().contains("spec.volumes[0].nfs"),
+            "{pod}"
+        );
         assert_eq!(site.event("Failed").await["type"], "Warning");
         let mut spec = shell("true");
         spec["nodeSelector"] = json!({ "gpu": "yes" });

@@ -12,6 +12,7 @@
 )]
 
 mod agent;
+mod devices;
 mod exec;
 mod harness;
 mod isolation;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         mounts::TESTS,
         logs::TESTS,
         agent::TESTS,
+        devices::TESTS,
         exec::TESTS,
         names::TESTS,
         security::TESTS,

@@ -1,6 +1,6 @@
 //! An agent with an API server in process and its own folder, cleaned up after the test.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt as _;
 use mxjob_node::{
@@ -21,15 +21,21 @@ pub(crate) struct Site {
     pub(crate) server: Server,
     pub(crate) dir: tempfile::TempDir,
     pub(crate) mode: IsolationMode,
+    gpus: usize,
     pub(crate) running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     pub(crate) handle: Option<Handle>,
 }
 
 impl Site {
     pub(crate) fn new(mode: IsolationMode) -> Self {
+        Self::with_gpus(mode, 0)
+    }
+
+    /// An agent that believes that the machine has this many GPUs.
+    pub(crate) fn with_gpus(mode: IsolationMode, gpus: usize) -> Self {
         let server = Server::new();
-        let mut site =
-            Self { server, dir: tempfile::tempdir().unwrap(), mode, running: None, handle: None };
+        let dir = tempfile::tempdir().unwrap();
+        let mut site = Self { server, dir, mode, gpus, running: None, handle: None };
         site.start();
         site
     }
@@ -39,6 +45,7 @@ impl Site {
         config.node_name = NODE.to_owned();
         config.isolation = self.mode;
         config.volume_interval = Duration::from_millis(50);
+        config.devices = Arc::new(crate::devices::Gpus(self.gpus));
         config.extended_resources = [("example.com/chip".to_owned(), 2)].into();
         let agent =
             crate::node::eventually(

@@ -9,11 +9,16 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{RETRY_DELAY, Worker, remove};
-use crate::{agent::status, clock, runtime::Sandbox};
+use crate::{
+    agent::{devices, status},
+    clock,
+    runtime::Sandbox,
+};
 
 impl Worker {
     /// Writes the status if it changed.
     pub(super) async fn report(&mut self) {
+        let devices = self.sandbox.as_ref().map(|sandbox| devices::of_pod(sandbox.dir()));
         let facts = status::StatusFacts {
             pod: &self.pod,
             containers: &self.containers,
@@ -21,6 +26,7 @@ impl Worker {
             host_ip: &self.context.host_ip,
             start_time: self.start_time,
             ended_by_node: self.ended_by_node.as_ref().filter(|_| !self.is_running()),
+            devices: devices.unwrap_or_default(),
         };
         let now = status::status(&facts, &self.reported, clock::now());
         if now == self.reported {
@@ -74,5 +80,6 @@ impl Worker {
         if let Some(sandbox) = self.sandbox {
             remove(sandbox).await;
         }
+        self.context.devices.pod_removed(&self.pod.uid().unwrap_or_default());
     }
 }
