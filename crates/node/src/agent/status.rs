@@ -409,8 +409,8 @@ mod tests {
     fn an_ended_pod_says_what_it_used() {
         let used = |cpu_millis, mib: u64| Some(UsedRecord { cpu_millis, peak_memory: mib << 20 });
         let containers = [
-            ended("a", false, ExitRecord { used: used(1500, 30), ..exit(0) }),
-            ended("b", false, ExitRecord { used: used(20, 70), ..exit(0) }),
+            ended("a", Role::Main, ExitRecord { used: used(1500, 30), ..exit(0) }),
+            ended("b", Role::Main, ExitRecord { used: used(20, 70), ..exit(0) }),
         ];
         let status = status_of(&containers, &Value::Null);
         let condition = &status["conditions"][4];
