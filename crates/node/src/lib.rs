@@ -19,7 +19,10 @@
 //! * A name from the API becomes part of a path only as one of the checked types of [`state`].
 //! * A path that a container can change is never checked first and used afterwards.
 //! * `unsafe` is only in the private module `sys`.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
+#![cfg_attr(
+    test,
+    allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_in_result, clippy::unwrap_used)
+)]
 
 mod addresses;
 pub mod agent;

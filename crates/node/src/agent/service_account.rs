@@ -214,7 +214,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(spec: Value) -> Pod {
+    fn pod(spec: &Value) -> Pod {
         serde_json::from_value(json!({ "metadata": { "name": "p", "uid": "u" }, "spec": spec }))
             .unwrap()
     }
@@ -228,10 +228,11 @@ mod tests {
             (json!(true), Some(false), true),
             (json!(false), Some(true), false),
         ] {
-            let pod = pod(json!({ "containers": [], "automountServiceAccountToken": of_pod }));
+            let pod = pod(&json!({ "containers": [], "automountServiceAccountToken": of_pod }));
             assert_eq!(Account { automount }.automounts(&pod), expect, "{of_pod} {automount:?}");
         }
-        let own = pod(json!({ "containers": [], "volumes": [{ "name": VOLUME, "emptyDir": {} }] }));
+        let own =
+            pod(&json!({ "containers": [], "volumes": [{ "name": VOLUME, "emptyDir": {} }] }));
         assert!(!Account::default().automounts(&own));
     }
 
@@ -246,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_request_binds_the_token_to_its_pod() {
-        let account = pod(json!({ "containers": [], "serviceAccountName": "robot" }));
+        let account = pod(&json!({ "containers": [], "serviceAccountName": "robot" }));
         let request = request(&account, &TokenKey::of(Some("vault"), Some(1)));
         let spec = request.spec.unwrap();
         assert_eq!(spec.audiences.unwrap(), ["vault"]);

@@ -280,7 +280,7 @@ fn unsupported_fields_fail_the_pod_with_a_reason() {
             terminated(&pod)["message"].as_str().unwrap().contains("spec.volumes[0].nfs"),
             "{pod}"
         );
-        assert_eq!(site.event("Failed").await["type"], "Warning");
+        assert_eq!(site.event("InvalidPodSpec").await["type"], "Warning");
         let mut spec = shell("true");
         spec["nodeSelector"] = json!({ "gpu": "yes" });
         let name = site.create("q", spec);

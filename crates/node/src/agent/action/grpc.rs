@@ -102,10 +102,10 @@ fn encode(service: &str) -> Bytes {
         message.put_u8(0x0a);
         let mut length = service.len();
         while length >= 0x80 {
-            message.put_u8((length & 0x7f) as u8 | 0x80);
+            message.put_u8(u8::try_from(length & 0x7f).unwrap_or_default() | 0x80);
             length >>= 7;
         }
-        message.put_u8((length & 0x7f) as u8);
+        message.put_u8(u8::try_from(length).unwrap_or_default());
         message.put_slice(service.as_bytes());
     }
     let mut frame = BytesMut::new();

@@ -209,7 +209,7 @@ mod tests {
     }
 
     /// The files of a volume as `path=content@mode`.
-    fn files(volume: Value) -> Result<(Medium, Vec<String>), StartProblem> {
+    fn files(volume: &Value) -> Result<(Medium, Vec<String>), StartProblem> {
         let mut object = json!({ "name": "v" });
         object.as_object_mut().unwrap().extend(volume.as_object().unwrap().clone());
         let volume: Volume = serde_json::from_value(object).unwrap();
@@ -280,7 +280,7 @@ mod tests {
                 &["d/a=1@440", "d/p=x@400", "name=p@440", "token=t0@440"],
             ),
         ] {
-            let (found, files) = files(volume.clone()).unwrap();
+            let (found, files) = files(&volume).unwrap();
             assert_eq!(files, expect, "{volume}");
             assert_eq!(found, medium, "{volume}");
         }
@@ -313,7 +313,7 @@ mod tests {
             ),
         ] {
             let message = format!("MountVolume.SetUp failed for volume \"v\" : {why}");
-            assert_eq!(files(volume.clone()), Err(StartProblem::Volume(message)), "{volume}");
+            assert_eq!(files(&volume), Err(StartProblem::Volume(message)), "{volume}");
         }
     }
 
@@ -336,7 +336,7 @@ mod tests {
             ] } }));
         }
         for volume in wrong {
-            let found = files(volume.clone());
+            let found = files(&volume);
             assert!(matches!(found, Err(StartProblem::Permanent(_))), "{volume}: {found:?}");
         }
     }
