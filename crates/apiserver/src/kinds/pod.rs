@@ -1,12 +1,14 @@
 //! Pods: defaults, immutable fields, graceful deletion and the columns of `kubectl get pods`.
 
-use jiff::Timestamp;
+mod summary;
+
 use mxjob_machinery::field;
-use mxjob_machinery::json::{list, text};
+use mxjob_machinery::json::text;
 use mxjob_machinery::pod_fields::{self, Findings};
 use mxjob_machinery::pod_spec::{self, defaults};
 use serde_json::{Value, json};
 
+use self::summary::Summary;
 use super::{default_to, or_none};
 use crate::kind::Column;
 use crate::kind::{AGE, NAME, computed};
@@ -18,58 +20,18 @@ const DEFAULT_GRACE: i64 = 30;
 /// The columns.
 pub(super) const COLUMNS: &[Column] = &[
     NAME,
-    computed("Ready", 0, ready),
-    computed("Status", 0, |pod, _| state(pod).into()),
-    computed("Restarts", 0, restarts),
+    computed("Ready", 0, |pod, _| {
+        let Summary { ready, total, .. } = Summary::of(pod);
+        format!("{ready}/{total}").into()
+    }),
+    computed("Status", 0, |pod, _| Summary::of(pod).word.into()),
+    computed("Restarts", 0, |pod, _| Summary::of(pod).restarts.to_string().into()),
     AGE,
     computed("IP", 1, |pod, _| or_none(text(pod, "/status/podIP"))),
     computed("Node", 1, |pod, _| or_none(text(pod, "/spec/nodeName"))),
     computed("Nominated Node", 1, |pod, _| or_none(text(pod, "/status/nominatedNodeName"))),
     computed("Readiness Gates", 1, |_, _| "<none>".into()),
 ];
-
-fn ready(pod: &Value, _: Timestamp) -> Value {
-    let statuses = list(pod, "/status/containerStatuses");
-    let ready = statuses
-        .iter()
-        .filter(|status| status.get("ready").and_then(Value::as_bool) == Some(true))
-        .count();
-    format!("{ready}/{}", list(pod, "/spec/containers").len()).into()
-}
-
-fn restarts(pod: &Value, _: Timestamp) -> Value {
-    let statuses = list(pod, "/status/containerStatuses").iter();
-    let total: u64 =
-        statuses.filter_map(|status| status.get("restartCount").and_then(Value::as_u64)).sum();
-    total.to_string().into()
-}
-
-/// The word in the `Status` column: the phase, or the reason of the container that explains it.
-fn state(pod: &Value) -> String {
-    if !text(pod, "/metadata/deletionTimestamp").is_empty() {
-        return "Terminating".to_owned();
-    }
-    let mut word = text(pod, "/status/reason");
-    if word.is_empty() {
-        word = text(pod, "/status/phase");
-    }
-    let mut word = word.to_owned();
-    for status in list(pod, "/status/containerStatuses").iter().rev() {
-        let waiting = text(status, "/state/waiting/reason");
-        let terminated = text(status, "/state/terminated/reason");
-        if !waiting.is_empty() {
-            waiting.clone_into(&mut word);
-        } else if !terminated.is_empty() {
-            terminated.clone_into(&mut word);
-        } else if let Some(ended) = status.pointer("/state/terminated") {
-            let code = ended.get("exitCode").and_then(Value::as_i64).unwrap_or_default();
-            let signal = ended.get("signal").and_then(Value::as_i64).unwrap_or_default();
-            word =
-                if signal == 0 { format!("ExitCode:{code}") } else { format!("Signal:{signal}") };
-        }
-    }
-    word
-}
 
 /// Fields of a pod that may be selected by, with where they are.
 const SELECTABLE: &[(&str, &str)] = &[
