@@ -133,7 +133,7 @@ fn pod_and_job_get_an_event_about_fields_without_effect() {
     let server = Server::up(&place);
     let mut job = place.job("odd", "true", "true", "true");
     let worker = &mut job["spec"]["mxReplicaSpecs"]["Worker"]["template"]["spec"];
-    worker["schedulerName"] = json!("other");
+    worker["readinessGates"] = json!([{ "conditionType": "example.com/checked" }]);
     server.create(&job);
     server.wait_for("odd", "Succeeded");
     let events = |about: &str| {
@@ -148,7 +148,7 @@ fn pod_and_job_get_an_event_about_fields_without_effect() {
     });
     for event in &of_pods {
         let message = event["message"].as_str().unwrap();
-        assert!(message.starts_with("this node does not honour spec.schedulerName ("), "{message}");
+        assert!(message.starts_with("this node does not honour spec.readinessGates ("), "{message}");
         assert_eq!((&event["type"], &event["count"]), (&json!("Warning"), &json!(1)));
     }
     let of_job =
@@ -156,7 +156,7 @@ fn pod_and_job_get_an_event_about_fields_without_effect() {
     assert_eq!(of_job.len(), 1, "{of_job:#?}");
     let message = of_job[0]["message"].as_str().unwrap();
     assert!(
-        message.contains("spec.mxReplicaSpecs.Worker.template.spec.schedulerName"),
+        message.contains("spec.mxReplicaSpecs.Worker.template.spec.readinessGates"),
         "{message}"
     );
     server.terminate();

@@ -140,6 +140,20 @@ pub(crate) async fn use_every_right(cluster: &Cluster<'_>) {
     crashing["spec"]["mxReplicaSpecs"]["Worker"]["restartPolicy"] = json!("OnFailure");
     cluster.create(&crashing).await;
     cluster.history.wait_for_state("crashing", "Running");
+    // The second creation of a pod is counted with the event about the first.
+    cluster.delete("pods", "crashing-worker-0").await;
+    cluster.history.wait_until("an event is counted", |history| {
+        history.of_resource("events").iter().any(|event| {
+            event["involvedObject"]["name"] == "crashing" && event["count"].as_u64() > Some(1)
+        })
+    });
+    cluster.history.wait_until("the pod runs again", |history| {
+        let pod = history.get("pods", "crashing-worker-0");
+        pod.is_some_and(|pod| {
+            pod["metadata"].get("deletionTimestamp").is_none()
+                && pod["status"]["phase"] == "Running"
+        })
+    });
     cluster.nodes.end("crashing-worker-0", End::Crashed(1));
     cluster.history.wait_for_state("crashing", "Failed");
     cluster.history.wait_until("the crashing pod is stopped", |history| {
