@@ -121,10 +121,11 @@ fn a_run_refuses_and_warns_before_it_starts_anything() {
     let done = place.mxjob(&["run", &with("hostUsers", json!(false))]);
     assert_eq!(done.code(), Some(2), "{}", done.stderr);
     done.stderr.must_contain("spec.mxReplicaSpecs.Worker.template.spec.hostUsers: Forbidden: ");
-    let done = place.mxjob(&["run", &with("schedulerName", json!("other"))]);
+    let gates = json!([{ "conditionType": "example.com/checked" }]);
+    let done = place.mxjob(&["run", &with("readinessGates", gates)]);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     done.stderr.must_contain("mxjob: warning: ");
-    done.stderr.must_contain("Worker.template.spec.schedulerName: not honoured by this node: ");
+    done.stderr.must_contain("Worker.template.spec.readinessGates: not honoured by this node: ");
 }
 
 #[test]
@@ -148,7 +149,10 @@ fn pod_and_job_get_an_event_about_fields_without_effect() {
     });
     for event in &of_pods {
         let message = event["message"].as_str().unwrap();
-        assert!(message.starts_with("this node does not honour spec.readinessGates ("), "{message}");
+        assert!(
+            message.starts_with("this node does not honour spec.readinessGates ("),
+            "{message}"
+        );
         assert_eq!((&event["type"], &event["count"]), (&json!("Warning"), &json!(1)));
     }
     let of_job =

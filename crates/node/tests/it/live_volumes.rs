@@ -177,7 +177,7 @@ fn memory(limit: &str) -> Value {
 fn a_memory_volume_has_its_limit_and_ends_with_the_pod() {
     block_on(async {
         let Some(mut site) = site() else { return };
-        let script = "head -c 500000 /dev/zero > /opt/small && ! head -c 2000000 /dev/zero > /opt/large; echo $$; \
+        let script = "echo $$; head -c 500000 /dev/zero > /opt/small && ! head -c 2000000 /dev/zero > /opt/large; \
             stat -f -c %T /opt/; until test -e /opt/end; do sleep 0.02; done";
         let name = site.create("p", with_volume(script, memory("1Mi")));
         let pid = pid_of(&site, &name).await;
