@@ -27,7 +27,7 @@ mod envelope;
 mod int_or_string;
 mod table;
 mod time;
-mod wire;
+pub mod wire;
 
 pub use envelope::{List, decode, encode, encode_partial, is_known, watch_frame};
 

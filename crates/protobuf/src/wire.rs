@@ -4,9 +4,12 @@ use crate::Error;
 
 /// The value of a field on the wire.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Wire<'a> {
+pub enum Wire<'a> {
+    /// A number of any size.
     Number(u64),
+    /// 64 bits.
     Fixed64(u64),
+    /// A text, bytes or an encoded message.
     Bytes(&'a [u8]),
     /// Types that no message uses: 32 bits, and groups, whose content is skipped.
     Other,
@@ -14,7 +17,7 @@ pub(crate) enum Wire<'a> {
 
 /// Reads the fields of a message in their order.
 #[derive(Debug)]
-pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+pub struct Reader<'a>(pub(crate) &'a [u8]);
 
 // === impl Wire ===
 
@@ -44,8 +47,17 @@ impl<'a> Wire<'a> {
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
+    /// A reader of one message.
+    #[must_use]
+    pub const fn new(message: &'a [u8]) -> Self {
+        Self(message)
+    }
+
     /// Number and value of the next field; `None` at the end.
-    pub(crate) fn field(&mut self) -> Result<Option<(u32, Wire<'a>)>, Error> {
+    ///
+    /// # Errors
+    /// When the message is not well formed.
+    pub fn field(&mut self) -> Result<Option<(u32, Wire<'a>)>, Error> {
         if self.0.is_empty() {
             return Ok(None);
         }
@@ -139,7 +151,7 @@ pub(crate) fn put_fixed64(out: &mut Vec<u8>, field: u32, number: u64) {
 }
 
 /// Appends a field that is a text, bytes or an encoded message.
-pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u32, content: &[u8]) {
+pub fn put_bytes(out: &mut Vec<u8>, field: u32, content: &[u8]) {
     put_varint(out, u64::from(field) << 3 | 2);
     put_varint(out, content.len() as u64);
     out.extend_from_slice(content);

@@ -33,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("mxjob-client", &["mxjob-machinery"]),
     ("mxjob-manager", &["mxjob-machinery", "mxjob-client"]),
     ("mxjob-controller", &["mxjob-machinery", "mxjob-api", "mxjob-client"]),
-    ("mxjob-node", &["mxjob-machinery", "mxjob-files", "mxjob-client"]),
+    ("mxjob-node", &["mxjob-machinery", "mxjob-files", "mxjob-protobuf", "mxjob-client"]),
     ("mxjob-migrate", &["mxjob-machinery", "mxjob-api"]),
     (
         "mxjob-operator",

@@ -1,5 +1,5 @@
 //! The gRPC health check, `grpc.health.v1.Health/Check`, over HTTP/2 without TLS. Its two messages
-//! have one field each, so they are encoded here by hand.
+//! have one field each.
 
 use std::net::Ipv4Addr;
 
@@ -10,6 +10,7 @@ use http::{
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use mxjob_protobuf::wire::{Reader, Wire, put_bytes};
 use tokio::task::JoinSet;
 
 use super::{Answer, MAX_OUTPUT, connect, http::AGENT};
@@ -97,21 +98,14 @@ fn verify(headers: &HeaderMap) -> Result<(), String> {
 /// A request, as one message of the stream: a flag for compression, the length, and field 1 with
 /// the name of the service.
 fn encode(service: &str) -> Bytes {
-    let mut message = BytesMut::new();
+    let mut message = Vec::new();
     if !service.is_empty() {
-        message.put_u8(0x0a);
-        let mut length = service.len();
-        while length >= 0x80 {
-            message.put_u8(u8::try_from(length & 0x7f).unwrap_or_default() | 0x80);
-            length >>= 7;
-        }
-        message.put_u8(u8::try_from(length).unwrap_or_default());
-        message.put_slice(service.as_bytes());
+        put_bytes(&mut message, 1, service.as_bytes());
     }
     let mut frame = BytesMut::new();
     frame.put_u8(0);
     frame.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-    frame.put(message);
+    frame.put_slice(&message);
     frame.freeze()
 }
 
@@ -122,36 +116,13 @@ fn decode(frame: &[u8]) -> Option<u64> {
     let matches = head.first() == Some(&0) && u32::from_be_bytes(length) as usize == message.len();
     matches.then_some(())?;
     let mut status = 0;
-    let mut rest = message;
-    while !rest.is_empty() {
-        let (tag, after) = varint(rest)?;
-        let (value, after) = match tag & 7 {
-            0 => varint(after)?,
-            1 => (0, after.get(8..)?),
-            2 => {
-                let (length, after) = varint(after)?;
-                (0, after.get(usize::try_from(length).ok()?..)?)
-            }
-            5 => (0, after.get(4..)?),
-            _ => return None,
-        };
-        if tag == 0x08 {
-            status = value;
+    let mut fields = Reader::new(message);
+    while let Some(field) = fields.field().ok()? {
+        if let (1, Wire::Number(number)) = field {
+            status = number;
         }
-        rest = after;
     }
     Some(status)
-}
-
-fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut value = 0;
-    for (index, byte) in bytes.iter().enumerate().take(10) {
-        value |= u64::from(byte & 0x7f).checked_shl(7 * u32::try_from(index).ok()?)?;
-        if byte & 0x80 == 0 {
-            return Some((value, bytes.get(index + 1..)?));
-        }
-    }
-    None
 }
 
 #[cfg(test)]
