@@ -27,6 +27,7 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use crate::field::{Error, Errors, Path};
+use crate::pod_spec::is_missing;
 use crate::schema::Trail;
 use crate::text;
 
@@ -186,17 +187,6 @@ impl Place {
                 None => known.visit_fields(field, place, findings),
             }
         }
-    }
-}
-
-/// Whether Kubernetes treats a field with this value as one that is missing.
-fn is_missing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(members) => members.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

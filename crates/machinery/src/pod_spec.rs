@@ -170,7 +170,7 @@ pub fn validate_template(template: &Value, path: &Path, metadata: &Path) -> Erro
     with_context(&spec, "", false, &mut errors, |context| {
         annotations::check_profiles(meta, &View::new(&spec, &path), context);
     });
-    if spec.get("ephemeralContainers").is_some_and(|list| !is_empty(list)) {
+    if spec.get("ephemeralContainers").is_some_and(|list| !is_missing(list)) {
         let detail = "ephemeral containers not allowed in pod template";
         errors.push(Error::forbidden(&path.child("ephemeralContainers"), detail));
     }
@@ -184,7 +184,7 @@ pub fn validate_create(pod: &Value) -> Errors {
     let (spec, meta) = (pod.get("spec").unwrap_or(&none), pod.get("metadata").unwrap_or(&none));
     let mut errors = validate_pod(pod);
     let path = Path::new("spec");
-    let is_set = |field: &str| spec.get(field).is_some_and(|value| !is_empty(value));
+    let is_set = |field: &str| spec.get(field).is_some_and(|value| !is_missing(value));
     if is_set("ephemeralContainers") {
         let path = path.child("ephemeralContainers");
         errors.push(Error::forbidden(&path, "cannot be set on create"));
@@ -290,7 +290,8 @@ pub fn no_back_steps(path: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn is_empty(value: &Value) -> bool {
+/// Whether Kubernetes treats a field with this value as one that is missing.
+pub(crate) fn is_missing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),
