@@ -78,42 +78,32 @@ const IDENTITY: &[Row] = &[
     honoured("securityContext.{runAsUser,runAsGroup,runAsNonRoot,fsGroup,supplementalGroups}", ""),
     honoured("securityContext.{fsGroupChangePolicy,supplementalGroupsPolicy}", ""),
     refused(
-        "securityContext.seccompProfile.type",
+        "{securityContext,containers.securityContext}.seccompProfile.type",
         "this node has only the profiles RuntimeDefault and Unconfined",
     )
     .only(&[Word("Localhost")]),
-    warned("securityContext.appArmorProfile.type", "no profile is loaded")
-        .except(&[Word("Unconfined")]),
+    warned(
+        "{securityContext,containers.securityContext}.appArmorProfile.type",
+        "no profile is loaded",
+    )
+    .except(&[Word("Unconfined")]),
     harmless(
-        "securityContext.{appArmorProfile,seccompProfile}.localhostProfile",
+        "{securityContext,containers.securityContext}.{appArmorProfile,seccompProfile}.localhostProfile",
         "the type of the profile decides",
     ),
-    warned("securityContext.seLinuxOptions", "containers keep the label of the node agent"),
+    warned(
+        "{securityContext,containers.securityContext}.seLinuxOptions",
+        "containers keep the label of the node agent",
+    ),
+    harmless("{securityContext,containers.securityContext}.windowsOptions", "this node runs Linux"),
     harmless("securityContext.seLinuxChangePolicy", "no volume is relabelled"),
     warned("securityContext.sysctls", "the kernel's settings are those of the machine"),
-    harmless("securityContext.windowsOptions", "this node runs Linux"),
     honoured("containers.securityContext.{runAsUser,runAsGroup,runAsNonRoot}", ""),
     honoured("containers.securityContext.{allowPrivilegeEscalation,privileged}", ""),
     honoured("containers.securityContext.capabilities.{add,drop}", ""),
     honoured("containers.securityContext.readOnlyRootFilesystem", ""),
     warned("containers.securityContext.procMount", "containers see the /proc of the machine")
         .except(&[Word("Default")]),
-    refused(
-        "containers.securityContext.seccompProfile.type",
-        "this node has only the profiles RuntimeDefault and Unconfined",
-    )
-    .only(&[Word("Localhost")]),
-    warned("containers.securityContext.appArmorProfile.type", "no profile is loaded")
-        .except(&[Word("Unconfined")]),
-    harmless(
-        "containers.securityContext.{appArmorProfile,seccompProfile}.localhostProfile",
-        "the type of the profile decides",
-    ),
-    warned(
-        "containers.securityContext.seLinuxOptions",
-        "containers keep the label of the node agent",
-    ),
-    harmless("containers.securityContext.windowsOptions", "this node runs Linux"),
     honoured("{automountServiceAccountToken,serviceAccount,serviceAccountName}", ""),
     harmless("{hostPID,hostIPC}", "containers always share these with the machine"),
     refused("hostUsers", "this node has no user namespaces; set securityContext.runAsUser instead")
