@@ -92,9 +92,8 @@ impl<'a> Payload<'a, '_> {
         optional: Option<bool>,
         mode: u32,
     ) -> Result<(), StartProblem> {
-        let data = self.sources.config_map(name, optional).map_err(|why| self.not_yet(why))?;
         let missing = |key: &str| format!("configmap references non-existent config key: {key}");
-        self.keys(files, data, items.as_deref(), optional, mode, missing)
+        self.keys(files, self.sources.config_map(name, optional), items, optional, mode, missing)
     }
 
     fn secret(
@@ -105,22 +104,21 @@ impl<'a> Payload<'a, '_> {
         optional: Option<bool>,
         mode: u32,
     ) -> Result<(), StartProblem> {
-        let data = self.sources.secret(name, optional).map_err(|why| self.not_yet(why))?;
         let missing = |key: &str| format!("references non-existent secret key: {key}");
-        self.keys(files, data, items.as_deref(), optional, mode, missing)
+        self.keys(files, self.sources.secret(name, optional), items, optional, mode, missing)
     }
 
     fn keys(
         &self,
         files: &mut Files<'a>,
-        data: Option<&'a BTreeMap<String, Vec<u8>>>,
-        items: Option<&[KeyToPath]>,
+        data: Result<Option<&'a BTreeMap<String, Vec<u8>>>, String>,
+        items: &Option<Vec<KeyToPath>>,
         optional: Option<bool>,
         mode: u32,
         missing: impl Fn(&str) -> String,
     ) -> Result<(), StartProblem> {
-        let Some(data) = data else { return Ok(()) };
-        let Some(items) = items.filter(|items| !items.is_empty()) else {
+        let Some(data) = data.map_err(|why| self.not_yet(why))? else { return Ok(()) };
+        let Some(items) = items.as_deref().filter(|items| !items.is_empty()) else {
             for (key, content) in data {
                 let path = RelativePath::file(key).map_err(|error| self.permanent(error))?;
                 files.insert(path, (content.as_slice().into(), mode));
