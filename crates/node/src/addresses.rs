@@ -44,7 +44,7 @@ pub(crate) struct Addresses {
     next: u32,
     /// Entries that are not in the log yet.
     pending: Vec<Entry>,
-    /// Entries in the log; `None` if the log must be written anew.
+    /// Entries in the log; `None` if the log must be rewritten.
     logged: Option<usize>,
 }
 
@@ -71,7 +71,7 @@ pub(crate) enum Unsaved {
     Replace(Vec<u8>),
 }
 
-/// The log is written anew when it has more entries than this, and most of them are outdated.
+/// The log is rewritten when it has more entries than this, and most of them are outdated.
 const MIN_LOG: usize = 1024;
 
 impl Addresses {
@@ -312,7 +312,7 @@ mod tests {
         save(&mut addresses);
         mxjob_files::append(&path, br#"{"assigned":{"owner":{"namesp"#).unwrap();
         let mut again = Addresses::open(path.clone(), 0);
-        assert!(save(&mut again), "the log is written anew");
+        assert!(save(&mut again), "the log is rewritten");
         assert_eq!(Addresses::open(path, 0).of(&owner("job"), "w-0").unwrap(), address);
     }
 

@@ -1,4 +1,4 @@
-//! What nodes and pods use (`metrics.k8s.io`), for `kubectl top` and whatever else reads it.
+//! What nodes and pods use (`metrics.k8s.io`), for `kubectl top` and other clients.
 
 use std::sync::Arc;
 

@@ -17,7 +17,7 @@ use crate::server::{JSON, Server};
 const PODS: &str = "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods";
 const NODES: &str = "/apis/metrics.k8s.io/v1beta1/nodes";
 
-/// Measures what it is told.
+/// Returns the measurements that a test gives it.
 #[derive(Debug)]
 struct Node(Vec<PodUsage>);
 

@@ -12,7 +12,7 @@ use crate::kind::Kind;
 
 const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
 const EMBEDDED: &str = "x-kubernetes-embedded-resource";
-const METADATA: &str = "Name, labels and whatever else all objects have.";
+const METADATA: &str = "Name, labels and the other metadata of objects.";
 
 /// The schema of a custom resource in version 3.
 pub(super) fn v3(kind: &Kind) -> Value {
